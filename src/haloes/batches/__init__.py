@@ -1,0 +1,1 @@
+"""What one optimizer step holds: composition, mismatched completions, packing."""

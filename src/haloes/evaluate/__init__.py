@@ -1,0 +1,1 @@
+"""Pure numbers: rates, areas under curves, intervals."""

@@ -1,0 +1,1 @@
+"""Outside formats to records: readers, labels, conversions, splits, and what is wrong with the data."""

@@ -1,0 +1,1 @@
+"""One file a loss; a loss is a value that declares what it needs."""

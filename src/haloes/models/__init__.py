@@ -1,0 +1,1 @@
+"""Load a model, run it packed, and score completions under policy and reference."""

@@ -1,0 +1,1 @@
+"""Whole runs: the configuration and the functions that carry it out."""

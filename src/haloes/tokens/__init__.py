@@ -1,0 +1,1 @@
+"""Records to token ids: chat template, truncation, and the masks of what is trained."""
