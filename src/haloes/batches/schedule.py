@@ -1,0 +1,118 @@
+"""
+What every optimizer step holds: a pure function of (data, seed, step); not of workers, ranks, micro-batches or resume.
+
+An epoch of N examples is cut into ceil(N / batch_size) steps whose sizes differ by at most one, so that there is no
+short last step; each label is spread over the steps as evenly as its number allows.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.batches.mismatch import mismatched
+from haloes.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The examples of one optimizer step."""
+
+    index: int
+    """From 0 over the whole run."""
+    epoch: int
+    examples: NDArray[np.int64]
+    """In random order, (n,)."""
+    mismatched: NDArray[np.int64]
+    """For each example the one whose completion y' is scored under its prompt; empty when the loss needs none."""
+
+
+class Schedule:
+    """All steps of a run."""
+
+    def __init__(
+        self,
+        *,
+        fingerprint: str,
+        desirable: NDArray[np.bool_],
+        group: NDArray[np.int64],
+        batch_size: int,
+        epochs: float,
+        seed: int,
+        mismatched: bool,
+    ) -> None:
+        """
+        Plan a run.
+
+        Args:
+            fingerprint: of the data; with the seed it decides everything.
+            desirable: the label of every example, (N,); all True for pairs.
+            group: the prompt of every example, (N,); equal numbers answer the same prompt.
+            batch_size: examples in a step, at most.
+            epochs: how often every example is seen; a fraction is rounded up to a whole step.
+            seed: of the order and of the mismatched partners.
+            mismatched: whether the loss needs mismatched completions.
+
+        Raises:
+            DataError: there are no examples, or all answer one prompt and the loss needs mismatched completions.
+            ConfigError: a setting is out of range.
+        """
+        if len(desirable) == 0:
+            raise DataError("there are no examples to train on")
+        if batch_size < 1:
+            raise ConfigError(f"train.batch_size must be at least 1, got {batch_size}")
+        if not epochs > 0:
+            raise ConfigError(f"train.epochs must be positive, got {epochs}")
+        if mismatched and bool((group == group[0]).all()):
+            raise DataError(
+                "all rows answer the same prompt, so there is no mismatched completion for a reference point; "
+                "add feedback on other prompts, or use a loss without a reference point"
+            )
+        self._fingerprint, self._seed = fingerprint, seed
+        self._desirable, self._group, self._mismatched = desirable, group, mismatched
+        self._everything = np.arange(len(group))
+        self.steps_per_epoch = -(-len(desirable) // batch_size)
+        self.num_steps = int(np.ceil(self.steps_per_epoch * epochs - 1e-9))
+        self._epoch = _Epoch(-1, (), ())
+
+    def step(self, index: int) -> Step:
+        """The step with this index, from 0."""
+        epoch, within = divmod(index, self.steps_per_epoch)
+        if self._epoch.index != epoch:
+            self._epoch = _epoch(self._desirable, self.steps_per_epoch, epoch, self._rng("epoch", epoch))
+        rng = self._rng("step", index)
+        examples = rng.permutation(np.concatenate([self._epoch.desirable[within], self._epoch.undesirable[within]]))
+        partner = np.empty(0, np.int64)
+        if self._mismatched:
+            partner = mismatched(examples, self._group, rng, self._everything)
+        return Step(index, epoch, examples, partner)
+
+    def _rng(self, *names: object) -> np.random.Generator:
+        key = "\0".join(str(name) for name in (self._fingerprint, self._seed, *names))
+        digest = hashlib.sha256(key.encode()).digest()
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Epoch:
+    """Each label's examples, shuffled and cut into the epoch's steps."""
+
+    index: int
+    desirable: tuple[NDArray[np.int64], ...]
+    undesirable: tuple[NDArray[np.int64], ...]
+
+
+def _epoch(desirable: NDArray[np.bool_], steps: int, index: int, rng: np.random.Generator) -> _Epoch:
+    good = rng.permutation(np.flatnonzero(desirable))
+    bad = rng.permutation(np.flatnonzero(~desirable))
+    # The steps that take one more than the floor lie side by side on a random circle of steps, first those of the
+    # desirable, then those of the undesirable: as few steps as possible take one more of both.
+    turn = np.argsort(rng.permutation(steps))
+    num_good = len(good) // steps + (turn < len(good) % steps)
+    num_bad = len(bad) // steps + ((turn - len(good) % steps) % steps < len(bad) % steps)
+    return _Epoch(index, _cut(good, num_good), _cut(bad, num_bad))
+
+
+def _cut(rows: NDArray[np.int64], sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    return tuple(np.split(rows, np.cumsum(sizes)[:-1]))

@@ -1,0 +1,201 @@
+"""
+Encoded rows on disk: one file of token ids, read row by row, and an index in memory of about 50 bytes a row.
+
+Reads go through `os.pread` and not through a memory map, so that a million rows do not count as resident memory.
+A completion token that is not trained is stored as `-1 - id`.
+"""
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.errors import DataError
+from haloes.tokens.encode import Encoded, Ids
+
+_COLUMNS = {
+    "prompt_length": "i",
+    "completion_length": "i",
+    "trained_length": "i",
+    "group": "q",
+    "desirable": "b",
+    "weight": "f",
+    "line": "q",
+    "source": "i",
+}
+_PROMPT_CUT, _COMPLETION_CUT, _DISAGREES = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """Token ids of one prompt and one completion."""
+
+    prompt: Ids
+    completion: Ids
+    trained: NDArray[np.bool_]
+
+
+class TokenStore:
+    """
+    Encoded sequences of a data set, with what the trainer has to know of each; opened with `open_store`.
+
+    A paired store holds two sequences an example: 2i the chosen and 2i + 1 the rejected completion of pair i.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the store in folder `path`; raises DataError when it is not one."""
+        try:
+            meta = json.loads((path / "meta.json").read_text())
+            with np.load(path / "index.npz", allow_pickle=False) as index:
+                columns = {name: index[name] for name in index.files}
+            self._file = os.open(path / "tokens.bin", os.O_RDONLY)
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{path} is not a store of encoded rows: {error}") from error
+        self.path = path
+        self.paired: bool = meta["paired"]
+        self.fingerprint: str = meta["fingerprint"]
+        self.sources: list[str] = meta["sources"]
+        self.prompt_length: NDArray[np.int32] = columns["prompt_length"]
+        self.completion_length: NDArray[np.int32] = columns["completion_length"]
+        self.trained_length: NDArray[np.int32] = columns["trained_length"]
+        self.group: NDArray[np.int64] = columns["group"]
+        self.desirable: NDArray[np.bool_] = columns["desirable"].astype(np.bool_)
+        self.weight: NDArray[np.float32] = columns["weight"]
+        self._line = columns["line"]
+        self._source = columns["source"]
+        self._flags = columns["flags"]
+        lengths = self.prompt_length.astype(np.int64) + self.completion_length
+        self._offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        """Sequences, not examples: twice the pairs in a paired store."""
+        return len(self.prompt_length)
+
+    @property
+    def num_examples(self) -> int:
+        """Examples: pairs in a paired store, else sequences."""
+        return len(self) // self.sequences_per_example
+
+    @property
+    def sequences_per_example(self) -> int:
+        """2 for pairs, else 1."""
+        return 2 if self.paired else 1
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all prompts and completions."""
+        return int(self._offset[-1])
+
+    @property
+    def num_prompt_cut(self) -> int:
+        """Sequences whose prompt lost its beginning to the window."""
+        return int(np.count_nonzero(self._flags & _PROMPT_CUT))
+
+    @property
+    def num_completion_cut(self) -> int:
+        """Sequences whose completion lost its end, and its end-of-turn token, to the window."""
+        return int(np.count_nonzero(self._flags & _COMPLETION_CUT))
+
+    @property
+    def num_disagreeing(self) -> int:
+        """Sequences that the chat template, rendering prompt and completion jointly, writes in other words."""
+        return int(np.count_nonzero(self._flags & _DISAGREES))
+
+    def length(self, index: int) -> int:
+        """Tokens of sequence `index`, prompt and completion."""
+        return int(self._offset[index + 1] - self._offset[index])
+
+    def read(self, index: int) -> TokenRow:
+        """The token ids of sequence `index`."""
+        start, end = int(self._offset[index]), int(self._offset[index + 1])
+        raw = np.frombuffer(os.pread(self._file, (end - start) * 4, start * 4), np.int32)
+        cut = int(self.prompt_length[index])
+        stored = raw[cut:]
+        trained = stored >= 0
+        return TokenRow(raw[:cut], np.where(trained, stored, -1 - stored).astype(np.int32), trained)
+
+    def name(self, index: int) -> str:
+        """Where sequence `index` was read: `file:line`."""
+        return f"{self.sources[self._source[index]]}:{self._line[index]}"
+
+    def close(self) -> None:
+        """Close the file of tokens."""
+        os.close(self._file)
+
+
+class TokenStoreWriter:
+    """
+    Writes a `TokenStore` row by row; it comes into being whole, under its own name, when the writer is closed.
+
+    Use as a context manager: on an exception what was written is removed.
+    """
+
+    def __init__(self, path: Path, *, paired: bool) -> None:
+        """Start a store that will stand at `path`."""
+        self._path, self._partial = path, path.with_name(path.name + f".partial-{os.getpid()}")
+        self._partial.mkdir(parents=True)
+        self._paired = paired
+        self._tokens = (self._partial / "tokens.bin").open("wb")
+        self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS.items()}
+        self._flags = array("B")
+        self._sources: dict[str, int] = {}
+        self._hash = hashlib.sha256()
+
+    def append(self, row: Encoded, *, desirable: bool, group: int, weight: float, source: str, line: int) -> None:
+        """Add one sequence; for pairs, the chosen and then at once the rejected one."""
+        stored = np.where(row.trained, row.completion, -1 - row.completion).astype(np.int32)
+        data = row.prompt.tobytes() + stored.tobytes()
+        self._tokens.write(data)
+        self._hash.update(data)
+        self._hash.update(f"{len(row.prompt)} {desirable:d} {group} {weight!r};".encode())
+        values = {
+            "prompt_length": len(row.prompt),
+            "completion_length": len(row.completion),
+            "trained_length": int(row.trained.sum()),
+            "group": group,
+            "desirable": int(desirable),
+            "weight": weight,
+            "line": line,
+            "source": self._sources.setdefault(source, len(self._sources)),
+        }
+        for name, value in values.items():
+            self._columns[name].append(value)
+        self._flags.append(
+            row.prompt_cut * _PROMPT_CUT + row.completion_cut * _COMPLETION_CUT + (not row.agrees) * _DISAGREES
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._tokens.close()
+        if kind is not None:
+            _remove(self._partial)
+            return
+        index: dict[str, Any] = {name: np.array(column) for name, column in self._columns.items()}
+        np.savez(self._partial / "index.npz", allow_pickle=False, flags=np.array(self._flags, np.uint8), **index)
+        meta = {"paired": self._paired, "fingerprint": self._hash.hexdigest(), "sources": list(self._sources)}
+        (self._partial / "meta.json").write_text(json.dumps(meta))
+        if self._path.exists():
+            _remove(self._path)
+        self._partial.rename(self._path)
+
+
+def _remove(folder: Path) -> None:
+    for item in sorted(folder.iterdir()):
+        item.unlink()
+    folder.rmdir()
+
+
+def sequences_of(store: TokenStore, examples: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sequences of these examples: themselves, or all the chosen and then all the rejected ones of the pairs."""
+    rows = np.asarray(examples, np.int64)
+    return np.concatenate([2 * rows, 2 * rows + 1]) if store.paired else rows
