@@ -1,0 +1,198 @@
+"""Intervals by resampling whole clusters (prompts): the one place that decides what is independent of what."""
+
+from collections.abc import Hashable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from haloes.errors import DataError
+from haloes.records import Score
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+DRAWS = 2000
+FEW_CLUSTERS = 10
+"""Below this many clusters a percentile interval is known to be too narrow, and its method says so."""
+_CHUNK = 4_000_000
+"""Weights held at a time, so that memory does not grow with draws x clusters."""
+
+
+def cluster_codes(keys: Sequence[Hashable]) -> Codes:
+    """
+    Number the clusters 0, 1, ... in order of first appearance: rows with equal keys belong together.
+
+    Answers to one prompt (or turns of one conversation) are not independent, so the key of a row is its prompt's
+    identity. A row whose key is None stands alone.
+    """
+    seen: dict[Hashable, int] = {}
+    codes = np.empty(len(keys), dtype=np.intp)
+    for row, key in enumerate(keys):
+        codes[row] = seen.setdefault(("alone", row) if key is None else ("key", key), len(seen))
+    return codes
+
+
+def cluster_weights(num_clusters: int, *, draws: int, seed: int) -> Iterator[Floats]:
+    """
+    How often each cluster is drawn in each bootstrap draw, in chunks of shape (draws of the chunk, num_clusters).
+
+    Every draw takes `num_clusters` clusters with replacement. The chunks depend on the arguments alone, so two
+    statistics that are computed from the same call are paired draw by draw.
+    """
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // max(1, num_clusters))
+    for start in range(0, draws, rows):
+        num = min(rows, draws - start)
+        picked = rng.integers(num_clusters, size=(num, num_clusters))
+        flat = (picked + num_clusters * np.arange(num)[:, None]).ravel()
+        yield np.bincount(flat, minlength=num * num_clusters).reshape(num, num_clusters).astype(np.float64)
+
+
+def percentile_interval(draws_D: Floats, level: float) -> tuple[float, float]:
+    """The central `level` share of the draws (Efron's percentile interval)."""
+    low, high = np.quantile(draws_D, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap_method(num_clusters: int, draws: int) -> str:
+    """How a percentile interval was made, with a warning where it rests on few clusters."""
+    method = f"percentile bootstrap over {num_clusters} prompts, {draws} draws"
+    if num_clusters < FEW_CLUSTERS:
+        method += f"; fewer than {FEW_CLUSTERS} prompts, so the interval is probably too narrow"
+    return method
+
+
+def mean_with_interval(
+    values: ArrayLike,
+    keys: Sequence[Hashable],
+    *,
+    name: str,
+    variant: str,
+    label: str = "",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Score | None:
+    """
+    The mean over rows, with a percentile interval from resampling whole clusters.
+
+    Args:
+        values: one finite number a row.
+        keys: the prompt identity of each row (see `cluster_codes`).
+        name: what was measured, for the record.
+        variant: which model it is about, for the record.
+        label: how a report calls the number.
+        level: coverage of the interval.
+        draws: number of bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        The score; None with fewer than two clusters, for then no interval exists.
+
+    Raises:
+        DataError: the lengths differ, or a value is not finite.
+    """
+    value_N = finite(values, name)
+    codes_N = codes_for(value_N, keys, name)
+    num_clusters = int(codes_N.max(initial=-1)) + 1
+    if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
+        return None
+    means = [_mean(value_N, codes_N, weight_DC) for weight_DC in cluster_weights(num_clusters, draws=draws, seed=seed)]
+    low, high = percentile_interval(np.concatenate(means), level)
+    return Score(
+        name=name,
+        value=float(value_N.mean()),
+        low=low,
+        high=high,
+        level=level,
+        variant=variant,
+        num_rows=len(value_N),
+        num_clusters=num_clusters,
+        method=bootstrap_method(num_clusters, draws),
+        label=label,
+    )
+
+
+def difference_with_interval(
+    before: ArrayLike,
+    before_keys: Sequence[Hashable],
+    after: ArrayLike,
+    after_keys: Sequence[Hashable],
+    *,
+    name: str,
+    label: str = "",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Score | None:
+    """
+    Mean after minus mean before on the same prompts, with a percentile interval from resampling prompts.
+
+    A prompt that is drawn brings its rows of both sides along, so what makes a prompt easy or hard cancels out. The
+    sides may hold different numbers of rows for a prompt. Arguments and result as in `mean_with_interval`.
+
+    Raises:
+        DataError: the two sides are not about the same prompts, the lengths differ, or a value is not finite.
+    """
+    before_N, after_M = finite(before, name), finite(after, name)
+    codes = codes_for(np.concatenate([before_N, after_M]), [*before_keys, *after_keys], name)
+    before_codes, after_codes = codes[: len(before_N)], codes[len(before_N) :]
+    require_same_prompts(before_keys, after_keys, name)
+    num_clusters = int(codes.max(initial=-1)) + 1
+    if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
+        return None
+    differences = [
+        _mean(after_M, after_codes, weight_DC) - _mean(before_N, before_codes, weight_DC)
+        for weight_DC in cluster_weights(num_clusters, draws=draws, seed=seed)
+    ]
+    low, high = percentile_interval(np.concatenate(differences), level)
+    return Score(
+        name=name,
+        value=float(after_M.mean() - before_N.mean()),
+        low=low,
+        high=high,
+        level=level,
+        variant="difference",
+        num_rows=len(before_N) + len(after_M),
+        num_clusters=num_clusters,
+        method="paired " + bootstrap_method(num_clusters, draws),
+        label=label,
+    )
+
+
+def finite(values: ArrayLike, name: str) -> Floats:
+    """The values as float64; a value that is not finite is refused, for it would spoil the mean without a word."""
+    value_N = np.asarray(values, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(value_N))
+    if len(bad):
+        raise DataError(f"{name}: value {value_N[bad[0]]} of row {bad[0]} is not finite ({len(bad)} such rows)")
+    return value_N
+
+
+def codes_for(value_N: Floats, keys: Sequence[Hashable], name: str) -> Codes:
+    """The cluster of each value; there must be one key a value."""
+    if value_N.ndim != 1 or len(value_N) != len(keys):
+        raise DataError(f"{name}: {len(keys)} prompt keys for values of shape {value_N.shape}; give one key a value")
+    return cluster_codes(keys)
+
+
+def require_same_prompts(before_keys: Sequence[Hashable], after_keys: Sequence[Hashable], name: str) -> None:
+    """Refuse sides that are about different prompts: their difference would mix the models with the prompts."""
+    if None in before_keys or None in after_keys:
+        raise DataError(
+            f"{name}: a prompt key is None, so before and after cannot be matched; give every row its prompt"
+        )
+    unmatched = sorted(set(before_keys) ^ set(after_keys), key=repr)
+    if unmatched:
+        raise DataError(
+            f"{name}: before and after must be about the same prompts, but {unmatched[0]!r} is on one side only "
+            f"({len(unmatched)} such prompts); leave those prompts out of both"
+        )
+
+
+def _mean(value_N: Floats, codes_N: Codes, weight_DC: Floats) -> Floats:
+    """The mean over rows in each draw: drawn sums over drawn counts."""
+    num_clusters = weight_DC.shape[1]
+    total_C = np.bincount(codes_N, weights=value_N, minlength=num_clusters)
+    count_C = np.bincount(codes_N, minlength=num_clusters)
+    return np.asarray((weight_DC @ total_C) / (weight_DC @ count_C), dtype=np.float64)
