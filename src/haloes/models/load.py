@@ -1,0 +1,200 @@
+"""Models and tokenizers by name: a folder, a name on the hub, a GGUF file, or the embedded model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from haloes.errors import ModelError
+from haloes.models import gguf, hub
+from haloes.models.cache import cache_dir
+from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
+from haloes.models.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+Source = Literal["folder", "hub", "gguf", "embedded"]
+
+ADAPTER = "adapter_config.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A causal language model that is ready to score and sample, and its tokenizer."""
+
+    model: Any
+    """A transformers `PreTrainedModel` in eval mode; its dropout rates are those of its config."""
+    tokenizer: Any
+    """A transformers tokenizer."""
+    name: str
+    """As it was asked for; also the model's `name_or_path`, so that an adapter trained on it names its base."""
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a name leads: a folder in the layout of transformers or peft, or a GGUF file."""
+
+    name: str
+    source: Source
+    path: Path
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.source in {"gguf", "embedded"}
+
+
+def load_model(name: str, *, dtype: "torch.dtype", device: "torch.device | str") -> LoadedModel:
+    """
+    Load a model and its tokenizer. Nothing is printed.
+
+    An adapter folder (peft) is merged into its base: what comes back is one model, whose weights before training are
+    the reference. The merge happens in float32, before the cast to `dtype`.
+
+    Args:
+        name: a folder in the layout of transformers, a folder with a peft adapter, `owner/model` on the hub, the path
+            of a `.gguf` file, or "embedded" (SmolLM2-135M-Instruct). A folder called `embedded` is `./embedded`.
+        dtype: what the weights are cast to.
+        device: where they go.
+
+    Raises:
+        ModelError: it is not there, holds pickled weights only, lacks weights, needs code of its own, or its tokenizer
+            knows more tokens than the model.
+    """
+    place = _locate(name, weights=True)
+    tokenizer = _tokenizer(place)
+    model = _merged(place, dtype) if _is_adapter(place) else _plain(place, dtype)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"{name}: the tokenizer knows {len(tokenizer)} tokens and the model {rows}; "
+            "they do not belong together. Use the tokenizer that was saved with the model."
+        )
+    model.config.name_or_path = name
+    model.name_or_path = name
+    return LoadedModel(model.to(device).eval(), tokenizer, name, place.source)
+
+
+def load_tokenizer(name: str) -> Any:
+    """
+    The tokenizer that `load_model` would return for `name`, without the weights.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    return _tokenizer(_locate(name, weights=False))
+
+
+def _locate(name: str, *, weights: bool) -> _Place:
+    path = Path(name).expanduser()
+    if name.lower() in EMBEDDED_NAMES:
+        return _Place(name, "embedded", embedded_path())
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{name}: no such file")
+        return _Place(name, "gguf", path)
+    if path.is_dir():
+        return _Place(name, "folder", path)
+    if path.is_file():
+        raise ModelError(f'{name}: this is a file; a model is a folder, a .gguf file, a hub name or "embedded"')
+    if not hub.is_hub_name(name):
+        raise ModelError(f'{name}: no such folder; a model is a folder, a .gguf file, a hub name or "embedded"')
+    return _Place(name, "hub", hub.fetch(name, weights=weights))
+
+
+def _is_adapter(place: _Place) -> bool:
+    return not place.is_gguf and (place.path / ADAPTER).is_file()
+
+
+def _base_name(place: _Place) -> str:
+    """The model that an adapter was trained on, as its configuration names it."""
+    try:
+        name = json.loads((place.path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except ValueError as error:
+        raise ModelError(f"{place.path / ADAPTER}: not valid JSON ({error})") from error
+    if not name:
+        raise ModelError(
+            f"{place.path / ADAPTER}: base_model_name_or_path is empty; write the adapter's base model there"
+        )
+    return str(name)
+
+
+def _tokenizer(place: _Place) -> Any:
+    from transformers import AutoTokenizer
+
+    folder = gguf.tokenizer_folder(place.path) if place.is_gguf else place.path
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        if _is_adapter(place):
+            return load_tokenizer(_base_name(place))
+        raise ModelError(f"{place.name}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)})")
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _failed(place, "tokenizer", error) from error
+
+
+def _plain(place: _Place, dtype: "torch.dtype") -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    folder = gguf.model_folder(place.path) if place.is_gguf else place.path
+    _require_safetensors(place, folder)
+    try:
+        with quiet():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise _failed(place, "model", error) from error
+    for fault in ("missing_keys", "mismatched_keys"):
+        if report[fault]:
+            some = ", ".join(sorted(str(key) for key in report[fault])[:3])
+            raise ModelError(
+                f"{place.name}: the weights in {folder} do not fill the model ({fault.replace('_', ' ')}: "
+                f"{len(report[fault])}, such as {some}). Is it a complete causal language model?"
+            )
+    return model
+
+
+def _merged(place: _Place, dtype: "torch.dtype") -> Any:
+    """The adapter's base with the adapter in its weights."""
+    import torch
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    if not (place.path / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{place.name}: {place.path} has no adapter_model.safetensors. Pickled adapters (.bin) are not loaded, "
+            "because opening one can run any code; load it where you trust it and save it again with a current peft."
+        )
+    base = load_model(_base_name(place), dtype=torch.float32, device="cpu").model
+    try:
+        with quiet():
+            merged = PeftModel.from_pretrained(base, str(place.path)).merge_and_unload(safe_merge=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise _failed(place, "adapter", error) from error
+    return merged.to(dtype)
+
+
+def _require_safetensors(place: _Place, folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+        raise ModelError(
+            f"{place.name}: {folder} holds pickled weights only. They are not loaded, because opening them can run any "
+            "code; load them where you trust them and save them with model.save_pretrained(), which writes safetensors."
+        )
+    raise ModelError(f"{place.name}: no weights in {folder}; a model folder holds config.json and *.safetensors")
+
+
+def _failed(place: _Place, part: str, error: Exception) -> ModelError:
+    if "trust_remote_code" in str(error):
+        return ModelError(
+            f"{place.name}: this {part} needs Python code from its repository, which haloes does not run. "
+            "Use a model whose architecture is part of transformers."
+        )
+    cached = f" If it was cut short, delete {cache_dir() / 'gguf'} and try again." if place.is_gguf else ""
+    return ModelError(f"{place.name}: the {part} in {place.path} cannot be loaded ({error}).{cached}")
