@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from haloes.errors import ModelError
 from haloes.models.quiet import quiet
@@ -40,7 +41,7 @@ def fetch(name: str, *, weights: bool) -> Path:
     from huggingface_hub.errors import DryRunError, HFValidationError
 
     wanted = [*SMALL_FILES, *(WEIGHTS if weights else ())]
-    download = partial(snapshot_download, name, allow_patterns=wanted, ignore_patterns=list(IGNORED))
+    download: Any = partial(snapshot_download, name, allow_patterns=wanted, ignore_patterns=list(IGNORED))
     try:
         with quiet():
             try:
