@@ -1,0 +1,121 @@
+"""Which rows share a prompt or an answer, and random draws that depend on nothing but a row's content and a seed."""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
+
+Row: TypeAlias = Feedback | Pair
+"""What can be trained on."""
+Numbers: TypeAlias = NDArray[np.int64]
+"""One number a row, in an index array."""
+
+NO_NUMBER = 0
+"""Stands in index arrays where a row has no conversation or no user; no name gets this number."""
+
+
+def prompt_key(prompt: Text) -> str:
+    """
+    The identity of a prompt's words: 128 bits in hexadecimal.
+
+    A text and a single user message of the same words are the same prompt; whitespace at the ends does not count.
+    """
+    return _hash(_canonical(prompt, role="user"))
+
+
+def group_of(row: Row) -> str:
+    """Names the prompt of a row: its explicit `group`, else the `prompt_key` of its prompt."""
+    return row.group if row.group is not None else prompt_key(row.prompt)
+
+
+def completion_key(row: Feedback) -> str:
+    """
+    The identity of an answer to its prompt: 128 bits in hexadecimal.
+
+    It rests on the words of both, as a model sees them: a text and a single assistant message of the same words are the
+    same answer, and whitespace at the ends does not count. Labels, scores and who gave them do not matter: rows with
+    one key are votes on one answer.
+    """
+    return _hash([_canonical(row.prompt, role="user"), _canonical(row.completion, role="assistant")])
+
+
+def number_of(name: str) -> int:
+    """A name (of a prompt, conversation or user) as a stable signed 64-bit number, never `NO_NUMBER`."""
+    number = int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
+    return number if number != NO_NUMBER else 1
+
+
+def group_number(row: Row) -> int:
+    """The row's prompt as a signed 64-bit number, for index arrays."""
+    return number_of(group_of(row))
+
+
+def conversation_number(row: Row) -> int:
+    """The row's conversation as a signed 64-bit number; `NO_NUMBER` where it names none."""
+    return NO_NUMBER if row.conversation is None else number_of(row.conversation)
+
+
+def user_number(row: Row) -> int:
+    """The row's user as a signed 64-bit number; `NO_NUMBER` where it names none."""
+    return NO_NUMBER if row.user is None else number_of(row.user)
+
+
+def row_number(row: Feedback) -> int:
+    """
+    The row as a signed 64-bit number: its prompt, its answer, and who gave it where (id, conversation, user).
+
+    Neither the label nor the score is part of it, so a draw that belongs to a row stays when they are changed.
+    """
+    return number_of(json.dumps([completion_key(row), row.id, row.conversation, row.user]))
+
+
+def mix(number_N: Numbers, *, seed: int, purpose: str) -> NDArray[np.uint64]:
+    """
+    A random-looking 64-bit number for each number: a pure function of it, the seed and the purpose.
+
+    Different purposes give unrelated draws for one seed. The mixing is the finaliser of splitmix64
+    (Steele, Lea and Flood, 2014), which is one-to-one: different numbers never get the same draw.
+    """
+    salt = np.uint64(number_of(f"{purpose} {seed}") % 2**64)
+    z_N = number_N.astype(np.uint64) ^ salt
+    z_N = (z_N ^ (z_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z_N = (z_N ^ (z_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z_N ^ (z_N >> np.uint64(31))
+
+
+def uniforms(number_N: Numbers, *, seed: int, purpose: str) -> NDArray[np.float64]:
+    """A uniform draw in [0, 1) for each number: a pure function of it, the seed and the purpose."""
+    return (mix(number_N, seed=seed, purpose=purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def where_of(row: Row | Refusal, *, position: int) -> Where:
+    """Where a row was read; a row that was made in memory is named by its position in the stream, from 1."""
+    return row.where if row.where is not None else Where("row", position)
+
+
+def _canonical(text: Text, *, role: str) -> list[object]:
+    if isinstance(text, str):
+        return [[role, text.strip()]]
+    return [_canonical_message(message) for message in text]
+
+
+def _canonical_message(message: Message) -> list[object]:
+    words: list[object] = [message.role, message.content.strip()]
+    return [*words, message.tool_calls] if message.tool_calls else words
+
+
+def _hash(value: object) -> str:
+    # ASCII output: text that is not valid Unicode (a lone surrogate) has a key as well.
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_as_dict)
+    return blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+
+
+def _as_dict(value: object) -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a tool call holds {value!r}, which has no JSON form")

@@ -1,0 +1,201 @@
+"""Training and validation rows without a prompt or conversation in common: split by what hangs together, not by row."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.errors import ConfigError, DataError
+from haloes.feedback.identity import (
+    NO_NUMBER,
+    Numbers,
+    Row,
+    conversation_number,
+    group_number,
+    mix,
+    uniforms,
+    user_number,
+)
+from haloes.records import Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The rows of both sides, each in the order they were read, and the rows that could not be used."""
+
+    train: list[Row]
+    validation: list[Row]
+    refused: list[Refusal]
+
+
+def split(group_N: Numbers, *links: Numbers, validation: float, seed: int) -> NDArray[np.bool_]:
+    """
+    Which rows validate: True for validation, False for training.
+
+    Rows that share a prompt or a link, directly or through other rows, form a component and stay together. Which
+    components validate depends on the seed and the numbers, not on the order of the rows. The number of validation
+    rows is the closest to `validation * N` that whole components allow (the lower of two equally close), and
+    components of every size are drawn in about the same proportion.
+
+    Args:
+        group_N: The prompt of each row, as by `identity.group_number`.
+        links: More numbers a row, each of which keeps rows together: `identity.conversation_number`, `user_number`.
+            Rows with `NO_NUMBER` are not linked.
+        validation: The share of rows that validate, between 0 and 1.
+        seed: Another seed draws other components.
+
+    Raises:
+        ConfigError: The share is not between 0 and 1.
+        DataError: All rows hang together, so that no split exists.
+    """
+    if not 0 < validation < 1:
+        raise ConfigError(f"split: the validation share must lie between 0 and 1 (both excluded), got {validation}")
+    component_N, key_C = components(group_N, *links)
+    if len(key_C) == 0:
+        raise DataError("split: there are no rows to split")
+    if len(key_C) == 1:
+        raise DataError(
+            f"split: all rows ({len(group_N)}) hang together through their prompts or conversations, so none can "
+            "validate without its prompt being trained on. Give a separate validation file, or do without validation."
+        )
+    size_C = np.bincount(component_N, minlength=len(key_C))
+    chosen_C = _choose(size_C, key_C, validation=validation, seed=seed)
+    return chosen_C[component_N]
+
+
+def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, by_user: bool = False) -> Split:
+    """
+    Split rows that are held in memory; see `split`.
+
+    Args:
+        rows: The rows; refusals among them are kept apart.
+        validation: The share of rows that validate, between 0 and 1.
+        seed: Another seed draws other prompts.
+        by_user: Also keep all rows of one user on one side.
+    """
+    usable: list[Row] = []
+    refused: list[Refusal] = []
+    for row in rows:
+        if isinstance(row, Refusal):
+            refused.append(row)
+        else:
+            usable.append(row)
+    links = [_numbers([conversation_number(row) for row in usable])]
+    if by_user:
+        links.append(_numbers([user_number(row) for row in usable]))
+    is_validation = split(_numbers([group_number(row) for row in usable]), *links, validation=validation, seed=seed)
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for row, side in zip(usable, is_validation.tolist(), strict=True):
+        sides[side].append(row)
+    return Split(train=sides[0], validation=sides[1], refused=refused)
+
+
+def components(group_N: Numbers, *links: Numbers) -> tuple[Numbers, Numbers]:
+    """
+    Which component each row belongs to, and a key of each component that does not depend on the order of rows.
+
+    Components are numbered from 0 in the order of their keys; the key is the smallest group number inside.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    group_G, node_N = np.unique(group_N, return_inverse=True)
+    # Prompts and link values are the nodes of a graph; every row is an edge from its prompt to each of its links.
+    starts, ends = [], []
+    num_nodes = len(group_G)
+    for link_N in links:
+        is_linked_N = link_N != NO_NUMBER
+        link_L, end_M = np.unique(link_N[is_linked_N], return_inverse=True)
+        starts.append(node_N[is_linked_N])
+        ends.append(end_M + num_nodes)
+        num_nodes += len(link_L)
+    if not any(len(start) for start in starts):
+        return node_N, group_G
+    start_E, end_E = np.concatenate(starts), np.concatenate(ends)
+    graph = coo_array((np.ones(len(start_E)), (start_E, end_E)), shape=(num_nodes, num_nodes))
+    label_V = connected_components(graph, directed=False)[1]
+    # Groups are sorted, so a component's first group is its smallest, and the order of firsts is that of the keys.
+    _, first_C, component_G = np.unique(label_V[: len(group_G)], return_index=True, return_inverse=True)
+    order_C = np.argsort(first_C)
+    rank_C = np.empty_like(order_C)
+    rank_C[order_C] = np.arange(len(order_C))
+    return rank_C[component_G][node_N], group_G[first_C[order_C]]
+
+
+def _choose(size_C: Numbers, key_C: Numbers, *, validation: float, seed: int) -> NDArray[np.bool_]:
+    """Which components validate: exactly as many rows as closest to the share, whatever the sizes."""
+    size_K, class_C, count_K = np.unique(size_C, return_inverse=True, return_counts=True)
+    take_K = _take(size_K.tolist(), count_K.tolist(), validation=validation, seed=seed)
+    # Within a size, those with the lowest draws are taken.
+    order_C = np.lexsort((mix(key_C, seed=seed, purpose="split"), class_C))
+    start_K = np.cumsum(count_K) - count_K
+    rank_C = np.arange(len(size_C)) - start_K[class_C[order_C]]
+    chosen_C = np.empty(len(size_C), dtype=np.bool_)
+    chosen_C[order_C] = rank_C < np.asarray(take_K)[class_C[order_C]]
+    return chosen_C
+
+
+def _take(sizes: Sequence[int], counts: Sequence[int], *, validation: float, seed: int) -> list[int]:
+    """
+    How many components of each size validate (sizes ascending): subset sums with a bit for every reachable total.
+
+    There are at most about sqrt(2 N) different sizes, and adding a size to all totals is one shift of a long integer.
+    """
+    total = sum(size * count for size, count in zip(sizes, counts, strict=True))
+    target = validation * total
+    # Beyond twice the target nothing is closer than what lies below it, unless even the smallest is above the target.
+    limit = min(total - 1, max(int(2 * target) + 1, sizes[0]))
+    reachable = [1]
+    for size, count in zip(sizes, counts, strict=True):
+        reachable.append(_add_multiples(reachable[-1], size, count, limit))
+    rest = _nearest(reachable[-1], target)
+    draws = uniforms(_numbers(sizes), seed=seed, purpose="split sizes")
+    take = [0] * len(sizes)
+    rest_total = total
+    for k in reversed(range(len(sizes))):
+        # Randomised rounding: each size gives its proportion on average, also where that is less than one component.
+        wish = int(rest / rest_total * counts[k] + draws[k])
+        take[k] = _closest_count(wish, rest=rest, size=sizes[k], count=counts[k], reachable=reachable[k])
+        rest -= take[k] * sizes[k]
+        rest_total -= counts[k] * sizes[k]
+    return take
+
+
+def _add_multiples(bits: int, size: int, count: int, limit: int) -> int:
+    """The totals that are reached with up to `count` more of one size, as bits up to `limit`."""
+    mask = (1 << (limit + 1)) - 1
+    count = min(count, limit // size)
+    step = 1
+    while count > 0:
+        step = min(step, count)
+        bits |= (bits << (size * step)) & mask
+        count -= step
+        step *= 2
+    return bits
+
+
+def _nearest(bits: int, target: float) -> int:
+    """The reachable total nearest to the target, other than 0; the lower of two equally near."""
+    floor = int(target)
+    below = (bits & ((1 << (floor + 1)) - 1)).bit_length() - 1
+    higher = bits >> (floor + 1)
+    if not higher:
+        return below
+    above = floor + 1 + (higher & -higher).bit_length() - 1
+    return below if below > 0 and target - below <= above - target else above
+
+
+def _closest_count(wish: int, *, rest: int, size: int, count: int, reachable: int) -> int:
+    """The number of components of this size nearest to the wish that leaves a total the smaller sizes can reach."""
+    highest = min(count, rest // size)
+    wish = min(wish, highest)
+    for distance in range(highest + 1):
+        for m in (wish - distance, wish + distance):
+            if 0 <= m <= highest and reachable >> (rest - m * size) & 1:
+                return m
+    raise AssertionError(f"no count of size {size} reaches {rest}")
+
+
+def _numbers(values: Sequence[int]) -> Numbers:
+    return np.array(values, dtype=np.int64)
