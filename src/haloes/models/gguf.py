@@ -1,6 +1,7 @@
 """GGUF files (llama.cpp) as plain models: dequantised once, and kept in the cache in the layout of transformers."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ def _convert_tokenizer(path: Path, folder: Path) -> None:
             ]
         )
     tokenizer.save_pretrained(folder)
+    _drop_invented_tokens(folder / "tokenizer.json", num_tokens=metadata["tokenizer.ggml.tokens"])
+
+
+def _drop_invented_tokens(file: Path, *, num_tokens: int) -> None:
+    """transformers adds an <|endoftext|> to every byte-level vocabulary without one, which the model has no row for."""
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["id"] < num_tokens]
+    file.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
 
 
 def _convert_model(path: Path, folder: Path) -> None:

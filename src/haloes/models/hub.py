@@ -15,7 +15,7 @@ WEIGHTS = ("*.safetensors",)
 IGNORED = ("original/*", "onnx/*", "consolidated*", "*/*.safetensors")
 """Second copies of the weights that some repositories hold."""
 
-NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def is_hub_name(name: str) -> bool:
