@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Sequence
 
 
-def pack(lengths: Sequence[int], *, budget: int, most: int | None = None) -> list[list[int]]:
+def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_least: int = 1) -> list[list[int]]:
     """
     Distribute examples over as few micro-batches as keep each within the budget.
 
@@ -15,14 +15,15 @@ def pack(lengths: Sequence[int], *, budget: int, most: int | None = None) -> lis
         lengths: tokens of each example.
         budget: tokens of a micro-batch.
         most: examples of a micro-batch, at most; None for no limit.
+        at_least: micro-batches to make where there are as many examples, for ranks that would have none otherwise.
 
     Returns:
         The indices of each micro-batch's examples, ascending; a pure function of the arguments.
     """
     if not lengths:
         return []
-    budget = max(budget, *lengths) if len(lengths) > 1 else max(budget, lengths[0])
-    bins = max(-(-sum(lengths) // budget), -(-len(lengths) // most) if most else 1)
+    budget = max(budget, max(lengths))  # noqa: PLW3301 - two maxima read better than one over a splat
+    bins = max(-(-sum(lengths) // budget), -(-len(lengths) // most) if most else 1, min(at_least, len(lengths)))
     while True:
         packed = _spread(lengths, bins, most or len(lengths))
         if max(sum(lengths[i] for i in bin_) for bin_ in packed) <= budget:

@@ -43,7 +43,7 @@ class KTO:
         baseline = batch.baseline()
         margin_B = torch.where(batch.desirable_B, reward_B - baseline, baseline - reward_B)
         # sigmoid(-x) is 1 - sigmoid(x) without the cancellation at large x.
-        value_B = torch.sigmoid(-self.beta * margin_B)
+        short_B = torch.sigmoid(-self.beta * margin_B)
         desirable_weight, undesirable_weight = number(self.desirable_weight), number(self.undesirable_weight)
-        loss_B = torch.where(batch.desirable_B, desirable_weight * value_B, undesirable_weight * value_B)
-        return LossOutput(per_example=loss_B, metrics={"reward": self.beta * reward_B.detach()})
+        loss_B = torch.where(batch.desirable_B, desirable_weight * short_B, undesirable_weight * short_B)
+        return LossOutput(per_example=loss_B, metrics={"value": 1 - short_B.detach()})

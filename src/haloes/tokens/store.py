@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -193,9 +192,3 @@ def _remove(folder: Path) -> None:
     for item in sorted(folder.iterdir()):
         item.unlink()
     folder.rmdir()
-
-
-def sequences_of(store: TokenStore, examples: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sequences of these examples: themselves, or all the chosen and then all the rejected ones of the pairs."""
-    rows = np.asarray(examples, np.int64)
-    return np.concatenate([2 * rows, 2 * rows + 1]) if store.paired else rows

@@ -1,0 +1,40 @@
+"""Rows of the token store to packed sequences: matched (x, y) and mismatched (x, y')."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from haloes.models.layout import Packed, make_packed
+from haloes.models.reference_cache import sequence_key
+from haloes.tokens.store import TokenRow, TokenStore
+
+
+def read_pair(store: TokenStore, prompt_of: int, completion_of: int) -> TokenRow:
+    """The prompt of one sequence with the completion of another (or of the same: then its own)."""
+    first = store.read(prompt_of)
+    if prompt_of == completion_of:
+        return first
+    second = store.read(completion_of)
+    return TokenRow(first.prompt, second.completion, second.trained)
+
+
+def pair_length(store: TokenStore, prompt_of: int, completion_of: int) -> int:
+    """Tokens that `read_pair` would give, without reading them."""
+    return int(store.prompt_length[prompt_of]) + int(store.completion_length[completion_of])
+
+
+def packed_rows(rows: Sequence[TokenRow], device: torch.device) -> Packed:
+    """These rows end to end."""
+    return make_packed([(row.prompt, row.completion, row.trained) for row in rows], device)
+
+
+def row_key(row: TokenRow) -> bytes:
+    """What names this row in the reference cache."""
+    return sequence_key(row.prompt, row.completion, row.trained)
+
+
+def sequences_of(store: TokenStore, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sequences of these examples: themselves, or all the chosen and then all the rejected ones of the pairs."""
+    return np.concatenate([2 * examples, 2 * examples + 1]) if store.paired else examples

@@ -1,0 +1,59 @@
+"""LoRA: small trainable matrices beside the frozen weights of the model's linear layers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from haloes.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoRA:
+    """Which layers get an adapter, and how large it is."""
+
+    rank: int = 16
+    """Rank of the update; peft's and TRL's examples use 8 to 64."""
+    alpha: float = 32.0
+    """The update is scaled by alpha / rank."""
+    targets: str | list[str] = "all-linear"
+    """Which layers: "all-linear", a regular expression, or a list of module names."""
+    layers: list[int] | None = None
+    """Only these transformer blocks (0 is the first); None for all. The backward pass ends at the lowest of them."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(f"model.lora.rank must be at least 1, got {self.rank}")
+
+
+def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
+    """
+    Put adapters into the model, in place, and return it as a peft model; nothing but the adapters is trainable.
+
+    The adapter starts as the zero update, so that the policy is the reference; its random half is decided by `seed`.
+    Raises ConfigError when no layer matches.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=lora.targets,
+        layers_to_transform=lora.layers,
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return get_peft_model(model, config, autocast_adapter_dtype=False)
+    except (ValueError, IndexError) as error:
+        raise ConfigError(f"model.lora: no adapter could be added for targets {lora.targets!r}: {error}") from error
+
+
+@contextmanager
+def adapter_off(peft_model: Any) -> Iterator[None]:
+    """Inside the block the model is the one before training."""
+    with peft_model.disable_adapter():
+        yield

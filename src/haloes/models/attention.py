@@ -1,0 +1,118 @@
+"""
+Attention over packed sequences, each on its own, registered with transformers under one name.
+
+transformers hands extra keyword arguments of a model's call down to its attention function, so the layout needs neither
+global state nor a patched model. A call without a layout (sampling, a padded forward) behaves as the "sdpa" attention.
+On the CPU one causal call per sequence is about three times faster than one masked call over all of them (design/004).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+NAME = "haloes_packed"
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    haloes_documents: list[int] | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """
+    Causal attention within each document.
+
+    Args:
+        module: the attention layer; only read.
+        query: (1, heads, T, head size); `key` and `value` may have fewer heads.
+        key: (1, key heads, T, head size).
+        value: (1, key heads, T, head size).
+        attention_mask: ignored for a packed layout.
+        scaling: of the scores before the softmax; None for 1/sqrt(head size).
+        dropout: probability with which an attention weight is dropped.
+        sliding_window: a token sees itself and this many minus one before it; None for all before it.
+        softcap: scores s become softcap * tanh(s / softcap), as in Gemma 2.
+        haloes_documents: tokens of each document; None for a call that is not packed.
+        kwargs: handed on for a call that is not packed.
+
+    Returns:
+        (1, T, heads, head size), and no attention weights.
+    """
+    if haloes_documents is None:
+        if softcap is not None:
+            kwargs["softcap"] = softcap
+        return sdpa_attention_forward(  # type: ignore[no-any-return]
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    outputs = [
+        _one_document(q, k, v, scaling=scaling, dropout=dropout, window=sliding_window, softcap=softcap)
+        for q, k, v in zip(
+            torch.split(query, haloes_documents, dim=2),
+            torch.split(key, haloes_documents, dim=2),
+            torch.split(value, haloes_documents, dim=2),
+            strict=True,
+        )
+    ]
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _one_document(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    scaling: float | None,
+    dropout: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    length = query.shape[2]
+    windowed = window is not None and length > window
+    if softcap is not None:
+        mask = _mask(query, window if windowed else length)
+        return _capped(query, key, value, mask=mask, scaling=scaling, softcap=softcap, dropout=dropout)
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=_mask(query, window) if windowed and window is not None else None,
+        is_causal=not windowed,
+        scale=scaling,
+        dropout_p=dropout,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+def _mask(query: Tensor, window: int | None) -> Tensor:
+    """True where a query may look: at itself and at up to `window` - 1 tokens before it, (length, length)."""
+    place = torch.arange(query.shape[2], device=query.device)
+    distance = place[:, None] - place[None, :]
+    return (distance >= 0) & (distance < (window or query.shape[2]))
+
+
+def _capped(
+    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor, scaling: float | None, softcap: float, dropout: float
+) -> Tensor:
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.tanh(query @ key.transpose(2, 3) * scale / softcap) * softcap
+    weights = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1, dtype=torch.float32).to(query.dtype)
+    return torch.nn.functional.dropout(weights, dropout) @ value
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)

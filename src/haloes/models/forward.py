@@ -1,0 +1,123 @@
+"""Completion log-probabilities from a causal language model: packed where its architecture allows, else padded."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from haloes.errors import ModelError
+from haloes.models.attention import NAME
+from haloes.models.head import Head, target_logps
+from haloes.models.layout import Packed, make_packed
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """How a model's completions are scored; made by `make_scorer`, which finds out whether packing is exact for it."""
+
+    model: Any
+    packs: bool
+    """False: one padded forward, for architectures that mix tokens across packed sequences."""
+
+    def token_logps(self, packed: Packed) -> Tensor:
+        """log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
+        hidden_TH = _packed_hidden(self.model, packed) if self.packs else _padded_hidden(self.model, packed)
+        return target_logps(hidden_TH[packed.predictor_N], head_of(self.model), packed.target_N)
+
+
+def make_scorer(model: Any) -> tuple[Scorer, str | None]:
+    """
+    Set the model up for packed scoring if that equals its own padded forward, as two short sequences show.
+
+    Returns:
+        The scorer, and why it does not pack (None when it does), to be told to the user.
+    """
+    original = model.config._attn_implementation  # noqa: SLF001 - transformers has no public name for it
+    probe = _probe(model)
+    expected = _own_logps(model, probe)
+    try:
+        model.set_attn_implementation(NAME)
+        with torch.no_grad():
+            got = Scorer(model, packs=True).token_logps(probe)
+    except (TypeError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        worst = float((got - expected).abs().max())
+        if worst <= _tolerance(model):
+            return Scorer(model, packs=True), None
+        reason = f"log-probabilities differ by {worst:.2g} from the model's own"
+    model.set_attn_implementation(original)
+    scorer = Scorer(model, packs=False)
+    with torch.no_grad():
+        worst = float((scorer.token_logps(probe) - expected).abs().max())
+    if not worst <= _tolerance(model):
+        raise ModelError(
+            f"{type(model).__name__}: the log-probabilities computed from its hidden states differ by {worst:.2g} from "
+            "those of its own logits, so haloes cannot train it; please report the architecture"
+        )
+    return scorer, reason
+
+
+def head_of(model: Any) -> Head:
+    """The output layer of a causal language model, with what its config says of the logits."""
+    layer = model.get_output_embeddings()
+    if not isinstance(layer, torch.nn.Linear):
+        raise ModelError(f"{type(model).__name__} has no linear output layer (found {type(layer).__name__})")
+    config = model.config.get_text_config()
+    scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
+    return Head(layer.weight, layer.bias, scale, getattr(config, "final_logit_softcapping", None))
+
+
+def _packed_hidden(model: Any, packed: Packed) -> Tensor:
+    # A mask of four dimensions is passed on as it is by every architecture; packed attention does not look at it.
+    no_mask = packed.ids_T.new_zeros((1, 1, 1, 1), dtype=torch.bool)
+    output = getattr(model, model.base_model_prefix)(
+        input_ids=packed.ids_T[None],
+        position_ids=packed.position_T[None],
+        attention_mask=no_mask,
+        use_cache=False,
+        haloes_documents=packed.documents,
+    )
+    hidden: Tensor = output.last_hidden_state[0]
+    return hidden
+
+
+def _padded_hidden(model: Any, packed: Packed) -> Tensor:
+    rows = torch.split(packed.ids_T, packed.documents)
+    ids = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    lengths = torch.tensor(packed.documents, device=ids.device)
+    mask = torch.arange(ids.shape[1], device=ids.device)[None] < lengths[:, None]
+    output = getattr(model, model.base_model_prefix)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+    hidden: Tensor = output.last_hidden_state[mask]
+    return hidden
+
+
+def _own_logps(model: Any, packed: Packed) -> Tensor:
+    """The same from the model's own logits, one sequence at a time: slow and beyond doubt."""
+    rows = []
+    with torch.no_grad():
+        for ids in torch.split(packed.ids_T, packed.documents):
+            logits = model(input_ids=ids[None], use_cache=False).logits[0].float()
+            rows.append(torch.log_softmax(logits, dim=-1))
+    logps = torch.cat(rows)[packed.predictor_N]
+    return logps.gather(1, packed.target_N[:, None]).squeeze(1)
+
+
+def _probe(model: Any) -> Packed:
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
+    most = min(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 64, 2048)
+    generator = torch.Generator().manual_seed(0)
+    # Longer than a sliding window where the window is small enough to be checked cheaply.
+    longest = window + 9 if window <= 512 else 24  # noqa: PLR2004
+    sequences = []
+    for length in (11, max(longest, 24), 7):
+        ids = torch.randint(0, vocabulary, (min(length, most),), generator=generator, dtype=torch.int32).numpy()
+        sequences.append((ids[:3], ids[3:], ids[3:] >= 0))
+    return make_packed(sequences, model.device)
+
+
+def _tolerance(model: Any) -> float:
+    """Rounding of the compute dtype, which random tokens with their large negative log-probabilities magnify."""
+    return 2e-3 if model.dtype == torch.float32 else 0.75

@@ -1,0 +1,142 @@
+"""
+Log-probabilities of target tokens from hidden states, without ever holding the full logits.
+
+The head is applied to a chunk of positions at a time, forward and backward; the softmax is computed in float32 whatever
+the compute dtype. A frozen head needs no weight gradient, and its gradient for the hidden states is linear in the
+incoming one, so that it is made in the forward pass and nothing is computed twice.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK_BYTES = 48 * 2**20
+"""Size of one chunk of float32 logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last layer of a language model: `softcap * tanh(scale * (W h + b) / softcap)`, without a softcap if None."""
+
+    weight_VH: Tensor
+    bias_V: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+
+def target_logps(hidden_NH: Tensor, head: Head, target_N: Tensor) -> Tensor:
+    """
+    Log-probability of each target token, (N,) in float32; differentiable in the hidden states and in the head.
+
+    Args:
+        hidden_NH: the hidden states that predict the targets, in the compute dtype.
+        head: the output layer.
+        target_N: token ids.
+    """
+    wants_grad = torch.is_grad_enabled() and (hidden_NH.requires_grad or head.weight_VH.requires_grad)
+    logp_N: Tensor = _TargetLogps.apply(  # type: ignore[no-untyped-call]
+        hidden_NH, head.weight_VH, head.bias_V, target_N, head.scale, head.softcap, wants_grad
+    )
+    return logp_N
+
+
+class _TargetLogps(torch.autograd.Function):
+    """Chunked log-softmax and gather; see `target_logps`."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd passes arguments by position
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        bias_V: Tensor | None,
+        target_N: Tensor,
+        scale: float,
+        softcap: float | None,
+        wants_grad: bool,
+    ) -> Tensor:
+        head = Head(weight_VH, bias_V, scale, softcap)
+        bias_wants_grad = bias_V is not None and bias_V.requires_grad
+        frozen = not (weight_VH.requires_grad or bias_wants_grad)
+        logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_NH.device)
+        lse_N = torch.empty_like(logp_N)
+        unit_NH = torch.empty_like(hidden_NH) if wants_grad and frozen else None
+        for part in _chunks(len(target_N), weight_VH.shape[0]):
+            logits = _logits(hidden_NH[part], head)
+            lse_N[part] = torch.logsumexp(logits, dim=-1)
+            picked = logits.gather(1, target_N[part, None]).squeeze(1)
+            logp_N[part] = picked - lse_N[part]
+            if unit_NH is not None:
+                ones = torch.ones_like(picked)
+                unit_NH[part] = _logit_grad(logits, lse_N[part], target_N[part], ones, head) @ weight_VH
+        ctx.head, ctx.frozen, ctx.bias_wants_grad = head, frozen, bias_wants_grad
+        ctx.save_for_backward(unit_NH if frozen else hidden_NH, target_N, lse_N)
+        return logp_N
+
+    @staticmethod
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, ...]:
+        saved_NH, target_N, lse_N = ctx.saved_tensors
+        if ctx.frozen:
+            return grad_N[:, None].to(saved_NH.dtype) * saved_NH, None, None, None, None, None, None
+        head: Head = ctx.head
+        weight_VH = head.weight_VH
+        hidden_grad = torch.empty_like(saved_NH)
+        weight_grad = torch.zeros_like(weight_VH, dtype=torch.float32)
+        bias_grad = weight_grad.new_zeros(len(weight_VH)) if ctx.bias_wants_grad else None
+        for part in _chunks(len(target_N), weight_VH.shape[0]):
+            logits = _logits(saved_NH[part], head)
+            grad = _logit_grad(logits, lse_N[part], target_N[part], grad_N[part], head)
+            hidden_grad[part] = grad @ weight_VH
+            _add_product(weight_grad, grad.T, saved_NH[part])
+            if bias_grad is not None:
+                bias_grad += grad.sum(0, dtype=torch.float32)
+        return (
+            hidden_grad,
+            weight_grad.to(weight_VH.dtype),
+            None if bias_grad is None or head.bias_V is None else bias_grad.to(head.bias_V.dtype),
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+def _chunks(rows: int, vocabulary: int) -> list[slice]:
+    size = max(1, CHUNK_BYTES // (4 * vocabulary))
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _logits(hidden_CH: Tensor, head: Head) -> Tensor:
+    logits = (hidden_CH @ head.weight_VH.T).float()
+    if head.bias_V is not None:
+        logits += head.bias_V.float()
+    if head.scale != 1.0:
+        logits *= head.scale
+    if head.softcap is not None:
+        logits.div_(head.softcap).tanh_().mul_(head.softcap)
+    return logits
+
+
+def _logit_grad(logits: Tensor, lse_C: Tensor, target_C: Tensor, grad_C: Tensor, head: Head) -> Tensor:
+    """
+    d(sum of grad * logp) / d(W h + b), (C, V) in the head's dtype; overwrites `logits`.
+
+    Before cap and scale that is grad * (onehot(target) - softmax); the cap multiplies it by 1 - (logit / cap)^2.
+    """
+    slope = None if head.softcap is None else (1 - (logits / head.softcap) ** 2) * head.scale
+    grad = logits.sub_(lse_C[:, None]).exp_().mul_(-grad_C[:, None])
+    grad.scatter_add_(1, target_C[:, None], grad_C[:, None])
+    if slope is not None:
+        grad *= slope
+    elif head.scale != 1.0:
+        grad *= head.scale
+    return grad.to(head.weight_VH.dtype)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to total (float32), without a copy of its size where the dtypes allow."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right

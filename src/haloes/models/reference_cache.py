@@ -1,0 +1,81 @@
+"""
+Reference log-probabilities on disk: sweeps over loss, beta and learning rate, resumes and later epochs reuse them.
+
+A value is keyed by the content of the reference (its folder) and by the token ids of the sequence, by nothing else.
+Each process appends to a segment file of its own: records of 24 bytes with a checksum, so that a kill in mid-write
+costs the record it hit and no other.
+"""
+
+import hashlib
+import uuid
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_RECORD = np.dtype([("key", "S16"), ("value", "<f4"), ("check", "<u4")])
+
+
+def sequence_key(prompt: NDArray[np.int32], completion: NDArray[np.int32], trained: NDArray[np.bool_]) -> bytes:
+    """16 bytes that name a prompt with a completion and what of it is scored."""
+    digest = hashlib.blake2b(len(prompt).to_bytes(4, "little"), digest_size=16)
+    digest.update(prompt.tobytes())
+    digest.update(completion.tobytes())
+    digest.update(trained.tobytes())
+    return digest.digest()
+
+
+class ReferenceCache:
+    """Values by key: those of all earlier runs with the same reference, and this run's."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there; damaged and cut-off records are left out."""
+        folder.mkdir(parents=True, exist_ok=True)
+        records = np.concatenate([np.empty(0, _RECORD), *(_read(path) for path in sorted(folder.glob("*.bin")))])
+        _, first = np.unique(records["key"], return_index=True)
+        self._keys, self._values = records["key"][first], records["value"][first]
+        self._new: dict[bytes, float] = {}
+        self._path = folder / f"{uuid.uuid4().hex}.bin"
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._new)
+
+    def get(self, key: bytes) -> float | None:
+        """The value under this key (a float32), if there is one."""
+        if key in self._new:
+            return self._new[key]
+        # numpy drops trailing zero bytes of an S16, on both sides of the comparison alike.
+        at = int(np.searchsorted(self._keys, np.bytes_(key)))
+        if at < len(self._keys) and self._keys[at] == np.bytes_(key):
+            return float(self._values[at])
+        return None
+
+    def put(self, values: Mapping[bytes, float]) -> None:
+        """Add values, on disk with one write; those that are there already stay as they are."""
+        fresh = {key: float(np.float32(value)) for key, value in values.items() if self.get(key) is None}
+        if not fresh:
+            return
+        with self._path.open("ab") as file:
+            file.write(_records(fresh).tobytes())
+        self._new.update(fresh)
+
+
+def _records(values: Mapping[bytes, float]) -> NDArray[np.void]:
+    records = np.empty(len(values), _RECORD)
+    records["key"] = list(values)
+    records["value"] = list(values.values())
+    records["check"] = _checks(records)
+    return records
+
+
+def _checks(records: NDArray[np.void]) -> list[int]:
+    return [zlib.crc32(record.tobytes()[:20]) for record in records]
+
+
+def _read(path: Path) -> NDArray[np.void]:
+    data = path.read_bytes()
+    records = np.frombuffer(data[: len(data) // _RECORD.itemsize * _RECORD.itemsize], _RECORD)
+    intact: NDArray[np.void] = records[records["check"] == np.array(_checks(records), np.uint32)]
+    return intact

@@ -1,0 +1,156 @@
+"""
+Checkpoints that are whole or not there: written beside, hashed file by file, the manifest last, then renamed.
+
+safetensors and JSON only. A folder whose manifest is missing or does not fit its files is named and passed over.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from haloes.errors import RunError
+from haloes.training.optimizer import Masters
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint on disk that was found intact."""
+
+    path: Path
+    step: int
+    """Steps that were done when it was written."""
+    identity: Mapping[str, str]
+    """What the run was: hashes of data, tokenizer, reference and configuration."""
+
+
+def save(
+    folder: Path,
+    *,
+    step: int,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    identity: Mapping[str, str],
+    keep: int,
+) -> Path:
+    """
+    Write the checkpoint of `step` into `folder`, then remove all but the newest `keep`.
+
+    Raises RunError when the disk is full or cannot be written; earlier checkpoints stay.
+    """
+    final = folder / f"step-{step:08d}"
+    partial = folder / f".partial-{step:08d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        save_file(
+            {name: w.detach().contiguous() for name, w in masters.weights.items()}, partial / "weights.safetensors"
+        )
+        save_file(_moments(masters, optimizer), partial / "optimizer.safetensors")
+        _write_json(partial / "state.json", {"step": step, "identity": dict(identity)})
+        _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
+        _sync(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(
+            f"the checkpoint of step {step} cannot be written to {folder}: {error.strerror or error}; "
+            "free some space (or set train.keep_checkpoints lower) and resume: earlier checkpoints are unharmed"
+        ) from error
+    for old in _folders(folder)[keep:]:
+        shutil.rmtree(old)
+    return final
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest intact checkpoint, and a sentence about each damaged one that was passed over."""
+    damaged: list[str] = []
+    for path in _folders(folder):
+        fault = _fault(path)
+        if fault is None:
+            state = json.loads((path / "state.json").read_text())
+            return Checkpoint(path, state["step"], state["identity"]), damaged
+        damaged.append(f"checkpoint {path} is damaged and is passed over: {fault}")
+    return None, damaged
+
+
+def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Optimizer) -> None:
+    """
+    Put weights and optimizer moments back, bit for bit.
+
+    Raises RunError when the checkpoint holds other weights than this run trains.
+    """
+    saved = load_file(checkpoint.path / "weights.safetensors")
+    if {name: w.shape for name, w in saved.items()} != {name: w.shape for name, w in masters.weights.items()}:
+        raise RunError(
+            f"{checkpoint.path} holds other weights than this run trains; was the model or its LoRA changed?"
+        )
+    with torch.no_grad():
+        for name, weight in masters.weights.items():
+            weight.copy_(saved[name])
+    masters.publish()
+    moments = load_file(checkpoint.path / "optimizer.safetensors")
+    for index, (name, weight) in enumerate(masters.weights.items()):
+        prefix = f"{index}/"
+        state = {key.removeprefix(prefix): value for key, value in moments.items() if key.startswith(prefix)}
+        if state:
+            optimizer.state[weight] = {key: _placed(key, value, weight) for key, value in state.items()}
+        elif moments:
+            raise RunError(f"{checkpoint.path} has no optimizer state for {name}")
+
+
+def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{index}/{key}": value.detach().contiguous()
+        for index, weight in enumerate(masters.weights.values())
+        for key, value in optimizer.state.get(weight, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _placed(key: str, value: Tensor, weight: Tensor) -> Tensor:
+    return value if key == "step" and weight.device.type == "cpu" else value.to(weight.device)
+
+
+def _fault(path: Path) -> str | None:
+    try:
+        manifest: dict[str, Any] = json.loads((path / _MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        return f"its manifest cannot be read ({error})"
+    for name, expected in manifest.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if _hash(file) != expected:
+            return f"{name} is not what was written"
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1))
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,54 @@
+"""What a step is logged as: plain numbers from its complete table, each a mean over the whole step."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.tokens.store import TokenStore
+from haloes.training.step import Table
+
+
+def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
+    """
+    The numbers of one step.
+
+    `reward` is the paper's r: the log-ratio log p_policy(y|x) - log p_reference(y|x) in nats, without beta, so that
+    runs with different losses can be compared; it is given for desirable and undesirable (for pairs: chosen and
+    rejected) completions apart. `reference_point/raw` is its mean over mismatched completions before it is clamped at 0.
+    A number of a class that the step does not hold is left out.
+    """
+    desirable = desirable_of(table, store)
+    tokens = store.trained_length[table.sequences]
+    found = {"loss": float(table.weight @ table.loss)}
+    found |= {name: float(table.weight @ values) for name, values in table.metrics.items()}
+    found |= _by_class("logp_per_token", table.logp / np.maximum(tokens, 1), desirable)
+    found |= _by_class("completion_tokens", tokens, desirable)
+    if table.log_ratio is not None:
+        rewards = _by_class("reward", table.log_ratio, desirable)
+        found |= rewards
+        if len(rewards) == 2:  # noqa: PLR2004 - both classes
+            found["reward_margin"] = rewards["reward/desirable"] - rewards["reward/undesirable"]
+    if table.mismatched is not None:
+        found |= reference_point(table.mismatched)
+    return found
+
+
+def reference_point(mismatched: NDArray[np.float64]) -> dict[str, float]:
+    """z0 as it is used, as it was before the clamp, its standard error, and whether the clamp acted."""
+    raw = float(mismatched.mean())
+    found = {"reference_point": max(0.0, raw), "reference_point/raw": raw, "reference_point/clamped": float(raw < 0)}
+    if len(mismatched) > 1:
+        found["reference_point/standard_error"] = float(mismatched.std(ddof=1) / np.sqrt(len(mismatched)))
+    return found
+
+
+def desirable_of(table: Table, store: TokenStore) -> NDArray[np.bool_]:
+    """The label of each of the step's sequences."""
+    labels: NDArray[np.bool_] = store.desirable[table.sequences]
+    return labels
+
+
+def _by_class(name: str, values: NDArray[np.generic], desirable: NDArray[np.bool_]) -> Mapping[str, float]:
+    classes = {"desirable": values[desirable], "undesirable": values[~desirable]}
+    return {f"{name}/{label}": float(part.mean()) for label, part in classes.items() if len(part)}

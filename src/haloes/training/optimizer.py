@@ -1,0 +1,75 @@
+"""float32 weights behind the compute dtype, and the optimizer that moves them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from haloes.training.settings import TrainSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Masters:
+    """
+    The float32 weights that are trained, by name.
+
+    Where the model computes in float32 they are its own parameters. Otherwise each is a copy: gradients of all
+    micro-batches are added up in float32 as soon as they exist, and `publish` rounds the new weights back to the model.
+    """
+
+    weights: dict[str, Tensor]
+    parameters: dict[str, torch.nn.Parameter]
+
+    def publish(self) -> None:
+        """Bring the model's parameters up to date with the float32 weights."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                if self.weights[name] is not parameter:
+                    parameter.copy_(self.weights[name])
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for weight in self.weights.values():
+            weight.grad = None
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients of all weights in their fixed order; zeros where none arrived."""
+        for weight in self.weights.values():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
+
+
+def make_masters(parameters: Mapping[str, torch.nn.Parameter]) -> Masters:
+    """float32 weights for these parameters; gradients flow to them from now on."""
+    weights: dict[str, Tensor] = {}
+    for name, parameter in parameters.items():
+        if parameter.dtype == torch.float32:
+            weights[name] = parameter
+            continue
+        master = parameter.detach().to(torch.float32)
+        weights[name] = master
+        _send_gradients(parameter, master)
+    return Masters(weights, dict(parameters))
+
+
+def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> None:
+    def move(source: Tensor) -> None:
+        if source.grad is None:
+            return
+        if master.grad is None:
+            master.grad = source.grad.to(torch.float32)
+        else:
+            master.grad += source.grad
+        source.grad = None
+
+    parameter.register_post_accumulate_grad_hook(move)  # type: ignore[no-untyped-call]
+
+
+def make_optimizer(masters: Masters, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW or RMSprop over the float32 weights, in their fixed order."""
+    weights = list(masters.weights.values())
+    if settings.optimizer == "rmsprop":
+        return torch.optim.RMSprop(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)

@@ -1,0 +1,66 @@
+"""The processes of a run: which this one is, and sums over all of them. Rests on accelerate's process group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+_BUCKET = 16 * 2**20
+"""Numbers that are reduced with one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among the run's."""
+
+    index: int
+    count: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.index == 0
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This process's part of the items; the processes' parts are disjoint and make up the whole."""
+        return list(items[self.index :: self.count])
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The elementwise sum over all processes. The tensor has the same shape on each."""
+        if self.count == 1:
+            return tensor
+        from accelerate.utils import reduce
+
+        total: Tensor = reduce(tensor, "sum")
+        return total
+
+    def sum_each(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in a few calls for many small tensors."""
+        if self.count == 1:
+            return
+        for bucket in _buckets(tensors):
+            total = self.sum(torch.cat([tensor.flatten() for tensor in bucket]))
+            for tensor, part in zip(bucket, total.split([t.numel() for t in bucket]), strict=True):  # type: ignore[no-untyped-call]
+                tensor.copy_(part.view_as(tensor))
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    buckets: list[list[Tensor]] = [[]]
+    size = 0
+    for tensor in tensors:
+        if buckets[-1] and size + tensor.numel() > _BUCKET:
+            buckets.append([])
+            size = 0
+        buckets[-1].append(tensor)
+        size += tensor.numel()
+    return buckets

@@ -1,0 +1,69 @@
+"""Log-probabilities of whole completions without gradient: (x, y) and (x, y'), under the policy and the reference."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from haloes.batches.collate import packed_rows, pair_length, read_pair, row_key
+from haloes.batches.pack import pack
+from haloes.losses._contract import Logps
+from haloes.models.layout import Packed
+from haloes.models.reference_cache import ReferenceCache
+from haloes.tokens.store import TokenRow, TokenStore
+
+Jobs: TypeAlias = NDArray[np.int64]
+"""What to score, (n, 2): the sequence of the store that gives the prompt, and the one that gives the completion."""
+
+Score: TypeAlias = Callable[[Packed], Tensor]
+"""Packed sequences to the log-probability of each trained token, (N,)."""
+
+
+def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) -> list[list[int]]:
+    """Which of these jobs go through the model together."""
+    return pack([pair_length(store, x, y) for x, y in jobs.tolist()], budget=budget, at_least=at_least)
+
+
+def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.device) -> NDArray[np.float64]:
+    """log p(y|x) of each row, (n,), without gradient."""
+    found = np.zeros(len(rows))
+    lengths = [len(row.prompt) + len(row.completion) for row in rows]
+    for members in pack(lengths, budget=budget):
+        packed = packed_rows([rows[i] for i in members], device)
+        with torch.no_grad():
+            found[members] = logps(score(packed), packed).total().double().cpu().numpy()
+    return found
+
+
+def logps(token_N: Tensor, packed: Packed) -> Logps:
+    """The tokens' log-probabilities by sequence."""
+    return Logps(token_N, torch.tensor(packed.trained, device=token_N.device))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceTotals:
+    """log p_reference(y|x), from the cache where it is there, else computed in one stream and then kept."""
+
+    score: Score
+    cache: ReferenceCache | None
+    budget: int
+    device: torch.device
+
+    def of(self, store: TokenStore, jobs: Jobs) -> NDArray[np.float64]:
+        """log p_reference of these sequences, (n,); rounded to float32, so that cached and computed values agree."""
+        rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
+        if self.cache is None:
+            return totals(self.score, rows, budget=self.budget, device=self.device)
+        keys = [row_key(row) for row in rows]
+        known = {key: self.cache.get(key) for key in keys}
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if known[key] is None}
+        if missing:
+            found = totals(self.score, list(missing.values()), budget=self.budget, device=self.device)
+            fresh = dict(zip(missing, found.astype(np.float32).tolist(), strict=True))
+            self.cache.put(fresh)
+            known.update(fresh)
+        return np.array([known[key] for key in keys], np.float64)

@@ -1,0 +1,83 @@
+"""How to train: every default says where it comes from."""
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal
+
+from haloes.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """Optimizer, schedule, and what is written when."""
+
+    learning_rate: float = 5e-6
+    """Peak. 5e-6 with AdamW is the KTO paper's recommendation (Table 1), for LoRA too; its optimum is 2 to 10 times
+    that of DPO. Small models and adapters take more: 1e-4 to 1e-3 for a 135M model with LoRA."""
+    batch_size: int = 32
+    """Examples in one optimizer step, over all ranks and micro-batches. The paper uses 32 and recommends 8 to 128."""
+    epochs: float = 1.0
+    """Passes over the data; the paper's runs use 1."""
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    """AdamW as the paper recommends; its 1B to 30B comparisons used RMSprop with 5e-7."""
+    weight_decay: float = 0.0
+    """Decoupled (AdamW) or added to the gradient (RMSprop); the authors' code uses none."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises linearly from 0 (the authors' runs: 150 steps)."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """What the learning rate does after the warm-up: stay, or fall to 0 at the last step."""
+    max_grad_norm: float = 10.0
+    """Gradients are scaled down to this norm; 10 as in the paper's Table 1."""
+    dropout: float = 0.0
+    """Of every dropout layer and attention module, the adapter's included."""
+    microbatch_tokens: int | None = None
+    """Tokens that go through the model together: a matter of memory, not of results. None: 1024 on a CPU, 16384 on
+    a GPU."""
+    microbatch_examples: int | None = None
+    """Examples that go through the model together, at most; None for no limit beside the tokens."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    reference_cache: bool = True
+    """Keep the reference's log-probabilities on disk and reuse those that are there."""
+    validate_every: int | None = None
+    """Steps between validations; None for one at the end. 0 steps before the first costs nothing: the policy is the
+    reference there."""
+    checkpoint_every: int = 50
+    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
+    keep_checkpoints: int = 2
+    """How many checkpoints stay on disk, the newest first."""
+    seed: int = 0
+    """Decides the order of the data, the mismatched pairs, the adapter's start and dropout."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epochs", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")
+        for name in ("batch_size", "checkpoint_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("microbatch_tokens", "microbatch_examples", "validate_every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must be at least 1, or left out, got {getattr(self, name)}")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"train.warmup is a share of the steps, at least 0 and below 1, got {self.warmup}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"train.dropout must be at least 0 and below 1, got {self.dropout}")
+        if self.weight_decay < 0:
+            raise ConfigError(f"train.weight_decay must be at least 0, got {self.weight_decay}")
+
+
+def learning_rate(settings: TrainSettings, step: int, num_steps: int) -> float:
+    """
+    The learning rate of a step, from 0 to num_steps - 1: a pure function, so that there is nothing to save or restore.
+
+    It rises linearly over the first `warmup * num_steps` steps and then follows the schedule, which reaches 0 one step
+    after the last.
+    """
+    rising = settings.warmup * num_steps
+    if step + 1 <= rising:
+        return settings.learning_rate * (step + 1) / rising
+    done = (step - rising) / max(num_steps - rising, 1)
+    done = max(done, 0.0)
+    factor = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + cos(pi * done)) / 2}[settings.schedule]
+    return settings.learning_rate * factor

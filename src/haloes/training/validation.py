@@ -1,0 +1,88 @@
+"""The loss and the implied rewards on held-out feedback."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.batches.schedule import Schedule
+from haloes.tokens.store import TokenStore
+from haloes.training.metrics import reference_point
+from haloes.training.step import Stepper, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What was found on the whole validation set, a row a sequence (for pairs two a pair)."""
+
+    loss: float
+    """Weighted mean over the examples."""
+    sequences: NDArray[np.int64]
+    """Which sequence of the store each row is about."""
+    log_ratio: NDArray[np.float64] | None
+    """The implied reward of each, in nats; None for a loss without a reference."""
+    logp: NDArray[np.float64]
+    """log p_policy(y|x) of each."""
+    mismatched: NDArray[np.float64] | None
+    desirable: NDArray[np.bool_]
+    group: NDArray[np.int64]
+    """The prompt of each."""
+    tokens: NDArray[np.int32]
+    """Trained tokens of each."""
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers that need no statistics beyond a mean."""
+        found = {"loss": self.loss}
+        if self.log_ratio is not None:
+            for name, rows in (("desirable", self.desirable), ("undesirable", ~self.desirable)):
+                if rows.any():
+                    found[f"reward/{name}"] = float(self.log_ratio[rows].mean())
+            if self.desirable.any() and not self.desirable.all():
+                found["reward_margin"] = found["reward/desirable"] - found["reward/undesirable"]
+        if self.mismatched is not None:
+            found |= reference_point(self.mismatched)
+        return found
+
+
+def validate(stepper: Stepper, *, batch_size: int, seed: int) -> Validation:
+    """Score the stepper's whole data set once, in steps of the training's size, without gradient."""
+    store = stepper.store
+    schedule = make_schedule(stepper, batch_size=batch_size, epochs=1, seed=seed)
+    with stepper.policy.scoring():
+        tables = [stepper.run(schedule.step(i), backward=False) for i in range(schedule.num_steps)]
+    sequences = np.concatenate([table.sequences for table in tables])
+    weights = [_example_weight(table, store) for table in tables]
+    loss = sum(float(w @ table.loss) for w, table in zip(weights, tables, strict=True)) / sum(w.sum() for w in weights)
+    return Validation(
+        loss=float(loss),
+        sequences=sequences,
+        log_ratio=_joined([table.log_ratio for table in tables]),
+        logp=np.concatenate([table.logp for table in tables]),
+        mismatched=_joined([table.mismatched for table in tables]),
+        desirable=store.desirable[sequences],
+        group=store.group[sequences],
+        tokens=store.trained_length[sequences],
+    )
+
+
+def make_schedule(stepper: Stepper, *, batch_size: int, epochs: float, seed: int) -> Schedule:
+    """The steps of a stepper's data set."""
+    store, each = stepper.store, stepper.store.sequences_per_example
+    return Schedule(
+        fingerprint=store.fingerprint,
+        desirable=store.desirable[::each],
+        group=store.group[::each],
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=seed,
+        mismatched=stepper.loss.needs.mismatched,
+    )
+
+
+def _example_weight(table: Table, store: TokenStore) -> NDArray[np.float64]:
+    return store.weight[table.sequences[: len(table.step.examples)]].astype(np.float64)
+
+
+def _joined(parts: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
