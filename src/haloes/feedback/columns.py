@@ -1,0 +1,90 @@
+"""Column mapping: which of a file's columns stands for which of ours."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from haloes.errors import DataError
+from haloes.feedback.fields import Row
+
+_CONTENT = ("prompt", "completion", "label", "score", "chosen", "rejected", "messages", "rejected_response", "system")
+_CARRIED = ("tools", "weight", "id", "group", "conversation", "user", "source")
+MAPPABLE = _CONTENT + _CARRIED
+"""The names that a file's columns can be mapped to."""
+
+_LOOKS_LIKE = {
+    "prompt": ("prompt", "question", "instruction", "query", "input"),
+    "completion": ("completion", "answer", "response", "output", "reply", "generation"),
+    "label": ("label", "thumb", "rating", "feedback", "vote", "liked", "verdict"),
+}
+
+
+def parse_columns(text: str) -> dict[str, str | None]:
+    """
+    Read a mapping as the command line gives it: "prompt=question,label=thumb"; "source=" leaves a column out.
+
+    Raises:
+        DataError: A part has no "=", or names a column twice.
+    """
+    columns: dict[str, str | None] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or not name:
+            raise DataError(f"columns: {part!r} is not NAME=COLUMN; for example: --columns prompt=question,label=thumb")
+        if name in columns:
+            raise DataError(f"columns: {name!r} is mapped twice in {text!r}")
+        columns[name] = column or None
+    return columns
+
+
+def check_columns(columns: Mapping[str, str | None], *, seen: Iterable[str], path: str) -> None:
+    """
+    Refuse a mapping to a name that is not ours, or from a column that the file does not have.
+
+    Args:
+        columns: Our name -> the file's column, or None to leave out the column of that name.
+        seen: The columns of the file's first rows.
+        path: What the file is called in messages.
+
+    Raises:
+        DataError: With the nearest name that exists.
+    """
+    known = sorted(seen)
+    for name, column in columns.items():
+        if column is None and name not in known:
+            raise DataError(f"{path}: columns: there is no column {name!r} to leave out{_hint(name, known)}")
+        if column is not None and name not in MAPPABLE:
+            raise DataError(f"{path}: columns: {name!r} is not a name to map to{_hint(name, MAPPABLE)}")
+        if column is not None and column not in known:
+            raise DataError(f"{path}: columns: the file has no column {column!r} for {name}{_hint(column, known)}")
+
+
+def rename(row: Row, columns: Mapping[str, str | None]) -> Row:
+    """
+    The row under our names.
+
+    A column that is mapped to a content (prompt, completion, label ...) stands there only: an answer that is mapped
+    from "chosen" is no longer half of a pair. Ids and the like are copied: the prompt can name the group as well.
+    """
+    if not columns:
+        return row
+    moved = {column for name, column in columns.items() if column is not None and name in _CONTENT}
+    out = {name: value for name, value in row.items() if name not in moved and name not in columns}
+    out.update({name: row[column] for name, column in columns.items() if column is not None and column in row})
+    return out
+
+
+def suggestion(seen: Iterable[str]) -> str:
+    """A mapping for columns that no format knows, guessed from what they are called, for the user to put right."""
+    known = sorted(seen)
+    parts = []
+    for name, words in _LOOKS_LIKE.items():
+        alike = [column for word in words for column in known if word in column.lower()]
+        if name not in known:
+            parts.append(f"{name}={alike[0] if alike else 'COLUMN'}")
+    return f"--columns {','.join(parts)}"
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return (f"; did you mean {near[0]!r}?" if near else "") + f" (there are: {', '.join(names)})"

@@ -1,0 +1,109 @@
+"""What every format carries beside prompts and completions: ids, weight, tools, label, score."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from haloes.feedback.labels import parse_label, parse_score
+from haloes.feedback.refused import Reason, Refused, shown
+
+Row: TypeAlias = Mapping[str, Any]
+"""One row as its file holds it, with the columns renamed as the user asked."""
+
+_NAMES = ("id", "group", "conversation", "user", "source")
+_MEDIA_COLUMNS = ("images", "image", "videos", "video", "audios", "audio")
+
+
+def required(row: Row, column: str) -> Any:
+    """
+    The value of a column that the format needs; it may be null.
+
+    Raises:
+        Refused: The row does not have the column.
+    """
+    if column not in row:
+        raise Refused("missing column", f"the row has no {column}", column=column)
+    return row[column]
+
+
+def verdict(row: Row, *, label_columns: Iterable[str] = ("label",)) -> dict[str, Any]:
+    """
+    The label and the score of a row, as far as it has them: at least one of the two.
+
+    Raises:
+        Refused: It has neither, or one of them is not what it should be.
+    """
+    found: dict[str, Any] = {}
+    for column in label_columns:
+        if not _is_blank(row.get(column)):
+            found["label"] = parse_label(row[column])
+            break
+    if not _is_blank(row.get("score")):
+        found["score"] = parse_score(row["score"])
+    if not found:
+        names = " or ".join(label_columns)
+        raise Refused(
+            "no label", f"the row has neither a {names} nor a score: nobody rated this answer", column="label"
+        )
+    return found
+
+
+def shared_fields(row: Row) -> dict[str, Any]:
+    """
+    The fields that `Feedback` and `Pair` have in common: id, group, conversation, user, source, weight, tools.
+
+    Raises:
+        Refused: One of them is not what it should be, or the row comes with images, audio or video.
+    """
+    for column in _MEDIA_COLUMNS:
+        if row.get(column):
+            raise Refused("multimodal content", f"the row has {column}; only text can be trained on", column=column)
+    found: dict[str, Any] = {name: _name(row[name], column=name) for name in _NAMES if not _is_blank(row.get(name))}
+    if not _is_blank(row.get("weight")):
+        found["weight"] = _weight(row["weight"])
+    if row.get("tools"):
+        found["tools"] = parse_tools(row["tools"])
+    return found
+
+
+def parse_tools(value: object) -> tuple[Mapping[str, Any], ...]:
+    """
+    Tool definitions: a list of objects, or a text that holds such a list as JSON (LLaMA-Factory, ms-swift).
+
+    Raises:
+        Refused: It is neither.
+    """
+    tools = value
+    if isinstance(value, str):
+        try:
+            tools = json.loads(value) if value.strip() else []
+        except (ValueError, RecursionError) as error:
+            raise Refused("wrong type", f"tools is {shown(value)}, which is not JSON", column="tools") from error
+    if not isinstance(tools, list | tuple) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise Refused("wrong type", f"tools is {shown(value)}, not a list of tool definitions", column="tools")
+    return tuple(tools)
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _name(value: object, *, column: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    message = f"{column} is {shown(value)}, neither text nor a whole number; leave the column out (--columns {column}=)"
+    raise Refused("wrong type", message, column=column)
+
+
+def _weight(value: object) -> float:
+    try:
+        weight = parse_score(value)
+    except Refused as refused:
+        reason: Reason = "NaN" if refused.reason == "NaN" else "weight"
+        raise Refused(reason, f"weight {shown(value)} is not a finite number", column="weight") from refused
+    if weight <= 0:
+        message = f"weight {shown(value)} is not positive; leave the row out instead of weighing it with 0"
+        raise Refused("weight", message, column="weight")
+    return weight

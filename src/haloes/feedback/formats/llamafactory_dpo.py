@@ -1,0 +1,34 @@
+"""LLaMA-Factory's pairs: `conversations` (or `messages`) is the prompt, `chosen` and `rejected` are one turn each."""
+
+from collections.abc import Iterator
+
+from haloes.feedback.fields import Row, required
+from haloes.feedback.formats.contract import Format, no_labels
+from haloes.feedback.formats.pairs import make_pair
+from haloes.feedback.formats.rated_messages import turns_column
+from haloes.feedback.messages import is_message
+from haloes.feedback.text import parse_completion, parse_prompt
+from haloes.records import Pair, Where
+
+
+def _matches(row: Row) -> bool:
+    return turns_column(row) is not None and is_message(row.get("chosen")) and is_message(row.get("rejected"))
+
+
+def _parse(row: Row, where: Where) -> Iterator[Pair]:
+    yield make_pair(
+        row,
+        where,
+        prompt=parse_prompt(required(row, turns_column(row) or "conversations"), system=row.get("system")),
+        chosen=parse_completion([required(row, "chosen")], column="chosen"),
+        rejected=parse_completion([required(row, "rejected")], column="rejected"),
+    )
+
+
+LLAMAFACTORY_DPO = Format(
+    name="llamafactory-dpo",
+    needs="conversations (or messages), chosen, rejected as one turn each",
+    matches=_matches,
+    parse=_parse,
+    labels=no_labels,
+)

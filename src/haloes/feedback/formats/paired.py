@@ -1,0 +1,62 @@
+"""Two answers of which the first was preferred: `prompt`, `chosen`, `rejected` (haloes, and TRL's "preference")."""
+
+from collections.abc import Iterator
+
+from haloes.feedback.fields import Row, required
+from haloes.feedback.formats.contract import Format, no_labels
+from haloes.feedback.formats.pairs import make_pair, split_common_prompt
+from haloes.feedback.messages import is_messages, parse_messages, role_of
+from haloes.feedback.refused import Refused
+from haloes.feedback.text import parse_completion, parse_prompt
+from haloes.records import Message, Pair, Text, Where
+
+
+def _matches(row: Row) -> bool:
+    if "chosen" not in row or "rejected" not in row:
+        return False
+    return "prompt" in row or (is_messages(row["chosen"]) and is_messages(row["rejected"]))
+
+
+def _parse(row: Row, where: Where) -> Iterator[Pair]:
+    chosen, rejected = required(row, "chosen"), required(row, "rejected")
+    if _is_conversation(chosen) and _is_conversation(rejected):
+        prompt, one, other = split_common_prompt(chosen, rejected, system=row.get("system"))
+        _check_prompt_given(row.get("prompt"), prompt)
+        yield make_pair(row, where, prompt=prompt, chosen=one, rejected=other)
+        return
+    yield make_pair(
+        row,
+        where,
+        prompt=parse_prompt(required(row, "prompt"), system=row.get("system")),
+        chosen=parse_completion(chosen, column="chosen"),
+        rejected=parse_completion(rejected, column="rejected"),
+    )
+
+
+def _is_conversation(value: object) -> bool:
+    """Whether these are turns that begin before the answer, so that the prompt stands in them."""
+    return isinstance(value, list) and is_messages(value) and role_of(value[0], place="the first turn") != "assistant"
+
+
+def _check_prompt_given(given: object, found: Text) -> None:
+    """Refuse a row whose own prompt is not the one with which its conversations begin."""
+    if not given:
+        return
+    if isinstance(given, str):
+        words = [message.content.strip() for message in found if isinstance(message, Message)]
+        agrees = given.strip() in words
+    else:
+        turns = parse_messages(given, column="prompt")
+        agrees = found[-len(turns) :] == turns
+    if not agrees:
+        message = "the prompt differs from the turns with which chosen and rejected begin; drop one (--columns prompt=)"
+        raise Refused("prompt mismatch", message, column="prompt")
+
+
+PAIRED = Format(
+    name="paired",
+    needs="prompt, chosen, rejected (or chosen and rejected as whole conversations)",
+    matches=_matches,
+    parse=_parse,
+    labels=no_labels,
+)

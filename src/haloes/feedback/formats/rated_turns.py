@@ -1,0 +1,97 @@
+"""
+A conversation in which several answers were rated: assistant turns of `messages` carry their own `label`.
+
+The canonical form, one row a conversation:
+
+    {"messages": [{"role": "user", "content": "..."},
+                  {"role": "assistant", "content": "...", "label": true},
+                  {"role": "user", "content": "..."},
+                  {"role": "assistant", "content": "...", "label": null}],
+     "conversation": "c1"}
+
+`rating`, `feedback` and `thumb` are read as `label` is; a turn may have a `score` instead or as well. Each rated turn
+becomes one record, with all turns before it as the prompt. Its conversation is the row's `conversation`, or else its
+`id`, or else a name made from the turns; its id is the row's id with the turn's number.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from haloes.feedback.fields import Row, shared_fields, verdict
+from haloes.feedback.formats.contract import Format, Record
+from haloes.feedback.formats.rated_messages import turns_column
+from haloes.feedback.messages import is_messages, role_of
+from haloes.feedback.refused import Refused, shown
+from haloes.feedback.text import parse_completion, parse_prompt
+from haloes.records import Feedback, Where
+
+_LABELS = ("label", "rating", "feedback", "thumb")
+
+
+def _matches(row: Row) -> bool:
+    column = turns_column(row)
+    return column is not None and is_messages(row[column]) and any(map(_is_rated, row[column]))
+
+
+def _parse(row: Row, where: Where) -> Iterator[Record]:
+    column = turns_column(row)
+    turns = row[column] if column is not None else None
+    if not isinstance(turns, list | tuple):
+        raise Refused(
+            "missing column" if column is None else "wrong type", "the row has no messages", column="messages"
+        )
+    if any(row.get(name) is not None for name in ("label", "kto_tag", "score")):
+        message = "the row has a label beside those of its turns; keep one of them (--columns label= leaves it out)"
+        raise Refused("label", message, column="label")
+    rated = [number for number, turn in enumerate(turns) if _is_rated(turn)]
+    if not rated:
+        raise Refused("no label", "no turn of the conversation has a label: nobody rated it", column="label")
+    shared = shared_fields(row)
+    name = shared.setdefault("conversation", shared.get("id") or _name_of(turns))
+    for number in rated:
+        own = {"id": f"{shared.get('id', name)}#{number}"}
+        try:
+            yield _feedback(row, turns, number, where, shared=shared | own)
+        except Refused as refused:
+            yield refused.at(where)
+
+
+def _feedback(row: Row, turns: Any, number: int, where: Where, *, shared: Mapping[str, Any]) -> Feedback:
+    turn = turns[number]
+    if role_of(turn, place=f"messages[{number}]") != "assistant":
+        message = f"messages[{number}] is rated and is not an assistant turn: {shown(turn.get('content'))}"
+        raise Refused("last turn not assistant", message)
+    return Feedback(
+        prompt=parse_prompt(list(turns[:number]), system=row.get("system")),
+        completion=parse_completion([turn]),
+        **verdict(turn, label_columns=_LABELS),
+        **shared,
+        where=where,
+    )
+
+
+def _is_rated(turn: object) -> bool:
+    return isinstance(turn, Mapping) and any(turn.get(name) is not None for name in (*_LABELS, "score"))
+
+
+def _name_of(turns: object) -> str:
+    """A name that depends on the turns alone, so that copies of a conversation share it."""
+    text = json.dumps(turns, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _labels(row: Row) -> list[object]:
+    column = turns_column(row)
+    turns = [turn for turn in (row[column] if column else None) or () if isinstance(turn, Mapping)]
+    return [next((turn[name] for name in _LABELS if turn.get(name) is not None), None) for turn in turns]
+
+
+RATED_TURNS = Format(
+    name="rated-turns",
+    needs="messages whose assistant turns carry a label (or rating, feedback, thumb, score)",
+    matches=_matches,
+    parse=_parse,
+    labels=_labels,
+)

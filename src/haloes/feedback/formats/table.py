@@ -1,0 +1,39 @@
+"""The formats that are read, in the order in which they are tried."""
+
+from collections.abc import Sequence
+
+from haloes.feedback.fields import Row
+from haloes.feedback.formats.alpaca import ALPACA
+from haloes.feedback.formats.contract import Format
+from haloes.feedback.formats.hh import HH
+from haloes.feedback.formats.llamafactory_dpo import LLAMAFACTORY_DPO
+from haloes.feedback.formats.openai import OPENAI
+from haloes.feedback.formats.paired import PAIRED
+from haloes.feedback.formats.rated_messages import RATED_MESSAGES
+from haloes.feedback.formats.rated_turns import RATED_TURNS
+from haloes.feedback.formats.rejected_response import REJECTED_RESPONSE
+from haloes.feedback.formats.unpaired import UNPAIRED
+
+# The more a shape asks for, the earlier it comes: a row that two shapes fit belongs to the one that says more about it.
+# So a conversation with rated turns goes before one with a single label, a transcript before any two texts, and a pair
+# before a single answer.
+_IN_ORDER = (
+    OPENAI,
+    RATED_TURNS,
+    REJECTED_RESPONSE,
+    LLAMAFACTORY_DPO,
+    ALPACA,
+    HH,
+    PAIRED,
+    RATED_MESSAGES,
+    UNPAIRED,
+)
+FORMATS: dict[str, Format] = {known.name: known for known in _IN_ORDER}
+"""Every format by its name."""
+
+
+def detect(rows: Sequence[Row]) -> Format | None:
+    """The format that fits most of these rows, the earliest in the table where several do; None if none fits any."""
+    counts = {known.name: sum(map(known.matches, rows)) for known in _IN_ORDER}
+    best = max(_IN_ORDER, key=lambda known: counts[known.name])
+    return best if counts[best.name] else None

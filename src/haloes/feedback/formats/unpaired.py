@@ -1,0 +1,33 @@
+"""One answer and its label or score: `prompt`, `completion`, `label` (haloes, and TRL's "unpaired preference")."""
+
+from collections.abc import Iterator
+
+from haloes.feedback.fields import Row, required, shared_fields, verdict
+from haloes.feedback.formats.contract import Format
+from haloes.feedback.text import parse_completion, parse_prompt
+from haloes.records import Feedback, Where
+
+
+def _matches(row: Row) -> bool:
+    return "prompt" in row and "completion" in row and ("label" in row or "score" in row)
+
+
+def _parse(row: Row, where: Where) -> Iterator[Feedback]:
+    # The verdict first: a log has many rows that nobody rated, and these are counted as such whatever else they lack.
+    rated = verdict(row)
+    yield Feedback(
+        prompt=parse_prompt(required(row, "prompt"), system=row.get("system")),
+        completion=parse_completion(required(row, "completion")),
+        **rated,
+        **shared_fields(row),
+        where=where,
+    )
+
+
+UNPAIRED = Format(
+    name="unpaired",
+    needs="prompt, completion, label (or score)",
+    matches=_matches,
+    parse=_parse,
+    labels=lambda row: [row.get("label")],
+)

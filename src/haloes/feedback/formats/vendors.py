@@ -1,0 +1,46 @@
+"""Exports that are recognised by their columns and not read yet, so that the message can name them."""
+
+from collections.abc import Iterable, Mapping
+
+from haloes.feedback.fields import Row
+
+_SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("a Langfuse export", frozenset({"trace_id", "data_type", "string_value"})),
+    ("a Langfuse export", frozenset({"traceId", "dataType"})),
+    ("a Langfuse export", frozenset({"bookmarked", "input", "output", "project_id"})),
+    ("a Langfuse export", frozenset({"trace_id", "parent_observation_id", "input", "output"})),
+    ("a LangSmith export", frozenset({"run_id", "key", "feedback_source"})),
+    ("a LangSmith export", frozenset({"run_type", "inputs", "outputs"})),
+    ("an Open WebUI export", frozenset({"data", "meta", "snapshot"})),
+    ("an Open WebUI export", frozenset({"type", "data", "meta", "version", "user_id"})),
+    ("an Argilla export", frozenset({"fields", "responses", "suggestions"})),
+    ("a Label Studio export", frozenset({"annotations", "data", "predictions"})),
+    ("a ChatGPT export", frozenset({"mapping", "current_node"})),
+    ("a ChatGPT export", frozenset({"conversation_id", "message_id", "rating"})),
+    ("an Arize Phoenix export", frozenset({"span_id", "annotator_kind"})),
+    ("a Helicone export", frozenset({"request_body", "response_body"})),
+    ("an OpenAssistant export", frozenset({"message_tree_id", "tree_state"})),
+    ("an OpenAssistant export", frozenset({"message_tree_id", "parent_id", "rank"})),
+    ("already tokenised data", frozenset({"prompt_input_ids"})),
+    ("already tokenised data", frozenset({"completion_input_ids"})),
+    ("already tokenised data", frozenset({"input_ids", "labels"})),
+)
+
+
+def recognise(rows: Iterable[Row]) -> str | None:
+    """What the rows are, if they bear the signs of an export that is not read yet; also one page of an API's answer."""
+    for row in rows:
+        for columns in _column_sets(row):
+            for name, signs in _SIGNS:
+                if signs <= columns:
+                    return name
+            if any(column.endswith(".responses") and f"{column}.status" in columns for column in columns):
+                return "an Argilla export"
+    return None
+
+
+def _column_sets(row: Row) -> Iterable[set[str]]:
+    yield set(row)
+    page = row.get("data")
+    if isinstance(page, list) and page and isinstance(page[0], Mapping):
+        yield set(page[0])

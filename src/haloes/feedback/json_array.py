@@ -1,0 +1,116 @@
+"""A JSON array, read element by element: memory holds one element and one chunk of the file, never the whole array."""
+
+import re
+from collections.abc import Iterator
+from typing import TextIO
+
+from haloes.errors import DataError
+
+_CHUNK = 1 << 16
+_MAX_ELEMENT = 1 << 28
+_BLANK = " \t\n\r"
+
+# A whole string, or one of the marks that give an array its shape; a lone quote begins a string that the buffer cuts
+# off. The quantifiers are possessive, so that a string that does not end is given up in one pass.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
+
+
+def elements(stream: TextIO, *, path: str, chunk: int = _CHUNK) -> Iterator[tuple[int, str]]:
+    """
+    The JSON text of each element of the array that a file holds, with the line on which the element begins.
+
+    An element is found by its brackets and strings alone; whether its text is JSON is for the reader of it to see.
+
+    Args:
+        stream: The file, at its start.
+        path: What the file is called in messages.
+        chunk: How many characters to read at a time.
+
+    Raises:
+        DataError: The file holds no array, or the array is not properly ended or separated; with file and line.
+    """
+    buffer = _Buffer(stream, path=path, chunk=chunk)
+    if buffer.take_opening() != "[":
+        raise DataError(f"{path}:{buffer.line}: a JSON array must begin with [")
+    first = True
+    while True:
+        text, end = _until_separator(buffer)
+        blank = not text.strip(_BLANK)
+        if blank and (end == "," or not first):
+            raise DataError(f"{path}:{buffer.line}: broken JSON: an element is missing before {end!r}")
+        if not blank:
+            lead = len(text) - len(text.lstrip(_BLANK))
+            yield buffer.line + text.count("\n", 0, lead), text[lead:]
+        buffer.line += text.count("\n")
+        first = False
+        if end == "]":
+            break
+    if rest := buffer.rest_after_array():
+        raise DataError(f"{path}:{buffer.line}: broken JSON: {rest[:20]!r} after the end of the array")
+
+
+class _Buffer:
+    """The part of the file that is in memory, and the line at which it begins."""
+
+    def __init__(self, stream: TextIO, *, path: str, chunk: int) -> None:
+        self.stream = stream
+        self.path = path
+        self.chunk = chunk
+        self.text = ""
+        self.line = 1
+
+    def grow(self) -> bool:
+        """Read on, the more the longer the element at hand; False at the end of the file."""
+        more = self.stream.read(max(self.chunk, len(self.text)))
+        self.text += more
+        if len(self.text) > _MAX_ELEMENT:
+            raise DataError(f"{self.path}:{self.line}: broken JSON: the element that begins here does not end")
+        return bool(more)
+
+    def take(self, end: int) -> str:
+        """Cut the buffer after `end` characters and return what stood before."""
+        taken, self.text = self.text[:end], self.text[end:]
+        return taken
+
+    def take_opening(self) -> str:
+        """Skip blanks and take the first character; "" for a blank file."""
+        while not self.text.lstrip(_BLANK) and self.grow():
+            pass
+        blanks = self.take(len(self.text) - len(self.text.lstrip(_BLANK)))
+        self.line += blanks.count("\n")
+        return self.take(1)
+
+    def rest_after_array(self) -> str:
+        """What stands after the array, without the blanks that may."""
+        while not self.text.strip(_BLANK):
+            self.line += self.text.count("\n")
+            self.text = ""
+            if not self.grow():
+                break
+        return self.text.strip(_BLANK)
+
+
+def _until_separator(buffer: _Buffer) -> tuple[str, str]:
+    """The text before the next comma or closing bracket of the array itself, and which of the two it is."""
+    depth = 0
+    position = 0
+    while True:
+        token = _TOKEN.search(buffer.text, position)
+        if token is None or token.group() == '"':
+            # No mark in the rest of the buffer, or a string that goes on behind it: look again once there is more.
+            position = len(buffer.text) if token is None else token.start()
+            if not buffer.grow():
+                raise DataError(f"{buffer.path}:{buffer.line}: broken JSON: the file ends within the array")
+            continue
+        mark = token.group()
+        position = token.end()
+        if depth == 0 and mark in ",]":
+            text = buffer.take(token.start())
+            buffer.take(1)
+            return text, mark
+        if mark in "[{":
+            depth += 1
+        elif mark in "]}":
+            depth -= 1
+            if depth < 0:
+                raise DataError(f"{buffer.path}:{buffer.line}: broken JSON: a {mark!r} that nothing opened")

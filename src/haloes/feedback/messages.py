@@ -1,0 +1,176 @@
+"""The turns of a chat as other tools write them -> `Message` records: roles, content parts, tool calls."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from haloes.feedback.refused import Refused, shown
+from haloes.records import Message
+
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "chatgpt": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+}
+"""What other tools call the four roles, in lower case (OpenAI, ShareGPT, LLaMA-Factory, ms-swift, Open Assistant)."""
+
+_CALLING_ROLES = {"function_call", "tool_call"}
+"""Turns whose content is not words but the JSON of the assistant's tool calls."""
+
+_TEXT_PARTS = {"text", "input_text", "output_text"}
+_MEDIA = re.compile("image|audio|video|file|document")
+
+
+def is_messages(value: object) -> bool:
+    """Whether a value looks like the turns of a chat: a list whose first item has a role."""
+    return isinstance(value, list | tuple) and bool(value) and is_message(value[0])
+
+
+def is_message(value: object) -> bool:
+    """Whether a value looks like one turn of a chat."""
+    return isinstance(value, Mapping) and (value.get("role") is not None or value.get("from") is not None)
+
+
+def role_of(message: Mapping[str, Any], *, place: str) -> str:
+    """
+    The canonical role of a turn: "system", "user", "assistant" or "tool".
+
+    Raises:
+        Refused: The turn has no role, or one that nobody uses.
+    """
+    named = message.get("role")
+    named = message.get("from") if named is None else named
+    role = ROLES.get(named.strip().lower()) if isinstance(named, str) else None
+    if role is None:
+        known = "system, user (human), assistant (gpt, model), tool (observation)"
+        raise Refused("unknown role", f"{place} has the role {shown(named)}; known are {known}")
+    return role
+
+
+def parse_messages(value: object, *, column: str) -> tuple[Message, ...]:
+    """
+    The turns of a chat; a single turn counts as a chat of one.
+
+    Both spellings are read: `role`/`content` (OpenAI) and `from`/`value` (ShareGPT). Text parts are joined.
+
+    Raises:
+        Refused: Something is not a turn, has an unknown role, or holds more than text and tool calls.
+    """
+    turns = [value] if isinstance(value, Mapping) else value
+    if not isinstance(turns, list | tuple):
+        raise Refused("wrong type", f"{column} is {shown(value)}, not the turns of a chat", column=column)
+    return tuple(_message(turn, place=f"{column}[{number}]", column=column) for number, turn in enumerate(turns))
+
+
+def check_no_reasoning(turns: object, *, column: str) -> None:
+    """
+    Refuse rated turns whose reasoning stands beside their content: training on the content alone would drop it.
+
+    Raises:
+        Refused: A turn has a non-empty `reasoning_content`, `reasoning` or `thinking`.
+    """
+    for turn in [turns] if isinstance(turns, Mapping) else turns if isinstance(turns, Sequence) else ():
+        for name in ("reasoning_content", "reasoning", "thinking"):
+            if isinstance(turn, Mapping) and turn.get(name):
+                raise Refused(
+                    "reasoning field",
+                    f"{column} has a turn with {name!r}, which would be left out of training; "
+                    f"write it into the content as the model does (for example <think>...</think>), or remove it",
+                    column=column,
+                )
+
+
+def clean_text(value: str, *, place: str, column: str | None = None) -> str:
+    """
+    The same text, if it can be encoded.
+
+    Raises:
+        Refused: It holds half of a surrogate pair (from a broken escape in JSON, or from bytes that are not UTF-8).
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(
+            "invalid unicode",
+            f"{place} holds invalid unicode at character {error.start + 1}; save the file as UTF-8",
+            column=column,
+        ) from error
+    return value
+
+
+def _message(turn: object, *, place: str, column: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise Refused("wrong type", f"{place} is {shown(turn)}, not a turn with role and content", column=column)
+    role = role_of(turn, place=place)
+    content = turn.get("content")
+    content = turn.get("value") if content is None else content
+    named = turn.get("role") or turn.get("from")
+    if str(named).strip().lower() in _CALLING_ROLES:
+        return Message(role, "", _calls_in_text(content, place=place, column=column))
+    calls = _tool_calls(turn, place=place, column=column)
+    if content is None and role == "assistant":
+        content = ""
+    return Message(role, _content(content, place=place, column=column), calls)
+
+
+def _content(content: object, *, place: str, column: str) -> str:
+    if isinstance(content, str):
+        return clean_text(content, place=place, column=column)
+    if isinstance(content, list | tuple):
+        return "".join(_part(part, place=place, column=column) for part in content)
+    if isinstance(content, float) and content != content:  # noqa: PLR0124  # only NaN differs from itself
+        raise Refused("NaN", f"the content of {place} is NaN, not text", column=column)
+    raise Refused("wrong type", f"the content of {place} is {shown(content)}, not text", column=column)
+
+
+def _part(part: object, *, place: str, column: str) -> str:
+    if isinstance(part, str):
+        return clean_text(part, place=place, column=column)
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    text = part.get("text") if isinstance(part, Mapping) else None
+    if kind in _TEXT_PARTS and isinstance(text, str):
+        return clean_text(text, place=place, column=column)
+    if isinstance(kind, str) and _MEDIA.search(kind):
+        message = f"{place} holds a part of type {kind!r}; only text can be trained on"
+        raise Refused("multimodal content", message, column=column)
+    what = f"type {kind!r}" if isinstance(kind, str) else shown(part)
+    raise Refused("content part", f"{place} holds a part ({what}) that is not text", column=column)
+
+
+def _tool_calls(turn: Mapping[str, Any], *, place: str, column: str) -> tuple[Mapping[str, Any], ...]:
+    calls = turn.get("tool_calls")
+    if not calls and isinstance(turn.get("function_call"), Mapping):
+        calls = [{"type": "function", "function": turn["function_call"]}]
+    if not calls:
+        return ()
+    if not isinstance(calls, list | tuple) or not all(isinstance(call, Mapping) for call in calls):
+        raise Refused("wrong type", f"the tool_calls of {place} are {shown(calls)}, not a list of calls", column=column)
+    return tuple(calls)
+
+
+def _calls_in_text(content: object, *, place: str, column: str) -> tuple[Mapping[str, Any], ...]:
+    """The calls of a `function_call` turn, whose content is JSON: {"name", "arguments"} or a list of these."""
+    try:
+        value = json.loads(content) if isinstance(content, str) else content
+    except (ValueError, RecursionError):
+        value = None
+    calls = value if isinstance(value, list) else [value]
+    if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
+        message = f"{place} is a tool call, and its content {shown(content)} is not JSON with a name and arguments"
+        raise Refused("wrong type", message, column=column)
+    return tuple({"type": "function", "function": call} for call in calls)

@@ -1,0 +1,143 @@
+"""A feedback file of any format and container, read as records: row by row, as often as wanted."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
+from os import fspath
+
+from haloes.errors import DataError
+from haloes.feedback.columns import check_columns, rename, suggestion
+from haloes.feedback.fields import Row
+from haloes.feedback.formats.contract import Format, Record
+from haloes.feedback.formats.table import FORMATS, detect
+from haloes.feedback.formats.vendors import recognise
+from haloes.feedback.labels import check_label_column
+from haloes.feedback.refused import Refused
+from haloes.feedback.rows import Container, RawRow, open_container
+from haloes.records import Refusal, Where
+
+_PROBED_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSource:
+    """
+    Where feedback is read from: each iteration reads it anew, a few rows at a time in memory.
+
+    It yields `Feedback`, `Pair` and `Refusal` records in the order of the rows, each with its place. The first rows
+    are looked at on creation, so that what is wrong with the file as a whole is known before anything is done with it.
+
+    Raises:
+        DataError: There is no such file, it is empty or not readable, no format fits it, or the columns that are
+            mapped do not exist. The message says what was seen and what to do.
+    """
+
+    path: str
+    """A file, a folder of `datasets.save_to_disk`, or the name of a dataset on the hub (where no such path exists)."""
+    format: str | None = None
+    """The name of a format; None: found out from the first rows."""
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    """Our name -> the file's column, or None to leave out the column of that name."""
+    split: str = "train"
+    """Which split of a dataset that has several."""
+    format_name: str = field(init=False)
+    """Which format the rows are read as."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", fspath(self.path))
+        object.__setattr__(self, "format_name", _probe(self).name)
+
+    def __iter__(self) -> Iterator[Record]:
+        parse = FORMATS[self.format_name].parse
+        for line, raw in open_container(self.path, split=self.split).rows():
+            where = Where(self.path, line)
+            if isinstance(raw, Refused):
+                yield raw.at(where)
+                continue
+            try:
+                yield from parse(rename(raw, self.columns), where)
+            except Refused as refused:
+                yield self._explained(refused, where)
+
+    def fingerprint(self) -> str:
+        """sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
+        return open_container(self.path, split=self.split).fingerprint()
+
+    def _explained(self, refused: Refused, where: Where) -> Refusal:
+        """A refusal that names the file's own column where ours is mapped from it."""
+        column = self.columns.get(refused.column) if refused.column is not None else None
+        refusal = refused.at(where)
+        if column is None:
+            return refusal
+        return Refusal(where, refusal.reason, f"{refusal.message} ({refused.column} is read from column {column!r})")
+
+
+def _probe(source: FeedbackSource) -> Format:
+    """Look at the first rows: which format they have, and whether the file can be read at all."""
+    path = source.path
+    container = open_container(path, split=source.split)
+    with closing(container.rows()) as rows:
+        probed = list(islice(rows, _PROBED_ROWS))
+    raw_rows = [row for _, row in probed if not isinstance(row, Refused)]
+    if not raw_rows:
+        raise _unreadable(path, container, probed)
+    seen = list(dict.fromkeys(name for row in raw_rows for name in row))
+    check_columns(source.columns, seen=seen, path=path)
+    renamed = [rename(row, source.columns) for row in raw_rows]
+    found = _named(source.format, renamed, path=path) if source.format is not None else detect(renamed)
+    if found is None:
+        raise _unknown(path, seen=seen, rows=raw_rows, num_probed=len(probed), renamed=renamed)
+    labels = [
+        (f"{path}:{line}", label)
+        for line, row in probed
+        if not isinstance(row, Refused)
+        for label in found.labels(rename(row, source.columns))
+    ]
+    check_label_column(labels)
+    return found
+
+
+def _named(name: str, rows: Sequence[Row], *, path: str) -> Format:
+    if name not in FORMATS:
+        near = get_close_matches(name, FORMATS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"{path}: there is no feedback format {name!r}{hint} (there are: {', '.join(FORMATS)})")
+    if not any(map(FORMATS[name].matches, rows)):
+        columns = ", ".join(dict.fromkeys(column for row in rows for column in row))
+        raise DataError(
+            f"{path}: none of the first {len(rows)} rows has the format {name!r}, which needs {FORMATS[name].needs}; "
+            f"the columns are: {columns}"
+        )
+    return FORMATS[name]
+
+
+def _unreadable(path: str, container: Container, probed: Sequence[RawRow]) -> DataError:
+    if not probed:
+        return DataError(f"{path}: the {container.kind} has no rows")
+    line, first = probed[0]
+    message = first.message if isinstance(first, Refused) else ""
+    return DataError(
+        f"{path}:{line}: {message}; none of the first {len(probed)} rows can be read as {container.kind}. "
+        f"Feedback is read from JSONL (one object a line), a JSON array of objects, CSV with a header, or Parquet"
+    )
+
+
+def _unknown(
+    path: str, *, seen: Sequence[str], rows: Sequence[Row], num_probed: int, renamed: Sequence[Row]
+) -> DataError:
+    names = {name for row in renamed for name in row}
+    vendor = recognise(rows)
+    if vendor is not None:
+        cause = f"this looks like {vendor}, which is not read yet"
+    elif {"prompt", "completion"} <= names:
+        cause = "prompt and completion are there, but neither label nor score: nobody says which answers are good"
+    else:
+        cause = f"no known format fits the columns of the first {num_probed} rows"
+    tried = "\n".join(f"  {known.name}: {known.needs}" for known in FORMATS.values())
+    advice = "rows with a text prompt, a text answer and a label can be read by naming these columns"
+    return DataError(
+        f"{path}: {cause}.\nColumns seen: {', '.join(seen)}\nFormats tried:\n{tried}\n"
+        f"What to do: {advice}, for example {suggestion(names)}"
+    )

@@ -1,0 +1,61 @@
+"""Why a row cannot be used: the short, stable names under which refusals are counted."""
+
+from typing import Literal, TypeAlias
+
+from haloes.records import Refusal, Where
+
+Reason: TypeAlias = Literal[
+    "label",  # the label is none of the accepted spellings
+    "no label",  # neither a label nor a score: nobody rated this answer
+    "score",  # the score is not a finite number
+    "weight",  # the weight is not a positive number
+    "NaN",  # not a number where a text, a label or a number should stand
+    "missing column",  # the row lacks a column that its format needs
+    "wrong type",  # a value of another type than its place asks for
+    "invalid unicode",  # bytes that are not UTF-8, or half of a surrogate pair
+    "broken JSON",  # the line is not JSON
+    "broken CSV",  # the row has more or fewer cells than the header
+    "empty prompt",
+    "no user turn",  # a chat in which nobody asks
+    "prompt ends with assistant turn",  # then the completion would answer nobody
+    "no completion",  # null, or a chat without any turn
+    "empty completion",
+    "first turn not assistant",  # of a completion
+    "last turn not assistant",  # of a completion or of a rated chat
+    "unknown role",
+    "two system messages",  # a system column and a different system turn
+    "multimodal content",  # images, audio, video, files
+    "content part",  # a part of a message that is neither text nor media, such as a tool_use block
+    "reasoning field",  # reasoning beside the content of a rated turn, which training would leave out
+    "chosen equals rejected",
+    "no common prompt",  # chosen and rejected share no beginning that could be the prompt
+    "prompt mismatch",  # the prompt given is not the one with which chosen and rejected begin
+]
+
+
+class Refused(Exception):  # noqa: N818  # not an error of the program: what is wrong with one row
+    """One row cannot be used: the kind of fault, what is wrong in words, and the column at fault if one is."""
+
+    def __init__(self, reason: Reason, message: str, *, column: str | None = None) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+        self.message = message
+        self.column = column
+
+    def at(self, where: Where) -> Refusal:
+        """The refusal as a record of its place."""
+        return Refusal(where=where, reason=self.reason, message=self.message)
+
+
+def shown(value: object, *, limit: int = 60) -> str:
+    """A value as an error message shows it: its Python form, cut to `limit` characters."""
+    text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
