@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fakes import CHAT_TEMPLATE, IM_END, VOCAB, byte_tokenizer, tiny_model
 from haloes.errors import ModelError
+from haloes.models import gguf
 from haloes.models.load import LoadedModel, load_model, load_tokenizer
 
 needs_gguf = pytest.mark.skipif(find_spec("gguf") is None, reason="the package gguf is not installed")
@@ -56,11 +57,11 @@ def weights_of_q4_1(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def write_gguf(path: Path, *, pre: str = "smollm") -> torch.nn.Module:
     """Write a tiny Llama as llama.cpp would, one matrix of it in Q4_1; return the model that the file stands for."""
-    import gguf
+    import gguf as writing
 
     model = tiny_model("llama", seed=3, intermediate_size=64)
     config, weights = model.config, {name: value.numpy() for name, value in model.state_dict().items()}
-    writer = gguf.GGUFWriter(str(path), "llama")
+    writer = writing.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -75,7 +76,7 @@ def write_gguf(path: Path, *, pre: str = "smollm") -> torch.nn.Module:
     for name, value in weights.items():
         if name == "model.layers.0.mlp.up_proj.weight":
             blocks = blocks_of_q4_1(value)
-            writer.add_tensor(in_gguf(name), blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_1)
+            writer.add_tensor(in_gguf(name), blocks, raw_dtype=writing.GGMLQuantizationType.Q4_1)
             model.get_parameter(name).data = torch.from_numpy(weights_of_q4_1(blocks))
         elif name != "lm_head.weight":  # tied
             writer.add_tensor(in_gguf(name), as_llama_cpp_rotates(name, value, config))
@@ -88,14 +89,14 @@ def write_gguf(path: Path, *, pre: str = "smollm") -> torch.nn.Module:
 
 def write_tokenizer(writer, pre: str) -> None:  # noqa: ANN001 - gguf is optional
     tokens = sorted(byte_tokenizer().get_vocab(), key=byte_tokenizer().get_vocab().__getitem__)
-    blank = tokens[10 + 2]  # not a letter of the text below
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
-    # One merge, of two line breaks: it may apply only where both lie in one piece.
-    tokens[tokens.index(blank)] = "ĊĊ"
+    # Two letters that no text below has make room for a merge of two line breaks, which applies only where both lie in
+    # one piece, and for another merge.
+    tokens[12], tokens[13] = "ĊĊ", "ab"
     writer.add_token_list(tokens)
     writer.add_token_types([3, 3] + [1] * (VOCAB - 2))
-    writer.add_token_merges(["Ċ Ċ"])
+    writer.add_token_merges(["Ċ Ċ", "a b"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
     writer.add_pad_token_id(1)
@@ -146,7 +147,8 @@ def test_the_second_load_reads_the_cache_only(tmp_path: Path, cache: Path, monke
     write_gguf(tmp_path / "tiny.gguf")
     first = load(tmp_path / "tiny.gguf")
     written = {file: file.stat().st_mtime_ns for file in cache.rglob("*.*")}
-    monkeypatch.setattr("transformers.modeling_gguf_pytorch_utils.load_gguf_checkpoint", None)
+    monkeypatch.setattr(gguf, "_convert_model", None)
+    monkeypatch.setattr(gguf, "_convert_tokenizer", None)
 
     second = load(tmp_path / "tiny.gguf")
 

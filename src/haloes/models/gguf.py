@@ -1,24 +1,16 @@
 """GGUF files (llama.cpp) as plain models: dequantised once, and kept in the cache in the layout of transformers."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from haloes.errors import ModelError
 from haloes.models.cache import build_once, cache_dir
+from haloes.models.gguf_tokenizer import read_tokenizer
 from haloes.models.quiet import quiet
 
 LAYOUT = 1
 """Raised when a conversion below changes, so that what older versions cached is not used again."""
-
-SPLITS_DIGITS = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"})
-"""
-Values of `tokenizer.ggml.pre` for which llama.cpp splits off every digit before GPT-2's pattern.
-
-transformers (5.23) applies the pattern alone. The digits come out the same, the white space before them does not:
-a blank line before "1." would be two tokens that the model hardly ever saw there.
-"""
 
 
 def tokenizer_folder(path: Path) -> Path:
@@ -56,33 +48,12 @@ def _cached(path: Path) -> Path:
 
 
 def _convert_tokenizer(path: Path, folder: Path) -> None:
-    from tokenizers import pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-    from transformers.integrations.gguf.reader import read_gguf_metadata
-
     _require_reader(path)
     try:
         with quiet():
-            metadata, _ = read_gguf_metadata(str(path))
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(path.parent), gguf_file=path.name)
-    except (ValueError, KeyError, IndexError, OSError) as error:
+            read_tokenizer(path).save_pretrained(folder)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise _unreadable(path, error) from error
-    if metadata.get("tokenizer.ggml.pre") in SPLITS_DIGITS:
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-            ]
-        )
-    tokenizer.save_pretrained(folder)
-    _drop_invented_tokens(folder / "tokenizer.json", num_tokens=metadata["tokenizer.ggml.tokens"])
-
-
-def _drop_invented_tokens(file: Path, *, num_tokens: int) -> None:
-    """transformers adds an <|endoftext|> to every byte-level vocabulary without one, which the model has no row for."""
-    tokenizer = json.loads(file.read_text(encoding="utf-8"))
-    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["id"] < num_tokens]
-    file.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
 
 
 def _convert_model(path: Path, folder: Path) -> None:
