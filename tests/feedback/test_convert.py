@@ -249,5 +249,5 @@ def test_a_row_without_label_cannot_be_kept() -> None:
     refusal, row = one_per_prompt(rows, seed=0)
 
     assert isinstance(refusal, Refusal)
-    assert (str(refusal.where), refusal.reason) == ("row:1", "label")
+    assert (str(refusal.where), refusal.reason) == ("row:1", "no label")
     assert row == rows[1]

@@ -1,5 +1,8 @@
 """Which rows share a prompt, and draws that depend on content only."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +74,16 @@ def test_a_text_and_a_single_assistant_message_are_the_same_answer_whoever_rates
 def test_text_that_is_not_valid_unicode_has_a_group() -> None:
     assert group_of(row("\ud800")) != group_of(row("\ud801"))
     assert number_of("\ud800") != number_of("\ud801")
+
+
+def test_calls_of_tools_are_part_of_a_prompt_whatever_mapping_holds_them() -> None:
+    def calling(call: Mapping[str, object]) -> Text:
+        return (Message("user", "Why?"), Message("assistant", "", (call,)))
+
+    plain = group_of(row(calling({"name": "f", "arguments": "{}"})))
+
+    assert group_of(row(calling(MappingProxyType({"arguments": "{}", "name": "f"})))) == plain
+    assert group_of(row(calling({"name": "g", "arguments": "{}"}))) != plain
 
 
 def test_numbers_are_the_same_in_every_process() -> None:

@@ -127,6 +127,11 @@ def test_a_share_smaller_than_any_component_takes_the_smallest() -> None:
     assert split(group_N, validation=0.99, seed=0).sum() == 80
 
 
+def test_of_two_equally_close_numbers_of_rows_the_lower_is_taken() -> None:
+    # Half of 6 is 3; whole prompts give 2 or 4.
+    assert split(np.array([1, 1, 2, 2, 2, 2]), validation=0.5, seed=0).sum() == 2
+
+
 @settings(max_examples=5)
 @given(st.integers(0, 100))
 def test_a_large_share_of_many_components_is_met_exactly(seed: int) -> None:

@@ -143,7 +143,7 @@ def one_per_prompt(rows: Iterable[Row | Refusal], *, seed: int) -> Iterator[Feed
         if isinstance(row, Refusal):
             yield row
         elif row.label is None:
-            yield Refusal(where_of(row, position=position), "label", "the row has no label; label its score first")
+            yield Refusal(where_of(row, position=position), "no label", "the row has no label; label its score first")
         elif next(kept):
             yield row
 

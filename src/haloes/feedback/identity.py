@@ -109,13 +109,15 @@ def _canonical_message(message: Message) -> list[object]:
     return [*words, message.tool_calls] if message.tool_calls else words
 
 
-def _hash(value: object) -> str:
-    # ASCII output: text that is not valid Unicode (a lone surrogate) has a key as well.
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_as_dict)
-    return blake2b(text.encode("ascii"), digest_size=16).hexdigest()
-
-
 def _as_dict(value: object) -> dict[str, object]:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a tool call holds {value!r}, which has no JSON form")
+
+
+# ASCII output: text that is not valid Unicode (a lone surrogate) has a key as well.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_as_dict)
+
+
+def _hash(value: object) -> str:
+    return blake2b(_ENCODER.encode(value).encode("ascii"), digest_size=16).hexdigest()
