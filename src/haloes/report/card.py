@@ -1,0 +1,189 @@
+"""The model card: what was trained on what, what was measured and how surely, and how to load it. Nothing else."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from haloes.records import Score
+from haloes.report import facts
+from haloes.report.headline import Result, headline, results
+from haloes.report.load import RunRecords, load_run
+from haloes.report.numbers import show
+from haloes.report.samples import readable
+from haloes.store import write_text
+
+_MARKUP = re.compile(r"[\\`*_{}\[\]|~$@]|:(?=//)|(?<=www)\.")
+_LINE_START = re.compile(r"^([#+=-]|\d+(?=[.)](?:\s|$)))")
+"""What begins a heading, a list, or a rule where it stands first."""
+
+
+_ONLY_THIS = (
+    "Only what the table lists was measured, on the held-out prompts of this run. Nothing was measured on other "
+    "prompts, languages or uses, and nothing about safety or bias unless the table names it."
+)
+
+
+def write_card(run_dir: Path, out_dir: Path) -> Path:
+    """
+    Write `README.md`, the model card of a run, into the folder that holds its model, and return its path.
+
+    Args:
+        run_dir: the run folder that was trained in.
+        out_dir: the folder of the model or adapter; `adapter_config.json` in it tells which of the two it is.
+
+    Raises:
+        RunError: the run folder does not exist.
+        DataError: the card cannot be written.
+    """
+    run = load_run(run_dir)
+    path = out_dir / "README.md"
+    write_text(path, card(run, base=_adapter_base(out_dir)))
+    return path
+
+
+def card(run: RunRecords, *, base: str | None) -> str:
+    """
+    The card as markdown.
+
+    Args:
+        run: the records of the run.
+        base: the model that the adapter in the folder belongs to; None: the folder holds a whole model.
+    """
+    parts = [
+        _front_matter(run, is_adapter=base is not None),
+        f"# {escape(run.run_dir.resolve().name)}",
+        escape(facts.trained_on(run)),
+        f"**{escape(headline(results(run)).title)}.** {escape(headline(results(run)).sentence)}",
+        "## How to load it",
+        _loading(base),
+        "## Training",
+        _training(run),
+        "## Data",
+        _data(run),
+        "## Results on held-out prompts",
+        _results(results(run)),
+        "## Limitations",
+        _limitations(run),
+        escape(facts.written_by(run)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: object) -> str:
+    """Text as markdown that shows it as it is: no markup, HTML, link, table cell or line break comes out of it."""
+    flat = " ".join(readable(str(text)).split())
+    escaped = _MARKUP.sub(lambda match: "\\" + match[0], flat)
+    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _LINE_START.sub(_harmless, escaped)
+
+
+def _harmless(match: re.Match[str]) -> str:
+    # A backslash before a digit would be shown, so a number keeps its place by a reference to its first digit.
+    return f"\\{match[0]}" if not match[0][0].isdigit() else f"&#{ord(match[0][0])};{match[0][1:]}"
+
+
+def _front_matter(run: RunRecords, *, is_adapter: bool) -> str:
+    loss, model = facts.name_of(run.config.get("loss")), facts.model_name(run)
+    fields: dict[str, object] = {
+        "library_name": "peft" if is_adapter else "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["haloes", "alignment", *([loss.lower()] if loss else [])],
+    }
+    if model and facts.is_hub_name(model):
+        fields["base_model"] = model
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---"
+
+
+def _adapter_base(out_dir: Path) -> str | None:
+    """The base model that an adapter in this folder names ("" where it names none); None where there is no adapter."""
+    try:
+        config = json.loads((out_dir / "adapter_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return ""
+    return facts.text(config, "base_model_name_or_path") if isinstance(config, dict) else ""
+
+
+def _loading(base: str | None) -> str:
+    if base is None:
+        return _python(
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            "",
+            'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
+            'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+        )
+    name = base if facts.is_hub_name(base) and re.fullmatch(r"[\w./-]+", base) else "path/to/the/base/model"
+    code = _python(
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f'base = AutoModelForCausalLM.from_pretrained("{name}")',
+        'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
+    )
+    return f"This folder holds a LoRA adapter. `haloes export` merges it into a plain transformers folder.\n\n{code}"
+
+
+def _python(*lines: str) -> str:
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _training(run: RunRecords) -> str:
+    loss = facts.loss_name(run)
+    rows = [("Base model", facts.model_name(run) or "not recorded"), ("Loss", loss or "not recorded")]
+    rows += [(f"{loss or 'Loss'}: {key}", value) for key, value in facts.loss_settings(run)]
+    rows += [(key, value) for key, value in facts.flat(run.config.get("train")) if value != "–"]
+    rows += facts.speed(run)
+    return _table(("Setting", "Value"), rows)
+
+
+def _data(run: RunRecords) -> str:
+    parts = [escape(f"Feedback: {', '.join(facts.sources(run)) or 'not recorded'}.")]
+    parts += [escape(note) for note in facts.data_notes(run)]
+    rows = [(f"{half.title}: {label}", number) for half in facts.counts(run) for label, number in half.cells]
+    if rows:
+        parts.append(_table(("Counted", "Number"), rows))
+    return "\n\n".join(parts)
+
+
+def _results(found: tuple[Result, ...]) -> str:
+    if not found:
+        return "Nothing was measured on held-out prompts."
+    rows = []
+    for result in found:
+        unit = f" ({result.measure.unit})" if result.measure.unit else ""
+        sides = (result.before, result.after, result.difference)
+        rows.append((result.measure.title + unit, *(_number(result, score) for score in sides)))
+    levels = " or ".join(sorted({show(score).level for result in found for score in _scores(result)}))
+    note = f"In brackets: {levels} intervals. They count prompts, not answers, as independent."
+    return f"{_table(('Measure', 'Before', 'After', 'Difference'), rows)}\n\n{escape(note)}"
+
+
+def _scores(result: Result) -> tuple[Score, ...]:
+    return tuple(score for score in (result.before, result.after, result.difference) if score is not None)
+
+
+def _number(result: Result, score: Score | None) -> str:
+    if score is None:
+        return "–"
+    shown = result.show(score)
+    return f"{shown.value} [{shown.interval}]"
+
+
+def _limitations(run: RunRecords) -> str:
+    points = ["The model follows the people or the rule that gave the feedback, with their preferences and mistakes."]
+    if run.scores:
+        points.insert(0, _ONLY_THIS)
+    points += [warning.message for warning in run.warnings]
+    points += [f"Missing from the record of this run: {', '.join(run.missing)}."] if run.missing else []
+    return "\n".join(f"- {escape(point)}" for point in points)
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [header, *rows]
+    cells = [f"| {' | '.join(escape(cell) for cell in line)} |" for line in lines]
+    return "\n".join([cells[0], "|" + " --- |" * len(header), *cells[1:]])

@@ -1,0 +1,165 @@
+"""Which curves a run's metrics hold, and what each says."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+from haloes.report.charts import Chart, Line
+from haloes.report.load import Fields, RunRecords
+from haloes.report.numbers import is_finite, percent
+
+Style: TypeAlias = Literal["noisy", "exact", "dots"]
+
+_ERROR = "reference_point/standard_error"
+_BEYOND_DRAWING = 1e100
+"""Numbers that are finite, but whose differences need not be."""
+
+
+def training_charts(run: RunRecords) -> tuple[Chart, ...]:
+    """The charts of a run, the telling ones first; a chart whose metrics were not logged is not there."""
+    made = (
+        _loss(run),
+        _auc(run.validation),
+        _rewards(run.train),
+        _margin(run),
+        _reference_point(run.train),
+        _log_probability(run.train),
+        _small("Learning rate by step", "", run.train, "learning_rate", style="exact"),
+        _small("Gradient norm by step, before clipping", "L2 norm", run.train, "grad_norm"),
+    )
+    return tuple(chart for chart in made if chart is not None)
+
+
+def line(
+    rows: Sequence[Fields],
+    key: str,
+    label: str,
+    tone: str,
+    *,
+    ends: tuple[str, str] | None = None,
+    style: Style = "noisy",
+) -> Line | None:
+    """
+    One series of the metrics, over the steps that logged it as a finite number; None where no step did.
+
+    Args:
+        rows: metrics by step.
+        key: the metric.
+        label: how the chart calls it.
+        tone: its colour.
+        ends: the metrics of its interval's ends; steps without them are left out.
+        style: how it is drawn.
+    """
+    keys = (key, *(ends or ()))
+    kept = [row for row in rows if all(_can_be_drawn(row.get(k)) for k in keys)]
+    if not kept:
+        return None
+    return Line(
+        label=label,
+        tone=tone,
+        xs=[row["step"] for row in kept],
+        ys=[row[key] for row in kept],
+        low=[row[ends[0]] for row in kept] if ends else (),
+        high=[row[ends[1]] for row in kept] if ends else (),
+        style=style,
+    )
+
+
+def _can_be_drawn(value: object) -> bool:
+    return is_finite(value) and abs(value) < _BEYOND_DRAWING
+
+
+def _present(*lines: Line | None) -> tuple[Line, ...]:
+    return tuple(found for found in lines if found is not None)
+
+
+def _loss(run: RunRecords) -> Chart | None:
+    lines = _present(
+        line(run.train, "loss", "training", "train"), line(run.validation, "loss", "held-out", "held", style="dots")
+    )
+    broken = [row["step"] for row in run.train if "loss" in row and not is_finite(row["loss"])]
+    caption = "Mean over the examples of a step, weights included."
+    if broken:
+        caption += f" At {len(broken)} step(s) it was not a number, first at step {broken[0]}; marked along the bottom."
+    return _chart("Loss by step", "loss an example", lines, caption, rug=broken)
+
+
+def _auc(rows: Sequence[Fields]) -> Chart | None:
+    lines = _present(line(rows, "auc", "held-out", "held", ends=("auc/low", "auc/high"), style="dots"))
+    if not lines:
+        lines = _present(line(rows, "auc", "held-out", "held", style="dots"))
+    caption = (
+        "How often the implied reward ranks a desirable held-out answer above an undesirable one. "
+        "Whiskers: interval from resampling prompts."
+    )
+    return _chart("Held-out AUC of the implied reward by step", "AUC", lines, caption, guides=((0.5, "chance"),))
+
+
+def _rewards(rows: Sequence[Fields]) -> Chart | None:
+    lines = _present(
+        line(rows, "reward/desirable", "desirable", "desirable"),
+        line(rows, "reward/undesirable", "undesirable", "undesirable"),
+    )
+    caption = (
+        "The reward is the log-ratio to the reference, without beta: above zero, the model has become more likely to "
+        "give the answer. Both may fall; what counts is that they part."
+    )
+    return _chart("Reward of desirable and undesirable answers by step", "nats", lines, caption, guides=((0.0, ""),))
+
+
+def _margin(run: RunRecords) -> Chart | None:
+    lines = _present(
+        line(run.train, "reward_margin", "training", "train"),
+        line(run.validation, "reward_margin", "held-out", "held", style="dots"),
+    )
+    caption = "Mean reward of the desirable answers minus that of the undesirable ones."
+    return _chart("Reward margin by step", "nats", lines, caption, guides=((0.0, ""),))
+
+
+def _reference_point(rows: Sequence[Fields]) -> Chart | None:
+    with_error = [
+        {**row, "low": row["reference_point/raw"] - row[_ERROR], "high": row["reference_point/raw"] + row[_ERROR]}
+        for row in rows
+        if is_finite(row.get("reference_point/raw")) and is_finite(row.get(_ERROR))
+    ]
+    found = line(with_error, "reference_point/raw", "z0 before the clamp", "train", ends=("low", "high"))
+    lines = _present(found or line(rows, "reference_point/raw", "z0 before the clamp", "train"))
+    known = [row for row in rows if row.get("reference_point/clamped") in {0, 1}]
+    clamped = [row["step"] for row in known if row["reference_point/clamped"]]
+    caption = "Mean log-ratio of mismatched answers. Band: the standard error of a single step, either side."
+    if known:
+        caption += (
+            f" Below zero it counts as zero: so it did at {len(clamped)} of {len(known)} steps "
+            f"({percent(len(clamped) / len(known))}), marked along the bottom. "
+            "That is normal where the model has moved little."
+        )
+    return _chart("Reference point by step", "nats", lines, caption, guides=((0.0, "clamp"),), rug=clamped)
+
+
+def _log_probability(rows: Sequence[Fields]) -> Chart | None:
+    lines = _present(
+        line(rows, "logp_per_token/desirable", "desirable", "desirable"),
+        line(rows, "logp_per_token/undesirable", "undesirable", "undesirable"),
+    )
+    caption = (
+        "How likely the model finds the answers, whatever the reference. A steep fall of both means it is breaking."
+    )
+    return _chart("Log-probability per token by step", "nats a token", lines, caption)
+
+
+def _small(title: str, unit: str, rows: Sequence[Fields], key: str, *, style: Style = "noisy") -> Chart | None:
+    lines = _present(line(rows, key, key.replace("_", " "), "train", style=style))
+    return Chart(title=title, unit=unit, lines=lines, small=True) if lines else None
+
+
+def _chart(
+    title: str,
+    unit: str,
+    lines: tuple[Line, ...],
+    caption: str,
+    *,
+    guides: tuple[tuple[float, str], ...] = (),
+    rug: Iterable[float] = (),
+) -> Chart | None:
+    if not lines:
+        return None
+    return Chart(title=title, unit=unit, lines=lines, caption=caption, guides=guides, rug=tuple(rug))

@@ -1,0 +1,205 @@
+"""What was trained on what: the settings and counts of a run, in the words of the report."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from haloes.report.load import Fields, RunRecords
+from haloes.report.numbers import brief, count, duration, is_finite, percent
+
+_COUNTED = {
+    "rows": "answers",
+    "pairs": "pairs",
+    "prompts": "prompts",
+    "desirable": "desirable",
+    "undesirable": "undesirable",
+    "tokens": "tokens",
+    "truncated": "cut to fit",
+}
+_PARTS = ("desirable", "undesirable", "truncated")
+"""Counts that are a part of all rows."""
+_NAMES = ("name", "model", "path", "kind", "type")
+"""The keys under which a section of a configuration says what it is about, most telling first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """One half of the data in numbers."""
+
+    title: str
+    cells: tuple[tuple[str, str], ...]
+    """(what is counted, how many)."""
+    desirable: int
+    undesirable: int
+
+
+def name_of(section: object) -> str | None:
+    """What a section of the configuration is about: itself where it is plain text, or its name."""
+    if isinstance(section, str):
+        return section
+    if isinstance(section, Mapping):
+        return next((section[key] for key in _NAMES if isinstance(section.get(key), str) and section[key]), None)
+    return None
+
+
+def model_name(run: RunRecords) -> str | None:
+    """The model that training started from: a hub name as it is, of a local path the last part."""
+    name = name_of(run.config.get("model"))
+    return name and (name if is_hub_name(name) else name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a model name has the shape owner/name of a hub, and is no path of this machine."""
+    parts = name.split("/")
+    return len(parts) == 2 and all(parts) and not name.startswith((".", "~")) and "\\" not in name  # noqa: PLR2004
+
+
+def loss_name(run: RunRecords) -> str | None:
+    """The loss as it is usually spelled: upper case where it is an acronym."""
+    name = name_of(run.config.get("loss"))
+    return name.upper() if name and name.islower() else name
+
+
+def loss_settings(run: RunRecords) -> tuple[tuple[str, str], ...]:
+    """The hyperparameters of the loss; a weight that was set automatically shows what it came to."""
+    section = run.config.get("loss")
+    if not isinstance(section, Mapping):
+        return ()
+    weights = run.data.get("weights")
+    chosen = weights if isinstance(weights, Mapping) else {}
+    name = name_of(section)
+    return tuple(
+        (str(key).replace("_", " "), _setting(setting, chosen.get(str(key).removesuffix("_weight"))))
+        for key, setting in section.items()
+        if not (key in _NAMES and setting == name)
+    )
+
+
+def sources(run: RunRecords) -> tuple[str, ...]:
+    """The names of the feedback files or sets, without the folders of the machine they lay on."""
+    named = run.data.get("sources")
+    listed = named if isinstance(named, list) else []
+    return tuple(str(source).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] for source in listed)
+
+
+def counts(run: RunRecords) -> tuple[Counts, ...]:
+    """The numbers of the training and the validation half, as far as they were counted."""
+    halves = (("Training", "train"), ("Held out", "validation"))
+    return tuple(
+        _counts(title, half) for title, key in halves if isinstance(half := run.data.get(key), Mapping) and half
+    )
+
+
+def data_notes(run: RunRecords) -> tuple[str, ...]:
+    """What became of the rows that were read, and how the two labels weigh, in sentences."""
+    rows, weights = run.data.get("rows"), run.data.get("weights")
+    notes = []
+    if isinstance(rows, Mapping) and rows:
+        note = f"{count(rows.get('read'))} rows were read and {count(rows.get('accepted'))} accepted."
+        refused = rows.get("refused")
+        reasons = refused.items() if isinstance(refused, Mapping) else ()
+        numbers = [(int(number), str(reason)) for reason, number in reasons if is_finite(number) and number]
+        listed = ", ".join(f"{count(number)} for {reason}" for number, reason in sorted(numbers, reverse=True))
+        notes.append(f"{note} Refused: {listed}." if listed else note)
+    if isinstance(weights, Mapping) and weights:
+        listed = ", ".join(f"{value(weight)} for {label} answers" for label, weight in weights.items())
+        notes.append(f"Weights in the loss: {listed}.")
+    return tuple(notes)
+
+
+def written_by(run: RunRecords) -> str:
+    """Which version of haloes made the run, and when it started."""
+    version, started = text(run.environment, "haloes"), text(run.environment, "started")
+    return f"Written by haloes{f' {version}' if version else ''}{f' for a run started {started}' if started else ''}."
+
+
+def text(section: Fields, key: str) -> str:
+    """A field as text; empty where it is missing."""
+    return value(section[key]) if section.get(key) is not None else ""
+
+
+def speed(run: RunRecords) -> tuple[tuple[str, str], ...]:
+    """How long the run took and what it used."""
+    facts = []
+    if run.train:
+        facts.append(("Steps", count(run.train[-1]["step"])))
+    if is_finite(seconds := run.environment.get("seconds")):
+        facts.append(("Time", duration(float(seconds))))
+    rates = sorted(row["tokens_per_second"] for row in run.train if is_finite(row.get("tokens_per_second")))
+    if rates:
+        facts.append(("Tokens per second (median step)", count(rates[len(rates) // 2])))
+    memory = [row["memory_gib"] for row in run.train if is_finite(row.get("memory_gib"))]
+    if memory:
+        facts.append(("Peak memory", f"{brief(max(memory))} GiB"))
+    return tuple(facts)
+
+
+def flat(section: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """A nested configuration as (dotted key, value): the keys that `--set` takes."""
+    if isinstance(section, Mapping) and section:
+        for key, item in section.items():
+            yield from flat(item, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix, value(section)
+
+
+def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
+    """(what for, command) of what a reader may want to run; those that the run recorded itself come first."""
+    folder = shlex.quote(run.run_dir.name or ".")
+    recorded = {key: run.environment.get(key) for key in ("command", "resume_command")}
+    start, resume = (value if isinstance(value, str) else None for value in recorded.values())
+    return (
+        ("Train again with the same settings and data", start or f"haloes train --config {folder}/config.yaml"),
+        ("Go on where a run stopped", resume or f"haloes train --resume {folder}"),
+        ("Merge the adapter into a plain transformers folder", f"haloes export {folder}"),
+    )
+
+
+def trained_on(run: RunRecords) -> str:
+    """The run in a sentence: loss, amount of feedback, where from, and the model."""
+    half = run.data.get("train")
+    numbers = half if isinstance(half, Mapping) else {}
+    amount = "feedback"
+    if is_finite(pairs := numbers.get("pairs")) and pairs:
+        amount = f"{count(pairs)} pairs of answers"
+    elif is_finite(rows := numbers.get("rows")) and rows:
+        amount = f"{count(rows)} rated answers"
+    if is_finite(prompts := numbers.get("prompts")) and prompts:
+        amount += f" to {count(prompts)} prompts"
+    where = f" from {' and '.join(sources(run))}" if sources(run) else ""
+    return f"{model_name(run) or 'A model'}, trained with {loss_name(run) or 'an unnamed loss'} on {amount}{where}."
+
+
+def _setting(setting: object, chosen: object) -> str:
+    return f"auto ({brief(chosen)})" if setting == "auto" and is_finite(chosen) else value(setting)
+
+
+def value(setting: object) -> str:
+    """A setting as it would be written in a configuration."""
+    if setting is None:
+        return "–"
+    if isinstance(setting, bool):
+        return "true" if setting else "false"
+    if isinstance(setting, float):
+        return f"{setting:g}"
+    if isinstance(setting, Sequence) and not isinstance(setting, str):
+        return ", ".join(map(value, setting)) or "–"
+    return str(setting)
+
+
+def _counts(title: str, half: Fields) -> Counts:
+    rows = half.get("rows")
+    cells = []
+    for key, label in _COUNTED.items():
+        number = half.get(key)
+        if not is_finite(number) or (key == "pairs" and not number):
+            continue
+        share = f" ({percent(number / rows)})" if key in _PARTS and is_finite(rows) and rows and number else ""
+        cells.append((label, count(number) + share))
+    desirable, undesirable = half.get("desirable"), half.get("undesirable")
+    return Counts(
+        title=title,
+        cells=tuple(cells),
+        desirable=int(desirable) if is_finite(desirable) else 0,
+        undesirable=int(undesirable) if is_finite(undesirable) else 0,
+    )

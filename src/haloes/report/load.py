@@ -1,0 +1,221 @@
+"""
+Read a run folder as it is: what is there becomes records, what is missing or damaged becomes a named gap.
+
+A report is most wanted when a run went wrong, so nothing short of a missing folder makes this fail.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import yaml
+
+from haloes.errors import RunError
+from haloes.records import Completion, Message, Score, Text
+from haloes.report.numbers import is_finite
+
+Fields: TypeAlias = Mapping[str, Any]
+Read = TypeVar("Read")
+
+_MOST_GAPS = 5
+"""Damaged lines of one file that are named; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something a reader of the run has to know."""
+
+    severity: str
+    """"error", "warning" or "note"."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """What the rater said of one sampled answer."""
+
+    liked: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecords:
+    """Everything a run folder holds about what was done and what came out."""
+
+    run_dir: Path
+    config: Fields
+    environment: Fields
+    data: Fields
+    train: tuple[Fields, ...]
+    """Metrics of the training steps, in order of step; of a step logged twice (after a resume) the last."""
+    validation: tuple[Fields, ...]
+    scores: tuple[Score, ...]
+    samples: tuple[Completion, ...]
+    ratings: Mapping[tuple[str, str], Rating]
+    """By (prompt_id, model)."""
+    warnings: tuple[Warned, ...]
+    missing: tuple[str, ...]
+    """Names of files that are not there, or hold nothing that can be used."""
+    gaps: tuple[str, ...]
+    """What could not be read, by file and line, and was left out."""
+
+
+def load_run(run_dir: Path) -> RunRecords:
+    """
+    Read a run folder.
+
+    Args:
+        run_dir: the folder; any of its files may be missing or damaged.
+
+    Raises:
+        RunError: the folder does not exist.
+    """
+    if not run_dir.is_dir():
+        raise RunError(f"{run_dir}: no such run folder; give the folder that `haloes train` wrote")
+    files = _Files(run_dir)
+    metrics = files.rows("metrics.jsonl", _metrics)
+    data = files.mapping("data.json", json.loads)
+    return RunRecords(
+        run_dir=run_dir,
+        config=files.mapping("config.yaml", yaml.safe_load),
+        environment=files.mapping("environment.json", json.loads),
+        data=data,
+        train=_by_step(metrics, "train"),
+        validation=_by_step(metrics, "validation"),
+        scores=files.rows("scores.jsonl", _score),
+        samples=files.rows("samples.jsonl", _completion),
+        ratings=dict(files.rows("ratings.jsonl", _rating, optional=True)),
+        warnings=(*files.warnings(), *_data_warnings(data)),
+        missing=tuple(files.missing),
+        gaps=tuple(files.gaps),
+    )
+
+
+class _Files:
+    """The files of a folder, with a list of what was missing and what could not be read."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._dir = run_dir
+        self.missing: list[str] = []
+        self.gaps: list[str] = []
+
+    def text(self, name: str, *, optional: bool = False) -> str | None:
+        try:
+            return (self._dir / name).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            if not optional:
+                self.missing.append(name)
+        except OSError as error:
+            self.gaps.append(f"{name}: cannot be read ({error.strerror})")
+        return None
+
+    def value(self, name: str, parse: Callable[[str], Any], *, optional: bool = False) -> object:
+        text = self.text(name, optional=optional)
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            self.gaps.append(f"{name}: cannot be read ({_first_line(error)})")
+            return None
+
+    def mapping(self, name: str, parse: Callable[[str], Any]) -> Fields:
+        value = self.value(name, parse)
+        if value is not None and not isinstance(value, dict):
+            self.gaps.append(f"{name}: expected named fields, found {type(value).__name__}")
+        return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
+
+    def rows(self, name: str, parse: Callable[[Fields], Read], *, optional: bool = False) -> tuple[Read, ...]:
+        text = self.text(name, optional=optional)
+        out, bad = [], []
+        for number, line in enumerate((text or "").split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                out.append(parse(_fields(json.loads(line))))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                bad.append(f"{name}:{number}: left out ({_reason(error)})")
+        self.gaps.extend(bad[:_MOST_GAPS])
+        if len(bad) > _MOST_GAPS:
+            self.gaps.append(f"{name}: {len(bad) - _MOST_GAPS} more lines left out")
+        if text is not None and not out and not optional:
+            self.missing.append(name)
+        return tuple(out)
+
+    def warnings(self) -> tuple[Warned, ...]:
+        value = self.value("warnings.json", json.loads, optional=True)
+        items = value if isinstance(value, list) else []
+        return tuple(_warned(item) for item in items)
+
+
+def _reason(error: Exception) -> str:
+    return f"no field {error}" if isinstance(error, KeyError) else _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _fields(value: object) -> Fields:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected named fields, found {type(value).__name__}")
+    return value
+
+
+def _metrics(row: Fields) -> Fields:
+    if row.get("split") not in {"train", "validation"}:
+        raise ValueError(f"split is {row.get('split')!r}, not train or validation")
+    return {**row, "step": int(row["step"])}
+
+
+def _by_step(rows: tuple[Fields, ...], split: str) -> tuple[Fields, ...]:
+    last = {row["step"]: row for row in rows if row["split"] == split}
+    return tuple(last[step] for step in sorted(last))
+
+
+def _score(row: Fields) -> Score:
+    names = {f.name for f in fields(Score)}
+    score = Score(**{"num_rows": 0, "num_clusters": 0, "method": "", **{k: v for k, v in row.items() if k in names}})
+    if not all(is_finite(number) for number in (score.value, score.low, score.high, score.level)):
+        raise ValueError(f"{score.name} ({score.variant}) has no finite value and interval")
+    return score
+
+
+def _completion(row: Fields) -> Completion:
+    return Completion(
+        prompt_id=str(row["prompt_id"]),
+        prompt=_text(row["prompt"]),
+        completion=str(row["completion"]),
+        model=str(row["model"]),
+        num_tokens=int(row.get("num_tokens", 0)),
+        finished=bool(row.get("finished", True)),
+        seed=row.get("seed"),
+    )
+
+
+def _text(value: object) -> Text:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise TypeError(f"prompt is {type(value).__name__}, not text or messages")
+    return tuple(Message(role=str(m["role"]), content=str(m.get("content") or "")) for m in value)
+
+
+def _rating(row: Fields) -> tuple[tuple[str, str], Rating]:
+    if not isinstance(row["liked"], bool):
+        raise TypeError(f"liked is {row['liked']!r}, not true or false")
+    rating = Rating(liked=row["liked"], reason=str(row.get("reason") or ""))
+    return (str(row["prompt_id"]), str(row["model"])), rating
+
+
+def _warned(item: object) -> Warned:
+    if isinstance(item, dict):
+        return Warned(severity=str(item.get("severity", "warning")), message=str(item.get("message", "")))
+    return Warned(severity="warning", message=str(item))
+
+
+def _data_warnings(data: Fields) -> tuple[Warned, ...]:
+    warnings = data.get("warnings")
+    return tuple(_warned(item) for item in warnings) if isinstance(warnings, list) else ()

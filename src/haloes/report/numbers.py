@@ -1,0 +1,167 @@
+"""How numbers are written: as many digits as their uncertainty bears, shares in percent, differences with a sign."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeGuard
+
+from haloes.records import Score
+
+MINUS = "−"
+NO_SPREAD = "no spread"
+"""Stands for an interval of no width: the value is the same whichever prompts are drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """How a measured quantity is called and written."""
+
+    title: str
+    is_share: bool = False
+    """A share of answers: written in percent, its differences in percentage points."""
+    unit: str = ""
+    higher_is_better: bool | None = None
+    """None: neither direction is better in itself."""
+    chance: float | None = None
+    """The value that guessing reaches."""
+
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied with to be written."""
+        return 100.0 if self.is_share else 1.0
+
+
+MEASURES = {
+    "liked": Measure(title="Answers the rater likes", is_share=True, higher_is_better=True),
+    "auc": Measure(title="AUC of the implied reward", higher_is_better=True, chance=0.5),
+    "finished": Measure(title="Answers that end by themselves", is_share=True),
+    "words": Measure(title="Words an answer", unit="words"),
+    "tokens": Measure(title="Tokens an answer", unit="tokens"),
+    "repetition": Measure(title="Repeated four-word runs", is_share=True),
+    "kl": Measure(title="KL to the reference", unit="nats"),
+}
+"""The quantities that haloes measures itself; any other is shown under its own label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A score as it is read: the number and its interval."""
+
+    value: str
+    interval: str
+    level: str
+    """Such as "95%"."""
+    method: str
+
+    @property
+    def with_level(self) -> str:
+        """The interval as a sentence holds it: "95% interval +17 to +37"."""
+        return self.interval if self.interval == NO_SPREAD else f"{self.level} interval {self.interval}"
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Whether a value of a JSON file is a number that can be drawn or compared."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def measure_of(score: Score) -> Measure:
+    """How to write a score: its name's own way, or a plain number; a label of the record's own comes first."""
+    known = MEASURES.get(score.name, Measure(title=score.name.replace("_", " ").capitalize()))
+    return replace(known, title=score.label) if score.label else known
+
+
+def show(score: Score, *, decimals: int | None = None) -> Shown:
+    """
+    A score in words: "58%" and "48% to 67%", or "+27 points" and "+17 to +37".
+
+    Args:
+        score: what was measured.
+        decimals: how many decimals to write; None: as many as its own interval bears.
+    """
+    measure = measure_of(score)
+    is_difference = score.variant == "difference"
+    scale = measure.scale
+    if decimals is None:
+        decimals = common_decimals([score])
+    suffix = "%" if measure.is_share and not is_difference else ""
+    write = signed if is_difference else plain
+    value, low, high = (write(number * scale, decimals) + suffix for number in (score.value, score.low, score.high))
+    unit = "points" if measure.is_share else measure.unit
+    return Shown(
+        value=f"{value} {unit}" if is_difference and unit else value,
+        interval=f"{low} to {high}" if score.high > score.low else NO_SPREAD,
+        level=percent(score.level),
+        method=score.method,
+    )
+
+
+def common_decimals(scores: Sequence[Score]) -> int:
+    """How many decimals scores of one measure are written with side by side: what the narrowest real interval bears."""
+    scales = [measure_of(score).scale for score in scores]
+    with_width = [
+        decimals_for((score.high - score.low) / 2 * scale)
+        for score, scale in zip(scores, scales, strict=True)
+        if score.high > score.low
+    ]
+    without = [decimals_for(0.0, value=score.value * scale) for score, scale in zip(scores, scales, strict=True)]
+    return max(with_width or without)
+
+
+def decimals_for(half_width: float, *, value: float = 0.0) -> int:
+    """
+    How many decimals a number deserves: its uncertainty keeps one significant digit, or two where the first is 1 or 2.
+
+    Without an uncertainty, enough for three significant digits of the value.
+    """
+    if half_width > 0 and math.isfinite(half_width):
+        exponent = math.floor(math.log10(half_width))
+        first_digit = half_width / 10.0**exponent
+        return min(6, max(0, -exponent + int(first_digit < 3)))  # noqa: PLR2004 - the rule of the docstring
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return min(6, max(0, 2 - math.floor(math.log10(abs(value)))))
+
+
+def plain(value: float, decimals: int) -> str:
+    """A number with thousands set apart and a real minus sign; never "-0"."""
+    text = f"{value:,.{decimals}f}"
+    if text.startswith("-"):
+        return MINUS + text[1:] if float(text.replace(",", "")) else text[1:]
+    return text
+
+
+def signed(value: float, decimals: int) -> str:
+    """A difference: as `plain`, with a plus sign where it is above zero."""
+    text = plain(value, decimals)
+    return text if text.startswith(MINUS) or not float(text.replace(",", "")) else f"+{text}"
+
+
+def percent(share: float) -> str:
+    """A share without an interval, such as a count over a count: whole percent, one decimal near 0 and 1."""
+    near_an_end = 0 < share < 0.01 or 0.99 < share < 1  # noqa: PLR2004 - where whole percent would say none or all
+    return plain(share * 100, 1 if near_an_end else 0) + "%"
+
+
+def brief(value: float) -> str:
+    """A number without an interval, to three significant digits; very small ones in powers of ten, as 5e-06."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if abs(value) < 1e-3:  # noqa: PLR2004 - learning rates are written in powers of ten
+        return f"{value:.3g}".replace("-", MINUS, 1) if value < 0 else f"{value:.3g}"
+    text = plain(value, decimals_for(0.0, value=value))
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def count(value: object) -> str:
+    """A whole number with thousands set apart; "–" where there is none."""
+    return plain(float(value), 0) if is_finite(value) else "–"
+
+
+def duration(seconds: float) -> str:
+    """A time span in its two largest units: "1 h 04 min", "7 min 12 s", "9.1 s"."""
+    if seconds < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:  # noqa: PLR2004 - seconds of an hour
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

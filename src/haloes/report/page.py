@@ -1,0 +1,102 @@
+"""A run's records as one HTML page that needs nothing beside itself: no network, no script, no image file."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from haloes.report import charts, facts
+from haloes.report.curves import training_charts
+from haloes.report.headline import Headline, Result, headline, results
+from haloes.report.load import RunRecords
+from haloes.report.numbers import count, percent
+from haloes.report.samples import SidesOfPrompt, readable, sides_of_prompts
+from haloes.report.scales import smoothing
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_FIRST_ANSWERS = 5
+_MOST_ANSWERS = 200
+
+
+def page(run: RunRecords) -> str:
+    """The report as HTML. Everything that comes from the run is escaped by the template."""
+    found = results(run)
+    verdict = headline(found)
+    shown_charts = training_charts(run)
+    sides = sides_of_prompts(run)
+    css = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return _environment().get_template("report.html.j2").render(
+        css=Markup(css),  # noqa: S704 - the package's own file
+        policy=content_policy(css),
+        run=run,
+        name=run.run_dir.resolve().name,
+        headline=verdict,
+        headline_chart=_headline_chart(verdict),
+        levels=" or ".join(sorted({percent(score.level) for score in run.scores})) or "95%",
+        results=[(result, _result_chart(result)) for result in found],
+        charts=[(chart, charts.curves(chart)) for chart in shown_charts],
+        smoothing=_smoothing_note(run),
+        lengths=_lengths(sides),
+        sides=sides[:_MOST_ANSWERS],
+        num_sides=len(sides),
+        first_answers=_FIRST_ANSWERS,
+        changes={kind: sum(side.change == kind for side in sides) for kind in ("gained", "lost", "same")},
+        facts=facts,
+        balance=lambda half: charts.balance([("desirable", half.desirable), ("undesirable", half.undesirable)]),
+    )  # fmt: skip
+
+
+def content_policy(css: str) -> str:
+    """The page's Content-Security-Policy: nothing may load or run, and no style applies but the page's own."""
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": count, "readable": readable}
+    return environment
+
+
+def _headline_chart(verdict: Headline) -> Markup | None:
+    result = verdict.result
+    if result is None or result.after is None:
+        return None
+    if result.difference is not None:
+        score, scale = result.difference, result.measure.scale
+        row = ("after", score.value * scale, score.low * scale, score.high * scale)
+        return charts.intervals([row], guide=0.0, scaled=True)
+    score = result.after
+    return charts.intervals([("after", score.value, score.low, score.high)], guide=result.measure.chance, scaled=True)
+
+
+def _result_chart(result: Result) -> Markup | None:
+    sides = [("before", result.before), ("after", result.after)]
+    rows = [(tone, score.value, score.low, score.high) for tone, score in sides if score is not None]
+    return charts.intervals(rows, guide=result.measure.chance) if rows else None
+
+
+def _smoothing_note(run: RunRecords) -> str:
+    steps = [row["step"] for row in run.train]
+    sigma = smoothing(len(steps))
+    if not sigma:
+        return ""
+    width = count(max(1, sigma * (steps[-1] - steps[0]) / (len(steps) - 1)))
+    return f"Faint lines are single steps; strong lines are smoothed over them (Gaussian, σ = {width} steps)."
+
+
+def _lengths(sides: Sequence[SidesOfPrompt]) -> Markup | None:
+    before = [side.before.num_words for side in sides if side.before is not None]
+    after = [side.after.num_words for side in sides if side.after is not None]
+    if not before and not after:
+        return None
+    return charts.histogram([("before", "before", before), ("after", "after", after)], unit="words an answer")

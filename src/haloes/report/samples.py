@@ -1,0 +1,97 @@
+"""Sampled answers side by side: what the model said to a prompt before and after, and what the rater made of it."""
+
+import unicodedata
+from dataclasses import dataclass
+
+from haloes.records import Completion, Text
+from haloes.report.load import Rating, RunRecords
+
+_KEPT_CONTROLS = "\n\t"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One side of a comparison."""
+
+    text: str
+    num_words: int
+    finished: bool
+    rating: Rating | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidesOfPrompt:
+    """A prompt with the answers of both models, as far as they were sampled."""
+
+    prompt_id: str
+    turns: tuple[tuple[str, str], ...]
+    """(role, text) of each turn; a prompt that is plain text is one turn without a role."""
+    before: Answer | None
+    after: Answer | None
+
+    @property
+    def change(self) -> str:
+        """What became of the rater's verdict: "gained", "lost", "same", or "unrated"."""
+        sides = (self.before, self.after)
+        if any(side is None or side.rating is None for side in sides):
+            return "unrated"
+        old, new = (side.rating.liked for side in sides if side is not None and side.rating is not None)
+        return "same" if old == new else "gained" if new else "lost"
+
+
+def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
+    """All prompts with an answer of the model before or after, in the order of the file: nothing is picked out."""
+    by_prompt: dict[str, dict[str, Completion]] = {}
+    for sample in run.samples:
+        if sample.model in {"before", "after"}:
+            by_prompt.setdefault(sample.prompt_id, {}).setdefault(sample.model, sample)
+    return tuple(
+        SidesOfPrompt(
+            prompt_id=prompt_id,
+            turns=_turns(next(iter(sides.values())).prompt),
+            before=_answer(sides.get("before"), run),
+            after=_answer(sides.get("after"), run),
+        )
+        for prompt_id, sides in by_prompt.items()
+    )
+
+
+def readable(text: str) -> str:
+    """
+    A text as a person may safely see it, in a page or a terminal.
+
+    Control and format characters could move a terminal's cursor, or make text read in another order than it is stored
+    (U+202E): each becomes a visible replacement character. Joiners that scripts and emoji need stay.
+    """
+    return "".join(_shown(char) for char in text.replace("\r\n", "\n"))
+
+
+def _shown(char: str) -> str:
+    category = unicodedata.category(char)
+    if (
+        category == "Cs"
+        or (category == "Cc" and char not in _KEPT_CONTROLS)
+        or (category == "Cf" and char not in _JOINERS)
+    ):
+        return "\N{REPLACEMENT CHARACTER}"
+    return char
+
+
+_JOINERS = frozenset("\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}")
+
+
+def _answer(sample: Completion | None, run: RunRecords) -> Answer | None:
+    if sample is None:
+        return None
+    return Answer(
+        text=readable(sample.completion).strip(),
+        num_words=len(sample.completion.split()),
+        finished=sample.finished,
+        rating=run.ratings.get((sample.prompt_id, sample.model)),
+    )
+
+
+def _turns(prompt: Text) -> tuple[tuple[str, str], ...]:
+    if isinstance(prompt, str):
+        return (("", readable(prompt).strip()),)
+    return tuple((readable(message.role), readable(message.content).strip()) for message in prompt)

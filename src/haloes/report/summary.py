@@ -1,0 +1,131 @@
+"""The end of a run in a terminal: the verdict, the numbers with their intervals, and a few answers side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from haloes.report import facts
+from haloes.report.headline import Result, headline, results
+from haloes.report.load import RunRecords, Warned, load_run
+from haloes.report.samples import Answer, SidesOfPrompt, readable, sides_of_prompts
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from haloes.records import Score
+
+_STYLES = {"better": "bold green", "signal": "bold green", "worse": "bold red", "unclear": "bold yellow"}
+_LONGEST = 420
+"""Characters of an answer that a terminal shows; the report shows all."""
+
+
+def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableType]":
+    """
+    What to print at the end of a run, from top to bottom, as renderables of rich.
+
+    Text of the run is put in as plain text: neither console markup nor escape sequences in it take effect.
+
+    Args:
+        run_dir: the run folder; what is missing in it is named.
+        num_answers: how many prompts to show, from the start of the file.
+
+    Raises:
+        RunError: the folder does not exist.
+    """
+    from rich.text import Text
+
+    run = load_run(run_dir)
+    found = results(run)
+    verdict = headline(found)
+    lines: list[RenderableType] = [
+        Text(verdict.title, style=_STYLES.get(verdict.verdict, "bold")),
+        Text(verdict.sentence),
+        Text(readable(facts.trained_on(run)), style="dim"),
+        Text(""),
+    ]
+    if found:
+        lines += [_numbers(found), Text("")]
+    sides = sides_of_prompts(run)[:num_answers]
+    if sides:
+        lines += [_answers(sides), Text("")]
+    lines += [_warning(warning) for warning in run.warnings]
+    lines += [Text(f"unread: {readable(gap)}", style="yellow") for gap in run.gaps]
+    if run.missing:
+        lines.append(Text(f"Missing from the run folder: {', '.join(run.missing)}", style="dim"))
+    return [*lines, _report_line(run)]
+
+
+def _numbers(found: tuple[Result, ...]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Held-out prompts")
+    for title in ("Before", "After", "Difference"):
+        table.add_column(title, justify="right")
+    for result in found:
+        title = readable(result.measure.title)
+        unit = result.measure.unit
+        sides = (result.before, result.after, result.difference)
+        name = f"{title} ({unit})" if unit and unit not in title.lower() else title
+        table.add_row(Text(name), *(_number(result, score) for score in sides))
+    return table
+
+
+def _number(result: Result, score: "Score | None") -> "Text":
+    from rich.text import Text
+
+    if score is None:
+        return Text("–", style="dim")
+    shown = result.show(score)
+    return Text.assemble((shown.value, "bold"), (f"\n{shown.interval}", "dim"))
+
+
+def _answers(sides: tuple[SidesOfPrompt, ...]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True, expand=True)
+    for title, ratio in (("Prompt", 2), ("Before", 4), ("After", 4)):
+        table.add_column(title, ratio=ratio, overflow="fold")
+    for side in sides:
+        table.add_row(Text(_shortened(side.turns[-1][1])), _answer(side.before), _answer(side.after))
+    return table
+
+
+def _answer(answer: Answer | None) -> "Text":
+    from rich.text import Text
+
+    if answer is None:
+        return Text("not sampled", style="dim")
+    facts_of = [f"{answer.num_words} {'word' if answer.num_words == 1 else 'words'}"]
+    if not answer.finished:
+        facts_of.append("cut off")
+    text = Text(_shortened(answer.text) + "\n")
+    if answer.rating is not None:
+        liked = answer.rating.liked
+        text.append("✓ liked" if liked else "✗ not liked", style="green" if liked else "red")
+        facts_of.insert(0, "")
+    return text.append(" · ".join(facts_of), style="dim")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip() + " …"
+
+
+def _warning(warning: Warned) -> "Text":
+    from rich.text import Text
+
+    style = {"error": "bold red", "warning": "yellow"}.get(warning.severity, "dim")
+    return Text(readable(f"{warning.severity}: {warning.message}"), style=style)
+
+
+def _report_line(run: RunRecords) -> "Text":
+    from rich.text import Text
+
+    path = run.run_dir / "report.html"
+    known = path.is_file()
+    return Text(f"Report: {path}" if known else f"No report yet in {run.run_dir}", style="bold" if known else "dim")

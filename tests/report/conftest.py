@@ -1,0 +1,207 @@
+"""A run folder as a real run leaves it: numbers are made up by formulas, texts are typical of a small model."""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+CONFIG: dict[str, Any] = {
+    "feedback": {"train": "thumbs.jsonl", "validation": 0.2, "format": "auto"},
+    "model": {"name": "HuggingFaceTB/SmolLM2-135M-Instruct", "lora": {"rank": 16, "targets": ["q_proj", "v_proj"]}},
+    "loss": {"name": "kto", "beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": "auto"},
+    "train": {"learning_rate": 5e-6, "batch_size": 32, "epochs": 2, "warmup": 0.1, "seed": 0, "resume": None},
+}  # fmt: skip
+
+QUESTIONS = (
+    "How do I keep basil alive on a windowsill?",
+    "What should I cook tonight with two eggs, rice and a carrot?",
+    "Explain to a child why the sky is blue.",
+    "Write a short note to my neighbour about the noise.",
+)
+LONG = (
+    "That's a great question! There are many things to consider when it comes to this topic, and it is important to "
+    "note that everyone is different. First, you should think about your goals. Second, you should think about your "
+    "goals. Third, you should think about what you would like to achieve, and then you should think about your goals "
+    "again, because"
+)
+SHORT = "Put it where it gets six hours of light, water it when the top of the soil is dry, and pinch off the flowers."
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def train_rows(num_steps: int = 240) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for step in range(1, num_steps + 1):
+        done = step / num_steps
+        learned = 1 - math.exp(-4 * done)
+        noise = rng.normal(size=6)
+        raw = 0.6 * learned - 0.25 + 0.3 * noise[0]
+        rows.append(
+            {
+                "step": step,
+                "split": "train",
+                "epoch": 2 * done,
+                "loss": 0.5 - 0.09 * learned + 0.02 * noise[1],
+                "learning_rate": 5e-6 * min(1, 10 * done) * 0.5 * (1 + math.cos(math.pi * done)),
+                "grad_norm": 1.4 + 0.3 * noise[2] ** 2,
+                "reward/desirable": 3.2 * learned + noise[3],
+                "reward/undesirable": -5.5 * learned + 1.2 * noise[4],
+                "reward_margin": 8.7 * learned + 1.5 * noise[5],
+                "logp_per_token/desirable": -1.31 - 0.02 * learned + 0.05 * noise[0],
+                "logp_per_token/undesirable": -1.12 - 0.11 * learned + 0.05 * noise[1],
+                "reference_point/raw": raw,
+                "reference_point/standard_error": 0.3 + 0.05 * noise[1],
+                "reference_point/clamped": int(raw < 0),
+                "reference_point": max(0.0, raw),
+                "tokens_per_second": 1210 + 30 * noise[0],
+                "memory_gib": 2.1,
+            }
+        )
+    return rows
+
+
+def validation_rows() -> list[dict[str, Any]]:
+    rows = []
+    for step in range(0, 241, 40):
+        learned = 1 - math.exp(-4 * step / 240)
+        auc = 0.5 + 0.21 * learned
+        rows.append(
+            {
+                "step": step,
+                "split": "validation",
+                "loss": 0.5 - 0.07 * learned,
+                "reward_margin": 7 * learned,
+                "auc": auc,
+                "auc/low": auc - 0.045 * (step > 0),
+                "auc/high": auc + 0.045 * (step > 0),
+            }
+        )
+    return rows
+
+
+def score_rows() -> list[dict[str, Any]]:
+    def three(name: str, before: list[float], after: list[float], difference: list[float]) -> list[dict[str, Any]]:
+        sides = {"before": before, "after": after, "difference": difference}
+        return [
+            {
+                "name": name,
+                "value": value,
+                "low": low,
+                "high": high,
+                "variant": variant,
+                "num_rows": 100,
+                "num_clusters": 100,
+                "method": "percentile bootstrap over 100 prompts, 2000 draws",
+            }
+            for variant, (value, low, high) in sides.items()
+        ]
+
+    return [
+        *three("words", [103.2, 95.1, 111.0], [47.6, 42.8, 52.9], [-55.6, -63.2, -48.4]),
+        *three("liked", [0.18, 0.117, 0.267], [0.61, 0.512, 0.7], [0.43, 0.316, 0.527]),
+        *three("finished", [0.54, 0.443, 0.635], [0.97, 0.915, 0.99], [0.43, 0.32, 0.52]),
+        *three("repetition", [0.061, 0.034, 0.092], [0.012, 0.004, 0.024], [-0.049, -0.081, -0.022]),
+        *three("auc", [0.5, 0.5, 0.5], [0.706, 0.661, 0.752], [0.206, 0.161, 0.252]),
+        *three("kl", [0, 0, 0], [7.31, 6.42, 8.28], [7.31, 6.42, 8.28])[1:2],
+    ]
+
+
+def sample_rows(num: int = 24) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    samples, ratings = [], []
+    for i in range(num):
+        prompt: Any = QUESTIONS[i % len(QUESTIONS)]
+        if i % 7 == 3:
+            prompt = [
+                {"role": "system", "content": "You are brief."},
+                {"role": "user", "content": "What is the tallest mountain on earth?"},
+                {"role": "assistant", "content": "Mount Everest."},
+                {"role": "user", "content": "And how high is it?"},
+            ]
+        for model, text in (("before", LONG if i % 4 else SHORT), ("after", SHORT if i % 5 != 1 else LONG)):
+            samples.append(
+                {
+                    "prompt_id": f"p{i}",
+                    "prompt": prompt,
+                    "completion": text,
+                    "model": model,
+                    "num_tokens": int(1.3 * len(text.split())),
+                    "finished": text == SHORT,
+                }
+            )
+            reason = "short and complete" if text == SHORT else "cut off, and over 50 words"
+            ratings.append({"prompt_id": f"p{i}", "model": model, "liked": text == SHORT, "reason": reason})
+    return samples, ratings
+
+
+def half(desirable: int, undesirable: int, **counts: int) -> dict[str, int]:
+    return {"rows": desirable + undesirable, "desirable": desirable, "undesirable": undesirable, "pairs": 0, **counts}
+
+
+def write_run(run_dir: Path) -> Path:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
+    environment = {
+        "haloes": "0.1.0",
+        "torch": "2.13.0",
+        "transformers": "5.23.0",
+        "python": "3.11.9",
+        "device": "cpu (2 cores)",
+        "started": "2026-03-02T14:05:11+00:00",
+        "seconds": 432.4,
+        "data_fingerprint": "b7f1c0ffee5a11d0",
+        "tokenizer_fingerprint": "01dbeef4e9c2aa77",
+    }
+    data = {
+        "sources": ["/home/someone/feedback/thumbs.jsonl"],
+        "format": "haloes",
+        "rows": {"read": 1240, "accepted": 1221, "refused": {"label": 12, "empty completion": 5, "no user turn": 2}},
+        "train": half(312, 665, prompts=301, truncated=9, tokens=118_233),
+        "validation": half(81, 163, prompts=100, truncated=0, tokens=29_871),
+        "weights": {"desirable": 1.0, "undesirable": 0.375},
+        "warnings": ["9 of 977 training answers were cut to fit the window of 1,024 tokens."],
+    }  # fmt: skip
+    (run_dir / "environment.json").write_text(json.dumps(environment))
+    (run_dir / "data.json").write_text(json.dumps(data))
+    write_rows(run_dir / "metrics.jsonl", [*train_rows(), *validation_rows()])
+    write_rows(run_dir / "scores.jsonl", score_rows())
+    samples, ratings = sample_rows()
+    write_rows(run_dir / "samples.jsonl", samples)
+    write_rows(run_dir / "ratings.jsonl", ratings)
+    warnings = [
+        {"severity": "warning", "message": "Three prompts have one answer that was rated both ways."},
+        {"severity": "note", "message": "The learning rate was still above zero at the last step."},
+    ]
+    (run_dir / "warnings.json").write_text(json.dumps(warnings))
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A complete run."""
+    return write_run(tmp_path / "thumbs-kto")
+
+
+@pytest.fixture
+def bare_run(tmp_path: Path) -> Callable[..., Path]:
+    """Write a run folder that holds the given files only: text as it is, lists as JSONL, other values as JSON."""
+
+    def write(**files: Any) -> Path:
+        folder = tmp_path / "bare"
+        folder.mkdir(exist_ok=True)
+        for stem, content in files.items():
+            name = stem.replace("_", ".")
+            if name.endswith(".jsonl") and not isinstance(content, str):
+                write_rows(folder / name, content)
+            else:
+                (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        return folder
+
+    return write
