@@ -206,6 +206,20 @@ def test_the_largest_user_is_named_and_one_sided_ones_are_found() -> None:
     assert users.one_sided == (User(name="grump", num_votes=20, share=20 / 53, share_desirable=0.0),)
 
 
+def test_among_many_users_some_vote_the_same_by_chance() -> None:
+    # Half of the votes are good: seven of one kind in a row have probability 1/128, which 200 users make likely.
+    rows = [vote(i, str(i), "a", i % 2 == 0, user=f"user {i % 199}") for i in range(1990)]
+    rows += [vote(i, str(i), "b", False, user="unlucky") for i in range(7)]
+
+    assert examine(rows).users.num_one_sided == 0
+
+
+def test_answers_without_label_do_not_count_in_the_auc_of_the_length() -> None:
+    rows = [vote(1, "p", "longer"), vote(2, "q", "short", False), vote(3, "r", "the longest", None, score=1.0)]
+
+    assert examine(rows).length_auc == 1.0
+
+
 def test_no_rows_at_all_are_no_error() -> None:
     found = examine([])
 

@@ -29,7 +29,9 @@ def row(prompt: Text = "Why?", completion: Text = "Because.", **rest: object) ->
 
 
 def test_a_text_and_a_single_user_message_are_the_same_prompt() -> None:
-    assert group_of(row("Why?")) == group_of(row((Message("user", " Why?\n"),)))
+    keys = {group_of(row(prompt)) for prompt in ("Why?", "\tWhy? ", (Message("user", " Why?\n"),))}
+
+    assert len(keys) == 1
 
 
 def test_other_words_another_role_or_another_turn_are_another_prompt() -> None:
@@ -68,7 +70,7 @@ def test_the_same_answer_to_another_prompt_is_another_answer() -> None:
 def test_a_text_and_a_single_assistant_message_are_the_same_answer_whoever_rates_it() -> None:
     message = row("Why?", (Message("assistant", "Yes. "),), label=True, user="ann", score=3.0, id="1")
 
-    assert completion_key(message) == completion_key(row("Why?", "Yes.", label=False, group="q1"))
+    assert completion_key(message) == completion_key(row("Why?", " Yes.", label=False, group="q1"))
 
 
 def test_text_that_is_not_valid_unicode_has_a_group() -> None:
