@@ -88,7 +88,11 @@ class AboveMean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AboveMedian:
-    """Desirable above the median score, undesirable below it; a score equal to the median is dropped."""
+    """
+    Desirable above the median score, undesirable below it; a score equal to the median is dropped.
+
+    Where half of the rows share the highest score, none is above the median: take the mean or a threshold there.
+    """
 
     no_verdict: ClassVar[str] = "the score equals the median"
 
