@@ -7,7 +7,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from haloes.errors import DataError
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _ROWS_PER_BATCH = 10_000
+_DAMAGE = (OSError, EOFError, zlib.error)
 
 
 def is_gzipped(path: str | Path) -> bool:
@@ -51,17 +52,21 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
                 return
             with gzip.GzipFile(fileobj=raw) as unzipped, io.BufferedReader(unzipped) as stream:
                 yield stream
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {_cause(error)}; is the file complete?") from error
+    except _DAMAGE as error:
+        raise _damaged(str(path), error) from error
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, with their numbers from 1, as bytes; a UTF-8 byte order mark is taken off."""
+    number = 0
     with open_bytes(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            text = line.removeprefix(_UTF8_BOM) if number == 1 else line
-            if text and not text.isspace():
-                yield number, text
+        try:
+            for number, line in enumerate(stream, start=1):
+                text = (line.removeprefix(_UTF8_BOM) if number == 1 else line).rstrip(b"\r\n")
+                if text and not text.isspace():
+                    yield number, text
+        except _DAMAGE as error:
+            raise _damaged(f"{path}:{number + 1}", error) from error
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -104,10 +109,11 @@ def parse_json(text: str | bytes, *, where: str) -> Any:
         raise DataError(f"{where}: broken JSON: {json_fault(error)}") from error
 
 
-def json_fault(error: Exception) -> str:
-    """What is wrong with a JSON text and at which column, in words."""
+def json_fault(error: Exception, *, line: int = 1) -> str:
+    """What is wrong with a JSON text and at which column, in words; `line` is where the text begins in its file."""
     if isinstance(error, json.JSONDecodeError):
-        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
+        further = f"line {line + error.lineno - 1}, " if error.lineno > 1 else ""
+        place = f"{further}column {error.colno}"
         return f"{error.msg} at {place}"
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
@@ -228,7 +234,8 @@ def _replacing(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {_cause(error)}; free space or choose another place") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -240,6 +247,10 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _damaged(place: str, error: Exception) -> DataError:
+    return DataError(f"{place}: cannot be read: {_cause(error)}; is the file complete?")
 
 
 def _cause(error: BaseException) -> str:

@@ -81,7 +81,7 @@ def suggestion(seen: Iterable[str]) -> str:
         alike = [column for word in words for column in known if word in column.lower()]
         if name not in known:
             parts.append(f"{name}={alike[0] if alike else 'COLUMN'}")
-    return f"--columns {','.join(parts)}"
+    return f"--columns {','.join(parts) or 'prompt=question,completion=answer,label=thumb'}"
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from haloes.feedback.labels import parse_label, parse_score
+from haloes.feedback.messages import clean_text
 from haloes.feedback.refused import Reason, Refused, shown
 
 Row: TypeAlias = Mapping[str, Any]
 """One row as its file holds it, with the columns renamed as the user asked."""
 
-_NAMES = ("id", "group", "conversation", "user", "source")
-_MEDIA_COLUMNS = ("images", "image", "videos", "video", "audios", "audio")
+_SHARED = frozenset({"id", "group", "conversation", "user", "source", "weight", "tools"})
+_MEDIA_COLUMNS = frozenset({"images", "image", "videos", "video", "audios", "audio"})
 
 
 def required(row: Row, column: str) -> Any:
@@ -55,14 +56,18 @@ def shared_fields(row: Row) -> dict[str, Any]:
     Raises:
         Refused: One of them is not what it should be, or the row comes with images, audio or video.
     """
-    for column in _MEDIA_COLUMNS:
-        if row.get(column):
+    found: dict[str, Any] = {}
+    for column, value in row.items():
+        if column in _MEDIA_COLUMNS and value:
             raise Refused("multimodal content", f"the row has {column}; only text can be trained on", column=column)
-    found: dict[str, Any] = {name: _name(row[name], column=name) for name in _NAMES if not _is_blank(row.get(name))}
-    if not _is_blank(row.get("weight")):
-        found["weight"] = _weight(row["weight"])
-    if row.get("tools"):
-        found["tools"] = parse_tools(row["tools"])
+        if column not in _SHARED or _is_blank(value):
+            continue
+        if column == "weight":
+            found[column] = _weight(value)
+        elif column == "tools":
+            found[column] = parse_tools(value)
+        else:
+            found[column] = _name(value, column=column)
     return found
 
 
@@ -90,7 +95,10 @@ def _is_blank(value: object) -> bool:
 
 def _name(value: object, *, column: str) -> str:
     if isinstance(value, str):
-        return value
+        return clean_text(value, place=f"the {column}", column=column)
+    # A column of whole numbers with gaps arrives as floats.
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     message = f"{column} is {shown(value)}, neither text nor a whole number; leave the column out (--columns {column}=)"

@@ -37,10 +37,11 @@ def elements(stream: TextIO, *, path: str, chunk: int = _CHUNK) -> Iterator[tupl
         text, end = _until_separator(buffer)
         blank = not text.strip(_BLANK)
         if blank and (end == "," or not first):
-            raise DataError(f"{path}:{buffer.line}: broken JSON: an element is missing before {end!r}")
+            line = buffer.line + text.count("\n")
+            raise DataError(f"{path}:{line}: broken JSON: an element is missing before {end!r}")
         if not blank:
-            lead = len(text) - len(text.lstrip(_BLANK))
-            yield buffer.line + text.count("\n", 0, lead), text[lead:]
+            element = text.lstrip(_BLANK)
+            yield buffer.line + text.count("\n", 0, len(text) - len(element)), element
         buffer.line += text.count("\n")
         first = False
         if end == "]":
@@ -64,8 +65,14 @@ class _Buffer:
         more = self.stream.read(max(self.chunk, len(self.text)))
         self.text += more
         if len(self.text) > _MAX_ELEMENT:
-            raise DataError(f"{self.path}:{self.line}: broken JSON: the element that begins here does not end")
+            raise DataError(
+                f"{self.path}:{self.element_line()}: broken JSON: the element that begins here does not end"
+            )
         return bool(more)
+
+    def element_line(self) -> int:
+        """The line on which the next element begins, behind blanks."""
+        return self.line + self.text.count("\n", 0, len(self.text) - len(self.text.lstrip(_BLANK)))
 
     def take(self, end: int) -> str:
         """Cut the buffer after `end` characters and return what stood before."""
@@ -100,7 +107,7 @@ def _until_separator(buffer: _Buffer) -> tuple[str, str]:
             # No mark in the rest of the buffer, or a string that goes on behind it: look again once there is more.
             position = len(buffer.text) if token is None else token.start()
             if not buffer.grow():
-                raise DataError(f"{buffer.path}:{buffer.line}: broken JSON: the file ends within the array")
+                raise DataError(f"{buffer.path}:{buffer.element_line()}: broken JSON: the file ends within the array")
             continue
         mark = token.group()
         position = token.end()
@@ -113,4 +120,4 @@ def _until_separator(buffer: _Buffer) -> tuple[str, str]:
         elif mark in "]}":
             depth -= 1
             if depth < 0:
-                raise DataError(f"{buffer.path}:{buffer.line}: broken JSON: a {mark!r} that nothing opened")
+                raise DataError(f"{buffer.path}:{buffer.element_line()}: broken JSON: a {mark!r} that nothing opened")

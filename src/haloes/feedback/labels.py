@@ -54,11 +54,11 @@ def parse_label(value: object) -> bool:
     if isinstance(value, int | float):
         if value in (0, 1):
             return value == 1
-        if math.isnan(value):
+        if _is_nan(value):
             raise Refused("NaN", "the label is NaN (not a number)", column="label")
         raise Refused(
             "label",
-            f"label {value!r} is a number other than 0 and 1, which is a score, not a label: {_USE_SCORES}",
+            f"label {shown(value)} is a number other than 0 and 1, which is a score, not a label: {_USE_SCORES}",
             column="label",
         )
     if value is None:
@@ -77,7 +77,7 @@ def parse_score(value: object) -> float:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refused("score", f"score {shown(value)} is not a number", column="score")
-    if math.isnan(value):
+    if _is_nan(value):
         raise Refused("NaN", "the score is NaN (not a number)", column="score")
     try:
         number = float(value)
@@ -108,7 +108,7 @@ def check_label_column(values: Sequence[tuple[str, object]]) -> None:
     enough = len(given) >= _MIN_LABELS_TO_JUDGE and len(others) > _MAX_SHARE_OF_OTHER_NUMBERS * len(given)
     only_texts = all(value in ("-1", "1", "+1") for _, value in given)
     if has_minus_one_as_text or (enough and not only_texts):
-        seen = ", ".join(f"{number:g}" for number in sorted({number for _, number in numbers})[:6])
+        seen = ", ".join(shown(number, limit=12) for number in sorted({number for _, number in numbers})[:6])
         raise DataError(
             f"{others[0][0]}: the labels are numbers other than 0 and 1 (seen: {seen}), so a 0 or a 1 among them "
             f"cannot be trusted to mean undesirable or desirable; {_USE_SCORES}"
@@ -119,9 +119,13 @@ def _as_number(value: object) -> float | None:
     """The number that a label is or spells; None for booleans, words and NaN."""
     if isinstance(value, str):
         return float(value) if _NUMBER.fullmatch(value.strip()) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or _is_nan(value):
         return None
-    return float(value)
+    return value
+
+
+def _is_nan(value: float) -> bool:
+    return isinstance(value, float) and math.isnan(value)  # a huge int has no float to ask
 
 
 def _refused_word(value: str) -> Refused:

@@ -128,16 +128,17 @@ def _unknown(
     path: str, *, seen: Sequence[str], rows: Sequence[Row], num_probed: int, renamed: Sequence[Row]
 ) -> DataError:
     names = {name for row in renamed for name in row}
+    columns = f"Columns seen: {', '.join(seen)}"
+    advice = (
+        "What to do: if each row has a prompt, an answer and a label, say in which columns, "
+        f"for example {suggestion(names)}"
+    )
     vendor = recognise(rows)
     if vendor is not None:
-        cause = f"this looks like {vendor}, which is not read yet"
-    elif {"prompt", "completion"} <= names:
+        return DataError(f"{path}: this looks like {vendor}, which is not read yet.\n{columns}\n{advice}")
+    if {"prompt", "completion"} <= names:
         cause = "prompt and completion are there, but neither label nor score: nobody says which answers are good"
     else:
         cause = f"no known format fits the columns of the first {num_probed} rows"
     tried = "\n".join(f"  {known.name}: {known.needs}" for known in FORMATS.values())
-    advice = "rows with a text prompt, a text answer and a label can be read by naming these columns"
-    return DataError(
-        f"{path}: {cause}.\nColumns seen: {', '.join(seen)}\nFormats tried:\n{tried}\n"
-        f"What to do: {advice}, for example {suggestion(names)}"
-    )
+    return DataError(f"{path}: {cause}.\n{columns}\nFormats tried:\n{tried}\n{advice}")

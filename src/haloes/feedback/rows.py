@@ -61,6 +61,8 @@ def open_container(path: str, *, split: str) -> Container:
     """
     place = Path(path)
     if place.is_file():
+        if split != "train":
+            raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
         kind = _kind_of(path)
         return Container(kind, lambda: _READERS[kind](path), lambda: _digest(path))
     if place.is_dir() or (place.suffix.lower() not in _FILE_SUFFIXES and arrow_rows.may_be_hub_name(path)):
@@ -111,16 +113,16 @@ def _array_rows(path: str) -> Generator[RawRow]:
     # Bytes that are not UTF-8 become surrogates, which the text checks refuse row by row.
     with open_bytes(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text:
         for line, element in elements(text, path=path):
-            yield line, _object(element)
+            yield line, _object(element, line=line)
 
 
-def _object(text: bytes | str) -> dict[str, Any] | Refused:
+def _object(text: bytes | str, *, line: int = 1) -> dict[str, Any] | Refused:
     try:
         row = json.loads(text if isinstance(text, str) else text.decode())
     except UnicodeDecodeError as error:
         return Refused("invalid unicode", f"invalid UTF-8 at byte {error.start}; save the file as UTF-8")
     except (ValueError, RecursionError) as error:
-        return Refused("broken JSON", f"broken JSON: {json_fault(error)}")
+        return Refused("broken JSON", f"broken JSON: {json_fault(error, line=line)}")
     if isinstance(row, dict):
         return row
     return Refused("wrong type", f"a row must be a JSON object, not {type(row).__name__}")

@@ -1,0 +1,121 @@
+"""Real feedback files, where they are at hand (HALOES_DATA_DIR names their folder)."""
+
+import gzip
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from haloes.errors import DataError
+from haloes.feedback.read import FeedbackSource
+from haloes.records import Feedback, Pair, Refusal, plain_text
+
+DATA = Path(os.environ.get("HALOES_DATA_DIR") or Path(__file__).parents[3] / "shared" / "data")
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"there is no data folder at {DATA} (set HALOES_DATA_DIR)")
+
+YES_NO = {"prompt": "question", "chosen": "answer_matching_behavior", "rejected": "answer_not_matching_behavior"}
+TURBO = {"label": "label_vs_gpt4_turbo", "group": "instruction_id"}
+
+
+def source(name: str, **columns: str | None) -> FeedbackSource:
+    return FeedbackSource(str(DATA / name), columns=columns)
+
+
+def counts(read: FeedbackSource) -> dict[str, int]:
+    """How many records of which kind; refusals by their reason."""
+    kinds = Counter(record.reason if isinstance(record, Refusal) else type(record).__name__ for record in read)
+    return dict(kinds)
+
+
+def lines(name: str) -> list[dict[str, object]]:
+    path = DATA / name
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as stream:
+        return [json.loads(line) for line in stream]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "format_name", "expected"),
+    [
+        ("truthfulqa/truthful_train.jsonl.gz", {}, "unpaired", {"Feedback": 11265, "empty completion": 20}),
+        ("truthfulqa/truthful_validation.jsonl.gz", {}, "unpaired", {"Feedback": 1557, "empty completion": 3}),
+        ("truthfulqa/informative_train.jsonl.gz", {}, "unpaired", {"Feedback": 11265, "empty completion": 20}),
+        ("truthfulqa/informative_validation.jsonl.gz", {}, "unpaired", {"Feedback": 1557, "empty completion": 3}),
+        ("ultrafeedback/pairs_train.jsonl.gz", {}, "paired", {"Pair": 993, "empty completion": 2}),
+        ("ultrafeedback/pairs_validation.jsonl.gz", {}, "paired", {"Pair": 199}),
+        ("hh_rlhf/harmless_train.jsonl.gz", {}, "paired", {"Pair": 1121, "empty completion": 1}),
+        ("hh_rlhf/harmless_validation.jsonl.gz", {}, "paired", {"Pair": 242, "empty completion": 1}),
+        ("persona/yes_no_train.jsonl.gz", YES_NO, "paired", {"Pair": 3541}),
+        ("persona/yes_no_validation.jsonl.gz", YES_NO, "paired", {"Pair": 617}),
+        ("formats/hh_rlhf_raw_sample.jsonl", {}, "hh", {"Pair": 60}),
+        ("formats/llamafactory_kto_en_demo.jsonl.gz", {}, "messages", {"Feedback": 300}),
+        ("formats/llamafactory_dpo_en_demo.jsonl.gz", {}, "llamafactory-dpo", {"Pair": 300}),
+    ],
+)
+def test_every_file_is_read(name: str, columns: dict[str, str], format_name: str, expected: dict[str, int]) -> None:
+    read = source(name, **columns)
+    assert read.format_name == format_name
+    assert counts(read) == expected
+
+
+def test_labels_are_those_of_the_file() -> None:
+    name = "truthfulqa/truthful_validation.jsonl.gz"
+    rows = lines(name)
+    for record in source(name):
+        assert record.where is not None
+        row = rows[record.where.line - 1]
+        if isinstance(record, Feedback):
+            assert (record.prompt, record.completion, record.label) == (row["prompt"], row["completion"], row["label"])
+        else:
+            assert not str(row["completion"]).strip()
+
+
+def test_rows_without_a_verdict_are_counted_and_not_guessed() -> None:
+    name = "alpaca_eval/feedback_validation.jsonl.gz"
+    rows = lines(name)
+    found = list(source(name, **TURBO))
+    unrated = [record for record in found if isinstance(record, Refusal) and record.reason == "no label"]
+    assert len(unrated) == sum(row["label_vs_gpt4_turbo"] is None for row in rows) > 0
+    rated = [record for record in found if isinstance(record, Feedback)]
+    assert all(record.group == rows[record.where.line - 1]["instruction_id"] for record in rated if record.where)
+    assert all(record.label is rows[record.where.line - 1]["label_vs_gpt4_turbo"] for record in rated if record.where)
+
+
+def test_a_label_column_under_another_name_is_suggested() -> None:
+    with pytest.raises(DataError, match=r"--columns label=label_vs_"):
+        source("alpaca_eval/feedback_validation.jsonl.gz")
+
+
+def test_transcripts_lose_no_words() -> None:
+    name = "formats/hh_rlhf_raw_sample.jsonl"
+    rows = lines(name)
+    for record, row in zip(source(name), rows, strict=True):
+        assert isinstance(record, Pair)
+        marks = {"user": "\n\nHuman: ", "assistant": "\n\nAssistant: "}
+        for column, text in (("chosen", record.chosen), ("rejected", record.rejected)):
+            turns = (*record.prompt, *text)
+            rebuilt = "".join(marks[turn.role] + turn.content for turn in turns if not isinstance(turn, str))
+            assert rebuilt.split() == str(row[column]).split()
+        assert plain_text(record.chosen) != plain_text(record.rejected)
+
+
+@pytest.mark.parametrize(
+    ("name", "vendor"),
+    [
+        ("argilla_records.json", "Argilla"),
+        ("argilla_records_flat.json", "Argilla"),
+        ("chatgpt_export/conversations.json", "ChatGPT"),
+        ("chatgpt_export/message_feedback.json", "ChatGPT"),
+        ("langfuse_api_scores.json", "Langfuse"),
+        ("langfuse_export/scores.jsonl", "Langfuse"),
+        ("langfuse_export/traces.jsonl", "Langfuse"),
+        ("langsmith/feedback.jsonl", "LangSmith"),
+        ("langsmith/runs.jsonl", "LangSmith"),
+        ("oasst_export_trees_sample.jsonl", "OpenAssistant"),
+        ("open_webui_feedback_export.json", "Open WebUI"),
+    ],
+)
+def test_exports_that_are_not_read_yet_are_named(name: str, vendor: str) -> None:
+    with pytest.raises(DataError, match=rf"this looks like an? {vendor} export, which is not read yet"):
+        source(f"formats/{name}")
