@@ -1,9 +1,7 @@
 """LoRA: small trainable matrices beside the frozen weights of the model's linear layers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from haloes.errors import ConfigError
 
@@ -11,6 +9,8 @@ from haloes.errors import ConfigError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoRA:
     """Which layers get an adapter, and how large it is."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
     rank: int = 16
     """Rank of the update; peft's and TRL's examples use 8 to 64."""
@@ -50,10 +50,3 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
             return get_peft_model(model, config, autocast_adapter_dtype=False)
     except (ValueError, IndexError) as error:
         raise ConfigError(f"model.lora: no adapter could be added for targets {lora.targets!r}: {error}") from error
-
-
-@contextmanager
-def adapter_off(peft_model: Any) -> Iterator[None]:
-    """Inside the block the model is the one before training."""
-    with peft_model.disable_adapter():
-        yield

@@ -22,8 +22,12 @@ class Scorer:
 
     def token_logps(self, packed: Packed) -> Tensor:
         """log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
+        return target_logps(self.hidden(packed), head_of(self.model), packed.target_N)
+
+    def hidden(self, packed: Packed) -> Tensor:
+        """The hidden states from which the trained tokens are predicted, (N, H)."""
         hidden_TH = _packed_hidden(self.model, packed) if self.packs else _padded_hidden(self.model, packed)
-        return target_logps(hidden_TH[packed.predictor_N], head_of(self.model), packed.target_N)
+        return hidden_TH[packed.predictor_N]
 
 
 def make_scorer(model: Any) -> tuple[Scorer, str | None]:

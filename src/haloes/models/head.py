@@ -42,6 +42,25 @@ def target_logps(hidden_NH: Tensor, head: Head, target_N: Tensor) -> Tensor:
     return logp_N
 
 
+def token_kl(policy_NH: Tensor, policy: Head, reference_NH: Tensor, reference: Head) -> Tensor:
+    """
+    KL(policy || reference) of the next-token distributions over the whole vocabulary, (N,) in nats, without gradient.
+
+    Args:
+        policy_NH: hidden states of the policy at N positions.
+        policy: its output layer.
+        reference_NH: hidden states of the reference at the same positions.
+        reference: its output layer.
+    """
+    kl_N = torch.empty(len(policy_NH), dtype=torch.float32, device=policy_NH.device)
+    with torch.no_grad():
+        for part in _chunks(len(policy_NH), policy.weight_VH.shape[0]):
+            p = torch.log_softmax(_logits(policy_NH[part], policy), dim=-1)
+            q = torch.log_softmax(_logits(reference_NH[part], reference), dim=-1)
+            kl_N[part] = (p.exp() * (p - q)).sum(-1)
+    return kl_N
+
+
 class _TargetLogps(torch.autograd.Function):
     """Chunked log-softmax and gather; see `target_logps`."""
 

@@ -1,20 +1,23 @@
 """The model that is trained, and the one that it was before: two ways to score the same completions."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from haloes.models.adapters import LoRA, add_lora, adapter_off
-from haloes.models.forward import Scorer, make_scorer
+from haloes.errors import MissingInputError
+from haloes.models.adapters import LoRA, add_lora
+from haloes.models.forward import Scorer, head_of, make_scorer
+from haloes.models.head import token_kl
 from haloes.models.layout import Packed
 
-ReferenceLogps: TypeAlias = Callable[[Packed], Tensor]
-"""Packed sequences to the reference's log-probability of each trained token, (N,), without gradient."""
+Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
+"""Inside the context the scorer is the reference: the same weights before training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Policy:
     model: Any
     """The transformers model; with LoRA, the peft model around it."""
     scorer: Scorer
-    reference: ReferenceLogps | None
-    """The same weights before training; None where the loss needs no reference."""
+    reference: Reference | None
+    """None where the loss needs no reference."""
     reference_fingerprint: str
     """Hash of the weights before training and of the dtype they compute in."""
     unpacked_because: str | None
@@ -40,6 +43,22 @@ class Policy:
     def token_logps(self, packed: Packed) -> Tensor:
         """log p_policy of each trained token, (N,) in float32."""
         return self.scorer.token_logps(packed)
+
+    def reference_logps(self, packed: Packed) -> Tensor:
+        """log p_reference of each trained token, (N,) in float32. Raises MissingInputError without a reference."""
+        if self.reference is None:
+            raise MissingInputError("this policy was made without a reference")
+        with self.scoring(), self.reference() as scorer:
+            return scorer.token_logps(packed)
+
+    def token_kl(self, packed: Packed) -> Tensor:
+        """KL(policy || reference) of the next-token distribution at each trained token, (N,), in nats."""
+        if self.reference is None:
+            raise MissingInputError("this policy was made without a reference")
+        with self.scoring():
+            policy = self.scorer.hidden(packed), head_of(self.scorer.model)
+            with self.reference() as scorer:
+                return token_kl(*policy, scorer.hidden(packed), head_of(scorer.model))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name, in a fixed order."""
@@ -74,11 +93,10 @@ def make_policy(model: Any, *, lora: LoRA | None, reference: bool, seed: int) ->
     scorer, unpacked_because = make_scorer(model)
     if lora is not None:
         peft_model = add_lora(model, lora, seed=seed)
-        adapted = _adapter_off_reference(peft_model, scorer) if reference else None
-        return Policy(peft_model, scorer, adapted, fingerprint, unpacked_because)
-    copied = _frozen_reference(model, scorer) if reference else None
+        return Policy(peft_model, scorer, _adapter_off(peft_model, scorer), fingerprint, unpacked_because)
+    frozen = _frozen_copy(model, scorer) if reference else None
     model.requires_grad_(True)  # noqa: FBT003 - torch's own signature
-    return Policy(model, scorer, copied, fingerprint, unpacked_because)
+    return Policy(model, scorer, frozen, fingerprint, unpacked_because)
 
 
 def weights_fingerprint(model: Any) -> str:
@@ -90,22 +108,15 @@ def weights_fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _adapter_off_reference(peft_model: Any, scorer: Scorer) -> ReferenceLogps:
-    def logps(packed: Packed) -> Tensor:
-        with torch.no_grad(), adapter_off(peft_model):
-            return scorer.token_logps(packed)
+def _adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
+    @contextmanager
+    def reference() -> Iterator[Scorer]:
+        with peft_model.disable_adapter():
+            yield scorer
 
-    return logps
+    return reference
 
 
-def _frozen_reference(model: Any, scorer: Scorer) -> ReferenceLogps:
-    import copy
-
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)  # noqa: FBT003 - torch's own signature
-    frozen_scorer = Scorer(frozen, scorer.packs)
-
-    def logps(packed: Packed) -> Tensor:
-        with torch.no_grad():
-            return frozen_scorer.token_logps(packed)
-
-    return logps
+def _frozen_copy(model: Any, scorer: Scorer) -> Reference:
+    frozen = Scorer(copy.deepcopy(model).eval().requires_grad_(False), scorer.packs)  # noqa: FBT003 - torch's own
+    return lambda: nullcontext(frozen)

@@ -15,7 +15,7 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
 
     `reward` is the paper's r: the log-ratio log p_policy(y|x) - log p_reference(y|x) in nats, without beta, so that
     runs with different losses can be compared; it is given for desirable and undesirable (for pairs: chosen and
-    rejected) completions apart. `reference_point/raw` is its mean over mismatched completions before it is clamped at 0.
+    rejected) completions apart. `reference_point/raw` is its mean over mismatched completions, before the clamp at 0.
     A number of a class that the step does not hold is left out.
     """
     desirable = desirable_of(table, store)

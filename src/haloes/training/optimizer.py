@@ -71,5 +71,5 @@ def make_optimizer(masters: Masters, settings: TrainSettings) -> torch.optim.Opt
     """AdamW or RMSprop over the float32 weights, in their fixed order."""
     weights = list(masters.weights.values())
     if settings.optimizer == "rmsprop":
-        return torch.optim.RMSprop(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.RMSprop(weights, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 
@@ -11,7 +11,9 @@ from haloes.errors import ConfigError
 class TrainSettings:
     """Optimizer, schedule, and what is written when."""
 
-    learning_rate: float = 5e-6
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    lr: float = 5e-6
     """Peak. 5e-6 with AdamW is the KTO paper's recommendation (Table 1), for LoRA too; its optimum is 2 to 10 times
     that of DPO. Small models and adapters take more: 1e-4 to 1e-3 for a 135M model with LoRA."""
     batch_size: int = 32
@@ -50,7 +52,7 @@ class TrainSettings:
     """Decides the order of the data, the mismatched pairs, the adapter's start and dropout."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "epochs", "max_grad_norm"):
+        for name in ("lr", "epochs", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")
         for name in ("batch_size", "checkpoint_every", "keep_checkpoints"):
@@ -76,8 +78,8 @@ def learning_rate(settings: TrainSettings, step: int, num_steps: int) -> float:
     """
     rising = settings.warmup * num_steps
     if step + 1 <= rising:
-        return settings.learning_rate * (step + 1) / rising
+        return settings.lr * (step + 1) / rising
     done = (step - rising) / max(num_steps - rising, 1)
     done = max(done, 0.0)
     factor = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + cos(pi * done)) / 2}[settings.schedule]
-    return settings.learning_rate * factor
+    return settings.lr * factor

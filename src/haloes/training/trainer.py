@@ -131,8 +131,8 @@ def _stepper(job: TrainJob, store: TokenStore) -> Stepper:
     cuda = job.policy.device.type == "cuda"
     budget = job.settings.microbatch_tokens or (16384 if cuda else 1024)
     reference = None
-    if job.policy.reference is not None:
-        reference = ReferenceTotals(job.policy.reference, job.cache, budget, job.policy.device)
+    if job.loss.needs.reference:
+        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, job.policy.device)
     return Stepper(job.policy, job.loss, store, job.ranks, reference, budget, job.settings.microbatch_examples)
 
 
@@ -171,7 +171,7 @@ def _check_finite(table: Table, store: TokenStore) -> None:
         raise RunError(
             f"step {table.step.index + 1}: the loss or a log-probability is not finite for {len(faults)} row(s): "
             f"{names}. The weights were not changed, and the last checkpoint is good. Look at these rows; lower "
-            "train.learning_rate if rewards had been running away"
+            "train.lr if rewards had been running away"
         )
 
 
@@ -190,7 +190,7 @@ def _update(
     if not np.isfinite(norm):
         raise RunError(
             f"step {step}: the gradient is not finite (norm {norm}) though every loss is. The weights were not changed "
-            "and the last checkpoint is good; lower train.learning_rate, or compute in float32 (model.dtype)"
+            "and the last checkpoint is good; lower train.lr, or compute in float32 (model.dtype)"
         )
     for group in optimizer.param_groups:
         group["lr"] = rate
