@@ -1,7 +1,10 @@
 """Feedback sources: detection, mapping, refusals with their place, and errors before anything is done."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from haloes.errors import DataError
 from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.read import FeedbackSource
+from haloes.feedback.refused import Refused
 from haloes.records import Feedback, Message, Pair, Refusal, Where, to_json
 from haloes.store import write_jsonl
 
@@ -251,3 +255,66 @@ def test_our_own_records_come_back_as_they_were(folder: Path, records: list[Feed
     path = folder / "records.jsonl"
     write_jsonl(path, map(to_json, records))
     assert list(FeedbackSource(str(path))) == records
+
+
+garbage = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(["user", "assistant"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "from", "value", "label", "type", "text"]), inner, max_size=4
+        )
+    ),
+    max_leaves=10,
+)
+COLUMNS = [
+    "prompt", "completion", "label", "score", "chosen", "rejected", "messages", "conversations", "kto_tag", "input",
+    "rejected_response", "rejected_messages", "instruction", "output", "history", "preferred_output", "system",
+    "tools", "weight", "id",
+]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(FORMATS)), st.dictionaries(st.sampled_from(COLUMNS), garbage, max_size=8))
+def test_whatever_a_row_holds_it_is_read_or_refused(name: str, row: dict[str, Any]) -> None:
+    known = FORMATS[name]
+    known.matches(row)
+    known.labels(row)
+    try:
+        records = list(known.parse(row, Where("f", 1)))
+    except Refused:
+        return
+    assert all(isinstance(record, Feedback | Pair | Refusal) for record in records)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["f.jsonl", "f.json", "f.csv", "f.parquet", "f.jsonl.gz"]), st.data())
+def test_whatever_the_bytes_are_they_are_read_or_a_data_error(folder: Path, name: str, data: st.DataObject) -> None:
+    path = folder / name
+    if name == "f.parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+    elif name == "f.csv":
+        path.write_text("prompt,completion,label\n" + "q,a,1\n" * 4)
+    elif name == "f.json":
+        path.write_text(json.dumps(ROWS))
+    else:
+        write_jsonl(path, ROWS)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4), label="times")):
+        at = data.draw(st.integers(0, len(content)), label="at")
+        content[at : at + data.draw(st.integers(0, 3), label="cut")] = data.draw(st.binary(max_size=3), label="added")
+    path.write_bytes(content)
+    with suppress(DataError):
+        assert all(isinstance(record, Feedback | Pair | Refusal) for record in FeedbackSource(str(path)))
+
+
+def test_reading_feedback_loads_none_of_the_heavy_libraries() -> None:
+    heavy = {"torch", "transformers", "datasets", "pyarrow", "pydantic", "rich"}
+    program = f"import sys, haloes.feedback.read; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -79,4 +79,5 @@ def test_broken_rows(reason: Callable[..., str], row: dict[str, Any], expected: 
 
 def test_labels_of_all_turns_are_shown_for_a_look_at_the_column() -> None:
     row = {"messages": [user("q"), said("a", rating=1), user("r"), said("b", rating=-1)]}
-    assert RATED_TURNS.labels(row) == [None, 1, None, -1]
+    assert RATED_TURNS.labels(row) == [1, -1]
+    assert RATED_TURNS.labels({"messages": True}) == []

@@ -84,8 +84,10 @@ def _name_of(turns: object) -> str:
 
 def _labels(row: Row) -> list[object]:
     column = turns_column(row)
-    turns = [turn for turn in (row[column] if column else None) or () if isinstance(turn, Mapping)]
-    return [next((turn[name] for name in _LABELS if turn.get(name) is not None), None) for turn in turns]
+    turns = row[column] if column is not None and is_messages(row[column]) else ()
+    return [
+        next((turn[name] for name in _LABELS if turn.get(name) is not None), None) for turn in filter(_is_rated, turns)
+    ]
 
 
 RATED_TURNS = Format(
