@@ -145,7 +145,7 @@ def half(desirable: int, undesirable: int, **counts: int) -> dict[str, int]:
     return {"rows": desirable + undesirable, "desirable": desirable, "undesirable": undesirable, "pairs": 0, **counts}
 
 
-def write_run(run_dir: Path) -> Path:
+def write_run(run_dir: Path, *, num_steps: int = 240, num_samples: int = 24) -> Path:
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
     environment = {
@@ -170,9 +170,9 @@ def write_run(run_dir: Path) -> Path:
     }  # fmt: skip
     (run_dir / "environment.json").write_text(json.dumps(environment))
     (run_dir / "data.json").write_text(json.dumps(data))
-    write_rows(run_dir / "metrics.jsonl", [*train_rows(), *validation_rows()])
+    write_rows(run_dir / "metrics.jsonl", [*train_rows(num_steps), *validation_rows()])
     write_rows(run_dir / "scores.jsonl", score_rows())
-    samples, ratings = sample_rows()
+    samples, ratings = sample_rows(num_samples)
     write_rows(run_dir / "samples.jsonl", samples)
     write_rows(run_dir / "ratings.jsonl", ratings)
     warnings = [
@@ -187,6 +187,12 @@ def write_run(run_dir: Path) -> Path:
 def run_dir(tmp_path: Path) -> Path:
     """A complete run."""
     return write_run(tmp_path / "thumbs-kto")
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Path:
+    """A complete run of few steps and answers."""
+    return write_run(tmp_path / "small", num_steps=3, num_samples=2)
 
 
 @pytest.fixture

@@ -74,10 +74,14 @@ def card(run: RunRecords, *, base: str | None) -> str:
 
 def escape(text: object) -> str:
     """Text as markdown that shows it as it is: no markup, HTML, link, table cell or line break comes out of it."""
-    flat = " ".join(readable(str(text)).split())
+    return _LINE_START.sub(_harmless, _inline(str(text)))
+
+
+def _inline(text: str) -> str:
+    """Text inside a line, such as a table cell."""
+    flat = " ".join(readable(text).split())
     escaped = _MARKUP.sub(lambda match: "\\" + match[0], flat)
-    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _LINE_START.sub(_harmless, escaped)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _harmless(match: re.Match[str]) -> str:
@@ -185,5 +189,5 @@ def _limitations(run: RunRecords) -> str:
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, *rows]
-    cells = [f"| {' | '.join(escape(cell) for cell in line)} |" for line in lines]
+    cells = [f"| {' | '.join(_inline(cell) for cell in line)} |" for line in lines]
     return "\n".join([cells[0], "|" + " --- |" * len(header), *cells[1:]])

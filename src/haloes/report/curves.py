@@ -84,13 +84,11 @@ def _loss(run: RunRecords) -> Chart | None:
 
 
 def _auc(rows: Sequence[Fields]) -> Chart | None:
-    lines = _present(line(rows, "auc", "held-out", "held", ends=("auc/low", "auc/high"), style="dots"))
-    if not lines:
-        lines = _present(line(rows, "auc", "held-out", "held", style="dots"))
-    caption = (
-        "How often the implied reward ranks a desirable held-out answer above an undesirable one. "
-        "Whiskers: interval from resampling prompts."
-    )
+    caption = "How often the implied reward ranks a desirable held-out answer above an undesirable one."
+    found = line(rows, "auc", "held-out", "held", ends=("auc/low", "auc/high"), style="dots")
+    if found is not None:
+        caption += " Whiskers: interval from resampling prompts."
+    lines = _present(found or line(rows, "auc", "held-out", "held", style="dots"))
     return _chart("Held-out AUC of the implied reward by step", "AUC", lines, caption, guides=((0.5, "chance"),))
 
 

@@ -19,6 +19,8 @@ from haloes.report.numbers import is_finite
 Fields: TypeAlias = Mapping[str, Any]
 Read = TypeVar("Read")
 
+_SEVERITIES = ("error", "warning")
+"""What is shown first; everything else is a note."""
 _MOST_GAPS = 5
 """Damaged lines of one file that are named; the rest is counted."""
 
@@ -75,19 +77,21 @@ def load_run(run_dir: Path) -> RunRecords:
     if not run_dir.is_dir():
         raise RunError(f"{run_dir}: no such run folder; give the folder that `haloes train` wrote")
     files = _Files(run_dir)
-    metrics = files.rows("metrics.jsonl", _metrics)
+    config = files.mapping("config.yaml", yaml.safe_load)
+    environment = files.mapping("environment.json", json.loads)
     data = files.mapping("data.json", json.loads)
+    metrics = files.rows("metrics.jsonl", _metrics)
     return RunRecords(
         run_dir=run_dir,
-        config=files.mapping("config.yaml", yaml.safe_load),
-        environment=files.mapping("environment.json", json.loads),
+        config=config,
+        environment=environment,
         data=data,
         train=_by_step(metrics, "train"),
         validation=_by_step(metrics, "validation"),
         scores=files.rows("scores.jsonl", _score),
         samples=files.rows("samples.jsonl", _completion),
         ratings=dict(files.rows("ratings.jsonl", _rating, optional=True)),
-        warnings=(*files.warnings(), *_data_warnings(data)),
+        warnings=tuple(sorted((*files.warnings(), *_data_warnings(data)), key=_by_severity)),
         missing=tuple(files.missing),
         gaps=tuple(files.gaps),
     )
@@ -214,6 +218,10 @@ def _warned(item: object) -> Warned:
     if isinstance(item, dict):
         return Warned(severity=str(item.get("severity", "warning")), message=str(item.get("message", "")))
     return Warned(severity="warning", message=str(item))
+
+
+def _by_severity(warning: Warned) -> int:
+    return _SEVERITIES.index(warning.severity) if warning.severity in _SEVERITIES else len(_SEVERITIES)
 
 
 def _data_warnings(data: Fields) -> tuple[Warned, ...]:

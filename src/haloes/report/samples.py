@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from haloes.records import Completion, Text
 from haloes.report.load import Rating, RunRecords
 
-_KEPT_CONTROLS = "\n\t"
+_KEPT = frozenset(
+    "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}"
+)
+_UNSAFE = frozenset({"Cc", "Cf", "Cs"})
+"""Unicode's categories of control characters, format characters, and halves of surrogate pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +65,12 @@ def readable(text: str) -> str:
     A text as a person may safely see it, in a page or a terminal.
 
     Control and format characters could move a terminal's cursor, or make text read in another order than it is stored
-    (U+202E): each becomes a visible replacement character. Joiners that scripts and emoji need stay.
+    (U+202E): each becomes a visible replacement character. The joiners and marks that scripts and emoji need stay.
     """
-    return "".join(_shown(char) for char in text.replace("\r\n", "\n"))
-
-
-def _shown(char: str) -> str:
-    category = unicodedata.category(char)
-    if (
-        category == "Cs"
-        or (category == "Cc" and char not in _KEPT_CONTROLS)
-        or (category == "Cf" and char not in _JOINERS)
-    ):
-        return "\N{REPLACEMENT CHARACTER}"
-    return char
-
-
-_JOINERS = frozenset("\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}")
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in _UNSAFE and char not in _KEPT else char
+        for char in text.replace("\r\n", "\n")
+    )
 
 
 def _answer(sample: Completion | None, run: RunRecords) -> Answer | None:

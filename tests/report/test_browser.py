@@ -1,0 +1,86 @@
+"""In a real browser, where one is installed: nothing is wider than the window, on a phone as on a desk."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from haloes.report.write import write_report
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MEASURE = """<script>
+addEventListener("load", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  document.getElementById("show-all")?.click();
+  const width = document.documentElement.clientWidth;
+  const wide = [...document.querySelectorAll("body *")]
+    .filter(e => e.getBoundingClientRect().right > width + 1)
+    .map(e => e.tagName + "." + (e.getAttribute("class") || ""));
+  const shown = getComputedStyle(document.body).maxWidth;
+  parent.postMessage([width, document.documentElement.scrollWidth, shown, wide.slice(0, 5).join(" ")].join("|"), "*");
+});
+</script>"""
+LONG = "https://example.com/" + "a" * 400 + " " + "wide " * 300
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
+
+
+def shown(page: Path, html: str, width: int) -> str | None:
+    """What the page told the frame of the given width that it is shown in; None when it said nothing."""
+    page.with_name("copy.html").write_text(html, encoding="utf-8")
+    frame = page.with_name("frame.html")
+    frame.write_text(
+        f"""<script>addEventListener("message", e => document.body.dataset.found = e.data)</script>
+        <body><iframe src="copy.html" width="{width}" height="800" style="border:0"></iframe></body>"""
+    )
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1400,900",
+        "--virtual-time-budget=4000", f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", frame.as_uri(),
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "<iframe" in dom
+    found = re.search(r'data-found="([^"]*)"', dom)
+    return found and found[1]
+
+
+def measured(page: Path, width: int) -> list[str]:
+    """Width of the window, width of the page, the body's max-width, and what sticks out."""
+    html = page.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>")
+    found = shown(page, html.replace("default-src", "script-src &#39;unsafe-inline&#39;; default-src", 1), width)
+    return found.split("|")
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_page_fits_its_window(run_dir: Path, width: int) -> None:
+    found, page_width, max_width, sticking_out = measured(write_report(run_dir), width)
+    assert int(found) == width
+    assert max_width == "1152px", "the style sheet applies under the page's own policy"
+    assert (int(page_width), sticking_out) == (width, "")
+
+
+@needs_browser
+def test_words_without_end_do_not_widen_a_page(run_dir: Path, bare_run: Callable[..., Path]) -> None:
+    sample = {"prompt_id": "a", "prompt": LONG, "completion": LONG, "model": "after", "num_tokens": 1}
+    score = {"name": "liked", "value": 0.5, "low": 0.4, "high": 0.6, "label": LONG, "method": LONG}
+    folder = bare_run(
+        config_yaml={"model": LONG, "loss": {"name": "kto", LONG: LONG}},
+        environment_json={LONG: LONG, "command": LONG},
+        data_json={"sources": [LONG], "warnings": [LONG], "train": {"rows": 10**30, "desirable": 10**29}},
+        metrics_jsonl=[{"step": step, "split": "train", "loss": 1e9 + step} for step in range(30)],
+        scores_jsonl=[{**score, "variant": variant} for variant in ("before", "after", "difference")],
+        samples_jsonl=[sample],
+    )
+    _, page_width, _, sticking_out = measured(write_report(folder), 360)
+    assert (int(page_width), sticking_out) == (360, "")
+
+
+@needs_browser
+def test_the_browser_runs_no_script_under_the_pages_policy(run_dir: Path) -> None:
+    page = write_report(run_dir)
+    html = page.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>")
+    assert shown(page, html, 360) is None

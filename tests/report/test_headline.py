@@ -1,0 +1,111 @@
+"""The verdict says what the interval bears, and no more."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haloes.report.headline import Headline, headline, results
+from haloes.report.load import load_run
+
+Write = Callable[..., Path]
+
+
+def score(name: str, variant: str, value: float, low: float, high: float, **rest: Any) -> dict[str, Any]:
+    numbers = {"value": value, "low": low, "high": high}
+    return {"name": name, "variant": variant, **numbers, "num_rows": 80, "num_clusters": 40, "method": "m", **rest}
+
+
+def liked(low: float, high: float) -> list[dict[str, Any]]:
+    middle = (low + high) / 2
+    return [
+        score("liked", "before", 0.3, 0.2, 0.42),
+        score("liked", "after", 0.3 + middle, 0.2 + middle, 0.42 + middle),
+        score("liked", "difference", middle, low, high),
+    ]
+
+
+def verdict(folder: Path) -> Headline:
+    return headline(results(load_run(folder)))
+
+
+def test_an_interval_above_zero_is_better(bare_run: Write) -> None:
+    found = verdict(bare_run(scores_jsonl=liked(0.1, 0.4)))
+    assert (found.verdict, found.title) == ("better", "Better on unseen prompts")
+    assert found.sentence == (
+        "Answers the rater likes: 30% before training and 55% after, a difference of +25 points "
+        "(95% interval +10 to +40, over 40 held-out prompts)."
+    )
+
+
+def test_an_interval_below_zero_is_worse(bare_run: Write) -> None:
+    found = verdict(bare_run(scores_jsonl=liked(-0.28, -0.1)))
+    assert found.verdict == "worse"
+    assert "−19 points (95% interval −28 to −10" in found.sentence
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.05, 0.25), (0.0, 0.2), (-0.2, 0.0)])
+def test_an_interval_that_includes_zero_shows_nothing(bare_run: Write, low: float, high: float) -> None:
+    found = verdict(bare_run(scores_jsonl=liked(low, high)))
+    assert (found.verdict, found.title) == ("unclear", "No clear change on unseen prompts")
+    assert "includes zero: this does not show whether the model got better or worse" in found.sentence
+
+
+def test_two_sides_without_a_measured_difference_are_no_verdict(bare_run: Write) -> None:
+    found = verdict(bare_run(scores_jsonl=liked(0.1, 0.4)[:2]))
+    assert found.verdict == "unclear"
+    assert "was not measured" in found.sentence
+
+
+def test_the_rater_comes_before_the_auc_whatever_the_order_of_the_file(bare_run: Write) -> None:
+    rows = [score("words", "after", 40, 38, 42), score("auc", "after", 0.7, 0.6, 0.8), *liked(0.1, 0.4)]
+    folder = bare_run(scores_jsonl=rows)
+    assert [result.name for result in results(load_run(folder))] == ["liked", "auc", "words"]
+    assert verdict(folder).result.name == "liked"
+
+
+def test_an_auc_above_chance_is_not_called_better(bare_run: Write) -> None:
+    found = verdict(bare_run(scores_jsonl=[score("auc", "after", 0.7, 0.62, 0.78)]))
+    assert found.verdict == "signal"
+    assert "whether they got better is not known" in found.sentence
+    assert "80 rated answers to 40 prompts" in found.sentence
+
+
+def test_an_auc_whose_interval_holds_one_half_is_undecided(bare_run: Write) -> None:
+    found = verdict(bare_run(scores_jsonl=[score("auc", "after", 0.55, 0.45, 0.65)]))
+    assert found.verdict == "unclear"
+    assert "not clearly above chance" in found.sentence
+
+
+def test_an_auc_below_chance_is_worse(bare_run: Write) -> None:
+    found = verdict(bare_run(scores_jsonl=[score("auc", "after", 0.3, 0.2, 0.4)]))
+    assert found.verdict == "worse"
+    assert "below chance" in found.sentence
+
+
+def test_the_auc_of_validation_stands_in_where_no_score_was_written(bare_run: Write) -> None:
+    rows = [
+        {"step": step, "split": "validation", "auc": auc, "auc/low": auc - spread, "auc/high": auc + spread}
+        for step, auc, spread in ((0, 0.5, 0), (10, 0.6, 0.04), (20, 0.7, 0.04))
+    ]
+    folder = bare_run(metrics_jsonl=rows)
+    (result,) = results(load_run(folder))
+    assert (result.before.value, result.after.value) == (0.5, 0.7)
+    assert result.difference is None
+    assert verdict(folder).verdict == "signal"
+
+
+def test_lengths_alone_are_no_verdict(bare_run: Write) -> None:
+    assert verdict(bare_run(scores_jsonl=[score("words", "difference", -20, -30, -10)])).verdict == "unmeasured"
+
+
+def test_nothing_measured_is_said_so(tmp_path: Path) -> None:
+    found = verdict(tmp_path)
+    assert found.verdict == "unmeasured"
+    assert "whether the model got better is not known" in found.sentence
+
+
+def test_other_models_keep_their_names(bare_run: Write) -> None:
+    (result,) = results(load_run(bare_run(scores_jsonl=[*liked(0.1, 0.2), score("liked", "gpt", 0.9, 0.8, 0.95)])))
+    assert [other.variant for other in result.others] == ["gpt"]
