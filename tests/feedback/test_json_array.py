@@ -64,7 +64,7 @@ def test_each_element_has_the_line_on_which_it_begins() -> None:
         ('[{"a": 1},\n {"a": "unfinished', r"f.json:2: broken JSON: the file ends within the array"),
         ("[1,\n,2]", r"f.json:2: broken JSON: an element is missing before ','"),
         ("[1,\n2,\n]", r"f.json:3: broken JSON: an element is missing before '\]'"),
-        ("[1]\n[2]", r"f.json:2: broken JSON: '\[2\]' after the end of the array"),
+        ("[1]\n[2]", r"f.json:2: broken JSON: '\[' after the end of the array"),
         ("[1}\n]", r"f.json:1: broken JSON: a '}' that nothing opened"),
         ('{"a": 1}', r"f.json:1: a JSON array must begin with \["),
     ],

@@ -9,6 +9,7 @@ from haloes.errors import DataError
 _CHUNK = 1 << 16
 _MAX_ELEMENT = 1 << 28
 _BLANK = " \t\n\r"
+_NOT_BLANK = re.compile(r"[^ \t\n\r]")
 
 # A whole string, or one of the marks that give an array its shape; a lone quote begins a string that the buffer cuts
 # off. The quantifiers are possessive, so that a string that does not end is given up in one pass.
@@ -30,8 +31,9 @@ def elements(stream: TextIO, *, path: str, chunk: int = _CHUNK) -> Iterator[tupl
         DataError: The file holds no array, or the array is not properly ended or separated; with file and line.
     """
     buffer = _Buffer(stream, path=path, chunk=chunk)
-    if buffer.take_opening() != "[":
+    if buffer.next_mark() != "[":
         raise DataError(f"{path}:{buffer.line}: a JSON array must begin with [")
+    buffer.start += 1
     first = True
     while True:
         text, end = _until_separator(buffer)
@@ -46,24 +48,26 @@ def elements(stream: TextIO, *, path: str, chunk: int = _CHUNK) -> Iterator[tupl
         first = False
         if end == "]":
             break
-    if rest := buffer.rest_after_array():
-        raise DataError(f"{path}:{buffer.line}: broken JSON: {rest[:20]!r} after the end of the array")
+    if rest := buffer.next_mark():
+        raise DataError(f"{path}:{buffer.line}: broken JSON: {rest!r} after the end of the array")
 
 
 class _Buffer:
-    """The part of the file that is in memory, and the line at which it begins."""
+    """The part of the file that is in memory, from the place up to which it has been used."""
 
     def __init__(self, stream: TextIO, *, path: str, chunk: int) -> None:
         self.stream = stream
         self.path = path
         self.chunk = chunk
         self.text = ""
+        self.start = 0
         self.line = 1
 
     def grow(self) -> bool:
-        """Read on, the more the longer the element at hand; False at the end of the file."""
-        more = self.stream.read(max(self.chunk, len(self.text)))
-        self.text += more
+        """Read on, the more the longer the element at hand, and forget what was used; False at the end of the file."""
+        unused = self.text[self.start :]
+        more = self.stream.read(max(self.chunk, len(unused)))
+        self.text, self.start = unused + more, 0
         if len(self.text) > _MAX_ELEMENT:
             raise DataError(
                 f"{self.path}:{self.element_line()}: broken JSON: the element that begins here does not end"
@@ -72,48 +76,42 @@ class _Buffer:
 
     def element_line(self) -> int:
         """The line on which the next element begins, behind blanks."""
-        return self.line + self.text.count("\n", 0, len(self.text) - len(self.text.lstrip(_BLANK)))
+        return self.line + self.text.count("\n", self.start, self.skip_blanks())
 
-    def take(self, end: int) -> str:
-        """Cut the buffer after `end` characters and return what stood before."""
-        taken, self.text = self.text[:end], self.text[end:]
-        return taken
+    def skip_blanks(self) -> int:
+        """Where the next character stands that is not blank, or the end of the buffer."""
+        found = _NOT_BLANK.search(self.text, self.start)
+        return found.start() if found else len(self.text)
 
-    def take_opening(self) -> str:
-        """Skip blanks and take the first character; "" for a blank file."""
-        while not self.text.lstrip(_BLANK) and self.grow():
-            pass
-        blanks = self.take(len(self.text) - len(self.text.lstrip(_BLANK)))
-        self.line += blanks.count("\n")
-        return self.take(1)
-
-    def rest_after_array(self) -> str:
-        """What stands after the array, without the blanks that may."""
-        while not self.text.strip(_BLANK):
-            self.line += self.text.count("\n")
-            self.text = ""
+    def next_mark(self) -> str:
+        """Use up blanks and return the first character behind them; "" at the end of the file."""
+        while True:
+            place = self.skip_blanks()
+            self.line += self.text.count("\n", self.start, place)
+            self.start = place
+            if place < len(self.text):
+                return self.text[place]
             if not self.grow():
-                break
-        return self.text.strip(_BLANK)
+                return ""
 
 
 def _until_separator(buffer: _Buffer) -> tuple[str, str]:
     """The text before the next comma or closing bracket of the array itself, and which of the two it is."""
     depth = 0
-    position = 0
+    position = buffer.start
     while True:
         token = _TOKEN.search(buffer.text, position)
         if token is None or token.group() == '"':
             # No mark in the rest of the buffer, or a string that goes on behind it: look again once there is more.
-            position = len(buffer.text) if token is None else token.start()
+            position = (len(buffer.text) if token is None else token.start()) - buffer.start
             if not buffer.grow():
                 raise DataError(f"{buffer.path}:{buffer.element_line()}: broken JSON: the file ends within the array")
             continue
         mark = token.group()
         position = token.end()
         if depth == 0 and mark in ",]":
-            text = buffer.take(token.start())
-            buffer.take(1)
+            text = buffer.text[buffer.start : token.start()]
+            buffer.start = position
             return text, mark
         if mark in "[{":
             depth += 1
