@@ -1,0 +1,86 @@
+"""
+How `feedback.jsonl` was made: answers of the embedded model to the demo's training prompts, rated by the demo's rule.
+
+Run it with `python -m haloes.recipes.demo.make_feedback [FILE]`; it takes half an hour on one core. Nothing of the
+held-out prompts is used.
+
+One answer a prompt is kept (the KTO paper's "one y per x"), and which kind is decided before anything is sampled:
+the prompts are shuffled, and every other one is to show a liked answer. For it up to `DRAWS` answers are sampled, one
+after the other, until one is liked; for the other half, until one is not. Where none is, the first answer is kept with
+its own verdict. So no prompt is chosen for its answers, and the model's own rate of liked answers (one in six or so)
+does not leave the data with hardly anything to like.
+
+Answers are sampled with temperature 0.7 and top-p 0.95, and cut off at 64 tokens: 50 words are about 60 tokens.
+"""
+
+import random
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from haloes.recipes.demo.prompts import demo_prompts
+from haloes.recipes.demo.rule import rate
+from haloes.records import Completion, Feedback, to_json
+from haloes.store import write_jsonl
+
+SEED = 2024
+DRAWS = 8
+TEMPERATURE, TOP_P, MAX_NEW_TOKENS = 0.7, 0.95, 64
+
+Ask = Callable[[Mapping[str, str], int], list[Completion]]
+"""(prompts, seed) to one answer each."""
+
+
+def make_feedback(prompts: Mapping[str, str], ask: Ask) -> list[Feedback]:
+    """One rated answer for each prompt, chosen as the module says; `ask` samples answers."""
+    wanted = wanted_labels(prompts)
+    kept: dict[str, tuple[Completion, bool]] = {}
+    missing = dict(prompts)
+    for draw in range(DRAWS):
+        for answer in ask(missing, SEED + draw):
+            name = answer.prompt_id
+            label = rate(answer.prompt, answer.completion, answer.finished).liked
+            if answer.completion.strip() and (label == wanted[name] or name not in kept):
+                kept[name] = answer, label
+            if name in kept and kept[name][1] == wanted[name]:
+                del missing[name]
+    return [
+        Feedback(prompt=prompt, completion=kept[name][0].completion, label=kept[name][1], id=name, group=name)
+        for name, prompt in prompts.items()
+        if name in kept  # else the model said nothing at all, every time
+    ]
+
+
+def wanted_labels(prompts: Mapping[str, str]) -> dict[str, bool]:
+    """Which kind of answer each prompt is to show: every other one of the shuffled prompts a liked one."""
+    names = sorted(prompts)
+    random.Random(SEED).shuffle(names)
+    return {name: place % 2 == 0 for place, name in enumerate(names)}
+
+
+def main(path: Path) -> None:
+    """Sample, rate and write `path`."""
+    import torch
+
+    from haloes.models.load import load_model
+    from haloes.sample.generate import sample
+
+    loaded = load_model("embedded", dtype=torch.float32, device="cpu")
+
+    def ask(prompts: Mapping[str, str], seed: int) -> list[Completion]:
+        return sample(
+            loaded.model,
+            loaded.tokenizer,
+            prompts,
+            max_new_tokens=MAX_NEW_TOKENS,
+            temperature=TEMPERATURE,
+            top_p=TOP_P,
+            seed=seed,
+        )
+
+    rows = make_feedback(demo_prompts("train"), ask)
+    write_jsonl(path, (to_json(row) for row in rows))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("feedback.jsonl"))
