@@ -14,7 +14,7 @@ CONFIG: dict[str, Any] = {
     "feedback": {"train": "thumbs.jsonl", "validation": 0.2, "format": "auto"},
     "model": {"name": "HuggingFaceTB/SmolLM2-135M-Instruct", "lora": {"rank": 16, "targets": ["q_proj", "v_proj"]}},
     "loss": {"name": "kto", "beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": "auto"},
-    "train": {"learning_rate": 5e-6, "batch_size": 32, "epochs": 2, "warmup": 0.1, "seed": 0, "resume": None},
+    "train": {"lr": 5e-6, "batch_size": 32, "epochs": 2, "warmup": 0.1, "seed": 0, "resume": None},
 }  # fmt: skip
 
 QUESTIONS = (

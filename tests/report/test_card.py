@@ -41,7 +41,7 @@ def test_a_card_states_the_base_the_loss_the_data_and_the_results(run_dir: Path,
     for expected in (
         "| KTO: beta | 0.1 |",
         "| KTO: undesirable weight | auto (0.375) |",
-        "| learning\\_rate | 5e-06 |",
+        "| batch\\_size | 32 |",
         "| Training: undesirable | 665 (68%) |",
         "| Answers the rater likes | 18% \\[12% to 27%\\] | 61% \\[51% to 70%\\] | +43 points \\[+32 to +53\\] |",
         "| KL to the reference (nats) | – | 7.3 \\[6.4 to 8.3\\] | – |",
@@ -80,6 +80,12 @@ def test_a_local_base_is_not_named_to_hubs(bare_run: Write, tmp_path: Path) -> N
     assert "/home" not in card
 
 
+def test_the_embedded_model_is_named_as_hubs_know_it(bare_run: Write, tmp_path: Path) -> None:
+    card = write_card(bare_run(config_yaml={"model": {"name": "embedded"}}), tmp_path).read_text(encoding="utf-8")
+    assert front_matter(card)["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert "| Base model | SmolLM2-135M-Instruct |" in card
+
+
 def test_nothing_is_claimed_where_nothing_was_measured(tmp_path: Path) -> None:
     card = write_card(tmp_path, tmp_path).read_text(encoding="utf-8")
     assert "Nothing was measured on held-out prompts." in card
@@ -100,7 +106,7 @@ def test_hostile_text_of_the_run_stays_text(bare_run: Write, tmp_path: Path) -> 
     card = write_card(folder, tmp_path).read_text(encoding="utf-8")
     body = card.split("---\n", 2)[2]
     assert front_matter(card)["library_name"] == "transformers"
-    assert front_matter(card)["tags"][2] == evil.lower()
+    assert front_matter(card)["tags"] == ["haloes", "alignment"]
     assert "<" not in body
     assert "\u202e" not in body
     assert "http://" not in body

@@ -23,7 +23,7 @@ def row(step: int, split: str = "train", **metrics: Any) -> dict[str, Any]:
 def test_a_complete_run_has_all_charts(run_dir: Path) -> None:
     assert titles(run_dir) == [
         "Loss by step",
-        "Held-out AUC of the implied reward by step",
+        "Held-out AUC by step",
         "Reward of desirable and undesirable answers by step",
         "Reward margin by step",
         "Reference point by step",

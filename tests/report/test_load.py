@@ -111,6 +111,11 @@ def test_warnings_come_with_the_gravest_first(bare_run: Callable[..., Path]) -> 
     )
 
 
+def test_a_warning_that_two_files_hold_is_shown_once(bare_run: Callable[..., Path]) -> None:
+    folder = bare_run(warnings_json=[{"severity": "note", "message": "a"}], data_json={"warnings": ["a", "b"]})
+    assert [warning.message for warning in load_run(folder).warnings] == ["b", "a"]
+
+
 def test_bytes_that_are_not_utf8_do_not_stop_the_report(bare_run: Callable[..., Path]) -> None:
     folder = bare_run()
     (folder / "samples.jsonl").write_bytes(

@@ -83,9 +83,9 @@ def test_a_complete_run_shows_everything(run_dir: Path) -> None:
         "short and complete",
         "gained 14",
         "Three prompts have one answer that was rated both ways.",
-        "train.learning_rate",
+        "train.lr",
         "b7f1c0ffee5a11d0",
-        "haloes train --resume thumbs-kto",
+        "haloes resume thumbs-kto",
     ):
         assert expected in text
     assert "Nothing to show" not in text

@@ -90,14 +90,14 @@ def _harmless(match: re.Match[str]) -> str:
 
 
 def _front_matter(run: RunRecords, *, is_adapter: bool) -> str:
-    loss, model = facts.name_of(run.config.get("loss")), facts.model_name(run)
+    loss, base = facts.loss_name(run), facts.hub_name(run)
     fields: dict[str, object] = {
         "library_name": "peft" if is_adapter else "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["haloes", "alignment", *([loss.lower()] if loss else [])],
+        "tags": ["haloes", "alignment", *([loss.lower()] if loss and re.fullmatch(r"[\w.-]+", loss) else [])],
     }
-    if model and facts.is_hub_name(model):
-        fields["base_model"] = model
+    if base is not None:
+        fields["base_model"] = base
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---"
 
 
@@ -159,9 +159,8 @@ def _results(found: tuple[Result, ...]) -> str:
         return "Nothing was measured on held-out prompts."
     rows = []
     for result in found:
-        unit = f" ({result.measure.unit})" if result.measure.unit else ""
         sides = (result.before, result.after, result.difference)
-        rows.append((result.measure.title + unit, *(_number(result, score) for score in sides)))
+        rows.append((result.measure.heading, *(_number(result, score) for score in sides)))
     levels = " or ".join(sorted({show(score).level for result in found for score in _scores(result)}))
     note = f"In brackets: {levels} intervals. They count prompts, not answers, as independent."
     return f"{_table(('Measure', 'Before', 'After', 'Difference'), rows)}\n\n{escape(note)}"

@@ -84,12 +84,15 @@ def _loss(run: RunRecords) -> Chart | None:
 
 
 def _auc(rows: Sequence[Fields]) -> Chart | None:
-    caption = "How often the implied reward ranks a desirable held-out answer above an undesirable one."
+    caption = (
+        "How often a desirable held-out answer is scored above an undesirable one: by the implied reward or, without "
+        "a reference, by the log-probability per token."
+    )
     found = line(rows, "auc", "held-out", "held", ends=("auc/low", "auc/high"), style="dots")
     if found is not None:
         caption += " Whiskers: interval from resampling prompts."
     lines = _present(found or line(rows, "auc", "held-out", "held", style="dots"))
-    return _chart("Held-out AUC of the implied reward by step", "AUC", lines, caption, guides=((0.5, "chance"),))
+    return _chart("Held-out AUC by step", "AUC", lines, caption, guides=((0.5, "chance"),))
 
 
 def _rewards(rows: Sequence[Fields]) -> Chart | None:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from haloes.models.embedded import EMBEDDED_NAMES
 from haloes.report.load import Fields, RunRecords
 from haloes.report.numbers import brief, count, duration, is_finite, percent
 
@@ -14,10 +15,12 @@ _COUNTED = {
     "desirable": "desirable",
     "undesirable": "undesirable",
     "tokens": "tokens",
-    "truncated": "cut to fit",
+    "truncated": "answers cut to fit",
+    "prompts cut": "prompts cut to fit",
 }
 _PARTS = ("desirable", "undesirable", "truncated")
-"""Counts that are a part of all rows."""
+"""Counts that are a part of all answers."""
+_EMBEDDED_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _NAMES = ("name", "model", "path", "kind", "type")
 """The keys under which a section of a configuration says what it is about, most telling first."""
 
@@ -45,7 +48,17 @@ def name_of(section: object) -> str | None:
 def model_name(run: RunRecords) -> str | None:
     """The model that training started from: a hub name as it is, of a local path the last part."""
     name = name_of(run.config.get("model"))
-    return name and (name if is_hub_name(name) else name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1])
+    if name is None or is_hub_name(name):
+        return name
+    return "SmolLM2-135M-Instruct" if name.lower() in EMBEDDED_NAMES else _last_part(name)
+
+
+def hub_name(run: RunRecords) -> str | None:
+    """The name under which a hub knows the model that training started from; None for a model of this machine."""
+    name = name_of(run.config.get("model"))
+    if name is not None and name.lower() in EMBEDDED_NAMES:
+        return _EMBEDDED_ON_HUB
+    return name if name is not None and is_hub_name(name) else None
 
 
 def is_hub_name(name: str) -> bool:
@@ -55,8 +68,10 @@ def is_hub_name(name: str) -> bool:
 
 
 def loss_name(run: RunRecords) -> str | None:
-    """The loss as it is usually spelled: upper case where it is an acronym."""
+    """The loss as it is usually spelled: upper case where it is an acronym; of file.py:Class the class."""
     name = name_of(run.config.get("loss"))
+    if name is not None and ".py:" in name:
+        return name.rsplit(":", 1)[-1]
     return name.upper() if name and name.islower() else name
 
 
@@ -79,7 +94,7 @@ def sources(run: RunRecords) -> tuple[str, ...]:
     """The names of the feedback files or sets, without the folders of the machine they lay on."""
     named = run.data.get("sources")
     listed = named if isinstance(named, list) else []
-    return tuple(str(source).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] for source in listed)
+    return tuple(_last_part(str(source)) for source in listed)
 
 
 def counts(run: RunRecords) -> tuple[Counts, ...]:
@@ -101,6 +116,8 @@ def data_notes(run: RunRecords) -> tuple[str, ...]:
         numbers = [(int(number), str(reason)) for reason, number in reasons if is_finite(number) and number]
         listed = ", ".join(f"{count(number)} for {reason}" for number, reason in sorted(numbers, reverse=True))
         notes.append(f"{note} Refused: {listed}." if listed else note)
+        if is_finite(unused := rows.get("undesirable left out")) and unused:
+            notes.append(f"{count(unused)} undesirable answers were left out: this loss learns from the others alone.")
     if isinstance(weights, Mapping) and weights:
         listed = ", ".join(f"{value(weight)} for {label} answers" for label, weight in weights.items())
         notes.append(f"Weights in the loss: {listed}.")
@@ -144,13 +161,13 @@ def flat(section: object, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
-    """(what for, command) of what a reader may want to run; those that the run recorded itself come first."""
-    folder = shlex.quote(run.run_dir.name or ".")
-    recorded = {key: run.environment.get(key) for key in ("command", "resume_command")}
-    start, resume = (value if isinstance(value, str) else None for value in recorded.values())
+    """(what for, command) of what a reader may want to run."""
+    folder = shlex.quote(run.run_dir.resolve().name)
+    typed = text(run.environment, "command")
+    again = typed if typed.startswith("haloes train ") else f"haloes train --config {folder}/config.yaml"
     return (
-        ("Train again with the same settings and data", start or f"haloes train --config {folder}/config.yaml"),
-        ("Go on where a run stopped", resume or f"haloes train --resume {folder}"),
+        ("Train again with the same settings and data", again),
+        ("Go on where the run stopped", f"haloes resume {folder}"),
         ("Merge the adapter into a plain transformers folder", f"haloes export {folder}"),
     )
 
@@ -168,6 +185,10 @@ def trained_on(run: RunRecords) -> str:
         amount += f" to {count(prompts)} prompts"
     where = f" from {' and '.join(sources(run))}" if sources(run) else ""
     return f"{model_name(run) or 'A model'}, trained with {loss_name(run) or 'an unnamed loss'} on {amount}{where}."
+
+
+def _last_part(path: str) -> str:
+    return path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _setting(setting: object, chosen: object) -> str:
@@ -188,18 +209,20 @@ def value(setting: object) -> str:
 
 
 def _counts(title: str, half: Fields) -> Counts:
-    rows = half.get("rows")
+    desirable, undesirable = (int(n) if is_finite(n := half.get(key)) else 0 for key in ("desirable", "undesirable"))
+    answers = desirable + undesirable
+    pairs = half.get("pairs")
+    skipped = {"rows"} if is_finite(pairs) and pairs else {"pairs"}
     cells = []
     for key, label in _COUNTED.items():
         number = half.get(key)
-        if not is_finite(number) or (key == "pairs" and not number):
+        if not is_finite(number) or key in skipped or (key == "prompts cut" and not number):
             continue
-        share = f" ({percent(number / rows)})" if key in _PARTS and is_finite(rows) and rows and number else ""
+        share = f" ({percent(number / answers)})" if key in _PARTS and answers and number else ""
         cells.append((label, count(number) + share))
-    desirable, undesirable = half.get("desirable"), half.get("undesirable")
     return Counts(
         title=title,
         cells=tuple(cells),
-        desirable=int(desirable) if is_finite(desirable) else 0,
-        undesirable=int(undesirable) if is_finite(undesirable) else 0,
+        desirable=desirable,
+        undesirable=undesirable,
     )

@@ -110,9 +110,7 @@ def _from_difference(result: Result) -> Headline:
 def _from_auc(result: Result, after: Score) -> Headline:
     shown = result.show(after)
     rows = f"{after.num_rows} rated answers to {after.num_clusters} prompts" if after.num_rows else "rated answers"
-    numbers = (
-        f"On held-out {rows} the implied reward reaches an AUC of {shown.value} ({shown.with_level}; chance is 0.5)."
-    )
+    numbers = f"{result.measure.title} on held-out {rows}: {shown.value} ({shown.with_level}; chance is 0.5)."
     if after.low > (result.measure.chance or 0.5):
         return Headline(
             verdict="signal",

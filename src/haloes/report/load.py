@@ -5,7 +5,7 @@ A report is most wanted when a run went wrong, so nothing short of a missing fol
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -91,7 +91,7 @@ def load_run(run_dir: Path) -> RunRecords:
         scores=files.rows("scores.jsonl", _score),
         samples=files.rows("samples.jsonl", _completion),
         ratings=dict(files.rows("ratings.jsonl", _rating, optional=True)),
-        warnings=tuple(sorted((*files.warnings(), *_data_warnings(data)), key=_by_severity)),
+        warnings=_gravest_first((*files.warnings(), *_data_warnings(data))),
         missing=tuple(files.missing),
         gaps=tuple(files.gaps),
     )
@@ -220,8 +220,13 @@ def _warned(item: object) -> Warned:
     return Warned(severity="warning", message=str(item))
 
 
-def _by_severity(warning: Warned) -> int:
-    return _SEVERITIES.index(warning.severity) if warning.severity in _SEVERITIES else len(_SEVERITIES)
+def _gravest_first(warnings: Sequence[Warned]) -> tuple[Warned, ...]:
+    """Each message once, errors before warnings before notes."""
+    once: dict[str, Warned] = {}
+    for warning in warnings:
+        once.setdefault(warning.message, warning)
+    rank = {severity: i for i, severity in enumerate(_SEVERITIES)}
+    return tuple(sorted(once.values(), key=lambda warning: rank.get(warning.severity, len(rank))))
 
 
 def _data_warnings(data: Fields) -> tuple[Warned, ...]:

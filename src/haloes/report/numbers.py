@@ -26,6 +26,11 @@ class Measure:
     """The value that guessing reaches."""
 
     @property
+    def heading(self) -> str:
+        """The title, with the unit where the title does not say it."""
+        return self.title if not self.unit or self.unit in self.title.lower() else f"{self.title} ({self.unit})"
+
+    @property
     def scale(self) -> float:
         """What a value is multiplied with to be written."""
         return 100.0 if self.is_share else 1.0
@@ -39,6 +44,7 @@ MEASURES = {
     "tokens": Measure(title="Tokens an answer", unit="tokens"),
     "repetition": Measure(title="Repeated four-word runs", is_share=True),
     "kl": Measure(title="KL to the reference", unit="nats"),
+    "kl_per_token": Measure(title="KL to the reference per token", unit="nats"),
 }
 """The quantities that haloes measures itself; any other is shown under its own label."""
 

@@ -66,11 +66,8 @@ def _numbers(found: tuple[Result, ...]) -> "Table":
     for title in ("Before", "After", "Difference"):
         table.add_column(title, justify="right")
     for result in found:
-        title = readable(result.measure.title)
-        unit = result.measure.unit
         sides = (result.before, result.after, result.difference)
-        name = f"{title} ({unit})" if unit and unit not in title.lower() else title
-        table.add_row(Text(name), *(_number(result, score) for score in sides))
+        table.add_row(Text(readable(result.measure.heading)), *(_number(result, score) for score in sides))
     return table
 
 
