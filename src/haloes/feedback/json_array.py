@@ -11,9 +11,12 @@ _MAX_ELEMENT = 1 << 28
 _BLANK = " \t\n\r"
 _NOT_BLANK = re.compile(r"[^ \t\n\r]")
 
-# A whole string, or one of the marks that give an array its shape; a lone quote begins a string that the buffer cuts
-# off. The quantifiers are possessive, so that a string that does not end is given up in one pass.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
+# Everything up to the next mark that gives the array its shape: a bracket, or between elements a comma. Whole strings
+# are passed over; a run that ends at a quote ends at a string that the buffer cuts off. The quantifiers are possessive,
+# so that a string that does not end is given up in one pass.
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_RUN_BETWEEN = re.compile(rf'(?:[^"\[\]{{}},]++|{_STRING})*+', re.DOTALL)
+_RUN_WITHIN = re.compile(rf'(?:[^"\[\]{{}}]++|{_STRING})*+', re.DOTALL)
 
 
 def elements(stream: TextIO, *, path: str, chunk: int = _CHUNK) -> Iterator[tuple[int, str]]:
@@ -100,22 +103,19 @@ def _until_separator(buffer: _Buffer) -> tuple[str, str]:
     depth = 0
     position = buffer.start
     while True:
-        token = _TOKEN.search(buffer.text, position)
-        if token is None or token.group() == '"':
-            # No mark in the rest of the buffer, or a string that goes on behind it: look again once there is more.
-            position = (len(buffer.text) if token is None else token.start()) - buffer.start
+        run = (_RUN_WITHIN if depth else _RUN_BETWEEN).match(buffer.text, position)
+        position = run.end() if run else position
+        mark = buffer.text[position : position + 1]
+        if mark in ("", '"'):
+            position -= buffer.start
             if not buffer.grow():
                 raise DataError(f"{buffer.path}:{buffer.element_line()}: broken JSON: the file ends within the array")
             continue
-        mark = token.group()
-        position = token.end()
+        position += 1
         if depth == 0 and mark in ",]":
-            text = buffer.text[buffer.start : token.start()]
+            text = buffer.text[buffer.start : position - 1]
             buffer.start = position
             return text, mark
-        if mark in "[{":
-            depth += 1
-        elif mark in "]}":
-            depth -= 1
-            if depth < 0:
-                raise DataError(f"{buffer.path}:{buffer.element_line()}: broken JSON: a {mark!r} that nothing opened")
+        depth += 1 if mark in "[{" else -1
+        if depth < 0:
+            raise DataError(f"{buffer.path}:{buffer.element_line()}: broken JSON: a {mark!r} that nothing opened")
