@@ -140,6 +140,18 @@ def _plain(value: object) -> object:
     return value
 
 
+def text_to_json(text: Text) -> object:
+    """A prompt or completion as JSON-ready values: a string, or a list of messages."""
+    return _plain(text)
+
+
+def text_from_json(value: Any) -> Text:
+    """The inverse of `text_to_json`."""
+    if isinstance(value, str):
+        return value
+    return tuple(Message(turn["role"], turn["content"], tuple(turn.get("tool_calls", ()))) for turn in value)
+
+
 def plain_text(text: Text) -> str:
     """The words of a prompt or completion, without roles: what a person reads."""
     return text if isinstance(text, str) else "\n".join(message.content for message in text)

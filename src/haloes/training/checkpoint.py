@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from haloes.errors import RunError
 from haloes.training.optimizer import Masters
 
 _MANIFEST = "manifest.json"
+_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ def save(
     keep: int,
 ) -> Path:
     """
-    Write the checkpoint of `step` into `folder`, then remove all but the newest `keep`.
+    Write the checkpoint of `step` into `folder`, then remove all but the newest `keep` up to this step.
+
+    Later ones can only be damaged, or the run would have gone on from them: they take no place of a good one.
 
     Raises RunError when the disk is full or cannot be written; earlier checkpoints stay.
     """
@@ -53,22 +57,21 @@ def save(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        save_file(
-            {name: w.detach().contiguous() for name, w in masters.weights.items()}, partial / "weights.safetensors"
-        )
-        save_file(_moments(masters, optimizer), partial / "optimizer.safetensors")
-        _write_json(partial / "state.json", {"step": step, "identity": dict(identity)})
+        save_file({name: w.detach().contiguous() for name, w in masters.weights.items()}, partial / _WEIGHTS)
+        save_file(_moments(masters, optimizer), partial / _OPTIMIZER)
+        _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
         _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
         _sync(partial)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
+        why = error.strerror if isinstance(error, OSError) else None
         raise RunError(
-            f"the checkpoint of step {step} cannot be written to {folder}: {error.strerror or error}; "
+            f"the checkpoint of step {step} cannot be written to {folder}: {why or error}; "
             "free some space (or set train.keep_checkpoints lower) and resume: earlier checkpoints are unharmed"
         ) from error
-    for old in _folders(folder)[keep:]:
+    for old in [path for path in _folders(folder) if path.name <= final.name][keep:]:
         shutil.rmtree(old)
     return final
 
@@ -79,7 +82,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for path in _folders(folder):
         fault = _fault(path)
         if fault is None:
-            state = json.loads((path / "state.json").read_text())
+            state = json.loads((path / _STATE).read_text())
             return Checkpoint(path, state["step"], state["identity"]), damaged
         damaged.append(f"checkpoint {path} is damaged and is passed over: {fault}")
     return None, damaged
@@ -91,7 +94,7 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
 
     Raises RunError when the checkpoint holds other weights than this run trains.
     """
-    saved = load_file(checkpoint.path / "weights.safetensors")
+    saved = load_file(checkpoint.path / _WEIGHTS)
     if {name: w.shape for name, w in saved.items()} != {name: w.shape for name, w in masters.weights.items()}:
         raise RunError(
             f"{checkpoint.path} holds other weights than this run trains; was the model or its LoRA changed?"
@@ -100,12 +103,12 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
         for name, weight in masters.weights.items():
             weight.copy_(saved[name])
     masters.publish()
-    moments = load_file(checkpoint.path / "optimizer.safetensors")
+    moments = load_file(checkpoint.path / _OPTIMIZER)
     for index, (name, weight) in enumerate(masters.weights.items()):
         prefix = f"{index}/"
         state = {key.removeprefix(prefix): value for key, value in moments.items() if key.startswith(prefix)}
         if state:
-            optimizer.state[weight] = {key: _placed(key, value, weight) for key, value in state.items()}
+            optimizer.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
         elif moments:
             raise RunError(f"{checkpoint.path} has no optimizer state for {name}")
 
@@ -119,20 +122,16 @@ def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Te
     }
 
 
-def _placed(key: str, value: Tensor, weight: Tensor) -> Tensor:
-    return value if key == "step" and weight.device.type == "cpu" else value.to(weight.device)
-
-
 def _fault(path: Path) -> str | None:
     try:
         manifest: dict[str, Any] = json.loads((path / _MANIFEST).read_text())
     except (OSError, ValueError) as error:
         return f"its manifest cannot be read ({error})"
-    for name, expected in manifest.items():
+    for name in (_WEIGHTS, _OPTIMIZER, _STATE):
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
-        if _hash(file) != expected:
+        if _hash(file) != manifest.get(name):
             return f"{name} is not what was written"
     return None
 

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,19 @@ class MetricsLog:
     """`metrics.jsonl`: a line a step and a line a validation, on disk before the next step starts."""
 
     def __init__(self, path: Path, *, from_step: int) -> None:
-        """Go on after `from_step` steps: lines of later ones, which will be done again, are dropped."""
+        """
+        Go on after `from_step` steps: lines of later ones, which will be done again, are dropped.
+
+        Raises RunError when the disk is full or cannot be written.
+        """
         self._path = path
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= from_step]
         partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(kept))
-        partial.replace(path)
+        try:
+            partial.write_text("".join(kept))
+            partial.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     def write(self, numbers: Mapping[str, Any]) -> None:
         """Add a line. Raises RunError when the disk is full."""
@@ -27,13 +33,17 @@ class MetricsLog:
             with self._path.open("a") as file:
                 file.write(json.dumps(numbers) + "\n")
         except OSError as error:
-            advice = "free some space and resume" if error.errno == errno.ENOSPC else "put that right and resume"
-            raise RunError(f"{self._path} cannot be written ({os.strerror(error.errno or 0)}); {advice}") from error
+            raise _unwritable(self._path, error) from error
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All lines, in order; a last line that a kill cut off is left out."""
     return [json.loads(line) for line in _lines(path)]
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    advice = "free some space and resume" if error.errno == errno.ENOSPC else "put that right and resume"
+    return RunError(f"{path} cannot be written ({error.strerror or error}); {advice}")
 
 
 def _lines(path: Path) -> list[str]:

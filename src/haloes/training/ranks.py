@@ -1,5 +1,6 @@
 """The processes of a run: which this one is, and sums over all of them. Rests on accelerate's process group."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -46,12 +47,26 @@ class Ranks:
             for tensor, part in zip(bucket, total.split([t.numel() for t in bucket]), strict=True):  # type: ignore[no-untyped-call]
                 tensor.copy_(part.view_as(tensor))
 
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag is set on any process."""
+        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
+
     def wait(self) -> None:
         """Go on when every process has come here."""
         if self.count > 1:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
+
+
+def this_rank(device: torch.device) -> Ranks:
+    """This process among those that `torchrun` started (gloo on a CPU, NCCL on GPUs); the only one without it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Ranks(0, 1)
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device.type == "cpu")
+    return Ranks(state.process_index, state.num_processes)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

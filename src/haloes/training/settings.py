@@ -52,6 +52,9 @@ class TrainSettings:
     """Decides the order of the data, the mismatched pairs, the adapter's start and dropout."""
 
     def __post_init__(self) -> None:
+        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"train.{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
         for name in ("lr", "epochs", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")

@@ -61,6 +61,8 @@ class TrainJob:
     """Takes `metrics.jsonl` and the folder `checkpoints`."""
     identity: Mapping[str, str]
     """What must be the same when the run is resumed, by name: hashes of the data, the tokenizer, the settings ..."""
+    allow_changes: bool = False
+    """Resume all the same when it is not."""
     ranks: Ranks
     cache: ReferenceCache | None
     measure: Callable[[Validation], Mapping[str, float]]
@@ -115,7 +117,7 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
             log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
             last = index + 1 == schedule.num_steps
             validation = _validate_if_due(job, log, index + 1, last=last)
-            stopped = not last and bool(job.ranks.sum(torch.tensor(float(job.stop()), device=job.policy.device)) > 0)
+            stopped = not last and job.ranks.any(job.stop(), job.policy.device)
             if last or stopped or (index + 1) % settings.checkpoint_every == 0:
                 _save(job, masters, optimizer, index + 1)
             if stopped:
@@ -141,7 +143,7 @@ def _resume(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer) -
     if found is None:
         return 0, damaged
     changed = [name for name, value in job.identity.items() if found.identity.get(name) != value]
-    if changed:
+    if changed and not job.allow_changes:
         raise RunError(
             f"{found.path} was written by a run with another {' and '.join(changed)}; "
             "use the same as before, or start a new run in another folder"

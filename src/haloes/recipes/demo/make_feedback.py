@@ -17,6 +17,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from haloes.recipes.demo.prompts import demo_prompts
 from haloes.recipes.demo.rule import rate
@@ -31,8 +32,8 @@ Ask = Callable[[Mapping[str, str], int], list[Completion]]
 """(prompts, seed) to one answer each."""
 
 
-def make_feedback(prompts: Mapping[str, str], ask: Ask) -> list[Feedback]:
-    """One rated answer for each prompt, chosen as the module says; `ask` samples answers."""
+def make_feedback(prompts: Mapping[str, str], ask: Ask) -> list[dict[str, Any]]:
+    """One rated answer for each prompt, chosen as the module says, as rows of the file; `ask` samples answers."""
     wanted = wanted_labels(prompts)
     kept: dict[str, tuple[Completion, bool]] = {}
     missing = dict(prompts)
@@ -45,8 +46,8 @@ def make_feedback(prompts: Mapping[str, str], ask: Ask) -> list[Feedback]:
             if name in kept and kept[name][1] == wanted[name]:
                 del missing[name]
     return [
-        Feedback(prompt=prompt, completion=kept[name][0].completion, label=kept[name][1], id=name, group=name)
-        for name, prompt in prompts.items()
+        _row(*kept[name])
+        for name in prompts
         if name in kept  # else the model said nothing at all, every time
     ]
 
@@ -56,6 +57,12 @@ def wanted_labels(prompts: Mapping[str, str]) -> dict[str, bool]:
     names = sorted(prompts)
     random.Random(SEED).shuffle(names)
     return {name: place % 2 == 0 for place, name in enumerate(names)}
+
+
+def _row(answer: Completion, label: bool) -> dict[str, Any]:
+    name = answer.prompt_id
+    row = Feedback(prompt=answer.prompt, completion=answer.completion, label=label, id=name, group=name)
+    return to_json(row) | {"finished": answer.finished}
 
 
 def main(path: Path) -> None:
@@ -79,7 +86,7 @@ def main(path: Path) -> None:
         )
 
     rows = make_feedback(demo_prompts("train"), ask)
-    write_jsonl(path, (to_json(row) for row in rows))
+    write_jsonl(path, rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""The main job: from feedback to an aligned model, measured before and after on what was held out."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from haloes.errors import ConfigError
+from haloes.feedback.weights import class_weights
+from haloes.losses._contract import Loss
+from haloes.losses._weights import with_weights
+from haloes.losses.table import make_loss
+from haloes.models.cache import cache_dir
+from haloes.models.dtype import choose_device, choose_dtype
+from haloes.models.load import load_model
+from haloes.models.policy import Policy, make_policy
+from haloes.models.reference_cache import ReferenceCache
+from haloes.recipes import folder
+from haloes.recipes.answers import Work, answer, finish
+from haloes.recipes.cautions import data_cautions
+from haloes.recipes.config import RunConfig
+from haloes.recipes.inputs import Inputs, make_inputs
+from haloes.recipes.interrupt import stop_on_interrupt
+from haloes.recipes.measure import load_rater, validation_numbers
+from haloes.recipes.watch import Display, Silent, tensorboard_if_installed
+from haloes.records import Score
+from haloes.training.ranks import Ranks, this_rank
+from haloes.training.trainer import Outcome, TrainJob, train
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run."""
+
+    run_dir: Path
+    """Its folder: the model, the report, and every number."""
+    scores: tuple[Score, ...]
+    """What was measured on held-out prompts, before and after; empty on all processes but the main one."""
+    num_steps: int
+
+
+def align(
+    config: RunConfig,
+    run_dir: Path,
+    *,
+    loss: Loss[Any] | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+    display: Display | None = None,
+) -> Run:
+    """
+    Carry a run out, or go on with it from its newest checkpoint.
+
+    Args:
+        config: all settings.
+        run_dir: the run's folder; a new one, unless the run is resumed.
+        loss: a loss to use in place of the configuration's.
+        resume: go on with the run that the folder holds.
+        allow_changes: resume even if the data, the tokenizer, the model or the settings are not what they were.
+        display: who is told of the progress.
+
+    Raises:
+        UserError: something that the user can put right; nothing is left half-written.
+        Interrupted: the user stopped the run, which was saved and can be resumed.
+    """
+    display = display or Silent()
+    device = choose_device(config.model.device)
+    dtype = choose_dtype(config.model.dtype, device)
+    config = _with_dtype(config, dtype)
+    loss = loss or _configured_loss(config)
+    rater = load_rater(config.samples.rater) if config.samples.rater else None
+    ranks = this_rank(device)
+    began = time.perf_counter()
+    check = resume and not allow_changes
+    with _claimed(run_dir, ranks, resume=resume):
+        inputs = make_inputs(config, run_dir, loss, ranks, check=check, display=display)
+        loss = _weighted(loss, inputs.facts)
+        policy = _policy(config, loss, inputs, device=device, dtype=dtype, display=display)
+        inputs.identity["reference model"] = policy.reference_fingerprint
+        if check:
+            folder.check_identity(run_dir, inputs.identity)
+        work = Work(config, run_dir, policy, inputs, display)
+        cautions = data_cautions(inputs.facts, loss)
+        if policy.unpacked_because is not None:
+            cautions.append(f"sequences are padded and not packed, which is slower: {policy.unpacked_because}")
+        if ranks.is_main:
+            folder.write_config(run_dir, config)
+            folder.write_environment(run_dir, inputs.identity, device=str(device), processes=ranks.count)
+            answer(work, "before")
+        ranks.wait()
+        outcome = _train(work, loss, ranks, allow_changes=allow_changes)
+        scores: tuple[Score, ...] = ()
+        if ranks.is_main:
+            cautions += outcome.damaged
+            scores = finish(work, outcome, rater, cautions)
+            folder.write_environment(run_dir, inputs.identity, seconds=time.perf_counter() - began)
+            folder.write_pages(run_dir)
+        ranks.wait()
+    return Run(run_dir, scores, outcome.num_steps)
+
+
+def _train(work: Work, loss: Loss[Any], ranks: Ranks, *, allow_changes: bool) -> Outcome:
+    with stop_on_interrupt() as stop:
+        job = TrainJob(
+            policy=work.policy,
+            loss=loss,
+            train=work.inputs.train,
+            validation=work.inputs.validation,
+            settings=work.config.train,
+            run_dir=work.run_dir,
+            identity=work.inputs.identity,
+            allow_changes=allow_changes,
+            ranks=ranks,
+            cache=_cache(work.config, work.policy),
+            measure=validation_numbers,
+            stop=stop,
+        )
+        return train(job, [work.display, *tensorboard_if_installed(work.run_dir)] if ranks.is_main else [])
+
+
+def _configured_loss(config: RunConfig) -> Loss[Any]:
+    if "name" not in config.loss:
+        raise ConfigError("loss.name is missing: kto, dpo, sft, or path/to/file.py:Class")
+    return make_loss(str(config.loss["name"]), {key: value for key, value in config.loss.items() if key != "name"})
+
+
+def _weighted(loss: Loss[Any], facts: Mapping[str, Any]) -> Loss[Any]:
+    """The loss with class weights that were left to the data set from its counts, which are noted in the facts."""
+    weights = class_weights(facts["train"]["desirable"], facts["train"]["undesirable"])
+    return with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
+
+
+def _policy(
+    config: RunConfig, loss: Loss[Any], inputs: Inputs, *, device: torch.device, dtype: torch.dtype, display: Display
+) -> Policy:
+    display.stage("model")
+    loaded = load_model(config.model.name, dtype=dtype, device=device)
+    window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(int((s.prompt_length + s.completion_length).max()) for s in (inputs.train, inputs.validation) if s)
+    if window is not None and longest > window:
+        raise ConfigError(
+            f"tokens.max_length is {config.tokens.max_length} and the longest row has {longest} tokens, but the window "
+            f"of {config.model.name} is {window}: set tokens.max_length={window}"
+        )
+    return make_policy(loaded.model, lora=config.model.lora, reference=loss.needs.reference, seed=config.train.seed)
+
+
+def _cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
+    if not config.train.reference_cache:
+        return None
+    return ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])
+
+
+def _with_dtype(config: RunConfig, dtype: torch.dtype) -> RunConfig:
+    """The configuration with the dtype that was found out, so that a resumed run computes in the same."""
+    name: Any = str(dtype).removeprefix("torch.")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, dtype=name))
+
+
+@contextmanager
+def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
+    """A new run's folder, which is gone again if nothing was trained in it; or the folder of a run to go on with."""
+    if resume:
+        folder.read_config(run_dir)
+    elif ranks.is_main:
+        folder.claim(run_dir)
+    try:
+        yield
+    except BaseException:
+        if ranks.is_main and not resume and not (run_dir / folder.METRICS).exists():
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise

@@ -1,0 +1,90 @@
+"""Answers to held-out prompts before and after training, and everything that a finished run writes down."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.models.policy import Policy
+from haloes.recipes import folder
+from haloes.recipes.cautions import training_cautions
+from haloes.recipes.config import RunConfig
+from haloes.recipes.inputs import Inputs
+from haloes.recipes.measure import Rater, answer_scores, kl_scores, rate, validation_scores
+from haloes.recipes.watch import Display
+from haloes.records import Completion, Score, text_from_json, to_json
+from haloes.sample.generate import sample
+from haloes.store import read_jsonl, write_json, write_jsonl
+from haloes.training.log import read_metrics
+from haloes.training.trainer import Outcome
+
+_KL_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A run that is under way."""
+
+    config: RunConfig
+    run_dir: Path
+    policy: Policy
+    inputs: Inputs
+    display: Display
+
+
+def answer(work: Work, variant: str) -> list[Completion]:
+    """The policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
+    inputs, settings = work.inputs, work.config.samples
+    path = work.run_dir / folder.SAMPLES
+    known = [_completion(row) for _, row in read_jsonl(path)] if path.exists() else []
+    made = [completion for completion in known if completion.model == variant]
+    if made or not inputs.prompts:
+        return made
+    work.display.stage(f"answers {variant} training", len(inputs.prompts))
+    with work.policy.scoring():
+        made = sample(
+            work.policy.model,
+            inputs.encoder.template.tokenizer,
+            inputs.prompts,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=settings.seed,
+            variant=variant,
+            batch_size=settings.batch_size,
+            progress=work.display.advance,
+        )
+    write_jsonl(path, (to_json(completion) for completion in [*known, *made]))
+    return made
+
+
+def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence[str]) -> tuple[Score, ...]:
+    """Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder."""
+    run_dir, encoder = work.run_dir, work.inputs.encoder
+    before, after = answer(work, "before"), answer(work, "after")
+    work.display.stage("measuring")
+    scores = validation_scores(outcome.validation) if outcome.validation is not None else []
+    if after:
+        ratings = [] if rater is None else rate(rater, [*before, *after])
+        if ratings:
+            write_jsonl(run_dir / folder.RATINGS, (dataclasses.asdict(rating) for rating in ratings))
+        scores += answer_scores(before, after, ratings)
+        if work.policy.reference is not None:
+            scores += kl_scores(work.policy, encoder, after, budget=_KL_TOKENS)
+    save_model(work.policy, encoder.template.tokenizer, run_dir / "model")
+    write_jsonl(run_dir / folder.SCORES, (to_json(score) for score in scores))
+    found = [*cautions, *training_cautions(read_metrics(run_dir / folder.METRICS), scores)]
+    write_json(run_dir / folder.WARNINGS, [{"severity": "warning", "message": text} for text in found])
+    return tuple(scores)
+
+
+def save_model(policy: Policy, tokenizer: Any, place: Path) -> None:
+    """The adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft."""
+    policy.scorer.model.set_attn_implementation("sdpa")
+    policy.model.save_pretrained(place)
+    tokenizer.save_pretrained(place)
+
+
+def _completion(row: dict[str, Any]) -> Completion:
+    return Completion(**{**row, "prompt": text_from_json(row["prompt"])})

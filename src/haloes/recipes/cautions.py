@@ -1,0 +1,86 @@
+"""What a run's own numbers say that its user should know: plain sentences, each with what to do."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from haloes.feedback.weights import class_weights, is_in_paper_range
+from haloes.losses._contract import Loss
+from haloes.records import Score
+
+_FEW_STEPS = 10
+_OFTEN = 0.02
+
+
+def data_cautions(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
+    """About the data as the run uses it."""
+    train = facts["train"]
+    found = list(facts["warnings"])
+    if train["truncated"] > 0:
+        share = train["truncated"] / max(train["desirable"] + train["undesirable"], 1)
+        found.append(
+            f"{train['truncated']} completions ({share:.1%}) did not fit the window and lost their end, which is not "
+            "learned then: raise tokens.max_length"
+        )
+    if train["prompts cut"] > 0:
+        found.append(f"{train['prompts cut']} prompts lost their oldest turns to the window: raise tokens.max_length")
+    if train["template differs"] > 0:
+        found.append(
+            f"{train['template differs']} completions are rendered in other words by the chat template when it sees "
+            "the whole conversation; training follows what inference sees (`haloes doctor FILE --model M` shows them)"
+        )
+    return found + _weight_caution(train, loss)
+
+
+def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
+    """About how training went."""
+    steps = [line for line in metrics if line["split"] == "train"]
+    found: list[str] = []
+    if len(steps) < _FEW_STEPS:
+        found.append(
+            f"the run had only {len(steps)} steps: more data, a smaller train.batch_size or more epochs may help"
+        )
+    last = steps[-max(3, len(steps) // 10) :]
+    rewards = {name: _mean(last, f"reward/{name}") for name in ("desirable", "undesirable")}
+    if all(value is not None and value < -1 for value in rewards.values()):
+        found.append(
+            f"the rewards of both classes fell ({rewards['desirable']:.1f} and {rewards['undesirable']:.1f} nats at "
+            "the end): the learning rate is probably too high (KTO paper, section 4.2); lower train.lr"
+        )
+    clamped = _mean(steps, "reference_point/clamped")
+    if clamped is not None and clamped > 0.9 and len(steps) >= _FEW_STEPS:  # noqa: PLR2004
+        found.append(
+            f"the reference point was clamped at 0 in {clamped:.0%} of the steps: the policy moved away from "
+            "mismatched completions, and a constant reference point of 0 would have done as well"
+        )
+    auc = next((s for s in scores if s.name == "auc" and s.variant == "after"), None)
+    if auc is not None and auc.low <= 1 / 2 <= auc.high:
+        found.append(
+            f"the held-out AUC of {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] cannot be told from chance (0.5): "
+            "more or cleaner feedback, more steps or another learning rate are needed before this model can be trusted"
+        )
+    return found
+
+
+def _weight_caution(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
+    weights = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss) if f.name.endswith("desirable_weight")}  # type: ignore[arg-type]
+    if len(weights) != 2 or not (train["desirable"] and train["undesirable"]):  # noqa: PLR2004 - both classes
+        return []
+    desirable, undesirable = weights["desirable_weight"], weights["undesirable_weight"]
+    if undesirable == 0:
+        return []
+    ratio = desirable * train["desirable"] / (undesirable * train["undesirable"])
+    if is_in_paper_range(ratio):
+        return []
+    advised = class_weights(train["desirable"], train["undesirable"])
+    text = (
+        f"desirable_weight * n_desirable / (undesirable_weight * n_undesirable) is {ratio:.2f}, outside the [1, 1.5] "
+        f"that the KTO paper advises: loss.desirable_weight={advised.desirable:.3g} and "
+        f'loss.undesirable_weight={advised.undesirable:.3g} (or "auto" for both) would bring it there'
+    )
+    return [text]
+
+
+def _mean(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = [line[name] for line in lines if name in line]
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,258 @@
+"""From feedback to encoded rows on disk: index, split, encode; a few rows at a time in memory beside the index."""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.errors import DataError
+from haloes.feedback.identity import conversation_number, group_number, group_of, mix
+from haloes.feedback.split import split
+from haloes.losses._contract import Needs
+from haloes.recipes.config import FeedbackSettings
+from haloes.recipes.rows import NOT_USED, Rows, open_rows
+from haloes.records import Feedback, Pair, Refusal, Text, Where
+from haloes.tokens.encode import Encoded, Encoder, Unencodable
+from haloes.tokens.store import TokenStore, TokenStoreWriter
+
+Numbers: TypeAlias = NDArray[np.int64]
+
+_CHUNK = 512
+_SHOWN = 10
+_UNRATED = {"no label", "no verdict"}
+"""Refusals that are in the nature of feedback: nobody rated the answer, or the score says neither yes nor no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run trains and validates on."""
+
+    train: TokenStore
+    validation: TokenStore | None
+    prompts: dict[str, Text]
+    """Held-out prompts to answer before and after training, by id."""
+    facts: dict[str, Any]
+    """Counts and warnings, for the report."""
+
+
+def prepare(
+    settings: FeedbackSettings,
+    *,
+    needs: Needs,
+    encoder: Encoder,
+    folder: Path,
+    seed: int,
+    num_prompts: int,
+    progress: Callable[[int], None],
+) -> Prepared:
+    """
+    Read, convert, split and encode the feedback into two stores under `folder`.
+
+    Args:
+        settings: of the feedback.
+        needs: of the loss: pairs or single answers, undesirable ones or not.
+        encoder: text to tokens.
+        folder: takes the folders `train` and `validation`.
+        seed: of the split, the pairing and the subsampling.
+        num_prompts: held-out prompts to pick for sampling.
+        progress: called with the number of rows that were just encoded.
+
+    Raises:
+        DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
+    """
+    source = _Side.of(open_rows(settings.source, settings, needs, seed=seed), settings)
+    held_out = None
+    if settings.validation is not None:
+        held_out = _Side.of(open_rows(settings.validation, settings, needs, seed=seed), settings)
+    train, validation, warnings = _divide(source, held_out, settings, seed=seed)
+    writer = _Writer(encoder, needs, settings, progress)
+    train_facts = writer.write(source.rows, train, folder / "train")
+    facts: dict[str, Any] = {
+        "sources": [settings.source, *([settings.validation] if settings.validation else [])],
+        "rows": source.facts(),
+        "train": train_facts,
+        "warnings": warnings,
+    }
+    if validation is None:
+        return Prepared(TokenStore(folder / "train"), None, {}, facts)
+    side = held_out or source
+    wanted = set(_first_groups(side.group[validation], num_prompts, seed=seed).tolist())
+    facts["validation"] = writer.write(side.rows, validation, folder / "validation", wanted)
+    return Prepared(TokenStore(folder / "train"), TokenStore(folder / "validation"), dict(writer.prompts), facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A file's usable rows, as an index."""
+
+    rows: Rows
+    group: Numbers
+    conversation: Numbers
+    refused: Counter[str]
+    left_out: int
+    """Undesirable rows that the loss does not use."""
+
+    @classmethod
+    def of(cls, rows: Rows, settings: FeedbackSettings) -> "_Side":
+        group, conversation = array("q"), array("q")
+        refused: Counter[str] = Counter()
+        faults: list[Refusal] = []
+        for row in rows:
+            if isinstance(row, Refusal):
+                refused[row.reason] += 1
+                if row.reason not in _UNRATED | {NOT_USED} and len(faults) < _SHOWN:
+                    faults.append(row)
+            else:
+                group.append(group_number(row))
+                conversation.append(conversation_number(row))
+        left_out = refused.pop(NOT_USED, 0)
+        if faults and not settings.skip_refused:
+            raise _refused(faults, sum(n for reason, n in refused.items() if reason not in _UNRATED))
+        if not group:
+            raise DataError(f"no row can be used: {_counted(refused) or 'there are none'}")
+        return cls(rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)
+
+    def facts(self) -> dict[str, Any]:
+        refused = sum(self.refused.values())
+        return {
+            "read": len(self.group) + refused + self.left_out,
+            "accepted": len(self.group),
+            "refused": dict(self.refused),
+            "undesirable left out": self.left_out,
+        }
+
+
+def _divide(
+    source: _Side, held_out: _Side | None, settings: FeedbackSettings, *, seed: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, list[str]]:
+    """Which rows of the source are trained on, which rows of the source or of the held-out file validate, warnings."""
+    if held_out is None:
+        if settings.validation_share == 0:
+            return np.ones(len(source.group), np.bool_), None, []
+        validation = split(source.group, source.conversation, validation=settings.validation_share, seed=seed)
+        return ~validation, _limited(source.group, validation, settings.validation_rows, seed=seed), []
+    leaked = np.isin(held_out.group, source.group)
+    leaked |= np.isin(held_out.conversation, source.conversation[source.conversation != 0])
+    if leaked.all():
+        raise DataError(
+            f"{settings.validation}: all its prompts or conversations are in {settings.source} too; nothing is held out"
+        )
+    warnings = []
+    if leaked.any():
+        warnings.append(
+            f"{int(leaked.sum())} validation rows share a prompt or conversation with the training rows; "
+            "they were left out of the validation"
+        )
+    validation = _limited(held_out.group, ~leaked, settings.validation_rows, seed=seed)
+    return np.ones(len(source.group), np.bool_), validation, warnings
+
+
+def _limited(group: Numbers, chosen: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:
+    """Of the chosen rows at most so many, by whole prompts (the first prompt in any case)."""
+    if most is None or int(chosen.sum()) <= most:
+        return chosen
+    names, counts = np.unique(group[chosen], return_counts=True)
+    order = np.argsort(mix(names, seed=seed, purpose="validation"))
+    fits = np.cumsum(counts[order]) <= most
+    fits[0] = True
+    return chosen & np.isin(group, names[order][fits])
+
+
+def _first_groups(group: Numbers, most: int, *, seed: int) -> Numbers:
+    names = np.unique(group)
+    return names[np.argsort(mix(names, seed=seed, purpose="sample prompts"))][:most]
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Encodes chosen rows into a store, and counts what it sees."""
+
+    encoder: Encoder
+    needs: Needs
+    settings: FeedbackSettings
+    progress: Callable[[int], None]
+    prompts: dict[str, Text] = field(default_factory=dict)
+
+    def write(
+        self, rows: Rows, chosen: NDArray[np.bool_], path: Path, wanted: set[int] | None = None
+    ) -> dict[str, Any]:
+        refused: Counter[str] = Counter()
+        with TokenStoreWriter(path, paired=self.needs.pairs) as store:
+            usable = (row for row in rows if not isinstance(row, Refusal))
+            picked = (row for row, use in zip(usable, chosen, strict=True) if use)
+            while chunk := list(islice(picked, _CHUNK)):
+                self._chunk(chunk, store, refused, wanted or set())
+                self.progress(len(chunk))
+        written = TokenStore(path)
+        if written.num_examples == 0:
+            raise DataError(f"no row is left after encoding: {_counted(refused)}")
+        facts = _store_facts(written) | ({"refused": dict(refused)} if refused else {})
+        written.close()
+        return facts
+
+    def _chunk(
+        self, chunk: Sequence[Feedback | Pair], store: TokenStoreWriter, refused: Counter[str], wanted: set[int]
+    ) -> None:
+        sides = [_sides(row) for row in chunk]
+        encoded = iter(
+            self.encoder.encode(
+                [(row.prompt, text, row.tools) for row, s in zip(chunk, sides, strict=True) for text, _ in s]
+            )
+        )
+        for row, texts in zip(chunk, sides, strict=True):
+            results = [next(encoded) for _ in texts]
+            where = row.where or Where("", 0)
+            bad = next((result for result in results if isinstance(result, Unencodable)), None)
+            if bad is not None:
+                if not self.settings.skip_refused:
+                    raise _refused([Refusal(where, bad.reason, bad.message)], 1)
+                refused[bad.reason] += 1
+                continue
+            group = group_number(row)
+            for result, (_, desirable) in zip(results, texts, strict=True):
+                if isinstance(result, Encoded):
+                    store.append(
+                        result, desirable=desirable, group=group, weight=row.weight, source=where.path, line=where.line
+                    )
+            if group in wanted:
+                self.prompts.setdefault(group_of(row), row.prompt)
+
+
+def _sides(row: Feedback | Pair) -> list[tuple[Text, bool]]:
+    if isinstance(row, Pair):
+        return [(row.chosen, True), (row.rejected, False)]
+    return [(row.completion, bool(row.label))]
+
+
+def _store_facts(store: TokenStore) -> dict[str, Any]:
+    desirable = int(store.desirable.sum())
+    return {
+        "rows": store.num_examples,
+        "pairs": store.num_examples if store.paired else 0,
+        "desirable": desirable,
+        "undesirable": len(store) - desirable,
+        "prompts": len(np.unique(store.group)),
+        "tokens": store.num_tokens,
+        "prompts cut": store.num_prompt_cut,
+        "truncated": store.num_completion_cut,
+        "template differs": store.num_disagreeing,
+    }
+
+
+def _refused(faults: Sequence[Refusal], total: int) -> DataError:
+    lines = "\n".join(f"  {fault}" for fault in faults)
+    more = f"\n  and {total - len(faults)} more" if total > len(faults) else ""
+    return DataError(
+        f"{total} row(s) cannot be used:\n{lines}{more}\n"
+        "Mend them, or go on without them: --set feedback.skip_refused=true. `haloes doctor` lists them all by reason."
+    )
+
+
+def _counted(refused: Counter[str]) -> str:
+    return ", ".join(f"{count} x {reason}" for reason, count in refused.most_common())

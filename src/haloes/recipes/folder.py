@@ -1,0 +1,121 @@
+"""The run folder: what was done, with what, and what came out, all as plain files."""
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import RunError
+from haloes.recipes.config import RunConfig, as_mapping, make_config, read_yaml
+from haloes.report.card import write_card
+from haloes.report.write import write_report
+from haloes.store import read_json, write_json, write_text
+
+CONFIG, DATA, ENVIRONMENT = "config.yaml", "data.json", "environment.json"
+METRICS, SCORES, SAMPLES, RATINGS, WARNINGS = (
+    "metrics.jsonl",
+    "scores.jsonl",
+    "samples.jsonl",
+    "ratings.jsonl",
+    "warnings.json",
+)
+_FREE = {
+    "microbatch_tokens",
+    "microbatch_examples",
+    "gradient_checkpointing",
+    "reference_cache",
+    "validate_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+}
+"""Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
+
+
+def claim(run_dir: Path) -> None:
+    """Make a new run's folder. Raises RunError when something is there already."""
+    if (run_dir / CONFIG).exists():
+        raise RunError(
+            f"{run_dir} holds a run already: resume it with `haloes resume {run_dir}`, or give another folder"
+        )
+    if run_dir.exists() and any(run_dir.iterdir()):
+        raise RunError(f"{run_dir} is not empty and holds no run; give another folder")
+    run_dir.mkdir(parents=True, exist_ok=True)
+
+
+def write_config(run_dir: Path, config: RunConfig) -> None:
+    """Save the resolved configuration; `read_config` makes the same from it."""
+    import yaml
+
+    write_text(run_dir / CONFIG, yaml.safe_dump(as_mapping(config), sort_keys=False, allow_unicode=True))
+
+
+def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
+    """The configuration that a run was started with, with overrides. Raises RunError where there is none."""
+    if not (run_dir / CONFIG).is_file():
+        raise RunError(f"{run_dir} holds no run (no {CONFIG}); `haloes train` starts one")
+    return make_config(read_yaml(run_dir / CONFIG), *overrides)
+
+
+def configuration_hash(config: RunConfig) -> str:
+    """Of everything that decides the result; not of what only decides memory, or what is written when."""
+    content = as_mapping(config)
+    content["train"] = {key: value for key, value in content["train"].items() if key not in _FREE}
+    content.pop("samples")
+    content["feedback"] = {
+        key: value for key, value in content["feedback"].items() if key not in {"source", "validation"}
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
+    """Versions, machine and fingerprints; goes on from what an earlier part of the run wrote."""
+    import torch
+
+    path = run_dir / ENVIRONMENT
+    earlier = read_json(path) if path.exists() else {}
+    content = {
+        "haloes": installed("haloes"),
+        "torch": torch.__version__,
+        "transformers": installed("transformers"),
+        "peft": installed("peft"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "command": " ".join(["haloes", *sys.argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **(earlier if isinstance(earlier, dict) else {}),
+        "fingerprints": dict(identity),
+        **more,
+    }
+    write_json(path, content)
+
+
+def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
+    """Refuse to resume what is no longer the same run. Raises RunError naming what changed."""
+    path = run_dir / ENVIRONMENT
+    earlier = read_json(path).get("fingerprints", {}) if path.exists() else {}
+    changed = [name for name, value in identity.items() if name in earlier and earlier[name] != value]
+    if changed:
+        raise RunError(
+            f"{run_dir} was started with another {' and '.join(changed)}; give back what it was, start a new run, "
+            "or go on with the changed one all the same: --allow-changes"
+        )
+
+
+def installed(package: str) -> str:
+    """The installed version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def write_pages(run_dir: Path) -> None:
+    """The model card and the report, from what the folder holds."""
+    write_card(run_dir, run_dir / "model")
+    write_report(run_dir)

@@ -1,0 +1,167 @@
+"""What a run did to its model, on held-out prompts: answers before and after, the rater's verdicts, and the numbers."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from haloes.batches.collate import packed_rows
+from haloes.batches.pack import pack
+from haloes.errors import ConfigError
+from haloes.evaluate.auc import auc_with_interval
+from haloes.evaluate.bootstrap import mean_with_interval
+from haloes.evaluate.compare import compare_completions, compare_shares
+from haloes.models.policy import Policy
+from haloes.records import Completion, Score, Text
+from haloes.tokens.encode import Encoded, Encoder
+from haloes.tokens.store import TokenRow
+from haloes.training.validation import Validation
+
+Rater: TypeAlias = Callable[[Text, str, bool], tuple[bool, str]]
+"""(prompt, completion, finished) to (liked, reason)."""
+
+_DRAWS_WHILE_TRAINING = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What the rater said of one answer."""
+
+    prompt_id: str
+    model: str
+    liked: bool
+    reason: str = ""
+
+
+def load_rater(name: str) -> Rater:
+    """
+    A function by `package.module:function` or `path/to/file.py:function`.
+
+    Raises ConfigError when there is no such function.
+    """
+    place, _, attribute = name.rpartition(":")
+    try:
+        module = _module(place)
+        found = getattr(module, attribute)
+    except (ImportError, AttributeError, FileNotFoundError, ValueError) as error:
+        raise ConfigError(
+            f"samples.rater: {name} cannot be loaded ({error}); give package.module:function or file.py:function"
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"samples.rater: {name} is not a function")
+    rater: Rater = found
+    return rater
+
+
+def rate(rater: Rater, completions: Iterable[Completion]) -> list[Rating]:
+    """The rater's verdict on each answer."""
+    ratings = []
+    for answer in completions:
+        liked, reason = rater(answer.prompt, answer.completion, answer.finished)
+        ratings.append(Rating(answer.prompt_id, answer.model, bool(liked), str(reason)))
+    return ratings
+
+
+def validation_numbers(validation: Validation) -> Mapping[str, float]:
+    """The AUC of the implied reward with its interval, for the metrics while training."""
+    score = auc_score(validation, draws=_DRAWS_WHILE_TRAINING)
+    return {} if score is None else {"auc": score.value, "auc/low": score.low, "auc/high": score.high}
+
+
+def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
+    """
+    How well the trained model separates held-out desirable from undesirable answers, without any judge.
+
+    It is the area under the ROC curve of the implied reward r = log p_policy(y|x) - log p_reference(y|x); of the mean
+    log-probability per token for a loss without a reference. None where the held-out answers all have one label.
+    """
+    if validation.log_ratio is not None:
+        scores, label = validation.log_ratio, "AUC of the implied reward"
+    else:
+        scores, label = validation.logp / np.maximum(validation.tokens, 1), "AUC of the log-probability per token"
+    return auc_with_interval(
+        scores, validation.desirable, validation.group.tolist(), name="auc", variant="after", label=label, draws=draws
+    )
+
+
+def auc_before(after: Score) -> Score:
+    """The same for the model before training: every implied reward is 0 there, so that the AUC is 1/2 by definition."""
+    return Score(
+        name=after.name,
+        value=0.5,
+        low=0.5,
+        high=0.5,
+        variant="before",
+        num_rows=after.num_rows,
+        num_clusters=after.num_clusters,
+        method="by definition: before training the policy is the reference, and every implied reward is 0",
+        label=after.label,
+    )
+
+
+def validation_scores(validation: Validation) -> list[Score]:
+    """The AUC after training and, for an implied reward, before."""
+    after = auc_score(validation)
+    if after is None:
+        return []
+    return [auc_before(after), after] if validation.log_ratio is not None else [after]
+
+
+def answer_scores(before: Sequence[Completion], after: Sequence[Completion], ratings: Sequence[Rating]) -> list[Score]:
+    """Lengths, endings and repetition before and after, and the share that the rater likes where there is one."""
+    scores = list(compare_completions(before, after))
+    if ratings:
+        sides = [[r for r in ratings if r.model == model] for model in ("before", "after")]
+        values, keys = zip(*(([r.liked for r in side], [r.prompt_id for r in side]) for side in sides), strict=True)
+        label = "Share of answers that the rater likes"
+        scores += compare_shares(values[0], keys[0], values[1], keys[1], name="liked", label=label)
+    return scores
+
+
+def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[Score]:
+    """
+    KL(policy || reference) along the policy's own answers, in nats: summed over an answer's tokens, and per token.
+
+    At each token of an answer that the policy gave it is the divergence of the two whole next-token distributions, so
+    that it is exact there however the answer was decoded; for answers drawn at temperature 1 its mean over answers
+    estimates the divergence of the distributions over answers.
+    """
+    encoded = encoder.encode([(answer.prompt, answer.completion, ()) for answer in answers])
+    rows = {i: TokenRow(e.prompt, e.completion, e.trained) for i, e in enumerate(encoded) if isinstance(e, Encoded)}
+    places = list(rows)
+    total, tokens = np.zeros(len(places)), np.zeros(len(places))
+    for members in pack([len(rows[i].prompt) + len(rows[i].completion) for i in places], budget=budget):
+        packed = packed_rows([rows[places[m]] for m in members], policy.device)
+        parts = np.split(policy.token_kl(packed).double().cpu().numpy(), np.cumsum(packed.trained)[:-1])
+        total[members] = [part.sum() for part in parts]
+        tokens[members] = packed.trained
+    keys = [answers[i].prompt_id for i in places]
+    found = (
+        mean_with_interval(total, keys, name="kl", variant="after", label="KL to the reference, nats an answer"),
+        mean_with_interval(
+            total / np.maximum(tokens, 1),
+            keys,
+            name="kl_per_token",
+            variant="after",
+            label="KL to the reference per token",
+        ),
+    )
+    return [score for score in found if score is not None]
+
+
+def _module(place: str) -> Any:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    path = Path(place)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(f"haloes_rater_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,89 @@
+"""The rows of a feedback file as a loss needs them: scores to labels, pairs to single answers and back."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from haloes.errors import ConfigError
+from haloes.feedback.convert import one_per_prompt, pair, unpair
+from haloes.feedback.read import FeedbackSource
+from haloes.feedback.scores import RULES, ScoreRule, label_scores
+from haloes.losses._contract import Needs
+from haloes.recipes.config import FeedbackSettings
+from haloes.records import Feedback, Pair, Refusal, Where
+
+Record: TypeAlias = Feedback | Pair | Refusal
+
+NOT_USED = "undesirable, which this loss does not use"
+"""The reason given for rows that are left out for no fault of theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that can be read again and again, through conversions."""
+
+    source: Iterable[Record]
+    convert: Callable[[Iterable[Record]], Iterable[Record]]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.convert(self.source))
+
+
+def open_rows(path: str, settings: FeedbackSettings, needs: Needs, *, seed: int) -> Rows:
+    """
+    The rows of a feedback file as the loss needs them: pairs, or single labelled answers.
+
+    Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist.
+    """
+    source = FeedbackSource(path, settings.format, settings.columns, settings.split)
+    rows: Iterable[Record] = source
+    if settings.labels_from is not None:
+        rule = score_rule(settings.labels_from)
+        rows = Rows(rows, partial(label_scores, rule=rule))
+    if needs.pairs:
+        return Rows(rows, partial(_paired, seed=seed))
+    rows = Rows(rows, unpair)
+    if settings.one_per_prompt:
+        rows = Rows(rows, partial(one_per_prompt, seed=seed))
+    return Rows(Rows(rows, _labelled), partial(_used, needs=needs))
+
+
+def score_rule(settings: dict[str, Any]) -> ScoreRule:
+    """A rule from its `rule` name and its parameters. Raises ConfigError where these do not fit."""
+    name = str(settings.get("rule"))
+    if name not in RULES:
+        raise ConfigError(f"feedback.labels_from.rule: there is no rule {name!r}. There are: {', '.join(RULES)}")
+    parameters = {key: value for key, value in settings.items() if key != "rule"}
+    try:
+        return RULES[name](**parameters)
+    except TypeError as error:
+        raise ConfigError(f"feedback.labels_from: the rule {name} cannot take {parameters}: {error}") from error
+
+
+def _used(rows: Iterable[Record], needs: Needs) -> Iterator[Record]:
+    for row in rows:
+        if isinstance(row, Feedback) and row.label is False and not needs.undesirable:
+            yield Refusal(row.where or Where("", 0), NOT_USED, "left out")
+        else:
+            yield row
+
+
+def _labelled(rows: Iterable[Record]) -> Iterator[Record]:
+    for row in rows:
+        if isinstance(row, Feedback) and row.label is None:
+            message = "the row has a score and no label; say how to make one: feedback.labels_from"
+            yield Refusal(row.where or Where("", 0), "score without label", message)
+        else:
+            yield row
+
+
+def _paired(rows: Iterable[Record], *, seed: int) -> Iterator[Record]:
+    """Pairs as they are, at once; then those that single answers to the same prompt make."""
+    single: list[Feedback] = []
+    for row in rows:
+        if isinstance(row, Feedback):
+            single.append(row)
+        else:
+            yield row
+    yield from pair(single, seed=seed).pairs
