@@ -130,6 +130,18 @@ def test_a_single_step_is_visible() -> None:
     assert path.get("d").count("L") == 1
 
 
+def test_a_single_validation_lies_at_the_end_of_the_run() -> None:
+    svg = curves(chart(line([0.7], style="dots", xs=[120])))
+    (dot,) = elements(svg, "circle", "dot")
+    assert dot.get("cx") == "100.00%"
+    assert next(e.text for e in elements(svg, "text", "tick") if e.get("y") == "100%") == "0"
+
+
+def test_a_run_that_was_logged_late_is_not_squeezed_to_the_edge() -> None:
+    svg = curves(chart(line([1.0, 2.0, 3.0], style="dots", xs=[900, 950, 1000])))
+    assert [dot.get("cx") for dot in elements(svg, "circle", "dot")] == ["0.00%", "50.00%", "100.00%"]
+
+
 def test_hovering_shows_measured_values_and_where_they_were_measured() -> None:
     training = line([0.5, 0.4, 0.3, 0.2])
     held_out = line([0.45, 0.35], label="held-out", xs=[1, 4], style="dots", low=[0.4, 0.3], high=[0.5, 0.4])

@@ -107,6 +107,13 @@ def test_the_command_that_was_typed_is_the_one_to_repeat(run: Callable[..., RunR
     assert "haloes resume bare" in dict(facts.commands(called)).values()
 
 
+def test_only_an_adapter_can_be_merged(run: Callable[..., RunRecords]) -> None:
+    adapter = run(config_yaml={"model": {"name": "a/b", "lora": {"rank": 8}}})
+    assert "haloes export bare" in dict(facts.commands(adapter)).values()
+    whole = run(config_yaml={"model": {"name": "a/b", "lora": None}})
+    assert "haloes export bare" not in dict(facts.commands(whole)).values()
+
+
 def test_speed_is_the_median_step_and_memory_the_peak(run: Callable[..., RunRecords]) -> None:
     rows = [
         {"step": step, "split": "train", "tokens_per_second": rate, "memory_gib": memory}

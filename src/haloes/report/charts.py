@@ -171,8 +171,9 @@ def _sigma(line: Line) -> float:
 
 def _x_axis(chart: Chart) -> Axis:
     xs = [x for line in chart.lines for x in line.xs]
-    low, high = min(xs, default=0.0), max(xs, default=1.0)
-    return Axis(min(0.0, low) if low <= high / 10 else low, high) if high > low else Axis(low - 1, low + 1)
+    low, high = min(xs, default=0.0), max(xs, default=0.0)
+    from_zero = low == high or low <= high / 10
+    return Axis(0.0 if from_zero else low, high if high > 0 else 1.0)
 
 
 def _y_axis(chart: Chart) -> Axis:

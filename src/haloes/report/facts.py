@@ -165,11 +165,15 @@ def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
     folder = shlex.quote(run.run_dir.resolve().name)
     typed = text(run.environment, "command")
     again = typed if typed.startswith("haloes train ") else f"haloes train --config {folder}/config.yaml"
-    return (
+    model = run.config.get("model")
+    is_adapter = isinstance(model, Mapping) and model.get("lora") is not None
+    found = [
         ("Train again with the same settings and data", again),
         ("Go on where the run stopped", f"haloes resume {folder}"),
-        ("Merge the adapter into a plain transformers folder", f"haloes export {folder}"),
-    )
+    ]
+    if is_adapter:
+        found.append(("Merge the adapter into a plain transformers folder", f"haloes export {folder}"))
+    return tuple(found)
 
 
 def trained_on(run: RunRecords) -> str:

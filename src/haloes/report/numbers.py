@@ -20,8 +20,6 @@ class Measure:
     is_share: bool = False
     """A share of answers: written in percent, its differences in percentage points."""
     unit: str = ""
-    higher_is_better: bool | None = None
-    """None: neither direction is better in itself."""
     chance: float | None = None
     """The value that guessing reaches."""
 
@@ -37,8 +35,8 @@ class Measure:
 
 
 MEASURES = {
-    "liked": Measure(title="Answers the rater likes", is_share=True, higher_is_better=True),
-    "auc": Measure(title="AUC of the implied reward", higher_is_better=True, chance=0.5),
+    "liked": Measure(title="Answers the rater likes", is_share=True),
+    "auc": Measure(title="AUC of the implied reward", chance=0.5),
     "finished": Measure(title="Answers that end by themselves", is_share=True),
     "words": Measure(title="Words an answer", unit="words"),
     "tokens": Measure(title="Tokens an answer", unit="tokens"),
