@@ -7,7 +7,7 @@ M mismatched completions of the *whole step*. Log-probabilities and log-ratios a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ class Scored:
         """r = log p_policy(y|x) - log p_reference(y|x), (B,). Raises MissingInputError without a reference."""
         if self.reference_B is None:
             raise MissingInputError("this loss needs reference log-probabilities, and the batch has none")
-        return self.policy.total() - self.reference_B
+        return self.policy.total() - self.reference_B.detach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,16 @@ class Unpaired:
                 "this loss needs mismatched completions for its reference point, and there are none"
             )
         return self.mismatched_log_ratio_M.detach().mean().clamp(min=0)
+
+    @property
+    def chosen(self) -> NoReturn:
+        """What only pairs have. Raises MissingInputError."""
+        raise MissingInputError("this loss needs pairs, and the batch holds single completions")
+
+    @property
+    def rejected(self) -> NoReturn:
+        """What only pairs have. Raises MissingInputError."""
+        raise MissingInputError("this loss needs pairs, and the batch holds single completions")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ LossT = TypeVar("LossT")
 
 def check_weight(name: str, weight: Weight) -> None:
     """Refuse a weight that is neither "auto" nor a finite number of at least zero."""
-    if weight != "auto" and not (isfinite(weight) and weight >= 0):
+    if weight != "auto" and not (isinstance(weight, int | float) and isfinite(weight) and weight >= 0):
         raise ConfigError(f'{name} must be a number of at least 0, or "auto", got {weight}')
 
 

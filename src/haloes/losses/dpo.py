@@ -1,6 +1,7 @@
 """Direct Preference Optimization (Rafailov et al., 2023, https://arxiv.org/abs/2305.18290)."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from torch.nn.functional import logsigmoid
@@ -27,8 +28,8 @@ class DPO:
     """How strongly the policy is held to the reference; 0.1 is the paper's default."""
 
     def __post_init__(self) -> None:
-        if not self.beta > 0:
-            raise ConfigError(f"dpo: beta must be positive, got {self.beta}")
+        if not 0 < self.beta < inf:
+            raise ConfigError(f"dpo: beta must be positive and finite, got {self.beta}")
 
     def __call__(self, batch: Paired) -> LossOutput:
         chosen_B = batch.chosen.log_ratio()

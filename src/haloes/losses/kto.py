@@ -1,6 +1,7 @@
 """Kahneman-Tversky Optimization (Ethayarajh et al., ICML 2024, https://arxiv.org/abs/2402.01306)."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -33,8 +34,8 @@ class KTO:
     """lambda_U, or "auto". Above lambda_D it makes the loss avoid bad answers more than it seeks good ones."""
 
     def __post_init__(self) -> None:
-        if not self.beta > 0:
-            raise ConfigError(f"kto: beta must be positive, got {self.beta}")
+        if not 0 < self.beta < inf:
+            raise ConfigError(f"kto: beta must be positive and finite, got {self.beta}")
         check_weight("kto: desirable_weight", self.desirable_weight)
         check_weight("kto: undesirable_weight", self.undesirable_weight)
 

@@ -1,4 +1,4 @@
-"""Supervised finetuning: maximum likelihood of the desirable completions."""
+"""Supervised finetuning: maximum likelihood (as in Ouyang et al., 2022, https://arxiv.org/abs/2203.02155, step 1)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

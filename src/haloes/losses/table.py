@@ -2,14 +2,16 @@
 
 import dataclasses
 import difflib
+import hashlib
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from haloes.errors import ConfigError
-from haloes.losses._contract import Loss
+from haloes.losses._contract import Loss, Needs
 from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
@@ -50,12 +52,28 @@ def make_loss(name: str, settings: Mapping[str, Any]) -> Loss[Any]:
 def _from_file(path: Path, attribute: str) -> type[Any]:
     if not path.is_file():
         raise ConfigError(f"loss: there is no file {path}; a loss from a file is written path/to/file.py:Class")
-    spec = importlib.util.spec_from_file_location(f"haloes_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"loss: {path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = _module_of(path)
     cls = getattr(module, attribute, None)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise ConfigError(f'loss: {path} has no dataclass "{attribute}"')
+    if not isinstance(getattr(cls, "needs", None), Needs):
+        raise ConfigError(f"loss: {attribute} in {path} does not say what it needs; add needs: ClassVar[Needs] to it")
     return cls
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The file as a module: the same one as long as the file stays as it is, so that its losses stay comparable."""
+    name = f"haloes_user_{hashlib.sha256(bytes(path.resolve()) + path.read_bytes()).hexdigest()}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"loss: {path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"loss: {path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

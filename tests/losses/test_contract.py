@@ -1,0 +1,85 @@
+"""What losses are given: ragged log-probabilities, log-ratios, and the reference point."""
+
+import pytest
+import torch
+
+from haloes.errors import MissingInputError
+from haloes.losses._contract import Logps, LossOutput, Needs, Scored, Unpaired
+
+
+def logps(*sequences: list[float]) -> Logps:
+    tokens = torch.tensor([token for sequence in sequences for token in sequence], dtype=torch.float64)
+    return Logps(tokens.requires_grad_(), torch.tensor([len(sequence) for sequence in sequences]))
+
+
+def unpaired(mismatched: list[float] | None) -> Unpaired:
+    ratios = None if mismatched is None else torch.tensor(mismatched, dtype=torch.float64, requires_grad=True)
+    return Unpaired(Scored(logps([-1.0])), torch.tensor([True]), ratios)
+
+
+def test_a_sequence_has_the_sum_and_the_mean_of_its_own_tokens() -> None:
+    found = logps([-1.0, -2.0], [-4.0], [-1.0, -1.0, -1.0])
+
+    assert found.total().tolist() == [-3.0, -4.0, -3.0]
+    assert found.average().tolist() == [-1.5, -4.0, -1.0]
+
+
+def test_a_sequence_without_tokens_has_log_probability_zero() -> None:
+    found = logps([-1.0], [], [-2.0])
+
+    assert found.total().tolist() == [-1.0, 0.0, -2.0]
+    assert found.average().tolist() == [-1.0, 0.0, -2.0]
+
+
+def test_the_gradient_of_a_sum_is_one_for_its_tokens_and_zero_for_others() -> None:
+    found = logps([-1.0, -2.0], [-4.0])
+    [gradient] = torch.autograd.grad(found.total()[0], found.token_T)
+
+    assert gradient.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_a_log_ratio_is_policy_minus_reference_without_gradient_to_the_reference() -> None:
+    policy, reference = logps([-1.0, -2.0], [-4.0]), torch.tensor([-5.0, -1.0], dtype=torch.float64, requires_grad=True)
+    found = Scored(policy, reference).log_ratio()
+    to_policy, to_reference = torch.autograd.grad(found.sum(), (policy.token_T, reference), allow_unused=True)
+
+    assert found.tolist() == [2.0, -3.0]
+    assert to_policy.tolist() == [1.0, 1.0, 1.0]
+    assert to_reference is None
+
+
+def test_a_log_ratio_without_a_reference_says_what_is_missing() -> None:
+    with pytest.raises(MissingInputError, match="needs reference log-probabilities, and the batch has none"):
+        Scored(logps([-1.0])).log_ratio()
+
+
+@pytest.mark.parametrize(
+    ("mismatched", "baseline"),
+    [([3.0], 3.0), ([1.0, 3.0], 2.0), ([-3.0, 1.0], 0.0), ([-3.0, 5.0], 1.0), ([-2.0, -1.0], 0.0), ([0.0], 0.0)],
+)
+def test_the_baseline_is_the_mean_clamped_at_zero(mismatched: list[float], baseline: float) -> None:
+    found = unpaired(mismatched).baseline()
+
+    assert found.item() == baseline
+    assert found.shape == ()
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("mismatched", [None, []])
+def test_a_baseline_without_mismatched_completions_says_what_is_missing(mismatched: list[float] | None) -> None:
+    with pytest.raises(MissingInputError, match="needs mismatched completions"):
+        unpaired(mismatched).baseline()
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_single_completions_asked_for_pairs_say_what_is_missing(side: str) -> None:
+    with pytest.raises(MissingInputError, match="needs pairs, and the batch holds single completions"):
+        getattr(unpaired(None), side)
+
+
+def test_a_loss_that_declares_nothing_gets_single_completions_of_both_labels_and_no_more() -> None:
+    assert Needs() == Needs(pairs=False, reference=False, mismatched=False, undesirable=True)
+
+
+def test_metrics_are_optional() -> None:
+    assert LossOutput(torch.zeros(2)).metrics == {}

@@ -1,0 +1,156 @@
+"""Losses by name, and losses from a user's file."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from haloes.errors import ConfigError
+from haloes.losses._contract import Logps, Scored, Unpaired
+from haloes.losses.dpo import DPO
+from haloes.losses.kto import KTO
+from haloes.losses.table import LOSSES, loss_class, make_loss
+
+OWN_LOSS = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from haloes.losses._contract import LossOutput, Needs, Unpaired
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mine:
+    needs: ClassVar[Needs] = Needs(reference=True)
+    scale: float = 2.0
+
+    def __call__(self, batch: Unpaired) -> LossOutput:
+        return LossOutput(-self.scale * batch.completions.log_ratio())
+
+
+@dataclass(frozen=True)
+class Silent:
+    scale: float = 1.0
+
+
+not_a_class = 3
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Path:
+    path = tmp_path / "own loss.py"
+    path.write_text(OWN_LOSS)
+    return path
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_found_by_its_name_which_is_its_class_in_lower_case(name: str) -> None:
+    assert loss_class(name) is LOSSES[name]
+    assert LOSSES[name].__name__.lower() == name
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("KTO", "kto"), ("kot", "kto"), ("dp0", "dpo"), ("sftt", "sft"), ("Dpo", "dpo")]
+)
+def test_a_misspelt_name_gets_a_suggestion(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f'there is no loss "{name}". Did you mean "{meant}"\\?'):
+        loss_class(name)
+
+
+@pytest.mark.parametrize("name", ["", "reinforce", "my_loss.py", "module:Class"])
+def test_an_unknown_name_gets_the_list_and_the_way_to_a_loss_of_ones_own(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"There are: kto, dpo, sft; or path/to/file.py:Class") as caught:
+        loss_class(name)
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_hyperparameters_are_set() -> None:
+    assert make_loss("kto", {"beta": 0.2, "undesirable_weight": "auto"}) == KTO(beta=0.2, undesirable_weight="auto")
+    assert make_loss("dpo", {}) == DPO()
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "message"),
+    [
+        ("kto", "betta", 'kto has no hyperparameter "betta". Did you mean "beta"?'),
+        ("kto", "desirable", 'kto has no hyperparameter "desirable". Did you mean "desirable_weight"?'),
+        ("dpo", "gamma", 'dpo has no hyperparameter "gamma". It has: beta'),
+        ("sft", "beta", 'sft has no hyperparameter "beta". It has: none'),
+        ("kto", "needs", "It has: beta, desirable_weight, undesirable_weight"),
+    ],
+)
+def test_an_unknown_hyperparameter_is_refused(name: str, key: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^loss.{key}: ") as caught:
+        make_loss(name, {key: 0.1})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("beta", [0, "much"])
+def test_a_hyperparameter_out_of_range_or_of_the_wrong_type_is_refused(beta: object) -> None:
+    with pytest.raises(ConfigError, match="kto"):
+        make_loss("kto", {"beta": beta})
+
+
+def test_a_loss_from_a_file_works_like_one_from_the_table(own_file: Path) -> None:
+    loss = make_loss(f"{own_file}:Mine", {"scale": 3.0})
+    batch = Unpaired(Scored(Logps(torch.tensor([-1.0]), torch.tensor([1])), torch.tensor([-3.0])), torch.tensor([True]))
+
+    assert loss.needs.reference
+    assert loss(batch).per_example.tolist() == [-6.0]
+    assert loss == make_loss(f"{own_file}:Mine", {"scale": 3.0})
+
+
+def test_a_loss_from_a_file_has_its_hyperparameters_checked(own_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r'has no hyperparameter "scal"\. Did you mean "scale"'):
+        make_loss(f"{own_file}:Mine", {"scal": 3.0})
+
+
+def test_a_file_that_was_edited_is_read_again(own_file: Path) -> None:
+    before = make_loss(f"{own_file}:Mine", {})
+    own_file.write_text(OWN_LOSS.replace("2.0", "5.0"))
+
+    assert make_loss(f"{own_file}:Mine", {}).scale == 5.0  # type: ignore[attr-defined]
+    assert before.scale == 2.0  # type: ignore[attr-defined]
+
+
+def test_two_files_of_one_name_are_two_losses(own_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / own_file.name
+    other.parent.mkdir()
+    other.write_text(OWN_LOSS.replace("2.0", "5.0"))
+
+    first, second = make_loss(f"{own_file}:Mine", {}), make_loss(f"{other}:Mine", {})
+
+    assert (first.scale, second.scale) == (2.0, 5.0)  # type: ignore[attr-defined]
+    for loss in (first, second):
+        assert sys.modules[type(loss).__module__].Mine is type(loss)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("Other", 'has no dataclass "Other"'),
+        ("not_a_class", 'has no dataclass "not_a_class"'),
+        ("", 'has no dataclass ""'),
+        ("Silent", "does not say what it needs"),
+    ],
+)
+def test_what_is_no_loss_in_a_file_is_refused(own_file: Path, attribute: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_loss(f"{own_file}:{attribute}", {})
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no file .*nowhere\.py"):
+        loss_class(f"{tmp_path}/nowhere.py:Mine")
+
+
+@pytest.mark.parametrize(("text", "kind"), [("class", "SyntaxError"), ("import nowhere_to_be_found", "ModuleNotFound")])
+def test_a_file_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path, text: str, kind: str) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=f"broken.py cannot be imported: {kind}"):
+        loss_class(f"{path}:Mine")
