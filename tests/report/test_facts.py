@@ -109,9 +109,19 @@ def test_the_command_that_was_typed_is_the_one_to_repeat(run: Callable[..., RunR
 
 def test_only_an_adapter_can_be_merged(run: Callable[..., RunRecords]) -> None:
     adapter = run(config_yaml={"model": {"name": "a/b", "lora": {"rank": 8}}})
-    assert "haloes export bare" in dict(facts.commands(adapter)).values()
+    assert "haloes export bare bare-merged" in dict(facts.commands(adapter)).values()
     whole = run(config_yaml={"model": {"name": "a/b", "lora": None}})
-    assert "haloes export bare" not in dict(facts.commands(whole)).values()
+    assert not any("export" in command for _, command in facts.commands(whole))
+
+
+def test_a_run_is_named_as_the_user_named_it_unless_that_tells_folders_of_the_machine(
+    bare_run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bare_run()
+    monkeypatch.chdir(folder.parent.parent)
+    named = f"{folder.parent.name}/bare"
+    assert f"haloes resume {named}" in dict(facts.commands(load_run(Path(named)))).values()
+    assert "haloes resume bare" in dict(facts.commands(load_run(folder))).values()
 
 
 def test_speed_is_the_median_step_and_memory_the_peak(run: Callable[..., RunRecords]) -> None:

@@ -161,8 +161,13 @@ def flat(section: object, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
-    """(what for, command) of what a reader may want to run."""
-    folder = shlex.quote(run.run_dir.resolve().name)
+    """
+    (what for, command) of what a reader may want to run.
+
+    A run that was named by a relative path is named so here; of an absolute path only the last part is told.
+    """
+    named = run.run_dir.name if run.run_dir.is_absolute() else str(run.run_dir)
+    folder = shlex.quote(named)
     typed = text(run.environment, "command")
     again = typed if typed.startswith("haloes train ") else f"haloes train --config {folder}/config.yaml"
     model = run.config.get("model")
@@ -172,7 +177,12 @@ def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
         ("Go on where the run stopped", f"haloes resume {folder}"),
     ]
     if is_adapter:
-        found.append(("Merge the adapter into a plain transformers folder", f"haloes export {folder}"))
+        found.append(
+            (
+                "Merge the adapter into a plain transformers folder",
+                f"haloes export {folder} {shlex.quote(f'{named}-merged')}",
+            )
+        )
     return tuple(found)
 
 
