@@ -43,6 +43,8 @@ class Run:
     scores: tuple[Score, ...]
     """What was measured on held-out prompts, before and after; empty on all processes but the main one."""
     num_steps: int
+    is_main: bool = True
+    """Whether this process is the one that wrote the files."""
 
 
 def align(
@@ -102,7 +104,7 @@ def align(
             folder.write_environment(run_dir, inputs.identity, seconds=time.perf_counter() - began)
             folder.write_pages(run_dir)
         ranks.wait()
-    return Run(run_dir, scores, outcome.num_steps)
+    return Run(run_dir, scores, outcome.num_steps, ranks.is_main)
 
 
 def _train(work: Work, loss: Loss[Any], ranks: Ranks, *, allow_changes: bool) -> Outcome:

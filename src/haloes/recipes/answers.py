@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.models.policy import Policy
+from haloes.models.quiet import quiet
 from haloes.recipes import folder
 from haloes.recipes.cautions import training_cautions
 from haloes.recipes.config import RunConfig
@@ -82,8 +83,9 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
 def save_model(policy: Policy, tokenizer: Any, place: Path) -> None:
     """The adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft."""
     policy.scorer.model.set_attn_implementation("sdpa")
-    policy.model.save_pretrained(place)
-    tokenizer.save_pretrained(place)
+    with quiet():
+        policy.model.save_pretrained(place)
+        tokenizer.save_pretrained(place)
 
 
 def _completion(row: dict[str, Any]) -> Completion:

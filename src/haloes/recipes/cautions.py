@@ -16,6 +16,9 @@ def data_cautions(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     """About the data as the run uses it."""
     train = facts["train"]
     found = list(facts["warnings"])
+    if facts["rows"]["refused"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in facts["rows"]["refused"].items())
+        found.append(f"rows left out: {reasons} (`haloes doctor` says which and why)")
     if train["truncated"] > 0:
         share = train["truncated"] / max(train["desirable"] + train["undesirable"], 1)
         found.append(

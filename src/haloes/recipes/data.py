@@ -4,6 +4,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,6 +28,10 @@ _CHUNK = 512
 _SHOWN = 10
 _UNRATED = {"no label", "no verdict"}
 """Refusals that are in the nature of feedback: nobody rated the answer, or the score says neither yes nor no."""
+_EMPTY = {"empty completion", "no completion", "empty prompt", "chosen equals rejected"}
+"""Refusals of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
+_FEW = 0.05
+"""The share of rows that may be empty in a file that is in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,11 @@ def prepare(
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
-    source = _Side.of(open_rows(settings.source, settings, needs, seed=seed), settings)
+    opened = partial(open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, seed=seed)
+    source = _Side.of(opened(settings.source), settings)
     held_out = None
     if settings.validation is not None:
-        held_out = _Side.of(open_rows(settings.validation, settings, needs, seed=seed), settings)
+        held_out = _Side.of(opened(settings.validation), settings)
     train, validation, warnings = _divide(source, held_out, settings, seed=seed)
     writer = _Writer(encoder, needs, settings, progress)
     train_facts = writer.write(source.rows, train, folder / "train")
@@ -102,18 +108,21 @@ class _Side:
     def of(cls, rows: Rows, settings: FeedbackSettings) -> "_Side":
         group, conversation = array("q"), array("q")
         refused: Counter[str] = Counter()
-        faults: list[Refusal] = []
+        faults: dict[bool, list[Refusal]] = {True: [], False: []}
         for row in rows:
             if isinstance(row, Refusal):
                 refused[row.reason] += 1
-                if row.reason not in _UNRATED | {NOT_USED} and len(faults) < _SHOWN:
-                    faults.append(row)
+                shown = faults[row.reason in _EMPTY]
+                if row.reason not in _UNRATED | {NOT_USED} and len(shown) < _SHOWN:
+                    shown.append(row)
             else:
                 group.append(group_number(row))
                 conversation.append(conversation_number(row))
         left_out = refused.pop(NOT_USED, 0)
-        if faults and not settings.skip_refused:
-            raise _refused(faults, sum(n for reason, n in refused.items() if reason not in _UNRATED))
+        num_empty = sum(refused[reason] for reason in _EMPTY)
+        grave = faults[False] + (faults[True] if num_empty > _FEW * len(group) else [])
+        if grave and not settings.skip_refused:
+            raise _refused(grave[:_SHOWN], sum(n for reason, n in refused.items() if reason not in _UNRATED))
         if not group:
             raise DataError(f"no row can be used: {_counted(refused) or 'there are none'}")
         return cls(rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)

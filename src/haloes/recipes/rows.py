@@ -9,7 +9,6 @@ from haloes.errors import ConfigError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.scores import RULES, ScoreRule, label_scores
-from haloes.losses._contract import Needs
 from haloes.recipes.config import FeedbackSettings
 from haloes.records import Feedback, Pair, Refusal, Where
 
@@ -30,9 +29,16 @@ class Rows:
         return iter(self.convert(self.source))
 
 
-def open_rows(path: str, settings: FeedbackSettings, needs: Needs, *, seed: int) -> Rows:
+def open_rows(path: str, settings: FeedbackSettings, *, pairs: bool, undesirable: bool = True, seed: int) -> Rows:
     """
-    The rows of a feedback file as the loss needs them: pairs, or single labelled answers.
+    The rows of a feedback file as a loss needs them: pairs, or single labelled answers.
+
+    Args:
+        path: the file, folder or data set.
+        settings: how it is read and what it is turned into.
+        pairs: whether pairs are needed.
+        undesirable: whether undesirable single answers are needed; where not they are refused as `NOT_USED`.
+        seed: of pairing and subsampling.
 
     Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist.
     """
@@ -41,12 +47,20 @@ def open_rows(path: str, settings: FeedbackSettings, needs: Needs, *, seed: int)
     if settings.labels_from is not None:
         rule = score_rule(settings.labels_from)
         rows = Rows(rows, partial(label_scores, rule=rule))
-    if needs.pairs:
+    if pairs:
         return Rows(rows, partial(_paired, seed=seed))
     rows = Rows(rows, unpair)
     if settings.one_per_prompt:
         rows = Rows(rows, partial(one_per_prompt, seed=seed))
-    return Rows(Rows(rows, _labelled), partial(_used, needs=needs))
+    return Rows(Rows(rows, _labelled), partial(_used, undesirable=undesirable))
+
+
+def open_for_doctor(settings: FeedbackSettings) -> Rows:
+    """The rows of a feedback file as they are, with labels from scores if the settings say so; for looking only."""
+    source = FeedbackSource(settings.source, settings.format, settings.columns, settings.split)
+    if settings.labels_from is None:
+        return Rows(source, lambda rows: rows)
+    return Rows(source, partial(label_scores, rule=score_rule(settings.labels_from)))
 
 
 def score_rule(settings: dict[str, Any]) -> ScoreRule:
@@ -61,9 +75,9 @@ def score_rule(settings: dict[str, Any]) -> ScoreRule:
         raise ConfigError(f"feedback.labels_from: the rule {name} cannot take {parameters}: {error}") from error
 
 
-def _used(rows: Iterable[Record], needs: Needs) -> Iterator[Record]:
+def _used(rows: Iterable[Record], *, undesirable: bool) -> Iterator[Record]:
     for row in rows:
-        if isinstance(row, Feedback) and row.label is False and not needs.undesirable:
+        if isinstance(row, Feedback) and row.label is False and not undesirable:
             yield Refusal(row.where or Where("", 0), NOT_USED, "left out")
         else:
             yield row

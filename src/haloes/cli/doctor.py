@@ -1,0 +1,44 @@
+"""`haloes doctor`: what is in a feedback file, and what is wrong with it."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def doctor(
+    source: Annotated[str, Parameter(name=["FEEDBACK"])],
+    /,
+    *,
+    model: str | None = None,
+    columns: str | None = None,
+    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+) -> None:
+    """Say what a feedback file holds and what is wrong with it, with file and line and what to do.
+
+    Parameters
+    ----------
+    source
+        A feedback file of any format, a saved data set, or a set's name on the hub.
+    model
+        Also look at the tokens as this model would be trained on them: the window, what is cut, and a preview.
+    columns
+        Which column is what, where names differ: completion=answer,label=thumb.
+    settings
+        Settings of the sections feedback and tokens, such as tokens.max_length=1024.
+    """
+    from haloes.cli.output import say_lines, show
+    from haloes.cli.settings import flag_settings
+    from haloes.feedback.advice import advise
+    from haloes.feedback.doctor import examine
+    from haloes.feedback.render import render
+    from haloes.recipes.config import make_config, parse_settings
+    from haloes.recipes.rows import open_for_doctor
+
+    config = make_config(flag_settings(source=source, model=model, columns=columns), parse_settings(settings))
+    rows = open_for_doctor(config.feedback)
+    findings = examine(rows)
+    say_lines(render(findings, advise(findings)))
+    if model is not None:
+        from haloes.recipes.token_doctor import examine_tokens
+
+        show(examine_tokens(config, rows))

@@ -1,0 +1,22 @@
+"""`haloes export`: a run's model as a plain transformers folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def export(run: Annotated[Path, Parameter(name=["RUN"])], out: Annotated[Path, Parameter(name=["FOLDER"])], /) -> None:
+    """Merge a run's adapter into its base model, as a plain folder for transformers.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    out
+        A new folder for the merged model, its tokenizer and its model card.
+    """
+    from haloes.cli.output import say
+    from haloes.recipes.export import export_model
+
+    say(f"The merged model is in {export_model(run, out)}")

@@ -1,0 +1,25 @@
+"""A run on the terminal: carried out with progress, then what came out of it."""
+
+from pathlib import Path
+from typing import Any
+
+from haloes.cli.output import say, show
+
+
+def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool = False) -> None:
+    """Train, measure and summarise; on Ctrl-C say how to go on."""
+    from haloes.cli.display import TerminalDisplay
+    from haloes.recipes.align import align
+    from haloes.report.summary import summary_lines
+    from haloes.training.trainer import Interrupted
+
+    try:
+        with TerminalDisplay() as display:
+            run = align(config, run_dir, resume=resume, allow_changes=allow_changes, display=display)
+    except Interrupted as stopped:
+        message = f"{stopped}, and saved. Go on with: haloes resume {run_dir}"
+        raise KeyboardInterrupt(message) from stopped
+    if not run.is_main:
+        return
+    show(summary_lines(run_dir))
+    say(f"The model is in {run_dir / 'model'}; merge it into a plain one with: haloes export {run_dir} FOLDER")

@@ -1,0 +1,49 @@
+"""The command `haloes`: parse, call, and turn what a user can act on into one clear message and exit code 2."""
+
+import sys
+
+from cyclopts import App, CycloptsError
+
+app = App(
+    name="haloes",
+    help="Align language models with human feedback, and measure whether it helped.",
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+COMMANDS = {
+    "train": "Align a model with feedback, and measure it on held-out prompts.",
+    "resume": "Go on with a run that was stopped, from its newest intact checkpoint.",
+    "doctor": "Say what a feedback file holds and what is wrong with it, with file and line and what to do.",
+    "convert": "Write any feedback file as canonical records (JSONL, or Parquet by its name), which TRL reads too.",
+    "export": "Merge a run's adapter into its base model, as a plain folder for transformers.",
+    "report": "Write a run's report.html again, and summarise it here; also for a run that is not finished.",
+    "schema": "Print the JSON schema of a configuration file, with every setting, its default and its origin.",
+    "demo": "Align SmolLM2-135M-Instruct with feedback that ships with haloes, and show what changed.",
+}
+"""Commands, each in the module of its name that is imported when it is called; the text is its docstring's first line."""
+for _name, _help in COMMANDS.items():
+    app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help)
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Exits with 0, with 2 for what the user can put right, with 130 after Ctrl-C."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out the command and return its exit code."""
+    from haloes.cli.output import fail
+    from haloes.errors import UserError
+
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_none")
+    except CycloptsError as error:
+        command = " ".join(["haloes", *(error.command_chain or ()), "--help"])
+        return fail(f"{str(error).strip()} See `{command}`.")
+    except UserError as error:
+        return fail(str(error))
+    except KeyboardInterrupt as error:
+        return fail(str(error) or "interrupted", code=INTERRUPTED)
+    return 0

@@ -1,0 +1,33 @@
+"""What goes to the terminal, and how."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+USAGE = 2
+
+
+def fail(message: str, *, code: int = USAGE) -> int:
+    """Say on stderr what went wrong, and give back the exit code."""
+    print(f"haloes: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def say(text: str = "") -> None:
+    """A line as it is: nothing in it is taken for markup."""
+    print(text)  # noqa: T201
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Several lines as they are."""
+    for line in lines:
+        say(line)
+
+
+def show(renderables: Iterable[Any]) -> None:
+    """Things that rich can draw."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for item in renderables:
+        console.print(item)

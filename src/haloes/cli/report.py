@@ -1,0 +1,22 @@
+"""`haloes report`: make a run's page again from what its folder holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def report(run: Annotated[Path, Parameter(name=["RUN"])], /) -> None:
+    """Write a run's report.html again, and summarise it here; also for a run that is not finished.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    """
+    from haloes.cli.output import show
+    from haloes.report.summary import summary_lines
+    from haloes.report.write import write_report
+
+    write_report(run)
+    show(summary_lines(run))

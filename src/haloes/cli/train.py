@@ -1,0 +1,50 @@
+"""`haloes train`: from a feedback file to an aligned model, measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from haloes.cli.finished import carry_out
+from haloes.cli.folders import new_run_dir
+from haloes.cli.settings import flag_settings
+
+
+def train(
+    source: Annotated[str | None, Parameter(name=["FEEDBACK"])] = None,
+    /,
+    *,
+    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    model: str | None = None,
+    loss: str | None = None,
+    validation: str | None = None,
+    columns: str | None = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+) -> None:
+    """Align a model with feedback, and measure it on held-out prompts.
+
+    Parameters
+    ----------
+    source
+        A feedback file (JSONL, JSON, CSV, Parquet; gzip or not), a saved data set, or a set's name on the hub.
+    config
+        A YAML file with settings (see `haloes schema`); everything has a default.
+    model
+        A folder, a name on the hub, a .gguf file, or "embedded" (the default, SmolLM2-135M-Instruct).
+    loss
+        kto (the default), dpo, sft, or path/to/file.py:Class.
+    validation
+        A file of held-out feedback; otherwise a tenth of the prompts is held out.
+    columns
+        Which column is what, where names differ: completion=answer,label=thumb.
+    out
+        The run's folder; runs/<file>-<loss>-<number> if left out.
+    settings
+        Any setting as section.key=value, such as train.lr=1e-4; may be given several times.
+    """
+    from haloes.recipes.config import make_config, parse_settings, read_yaml
+
+    flags = flag_settings(source=source, model=model, loss=loss, validation=validation, columns=columns)
+    chosen = make_config(read_yaml(config) if config else {}, flags, parse_settings(settings))
+    carry_out(chosen, out or new_run_dir(chosen), resume=False)

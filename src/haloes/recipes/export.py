@@ -1,0 +1,44 @@
+"""A run's model as a plain folder that any tool of the field loads."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from haloes.errors import RunError
+from haloes.models.load import load_model
+from haloes.models.quiet import quiet
+from haloes.recipes import folder
+from haloes.report.card import write_card
+
+
+def export_model(run_dir: Path, out: Path) -> Path:
+    """
+    Merge a run's adapter into its base (or copy a fully tuned model), with tokenizer and model card.
+
+    The merge is done in float32 and saved in the dtype that the run computed in.
+
+    Args:
+        run_dir: a finished run's folder.
+        out: a folder that does not exist yet, or is empty.
+
+    Raises:
+        RunError: the run has no model yet, or `out` holds something.
+        ModelError: the base model cannot be loaded.
+    """
+    config = folder.read_config(run_dir)
+    if not (run_dir / "model").is_dir():
+        raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} is there already and not empty; give a new folder")
+    dtype = torch.bfloat16 if config.model.dtype == "bfloat16" else torch.float32
+    loaded = load_model(str(run_dir / "model"), dtype=dtype, device="cpu")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with quiet():
+        loaded.model.save_pretrained(partial)
+        loaded.tokenizer.save_pretrained(partial)
+    write_card(run_dir, partial)
+    if out.exists():
+        out.rmdir()
+    return partial.rename(out)
