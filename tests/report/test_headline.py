@@ -69,7 +69,7 @@ def test_an_auc_above_chance_is_not_called_better(bare_run: Write) -> None:
     found = verdict(bare_run(scores_jsonl=[score("auc", "after", 0.7, 0.62, 0.78)]))
     assert found.verdict == "signal"
     assert "whether they got better is not known" in found.sentence
-    assert "80 rated answers to 40 prompts" in found.sentence
+    assert "80 rated held-out answers to 40 prompts" in found.sentence
 
 
 def test_an_auc_whose_interval_holds_one_half_is_undecided(bare_run: Write) -> None:

@@ -109,8 +109,9 @@ def _from_difference(result: Result) -> Headline:
 
 def _from_auc(result: Result, after: Score) -> Headline:
     shown = result.show(after)
-    rows = f"{after.num_rows} rated answers to {after.num_clusters} prompts" if after.num_rows else "rated answers"
-    numbers = f"{result.measure.title} on held-out {rows}: {shown.value} ({shown.with_level}; chance is 0.5)."
+    answers = "rated held-out answers"
+    rows = f"{after.num_rows} {answers} to {after.num_clusters} prompts" if after.num_rows else answers
+    numbers = f"{result.measure.title} on {rows}: {shown.value} ({shown.with_level}; chance is 0.5)."
     if after.low > (result.measure.chance or 0.5):
         return Headline(
             verdict="signal",
