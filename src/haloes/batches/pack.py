@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_least: int = 1) -> list[list[int]]:
     """
-    Distribute examples over as few micro-batches as keep each within the budget.
+    Distribute examples over few micro-batches, each within the budget.
 
-    The longest example goes first, always to the emptiest micro-batch that may still take one; when that overflows, one
-    micro-batch more is tried. An example longer than the budget gets a micro-batch of its own.
+    An example longer than the budget gets a micro-batch of its own. Of the others the longest goes first, always to the
+    emptiest micro-batch that may still take one; when that overflows, one micro-batch more is tried.
 
     Args:
         lengths: tokens of each example.
@@ -20,19 +20,21 @@ def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_lea
     Returns:
         The indices of each micro-batch's examples, ascending; a pure function of the arguments.
     """
-    if not lengths:
-        return []
-    budget = max(budget, max(lengths))  # noqa: PLW3301 - two maxima read better than one over a splat
-    bins = max(-(-sum(lengths) // budget), -(-len(lengths) // most) if most else 1, min(at_least, len(lengths)))
+    alone = [[i] for i, length in enumerate(lengths) if length > budget]
+    fitting = sorted((i for i, length in enumerate(lengths) if length <= budget), key=lambda i: (-lengths[i], i))
+    if not fitting:
+        return alone
+    most = most or len(fitting)
+    tokens = sum(lengths[i] for i in fitting)
+    bins = max(-(-tokens // budget), -(-len(fitting) // most), min(at_least - len(alone), len(fitting)))
     while True:
-        packed = _spread(lengths, bins, most or len(lengths))
-        if max(sum(lengths[i] for i in bin_) for bin_ in packed) <= budget:
-            return packed
+        packed = _spread(fitting, lengths, bins, most)
+        if max(sum(lengths[i] for i in members) for members in packed) <= budget:
+            return alone + packed
         bins += 1
 
 
-def _spread(lengths: Sequence[int], bins: int, most: int) -> list[list[int]]:
-    longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+def _spread(longest_first: Sequence[int], lengths: Sequence[int], bins: int, most: int) -> list[list[int]]:
     heap = [(0, k) for k in range(bins)]
     filled: list[list[int]] = [[] for _ in range(bins)]
     for i in longest_first:
@@ -40,4 +42,4 @@ def _spread(lengths: Sequence[int], bins: int, most: int) -> list[list[int]]:
         filled[k].append(i)
         if len(filled[k]) < most:
             heapq.heappush(heap, (total + lengths[i], k))
-    return [sorted(bin_) for bin_ in filled if bin_]
+    return [sorted(members) for members in filled if members]

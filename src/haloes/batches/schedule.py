@@ -73,7 +73,7 @@ class Schedule:
         self._desirable, self._group, self._mismatched = desirable, group, mismatched
         self._everything = np.arange(len(group))
         self.steps_per_epoch = -(-len(desirable) // batch_size)
-        self.num_steps = int(np.ceil(self.steps_per_epoch * epochs - 1e-9))
+        self.num_steps = max(1, int(np.ceil(self.steps_per_epoch * epochs - 1e-9)))
         self._epoch = _Epoch(-1, (), ())
 
     def step(self, index: int) -> Step:

@@ -20,7 +20,7 @@ COMMANDS = {
     "schema": "Print the JSON schema of a configuration file, with every setting, its default and its origin.",
     "demo": "Align SmolLM2-135M-Instruct with feedback that ships with haloes, and show what changed.",
 }
-"""Commands, each in the module of its name that is imported when it is called; the text is its docstring's first line."""
+"""Commands, each in the module of its name, imported when it is called; the text is its docstring's first line."""
 for _name, _help in COMMANDS.items():
     app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help)
 

@@ -49,6 +49,21 @@ def make_loss(name: str, settings: Mapping[str, Any]) -> Loss[Any]:
     return loss
 
 
+def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
+    """A loss as its section of the configuration: the name that leads to it, and its hyperparameters."""
+    cls = type(loss)
+    named = {known: name for name, known in LOSSES.items()}
+    name = named.get(cls) or f"{_file_of(cls)}:{cls.__name__}"
+    return {"name": name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(cls)}}
+
+
+def _file_of(cls: type[Any]) -> str:
+    try:
+        return inspect.getfile(cls)
+    except (OSError, TypeError):
+        return cls.__module__
+
+
 def _from_file(path: Path, attribute: str) -> type[Any]:
     if not path.is_file():
         raise ConfigError(f"loss: there is no file {path}; a loss from a file is written path/to/file.py:Class")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from haloes.errors import ConfigError
+from haloes.models.quiet import quiet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
     Put adapters into the model, in place, and return it as a peft model; nothing but the adapters is trainable.
 
     The adapter starts as the zero update, so that the policy is the reference; its random half is decided by `seed`.
-    Raises ConfigError when no layer matches.
+    Raises ConfigError when no layer matches, or the output layer does.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -45,8 +46,14 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), quiet():
             torch.manual_seed(seed)
-            return get_peft_model(model, config, autocast_adapter_dtype=False)
+            peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)
     except (ValueError, IndexError) as error:
         raise ConfigError(f"model.lora: no adapter could be added for targets {lora.targets!r}: {error}") from error
+    if not isinstance(model.get_output_embeddings(), torch.nn.Linear):
+        raise ConfigError(
+            f"model.lora.targets {lora.targets!r} takes in the output layer, which is applied in chunks and cannot "
+            "have an adapter; name the other layers only"
+        )
+    return peft_model

@@ -51,9 +51,12 @@ def packed_attention(
     Returns:
         (1, T, heads, head size), and no attention weights.
     """
+    if haloes_documents is None and softcap is not None:
+        # What "sdpa" cannot do at all, and generation with the packed model must.
+        mask = _mask_left_out(query, key) if attention_mask is None else attention_mask
+        output = _capped(query, key, value, mask=mask, scaling=scaling, softcap=softcap, dropout=dropout)
+        return output.transpose(1, 2).contiguous(), None
     if haloes_documents is None:
-        if softcap is not None:
-            kwargs["softcap"] = softcap
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
@@ -103,6 +106,13 @@ def _mask(query: Tensor, window: int | None) -> Tensor:
     return (distance >= 0) & (distance < (window or query.shape[2]))
 
 
+def _mask_left_out(query: Tensor, key: Tensor) -> Tensor:
+    """What transformers means when it gives "sdpa" no mask: a single query sees all keys, several are causal."""
+    queries, keys = query.shape[2], key.shape[2]
+    mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device)
+    return mask if queries == 1 else mask.tril()
+
+
 def _capped(
     query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor, scaling: float | None, softcap: float, dropout: float
 ) -> Tensor:
@@ -110,7 +120,9 @@ def _capped(
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = torch.tanh(query @ key.transpose(2, 3) * scale / softcap) * softcap
-    weights = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1, dtype=torch.float32).to(query.dtype)
+    # Not -inf: the rows of padding, which see nothing, would become NaN and spread from there.
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     return torch.nn.functional.dropout(weights, dropout) @ value
 
 

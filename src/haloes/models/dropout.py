@@ -1,4 +1,4 @@
-"""One dropout for the whole model: every dropout layer and every attention module, none left on unseen."""
+"""One dropout for the whole model: dropout layers, numbers that modules hand on, adapters; none left on unseen."""
 
 from typing import Any
 
@@ -6,21 +6,24 @@ import torch
 
 from haloes.errors import ConfigError
 
-_ATTENTION_NAMES = ("attention_dropout", "dropout_p")
-
 
 def set_dropout(model: Any, probability: float) -> None:
     """
-    Set every dropout in the model to this probability.
+    Set every dropout in the model to this probability, that on the way into its adapters included.
 
-    Peers switch some of it off and leave the rest on (TRAPS 17); here the one setting is what holds everywhere.
-    Raises ConfigError when it is not in [0, 1).
+    Peers switch some of it off and leave the rest on; here the one setting is what holds everywhere. Attention modules
+    and some others keep a probability as a number (`attention_dropout`, `hidden_dropout` ...) and no layer. Raises
+    ConfigError when it is not in [0, 1).
     """
     if not 0 <= probability < 1:
         raise ConfigError(f"train.dropout must be at least 0 and below 1, got {probability}")
-    for module in model.modules():
+    for module in list(model.modules()):
         if isinstance(module, torch.nn.Dropout):
             module.p = probability
-        for name in _ATTENTION_NAMES:
-            if isinstance(getattr(module, name, None), float):
+        for name, value in list(vars(module).items()):
+            if ("dropout" in name or "pdrop" in name) and type(value) in {int, float}:
                 setattr(module, name, probability)
+        adapters = getattr(module, "lora_dropout", None)
+        if isinstance(adapters, torch.nn.ModuleDict):
+            # peft puts an identity there when it is made without dropout.
+            adapters.update({name: torch.nn.Dropout(probability) for name in adapters})

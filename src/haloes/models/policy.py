@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from haloes.models.adapters import LoRA, add_lora
 from haloes.models.forward import Scorer, head_of, make_scorer
 from haloes.models.head import token_kl
 from haloes.models.layout import Packed
+
+_NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
+"""Fields of a config that say where a model came from and how it is run."""
 
 Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
 """Inside the context the scorer is the reference: the same weights before training."""
@@ -100,11 +104,13 @@ def make_policy(model: Any, *, lora: LoRA | None, reference: bool, seed: int) ->
 
 
 def weights_fingerprint(model: Any) -> str:
-    """A hash of a model's architecture, weights and dtype: of what it computes, whatever it is called."""
-    digest = hashlib.sha256(f"{type(model).__name__} {model.dtype}".encode())
+    """A hash of a model's architecture, config, weights and dtype: of what it computes, whatever it is called."""
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_COMPUTED_WITH}
+    known = json.dumps(config, sort_keys=True, default=str)
+    digest = hashlib.sha256(f"{type(model).__name__} {model.dtype} {known}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from haloes.errors import RunError
+
 _RECORD = np.dtype([("key", "S16"), ("value", "<f4"), ("check", "<u4")])
 
 
@@ -46,19 +48,30 @@ class ReferenceCache:
         """The value under this key (a float32), if there is one."""
         if key in self._new:
             return self._new[key]
-        # numpy drops trailing zero bytes of an S16, on both sides of the comparison alike.
-        at = int(np.searchsorted(self._keys, np.bytes_(key)))
-        if at < len(self._keys) and self._keys[at] == np.bytes_(key):
+        # numpy drops the trailing zero bytes of an S16; all keys have 16 bytes, so that no two become one.
+        bare = key.rstrip(b"\0")
+        at = int(np.searchsorted(self._keys, np.bytes_(bare)))
+        if at < len(self._keys) and self._keys[at] == bare:
             return float(self._values[at])
         return None
 
     def put(self, values: Mapping[bytes, float]) -> None:
-        """Add values, on disk with one write; those that are there already stay as they are."""
+        """
+        Add values, on disk with one write; those that are there already stay as they are.
+
+        Raises RunError when the disk is full or cannot be written.
+        """
         fresh = {key: float(np.float32(value)) for key, value in values.items() if self.get(key) is None}
         if not fresh:
             return
-        with self._path.open("ab") as file:
-            file.write(_records(fresh).tobytes())
+        try:
+            with self._path.open("ab") as file:
+                file.write(_records(fresh).tobytes())
+        except OSError as error:
+            raise RunError(
+                f"the reference cache {self._path.parent} cannot be written: {error.strerror or error}; free some "
+                "space and resume, or do without it (train.reference_cache=false)"
+            ) from error
         self._new.update(fresh)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from haloes.training.settings import TrainSettings
 
@@ -20,6 +21,7 @@ class Masters:
 
     weights: dict[str, Tensor]
     parameters: dict[str, torch.nn.Parameter]
+    hooks: tuple[RemovableHandle, ...]
 
     def publish(self) -> None:
         """Bring the model's parameters up to date with the float32 weights."""
@@ -33,6 +35,12 @@ class Masters:
         for weight in self.weights.values():
             weight.grad = None
 
+    def release(self) -> None:
+        """Take no more gradients from the parameters, so that others may: of the next run with the same model."""
+        self.zero_grad()
+        for hook in self.hooks:
+            hook.remove()
+
     def gradients(self) -> list[Tensor]:
         """The gradients of all weights in their fixed order; zeros where none arrived."""
         for weight in self.weights.values():
@@ -42,19 +50,20 @@ class Masters:
 
 
 def make_masters(parameters: Mapping[str, torch.nn.Parameter]) -> Masters:
-    """float32 weights for these parameters; gradients flow to them from now on."""
+    """float32 weights for these parameters; gradients flow to them from now on, until they are released."""
     weights: dict[str, Tensor] = {}
+    hooks = []
     for name, parameter in parameters.items():
         if parameter.dtype == torch.float32:
             weights[name] = parameter
             continue
         master = parameter.detach().to(torch.float32)
         weights[name] = master
-        _send_gradients(parameter, master)
-    return Masters(weights, dict(parameters))
+        hooks.append(_send_gradients(parameter, master))
+    return Masters(weights, dict(parameters), tuple(hooks))
 
 
-def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> None:
+def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> RemovableHandle:
     def move(source: Tensor) -> None:
         if source.grad is None:
             return
@@ -64,7 +73,8 @@ def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> None:
             master.grad += source.grad
         source.grad = None
 
-    parameter.register_post_accumulate_grad_hook(move)  # type: ignore[no-untyped-call]
+    hook: RemovableHandle = parameter.register_post_accumulate_grad_hook(move)  # type: ignore[no-untyped-call]
+    return hook
 
 
 def make_optimizer(masters: Masters, settings: TrainSettings) -> torch.optim.Optimizer:

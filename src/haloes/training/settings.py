@@ -1,10 +1,28 @@
 """How to train: every default says where it comes from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from haloes.errors import ConfigError
+
+Optimizer: TypeAlias = Literal["adamw", "rmsprop"]
+Shape: TypeAlias = Literal["constant", "linear", "cosine"]
+
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (("optimizer",), lambda value: value in get_args(Optimizer), " or ".join(get_args(Optimizer))),
+    (("schedule",), lambda value: value in get_args(Shape), " or ".join(get_args(Shape))),
+    (("lr", "epochs", "max_grad_norm"), lambda value: value > 0, "positive"),
+    (("batch_size", "checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
+    (
+        ("microbatch_tokens", "microbatch_examples", "validate_every"),
+        lambda value: value is None or value >= 1,
+        "at least 1, or left out",
+    ),
+    (("warmup", "dropout"), lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    (("weight_decay",), lambda value: value >= 0, "at least 0"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +38,13 @@ class TrainSettings:
     """Examples in one optimizer step, over all ranks and micro-batches. The paper uses 32 and recommends 8 to 128."""
     epochs: float = 1.0
     """Passes over the data; the paper's runs use 1."""
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    optimizer: Optimizer = "adamw"
     """AdamW as the paper recommends; its 1B to 30B comparisons used RMSprop with 5e-7."""
     weight_decay: float = 0.0
     """Decoupled (AdamW) or added to the gradient (RMSprop); the authors' code uses none."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises linearly from 0 (the authors' runs: 150 steps)."""
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    schedule: Shape = "linear"
     """What the learning rate does after the warm-up: stay, or fall to 0 at the last step."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm; 10 as in the paper's Table 1."""
@@ -52,24 +70,11 @@ class TrainSettings:
     """Decides the order of the data, the mismatched pairs, the adapter's start and dropout."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"train.{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
-        for name in ("lr", "epochs", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"train.{name} must be positive, got {getattr(self, name)}")
-        for name in ("batch_size", "checkpoint_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("microbatch_tokens", "microbatch_examples", "validate_every"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} must be at least 1, or left out, got {getattr(self, name)}")
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"train.warmup is a share of the steps, at least 0 and below 1, got {self.warmup}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"train.dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.weight_decay < 0:
-            raise ConfigError(f"train.weight_decay must be at least 0, got {self.weight_decay}")
+        for names, fits, rule in _RULES:
+            for name in names:
+                value = getattr(self, name)
+                if not fits(value):
+                    raise ConfigError(f"train.{name} must be {rule}, got {value!r}")
 
 
 def learning_rate(settings: TrainSettings, step: int, num_steps: int) -> float:

@@ -85,11 +85,12 @@ class Outcome:
 
 def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
     """
-    Train the job's policy in place, from its newest intact checkpoint if there is one.
+    Train the job's policy in place, from its newest intact checkpoint if there is one; leave it in eval mode.
 
     Raises:
         Interrupted: `stop` said so; the run can be resumed.
         RunError: the checkpoint belongs to another run, a loss or gradient is not finite, memory or disk ran out.
+        DataError: there is nothing to train on, or a reference point needs more than one prompt.
     """
     settings = job.settings
     set_dropout(job.policy.model, settings.dropout)
@@ -97,45 +98,61 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
         job.policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     job.policy.model.train()
     masters = make_masters(job.policy.trainable())
+    try:
+        return _train(job, masters, watchers)
+    except (RuntimeError, MemoryError) as error:
+        cause = _out_of_memory(error, settings, _budget(job))
+        if cause is None:
+            raise
+        raise cause from error
+    finally:
+        masters.release()
+        job.policy.model.eval()
+
+
+def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outcome:
+    settings = job.settings
     optimizer = make_optimizer(masters, settings)
     stepper = _stepper(job, job.train)
     schedule = make_schedule(stepper, batch_size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
+    if job.validation is not None:
+        # What cannot be validated is refused here, and not after the training.
+        make_schedule(_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
     done, damaged = _resume(job, masters, optimizer)
     log = _Log(job, watchers, done)
     for watcher in watchers:
         watcher.started(step=done, num_steps=schedule.num_steps)
     began = time.perf_counter()
     validation: Validation | None = None
-    try:
-        for index in range(done, schedule.num_steps):
-            lap = time.perf_counter()
-            _seed_dropout(settings.seed, index, job.ranks)
-            table = stepper.run(schedule.step(index), backward=True)
-            _check_finite(table, job.train)
-            rate = learning_rate(settings, index, schedule.num_steps)
-            norm = _update(masters, optimizer, rate, settings.max_grad_norm, job.ranks, step=index + 1)
-            log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
-            last = index + 1 == schedule.num_steps
-            validation = _validate_if_due(job, log, index + 1, last=last)
-            stopped = not last and job.ranks.any(job.stop(), job.policy.device)
-            if last or stopped or (index + 1) % settings.checkpoint_every == 0:
-                _save(job, masters, optimizer, index + 1)
-            if stopped:
-                raise Interrupted(index + 1, schedule.num_steps)
-    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-        raise _out_of_memory(error, settings, stepper.budget) or error from error
+    for index in range(done, schedule.num_steps):
+        lap = time.perf_counter()
+        _seed_dropout(settings.seed, index, job.ranks)
+        table = stepper.run(schedule.step(index), backward=True)
+        _check_finite(table, job.train)
+        rate = learning_rate(settings, index, schedule.num_steps)
+        norm = _update(masters, optimizer, rate, settings.max_grad_norm, job.ranks, step=index + 1)
+        log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
+        last = index + 1 == schedule.num_steps
+        validation = _validate_if_due(job, log, index + 1, last=last)
+        stopped = not last and job.ranks.any(job.stop(), job.policy.device)
+        if last or stopped or (index + 1) % settings.checkpoint_every == 0:
+            _save(job, masters, optimizer, index + 1)
+        if stopped:
+            raise Interrupted(index + 1, schedule.num_steps)
     if done == schedule.num_steps:
         validation = _validate_if_due(job, None, done, last=True)
     return Outcome(schedule.num_steps, time.perf_counter() - began, validation, tuple(damaged))
 
 
 def _stepper(job: TrainJob, store: TokenStore) -> Stepper:
-    cuda = job.policy.device.type == "cuda"
-    budget = job.settings.microbatch_tokens or (16384 if cuda else 1024)
-    reference = None
+    budget, reference = _budget(job), None
     if job.loss.needs.reference:
         reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, job.policy.device)
     return Stepper(job.policy, job.loss, store, job.ranks, reference, budget, job.settings.microbatch_examples)
+
+
+def _budget(job: TrainJob) -> int:
+    return job.settings.microbatch_tokens or (16384 if job.policy.device.type == "cuda" else 1024)
 
 
 def _resume(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer) -> tuple[int, list[str]]:
@@ -159,21 +176,22 @@ def _seed_dropout(seed: int, step: int, ranks: Ranks) -> None:
 
 
 def _check_finite(table: Table, store: TokenStore) -> None:
-    """Stop at the first number that is not finite, before it reaches the weights."""
-    faults: set[int] = set()
-    each = store.sequences_per_example
-    for values in (table.logp, table.log_ratio):
-        if values is not None:
-            faults.update(table.sequences[~np.isfinite(values)].tolist())
-    if table.mismatched is not None:
-        faults.update(table.step.mismatched[~np.isfinite(table.mismatched)].tolist())
-    faults.update((table.step.examples[~np.isfinite(table.loss)] * each).tolist())
+    """Stop at the first number that is not finite, before it reaches the weights; name the rows it comes from."""
+    own = table.logp if table.log_ratio is None else table.logp + table.log_ratio
+    faulty = [
+        table.sequences[~np.isfinite(own)],
+        # Through the reference point one row spoils the loss of all: these count only where no row's own is at fault.
+        table.step.mismatched[~np.isfinite(table.mismatched)]
+        if table.mismatched is not None
+        else np.empty(0, np.int64),
+        table.step.examples[~np.isfinite(table.loss)] * store.sequences_per_example,
+    ]
+    faults = next((sorted({int(i) for i in rows}) for rows in faulty if len(rows)), [])
     if faults:
-        names = ", ".join(store.name(i) for i in sorted(faults)[:8])
         raise RunError(
             f"step {table.step.index + 1}: the loss or a log-probability is not finite for {len(faults)} row(s): "
-            f"{names}. The weights were not changed, and the last checkpoint is good. Look at these rows; lower "
-            "train.lr if rewards had been running away"
+            f"{', '.join(store.name(i) for i in faults[:8])}. The weights were not changed, and the last checkpoint is "
+            "good. Look at these rows; lower train.lr if rewards had been running away"
         )
 
 

@@ -1,4 +1,4 @@
-"""The demo: a small model learns to answer directly, completely and briefly, from feedback of someone who likes that."""
+"""The demo: a small model learns to answer directly, completely and briefly, from someone who likes that."""
 
 from collections.abc import Mapping
 from importlib.resources import files
