@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,12 +55,12 @@ def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
     cls = type(loss)
     named = {known: name for name, known in LOSSES.items()}
     name = named.get(cls) or f"{_file_of(cls)}:{cls.__name__}"
-    return {"name": name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(cls)}}
+    return {"name": name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}  # type: ignore[arg-type]
 
 
 def _file_of(cls: type[Any]) -> str:
     try:
-        return inspect.getfile(cls)
+        return str(inspect.getfile(cls))
     except (OSError, TypeError):
         return cls.__module__
 
