@@ -178,12 +178,11 @@ def _seed_dropout(seed: int, step: int, ranks: Ranks) -> None:
 def _check_finite(table: Table, store: TokenStore) -> None:
     """Stop at the first number that is not finite, before it reaches the weights; name the rows it comes from."""
     own = table.logp if table.log_ratio is None else table.logp + table.log_ratio
+    mismatched = np.empty(0) if table.mismatched is None else table.mismatched
     faulty = [
         table.sequences[~np.isfinite(own)],
         # Through the reference point one row spoils the loss of all: these count only where no row's own is at fault.
-        table.step.mismatched[~np.isfinite(table.mismatched)]
-        if table.mismatched is not None
-        else np.empty(0, np.int64),
+        table.step.mismatched[~np.isfinite(mismatched)],
         table.step.examples[~np.isfinite(table.loss)] * store.sequences_per_example,
     ]
     faults = next((sorted({int(i) for i in rows}) for rows in faulty if len(rows)), [])
