@@ -15,7 +15,7 @@ from haloes.errors import ConfigError
 from haloes.feedback.weights import class_weights
 from haloes.losses._contract import Loss
 from haloes.losses._weights import with_weights
-from haloes.losses.table import make_loss
+from haloes.losses.table import loss_settings, make_loss
 from haloes.models.cache import cache_dir
 from haloes.models.dtype import choose_device, choose_dtype
 from haloes.models.load import load_model
@@ -74,15 +74,19 @@ def align(
     display = display or Silent()
     device = choose_device(config.model.device)
     dtype = choose_dtype(config.model.dtype, device)
-    config = _with_dtype(config, dtype)
     loss = loss or _configured_loss(config)
+    config = _resolved(config, loss, dtype)
     rater = load_rater(config.samples.rater) if config.samples.rater else None
     ranks = this_rank(device)
     began = time.perf_counter()
     check = resume and not allow_changes
     with _claimed(run_dir, ranks, resume=resume):
         inputs = make_inputs(config, run_dir, loss, ranks, check=check, display=display)
-        loss = _weighted(loss, inputs.facts)
+        weights = _weights(inputs.facts)
+        resolved = with_weights(loss, **weights)
+        if resolved != loss and ranks.is_main:
+            folder.note_weights(run_dir, weights)
+        loss = resolved
         policy = _policy(config, loss, inputs, device=device, dtype=dtype, display=display)
         inputs.identity["reference model"] = policy.reference_fingerprint
         if check:
@@ -132,10 +136,10 @@ def _configured_loss(config: RunConfig) -> Loss[Any]:
     return make_loss(str(config.loss["name"]), {key: value for key, value in config.loss.items() if key != "name"})
 
 
-def _weighted(loss: Loss[Any], facts: Mapping[str, Any]) -> Loss[Any]:
-    """The loss with class weights that were left to the data set from its counts, which are noted in the facts."""
+def _weights(facts: Mapping[str, Any]) -> dict[str, float]:
+    """The class weights that follow from the training rows."""
     weights = class_weights(facts["train"]["desirable"], facts["train"]["undesirable"])
-    return with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
+    return {"desirable": weights.desirable, "undesirable": weights.undesirable}
 
 
 def _policy(
@@ -159,10 +163,11 @@ def _cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
     return ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])
 
 
-def _with_dtype(config: RunConfig, dtype: torch.dtype) -> RunConfig:
-    """The configuration with the dtype that was found out, so that a resumed run computes in the same."""
+def _resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConfig:
+    """The configuration with the dtype that was found out and every hyperparameter of the loss, as it is saved."""
     name: Any = str(dtype).removeprefix("torch.")
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, dtype=name))
+    model = dataclasses.replace(config.model, dtype=name)
+    return dataclasses.replace(config, model=model, loss=loss_settings(loss))
 
 
 @contextmanager

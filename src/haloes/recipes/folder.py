@@ -115,6 +115,11 @@ def installed(package: str) -> str:
         return "not installed"
 
 
+def note_weights(run_dir: Path, weights: Mapping[str, float]) -> None:
+    """Write the class weights that were taken from the data into `data.json`."""
+    write_json(run_dir / DATA, {**read_json(run_dir / DATA), "weights": dict(weights)})
+
+
 def write_pages(run_dir: Path) -> None:
     """The model card and the report, from what the folder holds."""
     write_card(run_dir, run_dir / "model")
