@@ -1,5 +1,6 @@
 """LoRA: small trainable matrices beside the frozen weights of the model's linear layers."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -40,8 +41,7 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        target_modules=lora.targets,
-        layers_to_transform=lora.layers,
+        target_modules=lora.targets if lora.layers is None else _layers_within(model, lora),
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
@@ -57,3 +57,46 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
             "have an adapter; name the other layers only"
         )
     return peft_model
+
+
+def _layers_within(model: Any, lora: LoRA) -> list[str]:
+    """The linear layers in the blocks that were asked for; peft itself does this for lists of names alone."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    found = []
+    for name, module in model.named_modules():
+        block = next((int(part) for part in name.split(".") if part.isdigit()), None)
+        if isinstance(module, torch.nn.Linear | Conv1D) and block in (lora.layers or []) and _is_target(name, lora):
+            found.append(name)
+    if not found:
+        raise ConfigError(f"model.lora: no adapter could be added for targets {lora.targets!r} in layers {lora.layers}")
+    return found
+
+
+def _is_target(name: str, lora: LoRA) -> bool:
+    if lora.targets == "all-linear":
+        return True
+    if isinstance(lora.targets, str):
+        return re.fullmatch(lora.targets, name) is not None
+    return any(name == target or name.endswith(f".{target}") for target in lora.targets)
+
+
+def _linear_names(model: Any) -> list[str]:
+    """
+    The names of the linear layers inside the transformer blocks, as peft's "all-linear" has them.
+
+    They are spelled out because peft does not combine that word with a choice of blocks.
+    """
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    linear = (torch.nn.Linear, Conv1D)
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in model.named_modules()
+            if isinstance(module, linear) and module is not head
+        }
+    )

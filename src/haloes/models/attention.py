@@ -3,7 +3,7 @@ Attention over packed sequences, each on its own, registered with transformers u
 
 transformers hands extra keyword arguments of a model's call down to its attention function, so the layout needs neither
 global state nor a patched model. A call without a layout (sampling, a padded forward) behaves as the "sdpa" attention.
-On the CPU one causal call per sequence is about three times faster than one masked call over all of them (design/004).
+On the CPU one causal call per sequence is about three times faster than one masked call over all of them (design/003).
 """
 
 from typing import Any
