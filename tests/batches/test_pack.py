@@ -1,0 +1,77 @@
+"""Packing to a token budget."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haloes.batches.pack import pack
+
+lengths_of = st.lists(st.integers(1, 40), max_size=40)
+budgets = st.integers(1, 60)
+mosts = st.none() | st.integers(1, 6)
+least = st.integers(1, 5)
+
+
+@given(lengths_of, budgets, mosts, least)
+def test_every_example_is_in_one_micro_batch(lengths: list[int], budget: int, most: int | None, at_least: int):
+    packed = pack(lengths, budget=budget, most=most, at_least=at_least)
+
+    assert sorted(i for members in packed for i in members) == list(range(len(lengths)))
+    assert all(members == sorted(members) and members for members in packed)
+
+
+@given(lengths_of, budgets, mosts, least)
+def test_the_budget_is_exceeded_only_by_a_single_longer_example(
+    lengths: list[int], budget: int, most: int | None, at_least: int
+):
+    for members in pack(lengths, budget=budget, most=most, at_least=at_least):
+        assert sum(lengths[i] for i in members) <= budget or len(members) == 1
+
+
+@given(lengths_of, budgets, st.integers(1, 6), least)
+def test_no_micro_batch_holds_more_examples_than_allowed(lengths: list[int], budget: int, most: int, at_least: int):
+    assert all(len(members) <= most for members in pack(lengths, budget=budget, most=most, at_least=at_least))
+
+
+@given(lengths_of, budgets, mosts, least)
+def test_there_is_a_micro_batch_for_every_rank_while_there_are_examples(
+    lengths: list[int], budget: int, most: int | None, at_least: int
+):
+    packed = pack(lengths, budget=budget, most=most, at_least=at_least)
+
+    assert len(packed) >= min(at_least, len(lengths))
+
+
+@given(lengths_of, budgets, mosts, least)
+def test_the_same_arguments_give_the_same_micro_batches(
+    lengths: list[int], budget: int, most: int | None, at_least: int
+):
+    fields = {"budget": budget, "most": most, "at_least": at_least}
+
+    assert pack(lengths, **fields) == pack(np.array(lengths, np.int64).tolist(), **fields)
+
+
+@given(lengths_of, budgets)
+def test_few_micro_batches_are_made(lengths: list[int], budget: int):
+    packed = pack(lengths, budget=budget)
+    fitting = [members for members in packed if sum(lengths[i] for i in members) <= budget]
+
+    # Two that would fit into one are never left: the fullest half of the budget bounds their number.
+    assert len(fitting) <= 2 * sum(lengths[i] for members in fitting for i in members) / budget + 1
+
+
+def test_micro_batches_are_filled_equally():
+    # 9 + 2, 8 + 3, 6 + 5: three times 11, by the longest first.
+    assert pack([2, 3, 5, 6, 8, 9], budget=11) == [[0, 5], [1, 4], [2, 3]]
+
+
+def test_a_long_example_does_not_widen_the_others_micro_batches():
+    assert pack([50, 6, 6, 6], budget=10) == [[0], [1], [2], [3]]
+
+
+def test_examples_one_by_one():
+    assert pack([3, 9, 4], budget=100, most=1) == [[1], [2], [0]]
+
+
+def test_nothing_is_no_micro_batch():
+    assert pack([], budget=10, at_least=2) == []
