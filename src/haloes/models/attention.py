@@ -30,10 +30,11 @@ def packed_attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     haloes_documents: list[int] | None = None,
+    haloes_before: list[list[int]] | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
-    Causal attention within each document.
+    Causal attention of each piece to itself and to the pieces before it in its sequence.
 
     Args:
         module: the attention layer; only read.
@@ -45,7 +46,8 @@ def packed_attention(
         dropout: probability with which an attention weight is dropped.
         sliding_window: a token sees itself and this many minus one before it; None for all before it.
         softcap: scores s become softcap * tanh(s / softcap), as in Gemma 2.
-        haloes_documents: tokens of each document; None for a call that is not packed.
+        haloes_documents: tokens of each piece; None for a call that is not packed.
+        haloes_before: for each piece those before it in its sequence; see `haloes.models.layout.Packed`.
         kwargs: handed on for a call that is not packed.
 
     Returns:
@@ -60,19 +62,28 @@ def packed_attention(
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
+    keys, values = torch.split(key, haloes_documents, dim=2), torch.split(value, haloes_documents, dim=2)
+    paths = haloes_before or [[] for _ in haloes_documents]
     outputs = [
-        _one_document(q, k, v, scaling=scaling, dropout=dropout, window=sliding_window, softcap=softcap)
-        for q, k, v in zip(
-            torch.split(query, haloes_documents, dim=2),
-            torch.split(key, haloes_documents, dim=2),
-            torch.split(value, haloes_documents, dim=2),
-            strict=True,
+        _one_piece(
+            piece,
+            _joined(keys, [*paths[i], i]),
+            _joined(values, [*paths[i], i]),
+            scaling=scaling,
+            dropout=dropout,
+            window=sliding_window,
+            softcap=softcap,
         )
+        for i, piece in enumerate(torch.split(query, haloes_documents, dim=2))
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _one_document(
+def _joined(pieces: tuple[Tensor, ...], path: list[int]) -> Tensor:
+    return pieces[path[0]] if len(path) == 1 else torch.cat([pieces[i] for i in path], dim=2)
+
+
+def _one_piece(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -82,28 +93,33 @@ def _one_document(
     window: int | None,
     softcap: float | None,
 ) -> Tensor:
-    length = query.shape[2]
-    windowed = window is not None and length > window
+    queries, keys = query.shape[2], key.shape[2]
     if softcap is not None:
-        mask = _mask(query, window if windowed else length)
+        mask = _mask(query, keys, window)
         return _capped(query, key, value, mask=mask, scaling=scaling, softcap=softcap, dropout=dropout)
+    plain = queries == keys and (window is None or keys <= window)
     return scaled_dot_product_attention(
         query,
         key,
         value,
-        attn_mask=_mask(query, window) if windowed and window is not None else None,
-        is_causal=not windowed,
+        attn_mask=None if plain else _mask(query, keys, window),
+        is_causal=plain,
         scale=scaling,
         dropout_p=dropout,
         enable_gqa=query.shape[1] != key.shape[1],
     )
 
 
-def _mask(query: Tensor, window: int | None) -> Tensor:
-    """True where a query may look: at itself and at up to `window` - 1 tokens before it, (length, length)."""
-    place = torch.arange(query.shape[2], device=query.device)
-    distance = place[:, None] - place[None, :]
-    return (distance >= 0) & (distance < (window or query.shape[2]))
+def _mask(query: Tensor, keys: int, window: int | None) -> Tensor:
+    """
+    True where a query may look, (queries, keys): at itself and at up to `window` - 1 tokens before it.
+
+    The queries are the last of the keys.
+    """
+    queries = query.shape[2]
+    place = torch.arange(keys, device=query.device)
+    distance = place[keys - queries :, None] - place[None, :]
+    return (distance >= 0) & (distance < (window or keys))
 
 
 def _mask_left_out(query: Tensor, key: Tensor) -> Tensor:

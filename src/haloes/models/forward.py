@@ -9,7 +9,7 @@ from torch import Tensor
 from haloes.errors import ModelError
 from haloes.models.attention import NAME
 from haloes.models.head import Head, target_logps
-from haloes.models.layout import Packed, make_packed
+from haloes.models.layout import WORTH, Packed, make_packed
 from haloes.models.quiet import quiet
 
 _LEAK = 2e-3
@@ -94,30 +94,47 @@ def _packed_hidden(model: Any, packed: Packed) -> Tensor:
         attention_mask=no_mask,
         use_cache=False,
         haloes_documents=packed.documents,
+        haloes_before=packed.before,
     )
     hidden: Tensor = output.last_hidden_state[0]
     return hidden
 
 
 def _padded_hidden(model: Any, packed: Packed) -> Tensor:
-    rows = torch.split(packed.ids_T, packed.documents)
-    ids = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-    lengths = torch.tensor(packed.documents, device=ids.device)
+    rows = whole_sequences(packed)
+    ids = torch.nn.utils.rnn.pad_sequence(list(rows.values()), batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows.values()], device=ids.device)
     mask = torch.arange(ids.shape[1], device=ids.device)[None] < lengths[:, None]
     output = getattr(model, model.base_model_prefix)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-    hidden: Tensor = output.last_hidden_state[mask]
-    return hidden
+    return _laid_out(dict(zip(rows, output.last_hidden_state, strict=True)), packed)
 
 
 def _own_logps(model: Any, packed: Packed) -> Tensor:
     """The same from the model's own logits, one sequence at a time: slow and beyond doubt."""
-    rows = []
+    rows = {}
     with torch.no_grad():
-        for ids in torch.split(packed.ids_T, packed.documents):
+        for piece, ids in whole_sequences(packed).items():
             logits = model(input_ids=ids[None], use_cache=False).logits[0].float()
-            rows.append(torch.log_softmax(logits, dim=-1))
-    logps = torch.cat(rows)[packed.predictor_N]
+            rows[piece] = torch.log_softmax(logits, dim=-1)
+    logps = _laid_out(rows, packed)[packed.predictor_N]
     return logps.gather(1, packed.target_N[:, None]).squeeze(1)
+
+
+def whole_sequences(packed: Packed) -> dict[int, Tensor]:
+    """Each sequence's token ids, shared beginning included, by the piece in which it ends."""
+    pieces = torch.split(packed.ids_T, packed.documents)
+    inner = {i for path in packed.before for i in path}
+    return {i: torch.cat([pieces[k] for k in [*path, i]]) for i, path in enumerate(packed.before) if i not in inner}
+
+
+def _laid_out(rows: dict[int, Tensor], packed: Packed) -> Tensor:
+    """Whole sequences' rows back in the packed layout; zeros for shared beginnings, which predict nothing trained."""
+    parts = []
+    like = next(iter(rows.values()))
+    for i, (length, path) in enumerate(zip(packed.documents, packed.before, strict=True)):
+        begin = sum(packed.documents[k] for k in path)
+        parts.append(rows[i][begin : begin + length] if i in rows else like.new_zeros((length, like.shape[-1])))
+    return torch.cat(parts)
 
 
 def _mixed(scorer: Scorer, probe: Packed, other: Packed) -> float:
@@ -139,6 +156,9 @@ def _probe(model: Any, *, seed: int) -> Packed:
     for length in (11, max(longest, 24), 7):
         ids = torch.randint(0, vocabulary, (min(length, most),), generator=generator, dtype=torch.int32).numpy()
         sequences.append((ids[:3], ids[3:], ids[3:] >= 0))
+    # Two more that share the beginning of their prompts.
+    common = torch.randint(0, vocabulary, (WORTH + 5,), generator=generator, dtype=torch.int32).numpy()
+    sequences += [(common, ids[:4], ids[:4] >= 0), (common, ids[4:], ids[4:] >= 0)]
     return make_packed(sequences, model.device)
 
 

@@ -1,31 +1,45 @@
 """
-Sequences end to end, nothing padded: the layout in which completions go through a model.
+Sequences end to end, nothing padded and no shared beginning computed twice: how completions go through a model.
 
-Shape suffixes: T tokens of all sequences, N trained tokens among them, B sequences, H hidden size, V vocabulary.
+Sequences whose prompts begin alike (a common system prompt, the chosen and the rejected answer of a pair, several
+answers to one prompt) share that beginning: it stands in the layout once, as a piece, and the pieces after it attend to
+it. Causal attention makes that exact, values and gradients.
+
+Shape suffixes: T tokens of all pieces, N trained tokens among them, B sequences, H hidden size, V vocabulary.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Ids: TypeAlias = NDArray[np.int32]
+
+WORTH = 8
+"""A beginning is shared when it has at least this many tokens: each piece is one attention call more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """B prompts with their completions, one after the other. The last token of each is predicted and never fed in."""
+    """Prompts with their completions as pieces, one after the other. The last token of a sequence is never fed in."""
 
     ids_T: Tensor
     position_T: Tensor
     """Position of each token within its own sequence."""
     documents: list[int]
-    """Tokens of each sequence; they add up to T. Attention never crosses from one to the next."""
+    """Tokens of each piece; they add up to T."""
+    before: list[list[int]]
+    """For each piece the pieces that come before it in its sequences, from the first on; attention sees these and, up
+    to itself, the piece's own tokens."""
     predictor_N: Tensor
     """Where in T the hidden state stands that predicts each trained token."""
     target_N: Tensor
-    """The trained tokens."""
+    """The trained tokens, sequence by sequence."""
     trained: list[int]
     """How many of the N trained tokens belong to each sequence; they add up to N."""
 
@@ -36,7 +50,7 @@ class Packed:
 
 
 def make_packed(
-    sequences: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]], device: torch.device
+    sequences: Sequence[tuple[Ids, Ids, NDArray[np.bool_]]], device: torch.device, *, share: bool = True
 ) -> Packed:
     """
     Lay sequences end to end.
@@ -44,30 +58,84 @@ def make_packed(
     Args:
         sequences: prompt ids, completion ids, and which completion tokens are trained, of each sequence.
         device: where the tensors shall live.
+        share: whether beginnings that prompts have in common are laid out once.
     """
-    ids, positions, documents, predictors, targets, counts = [], [], [], [], [], []
-    start = 0
-    for prompt, completion, trained in sequences:
-        whole = np.concatenate([prompt, completion])
-        fed = len(whole) - 1
+    fed = [np.concatenate([prompt, completion])[:-1] for prompt, completion, _ in sequences]
+    # The last token of a prompt predicts the completion, and what predicts belongs to one sequence only.
+    shareable = [max(len(prompt) - 1, 0) if share else 0 for prompt, _, _ in sequences]
+    pieces = _Pieces(fed, shareable)
+    pieces.grow(list(range(len(fed))), 0, [])
+    starts = np.cumsum([0, *pieces.lengths])
+    predictors, targets = [], []
+    for i, (prompt, completion, trained) in enumerate(sequences):
         # A token can only be predicted from one before it: with an empty prompt the first goes untrained.
         where = np.flatnonzero(trained) + len(prompt)
         where = where[where > 0]
-        ids.append(whole[:fed])
-        positions.append(np.arange(fed))
-        documents.append(fed)
-        predictors.append(start + where - 1)
-        targets.append(whole[where])
-        counts.append(len(where))
-        start += fed
+        piece = pieces.last[i]
+        predictors.append(where - 1 - pieces.begins[piece] + starts[piece])
+        targets.append(np.concatenate([prompt, completion])[where])
     return Packed(
-        ids_T=_tensor(np.concatenate(ids), device),
-        position_T=_tensor(np.concatenate(positions), device),
-        documents=documents,
-        predictor_N=_tensor(np.concatenate(predictors), device),
-        target_N=_tensor(np.concatenate(targets), device),
-        trained=counts,
+        ids_T=_tensor(np.concatenate([np.empty(0, np.int32), *pieces.ids]), device),
+        position_T=_tensor(_positions(pieces), device),
+        documents=pieces.lengths,
+        before=pieces.before,
+        predictor_N=_tensor(np.concatenate([np.empty(0, np.int64), *predictors]), device),
+        target_N=_tensor(np.concatenate([np.empty(0, np.int32), *targets]), device),
+        trained=[len(target) for target in targets],
     )
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """Grows a tree of shared beginnings over the sequences; its leaves are one a sequence."""
+
+    fed: list[Ids]
+    shareable: list[int]
+    """How many of each sequence's first tokens may be shared."""
+    ids: list[Ids] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    before: list[list[int]] = field(default_factory=list)
+    last: dict[int, int] = field(default_factory=dict)
+    """The piece in which each sequence ends."""
+
+    def grow(self, members: list[int], begin: int, path: list[int]) -> None:
+        """Lay out these sequences from position `begin` on; up to there they are alike, as the pieces of `path`."""
+        for group in self._alike(members, begin):
+            if len(group) == 1:
+                self.last[group[0]] = self._add(self.fed[group[0]][begin:], begin, path)
+                continue
+            end = self._common_end(group, begin)
+            piece = self._add(self.fed[group[0]][begin:end], begin, path)
+            self.grow(group, end, [*path, piece])
+
+    def _alike(self, members: list[int], begin: int) -> list[list[int]]:
+        groups: defaultdict[bytes, list[int]] = defaultdict(list)
+        alone: list[list[int]] = []
+        for i in members:
+            if self.shareable[i] >= begin + WORTH:
+                groups[self.fed[i][begin : begin + WORTH].tobytes()].append(i)
+            else:
+                alone.append([i])
+        return [*alone, *groups.values()]
+
+    def _common_end(self, members: list[int], begin: int) -> int:
+        end = min(self.shareable[i] for i in members)
+        rows = np.stack([self.fed[i][begin:end] for i in members])
+        differs = np.flatnonzero((rows != rows[0]).any(axis=0))
+        return begin + int(differs[0]) if len(differs) else end
+
+    def _add(self, ids: Ids, begin: int, path: list[int]) -> int:
+        self.ids.append(ids)
+        self.begins.append(begin)
+        self.lengths.append(len(ids))
+        self.before.append(path)
+        return len(self.ids) - 1
+
+
+def _positions(pieces: _Pieces) -> NDArray[np.int64]:
+    parts = [np.arange(begin, begin + n) for begin, n in zip(pieces.begins, pieces.lengths, strict=True)]
+    return np.concatenate([np.empty(0, np.int64), *parts])
 
 
 def _tensor(values: NDArray[np.generic], device: torch.device) -> Tensor:
