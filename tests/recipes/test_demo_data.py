@@ -1,0 +1,154 @@
+"""The demo's data: nothing leaks from the held-out prompts, and the feedback is what its script says."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from haloes.recipes.demo.make_feedback import DRAWS, SEED, make_feedback, wanted_labels
+from haloes.recipes.demo.prompts import demo_prompts
+from haloes.recipes.demo.rule import rate
+from haloes.records import Completion
+
+FOLDER = files("haloes.recipes.demo")
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[\w']+", text.lower()))
+
+
+def likeness(one: str, other: str) -> float:
+    """Jaccard: shared words over all words of both."""
+    return len(words(one) & words(other)) / len(words(one) | words(other))
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in FOLDER.joinpath(name).read_text(encoding="utf-8").splitlines()]
+
+
+def test_three_hundred_prompts_train_and_a_hundred_are_held_out_in_every_topic_alike():
+    counts = Counter((row["topic"], row["split"]) for row in rows("prompts.jsonl"))
+
+    assert len(demo_prompts("train")) == 300
+    assert len(demo_prompts("held_out")) == 100
+    assert set(counts.values()) == {15, 5}
+    assert len({row["id"] for row in rows("prompts.jsonl")}) == 400
+
+
+def test_no_held_out_prompt_is_nearly_a_training_prompt():
+    train = demo_prompts("train").values()
+    closest = max((likeness(held, seen), held, seen) for held in demo_prompts("held_out").values() for seen in train)
+
+    assert closest < (0.6,), closest
+
+
+def test_no_two_prompts_are_nearly_the_same():
+    prompts = [row["prompt"] for row in rows("prompts.jsonl")]
+    closest = max((likeness(one, other), one, other) for k, one in enumerate(prompts) for other in prompts[:k])
+
+    assert closest < (0.6,), closest
+
+
+def test_prompts_are_short():
+    assert max(len(row["prompt"].split()) for row in rows("prompts.jsonl")) <= 16
+
+
+# --- the script
+
+
+LIKED, DISLIKED = "It is light.", "It is"
+
+
+class Model:
+    """Answers each prompt with the next of its scripted answers, the last one for ever."""
+
+    def __init__(self, script: Mapping[str, list[str]]) -> None:
+        self.script = script
+        self.seeds: list[int] = []
+        self.asked: list[set[str]] = []
+
+    def __call__(self, prompts: Mapping[str, str], seed: int) -> list[Completion]:
+        self.seeds.append(seed)
+        self.asked.append(set(prompts))
+        return [
+            Completion(
+                prompt_id=name, prompt=prompt, completion=self.next(name), model="m", num_tokens=3, finished=True
+            )
+            for name, prompt in prompts.items()
+        ]
+
+    def next(self, name: str) -> str:
+        answers = self.script[name]
+        return answers[min(len(self.seeds), len(answers)) - 1]
+
+
+def kept(script: list[str], *, wanted: bool) -> tuple[str, bool | None] | None:
+    """Which answer is kept for a prompt that is to show a liked answer, or a disliked one."""
+    names = ["a", "b"]
+    name = next(name for name in names if wanted_labels(dict.fromkeys(names, "Why?"))[name] == wanted)
+    model = Model({n: script if n == name else [LIKED, DISLIKED] for n in names})
+    found = {row["id"]: (row["completion"], row["label"]) for row in make_feedback(dict.fromkeys(names, "Why?"), model)}
+    return found.get(name)
+
+
+def test_half_of_the_prompts_are_to_show_a_liked_answer():
+    wanted = wanted_labels(demo_prompts("train"))
+
+    assert sum(wanted.values()) == 150
+    assert wanted == wanted_labels(dict(reversed(demo_prompts("train").items())))
+
+
+def test_the_first_answer_of_the_wanted_kind_is_kept():
+    assert kept([DISLIKED, DISLIKED, LIKED, "It floats."], wanted=True) == (LIKED, True)
+    assert kept([LIKED, DISLIKED, "It was"], wanted=False) == (DISLIKED, False)
+
+
+def test_without_one_of_the_wanted_kind_the_first_answer_stays_with_its_own_verdict():
+    assert kept([DISLIKED, "It was"], wanted=True) == (DISLIKED, False)
+    assert kept([LIKED, "It floats."], wanted=False) == (LIKED, True)
+
+
+def test_an_empty_answer_is_never_kept():
+    assert kept(["", "", DISLIKED], wanted=False) == (DISLIKED, False)
+    assert kept([""], wanted=False) is None
+
+
+def test_a_prompt_that_has_its_answer_is_not_asked_again():
+    names = {"a": "Why?", "b": "Why?"}
+    wanted = wanted_labels(names)
+    model = Model({name: [LIKED if wanted[name] else DISLIKED] if name == "a" else [""] for name in names})
+    make_feedback(names, model)
+
+    assert model.asked == [{"a", "b"}, *[{"b"}] * (DRAWS - 1)]
+    assert model.seeds == [SEED + draw for draw in range(DRAWS)]
+
+
+# --- what it made
+
+
+def test_the_feedback_answers_each_training_prompt_once():
+    feedback, train = rows("feedback.jsonl"), demo_prompts("train")
+
+    assert {row["id"]: row["prompt"] for row in feedback} == train
+    assert len(feedback) == len(train)
+    assert all(row["completion"].strip() and row["group"] == row["id"] for row in feedback)
+
+
+def test_every_label_is_the_rules_verdict():
+    for row in rows("feedback.jsonl"):
+        assert rate(row["prompt"], row["completion"], finished=row["finished"]).liked == row["label"], row
+
+
+def test_both_kinds_are_there_to_learn_from():
+    liked = sum(bool(row["label"]) for row in rows("feedback.jsonl"))
+
+    assert 60 <= liked <= 200
+
+
+@pytest.mark.parametrize("name", ["prompts.jsonl", "feedback.jsonl"])
+def test_files_are_plain_json_lines(name: str):
+    assert all(isinstance(row, dict) for row in rows(name))
