@@ -34,19 +34,20 @@ class TerminalDisplay:
         self._auc = ""
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if kind is None:
             self._finish()
-        self._progress.stop()
+        if self._console.is_terminal:
+            self._progress.stop()
 
     def stage(self, name: str, total: int | None = None) -> None:
         """A stage begins."""
         self._finish()
         self._name = name
+        if self._console.is_terminal:
+            self._progress.start()
         self._task = self._progress.add_task(name, total=total, count="", numbers="")
         if not self._console.is_terminal:
             self._console.print(f"{name} ...")

@@ -15,6 +15,8 @@ def doctor(
 ) -> None:
     """Say what a feedback file holds and what is wrong with it, with file and line and what to do.
 
+    The exit code is 2 where `haloes train` would not start with this file.
+
     Parameters
     ----------
     source
@@ -28,17 +30,27 @@ def doctor(
     """
     from haloes.cli.output import say_lines, show
     from haloes.cli.settings import flag_settings
+    from haloes.errors import DataError
     from haloes.feedback.advice import advise
     from haloes.feedback.doctor import examine
     from haloes.feedback.render import render
     from haloes.recipes.config import make_config, parse_settings
-    from haloes.recipes.rows import open_for_doctor
+    from haloes.recipes.rows import grave, open_for_doctor
 
     config = make_config(flag_settings(source=source, model=model, columns=columns), parse_settings(settings))
     rows = open_for_doctor(config.feedback)
     findings = examine(rows)
-    say_lines(render(findings, advise(findings)))
-    if model is not None:
+    advice = advise(findings)
+    say_lines(render(findings, advice))
+    if model is not None and findings.num_accepted:
         from haloes.recipes.token_doctor import examine_tokens
 
         show(examine_tokens(config, rows))
+    fatal = [one.finding for one in advice if one.severity == "error"]
+    refused = {reason: tally.num for reason, tally in findings.refusals.items()}
+    if not config.feedback.skip_refused and (reasons := grave(refused, findings.num_accepted)):
+        fatal.append(
+            f"{sum(refused[reason] for reason in reasons)} row(s) cannot be used ({', '.join(sorted(reasons))})"
+        )
+    if fatal:
+        raise DataError(f"{source}: `haloes train` will not start: {'; '.join(fatal)}")

@@ -21,5 +21,5 @@ def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool =
         raise KeyboardInterrupt(message) from stopped
     if not run.is_main:
         return
-    show(summary_lines(run_dir))
-    say(f"The model is in {run_dir / 'model'}; merge it into a plain one with: haloes export {run_dir} FOLDER")
+    show(summary_lines(run.run_dir))
+    say(f"The model is in {run.run_dir / 'model'}; merge it into a plain one with: haloes export {run.run_dir} FOLDER")

@@ -3,7 +3,7 @@ Labels and scores, parsed strictly: what is not on the list is refused, never gu
 
 Numbers other than 0 and 1 are refused, -1 too. A row cannot tell what its column means by 0 or by 1: beside -1 a 0 is
 usually "no verdict", and on a scale of 1 to 5 a 1 is the worst. Such columns are scores, and become labels by a rule
-that the user states (`--labels-from score`). `check_label_column` therefore looks at the first labels of a file
+that the user states (`feedback.labels_from`). `check_label_column` therefore looks at the first labels of a file
 together, before the first row of it is used.
 """
 
@@ -28,7 +28,10 @@ LABEL_WORDS = dict.fromkeys(_DESIRABLE, True) | dict.fromkeys(_UNDESIRABLE, Fals
 """Every text that is a label, in lower case, and its meaning."""
 
 _ACCEPTED = 'true/false, 1/0, "yes"/"no", "good"/"bad", "up"/"down", "like"/"dislike", "desirable"/"undesirable", 👍/👎'
-_USE_SCORES = "map the column as a score (--columns score=COLUMN) and turn scores into labels (--labels-from score)"
+_USE_SCORES = (
+    "map the column as a score (--columns score=COLUMN) and turn scores into labels "
+    "(--set feedback.labels_from='{rule: threshold, tau: 3}')"
+)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 _MIN_LABELS_TO_JUDGE = 8

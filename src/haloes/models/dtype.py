@@ -4,13 +4,23 @@ import time
 
 import torch
 
+from haloes.errors import ConfigError
+
 _CLEARLY = 1.3
 
 
 def choose_device(name: str) -> torch.device:
-    """The device by name; "auto" is a GPU if there is one, else the CPU."""
+    """The device by name; "auto" is a GPU if there is one, else the CPU. Raises ConfigError if it is not there."""
     if name != "auto":
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise ConfigError(
+                f'model.device: there is no device "{name}"; "auto", "cpu" and "cuda" are known'
+            ) from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f'model.device is "{name}", and torch sees no GPU here; leave it at "auto"')
+        return device
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

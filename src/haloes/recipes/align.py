@@ -1,6 +1,7 @@
 """The main job: from feedback to an aligned model, measured before and after on what was held out."""
 
 import dataclasses
+import errno
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, RunError
 from haloes.feedback.weights import class_weights
 from haloes.losses._contract import Loss
 from haloes.losses._weights import with_weights
@@ -27,7 +28,7 @@ from haloes.recipes.cautions import data_cautions
 from haloes.recipes.config import RunConfig
 from haloes.recipes.inputs import Inputs, make_inputs
 from haloes.recipes.interrupt import stop_on_interrupt
-from haloes.recipes.measure import load_rater, validation_numbers
+from haloes.recipes.measure import load_rater, rate, validation_numbers
 from haloes.recipes.watch import Display, Silent, tensorboard_if_installed
 from haloes.records import Score
 from haloes.training.ranks import Ranks, this_rank
@@ -71,14 +72,15 @@ def align(
         UserError: something that the user can put right; nothing is left half-written.
         Interrupted: the user stopped the run, which was saved and can be resumed.
     """
-    display = display or Silent()
+    began = time.perf_counter()
     device = choose_device(config.model.device)
-    dtype = choose_dtype(config.model.dtype, device)
+    ranks = this_rank(device)
+    # Both may be found out differently by each process: the folder by its number, the dtype by its speed.
+    run_dir, dtype = ranks.same((run_dir, _dtype(config, run_dir, device, resume=resume)))
+    display = display if display is not None and ranks.is_main else Silent()
     loss = loss or _configured_loss(config)
     config = _resolved(config, loss, dtype)
     rater = load_rater(config.samples.rater) if config.samples.rater else None
-    ranks = this_rank(device)
-    began = time.perf_counter()
     check = resume and not allow_changes
     with _claimed(run_dir, ranks, resume=resume):
         inputs = make_inputs(config, run_dir, loss, ranks, check=check, display=display)
@@ -98,7 +100,11 @@ def align(
         if ranks.is_main:
             folder.write_config(run_dir, config)
             folder.write_environment(run_dir, inputs.identity, device=str(device), processes=ranks.count)
-            answer(work, "before")
+            if allow_changes:
+                (run_dir / folder.SAMPLES).unlink(missing_ok=True)
+            before = answer(work, "before")
+            if rater is not None:
+                rate(rater, before)  # what it cannot rate shows now, and not after the training
         ranks.wait()
         outcome = _train(work, loss, ranks, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
@@ -163,6 +169,14 @@ def _cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
     return ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])
 
 
+def _dtype(config: RunConfig, run_dir: Path, device: torch.device, *, resume: bool) -> torch.dtype:
+    """What to compute in: when a run is resumed, what it found out when it began."""
+    name = config.model.dtype
+    if resume and name == "auto":
+        name = folder.read_config(run_dir).model.dtype
+    return choose_dtype(name, device)
+
+
 def _resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConfig:
     """The configuration with the dtype that was found out and every hyperparameter of the loss, as it is saved."""
     name: Any = str(dtype).removeprefix("torch.")
@@ -179,7 +193,22 @@ def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
         folder.claim(run_dir)
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if ranks.is_main and not resume and not (run_dir / folder.METRICS).exists():
             shutil.rmtree(run_dir, ignore_errors=True)
+        cause = _out_of_room(error, run_dir)
+        if cause is not None:
+            raise cause from error
         raise
+
+
+def _out_of_room(error: BaseException, run_dir: Path) -> RunError | None:
+    """A full disk, or memory that ran out beside the training steps (which say so themselves), in one line."""
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return RunError(f"{run_dir} cannot be written ({error.strerror}); free some space, and start or resume the run")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return RunError(
+            "out of memory while the model was loaded, answered or was measured: lower samples.batch_size, or take "
+            "model.dtype=bfloat16 or a smaller model"
+        )
+    return None

@@ -68,6 +68,7 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
     scores = validation_scores(outcome.validation) if outcome.validation is not None else []
     if after:
         ratings = [] if rater is None else rate(rater, [*before, *after])
+        (run_dir / folder.RATINGS).unlink(missing_ok=True)
         if ratings:
             write_jsonl(run_dir / folder.RATINGS, (dataclasses.asdict(rating) for rating in ratings))
         scores += answer_scores(before, after, ratings)

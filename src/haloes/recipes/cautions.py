@@ -16,9 +16,11 @@ def data_cautions(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     """About the data as the run uses it."""
     train = facts["train"]
     found = list(facts["warnings"])
-    if facts["rows"]["refused"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in facts["rows"]["refused"].items())
-        found.append(f"rows left out: {reasons} (`haloes doctor` says which and why)")
+    for name, what in (("rows", "rows"), ("validation rows", "rows of the validation file")):
+        refused = facts.get(name, {}).get("refused")
+        if refused:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
+            found.append(f"{what} left out: {reasons} (`haloes doctor` says which and why)")
     if train["truncated"] > 0:
         share = train["truncated"] / max(train["desirable"] + train["undesirable"], 1)
         found.append(
@@ -32,7 +34,7 @@ def data_cautions(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
             f"{train['template differs']} completions are rendered in other words by the chat template when it sees "
             "the whole conversation; training follows what inference sees (`haloes doctor FILE --model M` shows them)"
         )
-    return found + _weight_caution(train, loss)
+    return found + _label_caution(train, loss) + _weight_caution(train, loss)
 
 
 def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
@@ -63,6 +65,17 @@ def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
             "more or cleaner feedback, more steps or another learning rate are needed before this model can be trusted"
         )
     return found
+
+
+def _label_caution(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
+    if not loss.needs.undesirable or (train["desirable"] and train["undesirable"]):
+        return []
+    label, pushed = ("desirable", "pulled towards") if train["desirable"] else ("undesirable", "pushed away from")
+    text = (
+        f"all answers to train on are {label}: the model is only {pushed} them, and no held-out AUC can show whether "
+        "it tells good from bad; add answers of the other label"
+    )
+    return [text]
 
 
 def _weight_caution(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:

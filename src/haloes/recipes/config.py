@@ -6,8 +6,10 @@ help text and the descriptions in the JSON schema.
 """
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -103,8 +105,17 @@ class SampleSettings:
     finished) and gives back (liked, reason): rates the answers before and after."""
 
     def __post_init__(self) -> None:
-        if self.prompts < 0:
-            raise ConfigError(f"samples.prompts must be at least 0, got {self.prompts}")
+        for name, fits, rule in (
+            ("prompts", self.prompts >= 0, "at least 0"),
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < inf, "0 (the likeliest token) or positive"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+        ):
+            if not fits:
+                raise ConfigError(f"samples.{name} must be {rule}, got {getattr(self, name)}")
+        if self.rater is not None and self.prompts == 0:
+            raise ConfigError("samples.rater has nothing to rate while samples.prompts is 0; raise it, or leave it out")
 
 
 def _default_loss() -> dict[str, Any]:
@@ -141,11 +152,13 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    merged: dict[str, Any] = {"loss": _default_loss()}
+    merged: dict[str, Any] = {}
     for layer in layers:
-        merged = _merge(merged, layer)
+        merged = _layered(merged, layer)
+    merged = _layered({"loss": _default_loss()}, merged)
     try:
-        return TypeAdapter(RunConfig).validate_python(merged)
+        # As JSON a section may be a mapping while every value must be of its own type: "3" and true are no numbers.
+        return TypeAdapter(RunConfig).validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(fault) for fault in error.errors())) from error
 
@@ -156,18 +169,23 @@ def as_mapping(config: RunConfig) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping. Raises ConfigError naming the file, the line and the fault."""
+    """A YAML file's sections without the empty ones. Raises ConfigError naming the file, the line and the fault."""
     import yaml
 
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
+        raise ConfigError(f"{path}{line}: not YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: expected sections such as `train:`, found {type(found).__name__}")
-    return found
+    return {key: section for key, section in found.items() if section is not None}
 
 
 def parse_setting(text: str) -> dict[str, Any]:
@@ -179,6 +197,8 @@ def parse_setting(text: str) -> dict[str, Any]:
         raise ConfigError(f"--set {text}: expected section.key=value, such as train.lr=5e-6")
     try:
         parsed: Any = yaml.load(value, Loader=_loader())  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
     for part in reversed(key.strip().split(".")):
@@ -201,15 +221,22 @@ def json_schema() -> dict[str, Any]:
     return TypeAdapter(RunConfig).json_schema()
 
 
+def _layered(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """One layer over others; where it names another loss than they do, their hyperparameters are not for it."""
+    old, new = under.get("loss"), over.get("loss")
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        known = old.get("name", _default_loss()["name"])
+        if new.get("name", known) != known:
+            under = {**under, "loss": {}}
+    return _merge(under, over)
+
+
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         old = merged.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            renamed = "name" in value and key == "loss" and value["name"] != old.get("name")
-            merged[key] = dict(value) if renamed else _merge(old, value)
-        else:
-            merged[key] = value
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(dict(old or {}), value) if nested else value
     return merged
 
 
@@ -218,8 +245,9 @@ def _explained(fault: Mapping[str, Any]) -> str:
     if fault["type"] != "unexpected_keyword_argument":
         return f"{'.'.join(place)}: {fault['msg']}, got {fault['input']!r}"
     known = _known_keys(place[:-1])
-    close = difflib.get_close_matches(place[-1], known, n=1)
-    hint = f' Did you mean "{".".join([*place[:-1], close[0]])}"?' if close else ""
+    near = [".".join([*place[:-1], key]) for key in difflib.get_close_matches(place[-1], known, n=1)]
+    elsewhere = [f"{section}.{place[-1]}" for section in _known_keys([]) if place[-1] in _known_keys([section])]
+    hint = next((f' Did you mean "{key}"?' for key in near + elsewhere), "")
     return f"{'.'.join(place)}: there is no such setting.{hint} There are: {', '.join(known)}"
 
 

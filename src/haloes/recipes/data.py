@@ -17,7 +17,7 @@ from haloes.feedback.identity import conversation_number, group_number, group_of
 from haloes.feedback.split import split
 from haloes.losses._contract import Needs
 from haloes.recipes.config import FeedbackSettings
-from haloes.recipes.rows import NOT_USED, Rows, open_rows
+from haloes.recipes.rows import NOT_USED, Rows, grave, open_rows
 from haloes.records import Feedback, Pair, Refusal, Text, Where
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
 from haloes.tokens.store import TokenStore, TokenStoreWriter
@@ -26,12 +26,14 @@ Numbers: TypeAlias = NDArray[np.int64]
 
 _CHUNK = 512
 _SHOWN = 10
-_UNRATED = {"no label", "no verdict"}
-"""Refusals that are in the nature of feedback: nobody rated the answer, or the score says neither yes nor no."""
-_EMPTY = {"empty completion", "no completion", "empty prompt", "chosen equals rejected"}
-"""Refusals of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
-_FEW = 0.05
-"""The share of rows that may be empty in a file that is in order."""
+_ONE_PROMPT = (
+    "{path}: all rows answer the same prompt, so there is no mismatched completion for the loss's reference point; "
+    "add feedback on other prompts, or use a loss without a reference point"
+)
+_ONE_LEFT = (
+    "only one prompt is {side}, and the loss's reference point needs two; change feedback.validation_share or "
+    "feedback.validation_rows, or hold nothing out: feedback.validation_share=0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,17 @@ def prepare(
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
     opened = partial(open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, seed=seed)
-    source = _Side.of(opened(settings.source), settings)
+    source = _Side.of(opened(settings.source), settings.source, settings)
     held_out = None
     if settings.validation is not None:
-        held_out = _Side.of(opened(settings.validation), settings)
+        held_out = _Side.of(opened(settings.validation), settings.validation, settings)
+    if needs.mismatched:
+        _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
     train, validation, warnings = _divide(source, held_out, settings, seed=seed)
+    if needs.mismatched:
+        _require_two_prompts(source.group[train], _ONE_LEFT.format(side="left to train on"))
+        if validation is not None:
+            _require_two_prompts((held_out or source).group[validation], _ONE_LEFT.format(side="held out"))
     writer = _Writer(encoder, needs, settings, progress)
     train_facts = writer.write(source.rows, train, folder / "train")
     facts: dict[str, Any] = {
@@ -87,6 +95,8 @@ def prepare(
     }
     if validation is None:
         return Prepared(TokenStore(folder / "train"), None, {}, facts)
+    if held_out is not None:
+        facts["validation rows"] = held_out.facts()
     side = held_out or source
     wanted = set(_first_groups(side.group[validation], num_prompts, seed=seed).tolist())
     facts["validation"] = writer.write(side.rows, validation, folder / "validation", wanted)
@@ -105,26 +115,27 @@ class _Side:
     """Undesirable rows that the loss does not use."""
 
     @classmethod
-    def of(cls, rows: Rows, settings: FeedbackSettings) -> "_Side":
+    def of(cls, rows: Rows, path: str, settings: FeedbackSettings) -> "_Side":
         group, conversation = array("q"), array("q")
         refused: Counter[str] = Counter()
-        faults: dict[bool, list[Refusal]] = {True: [], False: []}
+        first: dict[str, list[Refusal]] = {}
         for row in rows:
             if isinstance(row, Refusal):
                 refused[row.reason] += 1
-                shown = faults[row.reason in _EMPTY]
-                if row.reason not in _UNRATED | {NOT_USED} and len(shown) < _SHOWN:
+                shown = first.setdefault(row.reason, [])
+                if len(shown) < _SHOWN:
                     shown.append(row)
             else:
                 group.append(group_number(row))
                 conversation.append(conversation_number(row))
+        reasons = grave(refused, len(group))
+        if reasons and not settings.skip_refused:
+            faults = sorted((row for reason in reasons for row in first[reason]), key=lambda row: row.where.line)
+            raise _refused(faults[:_SHOWN], sum(refused[reason] for reason in reasons))
         left_out = refused.pop(NOT_USED, 0)
-        num_empty = sum(refused[reason] for reason in _EMPTY)
-        grave = faults[False] + (faults[True] if num_empty > _FEW * len(group) else [])
-        if grave and not settings.skip_refused:
-            raise _refused(grave[:_SHOWN], sum(n for reason, n in refused.items() if reason not in _UNRATED))
         if not group:
-            raise DataError(f"no row can be used: {_counted(refused) or 'there are none'}")
+            which = f"{_counted(refused)}; first {next(iter(first.values()))[0]}" if first else "there are none"
+            raise DataError(f"{path}: no row can be used: {which}")
         return cls(rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)
 
     def facts(self) -> dict[str, Any]:
@@ -160,6 +171,12 @@ def _divide(
         )
     validation = _limited(held_out.group, ~leaked, settings.validation_rows, seed=seed)
     return np.ones(len(source.group), np.bool_), validation, warnings
+
+
+def _require_two_prompts(group: Numbers, otherwise: str) -> None:
+    """What a reference point takes; it is better to know now than after the model is loaded."""
+    if len(np.unique(group)) == 1:
+        raise DataError(otherwise)
 
 
 def _limited(group: Numbers, chosen: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:

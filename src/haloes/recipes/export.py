@@ -35,10 +35,17 @@ def export_model(run_dir: Path, out: Path) -> Path:
     loaded = load_model(str(run_dir / "model"), dtype=dtype, device="cpu")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with quiet():
-        loaded.model.save_pretrained(partial)
-        loaded.tokenizer.save_pretrained(partial)
-    write_card(run_dir, partial)
-    if out.exists():
-        out.rmdir()
-    return partial.rename(out)
+    try:
+        with quiet():
+            loaded.model.save_pretrained(partial)
+            loaded.tokenizer.save_pretrained(partial)
+        write_card(run_dir, partial)
+        if out.exists():
+            out.rmdir()
+        return partial.rename(out)
+    except OSError as error:
+        raise RunError(
+            f"{out} cannot be written ({error.strerror or error}); free some space or choose another place"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -37,14 +37,17 @@ _FREE = {
 
 
 def claim(run_dir: Path) -> None:
-    """Make a new run's folder. Raises RunError when something is there already."""
+    """Make a new run's folder. Raises RunError when something is there already, or it cannot be made."""
     if (run_dir / CONFIG).exists():
         raise RunError(
             f"{run_dir} holds a run already: resume it with `haloes resume {run_dir}`, or give another folder"
         )
-    if run_dir.exists() and any(run_dir.iterdir()):
+    if run_dir.is_dir() and any(run_dir.iterdir()):
         raise RunError(f"{run_dir} is not empty and holds no run; give another folder")
-    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{run_dir} cannot be made ({error.strerror}); give another folder") from error
 
 
 def write_config(run_dir: Path, config: RunConfig) -> None:
@@ -62,10 +65,10 @@ def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
 
 
 def configuration_hash(config: RunConfig) -> str:
-    """Of everything that decides the result; not of what only decides memory, or what is written when."""
+    """Of everything that decides the result; not of what only decides memory, what is written when, or who rates."""
     content = as_mapping(config)
     content["train"] = {key: value for key, value in content["train"].items() if key not in _FREE}
-    content.pop("samples")
+    content["samples"] = {key: value for key, value in content["samples"].items() if key not in {"rater", "batch_size"}}
     content["feedback"] = {
         key: value for key, value in content["feedback"].items() if key not in {"source", "validation"}
     }

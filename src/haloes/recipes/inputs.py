@@ -1,6 +1,7 @@
 """What a run starts from: its identity, the tokenizer, and the encoded rows, made once and opened again on resuming."""
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, ch
     place = run_dir / "data"
     if ranks.is_main and not _is_made(place, identity):
         display.stage("feedback")
+        shutil.rmtree(place, ignore_errors=True)
         prepared = prepare(
             config.feedback,
             needs=loss.needs,

@@ -47,9 +47,10 @@ def load_rater(name: str) -> Rater:
     try:
         module = _module(place)
         found = getattr(module, attribute)
-    except (ImportError, AttributeError, FileNotFoundError, ValueError) as error:
+    except Exception as error:
         raise ConfigError(
-            f"samples.rater: {name} cannot be loaded ({error}); give package.module:function or file.py:function"
+            f"samples.rater: {name} cannot be loaded ({type(error).__name__}: {error}); "
+            "give package.module:function or file.py:function"
         ) from error
     if not callable(found):
         raise ConfigError(f"samples.rater: {name} is not a function")
@@ -58,10 +59,17 @@ def load_rater(name: str) -> Rater:
 
 
 def rate(rater: Rater, completions: Iterable[Completion]) -> list[Rating]:
-    """The rater's verdict on each answer."""
+    """The rater's verdict on each answer. Raises ConfigError when it fails, or gives back something else."""
     ratings = []
     for answer in completions:
-        liked, reason = rater(answer.prompt, answer.completion, answer.finished)
+        try:
+            liked, reason = rater(answer.prompt, answer.completion, answer.finished)
+        except Exception as error:
+            raise ConfigError(
+                f"samples.rater: it failed on the answer to prompt {answer.prompt_id} "
+                f"({type(error).__name__}: {error}); it is called with (prompt, completion, finished) and gives back "
+                "(liked, reason)"
+            ) from error
         ratings.append(Rating(answer.prompt_id, answer.model, bool(liked), str(reason)))
     return ratings
 

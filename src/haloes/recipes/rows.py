@@ -1,8 +1,9 @@
 """The rows of a feedback file as a loss needs them: scores to labels, pairs to single answers and back."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from haloes.errors import ConfigError
@@ -15,7 +16,15 @@ from haloes.records import Feedback, Pair, Refusal, Where
 Record: TypeAlias = Feedback | Pair | Refusal
 
 NOT_USED = "undesirable, which this loss does not use"
-"""The reason given for rows that are left out for no fault of theirs."""
+NO_PARTNER = "no partner for a pair"
+"""Reasons given for rows that are left out for no fault of theirs."""
+
+_LEFT_OUT = {NOT_USED, NO_PARTNER, "no label", "no verdict"}
+"""Refusals that are in the nature of feedback: nobody rated the answer, the score says neither yes nor no ..."""
+_EMPTY = {"empty completion", "no completion", "empty prompt", "chosen equals rejected"}
+"""Refusals of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
+_FEW = 0.05
+"""The share of rows that may be empty in a file that is in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +49,18 @@ def open_rows(path: str, settings: FeedbackSettings, *, pairs: bool, undesirable
         undesirable: whether undesirable single answers are needed; where not they are refused as `NOT_USED`.
         seed: of pairing and subsampling.
 
-    Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist.
+    Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist, or where
+    pairs are needed and one answer a prompt is asked for.
     """
+    if pairs and settings.one_per_prompt:
+        raise ConfigError("feedback.one_per_prompt is for single answers, and pairs are needed here; leave it out")
     source = FeedbackSource(path, settings.format, settings.columns, settings.split)
     rows: Iterable[Record] = source
     if settings.labels_from is not None:
         rule = score_rule(settings.labels_from)
         rows = Rows(rows, partial(label_scores, rule=rule))
     if pairs:
-        return Rows(rows, partial(_paired, seed=seed))
+        return Rows(Rows(rows, _labelled), partial(_paired, seed=seed))
     rows = Rows(rows, unpair)
     if settings.one_per_prompt:
         rows = Rows(rows, partial(one_per_prompt, seed=seed))
@@ -61,6 +73,13 @@ def open_for_doctor(settings: FeedbackSettings) -> Rows:
     if settings.labels_from is None:
         return Rows(source, lambda rows: rows)
     return Rows(source, partial(label_scores, rule=score_rule(settings.labels_from)))
+
+
+def grave(refused: Mapping[str, int], num_usable: int) -> set[str]:
+    """Which of these reasons to refuse rows, each with its count, show that a file is not what it was taken for."""
+    num_empty = sum(count for reason, count in refused.items() if reason in _EMPTY)
+    allowed = _LEFT_OUT if num_empty > _FEW * num_usable else _LEFT_OUT | _EMPTY
+    return {reason for reason, count in refused.items() if count and reason not in allowed}
 
 
 def score_rule(settings: dict[str, Any]) -> ScoreRule:
@@ -93,11 +112,15 @@ def _labelled(rows: Iterable[Record]) -> Iterator[Record]:
 
 
 def _paired(rows: Iterable[Record], *, seed: int) -> Iterator[Record]:
-    """Pairs as they are, at once; then those that single answers to the same prompt make."""
+    """Pairs as they are, at once; then those that single answers to the same prompt make; the rest is refused."""
     single: list[Feedback] = []
     for row in rows:
         if isinstance(row, Feedback):
             single.append(row)
         else:
             yield row
-    yield from pair(single, seed=seed).pairs
+    made = pair(single, seed=seed)
+    yield from made.pairs
+    left = made.num_desirable_left + made.num_undesirable_left + made.num_contradictory
+    where = single[0].where if single else None
+    yield from repeat(Refusal(where or Where("", 0), NO_PARTNER, "no answer of the other label to this prompt"), left)

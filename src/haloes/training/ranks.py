@@ -51,6 +51,16 @@ class Ranks:
         """Whether the flag is set on any process."""
         return bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
 
+    def same(self, value: T) -> T:
+        """The main process's value, on all of them."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        shared = [value]
+        broadcast_object_list(shared)
+        return shared[0]
+
     def wait(self) -> None:
         """Go on when every process has come here."""
         if self.count > 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from haloes.errors import ConfigError
@@ -13,7 +13,7 @@ Shape: TypeAlias = Literal["constant", "linear", "cosine"]
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("optimizer",), lambda value: value in get_args(Optimizer), " or ".join(get_args(Optimizer))),
     (("schedule",), lambda value: value in get_args(Shape), " or ".join(get_args(Shape))),
-    (("lr", "epochs", "max_grad_norm"), lambda value: value > 0, "positive"),
+    (("lr", "epochs", "max_grad_norm"), lambda value: 0 < value < inf, "positive and finite"),
     (("batch_size", "checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
     (
         ("microbatch_tokens", "microbatch_examples", "validate_every"),
@@ -21,7 +21,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
         "at least 1, or left out",
     ),
     (("warmup", "dropout"), lambda value: 0 <= value < 1, "at least 0 and below 1"),
-    (("weight_decay",), lambda value: value >= 0, "at least 0"),
+    (("weight_decay",), lambda value: 0 <= value < inf, "at least 0 and finite"),
 )
 
 
