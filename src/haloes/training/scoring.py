@@ -29,14 +29,23 @@ def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) ->
 
 
 def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.device) -> NDArray[np.float64]:
-    """log p(y|x) of each row, (n,), without gradient."""
+    """log p(y|x) of each row, (n,), without gradient. Rows with one prompt go together, and share it."""
     found = np.zeros(len(rows))
-    lengths = [len(row.prompt) + len(row.completion) for row in rows]
-    for members in pack(lengths, budget=budget):
+    units = _by_prompt(rows)
+    lengths = [len(rows[unit[0]].prompt) + sum(len(rows[i].completion) for i in unit) for unit in units]
+    for bin_ in pack(lengths, budget=budget):
+        members = [i for k in bin_ for i in units[k]]
         packed = packed_rows([rows[i] for i in members], device)
         with torch.no_grad():
             found[members] = logps(score(packed), packed).total().double().cpu().numpy()
     return found
+
+
+def _by_prompt(rows: list[TokenRow]) -> list[list[int]]:
+    units: dict[bytes, list[int]] = {}
+    for i, row in enumerate(rows):
+        units.setdefault(row.prompt.tobytes(), []).append(i)
+    return list(units.values())
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:
