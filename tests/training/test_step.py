@@ -1,0 +1,315 @@
+"""
+One step's arithmetic: the same however it is split, and the same as the formula over a plain padded forward.
+
+The oracle knows transformers, the paper's formulas and which examples the step holds; nothing else of haloes.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fakes import tiny_model
+from haloes.batches.schedule import Step
+from haloes.losses._contract import Loss
+from haloes.losses.dpo import DPO
+from haloes.losses.kto import KTO
+from haloes.losses.sft import SFT
+from haloes.models.adapters import LoRA
+from haloes.models.dropout import set_dropout
+from haloes.models.policy import Policy
+from haloes.tokens.store import TokenStore
+from haloes.training.step import Stepper, Table
+from haloes.training.validation import make_schedule
+from runs import LOSSES, disturb, make_stepper, make_store, policy_for, rows_for, thumbs, write_store
+
+losses = pytest.mark.parametrize("name", list(LOSSES))
+
+SPLITS: list[dict[str, Any]] = [
+    {"most": 1},
+    {"most": 4},
+    {"most": 8},
+    {"budget": 25},
+    {"budget": 60},
+    {"budget": 200, "most": 5},
+]
+
+DISTURBANCES = (1, 12, 13)
+"""Seeds of changes to the policy that put the raw reference point below zero, above, and above."""
+
+
+def first_step(stepper: Stepper, *, batch_size: int = 32) -> Step:
+    return make_schedule(stepper, batch_size=batch_size, epochs=1, seed=3).step(0)
+
+
+def gradients(policy: Policy) -> dict[str, Tensor]:
+    return {name: p.grad.double() for name, p in policy.trainable().items() if p.grad is not None}
+
+
+def run(policy: Policy, loss: Loss[Any], store: TokenStore, **split: Any) -> tuple[Table, dict[str, Tensor]]:
+    policy.model.zero_grad()
+    stepper = make_stepper(policy, loss, store, **split)
+    table = stepper.run(first_step(stepper), backward=True)
+    return table, gradients(policy)
+
+
+def numbers(table: Table) -> dict[str, np.ndarray]:
+    found = {"loss": table.loss, "weight": table.weight, "logp": table.logp, **table.metrics}
+    optional = {"log_ratio": table.log_ratio, "mismatched": table.mismatched}
+    return found | {name: values for name, values in optional.items() if values is not None}
+
+
+def assert_same(found: Mapping[str, Any], true: Mapping[str, Any], *, atol: float) -> None:
+    assert found.keys() == true.keys()
+    for name, values in true.items():
+        np.testing.assert_allclose(np.asarray(found[name]), np.asarray(values), rtol=1e-4, atol=atol, err_msg=name)
+
+
+@losses
+@pytest.mark.parametrize("lora", [None, LoRA(rank=4)], ids=["full", "lora"])
+def test_a_step_is_the_same_however_it_is_split(name: str, lora: LoRA | None, tmp_path: Path):
+    loss = LOSSES[name]
+    store = make_store(tmp_path / "store", loss, 32)
+    policy = disturb(policy_for(loss, lora=lora), seed=13)
+    whole, whole_gradients = run(policy, loss, store)
+
+    assert whole.mismatched is None or whole.mismatched.mean() > 0.1  # a clamped one would hide how it was made
+    for split in SPLITS:
+        table, split_gradients = run(policy, loss, store, **split)
+
+        assert_same(numbers(table), numbers(whole), atol=2e-5)
+        assert_same(split_gradients, whole_gradients, atol=2e-5)
+
+
+@losses
+def test_micro_batches_keep_their_limits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loss = LOSSES[name]
+    store = make_store(tmp_path / "store", loss, 32)
+    sizes = []
+    original = Policy.token_logps
+    monkeypatch.setattr(
+        Policy, "token_logps", lambda self, packed: sizes.append(packed.num_tokens) or original(self, packed)
+    )
+
+    run(policy_for(loss), loss, store, budget=60)
+
+    assert len(sizes) > 5
+    assert max(sizes) <= 60
+
+
+# -- the oracle ------------------------------------------------------------------------------------------------------
+
+
+def totals(model: Any, rows: list[tuple[Any, Any]]) -> Tensor:
+    """log p(completion | prompt) of each row, from the logits of one padded batch."""
+    whole = [torch.tensor(np.concatenate(row)).long() for row in rows]
+    ids = torch.nn.utils.rnn.pad_sequence(whole, batch_first=True)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(w)) for w in whole], batch_first=True)
+    logits = model(input_ids=ids, attention_mask=mask.long()).logits[:, :-1]
+    logps = torch.log_softmax(logits, dim=-1).gather(2, ids[:, 1:, None]).squeeze(2)
+    return torch.stack([logps[i, len(x) - 1 : len(x) + len(y) - 1].sum() for i, (x, y) in enumerate(rows)])
+
+
+def row(store: TokenStore, x: int, y: int) -> tuple[Any, Any]:
+    return store.read(x).prompt, store.read(y).completion
+
+
+def oracle(loss: Any, store: TokenStore, step: Step, model: Any, reference: Any) -> Tensor:
+    """The losses of the step's examples, by the formulas of the papers."""
+    if isinstance(loss, SFT):
+        return -totals(model, [row(store, i, i) for i in step.examples])
+    if isinstance(loss, DPO):
+        chosen, rejected = ([row(store, 2 * i + k, 2 * i + k) for i in step.examples] for k in (0, 1))
+        with torch.no_grad():
+            base = totals(reference, chosen) - totals(reference, rejected)
+        return -torch.log(torch.sigmoid(loss.beta * (totals(model, chosen) - totals(model, rejected) - base)))
+    matched = [row(store, i, i) for i in step.examples]
+    mismatched = [row(store, x, y) for x, y in zip(step.examples, step.mismatched, strict=True)]
+    with torch.no_grad():
+        base = totals(reference, matched)
+        z0 = torch.clamp((totals(model, mismatched) - totals(reference, mismatched)).mean(), min=0)
+    r = totals(model, matched) - base
+    desirable = torch.tensor(store.desirable[step.examples])
+    value = torch.sigmoid(loss.beta * torch.where(desirable, r - z0, z0 - r))
+    weight = torch.where(desirable, loss.desirable_weight, loss.undesirable_weight)
+    return weight * (1 - value)
+
+
+@losses
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+def test_a_step_is_the_formula_over_a_plain_padded_forward(name: str, disturbance: int, tmp_path: Path):
+    loss = LOSSES[name]
+    store = make_store(tmp_path / "store", loss, 12)
+    policy = disturb(policy_for(loss), seed=disturbance)
+    table, found = run(policy, loss, store, budget=60)
+    model = tiny_model()
+    model.load_state_dict(policy.model.state_dict())
+
+    per_example = oracle(loss, store, table.step, model, tiny_model())
+    per_example.mean().backward()
+
+    np.testing.assert_allclose(table.loss, per_example.detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert_same(found, {n: p.grad for n, p in model.named_parameters()}, atol=1e-5)
+
+
+def test_the_reference_points_above_lie_on_both_sides_of_the_clamp(tmp_path: Path):
+    # Otherwise the test above would not notice a clamp that is missing.
+    loss = LOSSES["kto"]
+    store = make_store(tmp_path / "store", loss, 12)
+    raw = []
+    for disturbance in DISTURBANCES:
+        table, _ = run(disturb(policy_for(loss), seed=disturbance), loss, store)
+        assert table.mismatched is not None
+        raw.append(float(table.mismatched.mean()))
+
+    assert min(raw) < -0.05 < 0.05 < max(raw)
+
+
+# -- what a step is at the start -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("lora", [None, LoRA(rank=4)], ids=["full", "lora"])
+@pytest.mark.parametrize("split", [{}, {"most": 1}, {"budget": 60}], ids=str)
+def test_the_first_loss_is_half_the_class_weights(
+    dtype: torch.dtype, lora: LoRA | None, split: dict[str, Any], tmp_path: Path
+):
+    loss = KTO(desirable_weight=1.5, undesirable_weight=0.75)
+    store = write_store(tmp_path / "store", thumbs(16, desirable=(True, False, False)))
+    policy = policy_for(loss, lora=lora, dtype=dtype)
+    policy.model.train()
+
+    table, _ = run(policy, loss, store, **split)
+
+    desirable = int(store.desirable.sum())
+    assert float(table.weight @ table.loss) == pytest.approx((1.5 * desirable + 0.75 * (16 - desirable)) / 32, rel=1e-6)
+    assert table.log_ratio is not None
+    assert float(np.abs(table.log_ratio).max()) < 1e-4
+
+
+def test_the_first_loss_of_dpo_is_log_two(tmp_path: Path):
+    loss = DPO()
+    table, _ = run(policy_for(loss), loss, make_store(tmp_path / "store", loss, 8), most=3)
+
+    assert table.loss == pytest.approx(np.log(2), abs=1e-5)
+
+
+# -- the parts -------------------------------------------------------------------------------------------------------
+
+
+@losses
+def test_rows_count_by_their_weight(name: str, tmp_path: Path):
+    loss = LOSSES[name]
+    rows = [dataclasses.replace(r, weight=1.0 + r.group % 3) for r in rows_for(loss, 9)]
+    store = write_store(tmp_path / "store", rows, paired=loss.needs.pairs)
+    policy = disturb(policy_for(loss))
+    table, found = run(policy, loss, store, most=2)
+    model = tiny_model()
+    model.load_state_dict(policy.model.state_dict())
+    weights = 1.0 + table.step.examples % 3
+
+    per_example = oracle(loss, store, table.step, model, tiny_model())
+    (per_example * torch.tensor(weights / weights.sum())).sum().backward()
+
+    assert table.weight == pytest.approx(weights / weights.sum())
+    assert_same(found, {n: p.grad for n, p in model.named_parameters()}, atol=1e-5)
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_a_step_of_one_label_is_fine(label: bool, tmp_path: Path):
+    loss = LOSSES["kto"]
+    store = write_store(tmp_path / "store", thumbs(6, desirable=(label,)))
+    policy = disturb(policy_for(loss))
+    table, found = run(policy, loss, store, most=4)
+    model = tiny_model()
+    model.load_state_dict(policy.model.state_dict())
+
+    oracle(loss, store, table.step, model, tiny_model()).mean().backward()
+
+    assert np.isfinite(table.loss).all()
+    assert_same(found, {n: p.grad for n, p in model.named_parameters()}, atol=1e-5)
+
+
+def test_a_step_of_one_row_borrows_its_mismatched_completion(tmp_path: Path):
+    loss = LOSSES["kto"]
+    store = make_store(tmp_path / "store", loss, 5)
+    policy = disturb(policy_for(loss))
+    stepper = make_stepper(policy, loss, store)
+    step = first_step(stepper, batch_size=1)
+
+    table = stepper.run(step, backward=True)
+
+    assert step.mismatched.tolist() != step.examples.tolist()
+    with torch.no_grad():
+        true = oracle(loss, store, step, policy.model, tiny_model())
+    assert table.loss == pytest.approx(true.numpy(), rel=1e-4)
+
+
+def test_validation_leaves_no_gradient(tmp_path: Path):
+    loss = LOSSES["kto"]
+    policy = policy_for(loss)
+    stepper = make_stepper(policy, loss, make_store(tmp_path / "store", loss, 4))
+
+    stepper.run(first_step(stepper), backward=False)
+
+    assert not gradients(policy)
+
+
+def test_dropout_is_in_the_trained_scores_and_nowhere_else(tmp_path: Path):
+    loss = LOSSES["kto"]
+    store = make_store(tmp_path / "store", loss, 8)
+    policy = disturb(policy_for(loss, kind="gpt2"))
+    still, _ = run(policy, loss, store, most=3)
+    set_dropout(policy.model, 0.5)
+    policy.model.train()
+    torch.manual_seed(0)
+
+    dropped, _ = run(policy, loss, store, most=3)
+
+    assert policy.model.training
+    assert still.mismatched is not None
+    assert dropped.mismatched is not None
+    assert still.log_ratio is not None
+    assert dropped.log_ratio is not None
+    np.testing.assert_array_equal(dropped.mismatched, still.mismatched)
+    assert float(np.abs(dropped.logp - still.logp).max()) > 0.1
+    # What is left of the ratio is the reference, which did not change either.
+    np.testing.assert_allclose(dropped.logp - dropped.log_ratio, still.logp - still.log_ratio, rtol=0, atol=1e-10)
+
+
+def test_mismatched_completions_give_no_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loss = LOSSES["kto"]
+    policy = disturb(policy_for(loss))
+    store = make_store(tmp_path / "store", loss, 6)
+    recorded = []
+    original = Policy.token_logps
+
+    def spy(self: Policy, packed: Any) -> Tensor:
+        found = original(self, packed)
+        recorded.append((found.requires_grad, len(packed.documents)))
+        return found
+
+    monkeypatch.setattr(Policy, "token_logps", spy)
+    run(policy, loss, store)
+
+    # (x, y') of the whole step without gradient, then (x, y) with it.
+    assert recorded == [(False, 6), (True, 6)]
+
+
+def test_a_custom_loss_is_called_on_chosen_and_rejected_of_the_same_pair(tmp_path: Path):
+    loss = DPO()
+    store = make_store(tmp_path / "store", loss, 5)
+    policy = disturb(policy_for(loss))
+    table, _ = run(policy, loss, store, most=2)
+    assert table.log_ratio is not None
+
+    margins = table.log_ratio[:5] - table.log_ratio[5:]
+
+    assert table.sequences.tolist() == [*(2 * table.step.examples), *(2 * table.step.examples + 1)]
+    np.testing.assert_allclose(table.loss, np.log1p(np.exp(-loss.beta * margins)), rtol=1e-5)
+    np.testing.assert_array_equal(table.metrics["accuracy"], margins > 0)
