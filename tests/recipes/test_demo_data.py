@@ -95,10 +95,10 @@ def kept(script: list[str], *, wanted: bool) -> tuple[str, bool | None] | None:
     return found.get(name)
 
 
-def test_half_of_the_prompts_are_to_show_a_liked_answer():
+def test_two_thirds_of_the_prompts_are_to_show_a_liked_answer():
     wanted = wanted_labels(demo_prompts("train"))
 
-    assert sum(wanted.values()) == 150
+    assert sum(wanted.values()) == 200
     assert wanted == wanted_labels(dict(reversed(demo_prompts("train").items())))
 
 

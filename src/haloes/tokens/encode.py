@@ -1,6 +1,7 @@
 """Rows to token ids: prompt, completion, which completion tokens are trained, and what did not fit the window."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -45,111 +46,155 @@ Row: TypeAlias = tuple[Text, Text, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Turns rows into token ids for one tokenizer and one window."""
+    """Turns rows into token ids for one tokenizer and one window; made by `make_encoder`."""
 
     template: Template
     max_length: int
     """Most tokens of prompt and completion together."""
+    opening: tuple[int, ...] = ()
+    """What the tokenizer puts before plain text (BOS). A chat template writes its own."""
+    anchor: str = ""
+    """Goes before each piece of a completion while that is tokenised, for tokenizers that treat the beginning of a text
+    unlike its middle."""
+    anchor_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_length < 8:  # noqa: PLR2004 - a template's own marks alone need more than this
             raise ConfigError(f"tokens.max_length must be at least 8, got {self.max_length}")
 
     def encode(self, rows: Sequence[Row]) -> list[Encoded | Unencodable]:
-        """Encode many rows with one call of the tokenizer; a row that cannot be encoded comes back as the reason."""
+        """
+        Encode many rows with few calls of the tokenizer; a row that cannot be encoded comes back as the reason.
+
+        Raises ModelError when a row holds messages and the tokenizer has no chat template.
+        """
         rendered = [self._render(row) for row in rows]
-        texts: list[str] = []
-        for item in rendered:
-            if isinstance(item, Rendered):
-                texts.append(item.prompt)
-                texts.extend(segment.text for segment in item.completion)
-        ids = iter(self._ids(texts))
+        usable = [item for item in rendered if isinstance(item, Rendered)]
+        prompts = iter(self._ids([item.prompt for item in usable]))
+        parts = iter(self._part_ids([segment.text for item in usable for segment in item.completion]))
         return [
             item
             if isinstance(item, Unencodable)
-            else self._assemble(row, item, [next(ids) for _ in range(_count(item))])
+            else self._assemble(row, item, next(prompts), [next(parts) for _ in item.completion])
             for row, item in zip(rows, rendered, strict=True)
         ]
 
     def prompt_ids(self, prompt: Text, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """The ids that inference starts from. Raises DataError if the template refuses the prompt."""
-        ids = self._ids([self.template.prompt(prompt, tools)])[0]
-        return [*self._opening(), *ids]
+        return self._opened(self._ids([self.template.prompt(prompt, tools)])[0])
 
     def _render(self, row: Row) -> Rendered | Unencodable:
+        completion = row[1]
+        if not isinstance(completion, str) and not any(turn.role == "assistant" for turn in completion):
+            return Unencodable("nothing to train on", "the completion has no turn of the assistant")
         try:
             return self.template.render(*row)
         except DataError as error:
             return Unencodable("chat template", str(error))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self.template.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        return ids
+        return _ids(self.template.tokenizer, texts)
 
-    def _opening(self) -> list[int]:
-        """What the tokenizer puts before plain text (BOS). A chat template writes its own."""
-        if self.template.chat:
-            return []
-        opened: list[int] = self.template.tokenizer("", add_special_tokens=True)["input_ids"]
-        bos = self.template.tokenizer.bos_token_id
-        return [bos] if bos is not None and opened[:1] == [bos] else []
+    def _part_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if not self.anchor:
+            return self._ids(texts)
+        start = len(self.anchor_ids)
+        return [
+            ids[start:] if tuple(ids[:start]) == self.anchor_ids else self._ids([text])[0]
+            for text, ids in zip(texts, self._ids([self.anchor + text for text in texts]), strict=True)
+        ]
 
-    def _assemble(self, row: Row, rendered: Rendered, ids: list[list[int]]) -> Encoded | Unencodable:
-        prompt = [*self._opening(), *ids[0]]
-        completion = [token for part in ids[1:] for token in part]
-        trained = [segment.trained for segment, part in zip(rendered.completion, ids[1:], strict=True) for _ in part]
+    def _opened(self, ids: list[int]) -> list[int]:
+        return ids if tuple(ids[: len(self.opening)]) == self.opening else [*self.opening, *ids]
+
+    def _assemble(self, row: Row, rendered: Rendered, ids: list[int], parts: list[list[int]]) -> Encoded | Unencodable:
+        whole = prompt = self._opened(ids)
+        completion = [token for part in parts for token in part]
+        trained = [segment.trained for segment, part in zip(rendered.completion, parts, strict=True) for _ in part]
+        if not prompt:
+            return Unencodable("empty prompt", "the prompt has no token that the completion could follow")
         room = self.max_length - len(completion)
-        prompt_cut = len(prompt) > room
-        if prompt_cut:
+        if len(prompt) > room:
             prompt = self._cut_prompt(row, prompt, room)
-        completion_cut = len(prompt) + len(completion) > self.max_length
-        if completion_cut:
-            keep = self.max_length - len(prompt)
-            completion, trained = completion[:keep], trained[:keep]
-        if not any(trained):
-            return Unencodable("nothing to train on", "no token of this completion is the model's own")
+        keep = self.max_length - len(prompt)
         return Encoded(
             prompt=np.asarray(prompt, np.int32),
-            completion=np.asarray(completion, np.int32),
-            trained=np.asarray(trained, np.bool_),
-            prompt_cut=prompt_cut,
-            completion_cut=completion_cut,
+            completion=np.asarray(completion[:keep], np.int32),
+            trained=np.asarray(trained[:keep], np.bool_),
+            prompt_cut=len(prompt) < len(whole),
+            completion_cut=len(completion) > keep,
             agrees=rendered.agrees,
         )
 
     def _cut_prompt(self, row: Row, prompt: list[int], room: int) -> list[int]:
-        """The prompt without its oldest turns; where one turn alone is too long, its end within half of the window."""
+        """
+        The prompt within `room`, without its oldest turns.
+
+        Where the last user turn alone is too long, that turn's end, and BOS: but it may always have half of the window,
+        and the completion is cut then.
+        """
+        messages, tools = row[0], row[2]
+        for shorter in _without_oldest(self.template.as_messages(messages, "user")) if self.template.chat else ():
+            try:
+                prompt = self.prompt_ids(shorter, tools)
+            except DataError:  # the template wants another first turn
+                continue
+            if len(prompt) <= room:
+                return prompt
         room = max(room, self.max_length // 2)
         if len(prompt) <= room:
             return prompt
-        messages, tools = row[0], row[2]
-        if self.template.chat and not isinstance(messages, str):
-            for shorter in _without_oldest(messages):
-                prompt = self.prompt_ids(shorter, tools)
-                if len(prompt) <= room:
-                    return prompt
-        return prompt[-room:]
+        bos = self.template.tokenizer.bos_token_id
+        # Where BOS also begins each turn (as <|im_start|> may), it does not mark the beginning of the text.
+        first = prompt[:1] if prompt[0] == bos and prompt.count(bos) == 1 else []
+        return [*first, *prompt[len(prompt) - room + len(first) :]]
 
 
 def make_encoder(tokenizer: Any, *, max_length: int) -> Encoder:
-    """An encoder for this tokenizer; see `Encoder`."""
-    return Encoder(make_template(tokenizer), max_length)
+    """An encoder for this tokenizer; see `Encoder`. Raises ModelError when the tokenizer cannot end a completion."""
+    template = make_template(tokenizer)
+    anchor, anchor_ids = _anchor(tokenizer)
+    opening = () if template.chat else _opening(tokenizer)
+    return Encoder(template, max_length, opening, anchor, anchor_ids)
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """A hash of everything that decides which ids a text becomes: vocabulary, rules, special tokens, chat template."""
-    parts = [
-        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(sorted(tokenizer.get_vocab().items())),
-        str(tokenizer.chat_template),
-        repr(sorted((str(k), str(v)) for k, v in tokenizer.special_tokens_map.items())),
-    ]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    if tokenizer.is_fast:
+        core = json.loads(tokenizer.backend_tokenizer.to_str())
+        # What the last call asked for stands there too.
+        rules = json.dumps({name: core[name] for name in core if name not in {"truncation", "padding"}}, sort_keys=True)
+    else:
+        rules = repr(sorted(tokenizer.get_vocab().items()))
+    special = repr(sorted((str(k), str(v)) for k, v in tokenizer.special_tokens_map.items()))
+    return hashlib.sha256("\0".join([rules, str(tokenizer.chat_template), special]).encode()).hexdigest()
 
 
-def _count(rendered: Rendered) -> int:
-    return 1 + len(rendered.completion)
+def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    # verbose=False: the window is checked here, and a warning about the model's would come once and without a row.
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
+def _opening(tokenizer: Any) -> tuple[int, ...]:
+    opened: list[int] = tokenizer("", add_special_tokens=True)["input_ids"]
+    bos = tokenizer.bos_token_id
+    return (bos,) if bos is not None and opened[:1] == [bos] else ()
+
+
+def _anchor(tokenizer: Any) -> tuple[str, tuple[int, ...]]:
+    """
+    A text after which another is tokenised as in the middle of a text, and its ids.
+
+    SentencePiece tokenizers write a space before the first word of a text: the answer after a prompt would begin with
+    one that the model never says there. Empty where the tokenizer does no such thing.
+    """
+    alone, anchor, after = _ids(tokenizer, ["a", "\n", "\na"])
+    if after[: len(anchor)] == anchor and after[len(anchor) :] != alone:
+        return "\n", tuple(anchor)
+    return "", ()
 
 
 def _without_oldest(messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:

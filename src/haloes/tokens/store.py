@@ -8,11 +8,14 @@ A completion token that is not trained is stored as `-1 - id`.
 import hashlib
 import json
 import os
+import uuid
+import weakref
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,24 +47,25 @@ class TokenRow:
 
 class TokenStore:
     """
-    Encoded sequences of a data set, with what the trainer has to know of each; opened with `open_store`.
+    Encoded sequences of a data set, with what the trainer has to know of each.
 
     A paired store holds two sequences an example: 2i the chosen and 2i + 1 the rejected completion of pair i.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the store in folder `path`; raises DataError when it is not one."""
+        """Open the store in folder `path`; raises DataError when it is not one, or is not whole."""
         try:
             meta = json.loads((path / "meta.json").read_text())
-            with np.load(path / "index.npz", allow_pickle=False) as index:
-                columns = {name: index[name] for name in index.files}
-            self._file = os.open(path / "tokens.bin", os.O_RDONLY)
-        except (OSError, ValueError, KeyError) as error:
+            self.paired: bool = meta["paired"]
+            self.fingerprint: str = meta["fingerprint"]
+            self.sources: list[str] = meta["sources"]
+            # NumPy forgets to close a file that it opened and cannot read.
+            with (path / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
+                columns = {name: index[name] for name in (*_COLUMNS, "flags")}
+            num_bytes = (path / "tokens.bin").stat().st_size
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} is not a store of encoded rows: {error}") from error
         self.path = path
-        self.paired: bool = meta["paired"]
-        self.fingerprint: str = meta["fingerprint"]
-        self.sources: list[str] = meta["sources"]
         self.prompt_length: NDArray[np.int32] = columns["prompt_length"]
         self.completion_length: NDArray[np.int32] = columns["completion_length"]
         self.trained_length: NDArray[np.int32] = columns["trained_length"]
@@ -73,6 +77,12 @@ class TokenStore:
         self._flags = columns["flags"]
         lengths = self.prompt_length.astype(np.int64) + self.completion_length
         self._offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        if num_bytes != 4 * self.num_tokens:
+            raise DataError(
+                f"{path}: tokens.bin has {num_bytes} bytes and should have {4 * self.num_tokens}; remove it"
+            )
+        self._file = os.open(path / "tokens.bin", os.O_RDONLY)
+        self._close = weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:
         """Sequences, not examples: twice the pairs in a paired store."""
@@ -126,8 +136,8 @@ class TokenStore:
         return f"{self.sources[self._source[index]]}:{self._line[index]}"
 
     def close(self) -> None:
-        """Close the file of tokens."""
-        os.close(self._file)
+        """Close the file of tokens; it is also closed when the store is forgotten."""
+        self._close()
 
 
 class TokenStoreWriter:
@@ -139,22 +149,23 @@ class TokenStoreWriter:
 
     def __init__(self, path: Path, *, paired: bool) -> None:
         """Start a store that will stand at `path`."""
-        self._path, self._partial = path, path.with_name(path.name + f".partial-{os.getpid()}")
+        self._path, self._partial = path, path.with_name(f"{path.name}.partial-{uuid.uuid4().hex}")
         self._partial.mkdir(parents=True)
         self._paired = paired
         self._tokens = (self._partial / "tokens.bin").open("wb")
         self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS.items()}
         self._flags = array("B")
         self._sources: dict[str, int] = {}
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256(b"pairs" if paired else b"single")
 
     def append(self, row: Encoded, *, desirable: bool, group: int, weight: float, source: str, line: int) -> None:
         """Add one sequence; for pairs, the chosen and then at once the rejected one."""
-        stored = np.where(row.trained, row.completion, -1 - row.completion).astype(np.int32)
-        data = row.prompt.tobytes() + stored.tobytes()
+        stored = np.where(row.trained, row.completion, -1 - row.completion)
+        data = np.concatenate([row.prompt, stored]).astype(np.int32).tobytes()
         self._tokens.write(data)
+        lengths = f"{len(row.prompt)} {len(row.completion)}"
+        self._hash.update(f"{lengths} {desirable:d} {group} {np.float32(weight)!s};".encode())
         self._hash.update(data)
-        self._hash.update(f"{len(row.prompt)} {desirable:d} {group} {weight!r};".encode())
         values = {
             "prompt_length": len(row.prompt),
             "completion_length": len(row.completion),
@@ -175,20 +186,27 @@ class TokenStoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._tokens.close()
-        if kind is not None:
+        try:
+            self._tokens.close()
+            if kind is None:
+                self._publish()
+        finally:
             _remove(self._partial)
-            return
+
+    def _publish(self) -> None:
+        if self._paired and len(self._flags) % 2:
+            raise ValueError("a paired store ends in the middle of a pair: append the rejected sequence as well")
         index: dict[str, Any] = {name: np.array(column) for name, column in self._columns.items()}
         np.savez(self._partial / "index.npz", allow_pickle=False, flags=np.array(self._flags, np.uint8), **index)
         meta = {"paired": self._paired, "fingerprint": self._hash.hexdigest(), "sources": list(self._sources)}
         (self._partial / "meta.json").write_text(json.dumps(meta))
-        if self._path.exists():
-            _remove(self._path)
+        _remove(self._path)
         self._partial.rename(self._path)
 
 
 def _remove(folder: Path) -> None:
-    for item in sorted(folder.iterdir()):
-        item.unlink()
-    folder.rmdir()
+    """Remove a store or a partial one, if it is there."""
+    if folder.exists():
+        for item in folder.iterdir():
+            item.unlink()
+        folder.rmdir()

@@ -6,6 +6,7 @@ follows, ended by the template's end-of-turn mark. Both sides are tokenised apar
 the one in inference, whatever tokens a joint rendering would merge or drop across it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,11 @@ class Rendered:
     """False when the template renders prompt and completion together in other words than inference would see them in
     (a dropped <think> block, an inserted one, a turn left out): training follows inference then, not the template."""
 
+    @property
+    def text(self) -> str:
+        """Prompt and completion, as the model sees them."""
+        return self.prompt + "".join(segment.text for segment in self.completion)
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -43,6 +49,8 @@ class Template:
     chat: bool
     end_of_turn: str
     """The text of the special token that ends an assistant turn; the end-of-text token where the template has none."""
+    separator: str = ""
+    """Whitespace that a template without an end-of-turn token writes after an answer; not the model's to say."""
 
     def as_messages(self, text: Text, role: str) -> tuple[Message, ...]:
         """Plain text as the one message that it is in a chat."""
@@ -54,56 +62,80 @@ class Template:
             return self._plain(prompt)
         return self._render(self.as_messages(prompt, "user"), tools, generation=True)
 
+    def joint(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        """Prompt and completion as the template writes them together. Raises DataError if it refuses them."""
+        if not self.chat:
+            return self._plain(prompt) + self._plain(completion)
+        messages = (*self.as_messages(prompt, "user"), *self.as_messages(completion, "assistant"))
+        return self._render(messages, tools, generation=False)
+
     def render(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> Rendered:
         """
-        The prompt and the completion's segments.
+        The prompt and the completion's segments; turns of others after the last assistant turn are left out.
 
-        Raises DataError when the template refuses the messages, when messages meet a tokenizer without a chat template,
-        or when a completion of several turns is not rendered turn by turn.
+        Raises DataError when the template refuses the messages, when a completion does not begin with an assistant
+        turn, or when its turns are not rendered one after the other; ModelError when messages meet a tokenizer without
+        a chat template.
         """
         if not self.chat:
             answer = Segment(self._plain(completion) + self.end_of_turn, trained=True)
             return Rendered(self._plain(prompt), (answer,), agrees=True)
-        asked = self.as_messages(prompt, "user")
-        answers = self.as_messages(completion, "assistant")
-        text = self._render(asked, tools, generation=True)
-        if len(answers) > 1:
-            return Rendered(text, self._turns(asked, answers, tools), agrees=True)
-        segment, agrees = self._answer(text, asked, answers[0], tools)
-        return Rendered(text, (segment,), agrees)
-
-    def _answer(self, prompt: str, asked: tuple[Message, ...], answer: Message, tools: Any) -> tuple[Segment, bool]:
-        joint = self._render((*asked, answer), tools, generation=False)
-        if joint.startswith(prompt):
-            tail = self._until_end(joint[len(prompt) :])
-            said = tail.removesuffix(self.end_of_turn)
-            if answer.tool_calls or said.strip() == answer.content.strip():
-                return Segment(tail, trained=True), True
-        return Segment(answer.content + self.end_of_turn, trained=True), False
-
-    def _turns(self, asked: tuple[Message, ...], answers: tuple[Message, ...], tools: Any) -> tuple[Segment, ...]:
+        asked, answers = self.as_messages(prompt, "user"), self.as_messages(completion, "assistant")
+        if not answers or answers[0].role != "assistant":
+            first = f"a turn of the role {answers[0].role!r}" if answers else "nothing"
+            raise DataError(f"a completion begins with an assistant turn, and this one with {first}")
+        done = text = self._render(asked, tools, generation=True)
         segments: list[Segment] = []
-        done = self._render(asked, tools, generation=True)
-        for k, answer in enumerate(answers):
-            if answer.role != "assistant":
-                continue
-            before = self._render((*asked, *answers[:k]), tools, generation=True)
-            after = self._render((*asked, *answers[: k + 1]), tools, generation=False)
-            if not (before.startswith(done) and after.startswith(before)):
+        agrees = True
+        for k in (k for k, turn in enumerate(answers) if turn.role == "assistant"):
+            before = (*asked, *answers[:k])
+            seen = self._render(before, tools, generation=True) if k else text
+            if not seen.startswith(done):
                 raise DataError(
                     "the chat template rewrites earlier turns, so a completion of several turns cannot be trained as "
                     "it was seen; give each rated answer as a completion of its own, the earlier turns as its prompt"
                 )
-            if len(before) > len(done):
-                segments.append(Segment(before[len(done) :], trained=False))
-            said = self._until_end(after[len(before) :])
+            if len(seen) > len(done):
+                segments.append(Segment(seen[len(done) :], trained=False))
+            said, as_in_joint = self._said(seen, before, answers[k], tools)
             segments.append(Segment(said, trained=True))
-            done = before + said
-        return tuple(segments)
+            agrees = agrees and as_in_joint
+            done = seen + said
+        return Rendered(text, tuple(segments), agrees)
+
+    def _said(self, seen: str, before: tuple[Message, ...], answer: Message, tools: Any) -> tuple[str, bool]:
+        """What the model adds to what it has `seen`, and whether the template writes the same after it."""
+        joint = self._render((*before, answer), tools, generation=False)
+        if answer.tool_calls:
+            return self._called(joint, seen, before, answer, tools)
+        if joint.startswith(seen):
+            tail = self._until_end(joint[len(seen) :])
+            if tail.removesuffix(self.end_of_turn).strip() == answer.content.strip():
+                return tail, True
+        return answer.content + self.end_of_turn, False
+
+    def _called(
+        self, joint: str, seen: str, before: tuple[Message, ...], answer: Message, tools: Any
+    ) -> tuple[str, bool]:
+        """Tool calls, which only the template can write; without the words that it puts into the model's mouth."""
+        content, tail = answer.content.strip(), joint[len(seen) :]
+        if joint.startswith(seen) and content and tail.lstrip().startswith(content):
+            return self._until_end(tail), True
+        probe = self._render((*before, Message("assistant", PROBE)), tools, generation=False)
+        opening = probe[len(seen) : probe.rfind(PROBE)] if probe.startswith(seen) else ""
+        inserted = opening if opening.strip() else ""
+        if not joint.startswith(seen + inserted):
+            raise DataError(
+                "the chat template does not write these tool calls after what inference sees, so what the model said "
+                "is unknown; give the calls as the text that the model wrote"
+            )
+        return self._until_end(tail[len(inserted) :]), not inserted and content in tail
 
     def _until_end(self, tail: str) -> str:
         cut = tail.rfind(self.end_of_turn)
-        return tail[: cut + len(self.end_of_turn)] if cut >= 0 else tail + self.end_of_turn
+        if cut >= 0:
+            return tail[: cut + len(self.end_of_turn)]
+        return tail.removesuffix(self.separator) + self.end_of_turn
 
     def _render(self, messages: Sequence[Message], tools: Any, *, generation: bool) -> str:
         return render_messages(self.tokenizer, messages, tools, generation=generation)
@@ -120,11 +152,13 @@ class Template:
 def make_template(tokenizer: Any) -> Template:
     """Find out how this tokenizer writes a conversation and ends a turn. Raises ModelError when it has no end token."""
     chat = bool(tokenizer.chat_template)
-    end = _probe_end_of_turn(tokenizer) if chat else ""
-    end = end or (tokenizer.eos_token or "")
+    closing = _probe_closing(tokenizer) if chat else ""
+    mark = _first_special(tokenizer, closing)
+    end = mark or tokenizer.eos_token
     if not end:
         raise ModelError("the tokenizer has no end-of-text token, so a completion cannot be ended; set its eos_token")
-    return Template(tokenizer=tokenizer, chat=chat, end_of_turn=end)
+    separator = "" if mark else closing[len(closing.rstrip()) :]
+    return Template(tokenizer=tokenizer, chat=chat, end_of_turn=end, separator=separator)
 
 
 def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = (), *, generation: bool) -> str:
@@ -132,23 +166,30 @@ def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = ()
     from jinja2 import TemplateError
 
     turns = [_as_dict(message) for message in messages]
+    schemas = [dict(tool) for tool in tools] or None
     try:
         text: str = tokenizer.apply_chat_template(
-            turns, tools=list(tools) or None, tokenize=False, add_generation_prompt=generation
+            turns, tools=schemas, tokenize=False, add_generation_prompt=generation
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError) as error:
+        # Templates refuse with raise_exception, or stumble over a value of a type that they do not expect.
         raise DataError(f"the chat template refuses these messages: {error}") from error
     return text
 
 
-def _probe_end_of_turn(tokenizer: Any) -> str:
+def _probe_closing(tokenizer: Any) -> str:
+    """What the template writes after an answer."""
     turns = (Message("user", "a"), Message("assistant", PROBE))
     text = render_messages(tokenizer, turns, generation=False)
-    tail = text[text.rfind(PROBE) + len(PROBE) :]
+    return text[text.rfind(PROBE) + len(PROBE) :]
+
+
+def _first_special(tokenizer: Any, text: str) -> str:
     special = set(tokenizer.all_special_ids) | {
         number for number, token in tokenizer.added_tokens_decoder.items() if token.special
     }
-    for token in tokenizer(tail, add_special_tokens=False)["input_ids"]:
+    special.discard(tokenizer.unk_token_id)
+    for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
         if token in special:
             return str(tokenizer.convert_ids_to_tokens(token))
     return ""
@@ -157,5 +198,17 @@ def _probe_end_of_turn(tokenizer: Any) -> str:
 def _as_dict(message: Message) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        turn["tool_calls"] = [dict(call) for call in message.tool_calls]
+        turn["tool_calls"] = [_call_as_dict(call) for call in message.tool_calls]
     return turn
+
+
+def _call_as_dict(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool call with its arguments as values: the OpenAI shape has them as a string of JSON, templates do not."""
+    function = call.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
+        return dict(call)
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except ValueError:
+        return dict(call)
+    return {**call, "function": {**function, "arguments": arguments}}

@@ -1,14 +1,14 @@
 """
-How `feedback.jsonl` was made: answers of the embedded model to the demo's training prompts, rated by the demo's rule.
+How the demo's feedback was made: answers of the embedded model to the demo's prompts, rated by the demo's rule.
 
-Run it with `python -m haloes.recipes.demo.make_feedback [FILE]`; it takes half an hour on one core. Nothing of the
-held-out prompts is used.
+Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes an hour and a half on one core. It writes
+`feedback.jsonl` from the training prompts and `validation.jsonl` from the held-out ones, in the same way.
 
-One answer a prompt is kept (the KTO paper's "one y per x"), and which kind is decided before anything is sampled:
-the prompts are shuffled, and every other one is to show a liked answer. For it up to `DRAWS` answers are sampled, one
-after the other, until one is liked; for the other half, until one is not. Where none is, the first answer is kept with
-its own verdict. So no prompt is chosen for its answers, and the model's own rate of liked answers (one in six or so)
-does not leave the data with hardly anything to like.
+One answer a prompt is kept (the KTO paper's "one y per x"), and which kind is decided before anything is sampled: the
+prompts are shuffled, and two of every three are to show a liked answer. For these up to `DRAWS` answers are sampled,
+one after the other, until one is liked; for the third, until one is not. Where none is, the first answer is kept with
+its own verdict. So no prompt is chosen for its answers, and the model's own rate of liked answers (one in five, most of
+them to the same few prompts) does not leave the data with hardly anything to like.
 
 Answers are sampled with temperature 0.7 and top-p 0.95, and cut off at 64 tokens: 50 words are about 60 tokens.
 """
@@ -25,7 +25,7 @@ from haloes.records import Completion, Feedback, to_json
 from haloes.store import write_jsonl
 
 SEED = 2024
-DRAWS = 8
+DRAWS = 12
 TEMPERATURE, TOP_P, MAX_NEW_TOKENS = 0.7, 0.95, 64
 
 Ask = Callable[[Mapping[str, str], int], list[Completion]]
@@ -53,10 +53,10 @@ def make_feedback(prompts: Mapping[str, str], ask: Ask) -> list[dict[str, Any]]:
 
 
 def wanted_labels(prompts: Mapping[str, str]) -> dict[str, bool]:
-    """Which kind of answer each prompt is to show: every other one of the shuffled prompts a liked one."""
+    """Which kind of answer each prompt is to show: two of every three of the shuffled prompts a liked one."""
     names = sorted(prompts)
     random.Random(SEED).shuffle(names)
-    return {name: place % 2 == 0 for place, name in enumerate(names)}
+    return {name: place % 3 != 0 for place, name in enumerate(names)}
 
 
 def _row(answer: Completion, label: bool) -> dict[str, Any]:
@@ -65,8 +65,8 @@ def _row(answer: Completion, label: bool) -> dict[str, Any]:
     return to_json(row) | {"finished": answer.finished}
 
 
-def main(path: Path) -> None:
-    """Sample, rate and write `path`."""
+def main(folder: Path) -> None:
+    """Sample, rate and write the two files into `folder`."""
     import torch
 
     from haloes.models.load import load_model
@@ -85,9 +85,9 @@ def main(path: Path) -> None:
             seed=seed,
         )
 
-    rows = make_feedback(demo_prompts("train"), ask)
-    write_jsonl(path, rows)
+    write_jsonl(folder / "feedback.jsonl", make_feedback(demo_prompts("train"), ask))
+    write_jsonl(folder / "validation.jsonl", make_feedback(demo_prompts("held_out"), ask))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("feedback.jsonl"))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
