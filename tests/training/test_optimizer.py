@@ -1,0 +1,141 @@
+"""float32 weights behind bfloat16 parameters, and the optimizers by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from haloes.training.optimizer import Masters, make_masters, make_optimizer
+from haloes.training.settings import TrainSettings
+
+
+def parameter(*values: float, dtype: torch.dtype = torch.bfloat16) -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.tensor(values, dtype=dtype))
+
+
+def add_gradient(weight: Tensor, gradient: float) -> None:
+    (weight * torch.tensor(gradient, dtype=weight.dtype)).sum().backward()
+
+
+def test_gradients_of_many_micro_batches_are_added_up_in_float32():
+    # 1 + 1/512 is 1 in bfloat16: added up there, the small gradients would all be lost.
+    weight = parameter(0.5)
+    masters = make_masters({"w": weight})
+
+    for gradient in [1.0] + [1 / 512] * 1000:
+        add_gradient(weight, gradient)
+
+    (total,) = masters.gradients()
+    assert total.dtype == torch.float32
+    assert total.tolist() == [1 + 1000 / 512]
+    assert weight.grad is None
+
+
+def test_small_updates_are_kept_where_bfloat16_would_lose_them():
+    weight = parameter(1.0)
+    masters = make_masters({"w": weight})
+    optimizer = make_optimizer(masters, TrainSettings(optimizer="adamw", lr=1e-4))
+    for _ in range(40):
+        add_gradient(weight, 1.0)
+        masters.gradients()
+        optimizer.step()
+        masters.publish()
+        masters.zero_grad()
+
+    # AdamW with a constant gradient moves by lr a step; bfloat16 has no number between 1 and 1 - 2^-8.
+    assert masters.weights["w"].item() == pytest.approx(1 - 40 * 1e-4, abs=1e-6)
+    assert weight.item() == 1 - 2**-8
+
+
+def test_publishing_rounds_to_the_models_dtype():
+    weight = parameter(1.0)
+    masters = make_masters({"w": weight})
+    masters.weights["w"].fill_(1.003)
+
+    masters.publish()
+
+    assert weight.dtype == torch.bfloat16
+    assert weight.item() == torch.tensor(1.003).bfloat16().item()
+
+
+def test_float32_parameters_are_their_own_masters():
+    weight = parameter(1.0, dtype=torch.float32)
+    masters = make_masters({"w": weight})
+
+    assert masters.weights["w"] is weight
+    add_gradient(weight, 2.0)
+    add_gradient(weight, 3.0)
+    assert masters.gradients()[0].tolist() == [5.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_weight_without_gradient_has_zeros(dtype: torch.dtype):
+    masters = make_masters({"a": parameter(1.0, 2.0, dtype=dtype), "b": parameter(3.0, dtype=dtype)})
+    add_gradient(masters.parameters["b"], 4.0)
+
+    assert [gradient.tolist() for gradient in masters.gradients()] == [[0.0, 0.0], [4.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_zero_grad_forgets(dtype: torch.dtype):
+    masters = make_masters({"w": parameter(1.0, dtype=dtype)})
+    add_gradient(masters.parameters["w"], 4.0)
+    masters.zero_grad()
+
+    assert masters.gradients()[0].tolist() == [0.0]
+
+
+def test_a_second_run_gets_the_gradients_once_the_first_is_released():
+    weight = parameter(1.0)
+    first = make_masters({"w": weight})
+    first.release()
+    second = make_masters({"w": weight})
+
+    add_gradient(weight, 2.0)
+
+    assert second.gradients()[0].tolist() == [2.0]
+    assert first.gradients()[0].tolist() == [0.0]
+
+
+def one_step(settings: TrainSettings, *, start: float, gradients: list[float]) -> float:
+    masters = make_masters({"w": parameter(start, dtype=torch.float32)})
+    optimizer = make_optimizer(masters, settings)
+    for gradient in gradients:
+        add_gradient(masters.parameters["w"], gradient)
+        optimizer.step()
+        masters.zero_grad()
+    return masters.weights["w"].item()
+
+
+def test_adamw_by_hand():
+    # Two steps with betas 0.9 and 0.999: the decay is lr * 0.5 of the weight, apart from the gradient.
+    m1, v1 = 0.1 * 2, 0.001 * 4
+    w1 = 1 * (1 - 0.01 * 0.5) - 0.01 * (m1 / 0.1) / (math.sqrt(v1 / 0.001) + 1e-8)
+    m2, v2 = 0.9 * m1 + 0.1 * -1, 0.999 * v1 + 0.001 * 1
+    w2 = w1 * (1 - 0.01 * 0.5) - 0.01 * (m2 / (1 - 0.81)) / (math.sqrt(v2 / (1 - 0.999**2)) + 1e-8)
+    settings = TrainSettings(optimizer="adamw", lr=0.01, weight_decay=0.5)
+
+    assert one_step(settings, start=1.0, gradients=[2.0, -1.0]) == pytest.approx(w2, abs=1e-6)
+
+
+def test_rmsprop_by_hand():
+    # Smoothing 0.99; the decay is added to the gradient.
+    g1 = 2 + 0.5 * 1
+    v1 = 0.01 * g1**2
+    w1 = 1 - 0.01 * g1 / (math.sqrt(v1) + 1e-8)
+    g2 = -1 + 0.5 * w1
+    v2 = 0.99 * v1 + 0.01 * g2**2
+    w2 = w1 - 0.01 * g2 / (math.sqrt(v2) + 1e-8)
+    settings = TrainSettings(optimizer="rmsprop", lr=0.01, weight_decay=0.5)
+
+    assert one_step(settings, start=1.0, gradients=[2.0, -1.0]) == pytest.approx(w2, abs=1e-6)
+
+
+def test_the_weights_keep_their_order():
+    masters = make_masters({name: parameter(float(i)) for i, name in enumerate("cab")})
+    optimizer = make_optimizer(masters, TrainSettings())
+
+    assert isinstance(masters, Masters)
+    assert list(masters.weights) == ["c", "a", "b"]
+    assert [weight.item() for weight in optimizer.param_groups[0]["params"]] == [0.0, 1.0, 2.0]
