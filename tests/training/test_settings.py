@@ -36,7 +36,7 @@ def test_a_warm_up_shorter_than_a_step_is_none():
 
 
 def test_a_warm_up_that_ends_between_steps_never_overshoots():
-    # It is 2.5 steps long; the third stands before its end and is at the peak, the fourth 0.5 of the 2.5 steps after it.
+    # It is 2.5 steps long; the third step stands before its end, at the peak, the fourth half a step after it.
     assert rates(5, warmup=0.5, schedule="linear") == pytest.approx([1 / 2.5, 2 / 2.5, 1, 1 - 0.5 / 2.5, 1 - 1.5 / 2.5])
 
 
