@@ -77,6 +77,8 @@ class TokenStore:
         self._flags = columns["flags"]
         lengths = self.prompt_length.astype(np.int64) + self.completion_length
         self._offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.longest = int(lengths.max(initial=0))
+        """Tokens of the longest sequence, prompt and completion."""
         if num_bytes != 4 * self.num_tokens:
             raise DataError(
                 f"{path}: tokens.bin has {num_bytes} bytes and should have {4 * self.num_tokens}; remove it"

@@ -177,6 +177,12 @@ def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = ()
     return text
 
 
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """The tokens that are marks; words that the tokenizer does not know are none."""
+    added = (number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
+    return frozenset([*tokenizer.all_special_ids, *added]) - {tokenizer.unk_token_id}
+
+
 def _probe_closing(tokenizer: Any) -> str:
     """What the template writes after an answer."""
     turns = (Message("user", "a"), Message("assistant", PROBE))
@@ -185,10 +191,7 @@ def _probe_closing(tokenizer: Any) -> str:
 
 
 def _first_special(tokenizer: Any, text: str) -> str:
-    special = set(tokenizer.all_special_ids) | {
-        number for number, token in tokenizer.added_tokens_decoder.items() if token.special
-    }
-    special.discard(tokenizer.unk_token_id)
+    special = special_ids(tokenizer)
     for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
         if token in special:
             return str(tokenizer.convert_ids_to_tokens(token))
