@@ -43,10 +43,12 @@ class Row:
     weight: float = 1.0
 
 
-def thumbs(count: int, *, seed: int = 0, per_prompt: int = 1, desirable: Sequence[bool] = (True, False)) -> list[Row]:
-    """Random short rows; `desirable` is repeated over them, and each prompt has `per_prompt` answers."""
+def thumbs(
+    count: int, *, seed: int = 0, per_prompt: int = 1, desirable: Sequence[bool] = (True, False), system: str = ""
+) -> list[Row]:
+    """Random short rows; `desirable` is repeated over them, each prompt has `per_prompt` answers and begins alike."""
     rng = np.random.default_rng(seed)
-    prompts = [_text(rng, 2, 9) for _ in range(count)]
+    prompts = [system + _text(rng, 2, 9) for _ in range(count)]
     return [
         Row(prompts[i // per_prompt], _text(rng, 1, 14), desirable[i % len(desirable)], i // per_prompt)
         for i in range(count)

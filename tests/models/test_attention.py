@@ -12,6 +12,9 @@ from haloes.models.attention import packed_attention
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 8
 DOCUMENTS = [5, 1, 9, 2]
+PIECES, BEFORE = [4, 3, 1, 2, 5, 3], [[], [0], [0], [], [0, 2], [0, 2]]
+"""Two levels of shared beginnings: the sequences are 0 1, 0 2 4, 0 2 5, and 3 alone."""
+
 MODULE: Any = SimpleNamespace(num_key_value_groups=HEADS // KEY_HEADS, is_causal=True)
 
 ways = pytest.mark.parametrize(
@@ -56,6 +59,32 @@ def test_each_document_attends_to_its_own_past(window: int | None, softcap: floa
     assert weights is None
     assert found.is_contiguous()
     torch.testing.assert_close(found.double(), true, rtol=1e-5, atol=1e-6)
+
+
+def path_allowed(window: int | None) -> Tensor:
+    """A query sees the pieces on its own path, up to itself and within the window, by its position in the sequence."""
+    starts = [sum(PIECES[:i]) for i in range(len(PIECES))]
+    allowed = torch.zeros(sum(PIECES), sum(PIECES), dtype=torch.bool)
+    for i, path in enumerate(BEFORE):
+        sequence = [starts[k] + n for k in [*path, i] for n in range(PIECES[k])]
+        for place, token in enumerate(sequence):
+            allowed[token, sequence[max(0, place + 1 - (window or len(sequence))) : place + 1]] = True
+    return allowed
+
+
+@ways
+def test_pieces_attend_to_the_beginning_that_they_share(window: int | None, softcap: float | None):
+    q, k, v = (x.requires_grad_() for x in qkv(sum(PIECES)))
+    layout = {"haloes_documents": PIECES, "haloes_before": BEFORE}
+
+    found, _ = packed_attention(MODULE, q, k, v, None, sliding_window=window, softcap=softcap, **layout)
+
+    true = by_hand(q, k, v, path_allowed(window), softcap=softcap, scaling=SIZE**-0.5)
+    torch.testing.assert_close(found.double(), true, rtol=1e-5, atol=1e-6)
+    direction = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    got = torch.autograd.grad(found, (q, k, v), direction)
+    for mine, want in zip(got, torch.autograd.grad(true, (q, k, v), direction.double()), strict=True):
+        torch.testing.assert_close(mine, want, rtol=1e-4, atol=1e-5)
 
 
 @ways

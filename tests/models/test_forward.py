@@ -85,6 +85,36 @@ def test_values_and_gradients_are_those_of_a_padded_forward(
         assert error < (1e-4 if exact else 0.1), name
 
 
+def sharing(*, seed: int = 0) -> Sequences:
+    """Sequences of which some begin alike, at two depths; the longest is longer than the sliding window."""
+    rng = np.random.default_rng(seed)
+    system, question = (rng.integers(0, VOCAB, n, dtype=np.int32) for n in (10, 9))
+    found = []
+    for parts in ([system, question], [system], [], [system, question], [system]):
+        own, completion = (rng.integers(0, VOCAB, n, dtype=np.int32) for n in (3, 6))
+        found.append((np.concatenate([*parts, own]), completion, completion >= 0))
+    return found
+
+
+@kinds
+@dtypes
+def test_sharing_beginnings_changes_neither_values_nor_gradients(kind: str, dtype: torch.dtype):
+    rows = sharing()
+    plain, model = tiny_model(kind, dtype=dtype), tiny_model(kind, dtype=dtype)
+    scorer, _ = make_scorer(model)
+    layout = packed(rows)
+    assert layout.num_tokens < sum(len(prompt) + len(completion) - 1 for prompt, completion, _ in rows) - 30
+
+    found, true = scorer.token_logps(layout), padded_logps(plain, rows)
+
+    exact = dtype == torch.float32
+    torch.testing.assert_close(found, true, rtol=0, atol=2e-5 if exact else 0.15)
+    mine, theirs = gradients(model, found), gradients(plain, true)
+    for name in theirs:
+        error = float((mine[name] - theirs[name]).norm() / theirs[name].norm())
+        assert error < (1e-4 if exact else 0.1), name
+
+
 @kinds
 @dtypes
 def test_another_document_in_the_pack_changes_not_a_bit(kind: str, dtype: torch.dtype):
@@ -199,7 +229,7 @@ def recurrent(kind: str, dtype: torch.dtype) -> Any:
 def test_an_architecture_that_mixes_packed_sequences_is_padded_and_says_why(kind: str, dtype: torch.dtype):
     model = recurrent(kind, dtype)
     attention = model.config._attn_implementation
-    rows = sequences()
+    rows = [*sequences(), *sharing()]
 
     scorer, unpacked_because = make_scorer(model)
 

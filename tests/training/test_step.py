@@ -79,6 +79,24 @@ def test_a_step_is_the_same_however_it_is_split(name: str, lora: LoRA | None, tm
         assert_same(split_gradients, whole_gradients, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["kto", "dpo"])
+def test_what_prompts_share_changes_no_step(name: str, tmp_path: Path):
+    loss = LOSSES[name]
+    rows = thumbs(16, per_prompt=2, system="You are a helpful assistant. ")
+    store = write_store(tmp_path / "store", rows, paired=loss.needs.pairs)
+    policy = disturb(policy_for(loss))
+    whole, whole_gradients = run(policy, loss, store)
+
+    table, alone = run(policy, loss, store, most=1, budget=1)
+    model = tiny_model()
+    model.load_state_dict(policy.model.state_dict())
+    oracle(loss, store, table.step, model, tiny_model()).mean().backward()
+
+    assert_same(numbers(table), numbers(whole), atol=2e-5)
+    assert_same(alone, whole_gradients, atol=2e-5)
+    assert_same(whole_gradients, {n: p.grad for n, p in model.named_parameters()}, atol=2e-5)
+
+
 @losses
 def test_micro_batches_keep_their_limits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     loss = LOSSES[name]
