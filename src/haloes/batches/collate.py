@@ -12,17 +12,23 @@ from haloes.tokens.store import TokenRow, TokenStore
 
 
 def read_pair(store: TokenStore, prompt_of: int, completion_of: int) -> TokenRow:
-    """The prompt of one sequence with the completion of another (or of the same: then its own)."""
+    """
+    The prompt of one sequence with the completion of another (or of the same: then its own).
+
+    A long prompt with the long completion of another row may be longer than any row is, and than the model's window:
+    the completion is cut at the length of the longest row.
+    """
     first = store.read(prompt_of)
     if prompt_of == completion_of:
         return first
     second = store.read(completion_of)
-    return TokenRow(first.prompt, second.completion, second.trained)
+    room = store.longest - len(first.prompt)
+    return TokenRow(first.prompt, second.completion[:room], second.trained[:room])
 
 
 def pair_length(store: TokenStore, prompt_of: int, completion_of: int) -> int:
     """Tokens that `read_pair` would give, without reading them."""
-    return int(store.prompt_length[prompt_of]) + int(store.completion_length[completion_of])
+    return min(int(store.prompt_length[prompt_of]) + int(store.completion_length[completion_of]), store.longest)
 
 
 def packed_rows(rows: Sequence[TokenRow], device: torch.device) -> Packed:

@@ -154,7 +154,7 @@ def _policy(
     display.stage("model")
     loaded = load_model(config.model.name, dtype=dtype, device=device)
     window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    longest = max(int((s.prompt_length + s.completion_length).max()) for s in (inputs.train, inputs.validation) if s)
+    longest = max(store.longest for store in (inputs.train, inputs.validation) if store is not None)
     if window is not None and longest > window:
         raise ConfigError(
             f"tokens.max_length is {config.tokens.max_length} and the longest row has {longest} tokens, but the window "

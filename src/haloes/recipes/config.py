@@ -9,13 +9,17 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from math import inf
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
 from haloes.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -131,7 +135,7 @@ class RunConfig:
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
     """Where feedback comes from."""
     tokens: TokenSettings = field(default_factory=TokenSettings)
-    """How text becomes tokens."""
+    """How much of a text is used."""
     model: ModelSettings = field(default_factory=ModelSettings)
     """Which model is aligned."""
     loss: dict[str, Any] = field(default_factory=_default_loss)
@@ -150,7 +154,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     A `loss` section with another name than the layers before it starts afresh: hyperparameters belong to their loss.
     Raises ConfigError for an unknown key (with a suggestion) or a value of the wrong kind.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -158,7 +162,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     merged = _layered({"loss": _default_loss()}, merged)
     try:
         # As JSON a section may be a mapping while every value must be of its own type: "3" and true are no numbers.
-        return TypeAdapter(RunConfig).validate_json(json.dumps(merged, default=str), strict=True)
+        return _adapter().validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(fault) for fault in error.errors())) from error
 
@@ -216,9 +220,14 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a configuration file, with descriptions."""
+    return _adapter().json_schema()
+
+
+@cache
+def _adapter() -> "TypeAdapter[RunConfig]":
     from pydantic import TypeAdapter
 
-    return TypeAdapter(RunConfig).json_schema()
+    return TypeAdapter(RunConfig)
 
 
 def _layered(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

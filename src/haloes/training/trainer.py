@@ -14,6 +14,7 @@ from haloes.errors import RunError
 from haloes.losses._contract import Loss
 from haloes.models.dropout import set_dropout
 from haloes.models.policy import Policy
+from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
@@ -95,7 +96,8 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
     settings = job.settings
     set_dropout(job.policy.model, settings.dropout)
     if settings.gradient_checkpointing:
-        job.policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with quiet():  # its name changes with transformers 6, and the present one warns of it
+            job.policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     job.policy.model.train()
     masters = make_masters(job.policy.trainable())
     try:
