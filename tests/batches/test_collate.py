@@ -12,7 +12,7 @@ from haloes.models.reference_cache import sequence_key
 from haloes.tokens.encode import Encoded
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 
-ROWS = [([5, 6], [7, 1]), ([8], [9, 10, 1]), ([11, 12, 13], [1]), ([14], [15, 1])]
+ROWS = [([5, 6], [7, 1]), ([8], [9, 10, 1]), ([11, 12, 13], [1]), ([14, 15], [16, 17, 1])]
 
 
 @pytest.fixture(params=[False, True], ids=["single", "paired"])
@@ -40,6 +40,14 @@ def test_a_mismatched_row_has_the_prompt_of_one_and_the_completion_of_another(st
 
     assert (row.prompt.tolist(), row.completion.tolist()) == (ROWS[0][0], ROWS[1][1])
     assert row.trained.tolist() == [True, False, True]
+
+
+def test_a_mismatched_row_is_no_longer_than_the_longest_row(store: TokenStore):
+    # 3 + 3 tokens; the longest row has 5, and the model's window may have no more.
+    row = read_pair(store, 2, 1)
+
+    assert (row.prompt.tolist(), row.completion.tolist()) == (ROWS[2][0], ROWS[1][1][:2])
+    assert row.trained.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("x", range(4))

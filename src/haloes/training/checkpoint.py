@@ -124,8 +124,8 @@ def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Te
 
 def _fault(path: Path) -> str | None:
     try:
-        manifest: dict[str, Any] = json.loads((path / _MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        manifest: dict[str, Any] = dict(json.loads((path / _MANIFEST).read_text()))
+    except (OSError, ValueError, TypeError) as error:
         return f"its manifest cannot be read ({error})"
     for name in (_WEIGHTS, _OPTIMIZER, _STATE):
         file = path / name

@@ -31,8 +31,8 @@ def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) ->
 def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.device) -> NDArray[np.float64]:
     """log p(y|x) of each row, (n,), without gradient. Rows with one prompt go together, and share it."""
     found = np.zeros(len(rows))
-    units = _by_prompt(rows)
-    lengths = [len(rows[unit[0]].prompt) + sum(len(rows[i].completion) for i in unit) for unit in units]
+    units = _by_prompt(rows, budget)
+    lengths = [_length(rows, unit) for unit in units]
     for bin_ in pack(lengths, budget=budget):
         members = [i for k in bin_ for i in units[k]]
         packed = packed_rows([rows[i] for i in members], device)
@@ -41,11 +41,21 @@ def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.dev
     return found
 
 
-def _by_prompt(rows: list[TokenRow]) -> list[list[int]]:
-    units: dict[bytes, list[int]] = {}
+def _by_prompt(rows: list[TokenRow], budget: int) -> list[list[int]]:
+    """The rows of each prompt side by side, in as many units as keep within the budget."""
+    open_units: dict[bytes, list[int]] = {}
+    units = []
     for i, row in enumerate(rows):
-        units.setdefault(row.prompt.tobytes(), []).append(i)
-    return list(units.values())
+        unit = open_units.get(row.prompt.tobytes())
+        if unit is None or _length(rows, [*unit, i]) > budget:
+            unit = open_units[row.prompt.tobytes()] = []
+            units.append(unit)
+        unit.append(i)
+    return units
+
+
+def _length(rows: list[TokenRow], unit: list[int]) -> int:
+    return len(rows[unit[0]].prompt) + sum(len(rows[i].completion) for i in unit)
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:
