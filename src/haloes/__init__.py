@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from haloes.recipes.api import train
     from haloes.recipes.export import export_model
     from haloes.records import Completion, Feedback, Message, Pair, Score
+    from haloes.training.trainer import Interrupted
 
 __all__ = [
     "DPO",
@@ -32,6 +33,7 @@ __all__ = [
     "DataError",
     "Feedback",
     "FeedbackSource",
+    "Interrupted",
     "Loss",
     "LossOutput",
     "Message",
@@ -60,6 +62,7 @@ _HOMES = {
     "haloes.recipes.api": ("train",),
     "haloes.recipes.export": ("export_model",),
     "haloes.records": ("Completion", "Feedback", "Message", "Pair", "Score"),
+    "haloes.training.trainer": ("Interrupted",),
 }
 
 

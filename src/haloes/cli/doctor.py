@@ -42,11 +42,14 @@ def doctor(
     findings = examine(rows)
     advice = advise(findings)
     say_lines(render(findings, advice))
+    fatal = [one.finding for one in advice if one.severity == "error"]
     if model is not None and findings.num_accepted:
         from haloes.recipes.token_doctor import examine_tokens
 
-        show(examine_tokens(config, rows))
-    fatal = [one.finding for one in advice if one.severity == "error"]
+        report = examine_tokens(config, rows)
+        say_lines(report.lines)
+        show(report.previews)
+        fatal += report.errors
     refused = {reason: tally.num for reason, tally in findings.refusals.items()}
     if not config.feedback.skip_refused and (reasons := grave(refused, findings.num_accepted)):
         fatal.append(

@@ -9,6 +9,7 @@ app = App(
     help="Align language models with human feedback, and measure whether it helped.",
     help_format="plaintext",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 COMMANDS = {
     "train": "Align a model with feedback, and measure it on held-out prompts.",

@@ -64,6 +64,11 @@ def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
             f"the held-out AUC of {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] cannot be told from chance (0.5): "
             "more or cleaner feedback, more steps or another learning rate are needed before this model can be trusted"
         )
+    if auc is not None and auc.high < 1 / 2:
+        found.append(
+            f"the held-out AUC of {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] lies below chance (0.5): the model "
+            "prefers what people disliked; look whether labels of the training or the validation rows are swapped"
+        )
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, DataError
 from haloes.recipes.config import RunConfig
 from haloes.recipes.rows import Rows, open_rows
 from haloes.records import Refusal, to_json
@@ -25,21 +25,26 @@ def write_records(config: RunConfig, out: Path, *, pairs: bool) -> tuple[int, Co
         How many records were written, and how many rows were refused for which reason.
 
     Raises:
-        DataError: the source cannot be read at all.
+        DataError: the source cannot be read at all, or no row of it can be used; nothing is written then.
         ConfigError: the ending of `out` is none of these.
     """
-    rows = open_rows(config.feedback.source, config.feedback, pairs=pairs, seed=config.train.seed)
-    refused: Counter[str] = Counter()
+    source, refused = config.feedback.source, Counter[str]()
+    rows = open_rows(source, config.feedback, pairs=pairs, seed=config.train.seed)
     if out.suffix == ".parquet":
-        return write_parquet(out, _records(rows, refused)), refused
+        return write_parquet(out, _records(rows, source, refused)), refused
     if out.name.endswith((".jsonl", ".jsonl.gz")):
-        return write_jsonl(out, _records(rows, refused)), refused
+        return write_jsonl(out, _records(rows, source, refused)), refused
     raise ConfigError(f"{out}: give a name that ends in .jsonl, .jsonl.gz or .parquet")
 
 
-def _records(rows: Rows, refused: Counter[str]) -> Iterator[dict[str, Any]]:
+def _records(rows: Rows, source: str, refused: Counter[str]) -> Iterator[dict[str, Any]]:
+    written = 0
     for row in rows:
         if isinstance(row, Refusal):
             refused[row.reason] += 1
         else:
+            written += 1
             yield to_json(row)
+    if not written:
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in refused.most_common())
+        raise DataError(f"{source}: no row can be used: {reasons or 'there are none'}")
