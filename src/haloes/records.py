@@ -40,6 +40,8 @@ class Feedback:
     label: bool | None = None
     """True: desirable, False: undesirable, None: only a score is known so far."""
     score: float | None = None
+    finished: bool = True
+    """False when the answer was cut off (at a token limit, by a stop button): its end of turn is not trained then."""
     weight: float = 1.0
     id: str | None = None
     group: str | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from haloes.recipes.demo.make_feedback import DRAWS, SEED, make_feedback, wanted_labels
+from haloes.recipes.demo.make_feedback import SEED, make_feedback, wanted_labels
 from haloes.recipes.demo.prompts import demo_prompts
 from haloes.recipes.demo.rule import rate
 from haloes.records import Completion
@@ -60,6 +60,7 @@ def test_prompts_are_short():
 # --- the script
 
 
+DRAWS = 5
 LIKED, DISLIKED = "It is light.", "It is"
 
 
@@ -91,7 +92,10 @@ def kept(script: list[str], *, wanted: bool) -> tuple[str, bool | None] | None:
     names = ["a", "b"]
     name = next(name for name in names if wanted_labels(dict.fromkeys(names, "Why?"))[name] == wanted)
     model = Model({n: script if n == name else [LIKED, DISLIKED] for n in names})
-    found = {row["id"]: (row["completion"], row["label"]) for row in make_feedback(dict.fromkeys(names, "Why?"), model)}
+    found = {
+        row["id"]: (row["completion"], row["label"])
+        for row in make_feedback(dict.fromkeys(names, "Why?"), model, draws=DRAWS)
+    }
     return found.get(name)
 
 
@@ -121,7 +125,7 @@ def test_a_prompt_that_has_its_answer_is_not_asked_again():
     names = {"a": "Why?", "b": "Why?"}
     wanted = wanted_labels(names)
     model = Model({name: [LIKED if wanted[name] else DISLIKED] if name == "a" else [""] for name in names})
-    make_feedback(names, model)
+    make_feedback(names, model, draws=DRAWS)
 
     assert model.asked == [{"a", "b"}, *[{"b"}] * (DRAWS - 1)]
     assert model.seeds == [SEED + draw for draw in range(DRAWS)]

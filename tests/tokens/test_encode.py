@@ -273,11 +273,12 @@ def test_the_system_turn_stays() -> None:
 
 
 def test_all_older_turns_go_before_a_token_of_the_completion_does() -> None:
-    # The completion alone has more than half of the window, and both fit without the older turns.
-    row = encode(chat("x" * 40, "y" * 40, "z"), "w" * 60, max_length=1 + 8 + 11 + 61)
+    # The completion alone has more than half of the window, and both fit only without any older turn: with one (x: 9
+    # tokens, y: 14) the prompt would have less than half, and yet the completion would lose its end.
+    row = encode(chat("x" * 40, "y" * 40, "x", "y", "z"), "w" * 100, max_length=1 + 8 + 11 + 101)
 
     assert text(row.prompt) == turn("user", "z") + "<|im_start|>assistant\n"
-    assert text(row.completion) == "w" * 60 + "<|im_end|>"
+    assert text(row.completion) == "w" * 100 + "<|im_end|>"
     assert row.prompt_cut
     assert not row.completion_cut
 

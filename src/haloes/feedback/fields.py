@@ -49,6 +49,21 @@ def verdict(row: Row, *, label_columns: Iterable[str] = ("label",)) -> dict[str,
     return found
 
 
+def finished(row: Row) -> bool:
+    """
+    Whether the answer came to its end; so it is taken to be where the row does not say.
+
+    Raises:
+        Refused: It says something else than true or false.
+    """
+    value = row.get("finished")
+    if value is None:
+        return True
+    if not isinstance(value, bool):
+        raise Refused("wrong type", f"finished must be true or false, got {shown(value)}", column="finished")
+    return value
+
+
 def shared_fields(row: Row) -> dict[str, Any]:
     """
     The fields that `Feedback` and `Pair` have in common: id, group, conversation, user, source, weight, tools.

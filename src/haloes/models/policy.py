@@ -99,6 +99,10 @@ def make_policy(model: Any, *, lora: LoRA | None, reference: bool, seed: int) ->
         peft_model = add_lora(model, lora, seed=seed)
         return Policy(peft_model, scorer, _adapter_off(peft_model, scorer), fingerprint, unpacked_because)
     frozen = _frozen_copy(model, scorer) if reference else None
+    for module in model.modules():
+        # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded here.
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None
     model.requires_grad_(True)  # noqa: FBT003 - torch's own signature
     return Policy(model, scorer, frozen, fingerprint, unpacked_because)
 

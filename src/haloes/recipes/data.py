@@ -228,7 +228,10 @@ class _Writer:
         sides = [_sides(row) for row in chunk]
         encoded = iter(
             self.encoder.encode(
-                [(row.prompt, text, row.tools) for row, s in zip(chunk, sides, strict=True) for text, _ in s]
+                [(row.prompt, text, row.tools) for row, s in zip(chunk, sides, strict=True) for text, _ in s],
+                finished=[
+                    isinstance(row, Pair) or row.finished for row, s in zip(chunk, sides, strict=True) for _ in s
+                ],
             )
         )
         for row, texts in zip(chunk, sides, strict=True):

@@ -138,7 +138,9 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
     that it is exact there however the answer was decoded; for answers drawn at temperature 1 its mean over answers
     estimates the divergence of the distributions over answers.
     """
-    encoded = encoder.encode([(answer.prompt, answer.completion, ()) for answer in answers])
+    encoded = encoder.encode(
+        [(answer.prompt, answer.completion, ()) for answer in answers], finished=[answer.finished for answer in answers]
+    )
     rows = {i: TokenRow(e.prompt, e.completion, e.trained) for i, e in enumerate(encoded) if isinstance(e, Encoded)}
     places = list(rows)
     total, tokens = np.zeros(len(places)), np.zeros(len(places))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Message, Text
-from haloes.tokens.template import Rendered, Template, make_template
+from haloes.tokens.template import Rendered, Segment, Template, make_template
 
 Ids: TypeAlias = NDArray[np.int32]
 
@@ -62,13 +62,21 @@ class Encoder:
         if self.max_length < 8:  # noqa: PLR2004 - a template's own marks alone need more than this
             raise ConfigError(f"tokens.max_length must be at least 8, got {self.max_length}")
 
-    def encode(self, rows: Sequence[Row]) -> list[Encoded | Unencodable]:
+    def encode(self, rows: Sequence[Row], *, finished: Sequence[bool] | None = None) -> list[Encoded | Unencodable]:
         """
         Encode many rows with few calls of the tokenizer; a row that cannot be encoded comes back as the reason.
 
-        Raises ModelError when a row holds messages and the tokenizer has no chat template.
+        Args:
+            rows: what to encode.
+            finished: False for each answer that was cut off: it gets no end of turn. None: all came to their end.
+
+        Raises:
+            ModelError: a row holds messages and the tokenizer has no chat template.
         """
-        rendered = [self._render(row) for row in rows]
+        rendered = [
+            self._render(row) if ended else self._open_ended(self._render(row))
+            for row, ended in zip(rows, finished or [True] * len(rows), strict=True)
+        ]
         usable = [item for item in rendered if isinstance(item, Rendered)]
         prompts = iter(self._ids([item.prompt for item in usable]))
         parts = iter(self._part_ids([segment.text for item in usable for segment in item.completion]))
@@ -91,6 +99,13 @@ class Encoder:
             return self.template.render(*row)
         except DataError as error:
             return Unencodable("chat template", str(error))
+
+    def _open_ended(self, rendered: Rendered | Unencodable) -> Rendered | Unencodable:
+        if isinstance(rendered, Unencodable):
+            return rendered
+        *before, last = rendered.completion
+        cut = Segment(last.text.removesuffix(self.template.end_of_turn), last.trained)
+        return replace(rendered, completion=(*before, cut))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         return _ids(self.template.tokenizer, texts)

@@ -74,7 +74,7 @@ class _Seen:
 
     def add(self, rows: list[tuple[str, Row]]) -> None:
         answers = [(where, list(_answers(row))) for where, row in rows]
-        whole = iter(self.unlimited.encode([(a.prompt, a.completion, a.tools) for _, sides in answers for a in sides]))
+        whole = iter(_encoded(self.unlimited, [answer for _, sides in answers for answer in sides]))
         for where, sides in answers:
             self._add_row(where, [(side, next(whole)) for side in sides])
 
@@ -109,8 +109,7 @@ class _Seen:
         rows = [row for _, row in whole]
         if any(len(row.prompt) + len(row.completion) > self.encoder.max_length for row in rows):
             self.num_over_window += 1
-            again = self.encoder.encode([(a.prompt, a.completion, a.tools) for a, _ in whole])
-            rows = [row for row in again if isinstance(row, Encoded)]
+            rows = [row for row in _encoded(self.encoder, [answer for answer, _ in whole]) if isinstance(row, Encoded)]
             if any(row.prompt_cut for row in rows):
                 self.prompts_cut = self._and(self.prompts_cut, where)
             if any(row.completion_cut for row in rows):
@@ -152,6 +151,10 @@ class _Seen:
             difference=self.difference,
             previews=tuple(self.previews),
         )
+
+
+def _encoded(encoder: Encoder, answers: list[Feedback]) -> list[Encoded | Unencodable]:
+    return encoder.encode([(a.prompt, a.completion, a.tools) for a in answers], finished=[a.finished for a in answers])
 
 
 def _answers(row: Row) -> Iterator[Feedback]:

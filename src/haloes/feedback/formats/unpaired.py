@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, required, shared_fields, verdict
+from haloes.feedback.fields import Row, finished, required, shared_fields, verdict
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.text import parse_completion, parse_prompt
 from haloes.records import Feedback, Where
@@ -19,6 +19,7 @@ def _parse(row: Row, where: Where) -> Iterator[Feedback]:
         prompt=parse_prompt(required(row, "prompt"), system=row.get("system")),
         completion=parse_completion(required(row, "completion")),
         **rated,
+        finished=finished(row),
         **shared_fields(row),
         where=where,
     )

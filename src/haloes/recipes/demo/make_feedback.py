@@ -1,14 +1,15 @@
 """
 How the demo's feedback was made: answers of the embedded model to the demo's prompts, rated by the demo's rule.
 
-Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes an hour and a half on one core. It writes
+Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes about an hour on one slow core. It writes
 `feedback.jsonl` from the training prompts and `validation.jsonl` from the held-out ones, in the same way.
 
 One answer a prompt is kept (the KTO paper's "one y per x"), and which kind is decided before anything is sampled: the
-prompts are shuffled, and two of every three are to show a liked answer. For these up to `DRAWS` answers are sampled,
-one after the other, until one is liked; for the third, until one is not. Where none is, the first answer is kept with
-its own verdict. So no prompt is chosen for its answers, and the model's own rate of liked answers (one in five, most of
-them to the same few prompts) does not leave the data with hardly anything to like.
+prompts are shuffled, and two of every three are to show a liked answer. For these several answers are sampled, one
+after the other, until one is liked (up to seven; one only for the held-out prompts); for the third, until one is not.
+Where none is, the first answer is kept with its own verdict. So no prompt is chosen for its answers, and the model's own
+rate of liked answers (one in five, most of them to the same few prompts) does not leave the data with hardly anything
+to like.
 
 Answers are sampled with temperature 0.7 and top-p 0.95, and cut off at 64 tokens: 50 words are about 60 tokens.
 """
@@ -25,19 +26,19 @@ from haloes.records import Completion, Feedback, to_json
 from haloes.store import write_jsonl
 
 SEED = 2024
-DRAWS = 12
+DRAWS_TRAIN, DRAWS_HELD_OUT = 7, 1
 TEMPERATURE, TOP_P, MAX_NEW_TOKENS = 0.7, 0.95, 64
 
 Ask = Callable[[Mapping[str, str], int], list[Completion]]
 """(prompts, seed) to one answer each."""
 
 
-def make_feedback(prompts: Mapping[str, str], ask: Ask) -> list[dict[str, Any]]:
+def make_feedback(prompts: Mapping[str, str], ask: Ask, *, draws: int) -> list[dict[str, Any]]:
     """One rated answer for each prompt, chosen as the module says, as rows of the file; `ask` samples answers."""
     wanted = wanted_labels(prompts)
     kept: dict[str, tuple[Completion, bool]] = {}
     missing = dict(prompts)
-    for draw in range(DRAWS):
+    for draw in range(draws):
         for answer in ask(missing, SEED + draw):
             name = answer.prompt_id
             label = rate(answer.prompt, answer.completion, answer.finished).liked
@@ -85,8 +86,8 @@ def main(folder: Path) -> None:
             seed=seed,
         )
 
-    write_jsonl(folder / "feedback.jsonl", make_feedback(demo_prompts("train"), ask))
-    write_jsonl(folder / "validation.jsonl", make_feedback(demo_prompts("held_out"), ask))
+    write_jsonl(folder / "feedback.jsonl", make_feedback(demo_prompts("train"), ask, draws=DRAWS_TRAIN))
+    write_jsonl(folder / "validation.jsonl", make_feedback(demo_prompts("held_out"), ask, draws=DRAWS_HELD_OUT))
 
 
 if __name__ == "__main__":
