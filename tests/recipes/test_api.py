@@ -110,7 +110,7 @@ def test_another_loss_is_refused_on_resuming_unless_allowed(model: Path, thumbs_
 
 
 def test_faults_are_errors_of_the_user(model: Path, thumbs_file: Path, tmp_path: Path):
-    with pytest.raises(haloes.ConfigError, match='Did you mean "train.lr"'):
+    with pytest.raises(haloes.ConfigError, match=r'Did you mean "train\.lr"'):
         haloes.train(feedback=thumbs_file, out=tmp_path / "run", config={"train": {"lrr": 1}})
     with pytest.raises(haloes.DataError, match="the file is empty"):
         haloes.train(feedback=[], out=tmp_path / "run", config=quick(model))

@@ -90,7 +90,7 @@ def test_rewards_of_both_classes_that_fall_are_told():
 
     assert "the rewards of both classes fell (-3.0 and -9.0 nats" in training_cautions(steps(**falling), [])[0]
     assert training_cautions(steps(**falling | {"reward/desirable": -0.5}), []) == []
-    assert training_cautions([*steps(20, **falling), *steps(20, **{k: 1.0 for k in falling})], []) == []
+    assert training_cautions([*steps(20, **falling), *steps(20, **dict.fromkeys(falling, 1.0))], []) == []
 
 
 def test_a_reference_point_that_is_clamped_nearly_always_is_told():

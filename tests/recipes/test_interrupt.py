@@ -1,5 +1,6 @@
-"""Ctrl-C: the first one ends a run after the step with everything saved, the second one at once; kill -9 costs a step."""
+"""Ctrl-C: the first ends a run after the step with everything saved, the second at once; kill -9 costs a step."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -70,19 +71,20 @@ class SignalAt(CrashAt):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_the_second_interrupts(number: signal.Signals):
-    with pytest.raises(KeyboardInterrupt), stop_on_interrupt() as stop:
+    with stop_on_interrupt() as stop:
         assert not stop()
         signal.raise_signal(number)
         assert stop()
-        signal.raise_signal(number)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
 
 
 def test_handlers_are_put_back_also_after_an_error():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
-    with pytest.raises(ValueError, match="x"), stop_on_interrupt():
+    with contextlib.suppress(ValueError), stop_on_interrupt():
         assert signal.getsignal(signal.SIGINT) is not before[0]
-        raise ValueError("x")
+        raise ValueError
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 

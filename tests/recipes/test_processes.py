@@ -12,6 +12,9 @@ from haloes.recipes.align import align
 from haloes.recipes.folder import read_config
 from tiny_runs import flags, metrics, rows_of
 
+UNLIKE = {"split", "reference_point/clamped"}
+"""Not a number; and a number that rounding may turn over while z0 is 0 but for rounding."""
+
 
 def test_two_processes_do_what_one_does(model: Path, thumbs_file: Path, tmp_path: Path):
     # No --out: the processes have to agree on a folder.
@@ -35,6 +38,6 @@ def test_two_processes_do_what_one_does(model: Path, thumbs_file: Path, tmp_path
     for split in ("train", "validation"):
         assert len(metrics(two, split)) == len(metrics(one, split))
         for line, other in zip(metrics(two, split), metrics(one, split), strict=True):
-            numbers, others = ({key: item[key] for key in item if key != "split"} for item in (line, other))
+            numbers, others = ({key: item[key] for key in item if key not in UNLIKE} for item in (line, other))
             assert numbers == pytest.approx(others, rel=1e-3, abs=1e-4)
     assert rows_of(two / "samples.jsonl")[:2] == rows_of(one / "samples.jsonl")[:2]

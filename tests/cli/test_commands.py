@@ -1,0 +1,202 @@
+"""Each command: what it prints, what it writes, and that one leads to the next."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from haloes.cli.folders import new_run_dir, numbered
+from haloes.cli.main import run
+from haloes.recipes.config import as_mapping, json_schema, make_config
+from haloes.recipes.demo.recipe import demo_config
+from haloes.recipes.folder import read_config
+from tiny_runs import flags, metrics, pairs, rows_of, thumbs, write_rows
+
+Captured = pytest.CaptureFixture[str]
+
+
+def ok(*arguments: object) -> None:
+    assert run([str(argument) for argument in arguments]) == 0
+
+
+# --- train, report, export
+
+
+def test_train_leaves_a_run_and_tells_what_came_out(model: Path, thumbs_file: Path, capsys: Captured):
+    ok("train", thumbs_file, *flags(model, train__epochs="2"), "--out", "run")
+    out, err = capsys.readouterr()
+
+    assert "AUC of the implied reward" in out
+    assert "Report: run/report.html" in out
+    assert "haloes export run FOLDER" in out
+    assert [line for line in err.splitlines() if line.endswith("...")] == [
+        "feedback ...",
+        "model ...",
+        "answers before training ...",
+        "training ...",
+        "answers after training ...",
+        "measuring ...",
+    ]
+    assert "step 6/6  loss " in err
+    assert json.loads(Path("run/environment.json").read_text())["device"] == "cpu"
+
+
+def test_report_and_export_take_the_run(model: Path, thumbs_file: Path, capsys: Captured):
+    ok("train", thumbs_file, *flags(model, samples__prompts="0"), "--out", "run")
+    Path("run/report.html").unlink()
+    capsys.readouterr()
+
+    ok("report", "run")
+    assert "Report: run/report.html" in capsys.readouterr().out
+    assert Path("run/report.html").exists()
+    ok("export", "run", "merged")
+    assert capsys.readouterr().out == "The merged model is in merged\n"
+    assert Path("merged/model.safetensors").exists()
+
+
+def test_a_run_without_a_name_is_numbered_by_feedback_and_loss(model: Path, thumbs_file: Path):
+    for _ in range(2):
+        ok("train", thumbs_file, *flags(model, samples__prompts="0"), "--loss", "sft")
+
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["thumbs-sft-1", "thumbs-sft-2"]
+
+
+def test_flags_settings_and_file_are_put_together(model: Path, tmp_path: Path):
+    write_rows(
+        tmp_path / "odd.jsonl", [{"question": r["prompt"], "a": r["completion"], "ok": r["label"]} for r in thumbs()]
+    )
+    held = [{"question": f"new {i}", "a": "yes", "ok": i > 1} for i in range(4)]
+    write_rows(tmp_path / "held.jsonl", held)
+    (tmp_path / "run.yaml").write_text(
+        yaml.safe_dump({"train": {"lr": 1e-3, "seed": 5}, "loss": {"name": "dpo"}, "feedback": {"source": "nope"}})
+    )
+    ok(
+        *("train", "odd.jsonl", "--config", "run.yaml", "-o", "run", "--loss", "kto", "--validation", "held.jsonl"),
+        *("--columns", "prompt=question,completion=a,label=ok", "-s", "loss.beta=0.2"),
+        *flags(model, samples__prompts="0", train__lr="2e-3"),
+    )
+    saved = read_config(Path("run"))
+
+    assert (saved.train.lr, saved.train.seed, saved.loss["name"], saved.loss["beta"]) == (2e-3, 5, "kto", 0.2)
+    assert saved.loss["desirable_weight"] == "auto"
+    assert saved.feedback.columns == {"prompt": "question", "completion": "a", "label": "ok"}
+    assert json.loads(Path("run/data.json").read_text())["validation"]["rows"] == 4
+
+
+def test_a_saved_configuration_trains_the_same_again(model: Path, thumbs_file: Path):
+    ok("train", thumbs_file, *flags(model, samples__prompts="0"), "--out", "first")
+    ok("train", "--config", "first/config.yaml", "--out", "second")
+
+    assert metrics(Path("first")) == metrics(Path("second"))
+
+
+def test_a_run_stays_as_it_is_where_one_is_already(model: Path, thumbs_file: Path, capsys: Captured):
+    ok("train", thumbs_file, *flags(model, samples__prompts="0"), "--out", "run")
+    before = Path("run/metrics.jsonl").read_bytes()
+
+    assert run(["train", str(thumbs_file), *flags(model), "--out", "run"]) == 2
+    assert "resume it with `haloes resume run`" in capsys.readouterr().err
+    assert Path("run/metrics.jsonl").read_bytes() == before
+
+
+# --- resume
+
+
+def test_resume_goes_on_with_what_the_folder_says(model: Path, thumbs_file: Path, capsys: Captured):
+    ok("train", thumbs_file, *flags(model, samples__prompts="0"), "--out", "run")
+    capsys.readouterr()
+
+    ok("resume", "run", "--set", "train.microbatch_tokens=300")
+    assert "Report: run/report.html" in capsys.readouterr().out
+    assert run(["resume", "run", "--set", "train.lr=1"]) == 2
+    assert "was started with another configuration" in capsys.readouterr().err
+    ok("resume", "run", "--allow-changes", "--set", "train.epochs=2")
+    assert metrics(Path("run"))[-1]["step"] == 6
+
+
+def test_resume_without_a_run_is_refused(capsys: Captured):
+    assert run(["resume", "nowhere"]) == 2
+    assert "nowhere holds no run" in capsys.readouterr().err
+
+
+# --- doctor, convert, schema
+
+
+def test_doctor_tells_what_is_in_a_file(thumbs_file: Path, capsys: Captured):
+    ok("doctor", thumbs_file)
+    out = capsys.readouterr().out
+
+    assert "rows      32 read, 32 usable, 0 refused" in out
+    assert "labels    16 desirable, 16 undesirable" in out
+    assert "tokens" not in out
+
+
+def test_doctor_shows_the_tokens_of_a_model(model: Path, thumbs_file: Path, capsys: Captured):
+    ok("doctor", thumbs_file, "--model", model, "--set", "tokens.max_length=64")
+    out = capsys.readouterr().out
+
+    assert "window    64 tokens" in out
+    assert "    + yes yes 0<|im_end|>" in out
+
+
+def test_doctor_reads_odd_columns_and_scores(tmp_path: Path, capsys: Captured):
+    rows = [{"q": f"p{i}", "completion": "c", "stars": i % 5} for i in range(10)]
+    write_rows(tmp_path / "s.jsonl", rows)
+    columns = ["--columns", "prompt=q,score=stars"]
+
+    assert run(["doctor", "s.jsonl", *columns]) == 2
+    ok("doctor", "s.jsonl", *columns, "--set", "feedback.labels_from={rule: threshold, tau: 2}")
+    assert "labels    6 desirable, 4 undesirable" in capsys.readouterr().out
+
+
+def test_doctor_finds_no_fault_where_faulty_rows_are_to_be_left_out(tmp_path: Path, capsys: Captured):
+    write_rows(tmp_path / "f.jsonl", [*thumbs(), {"prompt": "p", "completion": "c", "label": "maybe"}])
+
+    assert run(["doctor", "f.jsonl"]) == 2
+    assert "`haloes train` will not start: 1 row(s) cannot be used (label)" in capsys.readouterr().err
+    ok("doctor", "f.jsonl", "--set", "feedback.skip_refused=true")
+    assert "f.jsonl:33: label 'maybe' is not one of" in capsys.readouterr().out
+
+
+def test_convert_writes_records_and_counts_what_it_left_out(tmp_path: Path, capsys: Captured):
+    write_rows(tmp_path / "p.jsonl", pairs(3))
+    write_rows(tmp_path / "t.jsonl", [*thumbs(2), {"prompt": "p", "completion": "c", "label": None}])
+
+    ok("convert", "p.jsonl", "single.jsonl")
+    assert capsys.readouterr().out == "6 records written to single.jsonl\n"
+    ok("convert", "t.jsonl", "pairs.jsonl", "--to", "pairs")
+    assert capsys.readouterr().out == "2 records written to pairs.jsonl\n  left out: 1 x no label\n"
+    assert {"prompt", "chosen", "rejected"} <= set(rows_of(Path("pairs.jsonl"))[0])
+
+
+def test_schema_prints_the_schema(capsys: Captured):
+    ok("schema")
+
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+# --- demo
+
+
+def test_the_demo_is_a_run_on_shipped_feedback_with_its_rater(
+    model: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("haloes.recipes.demo.recipe.files", lambda _: Path.cwd())
+    write_rows(Path("feedback.jsonl"), thumbs(8))
+    write_rows(Path("validation.jsonl"), [{**row, "prompt": f"New: {row['prompt']}"} for row in thumbs(4)])
+    shown = as_mapping(demo_config())
+    assert shown["samples"]["rater"] == "haloes.recipes.demo.rule:rate"
+
+    arguments = flags(model, samples__prompts="3", samples__max_new_tokens="4")[2:]
+    ok("demo", "--out", "demo", "--set", f"model.name={model}", *arguments)
+    assert "Share of answers that the rater likes" in capsys.readouterr().out
+    assert len(rows_of(Path("demo/ratings.jsonl"))) == 6
+
+
+def test_demos_are_numbered(model: Path):
+    Path("runs/demo-1").mkdir(parents=True)
+
+    assert numbered("demo") == Path("runs/demo-2")
+    config = make_config({"feedback": {"source": "a b/my.file.v2.jsonl"}, "loss": {"name": "x/y.py:MyLoss"}})
+    assert new_run_dir(config) == Path("runs/my-MyLoss-1")

@@ -1,0 +1,110 @@
+"""The command line as a whole: exit codes, what goes where, and what a command may cost before it does anything."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from haloes.cli import main
+from haloes.cli.main import COMMANDS, run
+from haloes.errors import UserError
+from haloes.recipes import align as align_module
+from tiny_runs import flags
+
+
+def failing(error: BaseException):
+    def command(*_: object, **__: object) -> None:
+        raise error
+
+    return command
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+    assert run(["--help"]) == 0
+
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself_and_every_argument(command: str, capsys: pytest.CaptureFixture[str]):
+    assert run([command, "--help"]) == 0
+
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert COMMANDS[command] in shown
+    assert f"haloes {command}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], 'Unknown command "trian"'),
+        (["train", "f.jsonl", "--los", "dpo"], "Unknown option: --los. Did you mean --loss?"),
+        (["train", "a", "b"], "See `haloes train --help`"),
+        (["export"], "See `haloes export --help`"),
+        (["doctor"], "FEEDBACK"),
+        (["convert", "a", "b.jsonl", "--to", "triples"], "triples"),
+        (["resume"], "RUN"),
+    ],
+)
+def test_a_wrong_command_line_is_told_on_stderr_with_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(arguments) == 2
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("haloes: ")
+    assert message in err
+
+
+def test_what_the_user_can_put_right_is_one_message_on_stderr_with_exit_code_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("haloes.recipes.config.json_schema", failing(UserError("do [bold]this[/bold]")))
+
+    assert run(["schema"]) == 2
+    assert capsys.readouterr() == ("", "haloes: do [bold]this[/bold]\n")
+
+
+def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("haloes.recipes.config.json_schema", failing(ZeroDivisionError("a bug")))
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run(["schema"])
+
+
+@pytest.mark.parametrize(("error", "message"), [(KeyboardInterrupt(), "interrupted"), (KeyboardInterrupt("x"), "x")])
+def test_ctrl_c_is_exit_code_130(
+    error: KeyboardInterrupt, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("haloes.recipes.config.json_schema", failing(error))
+
+    assert run(["schema"]) == 130
+    assert capsys.readouterr().err == f"haloes: {message}\n"
+
+
+def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", ["haloes", "nonsense"])
+
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == 2
+    with pytest.raises(SystemExit) as caught:
+        main.main(["--help"])
+    assert caught.value.code == 0
+
+
+def test_a_bug_in_the_middle_of_a_run_is_no_error_of_the_user(
+    model: Path, thumbs_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(align_module, "make_inputs", failing(RuntimeError("a bug")))
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(["train", str(thumbs_file), *flags(model), "--out", "run"])
+    assert not Path("run").exists()
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):
+    assert run(["--version"]) == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
