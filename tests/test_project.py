@@ -1,0 +1,355 @@
+"""The project as a whole: what may import what, what is public, and documents that say what is true."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import haloes
+from haloes.cli.main import COMMANDS, run
+from haloes.errors import ConfigError
+from haloes.feedback.read import FeedbackSource
+from haloes.losses.table import LOSSES, make_loss
+from haloes.models.adapters import LoRA
+from haloes.recipes.config import as_mapping, make_config, parse_settings
+from haloes.recipes.demo.recipe import demo_config
+from haloes.records import Refusal
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "haloes"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+MOST_CLI_LINES = 120
+
+every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def document(name: str) -> str:
+    path = ROOT / name
+    if not path.exists():
+        pytest.skip(f"{name} is not part of this copy of the project")
+    return path.read_text(encoding="utf-8")
+
+
+# --- modules
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.walk_packages([str(PACKAGE)], "haloes.")])
+def test_every_module_can_be_imported(name: str):
+    importlib.import_module(name)
+
+
+@every_source
+def test_no_module_imports_through_the_package_itself(path: Path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            assert node.module != "haloes", f"line {node.lineno}: import from the module that holds the name"
+        if isinstance(node, ast.Import):
+            assert "haloes" not in {alias.name for alias in node.names}, f"line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.name == "__init__.py"], ids=lambda path: path.parent.name
+)
+def test_a_package_is_a_docstring(path: Path):
+    body = tree(path).body
+
+    assert ast.get_docstring(tree(path))
+    assert len(body) == 1 or path.parent == PACKAGE
+
+
+def calls(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+@every_source
+def test_only_the_command_line_prints_and_exits(path: Path):
+    if path.is_relative_to(PACKAGE / "cli"):
+        return
+    assert not {"print", "exit", "sys.exit", "quit"} & set(calls(path))
+
+
+@every_source
+def test_nothing_that_is_read_can_run_code(path: Path):
+    assert not {"torch.load", "pickle.load", "pickle.loads", "eval", "exec", "yaml.unsafe_load"} & set(calls(path))
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.keyword) and node.arg in {"trust_remote_code", "allow_pickle"}:
+            assert isinstance(node.value, ast.Constant)
+            assert node.value.value is False
+
+
+def test_layers_point_one_way():
+    linter = pytest.importorskip("importlinter.cli", reason="import-linter is not installed (make check runs it)")
+
+    assert linter.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+# --- the public names
+
+
+def test_the_public_names_are_exactly_those_that_are_announced():
+    homes = [name for names in haloes._HOMES.values() for name in names]
+    imported = [
+        (node.module, alias.name)
+        for branch in tree(PACKAGE / "__init__.py").body
+        if isinstance(branch, ast.If)
+        for node in ast.walk(branch)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+
+    assert sorted(haloes.__all__) == sorted(homes) == dir(haloes)
+    assert len(set(homes)) == len(homes)
+    assert sorted(imported) == sorted((home, name) for home, names in haloes._HOMES.items() for name in names)
+
+
+@pytest.mark.parametrize("name", haloes.__all__)
+def test_every_public_name_is_there_and_explained(name: str):
+    thing = getattr(haloes, name)
+
+    assert thing.__name__ == name
+    assert inspect.getdoc(thing)
+    assert not (inspect.getdoc(thing) or "").startswith(f"{name}("), "the docstring is made up by dataclasses"
+
+
+def test_a_name_that_is_not_public_is_no_attribute():
+    with pytest.raises(AttributeError, match="module 'haloes' has no attribute 'nope'"):
+        haloes.nope  # noqa: B018
+
+
+# --- what a command may cost
+
+HEAVY = ("torch", "transformers", "datasets", "peft", "scipy.stats")
+"""Not for commands that only read feedback."""
+MIDDLING = (*HEAVY, "pydantic", "numpy", "rich.progress", "pyarrow", "yaml")
+"""Not even for --help."""
+
+
+def loaded_by(arguments: list[str], names: tuple[str, ...], folder: Path) -> list[str]:
+    script = f"""
+        import json, sys
+        from haloes.cli.main import run
+        assert run({arguments!r}) == 0
+        print(json.dumps([name for name in {names!r} if name in sys.modules]), file=sys.stderr)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names_loaded: list[str] = json.loads(done.stderr.splitlines()[-1])
+    return names_loaded
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["doctor", "--help"]], ids=" ".join)
+def test_help_imports_next_to_nothing(arguments: list[str], tmp_path: Path):
+    assert loaded_by(arguments, MIDDLING, tmp_path) == []
+
+
+@pytest.mark.parametrize("arguments", [["doctor", "f.jsonl"], ["convert", "f.jsonl", "g.jsonl"]], ids=lambda a: a[0])
+def test_commands_on_data_import_no_torch(arguments: list[str], tmp_path: Path):
+    rows = [{"prompt": f"p{i}", "completion": f"answer {i}", "label": i % 2 == 0} for i in range(6)]
+    (tmp_path / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    assert loaded_by(arguments, HEAVY, tmp_path) == []
+
+
+# --- the command line
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.stem)
+def test_a_command_is_a_short_file(path: Path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) < MOST_CLI_LINES
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_table_of_commands_says_what_their_docstrings_say(command: str):
+    function = getattr(importlib.import_module(f"haloes.cli.{command}"), command)
+
+    assert (inspect.getdoc(function) or "").splitlines()[0] == COMMANDS[command]
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
+    try:
+        installed = version("haloes")
+    except PackageNotFoundError:
+        pytest.skip("haloes is not installed here, only on the path")
+    run(["--version"])
+
+    assert capsys.readouterr().out.strip() == installed == pyproject()["project"]["version"]
+
+
+# --- settings
+
+
+def classes_of(module: str) -> list[ast.ClassDef]:
+    source = inspect.getsource(importlib.import_module(module))
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+
+
+def undocumented(cls: type[Any]) -> list[str]:
+    """Fields of a dataclass that no string follows."""
+    node = next(node for node in classes_of(cls.__module__) if node.name == cls.__name__)
+    names = {f.name for f in dataclasses.fields(cls)}
+    return [
+        field.target.id
+        for field, after in zip(node.body, [*node.body[1:], None], strict=True)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id in names
+        if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant))
+    ]
+
+
+def sections() -> list[type[Any]]:
+    config = make_config()
+    parts = [config, *(getattr(config, f.name) for f in dataclasses.fields(config)), LoRA()]
+    return [type(part) for part in parts if dataclasses.is_dataclass(part)]
+
+
+@pytest.mark.parametrize("cls", [*sections(), *LOSSES.values()], ids=lambda cls: cls.__name__)
+def test_every_setting_and_hyperparameter_is_explained(cls: type[Any]):
+    assert undocumented(cls) == []
+
+
+# --- documents
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def readme_commands() -> list[list[str]]:
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = [line for block in code_blocks(text, "bash") for line in block.splitlines()]
+    inline = [f"haloes {words}" for words in re.findall(r"`haloes ([^`]+)`", text)]
+    return [words for line in [*lines, *inline] if (words := shlex.split(line, comments=True))]
+
+
+@pytest.mark.parametrize("words", [w for w in readme_commands() if "haloes" in w[:9]], ids=" ".join)
+def test_every_command_of_the_readme_exists_with_its_options(words: list[str], capsys: pytest.CaptureFixture[str]):
+    command, *arguments = words[words.index("haloes") + 1 :]
+    assert command in COMMANDS or command.startswith("--")
+    run([command, "--help"] if command in COMMANDS else [command])
+    shown = capsys.readouterr().out
+
+    for argument in arguments:
+        if argument.startswith("-"):
+            assert re.search(rf"(^|[\s,(]){re.escape(argument.partition('=')[0])}\b", shown), argument
+
+
+@pytest.mark.parametrize("words", [w for w in readme_commands() if w[0] == "make"], ids=" ".join)
+def test_every_make_target_of_the_readme_exists(words: list[str]):
+    assert re.search(rf"^{words[1]}:", document("Makefile"), flags=re.MULTILINE)
+
+
+def test_every_setting_that_the_readme_names_exists():
+    text = document("README.md")
+    known = as_mapping(make_config()) | {"loss": {"name": ""} | dataclasses.asdict(make_loss("kto", {}))}
+    named = re.findall(rf"`({'|'.join(known)})\.([\w.]+)(?:=[^`]*)?`", text)
+    assert named
+    for section, key in named:
+        part: Any = known[section]
+        for name in key.split("."):
+            assert name in part, f"{section}.{key}"
+            part = part[name]
+    for given in re.findall(r"`--set ([^`\s]+=(?:'[^`]*'|[^`\s]+))`", text):
+        if "section.key" not in given:
+            make_config(parse_settings(shlex.split(given)))
+
+
+def test_the_python_of_the_readme_is_python_with_public_names():
+    for block in code_blocks(document("README.md"), "python"):
+        named = [
+            node.attr
+            for node in ast.walk(ast.parse(block))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "haloes"
+        ]
+        assert set(named) <= set(haloes.__all__)
+
+
+def test_make_knows_what_the_project_promises():
+    targets = re.findall(r"^(\w+):", document("Makefile"), flags=re.MULTILINE)
+
+    assert {"demo", "test", "check", "bench"} <= set(targets)
+
+
+def test_ci_runs_what_the_readme_says():
+    assert "make test" in document(".ci/run")
+    assert "make test" in document("README.md")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_project_has_its_papers():
+    assert "Apache License" in document("LICENSE")
+    assert re.search(
+        rf"^## \[?(Unreleased|{re.escape(pyproject()['project']['version'])})\b", document("CHANGELOG.md"), re.MULTILINE
+    )
+    document("README.md")
+    assert list((ROOT / "design").glob("[0-9][0-9][0-9]-*.md"))
+
+
+def requirements() -> list[str]:
+    project = pyproject()["project"]
+    return [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+
+
+@pytest.mark.parametrize("text", sorted(set(requirements())))
+def test_every_dependency_is_pinned_within_its_range(text: str):
+    packaging = pytest.importorskip("packaging.requirements")
+    pins = {
+        packaging.Requirement(line).name.lower().replace("_", "-"): packaging.Requirement(line)
+        for line in document("constraints.txt").splitlines()
+        if line.strip() and not line.startswith("#")
+    }
+    wanted = packaging.Requirement(text)
+    pin = pins[wanted.name.lower().replace("_", "-")]
+    (specifier,) = pin.specifier
+
+    assert specifier.operator == "=="
+    assert wanted.specifier.contains(specifier.version)
+
+
+# --- the demo's feedback
+
+
+@pytest.mark.parametrize("name", ["feedback.jsonl", "validation.jsonl"])
+def test_the_shipped_feedback_has_no_fault(name: str):
+    rows = list(FeedbackSource(str(files("haloes.recipes.demo") / name)))
+
+    assert rows
+    assert not [str(row) for row in rows if isinstance(row, Refusal)]
+
+
+def test_the_demo_is_a_valid_configuration_that_can_be_overridden():
+    assert demo_config({"train": {"lr": 1}}).train.lr == 1
+    with pytest.raises(ConfigError):
+        demo_config({"train": {"lrr": 1}})
