@@ -1,0 +1,107 @@
+"""haloes' side of the comparison: one process, some steps of the trainer, KTO, all weights of the embedded model."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from benchmarks.piece import KTO_BETA, LEARNING_RATE, MAX_GRAD_NORM, Found, Task, peak_gib, read_task, write
+from benchmarks.rows import SEED, schedule_of
+
+from haloes.batches.collate import packed_rows
+from haloes.losses.kto import KTO
+from haloes.models.dtype import choose_dtype
+from haloes.models.load import load_model
+from haloes.models.policy import Policy, make_policy
+from haloes.models.reference_cache import ReferenceCache
+from haloes.tokens.store import TokenStore
+from haloes.training.ranks import Ranks
+from haloes.training.settings import TrainSettings
+from haloes.training.trainer import TrainJob, train
+
+
+class Measured(Exception):  # noqa: N818 - it is what happened, not an error
+    """All steps are done."""
+
+
+class Clock:
+    """Looks on as the trainer works, and notes how long each step took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._num_steps, self._lap = 0, 0.0
+
+    def started(self, *, step: int, num_steps: int) -> None:
+        self._num_steps = num_steps - step
+        self._lap = time.perf_counter()
+
+    def wrote(self, numbers: Mapping[str, Any]) -> None:
+        del numbers
+        now = time.perf_counter()
+        self.seconds.append(now - self._lap)
+        self._lap = now
+        if len(self.seconds) == self._num_steps:
+            raise Measured
+
+
+def measure(task: Task) -> Found:
+    """Train and time."""
+    torch.set_num_threads(task.threads)
+    device = torch.device("cpu")
+    dtype = choose_dtype(task.dtype, device)
+    loaded = load_model("embedded", dtype=dtype, device=device)
+    policy = make_policy(loaded.model, lora=None, reference=True, seed=SEED)
+    store = TokenStore(Path(task.folder) / "store")
+    _warm_up(policy, store)
+    clock = Clock()
+    # The checkpoint after the last step is not part of a step, and TRL writes none here either.
+    with TemporaryDirectory() as run_dir, suppress(Measured):
+        train(_job(task, policy, store, Path(run_dir)), [clock])
+    schedule = schedule_of(store, task.batch_size, epochs=task.epochs)
+    return Found(
+        seconds=clock.seconds,
+        tokens=[sum(store.length(int(i)) for i in schedule.step(k).examples) for k in range(schedule.num_steps)],
+        peak_gib=peak_gib(),
+        dtype=str(dtype).removeprefix("torch."),
+    )
+
+
+def _warm_up(policy: Policy, store: TokenStore) -> None:
+    """A forward and a backward pass of four rows: what a library does only once is not what a step costs."""
+    packed = packed_rows([store.read(i) for i in range(4)], policy.device)
+    policy.token_logps(packed).sum().backward()
+    policy.model.zero_grad(set_to_none=True)
+
+
+def _job(task: Task, policy: Policy, store: TokenStore, run_dir: Path) -> TrainJob:
+    settings = TrainSettings(
+        lr=LEARNING_RATE,
+        batch_size=task.batch_size,
+        epochs=task.epochs,
+        warmup=0.0,
+        schedule="constant",
+        max_grad_norm=MAX_GRAD_NORM,
+        checkpoint_every=10**6,
+        seed=SEED,
+    )
+    return TrainJob(
+        policy=policy,
+        loss=KTO(beta=KTO_BETA),
+        train=store,
+        validation=None,
+        settings=settings,
+        run_dir=run_dir,
+        identity={},
+        ranks=Ranks(0, 1),
+        cache=ReferenceCache(Path(task.reference_cache)),
+        measure=lambda _: {},
+        stop=lambda: False,
+    )
+
+
+if __name__ == "__main__":
+    task, path = read_task()
+    write(measure(task), path)
