@@ -20,7 +20,7 @@ from haloes.store import read_jsonl, write_json, write_jsonl
 from haloes.training.log import read_metrics
 from haloes.training.trainer import Outcome
 
-_KL_TOKENS = 1024
+_KL_TOKENS, _KL_ANSWERS = 1024, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
             write_jsonl(run_dir / folder.RATINGS, (dataclasses.asdict(rating) for rating in ratings))
         scores += answer_scores(before, after, ratings)
         if work.policy.reference is not None:
-            scores += kl_scores(work.policy, encoder, after, budget=_KL_TOKENS)
+            scores += kl_scores(work.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
     save_model(work.policy, encoder.template.tokenizer, run_dir / "model")
     write_jsonl(run_dir / folder.SCORES, (to_json(score) for score in scores))
     found = [*cautions, *training_cautions(read_metrics(run_dir / folder.METRICS), scores)]

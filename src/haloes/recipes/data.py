@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -80,11 +80,13 @@ def prepare(
         held_out = _Side.of(opened(settings.validation), settings.validation, settings)
     if needs.mismatched:
         _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
-    train, validation, warnings = _divide(source, held_out, settings, seed=seed)
+    train, held, warnings = _divide(source, held_out, settings, seed=seed)
+    side = held_out or source
+    validation = None if held is None else _limited(side.group, held, settings.validation_rows, seed=seed)
     if needs.mismatched:
         _require_two_prompts(source.group[train], _ONE_LEFT.format(side="left to train on"))
         if validation is not None:
-            _require_two_prompts((held_out or source).group[validation], _ONE_LEFT.format(side="held out"))
+            _require_two_prompts(side.group[validation], _ONE_LEFT.format(side="held out"))
     writer = _Writer(encoder, needs, settings, progress)
     train_facts = writer.write(source.rows, train, folder / "train")
     facts: dict[str, Any] = {
@@ -93,12 +95,11 @@ def prepare(
         "train": train_facts,
         "warnings": warnings,
     }
-    if validation is None:
+    if held is None or validation is None:
         return Prepared(TokenStore(folder / "train"), None, {}, facts)
     if held_out is not None:
         facts["validation rows"] = held_out.facts()
-    side = held_out or source
-    wanted = set(_first_groups(side.group[validation], num_prompts, seed=seed).tolist())
+    wanted = set(_first_groups(side.group[held], num_prompts, seed=seed).tolist())
     facts["validation"] = writer.write(side.rows, validation, folder / "validation", wanted)
     return Prepared(TokenStore(folder / "train"), TokenStore(folder / "validation"), dict(writer.prompts), facts)
 
@@ -151,12 +152,12 @@ class _Side:
 def _divide(
     source: _Side, held_out: _Side | None, settings: FeedbackSettings, *, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, list[str]]:
-    """Which rows of the source are trained on, which rows of the source or of the held-out file validate, warnings."""
+    """Which rows of the source are trained on, which of the source or of the held-out file are held out, warnings."""
     if held_out is None:
         if settings.validation_share == 0:
             return np.ones(len(source.group), np.bool_), None, []
         validation = split(source.group, source.conversation, validation=settings.validation_share, seed=seed)
-        return ~validation, _limited(source.group, validation, settings.validation_rows, seed=seed), []
+        return ~validation, validation, []
     leaked = np.isin(held_out.group, source.group)
     leaked |= np.isin(held_out.conversation, source.conversation[source.conversation != 0])
     if leaked.all():
@@ -169,8 +170,7 @@ def _divide(
             f"{int(leaked.sum())} validation rows share a prompt or conversation with the training rows; "
             "they were left out of the validation"
         )
-    validation = _limited(held_out.group, ~leaked, settings.validation_rows, seed=seed)
-    return np.ones(len(source.group), np.bool_), validation, warnings
+    return np.ones(len(source.group), np.bool_), ~leaked, warnings
 
 
 def _require_two_prompts(group: Numbers, otherwise: str) -> None:
@@ -210,10 +210,10 @@ class _Writer:
     ) -> dict[str, Any]:
         refused: Counter[str] = Counter()
         with TokenStoreWriter(path, paired=self.needs.pairs) as store:
-            usable = (row for row in rows if not isinstance(row, Refusal))
+            usable = self._noting_prompts(rows, wanted or set())
             picked = (row for row, use in zip(usable, chosen, strict=True) if use)
             while chunk := list(islice(picked, _CHUNK)):
-                self._chunk(chunk, store, refused, wanted or set())
+                self._chunk(chunk, store, refused)
                 self.progress(len(chunk))
         written = TokenStore(path)
         if written.num_examples == 0:
@@ -222,9 +222,16 @@ class _Writer:
         written.close()
         return facts
 
-    def _chunk(
-        self, chunk: Sequence[Feedback | Pair], store: TokenStoreWriter, refused: Counter[str], wanted: set[int]
-    ) -> None:
+    def _noting_prompts(self, rows: Rows, wanted: set[int]) -> Iterator[Feedback | Pair]:
+        """The usable rows; the prompts of wanted groups are kept, whether or not their rows are written."""
+        for row in rows:
+            if isinstance(row, Refusal):
+                continue
+            if wanted and group_number(row) in wanted:
+                self.prompts.setdefault(group_of(row), row.prompt)
+            yield row
+
+    def _chunk(self, chunk: Sequence[Feedback | Pair], store: TokenStoreWriter, refused: Counter[str]) -> None:
         sides = [_sides(row) for row in chunk]
         encoded = iter(
             self.encoder.encode(
@@ -249,8 +256,6 @@ class _Writer:
                     store.append(
                         result, desirable=desirable, group=group, weight=row.weight, source=where.path, line=where.line
                     )
-            if group in wanted:
-                self.prompts.setdefault(group_of(row), row.prompt)
 
 
 def _sides(row: Feedback | Pair) -> list[tuple[Text, bool]]:
