@@ -153,6 +153,27 @@ def test_an_empty_answer_is_the_end_of_the_turn() -> None:
     assert encode("Hi", "").completion.tolist() == [IM_END_ID]
 
 
+def test_an_answer_that_was_cut_off_gets_no_end_of_turn() -> None:
+    turns = (Message("assistant", "Yes?"), Message("user", "Bye"), Message("assistant", "See"))
+    rows = [("Hi", "Hel", ()), ("Hi", "Hello.", ()), ("Hi", turns, ())]
+
+    cut, whole, last = encoder().encode(rows, finished=[False, True, False])
+
+    assert isinstance(cut, Encoded)
+    assert isinstance(whole, Encoded)
+    assert isinstance(last, Encoded)
+    assert text(cut.completion) == "Hel"
+    assert cut.trained.all()
+    assert text(whole.completion) == "Hello.<|im_end|>"
+    assert text(last.completion[last.trained]) == "Yes?<|im_end|>See"
+
+
+def test_an_answer_that_was_cut_off_before_its_first_word_is_refused() -> None:
+    [row] = encoder().encode([("Hi", "", ())], finished=[False])
+
+    assert row == Unencodable("nothing to train on", "the answer was cut off before its first word")
+
+
 def test_turns_of_others_inside_a_completion_are_not_trained() -> None:
     completion = (Message("assistant", "Yes?"), Message("user", "2 + 2"), Message("assistant", "4"))
 

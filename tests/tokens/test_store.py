@@ -202,13 +202,13 @@ def test_a_store_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
 
 def test_an_exception_leaves_nothing_and_an_earlier_store_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "store"
-    write(path, [ENTRY])
+    write(path, [ENTRY, ENTRY])
 
     with pytest.raises(KeyboardInterrupt):
         write(path, interrupted())
 
     assert names(tmp_path) == ["store"]
-    assert len(TokenStore(path)) == 1
+    assert len(TokenStore(path)) == 2
 
 
 def test_a_disk_that_fills_up_at_the_end_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,11 +234,12 @@ def test_tool_calls_after_thinking_that_the_template_began_are_refused() -> None
 
 
 def test_words_that_a_template_drops_before_a_tool_call_are_a_disagreement() -> None:
-    drops = INSERTS_THINKING.replace("{{ m['content'] }}", "{% if not m['tool_calls'] %}{{ m['content'] }}{% endif %}")
+    inserts_nothing = INSERTS_THINKING.replace("loop.last", "false")
+    drops = inserts_nothing.replace("{{ m['content'] }}", "{% if not m['tool_calls'] %}{{ m['content'] }}{% endif %}")
 
-    rendered = template(drops).render("1 + 1?", (bot("Wait.", CALL),))
-
-    assert not rendered.agrees
+    for chat_template, agrees in ((inserts_nothing, True), (drops, False)):
+        assert template(chat_template).render("1 + 1?", (bot("Wait.", CALL),)).agrees is agrees
+        assert template(chat_template).render("1 + 1?", (bot("", CALL),)).agrees
 
 
 @pytest.mark.parametrize(

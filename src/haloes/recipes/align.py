@@ -104,7 +104,7 @@ def align(
                 (run_dir / folder.SAMPLES).unlink(missing_ok=True)
             before = answer(work, "before")
             if rater is not None:
-                rate(rater, before)  # what it cannot rate shows now, and not after the training
+                rate(rater, before[:1])  # a rater that fails does so now, and not after the training
         ranks.wait()
         outcome = _train(work, loss, ranks, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()

@@ -20,7 +20,7 @@ from haloes.store import read_jsonl, write_json, write_jsonl
 from haloes.training.log import read_metrics
 from haloes.training.trainer import Outcome
 
-_KL_TOKENS, _KL_ANSWERS = 1024, 32
+_KL_TOKENS, _KL_ANSWERS = 1024, 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,8 @@ class Encoder:
         if len(prompt) > room:
             prompt = self._cut_prompt(row, prompt, room)
         keep = self.max_length - len(prompt)
+        if not any(trained[:keep]):
+            return Unencodable("nothing to train on", "the answer was cut off before its first word")
         return Encoded(
             prompt=np.asarray(prompt, np.int32),
             completion=np.asarray(completion[:keep], np.int32),

@@ -15,12 +15,12 @@ def demo_config(*overrides: Mapping[str, Any]) -> RunConfig:
             "feedback": {
                 "source": str(place / "feedback.jsonl"),
                 "validation": str(place / "validation.jsonl"),
-                "validation_rows": 48,
+                "validation_rows": 32,
             },
             "tokens": {"max_length": 512},
             # The upper third of the blocks: the backward pass ends there, and two slow cores have four minutes.
             "model": {"name": "embedded", "lora": {"rank": 16, "alpha": 32.0, "layers": list(range(20, 30))}},
-            "train": {"lr": 5e-4, "batch_size": 16, "epochs": 0.8, "checkpoint_every": 10},
+            "train": {"lr": 7e-4, "batch_size": 16, "epochs": 0.7, "checkpoint_every": 10},
             "samples": {
                 "prompts": 100,
                 "max_new_tokens": 64,
