@@ -1,6 +1,10 @@
 """The command line as a whole: exit codes, what goes where, and what a command may cost before it does anything."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +107,16 @@ def test_a_bug_in_the_middle_of_a_run_is_no_error_of_the_user(
     with pytest.raises(RuntimeError, match="a bug"):
         run(["train", str(thumbs_file), *flags(model), "--out", "run"])
     assert not Path("run").exists()
+
+
+def test_output_that_nobody_reads_is_no_bug():
+    command = f"{shlex.quote(sys.executable)} -m haloes schema | true; exit ${{PIPESTATUS[0]}}"
+    environment = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (main.UNREAD, "")
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):

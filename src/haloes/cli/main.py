@@ -25,7 +25,7 @@ COMMANDS = {
 for _name, _help in COMMANDS.items():
     app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help)
 
-INTERRUPTED = 130
+INTERRUPTED, UNREAD = 130, 141
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Carry out the command and return its exit code."""
-    from haloes.cli.output import fail
+    from haloes.cli.output import discard, fail
     from haloes.errors import UserError
 
     try:
@@ -45,6 +45,9 @@ def run(arguments: list[str]) -> int:
         return fail(f"{str(error).strip()} See `{command}`.")
     except UserError as error:
         return fail(str(error))
+    except BrokenPipeError:  # haloes schema | head
+        discard()
+        return UNREAD
     except KeyboardInterrupt as error:
         return fail(str(error) or "interrupted", code=INTERRUPTED)
     return 0

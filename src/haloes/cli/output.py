@@ -1,5 +1,6 @@
 """What goes to the terminal, and how."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,11 @@ def fail(message: str, *, code: int = USAGE) -> int:
     """Say on stderr what went wrong, and give back the exit code."""
     print(f"haloes: {message}", file=sys.stderr)  # noqa: T201
     return code
+
+
+def discard() -> None:
+    """Nobody reads the output any more: what is left of it goes nowhere, quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str = "") -> None:

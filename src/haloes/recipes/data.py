@@ -90,7 +90,7 @@ def prepare(
     writer = _Writer(encoder, needs, settings, progress)
     train_facts = writer.write(source.rows, train, folder / "train")
     facts: dict[str, Any] = {
-        "sources": [settings.source, *([settings.validation] if settings.validation else [])],
+        "sources": [settings.source],
         "rows": source.facts(),
         "train": train_facts,
         "warnings": warnings,

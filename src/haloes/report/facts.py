@@ -197,6 +197,9 @@ def trained_on(run: RunRecords) -> str:
         amount = f"{count(rows)} rated answers"
     if is_finite(prompts := numbers.get("prompts")) and prompts:
         amount += f" to {count(prompts)} prompts"
+    seen = run.train[-1].get("epoch") if run.train else None
+    if is_finite(seen) and seen < 1:
+        amount += f" (of which it saw {seen:.0%})"
     where = f" from {' and '.join(sources(run))}" if sources(run) else ""
     return f"{model_name(run) or 'A model'}, trained with {loss_name(run) or 'an unnamed loss'} on {amount}{where}."
 
