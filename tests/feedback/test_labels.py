@@ -46,7 +46,7 @@ def test_anything_else_is_refused_with_its_value(value: object) -> None:
 
 @pytest.mark.parametrize("value", [-1, 0.2, "0.2", "3"])
 def test_a_number_on_a_scale_points_to_scores(value: object) -> None:
-    with pytest.raises(Refused, match="feedback.labels_from"):
+    with pytest.raises(Refused, match=r"feedback\.labels_from"):
         parse_label(value)
 
 
@@ -99,7 +99,9 @@ def column(*values: object) -> list[tuple[str, object]]:
     ],
 )
 def test_a_column_of_other_numbers_is_refused_before_its_0s_and_1s_pass_for_labels(values: list[object]) -> None:
-    with pytest.raises(DataError, match=r"f.jsonl:\d+: the labels are numbers other than 0 and 1.*feedback.labels_from"):
+    with pytest.raises(
+        DataError, match=r"f.jsonl:\d+: the labels are numbers other than 0 and 1.*feedback.labels_from"
+    ):
         check_label_column(column(*values))
 
 

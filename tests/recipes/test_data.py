@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -393,7 +393,7 @@ def test_rows_are_read_encoded_and_forgotten_chunk_by_chunk(tmp_path: Path, monk
 
         __slots__ = ()
 
-        def __new__(cls, text: str) -> "Counted":
+        def __new__(cls, text: str) -> Self:
             living["texts"] += 1
             return super().__new__(cls, text)
 
