@@ -307,7 +307,8 @@ def test_a_validation_file_is_used_whole_and_the_source_too(tmp_path: Path, thum
     assert made.validation is not None
     assert (len(made.train), len(made.validation)) == (32, 6)
     assert made.validation.name(0) == f"{held_out}:1"
-    assert made.facts["sources"] == [str(thumbs_file), str(held_out)]
+    assert made.facts["sources"] == [str(thumbs_file)]
+    assert made.facts["validation_source"] == str(held_out)
     assert made.facts["validation rows"]["accepted"] == 6
     assert not made.facts["warnings"]
 

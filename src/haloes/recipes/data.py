@@ -91,6 +91,7 @@ def prepare(
     train_facts = writer.write(source.rows, train, folder / "train")
     facts: dict[str, Any] = {
         "sources": [settings.source],
+        "validation_source": settings.validation,
         "rows": source.facts(),
         "train": train_facts,
         "warnings": warnings,
