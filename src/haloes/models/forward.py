@@ -47,6 +47,10 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
         The scorer, and why it does not pack (None when it does), to be told to the user.
     """
     model.eval()
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+        # Some versions of transformers leave the cap out with "sdpa": eager attention is what the architecture says.
+        with quiet():
+            model.set_attn_implementation("eager")
     original = model.config._attn_implementation  # noqa: SLF001 - transformers has no public name for it
     probe, other = _probe(model, seed=0), _probe(model, seed=1)
     expected = _own_logps(model, probe)
