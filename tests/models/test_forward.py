@@ -45,7 +45,7 @@ def padded_logps(model: Any, rows: Sequences) -> Tensor:
     whole = [torch.tensor(np.concatenate([prompt, completion])).long() for prompt, completion, _ in rows]
     ids = torch.nn.utils.rnn.pad_sequence(whole, batch_first=True, padding_value=1)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(w)) for w in whole], batch_first=True)
-    if model.config.model_type == "gemma2":
+    if model.config.model_type == "gemma2" and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation("eager")  # "sdpa" leaves the soft cap out in transformers 5.17
     logits = model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits
     logps = torch.log_softmax(logits[:, :-1].float(), dim=-1).gather(2, ids[:, 1:, None]).squeeze(2)
