@@ -19,7 +19,7 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Encoded, make_encoder
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 from haloes.training.ranks import Ranks
-from haloes.training.scoring import ReferenceTotals
+from haloes.training.scoring import Reference, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
 from haloes.training.trainer import TrainJob
@@ -88,7 +88,10 @@ def policy_for(
     loss: Loss[Any], *, lora: LoRA | None = None, kind: str = "llama", dtype: torch.dtype = torch.float32
 ) -> Policy:
     """A tiny policy that is still its reference."""
-    return make_policy(tiny_model(kind, dtype=dtype), lora=lora, reference=loss.needs.reference, seed=0)
+    needs = loss.needs
+    synced = needs.sync_every is not None
+    model = tiny_model(kind, dtype=dtype)
+    return make_policy(model, lora=lora, reference=needs.reference, seed=0, synced=synced, values=needs.values)
 
 
 def disturb(policy: Policy, *, seed: int = 1, by: float = 0.02) -> Policy:
@@ -111,8 +114,10 @@ def make_stepper(
     cache: ReferenceCache | None = None,
 ) -> Stepper:
     """A stepper as the trainer makes it."""
-    reference = None
-    if loss.needs.reference:
+    reference: Reference | None = None
+    if loss.needs.reference_tokens:
+        reference = ReferenceTokens(policy.reference_logps, budget, policy.device)
+    elif loss.needs.reference:
         reference = ReferenceTotals(policy.reference_logps, cache, budget, policy.device)
     return Stepper(policy, loss, store, ranks, reference, budget, most)
 

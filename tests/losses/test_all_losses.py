@@ -3,94 +3,47 @@
 import ast
 import dataclasses
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from haloes.errors import MissingInputError
-from haloes.losses._contract import Logps, LossOutput, Paired, Scored, Unpaired
+from haloes.losses._about import About
+from haloes.losses._contract import LossOutput, Needs
 from haloes.losses.table import LOSSES
+from loss_batches import Example, Side, evaluate, gradient, make_batch, make_examples, make_mismatched, ratio_side
 
-every_loss = pytest.mark.parametrize("loss", [cls() for cls in LOSSES.values()], ids=list(LOSSES))
-every_class = pytest.mark.parametrize("cls", LOSSES.values(), ids=list(LOSSES))
+MADE = {name: make() for name, make in LOSSES.items()}
+CLASSES = {name: make for name, make in LOSSES.items() if isinstance(make, type)}
 
+every_loss = pytest.mark.parametrize("loss", MADE.values(), ids=list(MADE))
+every_class = pytest.mark.parametrize("cls", CLASSES.values(), ids=list(CLASSES))
+row_by_row = pytest.mark.parametrize(
+    "loss", [loss for loss in MADE.values() if not loss.needs.whole_step], ids=lambda loss: type(loss).__name__
+)
 
-@dataclass(frozen=True)
-class Side:
-    """A completion: its tokens' log-probabilities under the policy, and its own under the reference."""
-
-    tokens: Tensor
-    reference: Tensor
-
-
-@dataclass(frozen=True)
-class Example:
-    """Enough for a loss on single completions (the first side and its label) and for one on pairs (both sides)."""
-
-    completion: Side
-    desirable: bool
-    rejected: Side
-
-
-def make_side(rng: torch.Generator, dtype: torch.dtype) -> Side:
-    length = int(torch.randint(1, 6, (1,), generator=rng))
-    tokens = -torch.rand(length, generator=rng, dtype=dtype) * 3 - 0.1
-    total = tokens.sum() + torch.randn((), generator=rng, dtype=dtype) * 2
-    return Side(tokens.requires_grad_(), total.detach().clone().requires_grad_())
+OPTIONAL = {
+    "reference": "reference",
+    "reference_tokens": "reference",
+    "mismatched": "mismatched",
+    "scores": "scores",
+    "collision": "collision",
+    "reference_kl": "KL",
+    "values": "value head",
+    "running_reward": "reward",
+}
+"""What a loss may declare that goes into its batch, and the word with which it misses it."""
 
 
-def make_examples(num: int = 6, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> list[Example]:
-    rng = torch.Generator().manual_seed(seed)
-    return [Example(make_side(rng, dtype), i % 3 != 1, make_side(rng, dtype)) for i in range(num)]
-
-
-def make_mismatched(num: int = 5, *, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Log-ratios of more completions than the batch has examples, with a mean above zero."""
-    return torch.linspace(-1.0, 4.0, num, dtype=dtype).requires_grad_()
-
-
-def scored(sides: Sequence[Side], *, reference: bool) -> Scored:
-    lengths = torch.tensor([len(side.tokens) for side in sides])
-    policy = Logps(torch.cat([side.tokens for side in sides]), lengths)
-    return Scored(policy, torch.stack([side.reference for side in sides]) if reference else None)
-
-
-def evaluate(
-    loss: Any,
-    examples: Sequence[Example],
-    mismatched: Tensor | None = None,
-    *,
-    reference: bool | None = None,
-    pairs: bool | None = None,
-) -> LossOutput:
-    """Call a loss with what it declares; `reference` and `pairs` overrule its declaration."""
-    mismatched = make_mismatched() if mismatched is None else mismatched
-    reference = loss.needs.reference if reference is None else reference
-    completions = scored([example.completion for example in examples], reference=reference)
-    if loss.needs.pairs if pairs is None else pairs:
-        return loss(Paired(completions, scored([example.rejected for example in examples], reference=reference)))
-    desirable = torch.tensor([example.desirable for example in examples])
-    return loss(Unpaired(completions, desirable, mismatched if loss.needs.mismatched else None))
-
-
-def leaves(example: Example) -> list[Tensor]:
-    return [
-        example.completion.tokens,
-        example.completion.reference,
-        example.rejected.tokens,
-        example.rejected.reference,
-    ]
-
-
-def gradients(total: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    found = torch.autograd.grad(total, tensors, allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
+def needing(needs: Needs, **changed: Any) -> Needs:
+    """These needs with some changed; whoever knows the reference's tokens knows its totals."""
+    found = dataclasses.replace(needs, **changed)
+    return dataclasses.replace(found, reference=found.reference or found.reference_tokens)
 
 
 def same(found: LossOutput, expected: LossOutput) -> bool:
@@ -99,32 +52,28 @@ def same(found: LossOutput, expected: LossOutput) -> bool:
     )
 
 
-@every_loss
-def test_it_needs_the_reference_exactly_when_it_says_so(loss: Any) -> None:
-    examples = make_examples()
-
-    if loss.needs.reference:
-        with pytest.raises(MissingInputError, match="reference"):
-            evaluate(loss, examples, reference=False)
-    else:
-        assert same(evaluate(loss, examples, reference=True), evaluate(loss, examples))
+def label_kinds(loss: Any) -> list[bool]:
+    """The labels whose rows a loss learns from."""
+    return [label for label in (True, False) if label or loss.needs.undesirable]
 
 
 @every_loss
-def test_it_needs_mismatched_completions_exactly_when_it_says_so(loss: Any) -> None:
+@pytest.mark.parametrize("need", list(OPTIONAL))
+def test_what_it_declares_is_necessary_and_what_it_does_not_declare_is_not_used(loss: Any, need: str) -> None:
     examples = make_examples()
-    if loss.needs.pairs:
-        assert not loss.needs.mismatched, "a batch of pairs has no place for mismatched completions"
+    if loss.needs.pairs and need in {"mismatched", "scores", "running_reward"}:
+        assert not getattr(loss.needs, need), "a batch of pairs has no place for it"
         return
-    completions = scored([example.completion for example in examples], reference=loss.needs.reference)
-    desirable = torch.tensor([example.desirable for example in examples])
 
-    if loss.needs.mismatched:
-        for nothing in (None, torch.empty(0, dtype=torch.float64)):
-            with pytest.raises(MissingInputError, match="mismatched"):
-                loss(Unpaired(completions, desirable, nothing))
-    else:
-        assert same(loss(Unpaired(completions, desirable, make_mismatched() * 1e6)), evaluate(loss, examples))
+    if not getattr(loss.needs, need):
+        more = make_batch(examples, needing(loss.needs, **{need: True}), running_reward=3.0)
+        assert same(loss(more), evaluate(loss, examples))
+        return
+    if need == "reference" and loss.needs.reference_tokens:
+        return  # the totals are the sums of the tokens, which are proved to be necessary
+    less = dataclasses.replace(loss.needs, **{need: False})
+    with pytest.raises(MissingInputError, match=OPTIONAL[need]):
+        loss(make_batch(examples, less))
 
 
 @every_loss
@@ -133,16 +82,18 @@ def test_it_needs_pairs_exactly_when_it_says_so(loss: Any) -> None:
 
     if loss.needs.pairs:
         with pytest.raises(MissingInputError, match="pairs"):
-            evaluate(loss, examples, pairs=False)
+            loss(make_batch(examples, dataclasses.replace(loss.needs, pairs=False)))
     else:
         assert evaluate(loss, examples).per_example.shape == (len(examples),)
 
 
 @every_loss
 def test_labels_matter_exactly_when_it_says_that_it_needs_undesirable_completions(loss: Any) -> None:
+    if loss.needs.control is not None or loss.needs.scores:
+        pytest.skip("the label reaches it another way: in the prompt, or as a score")
     examples = make_examples()
     turned = [
-        Example(e.rejected, e.desirable, e.completion)
+        Example(e.rejected, e.desirable, e.score, e.completion)
         if loss.needs.pairs
         else dataclasses.replace(e, desirable=not e.desirable)
         for e in examples
@@ -165,47 +116,77 @@ def test_undesirable_completions_that_it_does_not_need_may_be_left_out(loss: Any
     assert torch.equal(alone, evaluate(loss, examples).per_example[kept])
 
 
-@every_loss
-def test_gradients_reach_every_token_of_its_own_example_under_the_policy_and_nothing_else(loss: Any) -> None:
+@row_by_row
+def test_gradients_reach_its_own_example_under_the_policy_and_nothing_else(loss: Any) -> None:
     examples, mismatched = make_examples(), make_mismatched()
-    output = evaluate(loss, examples, mismatched)
+    output = evaluate(loss, examples, mismatched=mismatched)
+    trained = {"policy"} | ({"kl"} if loss.needs.reference_kl else set()) | ({"value"} if loss.needs.values else set())
 
     for i, own in enumerate(output.per_example):
-        [to_mismatched] = gradients(own, [mismatched]) if loss.needs.mismatched else [torch.zeros(1)]
-        assert not to_mismatched.any()
+        for side in mismatched:
+            assert not any(bool(g.any()) for g in gradient(own, list(side.leaves().values())))
         for k, example in enumerate(examples):
-            chosen, chosen_reference, rejected, rejected_reference = gradients(own, leaves(example))
-            assert bool((chosen != 0).all() if k == i else not chosen.any())
-            assert bool((rejected != 0).all() if k == i and loss.needs.pairs else not rejected.any())
-            assert not chosen_reference.any()
-            assert not rejected_reference.any()
+            for side in (example.completion, example.rejected):
+                used = k == i and (side is example.completion or loss.needs.pairs)
+                for name, leaf in side.leaves().items():
+                    [found] = gradient(own, [leaf])
+                    assert not found.any() or (used and name in trained)
+
+
+@row_by_row
+def test_some_gradient_reaches_every_completion_that_it_learns_from(loss: Any) -> None:
+    examples = make_examples()
+    output = evaluate(loss, examples)
+
+    for i, example in enumerate(examples):
+        if example.desirable not in label_kinds(loss) and not loss.needs.pairs:
+            continue
+        for side in [example.completion, *([example.rejected] if loss.needs.pairs else [])]:
+            [found] = gradient(output.per_example[i], [side.policy])
+            assert found.any() or flat(loss, example, side), "no gradient, and none a little further on"
+
+
+def flat(loss: Any, example: Example, side: Side) -> bool:
+    """Whether the loss is constant here: beyond a clip or a hinge it may be, but not at the reference itself."""
+    still = [dataclasses.replace(side, policy=side.reference.detach().clone().requires_grad_())]
+    moved = dataclasses.replace(
+        example,
+        completion=still[0] if side is example.completion else example.completion,
+        rejected=still[0] if side is example.rejected else example.rejected,
+    )
+    if loss.needs.pairs:
+        # At the reference on both sides: the margin is 0.
+        both = [
+            dataclasses.replace(s, policy=s.reference.detach().clone().requires_grad_())
+            for s in (moved.completion, moved.rejected)
+        ]
+        moved = dataclasses.replace(moved, completion=both[0], rejected=both[1])
+        still = [both[0] if side is example.completion else both[1]]
+    [found] = gradient(evaluate(loss, [moved]).per_example.sum(), [still[0].policy])
+    return bool(found.any())
 
 
 @every_loss
 def test_extreme_log_ratios_give_one_finite_loss_an_example_and_finite_gradients(loss: Any) -> None:
-    def side(log_ratio: float, dtype: torch.dtype) -> Side:
-        total = -1.0 if log_ratio > 0 else -1001.0
-        tokens = torch.tensor([total / 2, total / 2], dtype=dtype, requires_grad=True)
-        return Side(tokens, torch.tensor(total - log_ratio, dtype=dtype))
-
     for dtype in (torch.float32, torch.float64):
         for height in (-1000.0, 0.0, 1000.0):
             examples = [
-                Example(side(ratio, dtype), desirable, side(other, dtype))
-                for ratio in (-1000.0, 1000.0)
-                for other in (-1000.0, 1000.0)
+                Example(ratio_side(ratio, dtype=dtype), desirable, 1.0, ratio_side(other, dtype=dtype))
+                for ratio in (-1000.0, 0.0, 1000.0)
+                for other in (-1000.0, 0.0, 1000.0)
                 for desirable in (True, False)
             ]
-            output = evaluate(loss, examples, torch.full((3,), height, dtype=dtype))
+            mismatched = [ratio_side(height, dtype=dtype)] * 3
+            output = evaluate(loss, examples, mismatched=mismatched, running_reward=height)
 
             assert output.per_example.shape == (len(examples),)
             assert bool(output.per_example.isfinite().all())
             assert all(bool(values.isfinite().all()) for values in output.metrics.values())
-            tokens = [side.tokens for e in examples for side in (e.completion, e.rejected)]
-            assert all(bool(found.isfinite().all()) for found in gradients(output.per_example.sum(), tokens))
+            leaves = [leaf for e in examples for s in (e.completion, e.rejected) for leaf in s.leaves().values()]
+            assert all(bool(found.isfinite().all()) for found in gradient(output.per_example.sum(), leaves))
 
 
-@every_loss
+@row_by_row
 @pytest.mark.parametrize("label", [True, False])
 def test_a_batch_of_one_label_gives_what_a_mixed_batch_gives(loss: Any, label: bool) -> None:
     examples = make_examples()
@@ -213,10 +194,10 @@ def test_a_batch_of_one_label_gives_what_a_mixed_batch_gives(loss: Any, label: b
 
     alone = evaluate(loss, [examples[i] for i in of_label])
 
-    assert torch.equal(alone.per_example, evaluate(loss, examples).per_example[of_label])
+    torch.testing.assert_close(alone.per_example, evaluate(loss, examples).per_example[of_label], rtol=1e-14, atol=0)
 
 
-@every_loss
+@row_by_row
 def test_a_batch_of_one_example_gives_what_a_whole_batch_gives(loss: Any) -> None:
     examples = make_examples()
     whole = evaluate(loss, examples)
@@ -224,27 +205,40 @@ def test_a_batch_of_one_example_gives_what_a_whole_batch_gives(loss: Any) -> Non
     for i, example in enumerate(examples):
         alone = evaluate(loss, [example])
 
-        assert torch.equal(alone.per_example, whole.per_example[i : i + 1])
-        assert all(torch.equal(alone.metrics[name], values[i : i + 1]) for name, values in whole.metrics.items())
+        torch.testing.assert_close(alone.per_example, whole.per_example[i : i + 1], rtol=1e-14, atol=0)
+        for name, values in whole.metrics.items():
+            torch.testing.assert_close(alone.metrics[name], values[i : i + 1], rtol=1e-14, atol=0)
+
+
+@every_loss
+@pytest.mark.parametrize("labels", [[True], [False], [True, True], [False, False]], ids=str)
+def test_a_step_of_one_label_is_finite_and_has_a_gradient_graph(loss: Any, labels: list[bool]) -> None:
+    examples = [dataclasses.replace(e, desirable=label) for e, label in zip(make_examples(), labels, strict=False)]
+
+    output = evaluate(loss, examples)
+
+    assert output.per_example.shape == (len(labels),)
+    assert bool(output.per_example.isfinite().all())
+    assert output.per_example.requires_grad
 
 
 @every_loss
 def test_the_order_of_examples_and_of_mismatched_completions_does_not_matter(loss: Any) -> None:
     examples, mismatched = make_examples(), make_mismatched()
     order = [3, 0, 5, 1, 4, 2]
-    straight = evaluate(loss, examples, mismatched)
+    straight = evaluate(loss, examples, mismatched=mismatched)
 
-    turned = evaluate(loss, [examples[i] for i in order], mismatched.flip(0))
+    turned = evaluate(loss, [examples[i] for i in order], mismatched=mismatched[::-1])
 
-    torch.testing.assert_close(turned.per_example, straight.per_example[order], rtol=1e-14, atol=0)
+    torch.testing.assert_close(turned.per_example, straight.per_example[order], rtol=1e-12, atol=1e-14)
     for name, values in straight.metrics.items():
-        torch.testing.assert_close(turned.metrics[name], values[order], rtol=1e-14, atol=0)
+        torch.testing.assert_close(turned.metrics[name], values[order], rtol=1e-12, atol=1e-14)
 
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_it_computes_in_the_precision_of_its_input(loss: Any, dtype: torch.dtype) -> None:
-    output = evaluate(loss, make_examples(dtype=dtype), make_mismatched(dtype=dtype))
+    output = evaluate(loss, make_examples(dtype=dtype), mismatched=make_mismatched(dtype=dtype))
 
     assert output.per_example.dtype == dtype
     assert all(values.dtype == dtype for values in output.metrics.values())
@@ -265,14 +259,57 @@ def test_metrics_are_one_finite_number_an_example_without_gradient(loss: Any) ->
 @every_loss
 def test_it_leaves_its_batch_as_it_was(loss: Any) -> None:
     examples, mismatched = make_examples(), make_mismatched()
-    before = [tensor.detach().clone() for example in examples for tensor in leaves(example)]
+    sides = [side for e in examples for side in (e.completion, e.rejected)] + mismatched
+    before = [leaf.detach().clone() for side in sides for leaf in side.leaves().values()]
 
-    first, second = evaluate(loss, examples, mismatched), evaluate(loss, examples, mismatched)
+    first = evaluate(loss, examples, mismatched=mismatched)
 
-    assert same(first, second)
-    after = [tensor for example in examples for tensor in leaves(example)]
+    assert same(first, evaluate(loss, examples, mismatched=mismatched))
+    after: list[Tensor] = [leaf for side in sides for leaf in side.leaves().values()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert torch.equal(mismatched, make_mismatched())
+
+
+@every_loss
+def test_a_completion_without_tokens_costs_a_finite_loss(loss: Any) -> None:
+    def without_tokens(side: Side) -> Side:
+        return Side(*(leaf[:0].detach().requires_grad_() for leaf in side.leaves().values()))
+
+    examples = [dataclasses.replace(e, completion=without_tokens(e.completion)) for e in make_examples(2)]
+
+    assert bool(evaluate(loss, [*examples, *make_examples(2)]).per_example.isfinite().all())
+
+
+@every_loss
+def test_its_gradient_is_the_slope_of_its_value(loss: Any) -> None:
+    examples = make_examples(4, seed=3)
+    total = evaluate(loss, examples).per_example.sum()
+    step = 1e-6
+
+    for example in examples:
+        for side in [example.completion, *([example.rejected] if loss.needs.pairs else [])]:
+            [found] = gradient(total, [side.policy])
+            for t in range(len(side.policy)):
+                ends = []
+                for sign in (1, -1):
+                    with torch.no_grad():
+                        side.policy[t] += sign * step
+                    ends.append(evaluate(loss, examples).per_example.sum().item())
+                    with torch.no_grad():
+                        side.policy[t] -= sign * step
+                slope = (ends[0] - ends[1]) / (2 * step)
+                np.testing.assert_allclose(found[t].item(), slope, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_it_says_what_it_is(name: str) -> None:
+    about = LOSSES[name].about
+
+    assert isinstance(about, About)
+    for field in dataclasses.fields(about):
+        text = getattr(about, field.name)
+        assert text.strip() == text != ""
+        assert len(text) < 200
+    assert "arXiv" in about.source or "https://" in about.source
 
 
 @every_class

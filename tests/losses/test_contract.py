@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from haloes.errors import MissingInputError
-from haloes.losses._contract import Logps, LossOutput, Needs, Scored, Unpaired
+from haloes.losses._contract import Logps, LossOutput, Needs, Paired, Scored, Unpaired
+from loss_batches import of_ratios
 
 
 def logps(*sequences: list[float]) -> Logps:
@@ -13,8 +14,10 @@ def logps(*sequences: list[float]) -> Logps:
 
 
 def unpaired(mismatched: list[float] | None) -> Unpaired:
-    ratios = None if mismatched is None else torch.tensor(mismatched, dtype=torch.float64, requires_grad=True)
-    return Unpaired(Scored(logps([-1.0])), torch.tensor([True]), ratios)
+    others = None
+    if mismatched is not None:
+        others = of_ratios(torch.tensor(mismatched, dtype=torch.float64, requires_grad=True))
+    return Unpaired(Scored(logps([-1.0])), torch.tensor([True]), others)
 
 
 def test_a_sequence_has_the_sum_and_the_mean_of_its_own_tokens() -> None:
@@ -36,6 +39,49 @@ def test_the_gradient_of_a_sum_is_one_for_its_tokens_and_zero_for_others() -> No
     [gradient] = torch.autograd.grad(found.total()[0], found.token_T)
 
     assert gradient.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_values_at_tokens_are_summed_averaged_and_spread_by_sequence() -> None:
+    found = logps([-1.0, -2.0], [], [-4.0])
+
+    assert found.sums(torch.tensor([1.0, 5.0, 7.0])).tolist() == [6.0, 0.0, 7.0]
+    assert found.averages(torch.tensor([1.0, 5.0, 7.0])).tolist() == [3.0, 0.0, 7.0]
+    assert found.spread(torch.tensor([1.0, 2.0, 3.0])).tolist() == [1.0, 1.0, 3.0]
+    assert found.position().tolist() == [0, 1, 0]
+
+
+def test_a_token_log_ratio_is_policy_minus_reference_without_gradient_to_the_reference() -> None:
+    policy, reference = logps([-1.0, -2.0]), torch.tensor([-5.0, -1.0], dtype=torch.float64, requires_grad=True)
+    found = Scored(policy, reference_T=reference).token_log_ratio()
+    [to_reference] = torch.autograd.grad(found.sum(), [reference], allow_unused=True, materialize_grads=True)
+
+    assert found.tolist() == [4.0, -1.0]
+    assert to_reference.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["token_log_ratio", "collision", "reference_kl", "value"])
+def test_what_was_not_given_is_missed_by_name(name: str) -> None:
+    with pytest.raises(MissingInputError, match="this loss needs"):
+        getattr(Scored(logps([-1.0])), name)()
+
+
+@pytest.mark.parametrize("name", ["scores", "reward_so_far", "others"])
+def test_what_a_batch_of_single_completions_was_not_given_is_missed_by_name(name: str) -> None:
+    with pytest.raises(MissingInputError, match="this loss needs"):
+        getattr(unpaired(None), name)()
+
+
+def test_a_change_reaches_all_scored_completions_of_a_batch() -> None:
+    def doubled(side: Scored) -> Scored:
+        return Scored(Logps(2 * side.policy.token_T, side.policy.lengths_B))
+
+    single = unpaired([3.0]).mapped(doubled)
+    pair = Paired(Scored(logps([-1.0])), Scored(logps([-2.0]))).mapped(doubled)
+
+    assert single.completions.policy.token_T.tolist() == [-2.0]
+    assert single.others().policy.token_T.tolist() == [6.0]
+    assert unpaired(None).mapped(doubled).mismatched is None
+    assert [pair.chosen.policy.token_T.item(), pair.rejected.policy.token_T.item()] == [-2.0, -4.0]
 
 
 def test_a_log_ratio_is_policy_minus_reference_without_gradient_to_the_reference() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from haloes.errors import ConfigError, MissingInputError
 from haloes.losses._contract import Logps, LossOutput, Scored, Unpaired
 from haloes.losses.kto import KTO
+from loss_batches import of_ratios
 
 Numbers = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ def evaluate(
     ratios = torch.tensor([*desirable, *undesirable], dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([True] * len(desirable) + [False] * len(undesirable))
     completions = Scored(Logps(ratios, torch.ones(len(ratios), dtype=torch.int64)), torch.zeros_like(ratios))
-    return loss(Unpaired(completions, labels, torch.tensor(mismatched, dtype=torch.float64))), ratios
+    return loss(Unpaired(completions, labels, of_ratios(mismatched))), ratios
 
 
 def losses(loss: KTO, *, desirable: list[float], undesirable: list[float], mismatched: list[float]) -> list[float]:
@@ -97,7 +98,7 @@ def test_values_and_gradients_are_those_of_the_papers_formula(seed: int) -> None
     batch = Unpaired(
         Scored(Logps(policy, torch.tensor(lengths)), torch.tensor(reference)),
         torch.tensor(desirable),
-        torch.tensor(mismatched),
+        of_ratios(mismatched),
     )
 
     output = KTO(beta=beta, desirable_weight=lambda_d, undesirable_weight=lambda_u)(batch)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from haloes.models import head as head_module
-from haloes.models.head import Head, target_logps, token_kl
+from haloes.models.distribution import token_kl
+from haloes.models.head import Head, target_logps
 
 ROWS, HIDDEN, VOCABULARY = 13, 8, 31
 
@@ -139,7 +140,7 @@ def test_a_frozen_head_computes_no_gradient_of_its_own_and_nothing_twice(monkeyp
     hidden.requires_grad_()
     calls = []
     monkeypatch.setattr(
-        head_module, "_logits", lambda h, w, compute=head_module._logits: calls.append(1) or compute(h, w)
+        head_module, "logits_of", lambda h, w, compute=head_module.logits_of: calls.append(1) or compute(h, w)
     )
 
     target_logps(hidden, head, targets()).sum().backward()
@@ -152,7 +153,7 @@ def test_no_more_than_a_chunk_of_logits_exists_at_a_time(monkeypatch: pytest.Mon
     hidden, head = trainable(*make(bias=False, scale=1.0, softcap=None))
     rows = []
     monkeypatch.setattr(
-        head_module, "_logits", lambda h, w, compute=head_module._logits: rows.append(len(h)) or compute(h, w)
+        head_module, "logits_of", lambda h, w, compute=head_module.logits_of: rows.append(len(h)) or compute(h, w)
     )
 
     target_logps(hidden, head, targets()).sum().backward()

@@ -279,6 +279,7 @@ def test_a_store_that_lacks_a_file_is_refused(tmp_path: Path, name: str) -> None
 
 @pytest.mark.skipif(not OPEN_FILES.exists(), reason="this system does not list a process's open files")
 def test_a_store_gives_its_file_back_when_it_is_closed_or_forgotten(tmp_path: Path) -> None:
+    gc.collect()
     before = len(names(OPEN_FILES))
     store = write(tmp_path / "store", [ENTRY])
     store.close()

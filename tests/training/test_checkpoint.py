@@ -18,8 +18,9 @@ from haloes.training import checkpoint
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings
 
+MEMORY = {"running_reward": torch.tensor([1.5, 3.0], dtype=torch.float64)}
 IDENTITY = {"data": "d", "configuration": "c"}
-FILES = ("manifest.json", "optimizer.safetensors", "state.json", "weights.safetensors")
+FILES = ("manifest.json", "memory.safetensors", "optimizer.safetensors", "state.json", "weights.safetensors")
 
 
 def make(
@@ -48,7 +49,9 @@ def take_steps(masters: Masters, optimizer: torch.optim.Optimizer, steps: int) -
 
 def save(folder: Path, step: int, *, keep: int = 2, steps: int = 2, **fields: Any) -> Path:
     masters, optimizer = make(steps=steps, **fields)
-    return checkpoint.save(folder, step=step, masters=masters, optimizer=optimizer, identity=IDENTITY, keep=keep)
+    return checkpoint.save(
+        folder, step=step, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=keep
+    )
 
 
 def names(folder: Path) -> list[str]:
@@ -69,7 +72,7 @@ def found_step(folder: Path) -> int | None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_what_was_saved_goes_on_bit_for_bit(tmp_path: Path, optimizer: str, dtype: torch.dtype):
     masters, made = make(steps=2, optimizer=optimizer, dtype=dtype)
-    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=made, identity=IDENTITY, keep=1)
+    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=made, memory=MEMORY, identity=IDENTITY, keep=1)
     resumed, again = make(optimizer=optimizer, dtype=dtype)
     found, damaged = checkpoint.newest(tmp_path)
     assert found is not None
@@ -85,7 +88,7 @@ def test_what_was_saved_goes_on_bit_for_bit(tmp_path: Path, optimizer: str, dtyp
 
 def test_a_checkpoint_before_the_first_update_is_fine(tmp_path: Path):
     masters, optimizer = make(steps=0)
-    checkpoint.save(tmp_path, step=0, masters=masters, optimizer=optimizer, identity=IDENTITY, keep=1)
+    checkpoint.save(tmp_path, step=0, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=1)
     found, _ = checkpoint.newest(tmp_path)
     assert found is not None
 

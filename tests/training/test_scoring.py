@@ -103,7 +103,7 @@ def test_without_a_cache_the_reference_is_asked_every_time(store: TokenStore):
     score = Counting()
     reference = ReferenceTotals(score, None, 10_000, CPU)
 
-    assert reference.of(store, matched(store)).tolist() == reference.of(store, matched(store)).tolist()
+    assert reference.of(store, matched(store)).totals.tolist() == reference.of(store, matched(store)).totals.tolist()
     assert score.sequences == [8, 8]
 
 
@@ -114,17 +114,17 @@ def test_a_cached_reference_is_asked_once_for_each_sequence(store: TokenStore, t
 
     reference.of(store, jobs[:3])
     reference.of(store, jobs[:5])
-    again = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU).of(store, jobs)
+    again = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU).of(store, jobs).totals
 
     assert score.sequences == [3, 2, 3]
-    assert again.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).of(store, jobs).tolist()
+    assert again.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).of(store, jobs).totals.tolist()
 
 
 def test_a_sequence_that_comes_twice_is_scored_once(tmp_path: Path, store: TokenStore):
     score = Counting()
     reference = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU)
 
-    found = reference.of(store, np.array([[1, 1], [0, 0], [1, 1]]))
+    found = reference.of(store, np.array([[1, 1], [0, 0], [1, 1]])).totals
 
     assert score.sequences == [2]
     assert found[0] == found[2]
@@ -135,12 +135,12 @@ def test_cached_and_computed_values_are_equal_to_the_bit(store: TokenStore, poli
     cached = ReferenceTotals(policy.reference_logps, ReferenceCache(tmp_path), 10_000, CPU)
     stored = ReferenceTotals(policy.reference_logps, ReferenceCache(tmp_path), 10_000, CPU)
 
-    values = [reference.of(store, matched(store)).tolist() for reference in (live, cached, cached, stored)]
+    values = [reference.of(store, matched(store)).totals.tolist() for reference in (live, cached, cached, stored)]
 
     assert values == [values[0]] * 4
 
 
 def test_nothing_to_score_is_nothing(store: TokenStore):
-    found = ReferenceTotals(Counting(), None, 100, CPU).of(store, np.empty((0, 2), np.int64))
+    found = ReferenceTotals(Counting(), None, 100, CPU).of(store, np.empty((0, 2), np.int64)).totals
 
     assert found.shape == (0,)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from haloes.errors import MissingInputError
 from haloes.training.validation import Validation, make_schedule, validate
 from runs import LOSSES, disturb, make_stepper, make_store, pairs, policy_for, thumbs, write_store
 
@@ -41,8 +42,17 @@ def test_one_class_has_no_margin():
     assert found(desirable=np.ones(4, np.bool_)).metrics() == {"loss": 0.25, "reward/desirable": -0.25}
 
 
-def test_a_loss_without_reference_has_no_rewards():
-    assert found(log_ratio=None).metrics() == {"loss": 0.25}
+def test_a_loss_without_reference_is_validated_against_the_model_before_training(tmp_path: Path):
+    loss = LOSSES["sft"]
+    store = make_store(tmp_path / "store", loss, 4)
+    stepper = make_stepper(disturb(policy_for(loss)), loss, store)
+    start = np.array([-1.0, -2.0, -3.0, -4.0])
+
+    validation = validate(stepper, batch_size=4, seed=0, start=start)
+
+    np.testing.assert_allclose(validation.log_ratio, validation.logp - start[validation.sequences])
+    with pytest.raises(MissingInputError, match="start"):
+        validate(stepper, batch_size=4, seed=0)
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
@@ -52,7 +62,7 @@ def test_every_sequence_is_scored_once_and_as_in_one_step(name: str, tmp_path: P
     policy = disturb(policy_for(loss))
     stepper = make_stepper(policy, loss, store, budget=50)
 
-    validation = validate(stepper, batch_size=4, seed=0)
+    validation = validate(stepper, batch_size=4, seed=0, start=np.zeros(len(store)) if name == "sft" else None)
 
     assert sorted(validation.sequences) == list(range(len(store)))
     whole = stepper.run(make_schedule(stepper, batch_size=10, epochs=1, seed=0).step(0), backward=False)
@@ -68,7 +78,8 @@ def test_every_sequence_is_scored_once_and_as_in_one_step(name: str, tmp_path: P
 def test_the_loss_is_the_mean_over_examples_and_not_over_steps(tmp_path: Path):
     loss = LOSSES["sft"]
     store = write_store(tmp_path / "store", [*thumbs(4), *thumbs(1, seed=9)])
-    validation = validate(make_stepper(policy_for(loss), loss, store), batch_size=4, seed=0)
+    stepper = make_stepper(policy_for(loss), loss, store)
+    validation = validate(stepper, batch_size=4, seed=0, start=np.zeros(len(store)))
 
     # Steps of 3 and 2 examples.
     assert validation.loss == pytest.approx(float(-validation.logp.mean()), rel=1e-6)
@@ -78,7 +89,8 @@ def test_weights_count(tmp_path: Path):
     loss = LOSSES["sft"]
     rows = [type(row)(row.prompt, row.completion, True, i, 1.0 + i) for i, row in enumerate(thumbs(5))]
     store = write_store(tmp_path / "store", rows)
-    validation = validate(make_stepper(policy_for(loss), loss, store), batch_size=2, seed=0)
+    stepper = make_stepper(policy_for(loss), loss, store)
+    validation = validate(stepper, batch_size=2, seed=0, start=np.zeros(len(store)))
 
     weights = 1.0 + validation.sequences
     assert validation.loss == pytest.approx(float(-(weights @ validation.logp) / weights.sum()), rel=1e-6)

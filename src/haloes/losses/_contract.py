@@ -1,13 +1,13 @@
 """
 What a loss is: a frozen value that declares what it needs and maps log-probabilities to one number an example.
 
-Shape suffixes: B examples (or sequences) of a micro-batch, T completion tokens of all of them end to end,
-M mismatched completions of the *whole step*. Log-probabilities and log-ratios are natural logarithms, in nats.
+Shape suffixes: B examples (or sequences) of a micro-batch, T completion tokens of all of them end to end. Mismatched
+completions are those of the *whole step*. Log-probabilities and log-ratios are natural logarithms, in nats.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, NoReturn, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,10 +23,28 @@ class Needs:
     """Pairs of a chosen and a rejected completion, rather than single completions with a label."""
     reference: bool = False
     """The reference's log-probability of every completion."""
+    reference_tokens: bool = False
+    """The reference's log-probability of every token of a completion, and with it `reference`."""
     mismatched: bool = False
-    """Log-ratios of completions under prompts that they do not belong to, for a reference point."""
+    """Completions under prompts that they do not belong to, for a reference point."""
     undesirable: bool = True
     """Undesirable completions too; a loss that learns from the desirable alone says False, and is given no others."""
+    scores: bool = False
+    """The human's score of every completion, rather than its label alone."""
+    collision: bool = False
+    """log sum_v p(v)^2 of the policy's distribution at every token (how peaked it is)."""
+    reference_kl: bool = False
+    """KL(reference || policy) of the whole distribution at every token; the reference is computed in every step."""
+    values: bool = False
+    """A value head on the policy: its estimate of what is still to come, at every token."""
+    running_reward: bool = False
+    """The mean log-ratio over the steps before this one."""
+    whole_step: bool = False
+    """Its examples depend on each other: a step goes through in one piece, whatever memory that takes."""
+    control: tuple[str, str] | None = None
+    """Texts that stand after the prompt of a desirable and of an undesirable completion; the first is sampled with."""
+    sync_every: int | None = None
+    """The reference becomes the policy again every so many steps. Its log-probabilities cannot be cached then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +57,28 @@ class Logps:
 
     def total(self) -> Tensor:
         """log p(y|x) of each sequence, (B,): the sum over its tokens."""
-        return torch.segment_reduce(self.token_T, "sum", lengths=self.lengths_B, initial=0)
+        return self.sums(self.token_T)
 
     def average(self) -> Tensor:
         """Mean log-probability per token of each sequence, (B,)."""
-        return self.total() / self.lengths_B.clamp(min=1)
+        return self.averages(self.token_T)
+
+    def sums(self, values_T: Tensor) -> Tensor:
+        """The sum of values at the tokens, by sequence, (B,)."""
+        return torch.segment_reduce(values_T, "sum", lengths=self.lengths_B, initial=0)
+
+    def averages(self, values_T: Tensor) -> Tensor:
+        """The mean of values at the tokens, by sequence, (B,); 0 for a sequence without tokens."""
+        return self.sums(values_T) / self.lengths_B.clamp(min=1)
+
+    def spread(self, values_B: Tensor) -> Tensor:
+        """A value of each sequence at all of its tokens, (T,)."""
+        return values_B.repeat_interleave(self.lengths_B)
+
+    def position(self) -> Tensor:
+        """The place of each token in its completion, from 0, (T,)."""
+        start_B = self.lengths_B.cumsum(0) - self.lengths_B
+        return torch.arange(len(self.token_T), device=self.token_T.device) - self.spread(start_B)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +88,34 @@ class Scored:
     policy: Logps
     reference_B: Tensor | None = None
     """log p_reference(y|x) of each sequence, (B,), without gradient."""
+    reference_T: Tensor | None = None
+    """log p_reference of each token, (T,), without gradient."""
+    collision_T: Tensor | None = None
+    """log sum_v p_policy(v)^2 at each token, (T,), without gradient."""
+    reference_kl_T: Tensor | None = None
+    """KL(reference || policy) at each token, (T,), with gradient."""
+    value_T: Tensor | None = None
+    """The value head's estimate at each token, (T,), with gradient for the value head alone."""
 
     def log_ratio(self) -> Tensor:
         """r = log p_policy(y|x) - log p_reference(y|x), (B,). Raises MissingInputError without a reference."""
-        if self.reference_B is None:
-            raise MissingInputError("this loss needs reference log-probabilities, and the batch has none")
-        return self.policy.total() - self.reference_B.detach()
+        return self.policy.total() - _given(self.reference_B, "reference log-probabilities").detach()
+
+    def token_log_ratio(self) -> Tensor:
+        """log p_policy - log p_reference of each token, (T,). Raises MissingInputError without token log-probs."""
+        return self.policy.token_T - _given(self.reference_T, "reference log-probabilities of tokens").detach()
+
+    def collision(self) -> Tensor:
+        """log sum_v p_policy(v)^2 at each token, (T,), without gradient. Raises MissingInputError."""
+        return _given(self.collision_T, "the collision probability at each token").detach()
+
+    def reference_kl(self) -> Tensor:
+        """KL(reference || policy) at each token, (T,), in nats, with gradient. Raises MissingInputError."""
+        return _given(self.reference_kl_T, "the KL divergence at each token")
+
+    def value(self) -> Tensor:
+        """The value head's estimate at each token, (T,), with gradient. Raises MissingInputError."""
+        return _given(self.value_T, "the estimates of a value head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +125,12 @@ class Unpaired:
     completions: Scored
     desirable_B: Tensor
     """bool, (B,)."""
-    mismatched_log_ratio_M: Tensor | None = None
-    """r(x, y') over all mismatched completions y' of the step, from all micro-batches and ranks, without gradient."""
+    mismatched: Scored | None = None
+    """All mismatched completions (x, y') of the step, from all micro-batches and ranks, without gradient."""
+    score_B: Tensor | None = None
+    """The human's score of each completion, (B,); +1 or -1 by its label where there is none."""
+    running_reward: Tensor | None = None
+    """The mean of the log-ratio r over all steps before this one, a scalar; 0 in the first step."""
 
     def baseline(self) -> Tensor:
         """
@@ -78,11 +139,23 @@ class Unpaired:
         The mean is over the whole step and is clamped once, after averaging (PAPER 1.5, "z0 estimate").
         Raises MissingInputError when the batch has no mismatched completions.
         """
-        if self.mismatched_log_ratio_M is None or self.mismatched_log_ratio_M.numel() == 0:
+        return self.others().log_ratio().detach().mean().clamp(min=0)
+
+    def others(self) -> Scored:
+        """The step's mismatched completions. Raises MissingInputError when there are none."""
+        if self.mismatched is None or len(self.mismatched.policy.lengths_B) == 0:
             raise MissingInputError(
                 "this loss needs mismatched completions for its reference point, and there are none"
             )
-        return self.mismatched_log_ratio_M.detach().mean().clamp(min=0)
+        return self.mismatched
+
+    def scores(self) -> Tensor:
+        """The human's score of each completion, (B,). Raises MissingInputError when there are none."""
+        return _given(self.score_B, "scores")
+
+    def reward_so_far(self) -> Tensor:
+        """The mean log-ratio of all earlier steps, a scalar. Raises MissingInputError when it is not kept."""
+        return _given(self.running_reward, "the mean reward of earlier steps").detach()
 
     @property
     def chosen(self) -> NoReturn:
@@ -94,6 +167,11 @@ class Unpaired:
         """What only pairs have. Raises MissingInputError."""
         raise MissingInputError("this loss needs pairs, and the batch holds single completions")
 
+    def mapped(self, change: Callable[[Scored], Scored]) -> "Unpaired":
+        """The batch with all its scored completions changed alike."""
+        mismatched = None if self.mismatched is None else change(self.mismatched)
+        return replace(self, completions=change(self.completions), mismatched=mismatched)
+
 
 @dataclass(frozen=True, slots=True)
 class Paired:
@@ -101,6 +179,10 @@ class Paired:
 
     chosen: Scored
     rejected: Scored
+
+    def mapped(self, change: Callable[[Scored], Scored]) -> "Paired":
+        """The batch with all its scored completions changed alike."""
+        return Paired(change(self.chosen), change(self.rejected))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +201,17 @@ BatchT_contra = TypeVar("BatchT_contra", Unpaired, Paired, contravariant=True)
 class Loss(Protocol[BatchT_contra]):
     """A frozen dataclass whose fields are hyperparameters and whose call is its formula."""
 
-    needs: ClassVar[Needs]
+    @property
+    def needs(self) -> Needs:
+        """What it has to be given: the same for all its instances, or derived from its fields."""
+        ...
 
     def __call__(self, batch: BatchT_contra) -> LossOutput:
         """One finite number an example, (B,), and the loss's own metrics. No reduction, no communication, no model."""
         ...
+
+
+def _given(value: Tensor | None, name: str) -> Tensor:
+    if value is None:
+        raise MissingInputError(f"this loss needs {name}, and the batch has none")
+    return value

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch.nn.functional import logsigmoid
 
 from haloes.errors import ConfigError
+from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs, Paired
 
 
@@ -23,6 +24,14 @@ class DPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    about: ClassVar[About] = About(
+        title="Direct Preference Optimization",
+        source="Rafailov et al., NeurIPS 2023, arXiv 2305.18290, eq. 7",
+        reward="log p_policy(y|x) - log p_reference(y|x)",
+        reference_point="the reward of the rejected completion of the same pair",
+        value="log-sigmoid: concave everywhere",
+        use="Clean pairs with little contradiction between raters.",
+    )
 
     beta: float = 0.1
     """How strongly the policy is held to the reference; 0.1 is the paper's default."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from haloes.errors import ConfigError
+from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs, Unpaired
 from haloes.losses._weights import Weight, check_weight, number
 
@@ -24,6 +25,14 @@ class KTO:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, mismatched=True)
+    about: ClassVar[About] = About(
+        title="Kahneman-Tversky Optimization",
+        source="Ethayarajh et al., ICML 2024, arXiv 2402.01306, eq. 8",
+        reward="log p_policy(y|x) - log p_reference(y|x)",
+        reference_point="mean reward of the step's mismatched completions, not below 0",
+        value="logistic: concave in gains, convex in losses, a weight for each label",
+        use="Thumbs up and down, one answer a prompt, imbalanced or noisy feedback. Ignores what is hopelessly wrong.",
+    )
 
     beta: float = 0.1
     """How quickly the value saturates (risk aversion); 0.1 "works well in most cases". 0.01 to 0.1 after finetuning

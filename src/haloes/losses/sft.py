@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs, Unpaired
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SFT:
     """
-    The negative log-likelihood of the completion, summed over its tokens: `-log p_policy(y|x)`.
+    Raise the likelihood of desirable completions, summed over their tokens.
+
+        -log p_policy(y|x)
 
     Not a human-aware loss: it has neither reference point nor value function, and undesirable completions are not used.
     Trainers that average over tokens instead give long completions the same say per token and less per example; the
@@ -17,6 +20,14 @@ class SFT:
     """
 
     needs: ClassVar[Needs] = Needs(undesirable=False)
+    about: ClassVar[About] = About(
+        title="Supervised finetuning",
+        source="Ouyang et al., NeurIPS 2022, arXiv 2203.02155, step 1",
+        reward="log p_policy(y|x)",
+        reference_point="none",
+        value="identity",
+        use="Before an alignment loss, when the model has not seen such answers yet; the baseline to beat.",
+    )
 
     def __call__(self, batch: Unpaired) -> LossOutput:
         policy = batch.completions.policy

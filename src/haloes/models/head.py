@@ -42,25 +42,6 @@ def target_logps(hidden_NH: Tensor, head: Head, target_N: Tensor) -> Tensor:
     return logp_N
 
 
-def token_kl(policy_NH: Tensor, policy: Head, reference_NH: Tensor, reference: Head) -> Tensor:
-    """
-    KL(policy || reference) of the next-token distributions over the whole vocabulary, (N,) in nats, without gradient.
-
-    Args:
-        policy_NH: hidden states of the policy at N positions.
-        policy: its output layer.
-        reference_NH: hidden states of the reference at the same positions.
-        reference: its output layer.
-    """
-    kl_N = torch.empty(len(policy_NH), dtype=torch.float32, device=policy_NH.device)
-    with torch.no_grad():
-        for part in _chunks(len(policy_NH), policy.weight_VH.shape[0]):
-            p = torch.log_softmax(_logits(policy_NH[part], policy), dim=-1)
-            q = torch.log_softmax(_logits(reference_NH[part], reference), dim=-1)
-            kl_N[part] = (p.exp() * (p - q)).sum(-1)
-    return kl_N
-
-
 class _TargetLogps(torch.autograd.Function):
     """Chunked log-softmax and gather; see `target_logps`."""
 
@@ -81,8 +62,8 @@ class _TargetLogps(torch.autograd.Function):
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_NH.device)
         lse_N = torch.empty_like(logp_N)
         unit_NH = torch.empty_like(hidden_NH) if wants_grad and frozen else None
-        for part in _chunks(len(target_N), weight_VH.shape[0]):
-            logits = _logits(hidden_NH[part], head)
+        for part in chunks(len(target_N), weight_VH.shape[0]):
+            logits = logits_of(hidden_NH[part], head)
             lse_N[part] = torch.logsumexp(logits, dim=-1)
             picked = logits.gather(1, target_N[part, None]).squeeze(1)
             logp_N[part] = picked - lse_N[part]
@@ -103,8 +84,8 @@ class _TargetLogps(torch.autograd.Function):
         hidden_grad = torch.empty_like(saved_NH)
         weight_grad = torch.zeros_like(weight_VH, dtype=torch.float32)
         bias_grad = weight_grad.new_zeros(len(weight_VH)) if ctx.bias_wants_grad else None
-        for part in _chunks(len(target_N), weight_VH.shape[0]):
-            logits = _logits(saved_NH[part], head)
+        for part in chunks(len(target_N), weight_VH.shape[0]):
+            logits = logits_of(saved_NH[part], head)
             grad = _logit_grad(logits, lse_N[part], target_N[part], grad_N[part], head)
             hidden_grad[part] = grad @ weight_VH
             _add_product(weight_grad, grad.T, saved_NH[part])
@@ -121,12 +102,14 @@ class _TargetLogps(torch.autograd.Function):
         )
 
 
-def _chunks(rows: int, vocabulary: int) -> list[slice]:
+def chunks(rows: int, vocabulary: int) -> list[slice]:
+    """The positions, a chunk at a time: as many as keep float32 logits within `CHUNK_BYTES`."""
     size = max(1, CHUNK_BYTES // (4 * vocabulary))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
-def _logits(hidden_CH: Tensor, head: Head) -> Tensor:
+def logits_of(hidden_CH: Tensor, head: Head) -> Tensor:
+    """The logits of one chunk of positions, (C, V) in float32."""
     logits = (hidden_CH @ head.weight_VH.T).float()
     if head.bias_V is not None:
         logits += head.bias_V.float()

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -13,15 +13,32 @@ from torch import Tensor
 
 from haloes.errors import MissingInputError
 from haloes.models.adapters import LoRA, add_lora
+from haloes.models.distribution import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of, make_scorer
-from haloes.models.head import token_kl
+from haloes.models.head import Head, target_logps
 from haloes.models.layout import Packed
+from haloes.models.synced import Synced
+from haloes.models.value import ValueHead
 
 _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
 """Fields of a config that say where a model came from and how it is run."""
 
 Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
 """Inside the context the scorer is the reference: the same weights before training."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """What was asked of N trained tokens, (N,) each in float32."""
+
+    logp: Tensor
+    """log p_policy, with gradient."""
+    collision: Tensor | None = None
+    """log sum_v p_policy(v)^2, without."""
+    reference_kl: Tensor | None = None
+    """KL(reference || policy), with gradient."""
+    value: Tensor | None = None
+    """The value head's estimate, with gradient for the value head alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,8 @@ class Policy:
     """Hash of the weights before training and of the dtype they compute in."""
     unpacked_because: str | None
     """Why sequences are padded and not packed; None when they are packed."""
+    value_head: ValueHead | None = None
+    """Trained with the policy where the loss needs it."""
 
     @property
     def device(self) -> torch.device:
@@ -48,25 +67,45 @@ class Policy:
         """log p_policy of each trained token, (N,) in float32."""
         return self.scorer.token_logps(packed)
 
+    def token_scores(self, packed: Packed, *, collision: bool = False, kl: bool = False) -> TokenScores:
+        """
+        log p_policy of each trained token, and what else is asked for; differentiable unless gradients are off.
+
+        Args:
+            packed: the sequences.
+            collision: how peaked the policy's distributions are.
+            kl: how far they are from the reference's, which is computed here. Raises MissingInputError without one.
+        """
+        reference = self._reference_hidden(packed) if kl else None
+        hidden_NH, head = self.scorer.hidden(packed), head_of(self.scorer.model)
+        return TokenScores(
+            logp=target_logps(hidden_NH, head, packed.target_N),
+            collision=log_collision(hidden_NH, head) if collision else None,
+            reference_kl=None if reference is None else reference_kl(hidden_NH, head, *reference),
+            value=None if self.value_head is None else self.value_head(hidden_NH),
+        )
+
     def reference_logps(self, packed: Packed) -> Tensor:
         """log p_reference of each trained token, (N,) in float32. Raises MissingInputError without a reference."""
-        if self.reference is None:
-            raise MissingInputError("this policy was made without a reference")
-        with self.scoring(), self.reference() as scorer:
-            return scorer.token_logps(packed)
+        return target_logps(*self._reference_hidden(packed), packed.target_N)
 
     def token_kl(self, packed: Packed) -> Tensor:
         """KL(policy || reference) of the next-token distribution at each trained token, (N,), in nats."""
+        reference = self._reference_hidden(packed)
+        with self.scoring():
+            return token_kl(self.scorer.hidden(packed), head_of(self.scorer.model), *reference)
+
+    def _reference_hidden(self, packed: Packed) -> tuple[Tensor, Head]:
+        """The reference's hidden states at the trained tokens and its output layer, both without gradient."""
         if self.reference is None:
             raise MissingInputError("this policy was made without a reference")
-        with self.scoring():
-            policy = self.scorer.hidden(packed), head_of(self.scorer.model)
-            with self.reference() as scorer:
-                return token_kl(*policy, scorer.hidden(packed), head_of(scorer.model))
+        with self.scoring(), self.reference() as scorer:
+            return scorer.hidden(packed), _detached(head_of(scorer.model))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name, in a fixed order."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        own = {} if self.value_head is None else dict(self.value_head.named_parameters(prefix="value_head"))
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad} | own
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -80,7 +119,9 @@ class Policy:
             self.model.train(training)
 
 
-def make_policy(model: Any, *, lora: LoRA | None, reference: bool, seed: int) -> Policy:
+def make_policy(
+    model: Any, *, lora: LoRA | None, reference: bool, seed: int, synced: bool = False, values: bool = False
+) -> Policy:
     """
     Make a loaded model trainable, and keep what it is now as the reference.
 
@@ -91,20 +132,28 @@ def make_policy(model: Any, *, lora: LoRA | None, reference: bool, seed: int) ->
         model: a transformers causal language model; it is changed in place.
         lora: adapters, or None to train all weights.
         reference: whether the loss needs one.
-        seed: of the adapter's start.
+        seed: of the start of the adapter and of the value head.
+        synced: the reference can become the policy again (`Synced.sync`).
+        values: add a value head.
     """
     fingerprint = weights_fingerprint(model)
     scorer, unpacked_because = make_scorer(model)
+    frozen: Reference | None
     if lora is not None:
-        peft_model = add_lora(model, lora, seed=seed)
-        return Policy(peft_model, scorer, _adapter_off(peft_model, scorer), fingerprint, unpacked_because)
-    frozen = _frozen_copy(model, scorer) if reference else None
-    for module in model.modules():
-        # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded here.
-        if isinstance(module, torch.nn.Embedding):
-            module.padding_idx = None
-    model.requires_grad_(True)  # noqa: FBT003 - torch's own signature
-    return Policy(model, scorer, frozen, fingerprint, unpacked_because)
+        trained = add_lora(model, lora, seed=seed)
+        frozen = _adapter_off(trained, scorer)
+    else:
+        trained = model
+        frozen = _frozen_copy(model, scorer) if reference and not synced else None
+        for module in model.modules():
+            # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded.
+            if isinstance(module, torch.nn.Embedding):
+                module.padding_idx = None
+        model.requires_grad_(True)  # noqa: FBT003 - torch's own signature
+    if synced:
+        frozen = Synced({name: p for name, p in trained.named_parameters() if p.requires_grad}, scorer)
+    head = ValueHead(head_of(model).weight_VH.shape[1], seed=seed).to(model.device) if values else None
+    return Policy(trained, scorer, frozen, fingerprint, unpacked_because, head)
 
 
 def weights_fingerprint(model: Any) -> str:
@@ -130,3 +179,10 @@ def _adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
 def _frozen_copy(model: Any, scorer: Scorer) -> Reference:
     frozen = Scorer(copy.deepcopy(model).eval().requires_grad_(False), scorer.packs)  # noqa: FBT003 - torch's own
     return lambda: nullcontext(frozen)
+
+
+def _detached(head: Head) -> Head:
+    """The head without gradient, and with the weights of now whatever is put in their place later."""
+    return replace(
+        head, weight_VH=head.weight_VH.detach(), bias_V=None if head.bias_V is None else head.bias_V.detach()
+    )

@@ -160,7 +160,14 @@ def _policy(
             f"tokens.max_length is {config.tokens.max_length} and the longest row has {longest} tokens, but the window "
             f"of {config.model.name} is {window}: set tokens.max_length={window}"
         )
-    return make_policy(loaded.model, lora=config.model.lora, reference=loss.needs.reference, seed=config.train.seed)
+    return make_policy(
+        loaded.model,
+        lora=config.model.lora,
+        reference=loss.needs.reference,
+        seed=config.train.seed,
+        synced=loss.needs.sync_every is not None,
+        values=loss.needs.values,
+    )
 
 
 def _cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:

@@ -1,5 +1,6 @@
 """Answers to held-out prompts before and after training, and everything that a finished run writes down."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from haloes.recipes.watch import Display
 from haloes.records import Completion, Score, text_from_json, to_json
 from haloes.sample.generate import sample
 from haloes.store import read_jsonl, write_json, write_jsonl
+from haloes.tokens.template import Template, controlled
 from haloes.training.log import read_metrics
 from haloes.training.trainer import Outcome
 
@@ -52,6 +54,7 @@ def answer(work: Work, variant: str) -> list[Completion]:
             temperature=settings.temperature,
             top_p=settings.top_p,
             seed=settings.seed,
+            control=inputs.encoder.template.control if variant == "after" else "",
             variant=variant,
             batch_size=settings.batch_size,
             progress=work.display.advance,
@@ -74,16 +77,24 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
         scores += answer_scores(before, after, ratings)
         if work.policy.reference is not None:
             scores += kl_scores(work.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
-    save_model(work.policy, encoder.template.tokenizer, run_dir / "model")
+    save_model(work.policy, encoder.template, run_dir / "model")
     write_jsonl(run_dir / folder.SCORES, (to_json(score) for score in scores))
     found = [*cautions, *training_cautions(read_metrics(run_dir / folder.METRICS), scores)]
     write_json(run_dir / folder.WARNINGS, [{"severity": "warning", "message": text} for text in found])
     return tuple(scores)
 
 
-def save_model(policy: Policy, tokenizer: Any, place: Path) -> None:
-    """The adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft."""
+def save_model(policy: Policy, template: Template, place: Path) -> None:
+    """
+    The adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft.
+
+    A control text becomes a part of the chat template, so that every program that uses the template samples with it.
+    """
     policy.scorer.model.set_attn_implementation("sdpa")
+    tokenizer = template.tokenizer
+    if template.control and template.chat:
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.chat_template = controlled(tokenizer.chat_template, template.control)
     with quiet():
         policy.model.save_pretrained(place)
         tokenizer.save_pretrained(place)

@@ -87,7 +87,7 @@ def prepare(
         _require_two_prompts(source.group[train], _ONE_LEFT.format(side="left to train on"))
         if validation is not None:
             _require_two_prompts(side.group[validation], _ONE_LEFT.format(side="held out"))
-    writer = _Writer(encoder, needs, settings, progress)
+    writer = _Writer(_encoders(encoder, needs), needs, settings, progress)
     train_facts = writer.write(source.rows, train, folder / "train")
     facts: dict[str, Any] = {
         "sources": [settings.source],
@@ -101,6 +101,8 @@ def prepare(
     if held_out is not None:
         facts["validation rows"] = held_out.facts()
     wanted = set(_first_groups(side.group[held], num_prompts, seed=seed).tolist())
+    # What is validated is the policy that will be used: under the control text of desirable answers, if there is one.
+    writer.encoders[False] = writer.encoders[True]
     facts["validation"] = writer.write(side.rows, validation, folder / "validation", wanted)
     return Prepared(TokenStore(folder / "train"), TokenStore(folder / "validation"), dict(writer.prompts), facts)
 
@@ -200,7 +202,8 @@ def _first_groups(group: Numbers, most: int, *, seed: int) -> Numbers:
 class _Writer:
     """Encodes chosen rows into a store, and counts what it sees."""
 
-    encoder: Encoder
+    encoders: dict[bool, Encoder]
+    """By label; they differ where the loss has control texts."""
     needs: Needs
     settings: FeedbackSettings
     progress: Callable[[int], None]
@@ -235,12 +238,7 @@ class _Writer:
     def _chunk(self, chunk: Sequence[Feedback | Pair], store: TokenStoreWriter, refused: Counter[str]) -> None:
         sides = [_sides(row) for row in chunk]
         encoded = iter(
-            self.encoder.encode(
-                [(row.prompt, text, row.tools) for row, s in zip(chunk, sides, strict=True) for text, _ in s],
-                finished=[
-                    isinstance(row, Pair) or row.finished for row, s in zip(chunk, sides, strict=True) for _ in s
-                ],
-            )
+            self._encoded([(row, *side) for row, of_row in zip(chunk, sides, strict=True) for side in of_row])
         )
         for row, texts in zip(chunk, sides, strict=True):
             results = [next(encoded) for _ in texts]
@@ -251,12 +249,29 @@ class _Writer:
                     raise _refused([Refusal(where, bad.reason, bad.message)], 1)
                 refused[bad.reason] += 1
                 continue
-            group = group_number(row)
+            fields: dict[str, Any] = {"group": group_number(row), "weight": row.weight}
+            fields |= {"source": where.path, "line": where.line, "score": None if isinstance(row, Pair) else row.score}
             for result, (_, desirable) in zip(results, texts, strict=True):
                 if isinstance(result, Encoded):
-                    store.append(
-                        result, desirable=desirable, group=group, weight=row.weight, source=where.path, line=where.line
-                    )
+                    store.append(result, desirable=desirable, **fields)
+
+    def _encoded(self, sides: Sequence[tuple[Feedback | Pair, Text, bool]]) -> list[Encoded | Unencodable]:
+        """Each row's completion after its prompt, encoded as its label wants it."""
+        found: dict[int, Encoded | Unencodable] = {}
+        for label, encoder in self.encoders.items():
+            places = [i for i, (_, _, desirable) in enumerate(sides) if desirable == label]
+            of_label = [sides[i] for i in places]
+            results = encoder.encode(
+                [(row.prompt, text, row.tools) for row, text, _ in of_label],
+                finished=[isinstance(row, Pair) or row.finished for row, _, _ in of_label],
+            )
+            found |= zip(places, results, strict=True)
+        return [found[i] for i in range(len(sides))]
+
+
+def _encoders(encoder: Encoder, needs: Needs) -> dict[bool, Encoder]:
+    desirable, undesirable = needs.control or ("", "")
+    return {True: encoder.with_control(desirable), False: encoder.with_control(undesirable)}
 
 
 def _sides(row: Feedback | Pair) -> list[tuple[Text, bool]]:

@@ -28,6 +28,7 @@ class Inputs:
     identity: dict[str, str]
     """Hashes of what must be the same when the run is resumed, by name."""
     encoder: Encoder
+    """As the aligned model is used: after a prompt stands the control text of desirable answers, if the loss has one."""
     train: TokenStore
     validation: TokenStore | None
     prompts: dict[str, Text]
@@ -80,7 +81,7 @@ def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, ch
     validation = place / "validation"
     return Inputs(
         identity=identity,
-        encoder=encoder,
+        encoder=encoder.with_control(loss.needs.control[0]) if loss.needs.control else encoder,
         train=TokenStore(place / "train"),
         validation=TokenStore(validation) if validation.exists() else None,
         prompts={row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(place / "prompts.jsonl")},

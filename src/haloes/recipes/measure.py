@@ -84,15 +84,17 @@ def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
     """
     How well the trained model separates held-out desirable from undesirable answers, without any judge.
 
-    It is the area under the ROC curve of the implied reward r = log p_policy(y|x) - log p_reference(y|x); of the mean
-    log-probability per token for a loss without a reference. None where the held-out answers all have one label.
+    It is the area under the ROC curve of the implied reward: log p of the trained model minus log p of the model before
+    training. None where the held-out answers all have one label.
     """
-    if validation.log_ratio is not None:
-        scores, label = validation.log_ratio, "AUC of the implied reward"
-    else:
-        scores, label = validation.logp / np.maximum(validation.tokens, 1), "AUC of the log-probability per token"
     return auc_with_interval(
-        scores, validation.desirable, validation.group.tolist(), name="auc", variant="after", label=label, draws=draws
+        validation.log_ratio,
+        validation.desirable,
+        validation.group.tolist(),
+        name="auc",
+        variant="after",
+        label="AUC of the implied reward",
+        draws=draws,
     )
 
 
@@ -112,11 +114,9 @@ def auc_before(after: Score) -> Score:
 
 
 def validation_scores(validation: Validation) -> list[Score]:
-    """The AUC after training and, for an implied reward, before."""
+    """The AUC before training and after it."""
     after = auc_score(validation)
-    if after is None:
-        return []
-    return [auc_before(after), after] if validation.log_ratio is not None else [after]
+    return [] if after is None else [auc_before(after), after]
 
 
 def answer_scores(before: Sequence[Completion], after: Sequence[Completion], ratings: Sequence[Rating]) -> list[Score]:

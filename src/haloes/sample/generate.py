@@ -25,6 +25,7 @@ def sample(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
+    control: str = "",
     variant: str = "model",
     batch_size: int = 32,
     batch_tokens: int = 16_384,
@@ -48,6 +49,7 @@ def sample(
         temperature: 0 takes the likeliest token each time.
         top_p: nucleus sampling, see `haloes.sample.choose.drawn`.
         seed: of the draws.
+        control: text after every prompt: the control token of a model that was trained on them (CSFT).
         variant: what to call the model in the records ("before", "after" ...).
         batch_size: most answers at once.
         batch_tokens: most tokens (prompt and answer, padding included) held in the cache at once.
@@ -63,7 +65,7 @@ def sample(
     """
     _check(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size)
     window = _window(model)
-    encoder = make_encoder(tokenizer, max_length=window)
+    encoder = make_encoder(tokenizer, max_length=window).with_control(control)
     ids = {name: encoder.prompt_ids(prompt) for name, prompt in prompts.items()}
     limits = {name: _limit(name, len(tokens), max_new_tokens, window) for name, tokens in ids.items()}
     ends = end_of_turn_ids(tokenizer, model.generation_config)

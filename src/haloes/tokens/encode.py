@@ -62,6 +62,10 @@ class Encoder:
         if self.max_length < 8:  # noqa: PLR2004 - a template's own marks alone need more than this
             raise ConfigError(f"tokens.max_length must be at least 8, got {self.max_length}")
 
+    def with_control(self, control: str) -> "Encoder":
+        """The same encoder with this text after every prompt."""
+        return replace(self, template=replace(self.template, control=control))
+
     def encode(self, rows: Sequence[Row], *, finished: Sequence[bool] | None = None) -> list[Encoded | Unencodable]:
         """
         Encode many rows with few calls of the tokenizer; a row that cannot be encoded comes back as the reason.

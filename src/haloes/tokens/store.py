@@ -30,6 +30,7 @@ _COLUMNS = {
     "group": "q",
     "desirable": "b",
     "weight": "f",
+    "score": "f",
     "line": "q",
     "source": "i",
 }
@@ -72,6 +73,7 @@ class TokenStore:
         self.group: NDArray[np.int64] = columns["group"]
         self.desirable: NDArray[np.bool_] = columns["desirable"].astype(np.bool_)
         self.weight: NDArray[np.float32] = columns["weight"]
+        self.score: NDArray[np.float32] = columns["score"]
         self._line = columns["line"]
         self._source = columns["source"]
         self._flags = columns["flags"]
@@ -160,13 +162,29 @@ class TokenStoreWriter:
         self._sources: dict[str, int] = {}
         self._hash = hashlib.sha256(b"pairs" if paired else b"single")
 
-    def append(self, row: Encoded, *, desirable: bool, group: int, weight: float, source: str, line: int) -> None:
-        """Add one sequence; for pairs, the chosen and then at once the rejected one."""
+    def append(
+        self,
+        row: Encoded,
+        *,
+        desirable: bool,
+        group: int,
+        weight: float,
+        source: str,
+        line: int,
+        score: float | None = None,
+    ) -> None:
+        """
+        Add one sequence; for pairs, the chosen and then at once the rejected one.
+
+        Without a score of its own it has +1 if it is desirable, and else -1.
+        """
+        score = (1.0 if desirable else -1.0) if score is None else score
         stored = np.where(row.trained, row.completion, -1 - row.completion)
         data = np.concatenate([row.prompt, stored]).astype(np.int32).tobytes()
         self._tokens.write(data)
         lengths = f"{len(row.prompt)} {len(row.completion)}"
-        self._hash.update(f"{lengths} {desirable:d} {group} {np.float32(weight)!s};".encode())
+        numbers = f"{group} {np.float32(weight)!s} {np.float32(score)!s}"
+        self._hash.update(f"{lengths} {desirable:d} {numbers};".encode())
         self._hash.update(data)
         values = {
             "prompt_length": len(row.prompt),
@@ -175,6 +193,7 @@ class TokenStoreWriter:
             "group": group,
             "desirable": int(desirable),
             "weight": weight,
+            "score": score,
             "line": line,
             "source": self._sources.setdefault(source, len(self._sources)),
         }

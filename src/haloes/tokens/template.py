@@ -51,6 +51,8 @@ class Template:
     """The text of the special token that ends an assistant turn; the end-of-text token where the template has none."""
     separator: str = ""
     """Whitespace that a template without an end-of-turn token writes after an answer; not the model's to say."""
+    control: str = ""
+    """Text that stands after every prompt, such as the control token of a conditional model."""
 
     def as_messages(self, text: Text, role: str) -> tuple[Message, ...]:
         """Plain text as the one message that it is in a chat."""
@@ -59,8 +61,8 @@ class Template:
     def prompt(self, prompt: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The prompt as inference sees it, with the generation prompt. Raises DataError if the template refuses it."""
         if not self.chat:
-            return self._plain(prompt)
-        return self._render(self.as_messages(prompt, "user"), tools, generation=True)
+            return self._plain(prompt) + self.control
+        return self._render(self.as_messages(prompt, "user"), tools, generation=True) + self.control
 
     def joint(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """Prompt and completion as the template writes them together. Raises DataError if it refuses them."""
@@ -79,7 +81,7 @@ class Template:
         """
         if not self.chat:
             answer = Segment(self._plain(completion) + self.end_of_turn, trained=True)
-            return Rendered(self._plain(prompt), (answer,), agrees=True)
+            return Rendered(self._plain(prompt) + self.control, (answer,), agrees=True)
         asked, answers = self.as_messages(prompt, "user"), self.as_messages(completion, "assistant")
         if not answers or answers[0].role != "assistant":
             first = f"a turn of the role {answers[0].role!r}" if answers else "nothing"
@@ -101,7 +103,7 @@ class Template:
             segments.append(Segment(said, trained=True))
             agrees = agrees and as_in_joint
             done = seen + said
-        return Rendered(text, tuple(segments), agrees)
+        return Rendered(text + self.control, tuple(segments), agrees)
 
     def _said(self, seen: str, before: tuple[Message, ...], answer: Message, tools: Any) -> tuple[str, bool]:
         """What the model adds to what it has `seen`, and whether the template writes the same after it."""
@@ -159,6 +161,12 @@ def make_template(tokenizer: Any) -> Template:
         raise ModelError("the tokenizer has no end-of-text token, so a completion cannot be ended; set its eos_token")
     separator = "" if mark else closing[len(closing.rstrip()) :]
     return Template(tokenizer=tokenizer, chat=chat, end_of_turn=end, separator=separator)
+
+
+def controlled(chat_template: str, control: str) -> str:
+    """The chat template that writes the control text after its generation prompt, wherever it is used."""
+    written = json.dumps(control)
+    return chat_template.removesuffix("\n") + f"{{% if add_generation_prompt %}}{{{{ {written} }}}}{{% endif %}}"
 
 
 def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = (), *, generation: bool) -> str:

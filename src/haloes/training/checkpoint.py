@@ -23,6 +23,7 @@ from haloes.training.optimizer import Masters
 
 _MANIFEST = "manifest.json"
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_MEMORY = "memory.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def save(
     step: int,
     masters: Masters,
     optimizer: torch.optim.Optimizer,
+    memory: Mapping[str, Tensor],
     identity: Mapping[str, str],
     keep: int,
 ) -> Path:
@@ -59,6 +61,7 @@ def save(
         partial.mkdir(parents=True)
         save_file({name: w.detach().contiguous() for name, w in masters.weights.items()}, partial / _WEIGHTS)
         save_file(_moments(masters, optimizer), partial / _OPTIMIZER)
+        save_file(dict(memory), partial / _MEMORY)
         _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
         _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
         _sync(partial)
@@ -88,9 +91,9 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, damaged
 
 
-def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Optimizer) -> None:
+def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """
-    Put weights and optimizer moments back, bit for bit.
+    Put weights and optimizer moments back, bit for bit; give back what else was saved (`memory`).
 
     Raises RunError when the checkpoint holds other weights than this run trains.
     """
@@ -111,6 +114,8 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
             optimizer.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
         elif moments:
             raise RunError(f"{checkpoint.path} has no optimizer state for {name}")
+    memory: dict[str, Tensor] = load_file(checkpoint.path / _MEMORY)
+    return memory
 
 
 def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -127,7 +132,7 @@ def _fault(path: Path) -> str | None:
         manifest: dict[str, Any] = dict(json.loads((path / _MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
         return f"its manifest cannot be read ({error})"
-    for name in (_WEIGHTS, _OPTIMIZER, _STATE):
+    for name in (_WEIGHTS, _OPTIMIZER, _MEMORY, _STATE):
         file = path / name
         if not file.is_file():
             return f"{name} is missing"

@@ -1,8 +1,8 @@
 """Log-probabilities of whole completions without gradient: (x, y) and (x, y'), under the policy and the reference."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from haloes.models.layout import Packed
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenRow, TokenStore
 
+Numbers: TypeAlias = NDArray[np.float64]
 Jobs: TypeAlias = NDArray[np.int64]
 """What to score, (n, 2): the sequence of the store that gives the prompt, and the one that gives the completion."""
 
@@ -28,17 +29,23 @@ def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) ->
     return pack([pair_length(store, x, y) for x, y in jobs.tolist()], budget=budget, at_least=at_least)
 
 
-def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.device) -> NDArray[np.float64]:
-    """log p(y|x) of each row, (n,), without gradient. Rows with one prompt go together, and share it."""
+def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.device) -> Numbers:
+    """log p(y|x) of each row, (n,), without gradient."""
     found = np.zeros(len(rows))
+    for members, scored in _passes(score, rows, budget, device):
+        found[members] = scored.total().double().cpu().numpy()
+    return found
+
+
+def _passes(score: Score, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[tuple[list[int], Logps]]:
+    """The rows, so many at a time as the budget allows; rows with one prompt go together, and share it."""
     units = _by_prompt(rows, budget)
     lengths = [_length(rows, unit) for unit in units]
     for bin_ in pack(lengths, budget=budget):
         members = [i for k in bin_ for i in units[k]]
         packed = packed_rows([rows[i] for i in members], device)
         with torch.no_grad():
-            found[members] = logps(score(packed), packed).total().double().cpu().numpy()
-    return found
+            yield members, logps(score(packed), packed)
 
 
 def _by_prompt(rows: list[TokenRow], budget: int) -> list[list[int]]:
@@ -64,6 +71,24 @@ def logps(token_N: Tensor, packed: Packed) -> Logps:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the reference says of n sequences."""
+
+    totals: Numbers
+    """log p_reference(y|x), (n,)."""
+    tokens: list[Numbers] | None = None
+    """log p_reference of each trained token, an array a sequence, where the loss needs them."""
+
+
+class Reference(Protocol):
+    """Where a loss's reference log-probabilities come from."""
+
+    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+        """What the reference says of these sequences."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceTotals:
     """log p_reference(y|x), from the cache where it is there, else computed in one stream and then kept."""
 
@@ -72,11 +97,11 @@ class ReferenceTotals:
     budget: int
     device: torch.device
 
-    def of(self, store: TokenStore, jobs: Jobs) -> NDArray[np.float64]:
-        """log p_reference of these sequences, (n,); rounded to float32, so that cached and computed values agree."""
+    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+        """log p_reference of these sequences; rounded to float32, so that cached and computed values agree."""
         rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
         if self.cache is None:
-            return totals(self.score, rows, budget=self.budget, device=self.device)
+            return Known(totals(self.score, rows, budget=self.budget, device=self.device))
         keys = [row_key(row) for row in rows]
         known = {key: self.cache.get(key) for key in keys}
         missing = {key: row for key, row in zip(keys, rows, strict=True) if known[key] is None}
@@ -85,4 +110,25 @@ class ReferenceTotals:
             fresh = dict(zip(missing, found.astype(np.float32).tolist(), strict=True))
             self.cache.put(fresh)
             known.update(fresh)
-        return np.array([known[key] for key in keys], np.float64)
+        return Known(np.array([known[key] for key in keys], np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceTokens:
+    """log p_reference of every token, computed in every step: there are too many of them to keep."""
+
+    score: Score
+    budget: int
+    device: torch.device
+
+    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+        """log p_reference of these sequences and of each of their tokens."""
+        rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
+        found = np.zeros(len(rows))
+        tokens = [np.empty(0)] * len(rows)
+        for members, scored in _passes(self.score, rows, self.budget, self.device):
+            found[members] = scored.total().double().cpu().numpy()
+            parts = scored.token_T.double().cpu().numpy()
+            for i, part in zip(members, np.split(parts, scored.lengths_B.cumsum(0)[:-1].cpu()), strict=True):
+                tokens[i] = part
+        return Known(found, tokens)

@@ -1,12 +1,5 @@
-"""
-One optimizer step's arithmetic: reference, mismatched completions, micro-batches, gradients.
+"""One optimizer step's arithmetic: reference, mismatched completions, micro-batches, gradients."""
 
-Every quantity of a step stands in a table with one row an example or a sequence of the *whole* step. A process fills in
-the rows that it worked on and leaves zeros elsewhere, so that one sum of fixed shape over the processes completes it,
-whatever labels, and however many rows, each of them had.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,33 +12,13 @@ from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.pack import pack
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired
-from haloes.models.policy import Policy
+from haloes.models.layout import Packed
+from haloes.models.policy import Policy, TokenScores
 from haloes.tokens.store import TokenStore
+from haloes.training.ragged import Numbers, Ragged
 from haloes.training.ranks import Ranks
-from haloes.training.scoring import Jobs, ReferenceTotals, bins_of, logps
-
-Numbers = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A step's numbers, complete on every process."""
-
-    step: Step
-    sequences: NDArray[np.int64]
-    """The step's sequences in the store: the examples, or all chosen and then all rejected completions."""
-    weight: Numbers
-    """Of each example; they add up to 1."""
-    loss: Numbers
-    """Of each example, unweighted."""
-    metrics: Mapping[str, Numbers]
-    """The loss's own, of each example."""
-    logp: Numbers
-    """log p_policy(y|x) of each sequence."""
-    log_ratio: Numbers | None
-    """log p_policy - log p_reference of each sequence; None for a loss without a reference."""
-    mismatched: Numbers | None
-    """log p_policy - log p_reference of (x, y') for each example; None for a loss without mismatched completions."""
+from haloes.training.scoring import Jobs, Reference, bins_of, logps
+from haloes.training.tables import MismatchedTable, ReferenceTable, Table, numbers, tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +29,22 @@ class Stepper:
     loss: Loss[Any]
     store: TokenStore
     ranks: Ranks
-    reference: ReferenceTotals | None
+    reference: Reference | None
     """None where the loss needs no reference."""
     budget: int
     """Tokens of a micro-batch, at most."""
     most: int | None
     """Examples of a micro-batch, at most; None for no limit."""
 
-    def run(self, step: Step, *, backward: bool) -> Table:
-        """Work out a step's losses and, when asked to, leave the gradient of their weighted mean in the policy."""
+    def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
+        """
+        Work out a step's losses and, when asked to, leave the gradient of their weighted mean in the policy.
+
+        Args:
+            step: its examples and their mismatched partners.
+            backward: whether gradients are wanted.
+            running_reward: the mean log-ratio over the steps before, for a loss that needs it.
+        """
         sequences = sequences_of(self.store, step.examples)
         micro_batches = self.ranks.share(self._micro_batches(step))
         own = np.sort(np.concatenate([np.empty(0, np.int64), *(self._rows(m, step) for m in micro_batches)]))
@@ -75,16 +55,17 @@ class Stepper:
         filled = _Filled(
             logp=np.zeros(len(sequences)), loss=np.zeros((1 + len(names), len(step.examples))), names=names
         )
+        needs = self.loss.needs
         for members in micro_batches:
             rows = self._rows(members, step)
             packed = packed_rows([self.store.read(int(i)) for i in sequences[rows]], self.policy.device)
             with torch.set_grad_enabled(backward):
-                scores = logps(self.policy.token_logps(packed), packed)
-                output = self.loss(self._batch(scores, sequences[rows], _at(reference, rows), mismatched))
+                tokens = self.policy.token_scores(packed, collision=needs.collision, kl=needs.reference_kl)
+                completions = _scored(tokens, packed, reference, rows)
+                output = self.loss(self._batch(completions, sequences[rows], mismatched, running_reward))
                 if backward:
-                    mean = (output.per_example * self._tensor(weight[members], output.per_example)).sum()
-                    torch.autograd.backward(mean)
-            filled.add(members, rows, scores, output)
+                    torch.autograd.backward((output.per_example * tensor(weight[members], output.per_example)).sum())
+            filled.add(members, rows, completions.policy, output)
         self._sum(filled.logp, filled.loss)
         return Table(
             step=step,
@@ -93,11 +74,13 @@ class Stepper:
             loss=filled.loss[0],
             metrics=dict(zip(names, filled.loss[1:], strict=True)),
             logp=filled.logp,
-            log_ratio=None if reference is None else filled.logp - self._sum(reference),
-            mismatched=mismatched,
+            log_ratio=None if reference is None else filled.logp - self._sum(reference.total),
+            mismatched=None if mismatched is None else mismatched.log_ratio(),
         )
 
     def _micro_batches(self, step: Step) -> list[NDArray[np.int64]]:
+        if self.loss.needs.whole_step:
+            return [np.arange(len(step.examples))]
         each = self.store.sequences_per_example
         lengths = [sum(self.store.length(int(i) * each + k) for k in range(each)) for i in step.examples]
         bins = pack(lengths, budget=self.budget, most=self.most, at_least=self.ranks.count)
@@ -109,50 +92,54 @@ class Stepper:
 
     def _references(
         self, step: Step, sequences: NDArray[np.int64], own: NDArray[np.int64]
-    ) -> tuple[Numbers | None, Numbers | None]:
-        """This process's reference totals (zeros elsewhere), and the whole step's mismatched log-ratios."""
-        if self.reference is None:
-            return None, None
-        matched = np.stack([sequences[own]] * 2, axis=1)
+    ) -> tuple[ReferenceTable | None, MismatchedTable | None]:
+        """What the reference says of this process's rows (zeros elsewhere), and the whole step's mismatched rows."""
         jobs = np.stack([step.examples, step.mismatched], axis=1) if len(step.mismatched) else np.empty((0, 2), int)
         bins = self.ranks.share(bins_of(self.store, jobs, budget=self.budget, at_least=self.ranks.count))
-        # One stream of (x, y) and (x, y') for what the cache does not hold.
         own_jobs = np.array(sorted(i for members in bins for i in members), np.int64)
-        found = self.reference.of(self.store, np.concatenate([matched, jobs[own_jobs]]))
-        reference = np.zeros(len(sequences))
-        reference[own] = found[: len(own)]
+        reference = others = None
+        if self.reference is not None:
+            # One stream of (x, y) and (x, y') for what the cache does not hold.
+            matched = np.stack([sequences[own]] * 2, axis=1)
+            found = self.reference.of(self.store, np.concatenate([matched, jobs[own_jobs]]))
+            reference = ReferenceTable.of(found, slice(len(own)), own, self.store.trained_length[sequences])
+            others = ReferenceTable.of(found, slice(len(own), None), own_jobs, self._trained(jobs))
         if not self.loss.needs.mismatched:
             return reference, None
-        mismatched = np.zeros(len(step.examples))
-        mismatched[own_jobs] = found[len(own) :]
-        mismatched = self._policy_totals(jobs, bins) - mismatched
-        self._sum(mismatched)
+        mismatched = MismatchedTable(self._policy_tokens(jobs, bins), others)
+        self._sum(*mismatched.columns())
         return reference, mismatched
 
-    def _policy_totals(self, jobs: Jobs, bins: list[list[int]]) -> Numbers:
-        found = np.zeros(len(jobs))
+    def _trained(self, jobs: Jobs) -> NDArray[np.int64]:
+        """How many tokens of each of these sequences are trained."""
+        return np.array([read_pair(self.store, x, y).trained.sum() for x, y in jobs.tolist()], np.int64)
+
+    def _policy_tokens(self, jobs: Jobs, bins: list[list[int]]) -> Ragged:
+        found = Ragged.zeros(self._trained(jobs))
         with self.policy.scoring():
             for members in bins:
                 rows = [read_pair(self.store, int(x), int(y)) for x, y in jobs[members]]
                 packed = packed_rows(rows, self.policy.device)
-                found[members] = _numbers(logps(self.policy.token_logps(packed), packed).total())
+                found.put(np.array(members), [numbers(self.policy.token_logps(packed))])
         return found
 
     def _batch(
-        self, scores: Logps, sequences: NDArray[np.int64], reference: Numbers | None, mismatched: Numbers | None
+        self,
+        completions: Scored,
+        sequences: NDArray[np.int64],
+        mismatched: MismatchedTable | None,
+        running_reward: float,
     ) -> Unpaired | Paired:
-        token_T = scores.token_T
-        reference_B = None if reference is None else self._tensor(reference, token_T)
         if self.store.paired:
-            return paired(scores, reference_B)
+            return paired(completions)
+        like, needs = completions.policy.token_T, self.loss.needs
         return Unpaired(
-            Scored(scores, reference_B),
-            torch.tensor(self.store.desirable[sequences], device=token_T.device),
-            None if mismatched is None else self._tensor(mismatched, token_T),
+            completions,
+            torch.tensor(self.store.desirable[sequences], device=like.device),
+            mismatched=None if mismatched is None else mismatched.scored(like),
+            score_B=tensor(self.store.score[sequences], like) if needs.scores else None,
+            running_reward=tensor(np.array(running_reward), like) if needs.running_reward else None,
         )
-
-    def _tensor(self, values: Numbers, like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device)
 
     def _sum(self, *tables: Numbers) -> Numbers:
         """Complete these tables in place with the other processes' rows; gives back the first."""
@@ -174,34 +161,53 @@ class _Filled:
     names: tuple[str, ...]
 
     def add(self, members: NDArray[np.int64], rows: NDArray[np.int64], scores: Logps, output: LossOutput) -> None:
-        self.logp[rows] = _numbers(scores.total())
-        self.loss[0, members] = _numbers(output.per_example)
+        self.logp[rows] = numbers(scores.total())
+        self.loss[0, members] = numbers(output.per_example)
         for k, name in enumerate(self.names, start=1):
-            self.loss[k, members] = _numbers(output.metrics[name])
+            self.loss[k, members] = numbers(output.metrics[name])
 
 
-def paired(scores: Logps, reference_B: Tensor | None) -> Paired:
+def paired(completions: Scored) -> Paired:
     """Scores of all chosen and then all rejected completions as pairs."""
-    pairs = len(scores.lengths_B) // 2
-    tokens = int(scores.lengths_B[:pairs].sum())
-    chosen = Logps(scores.token_T[:tokens], scores.lengths_B[:pairs])
-    rejected = Logps(scores.token_T[tokens:], scores.lengths_B[pairs:])
-    if reference_B is None:
-        return Paired(Scored(chosen), Scored(rejected))
-    return Paired(Scored(chosen, reference_B[:pairs]), Scored(rejected, reference_B[pairs:]))
+    count = len(completions.policy.lengths_B) // 2
+    tokens = int(completions.policy.lengths_B[:count].sum())
+    return Paired(
+        _part(completions, slice(count), slice(tokens)), _part(completions, slice(count, None), slice(tokens, None))
+    )
 
 
 def metric_names(loss: Loss[Any]) -> tuple[str, ...]:
     """The names of a loss's own metrics, found by calling it on one made-up example."""
     one, zero = torch.ones(1, dtype=torch.int64), torch.zeros(1)
-    scored = Scored(Logps(torch.zeros(1), one), zero)
-    batch = Paired(scored, scored) if loss.needs.pairs else Unpaired(scored, torch.tensor([True]), zero)
+    scored = Scored(Logps(-torch.ones(1), one), -torch.ones(1), -torch.ones(1), -torch.ones(1), zero, zero)
+    if loss.needs.pairs:
+        return tuple(sorted(loss(Paired(scored, scored)).metrics))
+    batch = Unpaired(scored, torch.tensor([True]), scored, torch.ones(1), torch.tensor(0.0))
     return tuple(sorted(loss(batch).metrics))
 
 
-def _at(numbers: Numbers | None, rows: NDArray[np.int64]) -> Numbers | None:
-    return None if numbers is None else numbers[rows]
+def _scored(tokens: TokenScores, packed: Packed, reference: ReferenceTable | None, rows: NDArray[np.int64]) -> Scored:
+    like = tokens.logp
+    known = None if reference is None else reference.token
+    return Scored(
+        logps(tokens.logp, packed),
+        reference_B=None if reference is None else tensor(reference.total[rows], like),
+        reference_T=None if known is None else tensor(known.at(rows), like),
+        collision_T=tokens.collision,
+        reference_kl_T=tokens.reference_kl,
+        value_T=tokens.value,
+    )
 
 
-def _numbers(tensor: Tensor) -> Numbers:
-    return tensor.detach().double().cpu().numpy()
+def _part(completions: Scored, sequences: slice, tokens: slice) -> Scored:
+    def cut(values: Tensor | None, part: slice) -> Tensor | None:
+        return None if values is None else values[part]
+
+    return Scored(
+        Logps(completions.policy.token_T[tokens], completions.policy.lengths_B[sequences]),
+        cut(completions.reference_B, sequences),
+        cut(completions.reference_T, tokens),
+        cut(completions.collision_T, tokens),
+        cut(completions.reference_kl_T, tokens),
+        cut(completions.value_T, tokens),
+    )

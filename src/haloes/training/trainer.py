@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import torch
 
-from haloes.errors import RunError
+from haloes.errors import ConfigError, RunError
 from haloes.losses._contract import Loss
 from haloes.models.dropout import set_dropout
 from haloes.models.policy import Policy
@@ -19,12 +19,15 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.log import MetricsLog
+from haloes.training.memory import Memory
 from haloes.training.metrics import step_metrics
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
+from haloes.training.ragged import Numbers
 from haloes.training.ranks import Ranks
-from haloes.training.scoring import ReferenceTotals
+from haloes.training.scoring import Reference, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings, learning_rate
-from haloes.training.step import Stepper, Table
+from haloes.training.step import Stepper
+from haloes.training.tables import Table
 from haloes.training.validation import Validation, make_schedule, validate
 
 GIB = 2**30
@@ -94,6 +97,11 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
         DataError: there is nothing to train on, or a reference point needs more than one prompt.
     """
     settings = job.settings
+    if job.loss.needs.sync_every is not None and job.cache is not None:
+        raise ConfigError(
+            "the loss syncs its reference with the policy, and what is cached of the reference would be of an older "
+            "one: set train.reference_cache=false"
+        )
     set_dropout(job.policy.model, settings.dropout)
     if settings.gradient_checkpointing:
         with quiet():  # its name changes with transformers 6, and the present one warns of it
@@ -120,7 +128,9 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
     if job.validation is not None:
         # What cannot be validated is refused here, and not after the training.
         make_schedule(_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
-    done, damaged = _resume(job, masters, optimizer)
+    start = None if job.validation is None else _validation_start(job, job.validation)
+    memory = Memory(job.loss.needs, job.policy)
+    done, damaged = _resume(job, masters, optimizer, memory)
     log = _Log(job, watchers, done)
     for watcher in watchers:
         watcher.started(step=done, num_steps=schedule.num_steps)
@@ -129,35 +139,56 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
     for index in range(done, schedule.num_steps):
         lap = time.perf_counter()
         _seed_dropout(settings.seed, index, job.ranks)
-        table = stepper.run(schedule.step(index), backward=True)
+        table = stepper.run(schedule.step(index), backward=True, running_reward=memory.running_reward)
         _check_finite(table, job.train)
         rate = learning_rate(settings, index, schedule.num_steps)
         norm = _update(masters, optimizer, rate, settings.max_grad_norm, job.ranks, step=index + 1)
         log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
+        memory.after(table, step=index + 1)
         last = index + 1 == schedule.num_steps
-        validation = _validate_if_due(job, log, index + 1, last=last)
+        validation = _validate_if_due(job, log, index + 1, start, memory, last=last)
         stopped = not last and job.ranks.any(job.stop(), job.policy.device)
         if last or stopped or (index + 1) % settings.checkpoint_every == 0:
-            _save(job, masters, optimizer, index + 1)
+            _save(job, masters, optimizer, memory, index + 1)
         if stopped:
             raise Interrupted(index + 1, schedule.num_steps)
     if done == schedule.num_steps:
-        validation = _validate_if_due(job, None, done, last=True)
+        validation = _validate_if_due(job, None, done, start, memory, last=True)
     return Outcome(schedule.num_steps, time.perf_counter() - began, validation, tuple(damaged))
 
 
 def _stepper(job: TrainJob, store: TokenStore) -> Stepper:
-    budget, reference = _budget(job), None
-    if job.loss.needs.reference:
-        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, job.policy.device)
+    budget, device, needs = _budget(job), job.policy.device, job.loss.needs
+    reference: Reference | None = None
+    if needs.reference_tokens:
+        reference = ReferenceTokens(job.policy.reference_logps, budget, device)
+    elif needs.reference:
+        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device)
     return Stepper(job.policy, job.loss, store, job.ranks, reference, budget, job.settings.microbatch_examples)
+
+
+def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
+    """
+    log p of each held-out sequence before training, (n,), for losses without a reference, or with one that moves.
+
+    The others compare with the very same numbers, which their reference gives them.
+    """
+    needs = job.loss.needs
+    if needs.reference and needs.sync_every is None:
+        return None
+    own = np.array(job.ranks.share(range(len(store))), np.int64)
+    start = np.zeros(len(store))
+    with job.policy.scoring():
+        before = ReferenceTotals(job.policy.token_logps, job.cache, _budget(job), job.policy.device)
+        start[own] = before.of(store, np.stack([own, own], axis=1)).totals
+    return job.ranks.sum(torch.from_numpy(start).to(job.policy.device)).cpu().numpy()
 
 
 def _budget(job: TrainJob) -> int:
     return job.settings.microbatch_tokens or (16384 if job.policy.device.type == "cuda" else 1024)
 
 
-def _resume(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer) -> tuple[int, list[str]]:
+def _resume(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer, memory: Memory) -> tuple[int, list[str]]:
     found, damaged = checkpoint.newest(job.run_dir / "checkpoints")
     if found is None:
         return 0, damaged
@@ -167,7 +198,7 @@ def _resume(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer) -
             f"{found.path} was written by a run with another {' and '.join(changed)}; "
             "use the same as before, or start a new run in another folder"
         )
-    checkpoint.restore(found, masters, optimizer)
+    memory.restore(checkpoint.restore(found, masters, optimizer))
     return found.step, damaged
 
 
@@ -221,24 +252,32 @@ def _update(
     return norm
 
 
-def _validate_if_due(job: TrainJob, log: "_Log | None", step: int, *, last: bool) -> Validation | None:
+def _validate_if_due(
+    job: TrainJob, log: "_Log | None", step: int, start: Numbers | None, memory: Memory, *, last: bool
+) -> Validation | None:
     every = job.settings.validate_every
     if job.validation is None or not (last or (every is not None and step % every == 0)):
         return None
-    stepper = _stepper(job, job.validation)
-    found = validate(stepper, batch_size=job.settings.batch_size, seed=job.settings.seed)
+    found = validate(
+        _stepper(job, job.validation),
+        batch_size=job.settings.batch_size,
+        seed=job.settings.seed,
+        start=start,
+        running_reward=memory.running_reward,
+    )
     if log is not None:
         log.validation(step, {**found.metrics(), **job.measure(found)})
     return found
 
 
-def _save(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer, step: int) -> None:
+def _save(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer, memory: Memory, step: int) -> None:
     if job.ranks.is_main:
         checkpoint.save(
             job.run_dir / "checkpoints",
             step=step,
             masters=masters,
             optimizer=optimizer,
+            memory=memory.state(),
             identity=job.identity,
             keep=job.settings.keep_checkpoints,
         )

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.batches.schedule import Schedule
+from haloes.errors import MissingInputError
 from haloes.tokens.store import TokenStore
 from haloes.training.metrics import reference_point
-from haloes.training.step import Stepper, Table
+from haloes.training.step import Stepper
+from haloes.training.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,8 @@ class Validation:
     """Weighted mean over the examples."""
     sequences: NDArray[np.int64]
     """Which sequence of the store each row is about."""
-    log_ratio: NDArray[np.float64] | None
-    """The implied reward of each, in nats; None for a loss without a reference."""
+    log_ratio: NDArray[np.float64]
+    """The implied reward of each: log p_policy - log p of the model before training, in nats."""
     logp: NDArray[np.float64]
     """log p_policy(y|x) of each."""
     mismatched: NDArray[np.float64] | None
@@ -33,31 +35,53 @@ class Validation:
     def metrics(self) -> dict[str, float]:
         """The numbers that need no statistics beyond a mean."""
         found = {"loss": self.loss}
-        if self.log_ratio is not None:
-            for name, rows in (("desirable", self.desirable), ("undesirable", ~self.desirable)):
-                if rows.any():
-                    found[f"reward/{name}"] = float(self.log_ratio[rows].mean())
-            if self.desirable.any() and not self.desirable.all():
-                found["reward_margin"] = found["reward/desirable"] - found["reward/undesirable"]
+        for name, rows in (("desirable", self.desirable), ("undesirable", ~self.desirable)):
+            if rows.any():
+                found[f"reward/{name}"] = float(self.log_ratio[rows].mean())
+        if self.desirable.any() and not self.desirable.all():
+            found["reward_margin"] = found["reward/desirable"] - found["reward/undesirable"]
         if self.mismatched is not None:
             found |= reference_point(self.mismatched)
         return found
 
 
-def validate(stepper: Stepper, *, batch_size: int, seed: int) -> Validation:
-    """Score the stepper's whole data set once, in steps of the training's size, without gradient."""
+def validate(
+    stepper: Stepper,
+    *,
+    batch_size: int,
+    seed: int,
+    start: NDArray[np.float64] | None = None,
+    running_reward: float = 0.0,
+) -> Validation:
+    """
+    Score the stepper's whole data set once, in steps of the training's size, without gradient.
+
+    Args:
+        stepper: of the held-out data.
+        batch_size: of the training.
+        seed: of the training.
+        start: log p of each sequence before training, (n,); None where the loss's reference is that model.
+        running_reward: the mean log-ratio over the training's steps so far.
+    """
     store = stepper.store
     schedule = make_schedule(stepper, batch_size=batch_size, epochs=1, seed=seed)
     with stepper.policy.scoring():
-        tables = [stepper.run(schedule.step(i), backward=False) for i in range(schedule.num_steps)]
+        tables = [
+            stepper.run(schedule.step(i), backward=False, running_reward=running_reward)
+            for i in range(schedule.num_steps)
+        ]
     sequences = np.concatenate([table.sequences for table in tables])
     weights = [_example_weight(table, store) for table in tables]
     loss = sum(float(w @ table.loss) for w, table in zip(weights, tables, strict=True)) / sum(w.sum() for w in weights)
+    logp = np.concatenate([table.logp for table in tables])
+    log_ratio = _joined([table.log_ratio for table in tables]) if start is None else logp - start[sequences]
+    if log_ratio is None:
+        raise MissingInputError("a loss without a reference is validated against `start`, and there is none")
     return Validation(
         loss=float(loss),
         sequences=sequences,
-        log_ratio=_joined([table.log_ratio for table in tables]),
-        logp=np.concatenate([table.logp for table in tables]),
+        log_ratio=log_ratio,
+        logp=logp,
         mismatched=_joined([table.mismatched for table in tables]),
         desirable=store.desirable[sequences],
         group=store.group[sequences],

@@ -1,0 +1,25 @@
+"""Optimal transport on a line: which completions of two labels stand at the same quantile."""
+
+import torch
+from torch import Tensor
+
+
+def coupling(reward_B: Tensor, desirable_B: Tensor) -> Tensor:
+    """
+    The share of quantile levels at which desirable i (row) and undesirable j (column) both stand, (B, B).
+
+    Sums to 1, or to 0 where a label is absent. Each completion spans as much of [0, 1] as any other of its label, in
+    the order of rewards: the best coupling for any cost that is convex in the difference of rewards.
+    """
+    same_BB = desirable_B[:, None] == desirable_B[None, :]
+    order_B = reward_B.argsort(stable=True).argsort()
+    rank_B = (same_BB & (order_B[:, None] > order_B[None, :])).sum(1)
+    num_good = desirable_B.sum()
+    num_bad = len(desirable_B) - num_good
+    # Quantile levels in whole numbers of 1 / (num_good num_bad), so that shares are exact.
+    width_B = torch.where(desirable_B, num_bad, num_good)
+    low_B, high_B = rank_B * width_B, (rank_B + 1) * width_B
+    overlap_BB = torch.minimum(high_B[:, None], high_B[None, :]) - torch.maximum(low_B[:, None], low_B[None, :])
+    across_BB = desirable_B[:, None] & ~desirable_B[None, :]
+    count_BB = torch.where(across_BB, overlap_BB.clamp(min=0), 0)
+    return count_BB.to(reward_B.dtype) / (num_good * num_bad).clamp(min=1).to(reward_B.dtype)
