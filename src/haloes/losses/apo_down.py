@@ -16,7 +16,8 @@ class APODown:
     """
     Lower the reward of the chosen completion, and that of the rejected one by more.
 
-    With `r = log p_policy(y|x) - log p_reference(y|x)` (eq. 8; a constant keeps it above 0, as in TRL):
+    With `r = log p_policy(y|x) - log p_reference(y|x)` (eq. 8, checked against TRL, which like this
+    adds 1 to keep it above 0):
 
         sigmoid(beta * r_chosen) + 1 - sigmoid(beta * (r_chosen - r_rejected))
 

@@ -16,7 +16,7 @@ class CPO:
     """
     DPO with a uniform reference, and a likelihood term that keeps the chosen completion likely.
 
-    With `l = log p_policy(y|x)` (L_prefer + L_NLL of the paper):
+    With `l = log p_policy(y|x)` (L_prefer + L_NLL of the paper; the first checked against TRL):
 
         -log sigmoid(beta * (l_chosen - l_rejected)) - alpha * l_chosen
 

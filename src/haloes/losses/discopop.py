@@ -18,7 +18,7 @@ class DiscoPOP:
     A mixture, found by a language model's search, of DPO's logistic loss and an exponential one.
 
     With `r = log p_policy(y|x) - log p_reference(y|x)`, `margin = beta * (r_chosen - r_rejected)` and the modulation
-    `m = sigmoid(margin / tau)` (eq. 5):
+    `m = sigmoid(margin / tau)` (eq. 5, checked against TRL):
 
         -(1 - m) * log sigmoid(margin) + m * exp(-margin)
 

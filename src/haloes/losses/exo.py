@@ -22,7 +22,7 @@ class EXO:
         q * log(q / (1 - e)) + (1 - q) * log((1 - q) / e)
 
     KL(policy || human) seeks a mode where DPO's KL(human || policy) covers the mass. The gradient vanishes on a pair
-    that the policy ranks utterly wrong. The authors' code has `log e = -10` and `log(1 - e) = 0`, unnormalised.
+    that the policy ranks utterly wrong. Checked against TRL; the authors' code has `log e = -10` and `log(1 - e) = 0`.
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)

@@ -17,7 +17,8 @@ class AlphaDivergenceDPO:
     """
     DPO for a policy that is held to the reference by an alpha-divergence.
 
-    With `u = p_policy(y|x) / p_reference(y|x)` and `f'(u) = (1 - u ** -alpha) / alpha` (table 1):
+    With `u = p_policy(y|x) / p_reference(y|x)` and `f'(u) = (1 - u ** -alpha) / alpha` (the paper's table,
+    read in a public restatement of it; checked against TRL):
 
         -log sigmoid(beta * (f'(u_chosen) - f'(u_rejected)))
 
@@ -28,7 +29,7 @@ class AlphaDivergenceDPO:
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
     about: ClassVar[About] = About(
         title="f-DPO, alpha-divergence",
-        source="Wang et al., ICLR 2024, arXiv 2309.16240, table 1",
+        source="Wang et al., ICLR 2024, arXiv 2309.16240, table of f-divergences",
         reward="(1 - u ** -alpha) / alpha, with u = p_policy(y|x) / p_reference(y|x)",
         reference_point="the reward of the rejected completion of the same pair",
         value="log-sigmoid: concave everywhere",

@@ -17,7 +17,8 @@ class ForwardKLDPO:
     """
     DPO for a policy that is held to the reference by KL(reference || policy) rather than KL(policy || reference).
 
-    With `u = p_policy(y|x) / p_reference(y|x)` and the derivative `f'(u) = -1 / u` of the divergence's f (table 1):
+    With `u = p_policy(y|x) / p_reference(y|x)` and the derivative `f'(u) = -1 / u` of the divergence's f
+    (the paper's table, read in a public restatement of it; checked against TRL):
 
         -log sigmoid(beta * (1 / u_rejected - 1 / u_chosen))
 
@@ -28,7 +29,7 @@ class ForwardKLDPO:
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
     about: ClassVar[About] = About(
         title="f-DPO, forward KL",
-        source="Wang et al., ICLR 2024, arXiv 2309.16240, table 1",
+        source="Wang et al., ICLR 2024, arXiv 2309.16240, table of f-divergences",
         reward="-p_reference(y|x) / p_policy(y|x)",
         reference_point="the reward of the rejected completion of the same pair",
         value="log-sigmoid: concave everywhere",

@@ -17,7 +17,7 @@ class JensenShannonDPO:
     DPO for a policy that is held to the reference by the Jensen-Shannon divergence.
 
     With `u = p_policy(y|x) / p_reference(y|x)` and the derivative `f'(u) = log(2 u / (1 + u))` of the divergence's f
-    (table 1):
+    (the paper's table, read in a public restatement of it; checked against TRL):
 
         -log sigmoid(beta * (f'(u_chosen) - f'(u_rejected)))
 
@@ -27,7 +27,7 @@ class JensenShannonDPO:
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
     about: ClassVar[About] = About(
         title="f-DPO, Jensen-Shannon",
-        source="Wang et al., ICLR 2024, arXiv 2309.16240, table 1",
+        source="Wang et al., ICLR 2024, arXiv 2309.16240, table of f-divergences",
         reward="log of 2 u / (1 + u), with u = p_policy(y|x) / p_reference(y|x)",
         reference_point="the reward of the rejected completion of the same pair",
         value="log-sigmoid: concave everywhere",

@@ -16,7 +16,8 @@ class Hinge:
     """
     DPO with a support vector machine's loss for the logistic one: a pair that is far enough apart is left alone.
 
-    With `r = log p_policy(y|x) - log p_reference(y|x)` (the paper's L_hinge-norm; its gamma is beta here):
+    With `r = log p_policy(y|x) - log p_reference(y|x)` (the paper's L_hinge-norm, as TRL's
+    documentation restates it; its gamma is beta here):
 
         max(0, 1 - beta * (r_chosen - r_rejected))
 

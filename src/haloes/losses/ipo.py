@@ -14,7 +14,8 @@ class IPO:
     """
     Bring the margin between the rewards of the chosen and the rejected completion to a fixed width, and no further.
 
-    With `r = log p_policy(y|x) - log p_reference(y|x)` (eq. 17 of v2; its tau is beta here):
+    With `r = log p_policy(y|x) - log p_reference(y|x)` (eq. 17 of v2, as the DPO authors' code
+    cites it; its tau is beta here):
 
         (r_chosen - r_rejected - 1 / (2 * beta)) ** 2
 

@@ -23,7 +23,8 @@ class ORPO:
 
         -a_chosen - weight * log sigmoid(log_odds_chosen - log_odds_rejected)
 
-    TRL and the authors' code average the first term over all tokens of a batch, TRL over those of the prompt too.
+    Checked against TRL and the authors' code. Both average the first term over all tokens of a batch, TRL over those of
+    the prompt too.
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True)

@@ -20,8 +20,8 @@ class SimPO:
 
         -log sigmoid(beta * a_chosen - beta * a_rejected - gamma)
 
-    The authors' code sets the ratio gamma / beta in place of gamma; TRL has it as `loss_type="simpo"` of its CPO
-    trainer, where cpo_alpha = 0 is needed for this formula.
+    Checked against TRL, which has it as `loss_type="simpo"` of its CPO trainer and needs cpo_alpha = 0 for this; the
+    authors' code sets the ratio gamma / beta in place of gamma.
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True)

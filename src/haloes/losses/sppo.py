@@ -19,7 +19,8 @@ class SPPO:
 
         (r_chosen - 1 / (2 * beta)) ** 2 + (r_rejected + 1 / (2 * beta)) ** 2
 
-    The reference is the policy of the round before. The authors' code takes half of this; TRL's `sppo_hard` does not.
+    The reference is the policy of the round before. Checked against TRL's `sppo_hard`, and the authors' code,
+    which takes half of this.
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)

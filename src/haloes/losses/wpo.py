@@ -22,7 +22,7 @@ class WPO:
 
         -min(cap, w(chosen) * w(rejected)) * log sigmoid(beta * (r_chosen - r_rejected))
 
-    The cap of 1 is in the authors' code (and open-instruct's), not in the formula of eq. 2; TRL 1.16 has none.
+    Checked against the authors' code and TRL's. The cap of 1 is in the former, not in eq. 2; TRL 1.16 has none.
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True, collision=True)
