@@ -91,7 +91,7 @@ def policy_for(
     needs = loss.needs
     synced = needs.sync_every is not None
     model = tiny_model(kind, dtype=dtype)
-    return make_policy(model, lora=lora, reference=needs.reference, seed=0, synced=synced, values=needs.values)
+    return make_policy(model, lora=lora, reference=needs.any_reference, seed=0, synced=synced, values=needs.values)
 
 
 def disturb(policy: Policy, *, seed: int = 1, by: float = 0.02) -> Policy:
@@ -117,7 +117,7 @@ def make_stepper(
     reference: Reference | None = None
     if loss.needs.reference_tokens:
         reference = ReferenceTokens(policy.reference_logps, budget, policy.device)
-    elif loss.needs.reference:
+    elif loss.needs.any_reference:
         reference = ReferenceTotals(policy.reference_logps, cache, budget, policy.device)
     return Stepper(policy, loss, store, ranks, reference, budget, most)
 

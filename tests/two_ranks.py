@@ -66,7 +66,7 @@ def steps(folder: Path, ranks: Ranks) -> Iterator[tuple[str, dict[str, Any]]]:
         found |= {f"metric {key}": value for key, value in step_metrics(table, store).items()}
         found |= {f"gradient {i}": gradient.numpy() for i, gradient in enumerate(gradients)}
         masters.release()
-        start = None if loss.needs.reference else np.zeros(len(store))
+        start = None if loss.needs.any_reference else np.zeros(len(store))
         validation = validate(stepper, batch_size=2, seed=0, start=start)
         found |= {f"validation {key}": value for key, value in validation.metrics().items()}
         yield name, found

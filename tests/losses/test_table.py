@@ -1,5 +1,7 @@
 """Losses by name, and losses from a user's file."""
 
+import inspect
+import json
 import sys
 from pathlib import Path
 
@@ -8,9 +10,14 @@ import torch
 
 from haloes.errors import ConfigError
 from haloes.losses._contract import Logps, Scored, Unpaired
+from haloes.losses.dials import Origin, Power
 from haloes.losses.dpo import DPO
+from haloes.losses.halo import HALO
+from haloes.losses.humanline import Humanline
 from haloes.losses.kto import KTO
-from haloes.losses.table import LOSSES, loss_class, make_loss
+from haloes.losses.mixture import Mixture
+from haloes.losses.sft import SFT
+from haloes.losses.table import LOSSES, hyperparameters, loss_maker, loss_settings, make_loss
 
 OWN_LOSS = """
 from __future__ import annotations
@@ -47,9 +54,51 @@ def own_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_is_found_by_its_name_which_is_its_class_in_lower_case(name: str) -> None:
-    assert loss_class(name) is LOSSES[name]
-    assert LOSSES[name].__name__.lower() == name
+def test_a_loss_is_found_by_its_name_and_says_how_it_was_made(name: str) -> None:
+    assert loss_maker(name) is LOSSES[name]
+    loss = make_loss(name, {})
+    settings = loss_settings(loss)
+
+    assert make_loss(settings["name"], {key: value for key, value in settings.items() if key != "name"}) == loss
+    assert json.loads(json.dumps(settings)) == settings
+
+
+def test_parts_are_written_with_their_names() -> None:
+    power = {"name": "power", "loss_aversion": 3.0}
+    made = make_loss("halo", {"value": power, "reference_point": {"name": "origin"}, "undesirable_weight": 2.0})
+
+    assert made == HALO(value=Power(loss_aversion=3.0), reference_point=Origin(), undesirable_weight=2.0)
+    assert make_loss("humanline", {"loss": {"name": "dpo", "beta": 0.3}, "every": 2}) == Humanline(
+        loss=DPO(beta=0.3), every=2
+    )
+    assert make_loss("mixture", {"losses": [{"name": "dpo"}, {"name": "sft"}], "weights": [1.0, 0.5]}) == Mixture(
+        losses=(DPO(), SFT()), weights=(1.0, 0.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"value": {"name": "power", "alfa": 0.5}}, 'power has no hyperparameter "alfa". Did you mean "alpha"?'),
+        ({"value": {"name": "powr"}}, 'there is no loss "powr"'),
+        ({"value": {"alpha": 0.5}}, "a part is written with its name"),
+        ({"value": {"name": "power", "alpha": 2.0}}, "power: alpha must be at most 1"),
+    ],
+)
+def test_a_part_that_cannot_be_made_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_loss("halo", settings)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_hyperparameter_of_the_table_has_a_default(name: str) -> None:
+    defaults = hyperparameters(LOSSES[name])
+
+    assert inspect.Parameter.empty not in defaults.values()
+    assert make_loss(name, {key: value for key, value in defaults.items() if isinstance(value, float)}) == make_loss(
+        name, {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,13 +106,13 @@ def test_a_loss_is_found_by_its_name_which_is_its_class_in_lower_case(name: str)
 )
 def test_a_misspelt_name_gets_a_suggestion(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f'there is no loss "{name}". Did you mean "{meant}"\\?'):
-        loss_class(name)
+        loss_maker(name)
 
 
 @pytest.mark.parametrize("name", ["", "reinforce", "my_loss.py", "module:Class"])
 def test_an_unknown_name_gets_the_list_and_the_way_to_a_loss_of_ones_own(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"There are: kto, dpo, sft; or path/to/file.py:Class") as caught:
-        loss_class(name)
+    with pytest.raises(ConfigError, match=r"There are: kto, .*dpo, .*; or path/to/file.py:Class") as caught:
+        loss_maker(name)
     assert "Did you mean" not in str(caught.value)
 
 
@@ -144,7 +193,7 @@ def test_what_is_no_loss_in_a_file_is_refused(own_file: Path, attribute: str, me
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no file .*nowhere\.py"):
-        loss_class(f"{tmp_path}/nowhere.py:Mine")
+        loss_maker(f"{tmp_path}/nowhere.py:Mine")
 
 
 @pytest.mark.parametrize(("text", "kind"), [("class", "SyntaxError"), ("import nowhere_to_be_found", "ModuleNotFound")])
@@ -153,4 +202,4 @@ def test_a_file_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path,
     path.write_text(text)
 
     with pytest.raises(ConfigError, match=f"broken.py cannot be imported: {kind}"):
-        loss_class(f"{path}:Mine")
+        loss_maker(f"{path}:Mine")

@@ -119,18 +119,6 @@ def test_the_auc_is_that_of_the_implied_reward():
     assert (found.num_rows, found.num_clusters, found.label) == (12, 6, "AUC of the implied reward")
 
 
-def test_without_a_reference_the_auc_is_that_of_the_log_probability_per_token():
-    held_out = validation(reference=False)
-    per_token = held_out.logp / held_out.tokens
-    good, bad = per_token[held_out.desirable], per_token[~held_out.desirable]
-    found = auc_score(held_out)
-
-    assert found is not None
-    assert found.value == pytest.approx(mannwhitneyu(good, bad).statistic / (len(good) * len(bad)))
-    assert found.label == "AUC of the log-probability per token"
-    assert [score.variant for score in validation_scores(held_out)] == ["after"]
-
-
 def test_before_training_every_reward_is_zero_and_the_auc_one_half():
     before, after = validation_scores(validation())
 

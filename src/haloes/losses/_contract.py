@@ -6,7 +6,7 @@ completions are those of the *whole step*. Log-probabilities and log-ratios are 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NoReturn, Protocol, TypeVar
 
 import torch
@@ -24,13 +24,16 @@ class Needs:
     reference: bool = False
     """The reference's log-probability of every completion."""
     reference_tokens: bool = False
-    """The reference's log-probability of every token of a completion, and with it `reference`."""
+    """The reference's log-probability of every token of a completion; their sum is given too."""
     mismatched: bool = False
     """Completions under prompts that they do not belong to, for a reference point."""
     undesirable: bool = True
     """Undesirable completions too; a loss that learns from the desirable alone says False, and is given no others."""
     scores: bool = False
     """The human's score of every completion, rather than its label alone."""
+    score_range: tuple[float, float] | None = None
+    """Between which numbers scores lie; an undesirable completion without a score has the lower, a desirable one the
+    higher. None: anywhere, and -1 and +1."""
     collision: bool = False
     """log sum_v p(v)^2 of the policy's distribution at every token (how peaked it is)."""
     reference_kl: bool = False
@@ -45,6 +48,15 @@ class Needs:
     """Texts that stand after the prompt of a desirable and of an undesirable completion; the first is sampled with."""
     sync_every: int | None = None
     """The reference becomes the policy again every so many steps. Its log-probabilities cannot be cached then."""
+
+    @property
+    def any_reference(self) -> bool:
+        """Whether the reference is needed for anything."""
+        return self.reference or self.reference_tokens or self.reference_kl
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """What both need together. Undesirable completions are needed where either needs them."""
+        return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,20 @@ def number(weight: Weight) -> float:
 
 
 def with_weights(loss: LossT, *, desirable: float, undesirable: float) -> LossT:
-    """The same loss with the weights that were left to the data ("auto") replaced by these numbers."""
-    proposed: dict[str, Any] = {"desirable_weight": desirable, "undesirable_weight": undesirable}
-    open_fields = {
-        f.name: proposed[f.name]
-        for f in dataclasses.fields(loss)  # type: ignore[arg-type]
-        if f.name in proposed and getattr(loss, f.name) == "auto"
+    """The same loss with the weights that were left to the data ("auto") replaced by these, in losses inside it too."""
+    proposed = {"desirable_weight": desirable, "undesirable_weight": undesirable}
+    found: LossT = _filled(loss, proposed)
+    return found
+
+
+def _filled(value: Any, proposed: dict[str, float]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_filled(item, proposed) for item in value)
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    old = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    new = {
+        name: proposed[name] if name in proposed and item == "auto" else _filled(item, proposed)
+        for name, item in old.items()
     }
-    return dataclasses.replace(loss, **open_fields) if open_fields else loss  # type: ignore[type-var]
+    return value if new == old else dataclasses.replace(value, **new)

@@ -9,19 +9,129 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from haloes.errors import ConfigError
+from haloes.losses import dials
 from haloes.losses._contract import Loss, Needs
+from haloes.losses.aot_unpaired import AOTUnpaired
+from haloes.losses.apo_down import APODown
+from haloes.losses.bco import BCO
+from haloes.losses.built import BUILT, Built
+from haloes.losses.cdpo import CDPO
+from haloes.losses.cpo import CPO
+from haloes.losses.csft import CSFT
+from haloes.losses.discopop import DiscoPOP
 from haloes.losses.dpo import DPO
+from haloes.losses.dpop import DPOP
+from haloes.losses.dro import DRO
+from haloes.losses.dro_value import DROValue
+from haloes.losses.exo import EXO
+from haloes.losses.f_dpo_alpha import AlphaDivergenceDPO
+from haloes.losses.f_dpo_forward_kl import ForwardKLDPO
+from haloes.losses.f_dpo_jensen_shannon import JensenShannonDPO
+from haloes.losses.halo import HALO
+from haloes.losses.hinge import Hinge
+from haloes.losses.humanline import Humanline
+from haloes.losses.ipo import IPO
 from haloes.losses.kto import KTO
+from haloes.losses.ld_dpo import LDDPO
+from haloes.losses.length_normalised import LengthNormalised
+from haloes.losses.mixture import Mixture
+from haloes.losses.nca import NCA
+from haloes.losses.npo import NPO
+from haloes.losses.orpo import ORPO
+from haloes.losses.pmpo import PMPO
+from haloes.losses.ppo import PPO
+from haloes.losses.ppo_value import PPOValue
+from haloes.losses.robust_dpo import RobustDPO
 from haloes.losses.sft import SFT
+from haloes.losses.simpo import SimPO
+from haloes.losses.slic import SLiC
+from haloes.losses.sppo import SPPO
+from haloes.losses.una import UNA
+from haloes.losses.una_score import UNAScore
+from haloes.losses.unlikelihood import Unlikelihood
+from haloes.losses.wpo import WPO
 
-LOSSES: Mapping[str, type[Any]] = MappingProxyType({"kto": KTO, "dpo": DPO, "sft": SFT})
+Maker: TypeAlias = type[Any] | Built
+"""What makes a loss from its hyperparameters: its class, or what puts it together."""
+
+LOSSES: Mapping[str, Maker] = MappingProxyType(
+    {
+        "kto": KTO,
+        "kto-no-reference-point": BUILT["kto-no-reference-point"],
+        "kto-concave": BUILT["kto-concave"],
+        "kto-risk-neutral": BUILT["kto-risk-neutral"],
+        "kto-reference-free": BUILT["kto-reference-free"],
+        "kahneman-tversky": BUILT["kahneman-tversky"],
+        "dpo": DPO,
+        "sft": SFT,
+        "csft": CSFT,
+        "slic": SLiC,
+        "ppo": PPO,
+        "ppo-value": PPOValue,
+        "orpo": ORPO,
+        "ipo": IPO,
+        "cdpo": CDPO,
+        "robust-dpo": RobustDPO,
+        "hinge": Hinge,
+        "simpo": SimPO,
+        "cpo": CPO,
+        "exo": EXO,
+        "nca": NCA,
+        "sppo": SPPO,
+        "apo-down": APODown,
+        "discopop": DiscoPOP,
+        "dpop": DPOP,
+        "ld-dpo": LDDPO,
+        "wpo": WPO,
+        "f-dpo-forward-kl": ForwardKLDPO,
+        "f-dpo-jensen-shannon": JensenShannonDPO,
+        "f-dpo-alpha": AlphaDivergenceDPO,
+        "dpo-length-normalised": BUILT["dpo-length-normalised"],
+        "dpo-sft": BUILT["dpo-sft"],
+        "unlikelihood": Unlikelihood,
+        "apo-zero": BUILT["apo-zero"],
+        "bco": BCO,
+        "una": UNA,
+        "una-score": UNAScore,
+        "dro": DRO,
+        "dro-value": DROValue,
+        "aot-unpaired": AOTUnpaired,
+        "npo": NPO,
+        "pmpo": PMPO,
+        "halo": HALO,
+        "humanline": BUILT["humanline"],
+        "length-normalised": BUILT["length-normalised"],
+        "mixture": BUILT["mixture"],
+    }
+)
+"""First those of the KTO paper, then those on pairs, those on single completions, and what is made of others."""
+
+PARTS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "log-ratio": dials.LogRatio,
+        "token-log-ratio": dials.TokenLogRatio,
+        "average-logp": dials.AverageLogp,
+        "origin": dials.Origin,
+        "mismatched-mean": dials.MismatchedMean,
+        "mismatched-mean-unclamped": dials.MismatchedMeanUnclamped,
+        "rejected-reward": dials.RejectedReward,
+        "logistic": dials.Logistic,
+        "log-sigmoid": dials.LogSigmoid,
+        "linear": dials.Linear,
+        "power": dials.Power,
+        "clipped-ratio": dials.ClippedRatio,
+    }
+)
+"""The positions of the three dials, by name."""
+
+_WRAPPERS = {"humanline": Humanline, "length-normalised": LengthNormalised, "mixture": Mixture}
 
 
-def loss_class(name: str) -> type[Any]:
-    """The class of a loss by its name in the table, or by `path/to/file.py:Class`; ConfigError if there is none."""
+def loss_maker(name: str) -> Maker:
+    """What makes a loss by its name in the table, or by `path/to/file.py:Class`; ConfigError if there is none."""
     if name in LOSSES:
         return LOSSES[name]
     path, _, attribute = name.rpartition(":")
@@ -33,10 +143,34 @@ def loss_class(name: str) -> type[Any]:
     raise ConfigError(f'loss: there is no loss "{name}".{hint} There are: {known}; or path/to/file.py:Class')
 
 
+def hyperparameters(maker: Maker) -> dict[str, Any]:
+    """The names of a loss's hyperparameters, with their defaults."""
+    made = maker.make if isinstance(maker, Built) else maker
+    if isinstance(made, type) and dataclasses.is_dataclass(made):
+        return {field.name: _default(field) for field in dataclasses.fields(made)}
+    return {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
+
+
 def make_loss(name: str, settings: Mapping[str, Any]) -> Loss[Any]:
-    """A loss by name with hyperparameters set; unknown ones are refused with a suggestion (ConfigError)."""
-    cls = loss_class(name)
-    known = [f.name for f in dataclasses.fields(cls)]
+    """
+    A loss by name with hyperparameters set.
+
+    A hyperparameter that is a loss or a dial itself is written as a mapping with its own `name`. Unknown names are
+    refused with a suggestion (ConfigError).
+    """
+    maker = loss_maker(name)
+    made = _called(maker, name, settings, list(hyperparameters(maker)))
+    loss: Loss[Any] = made
+    return loss
+
+
+def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
+    """A loss as its section of the configuration: the name that leads to it, and its hyperparameters."""
+    written: dict[str, Any] = _written(loss)
+    return written
+
+
+def _called(maker: Any, name: str, settings: Mapping[str, Any], known: list[str]) -> Any:
     for key in settings:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -44,18 +178,41 @@ def make_loss(name: str, settings: Mapping[str, Any]) -> Loss[Any]:
             has = ", ".join(known) or "none"
             raise ConfigError(f'loss.{key}: {name} has no hyperparameter "{key}".{hint} It has: {has}')
     try:
-        loss: Loss[Any] = cls(**settings)
+        return maker(**{key: _part(key, value) for key, value in settings.items()})
     except TypeError as error:
         raise ConfigError(f"loss: {name} cannot be made from {dict(settings)}: {error}") from error
-    return loss
 
 
-def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
-    """A loss as its section of the configuration: the name that leads to it, and its hyperparameters."""
-    cls = type(loss)
-    named = {known: name for name, known in LOSSES.items()}
+def _part(key: str, value: Any) -> Any:
+    """A value as it is; what is made of parts, made."""
+    if isinstance(value, list | tuple):
+        return tuple(_part(key, item) for item in value)
+    if not isinstance(value, Mapping):
+        return value
+    if "name" not in value:
+        raise ConfigError(f"loss.{key}: a part is written with its name, such as {{name: logistic}}; got {dict(value)}")
+    settings = {inner: item for inner, item in value.items() if inner != "name"}
+    cls = PARTS.get(str(value["name"]))
+    if cls is None:
+        return make_loss(str(value["name"]), settings)
+    return _called(cls, str(value["name"]), settings, [field.name for field in dataclasses.fields(cls)])
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_written(item) for item in value]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    cls = type(value)
+    named = {known: name for name, known in {**LOSSES, **PARTS, **_WRAPPERS}.items() if isinstance(known, type)}
     name = named.get(cls) or f"{_file_of(cls)}:{cls.__name__}"
-    return {"name": name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}  # type: ignore[arg-type]
+    return {"name": name, **{f.name: _written(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
 def _file_of(cls: type[Any]) -> str:

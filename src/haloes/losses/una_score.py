@@ -20,12 +20,12 @@ class UNAScore:
 
         (sigmoid(beta * r) - s)^2
 
-    A score outside [0, 1] cannot be reached, and pushes for ever. Taken from the authors' code
+    Scores outside [0, 1], which could not be reached, are refused with the data. Taken from the authors' code
     (ZhichaoWang970201/UNA-UFT, "score, MSE"), which scales the scores; the sigmoid is in the code, not in the paper's
     formula as others quote it.
     """
 
-    needs: ClassVar[Needs] = Needs(reference=True, scores=True)
+    needs: ClassVar[Needs] = Needs(reference=True, scores=True, score_range=(0.0, 1.0))
     about: ClassVar[About] = About(
         title="Unified Alignment, scores with squared error",
         source="Wang et al., 2024, arXiv 2408.15339, and the authors' code",

@@ -163,7 +163,7 @@ def _policy(
     return make_policy(
         loaded.model,
         lora=config.model.lora,
-        reference=loss.needs.reference,
+        reference=loss.needs.any_reference,
         seed=config.train.seed,
         synced=loss.needs.sync_every is not None,
         values=loss.needs.values,

@@ -162,7 +162,7 @@ def _stepper(job: TrainJob, store: TokenStore) -> Stepper:
     reference: Reference | None = None
     if needs.reference_tokens:
         reference = ReferenceTokens(job.policy.reference_logps, budget, device)
-    elif needs.reference:
+    elif needs.any_reference:
         reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device)
     return Stepper(job.policy, job.loss, store, job.ranks, reference, budget, job.settings.microbatch_examples)
 
@@ -174,7 +174,7 @@ def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
     The others compare with the very same numbers, which their reference gives them.
     """
     needs = job.loss.needs
-    if needs.reference and needs.sync_every is None:
+    if needs.any_reference and needs.sync_every is None:
         return None
     own = np.array(job.ranks.share(range(len(store))), np.int64)
     start = np.zeros(len(store))

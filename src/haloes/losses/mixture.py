@@ -1,0 +1,72 @@
+"""A weighted sum of losses, such as DPO with SFT on the chosen completion (https://arxiv.org/abs/2404.19733, RPO)."""
+
+from dataclasses import dataclass
+from functools import reduce
+from math import isfinite
+from operator import or_
+from typing import Any
+
+import torch
+
+from haloes.errors import ConfigError
+from haloes.losses._contract import Loss, LossOutput, Needs, Paired, Unpaired
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mixture:
+    """
+    Several losses on the same batch, added up with weights.
+
+        sum_k weight_k * loss_k
+
+    On pairs, a loss on single completions takes the chosen completion, and if it learns from undesirable ones too, the
+    mean over both completions of the pair.
+    """
+
+    losses: tuple[Loss[Any], ...]
+    """The parts."""
+    weights: tuple[float, ...]
+    """A weight for each part; they need not add up to 1."""
+
+    def __post_init__(self) -> None:
+        if not self.losses or len(self.losses) != len(self.weights):
+            raise ConfigError(f"mixture: needs one weight a loss, got {len(self.losses)} and {len(self.weights)}")
+        if not all(isfinite(weight) and weight >= 0 for weight in self.weights):
+            raise ConfigError(f"mixture: weights must be finite numbers of at least 0, got {list(self.weights)}")
+        pairs = any(loss.needs.pairs for loss in self.losses)
+        if pairs and any(not loss.needs.pairs and _of_singles_alone(loss.needs) for loss in self.losses):
+            raise ConfigError("mixture: a loss on pairs cannot be mixed with one that needs more of single completions")
+
+    @property
+    def needs(self) -> Needs:
+        """What all parts need together."""
+        return reduce(or_, (loss.needs for loss in self.losses))
+
+    def __call__(self, batch: Unpaired | Paired) -> LossOutput:
+        outputs = [_called(loss, batch) for loss in self.losses]
+        terms = [weight * out.per_example for weight, out in zip(self.weights, outputs, strict=True)]
+        metrics = {}
+        for loss, out in zip(self.losses, outputs, strict=True):
+            name = type(loss).__name__.lower()
+            metrics[f"{name}/loss"] = out.per_example.detach()
+            metrics |= {f"{name}/{metric}": values for metric, values in out.metrics.items()}
+        return LossOutput(per_example=torch.stack(terms).sum(0), metrics=metrics)
+
+
+def _of_singles_alone(needs: Needs) -> bool:
+    """Whether it needs what a batch of pairs has no place for."""
+    return needs.mismatched or needs.scores or needs.running_reward or needs.control is not None
+
+
+def _called(loss: Loss[Any], batch: Unpaired | Paired) -> LossOutput:
+    if isinstance(batch, Unpaired) or loss.needs.pairs:
+        return loss(batch)
+    count, device = len(batch.chosen.policy.lengths_B), batch.chosen.policy.lengths_B.device
+    chosen = loss(Unpaired(batch.chosen, torch.ones(count, dtype=torch.bool, device=device)))
+    if not loss.needs.undesirable:
+        return chosen
+    rejected = loss(Unpaired(batch.rejected, torch.zeros(count, dtype=torch.bool, device=device)))
+    return LossOutput(
+        (chosen.per_example + rejected.per_example) / 2,
+        {name: (values + rejected.metrics[name]) / 2 for name, values in chosen.metrics.items()},
+    )
