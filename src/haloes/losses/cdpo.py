@@ -27,7 +27,7 @@ class CDPO:
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
     about: ClassVar[About] = About(
         title="Conservative DPO",
-        source="Mitchell 2023, ericmitchell.ai/cdpo.pdf, eq. 3",
+        source="Mitchell, 2023, https://ericmitchell.ai/cdpo.pdf, eq. 3",
         reward="log p_policy(y|x) - log p_reference(y|x)",
         reference_point="the reward of the rejected completion of the same pair",
         value="log-sigmoid, mixed with its mirror image: falls again beyond the margin that the noise allows",
