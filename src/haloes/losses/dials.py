@@ -235,8 +235,10 @@ class Power:
 
     def __call__(self, outcome_K: Tensor, desirable_K: Tensor) -> Tensor:
         z_K = self.beta * _toward(outcome_K, desirable_K)
-        size_K = (z_K.abs() + self.SOFT) ** self.alpha - self.SOFT**self.alpha
-        return torch.where(z_K > 0, size_K, -self.loss_aversion * size_K)
+        gain_K = z_K > 0
+        # Not abs(): its gradient at 0 is 0, and every outcome of the first step may be 0.
+        size_K = (torch.where(gain_K, z_K, -z_K) + self.SOFT) ** self.alpha - self.SOFT**self.alpha
+        return torch.where(gain_K, size_K, -self.loss_aversion * size_K)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

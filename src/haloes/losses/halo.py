@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from haloes.errors import ConfigError
 from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs, Paired, Unpaired
 from haloes.losses._weights import Weight, check_weight, number
@@ -47,6 +48,8 @@ class HALO:
     def __post_init__(self) -> None:
         check_weight("halo: desirable_weight", self.desirable_weight)
         check_weight("halo: undesirable_weight", self.undesirable_weight)
+        if self.reference_point.needs.pairs and self.reward.needs.reference_tokens:
+            raise ConfigError("halo: a reward of tokens cannot be compared within pairs; take log-ratio as the reward")
 
     @property
     def needs(self) -> Needs:

@@ -1,5 +1,6 @@
 """A weighted sum of losses, such as DPO with SFT on the chosen completion (https://arxiv.org/abs/2404.19733, RPO)."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import reduce
 from math import isfinite
@@ -20,7 +21,8 @@ class Mixture:
         sum_k weight_k * loss_k
 
     On pairs, a loss on single completions takes the chosen completion, and if it learns from undesirable ones too, the
-    mean over both completions of the pair.
+    mean over both completions of the pair. On single completions, a loss that learns from desirable ones alone is 0 for
+    the others.
     """
 
     losses: tuple[Loss[Any], ...]
@@ -36,6 +38,9 @@ class Mixture:
         pairs = any(loss.needs.pairs for loss in self.losses)
         if pairs and any(not loss.needs.pairs and _of_singles_alone(loss.needs) for loss in self.losses):
             raise ConfigError("mixture: a loss on pairs cannot be mixed with one that needs more of single completions")
+        for name in ("control", "score_range"):
+            _require_one(name, {getattr(loss.needs, name) for loss in self.losses} - {None})
+        _require_one("sync_every", {loss.needs.sync_every for loss in self.losses if loss.needs.any_reference})
 
     @property
     def needs(self) -> Needs:
@@ -46,8 +51,7 @@ class Mixture:
         outputs = [_called(loss, batch) for loss in self.losses]
         terms = [weight * out.per_example for weight, out in zip(self.weights, outputs, strict=True)]
         metrics = {}
-        for loss, out in zip(self.losses, outputs, strict=True):
-            name = type(loss).__name__.lower()
+        for name, out in zip(_names(self.losses), outputs, strict=True):
             metrics[f"{name}/loss"] = out.per_example.detach()
             metrics |= {f"{name}/{metric}": values for metric, values in out.metrics.items()}
         return LossOutput(per_example=torch.stack(terms).sum(0), metrics=metrics)
@@ -55,12 +59,32 @@ class Mixture:
 
 def _of_singles_alone(needs: Needs) -> bool:
     """Whether it needs what a batch of pairs has no place for."""
-    return needs.mismatched or needs.scores or needs.running_reward or needs.control is not None
+    return bool(needs.mismatched or needs.scores or needs.running_reward or needs.control or needs.whole_step)
+
+
+def _require_one(name: str, wanted: set[Any]) -> None:
+    """There is one prompt, one score and one reference for all parts."""
+    if len(wanted) > 1:
+        raise ConfigError(f"mixture: its parts want {name} to be {' and '.join(sorted(map(str, wanted)))}; make it one")
+
+
+def _names(losses: tuple[Loss[Any], ...]) -> list[str]:
+    """A name for each part's metrics: that of its class, numbered from the second of a class on."""
+    names = [type(loss).__name__.lower() for loss in losses]
+    seen: Counter[str] = Counter()
+    for i, name in enumerate(names):
+        seen[name] += 1
+        names[i] = name if seen[name] == 1 else f"{name}-{seen[name]}"
+    return names
 
 
 def _called(loss: Loss[Any], batch: Unpaired | Paired) -> LossOutput:
-    if isinstance(batch, Unpaired) or loss.needs.pairs:
+    if isinstance(batch, Paired) and loss.needs.pairs:
         return loss(batch)
+    if isinstance(batch, Unpaired):
+        output = loss(batch)
+        used_B = batch.desirable_B | loss.needs.undesirable
+        return LossOutput(torch.where(used_B, output.per_example, 0), output.metrics)
     count, device = len(batch.chosen.policy.lengths_B), batch.chosen.policy.lengths_B.device
     chosen = loss(Unpaired(batch.chosen, torch.ones(count, dtype=torch.bool, device=device)))
     if not loss.needs.undesirable:

@@ -243,17 +243,31 @@ class _Writer:
         for row, texts in zip(chunk, sides, strict=True):
             results = [next(encoded) for _ in texts]
             where = row.where or Where("", 0)
-            bad = next((result for result in results if isinstance(result, Unencodable)), None)
+            bad = next((result for result in results if isinstance(result, Unencodable)), None) or self._bad_score(row)
             if bad is not None:
                 if not self.settings.skip_refused:
                     raise _refused([Refusal(where, bad.reason, bad.message)], 1)
                 refused[bad.reason] += 1
                 continue
             fields: dict[str, Any] = {"group": group_number(row), "weight": row.weight}
-            fields |= {"source": where.path, "line": where.line, "score": None if isinstance(row, Pair) else row.score}
+            fields |= {"source": where.path, "line": where.line}
             for result, (_, desirable) in zip(results, texts, strict=True):
                 if isinstance(result, Encoded):
-                    store.append(result, desirable=desirable, **fields)
+                    store.append(result, desirable=desirable, score=self._score(row, desirable=desirable), **fields)
+
+    def _score(self, row: Feedback | Pair, *, desirable: bool) -> float:
+        """The row's score for a loss that wants one; where the human gave none, the end of the range by its label."""
+        if not self.needs.scores or isinstance(row, Pair):
+            return 0.0
+        low, high = self.needs.score_range or (-1.0, 1.0)
+        return row.score if row.score is not None else high if desirable else low
+
+    def _bad_score(self, row: Feedback | Pair) -> Unencodable | None:
+        limits = self.needs.score_range
+        if limits is None or isinstance(row, Pair) or row.score is None or limits[0] <= row.score <= limits[1]:
+            return None
+        between = f"between {limits[0]:g} and {limits[1]:g}"
+        return Unencodable("score", f"the loss wants scores {between}, and this one is {row.score:g}; scale them")
 
     def _encoded(self, sides: Sequence[tuple[Feedback | Pair, Text, bool]]) -> list[Encoded | Unencodable]:
         """Each row's completion after its prompt, encoded as its label wants it."""

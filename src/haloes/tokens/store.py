@@ -171,14 +171,9 @@ class TokenStoreWriter:
         weight: float,
         source: str,
         line: int,
-        score: float | None = None,
+        score: float = 0.0,
     ) -> None:
-        """
-        Add one sequence; for pairs, the chosen and then at once the rejected one.
-
-        Without a score of its own it has +1 if it is desirable, and else -1.
-        """
-        score = (1.0 if desirable else -1.0) if score is None else score
+        """Add one sequence; for pairs, the chosen and then at once the rejected one."""
         stored = np.where(row.trained, row.completion, -1 - row.completion)
         data = np.concatenate([row.prompt, stored]).astype(np.int32).tobytes()
         self._tokens.write(data)

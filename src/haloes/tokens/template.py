@@ -165,7 +165,7 @@ def make_template(tokenizer: Any) -> Template:
 
 def controlled(chat_template: str, control: str) -> str:
     """The chat template that writes the control text after its generation prompt, wherever it is used."""
-    written = json.dumps(control)
+    written = json.dumps(control, ensure_ascii=False)  # Jinja reads \u escapes one by one, and not as surrogate pairs
     return chat_template.removesuffix("\n") + f"{{% if add_generation_prompt %}}{{{{ {written} }}}}{{% endif %}}"
 
 
