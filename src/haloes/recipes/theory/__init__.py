@@ -1,0 +1,1 @@
+"""The KTO paper's theory as small exact programs, one a statement."""
