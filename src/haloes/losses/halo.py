@@ -60,6 +60,7 @@ class HALO:
         outcomes, desirable_B = self.reference_point(batch, self.reward)
         value_K = self.value(outcomes.value_K, outcomes.spread(desirable_B))
         short_B = outcomes.per_completion(self.value.best - value_K)
-        weight_B = torch.where(desirable_B, number(self.desirable_weight), number(self.undesirable_weight))
-        loss_B = weight_B.to(short_B.dtype) * short_B
+        desirable_weight, undesirable_weight = number(self.desirable_weight), number(self.undesirable_weight)
+        # Not a tensor of weights, which would be float32 whatever the losses are.
+        loss_B = torch.where(desirable_B, desirable_weight * short_B, undesirable_weight * short_B)
         return LossOutput(per_example=loss_B, metrics={"value": self.value.best - short_B.detach()})
