@@ -1,8 +1,10 @@
 """The rows that pass between the stages: typed, frozen, and the same in memory as on disk."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, TypeAlias, get_args
+
+from haloes.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,58 @@ class Completion:
     seed: int | None = None
 
 
+Verdict: TypeAlias = Literal["first", "second", "tie"]
+"""Which of two answers a judge prefers, by the place in which it saw them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a judge said of two answers to one prompt, which it saw in one of the two orders."""
+
+    prompt_id: str
+    candidate: str
+    """Whose answer it is that may have become better."""
+    baseline: str
+    """Whose answer it is compared with."""
+    candidate_first: bool
+    """Whether the candidate's answer stood first."""
+    verdict: Verdict | None = None
+    """None: unscored. The judge replied, and its reply holds no verdict; it is neither a win nor a loss nor a tie."""
+    preference: float | None = None
+    """For the candidate, in [0, 1], where the judge gives a number."""
+    reply: str = ""
+    """The judge's raw reply."""
+    reason: str = ""
+    """What in the reply was taken for the verdict, or why there is none."""
+    judge: str
+    """The judge's name."""
+    template: str = ""
+    """The name of the judge's prompt; empty for judges that read none."""
+    seed: int | None = None
+    """Of the judging."""
+    draw: int = 0
+    """Which of the prompt's answers were compared, counted from 0, where each model gave several."""
+    fingerprint: str = ""
+    """Of the prompt, both answers, their order and the judge: another fingerprint is another question."""
+    candidate_length: int | None = None
+    """Characters of the candidate's answer."""
+    baseline_length: int | None = None
+    """Characters of the baseline's answer."""
+    prompt_tokens: int = 0
+    """That the judge read, where it counts them."""
+    completion_tokens: int = 0
+    """That the judge wrote, where it counts them."""
+    cost: float | None = None
+    """In the currency of the prices that were given; None where none were."""
+
+    @property
+    def points(self) -> float | None:
+        """For the candidate: 1 for a win, 1/2 for a tie, 0 for a loss; None where it is unscored."""
+        if self.verdict is None or self.verdict == "tie":
+            return None if self.verdict is None else 0.5
+        return float((self.verdict == "first") == self.candidate_first)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A number that was measured, with its uncertainty."""
@@ -152,6 +206,47 @@ def text_from_json(value: Any) -> Text:
     if isinstance(value, str):
         return value
     return tuple(Message(turn["role"], turn["content"], tuple(turn.get("tool_calls", ()))) for turn in value)
+
+
+def judgement_from_json(row: Mapping[str, Any], *, where: str) -> Judgement:
+    """
+    The inverse of `to_json`; fields that it does not know are left aside.
+
+    Args:
+        row: a line of a file of judgements.
+        where: the file and its line, with which the message of a fault begins.
+
+    Raises:
+        DataError: a field is missing, or its value is not what it must be.
+    """
+    known = {f.name: row[f.name] for f in fields(Judgement) if f.name in row}
+    missing = [f.name for f in fields(Judgement) if f.default is MISSING and f.name not in known]
+    if missing:
+        raise DataError(f"{where}: this is not a judgement: it has no {missing[0]!r}")
+    for name, value in known.items():
+        if not _JUDGEMENT_CHECKS.get(name, _is_any)(value):
+            raise DataError(f"{where}: {name} cannot be {value!r} in a judgement")
+    return Judgement(**known)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_any(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _is_share(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)
+
+
+_JUDGEMENT_CHECKS: Mapping[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("prompt_id", "candidate", "baseline", "judge", "reply", "reason", "template"), _is_text),
+    "candidate_first": lambda value: isinstance(value, bool),
+    "verdict": lambda value: value is None or value in get_args(Verdict),
+    "preference": _is_share,
+}
 
 
 def plain_text(text: Text) -> str:

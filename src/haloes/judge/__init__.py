@@ -1,0 +1,1 @@
+"""Two answers to a prompt to verdicts, by whatever can tell which is better."""
