@@ -37,3 +37,10 @@ def show(renderables: Iterable[Any]) -> None:
     console = Console(highlight=False)
     for item in renderables:
         console.print(item)
+
+
+def width() -> int:
+    """How many characters fit into a line."""
+    from rich.console import Console
+
+    return Console().width

@@ -32,7 +32,7 @@ def _group(group: Iterable[Explanation], *, name_width: int) -> "Table":
     table.add_column(width=name_width, no_wrap=True)
     table.add_column(ratio=1)
     table.add_column(ratio=1)
-    table.add_column(width=16, style="dim")
+    table.add_column(width=16, style="dim", overflow="fold")
     for one in group:
         table.add_row(Text(one.name, style="bold cyan"), Text(one.about.title), Text(one.needs_text), one.short_source)
     return table
@@ -81,7 +81,6 @@ def _plain(text: str) -> "Text":
 
 def _facts(facts: Iterable[tuple[str, str]]) -> "Table":
     from rich.table import Table
-    from rich.text import Text
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)

@@ -1,0 +1,138 @@
+"""Functions drawn over each other: in a terminal as dots of Braille, and as an SVG that stands alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from haloes.report.scales import Axis, Floats, padded, tick_decimals
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+MOST_COLOURS = 6
+"""How many functions can be told apart."""
+_CUT = 8.0
+"""A picture is at most this many times as high as the range of its flattest function; others leave it."""
+_STYLES = ("blue", "bright_red", "green", "magenta", "yellow", "cyan")
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bit of each dot of a Braille character, by row and column."""
+_DASH = 6
+_MARGIN = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A function of one number."""
+
+    label: str
+    colour: int
+    """Which colour, from 0; below `MOST_COLOURS`."""
+    dashed: bool
+    xs: Floats
+    ys: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Functions that share a picture."""
+
+    title: str
+    x_label: str
+    traces: tuple[Trace, ...]
+
+    @property
+    def x_axis(self) -> Axis:
+        """As wide as the functions."""
+        return Axis(min(float(t.xs.min()) for t in self.traces), max(float(t.xs.max()) for t in self.traces))
+
+    @property
+    def y_axis(self) -> Axis:
+        """High enough for the flattest functions, with 0 in it; what goes far beyond them is cut off."""
+        ranges = [(min(0.0, float(np.nanmin(t.ys))), max(0.0, float(np.nanmax(t.ys)))) for t in self.traces]
+        heights = [high - low for low, high in ranges if high > low]
+        most = _CUT * min(heights, default=1.0)
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return padded([max(-most, low), min(most, high)], 0.05)
+
+
+def terminal(panel: Panel, *, width: int, height: int = 12) -> "list[Text]":
+    """
+    The panel as lines of text, `height` and four more: title, picture with the ends of its axes, names of the functions.
+
+    Each function has a colour; functions that are dashed are drawn with gaps.
+    """
+    from rich.text import Text
+
+    columns = max(20, width - _MARGIN - 1)
+    bits, colours = _dots(panel, columns, height)
+    axis = panel.y_axis
+    marks = _row_marks(axis, height)
+    lines = [Text(panel.title, style="bold")]
+    for row in range(height):
+        line = Text(f"{marks.get(row, ''):>{_MARGIN - 2}} ", style="dim")
+        line.append("┤" if row in marks else "│", style="dim")
+        for column in range(columns):
+            colour = int(colours[row, column])
+            line.append(chr(0x2800 + int(bits[row, column])), style="dim" if colour < 0 else _STYLES[colour])
+        lines.append(line)
+    return [*lines, _x_line(panel, columns), _names(panel)]
+
+
+def _x_line(panel: Panel, columns: int) -> "Text":
+    from rich.text import Text
+
+    left, right = (f"{value:g}" for value in (panel.x_axis.low, panel.x_axis.high))
+    middle = panel.x_label.center(columns - len(left) - len(right))
+    return Text(f"{'':{_MARGIN}}{left}{middle}{right}", style="dim")
+
+
+def _names(panel: Panel) -> "Text":
+    from rich.text import Text
+
+    line = Text(" " * _MARGIN)
+    for trace in panel.traces:
+        if not trace.dashed:
+            line.append(f"── {trace.label}   ", style=_STYLES[trace.colour])
+    if any(trace.dashed for trace in panel.traces):
+        line.append("╌╌ undesirable", style="dim")
+    return line
+
+
+def _row_marks(axis: Axis, height: int) -> dict[int, str]:
+    """What is written beside which row: round values, each in the row that it falls into."""
+    values = axis.ticks(max(2, height // 3))
+    decimals = tick_decimals(values)
+    return {min(height - 1, int((1 - axis.share(value)) * height)): f"{value:.{decimals}f}" for value in values}
+
+
+def _dots(panel: Panel, columns: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """The Braille bits of every character, and the colour of what was drawn last in it (-1: the line at 0)."""
+    bits = np.zeros((height, columns), dtype=np.int64)
+    colours = np.full((height, columns), -1, dtype=np.int64)
+    x_axis, y_axis = panel.x_axis, panel.y_axis
+    zero = (1 - y_axis.share(0.0)) * (4 * height - 1)
+    for x in range(0, 2 * columns, 2):
+        _set(bits, x, round(zero))
+    across = np.linspace(x_axis.low, x_axis.high, 2 * columns)
+    for trace in panel.traces:
+        level = (1 - (np.interp(across, trace.xs, trace.ys) - y_axis.low) / (y_axis.high - y_axis.low)) * (
+            4 * height - 1
+        )
+        for x in range(2 * columns):
+            if trace.dashed and x % _DASH >= _DASH // 2:
+                continue
+            before = level[max(0, x - 1)]
+            first, last = sorted(
+                (round(float(np.clip(v, -1, 4 * height))) for v in ((before + level[x]) / 2, level[x]))
+            )
+            for y in range(first, last + 1):
+                if 0 <= y < 4 * height:
+                    _set(bits, x, y)
+                    colours[y // 4, x // 2] = trace.colour
+    return bits, colours
+
+
+def _set(bits: np.ndarray, x: int, y: int) -> None:
+    bits[y // 4, x // 2] |= _DOTS[y % 4][x % 2]
