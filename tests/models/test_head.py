@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from haloes.models import head as head_module
-from haloes.models.distribution import token_kl
 from haloes.models.head import Head, target_logps
 
 ROWS, HIDDEN, VOCABULARY = 13, 8, 31
@@ -206,25 +205,3 @@ def test_without_gradients_nothing_is_kept():
         found = target_logps(hidden, head, targets())
 
     assert not found.requires_grad
-
-
-@variants
-@chunks
-def test_token_kl_is_that_of_the_full_distributions(
-    bias: bool, scale: float, softcap: float | None, rows_per_chunk: int
-):
-    hidden, head = make(bias=bias, scale=scale, softcap=softcap)
-    other_hidden, other = random(ROWS, HIDDEN, seed=7), Head(random(VOCABULARY, HIDDEN, seed=8))
-
-    found = token_kl(hidden, head, other_hidden, other)
-
-    p = torch.log_softmax(expected(hidden, head), dim=-1)
-    q = torch.log_softmax(expected(other_hidden, other), dim=-1)
-    true = torch.nn.functional.kl_div(q, p, reduction="none", log_target=True).sum(-1)
-    torch.testing.assert_close(found.double(), true, rtol=1e-5, atol=1e-6)
-
-
-def test_token_kl_of_equal_models_is_zero():
-    hidden, head = make(bias=True, scale=1.0, softcap=3.0)
-
-    assert token_kl(hidden, head, hidden.clone(), head).tolist() == [0.0] * ROWS

@@ -43,7 +43,8 @@ def reference_kl(policy_NH: Tensor, policy: Head, reference_NH: Tensor, referenc
     Arguments as for `token_kl`. Chunks are computed again in the backward pass, so that no logits are kept.
     """
     kl_N: Tensor = torch.cat(
-        [
+        [policy_NH[:0].sum(-1, dtype=torch.float32)]  # of no positions there is nothing to join
+        + [
             torch.utils.checkpoint.checkpoint(
                 _forward_kl, policy_NH[part], policy, reference_NH[part], reference, use_reentrant=False
             )

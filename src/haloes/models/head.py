@@ -115,9 +115,12 @@ def logits_of(hidden_CH: Tensor, head: Head) -> Tensor:
         logits += head.bias_V.float()
     if head.scale != 1.0:
         logits *= head.scale
-    if head.softcap is not None:
-        logits.div_(head.softcap).tanh_().mul_(head.softcap)
-    return logits
+    if head.softcap is None:
+        return logits
+    if logits.requires_grad:
+        # Not in place: autograd takes the slope of tanh from its result, and under checkpointing it would not notice.
+        return torch.tanh(logits / head.softcap) * head.softcap
+    return logits.div_(head.softcap).tanh_().mul_(head.softcap)
 
 
 def _logit_grad(logits: Tensor, lse_C: Tensor, target_C: Tensor, grad_C: Tensor, head: Head) -> Tensor:
