@@ -284,7 +284,9 @@ class _Writer:
 
 
 def _encoders(encoder: Encoder, needs: Needs) -> dict[bool, Encoder]:
-    desirable, undesirable = needs.control or ("", "")
+    if needs.control is None:
+        return {True: encoder, False: encoder}
+    desirable, undesirable = needs.control
     return {True: encoder.with_control(desirable), False: encoder.with_control(undesirable)}
 
 

@@ -28,7 +28,7 @@ class Inputs:
     identity: dict[str, str]
     """Hashes of what must be the same when the run is resumed, by name."""
     encoder: Encoder
-    """As the aligned model is used: after a prompt stands the control text of desirable answers, if the loss has one."""
+    """As the aligned model is used: after a prompt stands the control text of good answers, if the loss has one."""
     train: TokenStore
     validation: TokenStore | None
     prompts: dict[str, Text]

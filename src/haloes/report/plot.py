@@ -1,6 +1,5 @@
 """Functions drawn over each other: in a terminal as dots of Braille, and as an SVG that stands alone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ class Panel:
 
 def terminal(panel: Panel, *, width: int, height: int = 12) -> "list[Text]":
     """
-    The panel as lines of text, `height` and four more: title, picture with the ends of its axes, names of the functions.
+    The panel as lines of text: its title, a picture of `height` lines, the ends of its range, names of the functions.
 
     Each function has a colour; functions that are dashed are drawn with gaps.
     """
@@ -123,10 +122,8 @@ def _dots(panel: Panel, columns: int, height: int) -> tuple[np.ndarray, np.ndarr
         for x in range(2 * columns):
             if trace.dashed and x % _DASH >= _DASH // 2:
                 continue
-            before = level[max(0, x - 1)]
-            first, last = sorted(
-                (round(float(np.clip(v, -1, 4 * height))) for v in ((before + level[x]) / 2, level[x]))
-            )
+            ends = ((level[max(0, x - 1)] + level[x]) / 2, level[x])
+            first, last = sorted(round(float(np.clip(end, -1, 4 * height))) for end in ends)
             for y in range(first, last + 1):
                 if 0 <= y < 4 * height:
                     _set(bits, x, y)

@@ -1,9 +1,7 @@
 """What a loss makes of an answer's reward: its implied value and its gradient, found by calling the loss itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
-from math import log
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from haloes.losses._contract import Logps, Loss, LossOutput, Needs, Paired, Scored, Unpaired
+from haloes.losses._contract import Logps, Loss, Needs, Paired, Scored, Unpaired
 from haloes.losses._weights import with_weights
 from haloes.recipes.losses.docs import fields_within
 
@@ -59,14 +57,14 @@ def curves(name: str, loss: Loss[Any], low: float, high: float) -> list[Curve]:
     return [_curve(name, weighted, desirable, np.linspace(low, high, _POINTS)) for desirable in labels]
 
 
-def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:  # noqa: FBT001 - a label
+def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:
     others_logp = -(1.0 + max(0.0, float(z_N.max())))
     at_zero, _ = _loss_at(loss, desirable, 0.0, others_logp)
     found = np.array([_loss_at(loss, desirable, float(z), others_logp) for z in z_N])
     return Curve(name=name, desirable=desirable, z_N=z_N, value_N=at_zero - found[:, 0], gradient_N=found[:, 1])
 
 
-def _loss_at(loss: Loss[Any], desirable: bool, z: float, others_logp: float) -> tuple[float, float]:  # noqa: FBT001
+def _loss_at(loss: Loss[Any], desirable: bool, z: float, others_logp: float) -> tuple[float, float]:
     """The loss of an answer with this reward, in a step with one other of the other label, and its gradient."""
     reward = torch.tensor([z], dtype=torch.float64, requires_grad=True)
     total = loss(_step(loss.needs, reward, desirable, others_logp)).per_example.sum()
@@ -76,7 +74,7 @@ def _loss_at(loss: Loss[Any], desirable: bool, z: float, others_logp: float) -> 
     return float(total.detach()), 0.0 if slope is None else float(slope)
 
 
-def _step(needs: Needs, reward: Tensor, desirable: bool, others_logp: float) -> Unpaired | Paired:  # noqa: FBT001
+def _step(needs: Needs, reward: Tensor, desirable: bool, others_logp: float) -> Unpaired | Paired:
     this, other = _answers(needs, reward, others_logp), _answers(needs, torch.zeros_like(reward), others_logp)
     if needs.pairs:
         return Paired(this, other) if desirable else Paired(other, this)

@@ -1,6 +1,5 @@
 """Losses drawn: the value that each implies, and its gradient (the KTO paper's Figure 1)."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
