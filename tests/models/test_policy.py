@@ -141,6 +141,101 @@ def test_token_kl_is_zero_before_training_and_that_of_the_full_distributions_aft
     torch.testing.assert_close(policy.token_kl(batch()).double(), true, rtol=1e-4, atol=1e-5)
 
 
+def full_log_distribution(policy: Policy) -> Tensor:
+    """log p of the whole vocabulary at each trained token, from the model's own logits, in float64."""
+    rows = torch.split(batch().ids_T, batch().documents)
+    with torch.no_grad():
+        logits = torch.cat([policy.model(row[None]).logits[0] for row in rows])
+    return torch.log_softmax(logits[batch().predictor_N].double(), dim=-1)
+
+
+@ways
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_what_is_asked_for_at_every_token_comes_with_its_gradient(lora: LoRA | None, kind: str):
+    policy = make_policy(tiny_model(kind), lora=lora, reference=True, seed=0, values=True)
+    q = full_log_distribution(policy)
+    disturb(policy)
+    p = full_log_distribution(policy)
+
+    found = policy.token_scores(batch(), collision=True, kl=True)
+
+    assert found.collision is not None
+    assert found.reference_kl is not None
+    assert found.value is not None
+    true = p.gather(1, batch().target_N[:, None]).squeeze(1)
+    torch.testing.assert_close(found.logp.double(), true, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.collision.double(), (2 * p).logsumexp(-1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.reference_kl.double(), (q.exp() * (q - p)).sum(-1), rtol=1e-3, atol=1e-4)
+    assert float(found.value.detach().abs().min()) > 0
+    assert not found.collision.requires_grad
+    of_model = [p for name, p in policy.trainable().items() if not name.startswith("value_head.")]
+    for values in (found.logp, found.reference_kl):
+        slopes = torch.autograd.grad(values.sum(), of_model, retain_graph=True)
+        assert all(bool(slope.any()) for slope in slopes)
+
+
+@ways
+def test_the_slope_of_the_divergence_is_that_of_differences(lora: LoRA | None):
+    policy = make_policy(tiny_model("gemma2"), lora=lora, reference=True, seed=0)
+    disturb(policy)
+    weight = next(w for name, w in reversed(policy.trainable().items()) if "down_proj" in name)
+
+    def total() -> Tensor:
+        found = policy.token_scores(batch(), kl=True).reference_kl
+        assert found is not None
+        return found.double().sum()
+
+    [slope] = torch.autograd.grad(total(), [weight])
+    direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
+    ends = []
+    with torch.no_grad():
+        for by in (2e-3, -4e-3):
+            weight += by * direction
+            ends.append(float(total()))
+
+    assert float((slope * direction).sum()) == pytest.approx((ends[0] - ends[1]) / 4e-3, rel=0.02)
+
+
+def test_what_is_not_asked_for_is_not_computed(monkeypatch: pytest.MonkeyPatch):
+    policy = policy_of(tiny_model(), None)
+    monkeypatch.setattr("haloes.models.policy.log_collision", lambda *_: pytest.fail("not asked for"))
+    monkeypatch.setattr("haloes.models.policy.reference_kl", lambda *_: pytest.fail("not asked for"))
+
+    found = policy.token_scores(batch())
+
+    assert (found.collision, found.reference_kl, found.value) == (None, None, None)
+    assert torch.equal(found.logp, policy.token_logps(batch()))
+
+
+def test_the_value_head_trains_itself_alone():
+    policy = make_policy(tiny_model(), lora=LoRA(rank=4), reference=False, seed=0, values=True)
+    disturb(policy)
+
+    found = policy.token_scores(batch()).value
+    assert found is not None
+    found.sum().backward()
+
+    moved = {name for name, weight in policy.trainable().items() if weight.grad is not None}
+    assert moved == {f"value_head.layers.{i}.{part}" for i in (0, 2, 4) for part in ("weight", "bias")}
+
+
+def test_the_divergence_from_no_reference_is_refused():
+    policy = make_policy(tiny_model(), lora=None, reference=False, seed=0)
+
+    with pytest.raises(MissingInputError, match="without a reference"):
+        policy.token_scores(batch(), kl=True)
+
+
+def test_without_gradients_scores_have_none():
+    policy = make_policy(tiny_model(), lora=None, reference=True, seed=0, values=True)
+
+    with torch.no_grad():
+        found = policy.token_scores(batch(), collision=True, kl=True)
+
+    parts = (found.logp, found.collision, found.reference_kl, found.value)
+    assert not any(part is None or part.requires_grad for part in parts)
+
+
 def test_without_a_reference_there_is_no_copy_and_asking_for_it_is_refused():
     policy = make_policy(tiny_model(), lora=None, reference=False, seed=0)
 

@@ -1,0 +1,193 @@
+"""A reference that moves: it is the policy of its last sync, and looking at it leaves the policy as it is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fakes import VOCAB, tiny_model
+from haloes.models.adapters import LoRA
+from haloes.models.layout import Packed, make_packed
+from haloes.models.policy import Policy, make_policy
+from haloes.models.synced import Synced
+from runs import disturb
+
+ways = pytest.mark.parametrize("lora", [LoRA(rank=4), None], ids=["lora", "full"])
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+
+
+def batch() -> Packed:
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, VOCAB, n, dtype=np.int32) for n in (9, 20, 4)]
+    return make_packed([(row[:3], row[3:], row[3:] >= 0) for row in rows], torch.device("cpu"))
+
+
+def policy_of(lora: LoRA | None, *, dtype: torch.dtype = torch.float32) -> Policy:
+    return make_policy(tiny_model(dtype=dtype), lora=lora, reference=True, seed=0, synced=True)
+
+
+def synced(policy: Policy) -> Synced:
+    assert isinstance(policy.reference, Synced)
+    return policy.reference
+
+
+def scores(policy: Policy) -> Tensor:
+    with torch.no_grad():
+        return policy.token_logps(batch())
+
+
+def weights(policy: Policy) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in policy.trainable().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@ways
+@dtypes
+def test_at_first_it_is_the_model_before_training(lora: LoRA | None, dtype: torch.dtype):
+    policy = policy_of(lora, dtype=dtype)
+    before = scores(policy)
+
+    disturb(policy)
+
+    assert torch.equal(policy.reference_logps(batch()), before)
+    assert not torch.equal(scores(policy), before)
+
+
+@ways
+def test_it_agrees_with_a_reference_that_never_moves(lora: LoRA | None):
+    moving = disturb(policy_of(lora))
+    still = disturb(make_policy(tiny_model(), lora=lora, reference=True, seed=0))
+
+    assert torch.equal(moving.reference_logps(batch()), still.reference_logps(batch()))
+    assert torch.equal(scores(moving), scores(still))
+
+
+@ways
+@dtypes
+def test_after_a_sync_it_is_the_policy_and_stays_so_when_the_policy_moves_on(lora: LoRA | None, dtype: torch.dtype):
+    policy = disturb(policy_of(lora, dtype=dtype))
+    at_sync = scores(policy)
+
+    synced(policy).sync()
+    disturb(policy, seed=2)
+
+    assert torch.equal(policy.reference_logps(batch()), at_sync)
+    assert not torch.equal(scores(policy), at_sync)
+
+
+@ways
+@dtypes
+def test_looking_at_it_leaves_the_policy_untouched(lora: LoRA | None, dtype: torch.dtype):
+    policy = disturb(policy_of(lora, dtype=dtype))
+    parameters, before, true = list(policy.trainable().values()), weights(policy), scores(policy)
+
+    for _ in range(3):
+        policy.reference_logps(batch())
+
+    assert all(a is b for a, b in zip(parameters, policy.trainable().values(), strict=True))
+    assert same(weights(policy), before)
+    assert torch.equal(scores(policy), true)
+
+
+@ways
+def test_an_error_while_it_is_looked_at_leaves_the_policy_untouched(lora: LoRA | None):
+    policy = disturb(policy_of(lora))
+    before = weights(policy)
+
+    with pytest.raises(KeyError), synced(policy)():
+        raise KeyError
+
+    assert same(weights(policy), before)
+
+
+@ways
+def test_inside_the_model_is_the_reference(lora: LoRA | None):
+    policy = policy_of(lora)
+    first = weights(policy)
+    disturb(policy)
+
+    with synced(policy)() as scorer, torch.no_grad():
+        assert same(weights(policy), first)
+        assert torch.equal(scorer.token_logps(batch()), policy.token_logps(batch()))
+
+
+@ways
+def test_gradients_and_optimizer_steps_go_on_as_if_nobody_had_looked(lora: LoRA | None):
+    def run(*, look: bool) -> dict[str, Tensor]:
+        policy = disturb(policy_of(lora))
+        optimizer = torch.optim.Adam(policy.trainable().values(), lr=0.01)
+        for _ in range(3):
+            if look:
+                policy.reference_logps(batch())
+            optimizer.zero_grad()
+            (-policy.token_logps(batch()).sum()).backward()
+            if look:
+                policy.reference_logps(batch())
+            optimizer.step()
+        return weights(policy)
+
+    assert same(run(look=True), run(look=False))
+
+
+@ways
+def test_the_divergence_from_it_trains_the_policy_and_not_it(lora: LoRA | None):
+    policy = disturb(policy_of(lora))
+    kept = synced(policy).state()
+    before = {name: weight.clone() for name, weight in kept.items()}
+
+    found = policy.token_scores(batch(), kl=True).reference_kl
+    assert found is not None
+    found.sum().backward()
+
+    assert float(found.detach().min()) > 0
+    assert all(weight.grad is not None for weight in policy.trainable().values())
+    assert same(synced(policy).state(), before)
+    assert all(weight.grad is None for weight in synced(policy).state().values())
+
+
+@ways
+@dtypes
+def test_what_is_saved_and_restored_is_the_same_reference(lora: LoRA | None, dtype: torch.dtype, tmp_path: Path):
+    policy = disturb(policy_of(lora, dtype=dtype))
+    synced(policy).sync()
+    disturb(policy, seed=2)
+    save_file(synced(policy).state(), tmp_path / "reference.safetensors")
+    true = policy.reference_logps(batch())
+
+    other = disturb(policy_of(lora, dtype=dtype), seed=3)
+    unmoved = scores(other)
+    synced(other).restore(load_file(tmp_path / "reference.safetensors"))
+
+    assert torch.equal(other.reference_logps(batch()), true)
+    assert torch.equal(scores(other), unmoved)
+
+
+@ways
+def test_a_saved_state_does_not_move_with_the_policy(lora: LoRA | None):
+    policy = policy_of(lora)
+    synced(policy).sync()
+    state = {name: weight.clone() for name, weight in synced(policy).state().items()}
+
+    disturb(policy)
+    policy.reference_logps(batch())
+
+    assert same(synced(policy).state(), state)
+
+
+def test_it_keeps_a_copy_of_what_is_trained_and_of_nothing_else():
+    adapter, whole = synced(policy_of(LoRA(rank=4))).state(), synced(policy_of(None)).state()
+
+    assert all(".lora_" in name for name in adapter)
+    assert whole.keys() == dict(tiny_model().named_parameters()).keys()
+
+
+def test_a_value_head_is_no_part_of_it():
+    policy = make_policy(tiny_model(), lora=None, reference=True, seed=0, synced=True, values=True)
+
+    assert not any("value" in name for name in synced(policy).state())
