@@ -1,0 +1,1 @@
+"""Experiments of the KTO paper, small but real: one file an experiment."""

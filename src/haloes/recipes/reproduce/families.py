@@ -1,0 +1,136 @@
+"""
+The paper's comparison of losses, small but real: one model, one budget, one grid, the same held-out answers.
+
+Each method's learning rate and its own hyperparameter are chosen by the AUC on answers that are set aside for it, with
+one seed; with those it is trained with the other seeds, and all are reported on other answers still (KTO paper, section
+4.1, figures 3 and 4, and the ablations of table 2).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haloes.evaluate.auc import auc
+from haloes.recipes.config import RunConfig, as_mapping
+from haloes.recipes.reproduce.auc_table import Numbers, Row, auc_rows
+from haloes.recipes.reproduce.bench import Bench, Trial
+from haloes.recipes.reproduce.ledger import Ledger, Runner
+from haloes.recipes.reproduce.sets import Sizes, make_sets
+from haloes.store import write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A row of the table."""
+
+    loss: str
+    knob: str | None = None
+    """The hyperparameter that is tuned beside the learning rate."""
+    values: tuple[float, ...] = ()
+
+
+_BETAS = (0.1, 0.5)
+
+METHODS: Mapping[str, Method] = {
+    "kto": Method("kto", "beta", _BETAS),
+    "sft": Method("sft"),
+    "csft": Method("csft"),
+    "slic": Method("slic", "regularization", (0.1, 1.0)),
+    "ppo": Method("ppo"),
+    "dpo": Method("dpo", "beta", _BETAS),
+    "orpo": Method("orpo", "weight", (0.1, 1.0)),
+    "kto-no-reference-point": Method("kto-no-reference-point", "beta", _BETAS),
+    "kto-concave": Method("kto-concave", "beta", _BETAS),
+    "kto-risk-neutral": Method("kto-risk-neutral", "beta", _BETAS),
+    "kto-reference-free": Method("kto-reference-free", "beta", (1.0, 5.0)),
+}
+BASELINE = "kto"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What tuning found for a method, and what the runs with it cost."""
+
+    method: str
+    lr: float
+    settings: dict[str, Any]
+    tuning_auc: float
+    seconds: float
+    """Of one run, the median."""
+    memory_gib: float
+    num_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The whole comparison."""
+
+    rows: tuple[Row, ...]
+    chosen: tuple[Chosen, ...]
+    num_answers: int
+    num_prompts: int
+
+
+def families(
+    config: RunConfig,
+    folder: Path,
+    *,
+    sizes: Sizes,
+    methods: Sequence[str] = tuple(METHODS),
+    lrs: Sequence[float] = (3e-4, 1e-3),
+    seeds: Sequence[int] = (0, 1, 2),
+    stop: Callable[[], bool],
+    progress: Callable[[str, int, int], None],
+) -> Families:
+    """
+    Compare methods; runs that the folder holds already are not done again.
+
+    Args:
+        config: feedback, model and training settings; its loss and learning rate are not used.
+        folder: takes everything.
+        sizes: how much feedback is used.
+        methods: names of `METHODS`; KTO must be among them.
+        lrs: learning rates to choose from.
+        seeds: the first one tunes.
+        stop: asked after every step; True ends the comparison, to be gone on with later.
+        progress: called before each run with its name, the runs done and all of them.
+    """
+    sets = make_sets(config.feedback, sizes, folder / "sets", seed=0)
+    bench = Bench(config, sets, folder, stop=stop)
+    ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config), "sizes": asdict(sizes)})
+    grid = {name: list(_grid(name, METHODS[name], lrs, seeds[0])) for name in methods}
+    total = sum(len(of_method) + len(seeds) - 1 for of_method in grid.values())
+    runner = Runner(bench, ledger, progress, total)
+    labels, _ = bench.labels("tune")
+    rewards: dict[str, list[Numbers]] = {}
+    chosen = []
+    for name in methods:
+        found = [(trial, runner.run(trial)) for trial in grid[name]]
+        best, first = max(found, key=lambda item: auc(item[1].rewards["tune"], labels) or 0.0)
+        rest = [runner.run(Trial(best.method, best.loss, best.settings, best.lr, seed)) for seed in seeds[1:]]
+        runs = [first, *rest]
+        rewards[name] = [run.rewards["test"] for run in runs]
+        chosen.append(
+            Chosen(
+                method=name,
+                lr=best.lr,
+                settings=dict(best.settings),
+                tuning_auc=auc(first.rewards["tune"], labels) or 0.0,
+                seconds=float(np.median([run.seconds for run in runs])),
+                memory_gib=max(run.memory_gib for run in runs),
+                num_steps=first.num_steps,
+            )
+        )
+    desirable, prompts = bench.labels("test")
+    rows = auc_rows(rewards, desirable, prompts, baseline=BASELINE)
+    result = Families(tuple(rows), tuple(chosen), len(prompts), len(set(prompts)))
+    write_json(folder / "families.json", asdict(result))
+    return result
+
+
+def _grid(name: str, method: Method, lrs: Sequence[float], seed: int) -> list[Trial]:
+    settings: list[dict[str, Any]] = [{method.knob: value} for value in method.values] if method.knob else [{}]
+    return [Trial(name, method.loss, knobs, lr, seed) for lr in lrs for knobs in settings]

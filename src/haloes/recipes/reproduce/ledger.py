@@ -1,0 +1,57 @@
+"""An experiment's finished runs on disk, so that it can be stopped and gone on with."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haloes.recipes.reproduce.bench import Bench, Finding, Trial
+from haloes.store import read_jsonl
+
+
+class Ledger:
+    """Finished runs on disk, a line each; those of other settings do not count."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """Read what is there."""
+        self._path, self._settings = path, json.loads(json.dumps(settings, default=str))
+        lines = [row for _, row in read_jsonl(path)] if path.exists() else []
+        self._known = {line["trial"]: line["finding"] for line in lines if line["settings"] == self._settings}
+
+    def get(self, key: str) -> Finding | None:
+        """A run's finding, if it was done."""
+        found = self._known.get(key)
+        if found is None:
+            return None
+        rewards = {name: np.array(values, np.float64) for name, values in found["rewards"].items()}
+        return Finding(rewards, found["seconds"], found["memory_gib"], found["num_steps"])
+
+    def add(self, key: str, finding: Finding) -> None:
+        """Keep a run's finding."""
+        plain = {**asdict(finding), "rewards": {name: values.tolist() for name, values in finding.rewards.items()}}
+        line = {"trial": key, "finding": plain, "settings": self._settings}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._known[key] = plain
+
+
+class Runner:
+    """Runs trials that are not in the ledger, and tells how far things are."""
+
+    def __init__(self, bench: Bench, ledger: Ledger, progress: Callable[[str, int, int], None], total: int) -> None:
+        """`total`: how many runs there will be."""
+        self._bench, self._ledger, self._progress, self._total = bench, ledger, progress, total
+        self._done = 0
+
+    def run(self, trial: Trial, *, train_rows: Path | None = None) -> Finding:
+        """The trial's finding, from the ledger if it is there."""
+        self._progress(trial.key, self._done, self._total)
+        found = self._ledger.get(trial.key)
+        if found is None:
+            found = self._bench.run(trial, train_rows=train_rows)
+            self._ledger.add(trial.key, found)
+        self._done += 1
+        return found

@@ -1,0 +1,86 @@
+"""Feedback cut by prompt into rows to train on, to tune on and to test on: files that every method reads."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from haloes.errors import DataError
+from haloes.feedback.identity import group_number, mix
+from haloes.recipes.config import FeedbackSettings
+from haloes.recipes.rows import open_rows
+from haloes.records import Feedback, to_json
+from haloes.store import write_jsonl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much feedback an experiment takes."""
+
+    train: int = 128
+    """Rated answers to train on."""
+    tune: int = 64
+    """To choose learning rate and beta by."""
+    test: int = 160
+    """To report on."""
+    per_prompt: int = 4
+    """Answers taken of a prompt, at most; of both labels alike where there are both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """The files."""
+
+    train: Path
+    tune: Path
+    test: Path
+
+
+def make_sets(settings: FeedbackSettings, sizes: Sizes, folder: Path, *, seed: int) -> Sets:
+    """
+    Write the three files, unless they are there; prompts are drawn at random and are in one file only.
+
+    Raises DataError when the feedback has too few prompts for one row of each label in every file.
+    """
+    sets = Sets(folder / "train.jsonl", folder / "tune.jsonl", folder / "test.jsonl")
+    if all(path.exists() for path in (sets.train, sets.tune, sets.test)):
+        return sets
+    rows = [row for row in open_rows(settings.source, settings, pairs=False, seed=seed) if isinstance(row, Feedback)]
+    groups = np.array([group_number(row) for row in rows], np.int64)
+    names = np.unique(groups)
+    order = {int(name): i for i, name in enumerate(names[np.argsort(mix(names, seed=seed, purpose="reproduce"))])}
+    left = _balanced(sorted(rows, key=lambda row: order[group_number(row)]), sizes.per_prompt)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, size in ((sets.train, sizes.train), (sets.tune, sizes.tune), (sets.test, sizes.test)):
+        chosen, left = _first_prompts(left, size)
+        labels = Counter(row.label for row in chosen)
+        if len(labels) < 2:  # noqa: PLR2004 - both labels
+            raise DataError(
+                f"{settings.source}: too few prompts for {path.stem} rows of both labels; give more feedback, or take "
+                "smaller sets"
+            )
+        write_jsonl(path, (to_json(row) for row in chosen))
+    return sets
+
+
+def _balanced(rows: Iterable[Feedback], per_prompt: int) -> list[Feedback]:
+    """At most so many rows of a prompt, half of them of either label as far as there are so many."""
+    by_prompt: dict[int, dict[bool, list[Feedback]]] = {}
+    for row in rows:
+        by_prompt.setdefault(group_number(row), {True: [], False: []})[bool(row.label)].append(row)
+    found = []
+    for labels in by_prompt.values():
+        few = min(len(labels[True]), len(labels[False]), per_prompt // 2)
+        good = labels[True][: per_prompt - max(few, min(len(labels[False]), per_prompt // 2))]
+        found += good + labels[False][: per_prompt - len(good)]
+    return found
+
+
+def _first_prompts(rows: list[Feedback], size: int) -> tuple[list[Feedback], list[Feedback]]:
+    """Whole prompts from the front until there are so many rows, and what is left."""
+    cut = min(size, len(rows))
+    while 0 < cut < len(rows) and group_number(rows[cut]) == group_number(rows[cut - 1]):
+        cut += 1
+    return rows[:cut], rows[cut:]
