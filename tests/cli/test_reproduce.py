@@ -1,0 +1,56 @@
+"""`haloes reproduce` from the command line, on the tiny model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from haloes.cli.main import run
+
+
+@pytest.fixture
+def feedback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"prompt": f"Question {i}?", "completion": f"{'yes' if good else 'no'} {i}", "label": good}
+        for i in range(24)
+        for good in (True, False)
+    ]
+    path = tmp_path / "feedback.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+SMALL = ["--rows", "16", "--test-rows", "12", "--seeds", "1"]
+
+
+def settings(model: Path) -> list[str]:
+    values = {"model.name": model, "model.lora.layers": "null", "model.lora.rank": 4, "train.batch_size": 8}
+    return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+
+
+def test_families_prints_a_table_and_goes_on_with_what_is_there(
+    model: Path, feedback: Path, capsys: pytest.CaptureFixture[str]
+):
+    command = ["reproduce", "families", str(feedback), "--only", "dpo", "--lrs", "1e-3", *SMALL, *settings(model)]
+    assert run(command) == 0
+    printed = capsys.readouterr().out
+
+    assert "12 held-out answers to 6 prompts" in " ".join(printed.split())
+    assert "[0/4, 0 min] kto(beta=0.1) lr=0.001 seed=0" in printed
+    assert "everything is in runs/families-feedback" in printed
+    assert run(command) == 0
+    assert len(Path("runs/families-feedback/runs.jsonl").read_text().splitlines()) == 4
+
+
+def test_imbalance_prints_what_was_kept(model: Path, feedback: Path, capsys: pytest.CaptureFixture[str]):
+    command = ["reproduce", "imbalance", str(feedback), "--shares", "1,0.25", *SMALL, *settings(model)]
+    assert run(command) == 0
+
+    assert "25% of the desirable: 2 desirable and 8 undesirable answers to train on" in capsys.readouterr().out
+
+
+def test_an_unknown_method_is_refused_before_anything_is_read(feedback: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["reproduce", "families", str(feedback), "--only", "rlhf"]) == 2
+    assert "there is no method 'rlhf'. There are: kto, sft" in capsys.readouterr().err
+    assert not Path("runs").exists()
