@@ -1,0 +1,85 @@
+"""What every judge is given, and what it gives back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from haloes.records import Text, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two answers to a prompt, in the order in which the judge sees them."""
+
+    prompt_id: str
+    prompt: Text
+    first: str
+    second: str
+    first_finished: bool = True
+    """False when the first answer was cut off at a token limit."""
+    second_finished: bool = True
+    seed: int = 0
+    """Of the delimiters around the answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a judge said of a comparison."""
+
+    verdict: Verdict | None
+    """None: it replied, and the reply holds no verdict."""
+    reason: str
+    """What was taken for the verdict, or why there is none."""
+    reply: str = ""
+    """Word for word."""
+    preference: float | None = None
+    """For the first answer, in [0, 1], from judges that give a number."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The judge could not be asked, or did not reply: nothing is known, and a rerun asks again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who judges."""
+
+    name: str
+    """What stands in the records: the model's name, the function's, ..."""
+    template: str = ""
+    """The name of its prompt; empty where it reads none."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Everything else that decides verdicts: judgements of other settings are not taken for its own. No secrets."""
+
+
+class Judge(Protocol):
+    """Compares answers. How many comparisons it makes at once, and in which order it is done, is its own affair."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who judges."""
+        ...
+
+    def compare(self, comparisons: Sequence[Comparison]) -> Iterator[tuple[int, Opinion | Unanswered]]:
+        """
+        An opinion on each comparison, with the comparison's place in the sequence, as soon as it is there.
+
+        When the iterator is closed early, no further comparison is begun.
+
+        Raises:
+            UserError: the judge cannot be used at all as it is set up (a wrong key, an unknown model ...).
+        """
+        ...
+
+
+def number_verdict(preference: float, *, tie_margin: float = 0.0) -> Verdict:
+    """The verdict of a number in [0, 1] for the first answer: a tie within `tie_margin` of 1/2."""
+    if abs(preference - 0.5) <= tie_margin:
+        return "tie"
+    return "first" if preference > 0.5 else "second"  # noqa: PLR2004 - no preference

@@ -1,0 +1,1 @@
+"""Servers on the network: asked safely, and asked again where that helps."""

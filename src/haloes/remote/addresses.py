@@ -1,0 +1,59 @@
+"""Which addresses a server's name leads to, without those that nothing but the machine itself should be asked at."""
+
+import ipaddress
+import socket
+from typing import TypeAlias
+
+from haloes.errors import ConfigError
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_METADATA = frozenset(
+    ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+)
+"""Where clouds serve a machine's own credentials outside the link-local ranges (AWS, Alibaba, Azure, Oracle)."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def safe_addresses(host: str, port: int) -> list[str]:
+    """
+    The addresses of a host, in the order in which the system would try them.
+
+    Raises:
+        ConfigError: one of them is link-local (169.254.0.0/16, fe80::/10) or serves a cloud machine's metadata, or
+            the name is no name at all.
+        OSError: the name cannot be resolved.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise ConfigError(f"{host} is not the name of a host") from error
+    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
+    for text in addresses:
+        if any(_is_internal(address) for address in _meanings(ipaddress.ip_address(text))):
+            raise ConfigError(
+                f"{host} leads to {text}, a link-local or metadata address, which is never asked: it may give away "
+                "this machine's credentials. Give the server's own address"
+            )
+    return addresses
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is this machine's or of a private network."""
+    return all(meaning.is_private or meaning.is_loopback for meaning in _meanings(ipaddress.ip_address(address)))
+
+
+def _is_internal(address: Address) -> bool:
+    return address.is_link_local or address.is_multicast or address in _METADATA
+
+
+def _meanings(address: Address) -> list[Address]:
+    """An address and the IPv4 address that is written inside it, if there is one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    plain = ipaddress.IPv6Address(int(address))  # without the zone
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    if plain in _NAT64:
+        return [plain, ipaddress.IPv4Address(int(plain) & 0xFFFFFFFF)]
+    return [plain, plain.sixtofour] if plain.sixtofour is not None else [plain]

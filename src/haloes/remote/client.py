@@ -1,0 +1,303 @@
+"""
+JSON over HTTP to one server, for requests that may be repeated: retries, pauses, limits, and no surprises.
+
+- Retried: no connection, no reply in time, 408, 425, 429, 5xx, and a reply that is not what it should be (cut off, not
+  JSON, of another shape). Between attempts it waits as long as `Retry-After` asks, else twice as long each time.
+- Never followed: redirects. Never asked: link-local and metadata addresses, also where a name leads to them; what was
+  checked is what is connected to. Not used: proxies and .netrc of the environment.
+- The key is read from an environment variable when the client is made. It is in no message and no result: where the
+  server repeats it, it is blotted out.
+"""
+
+import json
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from haloes.errors import ConfigError, RunError
+from haloes.remote.addresses import is_local, safe_addresses
+
+if TYPE_CHECKING:
+    import httpx
+
+Read = TypeVar("Read")
+
+_AGAIN = frozenset({408, 425, 429})
+_FATAL = frozenset({401, 402, 403, 404, 405, 407})
+"""Statuses that every further request would meet as well."""
+_MOST_BYTES = 16 << 20
+_QUOTED = 300
+_SHORTEST_SECRET = 8
+"""Servers of one's own take any word as a key; blotting out "x" would ruin every reply."""
+_KEY_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+
+
+class NoReplyError(Exception):
+    """The server gave nothing usable to this request, however often it was asked. What it says can be shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server, and how patiently it is asked."""
+
+    base_url: str
+    """Such as https://host/v1 or http://localhost:8000/v1."""
+    key_env: str | None = None
+    """The NAME of the environment variable that holds the key; None sends none."""
+    timeout: float = 60.0
+    """Seconds for a request."""
+    attempts: int = 5
+    """How often a request is made at most."""
+    backoff: float = 1.0
+    """Seconds before the second attempt; doubled before each further one."""
+    longest_wait: float = 120.0
+    """Seconds: where the server asks to wait longer than this, the request is given up."""
+    requests_per_minute: float | None = None
+    """At most; None for as many as come."""
+
+    def __post_init__(self) -> None:
+        parts = _parts(self.base_url)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ConfigError(
+                "base_url: it holds a password, a query or a fragment, which would end up in records; give the bare "
+                "address, and the name of the environment variable that holds the key as key_env"
+            )
+        if self.key_env is not None and not _KEY_NAME.fullmatch(self.key_env):
+            raise ConfigError(
+                "key_env: give the NAME of an environment variable in capitals, such as JUDGE_API_KEY, not the key "
+                "itself (what was given is not repeated here)"
+            )
+        for name, fits, rule in (
+            ("timeout", 0 < self.timeout < float("inf"), "positive"),
+            ("attempts", self.attempts >= 1, "at least 1"),
+            ("backoff", 0 <= self.backoff < float("inf"), "at least 0"),
+            ("longest_wait", 0 <= self.longest_wait < float("inf"), "at least 0"),
+            ("requests_per_minute", self.requests_per_minute is None or self.requests_per_minute > 0, "positive"),
+        ):
+            if not fits:
+                raise ConfigError(f"{name} must be {rule}, got {getattr(self, name)}")
+
+
+class Client:
+    """Requests to one endpoint, from several threads at once if need be; use as a context manager."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """
+        Read the key and look at the address; nothing is sent.
+
+        Raises ConfigError where the key is not in the environment, the address must not be asked, or the key would go
+        over an open network in the clear.
+        """
+        import httpx
+
+        self._endpoint = endpoint
+        self._url = _parts(endpoint.base_url)
+        self._key = _key(endpoint.key_env)
+        self._stopped = threading.Event()
+        self._turn = threading.Lock()
+        self._not_before = 0.0
+        self._http = httpx.Client(timeout=endpoint.timeout, follow_redirects=False, trust_env=False)
+        self._check()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wake up whoever waits between attempts, and close the connections."""
+        self._stopped.set()
+        self._http.close()
+
+    def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Read]) -> Read:
+        """
+        Send a JSON body, and read the JSON reply.
+
+        Args:
+            path: below the base URL, such as /chat/completions.
+            body: what is sent.
+            read: takes what is wanted out of the reply; raises ValueError, KeyError, TypeError or IndexError where the
+                reply has another shape.
+
+        Raises:
+            NoReplyError: nothing usable came back after all attempts.
+            RunError: no request can succeed (key refused, address unknown, redirect).
+            ConfigError: the name leads to an address that is never asked.
+        """
+        fault = "stopped"
+        for attempt in range(self._endpoint.attempts):
+            self._wait_for_turn()
+            try:
+                return read(self._blotted(json.loads(self._attempt(path, body))))
+            except _TryAgainError as error:
+                fault, wait = str(error), error.wait
+            except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+                fault, wait = f"not the reply it should be ({type(error).__name__}: {error})", None
+            if attempt + 1 < self._endpoint.attempts:
+                self._pause(wait, attempt, fault)
+        raise NoReplyError(self._clean(f"{fault}, {self._endpoint.attempts} times"))
+
+    def _attempt(self, path: str, body: Mapping[str, Any]) -> bytes:
+        import httpx
+
+        try:
+            status, headers, content = self._exchange(path, json.dumps(body).encode())
+        except (httpx.HTTPError, OSError) as error:
+            if self._stopped.is_set():
+                raise NoReplyError("stopped") from error
+            raise _TryAgainError(_network_fault(error, self._endpoint.timeout)) from error
+        said = " ".join(self._clean(content.decode(errors="replace")).split())[:_QUOTED]
+        if 300 <= status < 400:  # noqa: PLR2004 - redirects
+            place = urlsplit(headers.get("location", "")).netloc.rpartition("@")[2]
+            raise RunError(
+                f"{self._endpoint.base_url} redirects to {place or 'another address'} (HTTP {status}), and redirects "
+                "are not followed: they could carry the key elsewhere. If that is the server you mean, give its address"
+            )
+        if status in _FATAL:
+            raise RunError(f"{self._endpoint.base_url} answers HTTP {status}: {said or 'nothing further'}")
+        if status in _AGAIN or status >= 500:  # noqa: PLR2004 - faults of the server
+            raise _TryAgainError(f"HTTP {status}: {said}", wait=_retry_after(headers.get("retry-after")))
+        if status >= 400:  # noqa: PLR2004 - faults of the request
+            raise NoReplyError(f"HTTP {status}: {said}")
+        return content
+
+    def _exchange(self, path: str, content: bytes) -> tuple[int, "httpx.Headers", bytes]:
+        """Status, headers and body from the first address of the host that takes the connection."""
+        import httpx
+
+        host, scheme = self._url.hostname or "", self._url.scheme
+        port = self._url.port or (443 if scheme == "https" else 80)
+        headers = {"Host": self._url.netloc, "Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        addresses = safe_addresses(host, port)
+        for address in addresses:
+            where = httpx.URL(scheme=scheme, host=address, port=port, path=self._url.path.rstrip("/") + path)
+            # The name is resolved and checked above: connecting to the address itself leaves no second lookup, while
+            # the certificate is still checked for the name.
+            extensions = {"sni_hostname": host} if scheme == "https" else {}
+            try:
+                with self._http.stream("POST", where, content=content, headers=headers, extensions=extensions) as reply:
+                    return reply.status_code, reply.headers, self._body(reply)
+            except httpx.ConnectError:
+                if address == addresses[-1]:
+                    raise
+        raise OSError(f"{host} has no address")
+
+    def _body(self, reply: "httpx.Response") -> bytes:
+        import httpx
+
+        deadline = time.monotonic() + self._endpoint.timeout
+        content = bytearray()
+        for chunk in reply.iter_bytes():
+            content += chunk
+            if len(content) > _MOST_BYTES:
+                raise NoReplyError(f"the reply is longer than {_MOST_BYTES >> 20} MiB")
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout("the reply does not come to its end")
+        return bytes(content)
+
+    def _check(self) -> None:
+        try:
+            addresses = safe_addresses(self._url.hostname or "", self._url.port or 0)
+        except OSError:
+            return  # perhaps later: each request resolves the name anew
+        if self._key and self._url.scheme == "http" and not all(map(is_local, addresses)):
+            raise ConfigError(
+                f"base_url: {self._endpoint.base_url} is plain http on the open network, and the key would be readable "
+                "on its way; give an https address, or leave key_env out"
+            )
+
+    def _wait_for_turn(self) -> None:
+        """Until the rate limit, or a pause that the server asked for, lets another request go."""
+        rate = self._endpoint.requests_per_minute
+        with self._turn:
+            start = max(time.monotonic(), self._not_before)
+            self._not_before = start + 60 / rate if rate else self._not_before
+        if self._stopped.wait(max(0.0, start - time.monotonic())):
+            raise NoReplyError("stopped")
+
+    def _pause(self, asked: float | None, attempt: int, fault: str) -> None:
+        if asked is not None:
+            if asked > self._endpoint.longest_wait:
+                raise NoReplyError(self._clean(f"{fault}; the server asks to wait {asked:.0f} seconds"))
+            with self._turn:  # for all threads: the server does not know one from another
+                self._not_before = max(self._not_before, time.monotonic() + asked)
+            return
+        wait = min(self._endpoint.backoff * 2**attempt, self._endpoint.longest_wait)
+        # Threads that failed together shall not come back together.
+        if self._stopped.wait(wait * random.uniform(0.5, 1.0)):
+            raise NoReplyError("stopped")
+
+    def _clean(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if len(self._key) >= _SHORTEST_SECRET else text
+
+    def _blotted(self, value: Any) -> Any:
+        """A reply without the key, wherever the server put it."""
+        if isinstance(value, str):
+            return self._clean(value)
+        if isinstance(value, list):
+            return [self._blotted(item) for item in value]
+        if isinstance(value, dict):
+            return {self._clean(name): self._blotted(item) for name, item in value.items()}
+        return value
+
+
+class _TryAgainError(Exception):
+    """An attempt that failed and may succeed later; `wait` in seconds where the server says."""
+
+    def __init__(self, message: str, *, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+def _parts(base_url: str) -> Any:
+    try:
+        parts = urlsplit(base_url.strip())
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError("base_url must be an address such as https://host/v1 or http://localhost:8000/v1")
+    return parts
+
+
+def _key(name: str | None) -> str:
+    if name is None:
+        return ""
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise ConfigError(f"key_env: the environment variable {name} is not set; put the key there")
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"key_env: {name} holds characters that cannot stand in a request's header")
+    return key
+
+
+def _network_fault(error: Exception, timeout: float) -> str:
+    import httpx
+
+    if isinstance(error, httpx.TimeoutException):
+        return f"no reply within {timeout:g} seconds"
+    return f"no connection ({type(error).__name__}: {error})"
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from the header's seconds or date; None where it says neither."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if isfinite(seconds) else None
