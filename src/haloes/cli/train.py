@@ -33,7 +33,7 @@ def train(
     model
         A folder, a name on the hub, a .gguf file, or "embedded" (the default, SmolLM2-135M-Instruct).
     loss
-        kto (the default), dpo, sft, or path/to/file.py:Class.
+        kto (the default) or another of `haloes losses`, or path/to/file.py:Class.
     validation
         A file of held-out feedback; otherwise a tenth of the prompts is held out.
     columns

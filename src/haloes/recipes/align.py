@@ -138,7 +138,7 @@ def _train(work: Work, loss: Loss[Any], ranks: Ranks, *, allow_changes: bool) ->
 
 def _configured_loss(config: RunConfig) -> Loss[Any]:
     if "name" not in config.loss:
-        raise ConfigError("loss.name is missing: kto, dpo, sft, or path/to/file.py:Class")
+        raise ConfigError("loss.name is missing: kto or another of `haloes losses`, or path/to/file.py:Class")
     return make_loss(str(config.loss["name"]), {key: value for key, value in config.loss.items() if key != "name"})
 
 

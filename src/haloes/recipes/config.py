@@ -139,8 +139,9 @@ class RunConfig:
     model: ModelSettings = field(default_factory=ModelSettings)
     """Which model is aligned."""
     loss: dict[str, Any] = field(default_factory=_default_loss)
-    """`name` (kto, dpo, sft, or path/to/file.py:Class) and its hyperparameters. The default is KTO with class weights
-    from the data, as the paper recommends for imbalanced feedback (eq. 9)."""
+    """`name` (one of `haloes losses`, or path/to/file.py:Class) and its hyperparameters; one that is a loss or a dial
+    itself is a mapping with a name of its own. The default is KTO with class weights from the data, as the paper
+    recommends for imbalanced feedback (eq. 9)."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """How to train."""
     samples: SampleSettings = field(default_factory=SampleSettings)

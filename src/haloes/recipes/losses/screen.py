@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from haloes.recipes.losses.docs import Block
 from haloes.recipes.losses.explain import Explanation, Hyperparameter
+from haloes.recipes.losses.recommend import Recommendation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,3 +109,27 @@ def _example(one: Explanation) -> str:
     """The first number that can be set, as it is set."""
     number = next((h for h in one.hyperparameters if re.fullmatch(r"[\d.]+", h.default)), None)
     return f" --set loss.{number.name}={number.default}" if number else ""
+
+
+def recommendation(found: Recommendation) -> "list[RenderableType]":
+    """What a file holds, which losses apply, which suits and why, and what to type."""
+    from rich.table import Table
+    from rich.text import Text
+
+    applies = Table.grid(padding=(0, 2, 0, 0))
+    for how, names in found.applies:
+        applies.add_row(Text(how, style="dim"), Text(", ".join(names)))
+    advice = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        advice.add_column(no_wrap=True)
+    for one in found.advice:
+        text = Text.assemble(_plain(one.why), ". ", (f"[{one.source.replace('`', '')}]", "dim"))
+        advice.add_row(Text(one.topic, style="dim"), Text(one.what, style="bold cyan"), text)
+    held: list[RenderableType] = [Text(fact) for fact in found.holds]
+    command = Text(found.command, style="green")
+    return [
+        *(Text("The file holds", style="bold"), *held, Text("")),
+        *(Text("What applies", style="bold"), applies, Text("")),
+        *(Text("What suits", style="bold"), advice, Text("")),
+        command,
+    ]
