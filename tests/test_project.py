@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import App
 
 import haloes
 from haloes.cli.main import COMMANDS, run
 from haloes.errors import ConfigError
 from haloes.feedback.read import FeedbackSource
-from haloes.losses.table import LOSSES, make_loss
+from haloes.losses.table import LOSSES, PARTS, make_loss
 from haloes.models.adapters import LoRA
 from haloes.recipes.config import as_mapping, make_config, parse_settings
 from haloes.recipes.demo.recipe import demo_config
@@ -191,7 +192,8 @@ def test_a_command_is_a_short_file(path: Path):
 def test_the_table_of_commands_says_what_their_docstrings_say(command: str):
     function = getattr(importlib.import_module(f"haloes.cli.{command}"), command)
 
-    assert (inspect.getdoc(function) or "").splitlines()[0] == COMMANDS[command]
+    explained = str(function.help) if isinstance(function, App) else inspect.getdoc(function) or ""
+    assert explained.splitlines()[0] == COMMANDS[command]
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
@@ -230,7 +232,10 @@ def sections() -> list[type[Any]]:
     return [type(part) for part in parts if dataclasses.is_dataclass(part)]
 
 
-@pytest.mark.parametrize("cls", [*sections(), *LOSSES.values()], ids=lambda cls: cls.__name__)
+CLASSES = [*sections(), *PARTS.values(), *(made for made in LOSSES.values() if isinstance(made, type))]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_setting_and_hyperparameter_is_explained(cls: type[Any]):
     assert undocumented(cls) == []
 

@@ -19,7 +19,7 @@ COMMANDS = {
     "export": "Merge a run's adapter into its base model, as a plain folder for transformers.",
     "report": "Write a run's report.html again, and summarise it here; also for a run that is not finished.",
     "losses": "List the losses, with what they need and where they are from; explain, plot or recommend them.",
-    "reproduce": "Experiments of the KTO paper, small but real: families of losses, and imbalance.",
+    "reproduce": "Experiments of the KTO paper, small but real, on feedback of one's own.",
     "schema": "Print the JSON schema of a configuration file, with every setting, its default and its origin.",
     "demo": "Align SmolLM2-135M-Instruct with feedback that ships with haloes, and show what changed.",
 }
