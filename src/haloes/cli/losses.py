@@ -1,6 +1,5 @@
 """`haloes losses`: the losses explained, drawn, and chosen."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -8,6 +7,11 @@ from cyclopts import App, Parameter
 losses = App(
     name="losses",
     help="List the losses, with what they need and where they are from; explain, plot or recommend them.",
+)
+losses.command(
+    "haloes.cli.losses_plot:plot",
+    name="plot",
+    help="Draw the human value that losses imply, against the reward of an answer, and their gradients.",
 )
 
 
@@ -40,38 +44,51 @@ def show(name: str, /) -> None:
 
 
 @losses.command
-def plot(
-    names: Annotated[list[str], Parameter(name=["NAME"])],
+def recommend(
+    source: Annotated[str, Parameter(name=["FEEDBACK"])],
     /,
     *,
-    span: Annotated[tuple[float, float] | None, Parameter(name=["--range"])] = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    columns: str | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
 ) -> None:
-    """Draw the human value that losses imply, against the reward of an answer, and their gradients.
-
-    Desirable answers are drawn solid, undesirable ones dashed. Values are up to a constant, and 0 at 0.
+    """Say which losses apply to a feedback file and which suits it, with weights, beta, reasons and sources.
 
     Parameters
     ----------
-    names
-        Losses of the list, or path/to/file.py:Class.
-    span
-        The rewards to look at, such as --range -20 20; by default until the slowest loss is flat.
-    out
-        Also write the picture as this SVG file.
+    source
+        A feedback file of any format, a saved data set, or a set's name on the hub.
+    columns
+        Which column is what, where names differ: completion=answer,label=thumb.
     settings
-        Hyperparameters, such as loss.beta=1; each is set in those losses that have it.
+        Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
-    from haloes.cli.output import say, width
     from haloes.cli.output import show as shown
-    from haloes.recipes.config import parse_settings
-    from haloes.recipes.losses.plot import loss_panels
-    from haloes.report.plot import terminal
-    from haloes.report.plot_svg import write_svg
+    from haloes.cli.settings import flag_settings
+    from haloes.recipes.config import make_config, parse_settings
+    from haloes.recipes.losses.recommend import recommend as find
+    from haloes.recipes.losses.screen import recommendation
 
-    panels = loss_panels(names, settings=parse_settings(settings).get("loss", {}), span=span)
-    shown(line for panel in panels for line in [*terminal(panel, width=width()), ""])
-    if out is not None:
-        write_svg(panels, out)
-        say(f"The picture is in {out}")
+    config = make_config(flag_settings(source=source, columns=columns), parse_settings(settings))
+    shown(recommendation(find(config.feedback)))
+
+
+@losses.command
+def theory() -> None:
+    """Carry out the KTO paper's theory: three statements, each computed exactly with the losses themselves."""
+    from haloes.cli.output import say, say_lines
+    from haloes.recipes.theory import contradictory_preferences, same_preferences, vanishing_gradients
+
+    for program in (vanishing_gradients, same_preferences, contradictory_preferences):
+        say((program.__doc__ or "").strip().partition("\n")[0])
+        say()
+        say_lines(program.lines())
+        say()
+
+
+@losses.command
+def page() -> None:
+    """Print the documentation's page of losses, as Markdown."""
+    from haloes.cli.output import say
+    from haloes.recipes.losses.page import page as markdown
+
+    say(markdown().rstrip())

@@ -7,14 +7,14 @@ from haloes.recipes.losses.explain import Explanation, grouped
 _INTRODUCTION = """\
 # The losses
 
-This page is written by `make docs` from the losses' own source; edit that instead. `haloes losses show NAME` shows one in
-the terminal, `haloes losses plot NAME ...` draws what it makes of good and bad answers, and `haloes losses recommend FILE`
-says which suits your feedback.
+This page is written by `make docs` from the losses' own source; edit that instead. `haloes losses show NAME` shows one
+of them in the terminal, `haloes losses plot NAME ...` draws what it makes of good and bad answers, and
+`haloes losses recommend FILE` says which suits your feedback.
 
-Words: *labels* are good and bad single answers, *scores* numbers for them, *pairs* a chosen and a rejected answer to one
-prompt. *Reference*: the model before training. *Mismatched answers*: answers under prompts that they do not belong to, for
-a reference point; they cost a step about a third of its time. Whether a loss is a *human-aware loss* (HALO) is checked on
-numbers against Definition 3.4 of the KTO paper (ICML text).
+*Labels* are good and bad single answers, *scores* are numbers for them, *pairs* a chosen and a rejected answer to one
+prompt. The *reference* is the model before training. *Mismatched answers* stand under prompts that they do not belong
+to, for a reference point; they cost about a third of a step. Whether a loss is a human-aware loss (*HALO*) is checked
+on numbers, against Definition 3.4 of the KTO paper (ICML text).
 """
 
 
@@ -55,7 +55,7 @@ def _section(one: Explanation) -> Iterator[str]:
     if one.hyperparameters:
         yield "\n| setting | default | |\n| --- | --- | --- |"
         for each in one.hyperparameters:
-            yield f"| `{each.name}` | `{_cell(each.default)}` | {_cell(each.text)} |"
+            yield f"| `{each.name}` | `{each.default.replace('|', '\\|')}` | {_cell(each.text)} |"
 
 
 def _cell(text: str) -> str:
@@ -63,5 +63,7 @@ def _cell(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Formulas in running text, such as a * b or <|good|>, that Markdown would read as markup."""
-    return text.replace("*", "\\*").replace("<", "&lt;")
+    """Text whose a * b and <|good|> Markdown would read as markup, if they do not stand in `code`."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("*", "\\*").replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)

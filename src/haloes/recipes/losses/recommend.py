@@ -1,5 +1,6 @@
 """Which losses apply to a feedback file, and which suits it: the KTO paper's advice on what the file holds."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -44,15 +45,28 @@ def recommend(settings: FeedbackSettings) -> Recommendation:
         seen = _labelled(seen, settings)
     found = advice(seen)
     loss = next(one.what for one in found if one.topic == "loss")
-    rule = (
-        "" if seen.threshold is None else f" --set feedback.labels_from='{{rule: threshold, tau: {seen.threshold:g}}}'"
-    )
     return Recommendation(
         holds=tuple(_holds(seen)),
         applies=tuple(_applies(seen)),
         advice=found,
-        command=f"haloes train {settings.source} --loss {loss}{rule}",
+        command=_command(settings, loss, seen.threshold),
     )
+
+
+def _command(settings: FeedbackSettings, loss: str, threshold: float | None) -> str:
+    """What to type, with what was said of the file repeated."""
+    words = ["haloes", "train", settings.source, "--loss", loss]
+    if settings.columns:
+        words += ["--columns", ",".join(f"{name}={column or ''}" for name, column in settings.columns.items())]
+    rule = settings.labels_from if threshold is None else {"rule": "threshold", "tau": threshold}
+    if rule is not None:
+        inside = ", ".join(f"{key}: {_written(value)}" for key, value in rule.items())
+        words += ["--set", f"feedback.labels_from={{{inside}}}"]
+    return shlex.join(words)
+
+
+def _written(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _labelled(seen: Seen, settings: FeedbackSettings) -> Seen:
@@ -73,7 +87,8 @@ def _score_range(rows: Iterable[Record]) -> tuple[float, float] | None:
 def _holds(seen: Seen) -> Iterator[str]:
     findings, balance, pairs = seen.findings, seen.balance, seen.pairs
     if pairs.num_pairs:
-        yield f"{pairs.num_pairs} pairs; others bear on {pairs.num_checkable}, {pairs.num_contradicted} in contradiction"
+        checked = f"others bear on {pairs.num_checkable}, and {pairs.num_contradicted} are in contradiction"
+        yield f"{pairs.num_pairs} pairs; {checked if pairs.num_checkable else 'no answers are compared twice'}"
     num_single = findings.num_accepted - findings.num_pairs
     if num_single:
         scores = "" if seen.scores is None else f", with scores from {seen.scores[0]:g} to {seen.scores[1]:g}"
@@ -92,25 +107,44 @@ def _holds(seen: Seen) -> Iterator[str]:
 
 def _applies(seen: Seen) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Losses by how they can take what the file holds; a group without losses is left out."""
-    balance = seen.balance
+    balance, paired = seen.balance, seen.pairs.num_pairs > 0
     both = seen.findings.prompts.num_with_both_labels if seen.findings.prompts else 0
     made = "" if seen.threshold is None else " once scores are made labels"
     groups: tuple[tuple[str, bool, Callable[[Needs], bool]], ...] = (
-        ("on the pairs", seen.pairs.num_pairs > 0, lambda needs: needs.pairs),
-        (f"on pairs made from the {both} prompts with both labels", not seen.pairs.num_pairs and both > 0,
-         lambda needs: needs.pairs),
-        ("on scores", seen.scores is not None, lambda needs: needs.scores),
-        (f"on single answers{made}", balance.ratio is not None,
-         lambda needs: not needs.pairs and not (needs.scores and seen.scores is not None)),
-        ("on desirable answers alone", balance.num_undesirable == 0, lambda needs: not needs.pairs),
-        ("on undesirable answers alone", balance.num_desirable == 0,
-         lambda needs: not needs.pairs and needs.undesirable),
-    )  # fmt: skip
+        ("on the pairs", paired, lambda needs: needs.pairs),
+        ("on scores", seen.scores is not None, lambda needs: _takes_scores(needs, seen)),
+        (f"on single answers{made}", balance.ratio is not None, lambda needs: _takes_labels(needs, seen)),
+        (f"on pairs of answers to one prompt ({both} prompts)", both > 0 and not paired, lambda needs: needs.pairs),
+        ("on desirable answers alone", balance.num_undesirable == 0, lambda needs: _takes_one_label(needs, seen)),
+        (
+            "on undesirable answers alone",
+            balance.num_desirable == 0,
+            lambda needs: needs.undesirable and _takes_one_label(needs, seen),
+        ),
+    )
     for how, is_there, fits in groups:
+        needs_by_name = {name: needs_of(maker) for name, maker in LOSSES.items()} if is_there else {}
         names = tuple(
             name
-            for name, maker in LOSSES.items()
-            if fits(needs := needs_of(maker)) and (seen.num_prompts > 1 or not needs.mismatched)
+            for name, needs in needs_by_name.items()
+            if fits(needs) and (seen.num_prompts > 1 or not needs.mismatched)
         )
-        if is_there and names:
+        if names:
             yield how, names
+
+
+def _takes_scores(needs: Needs, seen: Seen) -> bool:
+    if seen.scores is None or not needs.scores:
+        return False
+    low, high = needs.score_range or seen.scores
+    return low <= seen.scores[0] and seen.scores[1] <= high
+
+
+def _takes_labels(needs: Needs, seen: Seen) -> bool:
+    """Losses on scores take labels for the best and the worst score, where there are no scores."""
+    return not needs.pairs and not (needs.scores and seen.scores is not None)
+
+
+def _takes_one_label(needs: Needs, seen: Seen) -> bool:
+    """Not where the examples of a step depend on each other: what one label is held against is not there."""
+    return _takes_labels(needs, seen) and not needs.whole_step

@@ -116,15 +116,14 @@ def _for_pairs(seen: Seen) -> Iterator[Advice]:
 
 def _for_labels(seen: Seen) -> Iterator[Advice]:
     balance, conflicts = seen.balance, seen.findings.repeats
-    if seen.threshold is not None:
-        yield from _about_scores(seen)
+    about_scores = tuple(_about_scores(seen)) if seen.threshold is not None else ()
+    yield from about_scores[:1]
     reasons = ["feedback on single answers needs no pairs"]
     if balance.ratio is not None and not is_in_paper_range(balance.ratio):
         reasons.append(f"it copes with imbalance, here {balance.ratio:.3g} good answers to a bad one")
     if conflicts.conflicts.num:
         reasons.append(
-            f"it ignores what it cannot fit, and {conflicts.num_conflicting_votes} votes on {conflicts.conflicts.num} "
-            "answers contradict each other"
+            f"it ignores what it cannot fit, and {conflicts.num_conflicting_votes} votes are on answers rated both ways"
         )
     source = f"{_WHEN}; {_THEOREM}" if conflicts.conflicts.num else _WHEN
     if seen.num_prompts > 1:
@@ -132,6 +131,7 @@ def _for_labels(seen: Seen) -> Iterator[Advice]:
     else:
         reasons.append("KTO's reference point needs answers to other prompts, and there is one prompt only")
         yield Advice(topic="loss", what="kto-no-reference-point", why="; ".join(reasons), source=source)
+    yield from about_scores[1:]
     yield _weights(balance)
     yield _kto_beta()
 
@@ -145,7 +145,7 @@ def _about_scores(seen: Seen) -> Iterator[Advice]:
         f"desirable and {seen.balance.num_undesirable} undesirable. Choose the score from which you are content",
         source=_SCORES,
     )
-    fits = 0 <= low and high <= 1
+    fits = low >= 0 and high <= 1
     yield Advice(
         topic="or",
         what="dro" + (" or una-score" if fits else ""),
