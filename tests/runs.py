@@ -1,7 +1,7 @@
 """What the tests of training share: stores of short rows, policies of tiny models, and jobs that train on them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from haloes.losses._contract import Loss
 from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
+from haloes.losses.table import LOSSES as TABLE
 from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
@@ -30,6 +31,10 @@ LOSSES: dict[str, Loss[Any]] = {
     "dpo": DPO(beta=0.2),
     "sft": SFT(),
 }
+"""The main ones, with settings of which none is a default."""
+
+EVERY: Mapping[str, Loss[Any]] = {name: make() for name, make in TABLE.items()} | LOSSES
+"""The whole table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Row:
     desirable: bool = True
     group: int = 0
     weight: float = 1.0
+    score: float = 0.0
 
 
 def thumbs(
@@ -64,7 +70,15 @@ def rows_for(loss: Loss[Any], count: int, *, seed: int = 0) -> list[Row]:
     """`count` examples such as the loss wants."""
     if loss.needs.pairs:
         return pairs(count, seed=seed)
-    return thumbs(count, seed=seed, desirable=(True, False) if loss.needs.undesirable else (True,))
+    rows = thumbs(count, seed=seed, desirable=(True, False) if loss.needs.undesirable else (True,))
+    if loss.needs.control is not None:
+        good, bad = loss.needs.control
+        rows = [replace(row, prompt=row.prompt + (good if row.desirable else bad)) for row in rows]
+    if loss.needs.scores:
+        low, high = loss.needs.score_range or (-1.0, 1.0)
+        places = np.random.default_rng(seed).uniform(0, 0.5, count) + [0.5 * row.desirable for row in rows]
+        rows = [replace(row, score=low + (high - low) * place) for row, place in zip(rows, places, strict=True)]
+    return rows
 
 
 def write_store(folder: Path, rows: Sequence[Row], *, paired: bool = False) -> TokenStore:
@@ -74,7 +88,7 @@ def write_store(folder: Path, rows: Sequence[Row], *, paired: bool = False) -> T
         for i, encoded in enumerate(encoder.encode([(row.prompt, row.completion, ()) for row in rows])):
             assert isinstance(encoded, Encoded)
             row = rows[i]
-            fields = {"desirable": row.desirable, "group": row.group, "weight": row.weight}
+            fields = {"desirable": row.desirable, "group": row.group, "weight": row.weight, "score": row.score}
             writer.append(encoded, **fields, source="feedback.jsonl", line=i + 1)
     return TokenStore(folder)
 
