@@ -55,7 +55,7 @@ def _section(one: Explanation) -> Iterator[str]:
     if one.hyperparameters:
         yield "\n| setting | default | |\n| --- | --- | --- |"
         for each in one.hyperparameters:
-            yield f"| `{each.name}` | `{each.default.replace('|', '\\|')}` | {_cell(each.text)} |"
+            yield f"| `{each.name}` | {_cell(f'`{each.default}`')} | {_cell(each.text)} |"
 
 
 def _cell(text: str) -> str:
