@@ -8,10 +8,12 @@ in none of them and that their authors could not know, for the markers around th
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -52,7 +54,8 @@ class JudgeTemplate:
             marks: special tokens of the judge's tokenizer. Where prompt or answers spell one out, a space goes into
                 it, so that no answer can end its own turn and speak for the judge.
         """
-        import jinja2
+        from jinja2 import StrictUndefined, TemplateError
+        from jinja2.sandbox import SandboxedEnvironment
 
         first, second = comparison.first, comparison.second
         if self.cut_hanging_sentence:
@@ -60,10 +63,10 @@ class JudgeTemplate:
             second = second if comparison.second_finished else whole_sentences(second)
         texts = {"prompt": conversation(comparison.prompt), "first": first, "second": second}
         shown = {name: disarmed(text, marks) for name, text in texts.items()}
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - not HTML
+        environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         try:
             return environment.from_string(self.body).render(fence=fence(comparison), **shown).strip()
-        except jinja2.TemplateError as error:
+        except TemplateError as error:
             raise ConfigError(f"judge template {self.name}: {error}") from error
 
     def messages(self, comparison: Comparison) -> list[dict[str, str]]:
@@ -104,12 +107,13 @@ def fence(comparison: Comparison) -> str:
     They are the digest of everything that is compared, so that a rerun asks the same question, and an answer's author
     would have to know the other answer to foresee them.
     """
-    parts = (str(comparison.seed), conversation(comparison.prompt), comparison.first, comparison.second)
-    held = "\n".join(parts)
-    code = held
-    while code in held:
-        code = hashlib.sha256(f"{code}\0{'\0'.join(parts)}".encode(errors="surrogatepass")).hexdigest()[:12]
-    return code
+    texts = (conversation(comparison.prompt), comparison.first, comparison.second)
+    for attempt in count():
+        known = json.dumps([comparison.seed, attempt, *texts])
+        code = hashlib.sha256(known.encode()).hexdigest()[:12]
+        if not any(code in text for text in texts):
+            return code
+    raise AssertionError
 
 
 def conversation(prompt: Text) -> str:
@@ -173,7 +177,7 @@ def _check(name: str, head: Any, body: str) -> None:
     if not isinstance(labels, Mapping) or not {"first", "second"} <= set(labels) <= set(get_args(Verdict)):
         raise ConfigError(f"{where}: labels must be {{first: ..., second: ...}}, and tie where it can be said")
     written = [str(label) for label in labels.values()]
-    if any(not label.strip() for label in written) or any(a in b for a in written for b in written if a is not b):
+    if any(not a.strip() or a in "\0".join(written[:i] + written[i + 1 :]) for i, a in enumerate(written)):
         raise ConfigError(f"{where}: each label must be a text of its own, and none may be part of another")
     if head["verdict"] not in RULES:
         raise ConfigError(f"{where}: there is no rule {head['verdict']!r}; verdict is one of: {', '.join(RULES)}")
