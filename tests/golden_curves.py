@@ -12,7 +12,7 @@ from pathlib import Path
 from haloes.training.log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import train
-from runs import LOSSES, make_job, make_store
+from runs import EVERY, make_job, make_store
 
 FOLDER = Path(__file__).parent / "golden"
 STEPS = 20
@@ -20,7 +20,7 @@ STEPS = 20
 
 def curve(name: str, folder: Path) -> list[float]:
     """The losses of a run, step by step."""
-    loss = LOSSES[name]
+    loss = EVERY[name]
     store = make_store(folder / "data", loss, 4 * STEPS)
     settings = TrainSettings(lr=5e-4, batch_size=4, epochs=1, schedule="cosine", microbatch_examples=3)
     train(make_job(folder / "run", loss, train=store, settings=settings))
@@ -37,10 +37,10 @@ def golden(name: str) -> list[float]:
 
 def main() -> None:
     """Write all curves."""
-    for name in LOSSES:
+    for name in EVERY:
         with tempfile.TemporaryDirectory() as folder:
             losses = curve(name, Path(folder))
-        lines = [f"{step} {loss:.6f}\n" for step, loss in enumerate(losses, start=1)]
+        lines = [f"{step} {loss:#.7g}\n" for step, loss in enumerate(losses, start=1)]
         (FOLDER / f"{name}.txt").write_text("".join(lines))
 
 

@@ -46,7 +46,7 @@ class Row:
     desirable: bool = True
     group: int = 0
     weight: float = 1.0
-    score: float = 0.0
+    score: float | None = None
 
 
 def thumbs(
@@ -88,7 +88,9 @@ def write_store(folder: Path, rows: Sequence[Row], *, paired: bool = False) -> T
         for i, encoded in enumerate(encoder.encode([(row.prompt, row.completion, ()) for row in rows])):
             assert isinstance(encoded, Encoded)
             row = rows[i]
-            fields = {"desirable": row.desirable, "group": row.group, "weight": row.weight, "score": row.score}
+            by_label = 1.0 if row.desirable else -1.0
+            score = by_label if row.score is None else row.score
+            fields = {"desirable": row.desirable, "group": row.group, "weight": row.weight, "score": score}
             writer.append(encoded, **fields, source="feedback.jsonl", line=i + 1)
     return TokenStore(folder)
 
