@@ -40,6 +40,8 @@ class Panel:
     title: str
     x_label: str
     traces: tuple[Trace, ...]
+    dashed: str
+    """What it means that a function is dashed."""
 
     @property
     def x_axis(self) -> Axis:
@@ -49,10 +51,13 @@ class Panel:
     @property
     def y_axis(self) -> Axis:
         """High enough for the flattest functions, with 0 in it; what goes far beyond them is cut off."""
-        ranges = [(min(0.0, float(np.nanmin(t.ys))), max(0.0, float(np.nanmax(t.ys)))) for t in self.traces]
+        finite = [t.ys[np.isfinite(t.ys)] for t in self.traces]
+        ranges = [(float(ys.min(initial=0.0)), float(ys.max(initial=0.0))) for ys in finite]
         heights = [high - low for low, high in ranges if high > low]
         most = _CUT * min(heights, default=1.0)
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        if low == high:
+            return Axis(-1.0, 1.0)
         return padded([max(-most, low), min(most, high)], 0.05)
 
 
@@ -95,7 +100,7 @@ def _names(panel: Panel) -> "Text":
         if not trace.dashed:
             line.append(f"── {trace.label}   ", style=_STYLES[trace.colour])
     if any(trace.dashed for trace in panel.traces):
-        line.append("╌╌ undesirable", style="dim")
+        line.append(f"╌╌ {panel.dashed}", style="dim")
     return line
 
 
@@ -103,7 +108,12 @@ def _row_marks(axis: Axis, height: int) -> dict[int, str]:
     """What is written beside which row: round values, each in the row that it falls into."""
     values = axis.ticks(max(2, height // 3))
     decimals = tick_decimals(values)
-    return {min(height - 1, int((1 - axis.share(value)) * height)): f"{value:.{decimals}f}" for value in values}
+    texts = [f"{value:.{decimals}f}" for value in values]
+    if max(map(len, texts)) > _MARGIN - 2:
+        texts = [f"{value:.0e}" for value in values]
+    return {
+        min(height - 1, int((1 - axis.share(value)) * height)): text for value, text in zip(values, texts, strict=True)
+    }
 
 
 def _dots(panel: Panel, columns: int, height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +133,8 @@ def _dots(panel: Panel, columns: int, height: int) -> tuple[np.ndarray, np.ndarr
             if trace.dashed and x % _DASH >= _DASH // 2:
                 continue
             ends = ((level[max(0, x - 1)] + level[x]) / 2, level[x])
+            if not np.isfinite(ends).all():
+                continue
             first, last = sorted(round(float(np.clip(end, -1, 4 * height))) for end in ends)
             for y in range(first, last + 1):
                 if 0 <= y < 4 * height:

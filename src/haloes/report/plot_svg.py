@@ -97,6 +97,7 @@ def _path(trace: Trace, x_axis: Axis, y_axis: Axis) -> str:
     points = [
         f"{x_axis.share(float(x)) * _WIDTH:.1f} {(1 - share) * _HEIGHT:.1f}"
         for x, share in zip(trace.xs, height, strict=True)
+        if np.isfinite(share)
     ]
     return "M" + "L".join(points)
 

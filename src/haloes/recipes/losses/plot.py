@@ -38,11 +38,13 @@ def loss_panels(
     value = Panel(
         title="Implied value (what the loss falls by)",
         x_label=_X,
+        dashed="undesirable",
         traces=tuple(_trace(curve, "value_N", colours) for curve in every),
     )
     gradient = Panel(
         title="Gradient dL/dr (below 0, training raises the reward)",
         x_label=_X,
+        dashed="undesirable",
         traces=tuple(_trace(curve, "gradient_N", colours) for curve in every),
     )
     return value, gradient
