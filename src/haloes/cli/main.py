@@ -18,6 +18,8 @@ COMMANDS = {
     "convert": "Write any feedback file as canonical records (JSONL, or Parquet by its name), which TRL reads too.",
     "export": "Merge a run's adapter into its base model, as a plain folder for transformers.",
     "report": "Write a run's report.html again, and summarise it here; also for a run that is not finished.",
+    "sample": "Answer prompts with a model, into a file of records; stopped, the same command goes on with it.",
+    "judge": "Have a judge compare two models' answers, in both orders; stopped, the same command goes on with it.",
     "losses": "List the losses, with what they need and where they are from; explain, plot or recommend them.",
     "reproduce": "Experiments of the KTO paper, small but real, on feedback of one's own.",
     "schema": "Print the JSON schema of a configuration file, with every setting, its default and its origin.",

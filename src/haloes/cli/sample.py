@@ -1,0 +1,93 @@
+"""`haloes sample`: a model's answers to prompts, as records."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from haloes.cli.output import say
+
+
+def sample(
+    model: Annotated[str, Parameter(name=["MODEL"])],
+    source: Annotated[str, Parameter(name=["PROMPTS"])],
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    engine: Literal["transformers", "vllm", "http"] = "transformers",
+    base_url: str | None = None,
+    key_env: str | None = None,
+    name: str | None = None,
+    n: int = 1,
+    most: int | None = None,
+    everything: bool = False,
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 32,
+    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+) -> None:
+    """Answer prompts with a model, into a file of records; stopped, the same command goes on with it.
+
+    Parameters
+    ----------
+    model
+        A run's folder, a model's or adapter's folder, a hub name, a .gguf file, "embedded", or a name on a server.
+    source
+        A run's folder (its held-out prompts), a feedback file (its held-out part), a file of prompts (.txt, a prompt a
+        line, or .jsonl with `prompt`), or "everyday", a built-in list.
+    out
+        The file of answers, JSONL.
+    engine
+        transformers in this process, vllm where it is installed, or http for an OpenAI-compatible server.
+    base_url
+        The server, such as http://localhost:8000/v1.
+    key_env
+        The NAME of the environment variable that holds the server's key.
+    name
+        What to call the model in the records.
+    n
+        Answers to each prompt; above 1 it takes a temperature.
+    most
+        Answer so many of the prompts at most.
+    everything
+        All prompts of a feedback file, not only the held-out ones.
+    max_new_tokens
+        Most tokens of an answer; one that is cut off is marked.
+    temperature
+        0 takes the likeliest token each time.
+    top_p
+        The likeliest tokens with this total probability are drawn from.
+    seed
+        Of the draws; answer k to a prompt has seed + k.
+    batch_size
+        Answers at once.
+    settings
+        How a feedback file is read, such as feedback.validation_share=0.2.
+    """
+    from haloes.cli.display import TerminalDisplay
+    from haloes.errors import RunError
+    from haloes.recipes.config import make_config, parse_settings
+    from haloes.recipes.engines import make_engine
+    from haloes.recipes.prompts import load_prompts
+    from haloes.sample._contract import Decoding
+    from haloes.sample.run import sample_to_file
+
+    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+    config = make_config({"feedback": {"source": source}}, parse_settings(settings))
+    prompts = load_prompts(source, config.feedback, everything=everything, most=most, seed=config.train.seed)
+    made = make_engine(model, engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TerminalDisplay() as display:
+        display.stage(f"answers of {made.name}", len(prompts) * n)
+        found = sample_to_file(
+            made, prompts, out, decoding=decoding, seeds=range(seed, seed + n), progress=display.advance
+        )
+    say(f"{found.answers} answers to {len(prompts)} prompts in {out}, {found.fresh} of them new")
+    if found.unanswered:
+        first = found.unanswered[0]
+        raise RunError(
+            f"{len(found.unanswered)} prompts have no answer, the first ({first.prompt_id}): {first.reason}; the same "
+            "command asks them again"
+        )

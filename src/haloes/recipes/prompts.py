@@ -1,0 +1,86 @@
+"""Prompts to answer, by id: of a run's held-out part, of a feedback file, of a file of prompts, or built in."""
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haloes.errors import DataError
+from haloes.feedback.identity import conversation_number, group_number, group_of, mix, number_of, prompt_key
+from haloes.feedback.split import split
+from haloes.recipes.config import FeedbackSettings
+from haloes.recipes.rows import open_rows
+from haloes.records import Refusal, Text, text_from_json
+from haloes.store import read_jsonl, read_lines
+
+EVERYDAY = "everyday"
+"""The name of the built-in list: a hundred everyday prompts."""
+
+
+def load_prompts(
+    source: str, settings: FeedbackSettings, *, everything: bool = False, most: int | None = None, seed: int = 0
+) -> dict[str, Text]:
+    """
+    Prompts by id.
+
+    Args:
+        source: "everyday"; a run's folder (its held-out prompts); a text file (a prompt a line); a JSONL file of rows
+            with a `prompt`; or a feedback file, of which the held-out prompts are taken as `haloes train` with the same
+            settings and seed would hold them out.
+        settings: how a feedback file is read.
+        everything: all prompts of a feedback file, not only the held-out ones.
+        most: so many of them at most, drawn by content and seed.
+        seed: of the split and the draw.
+
+    Raises:
+        DataError: there are no prompts there.
+    """
+    found = _from(source, settings, everything=everything, seed=seed)
+    if not found:
+        raise DataError(f"{source}: there are no prompts in it")
+    if most is None or most >= len(found):
+        return found
+    names = list(found)
+    order = np.argsort(mix(np.array([number_of(name) for name in names]), seed=seed, purpose="sample prompts"))
+    return {names[i]: found[names[i]] for i in sorted(order[:most].tolist())}
+
+
+def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
+    path = Path(source)
+    if source == EVERYDAY and not path.exists():
+        built_in = Path(str(files("haloes.recipes.demo") / "prompts.jsonl"))
+        return _prompts(row for _, row in read_jsonl(built_in) if row["split"] == "held_out")
+    if path.is_dir() and (path / "data" / "prompts.jsonl").exists():
+        return {row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(path / "data" / "prompts.jsonl")}
+    if path.suffix == ".txt":
+        lines = [line.decode("utf-8").strip() for _, line in read_lines(path)]
+        return {prompt_key(line): line for line in lines if line}
+    if path.suffix in {".jsonl", ".gz"} and _only_prompts(path):
+        return _prompts(row for _, row in read_jsonl(path))
+    return _held_out(source, settings, everything=everything, seed=seed)
+
+
+def _only_prompts(path: Path) -> bool:
+    for _, row in read_jsonl(path):
+        return "prompt" in row and not {"completion", "chosen", "label"} & set(row)
+    return False
+
+
+def _prompts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Text]:
+    found: dict[str, Text] = {}
+    for row in rows:
+        prompt = text_from_json(row["prompt"])
+        found[str(row.get("id") or row.get("prompt_id") or prompt_key(prompt))] = prompt
+    return found
+
+
+def _held_out(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
+    rows = [row for row in open_rows(source, settings, pairs=False, seed=seed) if not isinstance(row, Refusal)]
+    if not rows or everything or settings.validation_share == 0:
+        return {group_of(row): row.prompt for row in rows}
+    groups = np.array([group_number(row) for row in rows], np.int64)
+    conversations = np.array([conversation_number(row) for row in rows], np.int64)
+    chosen = split(groups, conversations, validation=settings.validation_share, seed=seed)
+    return {group_of(row): row.prompt for row, held in zip(rows, chosen, strict=True) if held}

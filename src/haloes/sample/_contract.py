@@ -1,0 +1,61 @@
+"""What an engine is asked, and what it gives back."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+from haloes.errors import ConfigError
+from haloes.records import Completion, Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How answers are drawn."""
+
+    max_new_tokens: int = 256
+    """Most tokens of an answer."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time."""
+    top_p: float = 1.0
+    """Nucleus sampling: the likeliest tokens with this total probability are drawn from."""
+
+    def __post_init__(self) -> None:
+        for name, fits, rule in (
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < inf, "0 (the likeliest token) or positive"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+        ):
+            if not fits:
+                raise ConfigError(f"sample.{name} must be {rule}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One prompt, to be answered once."""
+
+    prompt_id: str
+    prompt: Text
+    seed: int
+    """Of the draws; where nothing is drawn it only tells answers apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Nothing came back; a rerun asks again."""
+
+    prompt_id: str
+    reason: str
+
+
+class Engine(Protocol):
+    """Answers prompts."""
+
+    @property
+    def name(self) -> str:
+        """What to call the model in the records."""
+        ...
+
+    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+        """The answers as they come, in any order. Raises RunError or ConfigError where no prompt can be answered."""
+        ...

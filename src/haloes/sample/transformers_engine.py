@@ -1,0 +1,39 @@
+"""Answers from a model in this process, batch by batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from haloes.records import Completion
+from haloes.sample._contract import Ask, Decoding, NoAnswer
+from haloes.sample.generate import sample
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersEngine:
+    """A transformers or peft model; see `sample` for what an answer depends on."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+    batch_size: int = 32
+    """Answers at once."""
+
+    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+        """A batch at a time, so that what is done is not lost. Raises DataError where a prompt cannot be rendered."""
+        for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
+            left = sorted(of_seed, key=lambda ask: len(str(ask.prompt)))
+            for start in range(0, len(left), self.batch_size):
+                batch = left[start : start + self.batch_size]
+                yield from sample(
+                    self.model,
+                    self.tokenizer,
+                    {ask.prompt_id: ask.prompt for ask in batch},
+                    max_new_tokens=decoding.max_new_tokens,
+                    temperature=decoding.temperature,
+                    top_p=decoding.top_p,
+                    seed=seed,
+                    variant=self.name,
+                    batch_size=self.batch_size,
+                )

@@ -1,0 +1,78 @@
+"""`haloes sample`: which prompts are answered, and by whom."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from haloes.cli.main import run
+from haloes.recipes.config import FeedbackSettings
+from haloes.recipes.prompts import EVERYDAY, load_prompts
+from haloes.sample.run import read_completions
+from tiny_runs import flags
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_a_runs_model_answers_the_runs_held_out_prompts(model: Path, thumbs_file: Path, capsys: Captured):
+    assert run(["train", str(thumbs_file), *flags(model, samples__prompts="3"), "--out", "run"]) == 0
+    assert run(["sample", "run", "run", "--out", "answers.jsonl", "--max-new-tokens", "4", "--name", "after"]) == 0
+
+    answers = read_completions(Path("answers.jsonl"))
+    held_out = [json.loads(line)["id"] for line in Path("run/data/prompts.jsonl").read_text().splitlines()]
+    assert sorted(answer.prompt_id for answer in answers) == sorted(held_out)
+    assert {answer.model for answer in answers} == {"after"}
+    known = [json.loads(line) for line in Path("run/samples.jsonl").read_text().splitlines()]
+    after = {row["prompt_id"]: row["completion"] for row in known if row["model"] == "after"}
+    assert {answer.prompt_id: answer.completion for answer in answers} == after
+    assert "3 answers to 3 prompts in answers.jsonl, 3 of them new" in capsys.readouterr().out
+
+    assert run(["sample", "run", "run", "--out", "answers.jsonl", "--max-new-tokens", "4", "--name", "after"]) == 0
+    assert "0 of them new" in capsys.readouterr().out
+
+
+def test_the_prompts_of_a_feedback_file_are_those_that_training_would_hold_out(model: Path, thumbs_file: Path):
+    assert run(["train", str(thumbs_file), *flags(model, samples__prompts="100"), "--out", "run"]) == 0
+    settings = FeedbackSettings(source=str(thumbs_file), validation_share=0.25)
+
+    held_out = load_prompts(str(thumbs_file), settings)
+
+    trained = {json.loads(line)["id"] for line in Path("run/data/prompts.jsonl").read_text().splitlines()}
+    assert set(held_out) == trained
+    assert set(held_out) < set(load_prompts(str(thumbs_file), settings, everything=True))
+    assert len(load_prompts(str(thumbs_file), settings, most=2)) == 2
+
+
+def test_prompts_come_from_text_and_jsonl_files_and_the_built_in_list(tmp_path: Path):
+    settings = FeedbackSettings()
+    (tmp_path / "prompts.txt").write_text("Is it?\n\nWhy?\n")
+    (tmp_path / "prompts.jsonl").write_text('{"id": "x", "prompt": "Is it?"}\n{"prompt": "Why?"}\n')
+
+    assert list(load_prompts(str(tmp_path / "prompts.txt"), settings).values()) == ["Is it?", "Why?"]
+    named = load_prompts(str(tmp_path / "prompts.jsonl"), settings)
+    assert list(named.values()) == ["Is it?", "Why?"]
+    assert next(iter(named)) == "x"
+    assert len(load_prompts(EVERYDAY, settings)) == 100
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--n", "2"], "sample.n is 2 and sample.temperature is 0"),
+        (["--engine", "http"], "sample.base_url is missing"),
+        (["--base-url", "http://localhost:1/v1"], "are for --engine http"),
+        (["--max-new-tokens", "0"], "max_new_tokens must be at least 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    model: Path, thumbs_file: Path, extra: list[str], message: str, capsys: Captured
+):
+    assert run(["sample", str(model), str(thumbs_file), "--out", "answers.jsonl", *extra]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("answers.jsonl").exists()
+
+
+def test_a_file_without_prompts_is_refused(model: Path, tmp_path: Path, capsys: Captured):
+    (tmp_path / "empty.txt").write_text("\n")
+    assert run(["sample", str(model), str(tmp_path / "empty.txt"), "--out", str(tmp_path / "a.jsonl")]) == 2
+    assert "there are no prompts in it" in capsys.readouterr().err

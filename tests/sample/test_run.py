@@ -1,0 +1,123 @@
+"""Answers go to the file as they come, and a rerun asks only for what is missing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from haloes.errors import ConfigError, RunError
+from haloes.records import Completion
+from haloes.sample._contract import Ask, Decoding, NoAnswer
+from haloes.sample.run import Sampled, read_completions, sample_to_file
+
+PROMPTS = {"a": "Is it?", "b": "Why?", "c": "When?"}
+DRAWN = Decoding(max_new_tokens=8, temperature=1.0)
+
+
+@dataclass
+class Scripted:
+    """An engine that answers with the prompt's id and the seed, dies after so many, and does not know some prompts."""
+
+    name: str = "scripted"
+    dies_after: int | None = None
+    unknown: frozenset[str] = frozenset()
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+        for i, ask in enumerate(asks):
+            if i == self.dies_after:
+                raise RunError("the engine died")
+            self.asked.append((ask.prompt_id, ask.seed))
+            if ask.prompt_id in self.unknown:
+                yield NoAnswer(ask.prompt_id, "no idea")
+                continue
+            yield Completion(
+                prompt_id=ask.prompt_id,
+                prompt=ask.prompt,
+                completion=f"{ask.prompt_id}{ask.seed}",
+                model=self.name,
+                num_tokens=2,
+                finished=True,
+                seed=ask.seed if decoding.temperature > 0 else None,
+            )
+
+
+def run(engine: Scripted, path: Path, *, decoding: Decoding = DRAWN, seeds: range = range(2)) -> Sampled:
+    return sample_to_file(engine, PROMPTS, path, decoding=decoding, seeds=seeds, progress=lambda _: None)
+
+
+def test_each_prompt_is_answered_once_for_each_seed(tmp_path: Path):
+    found = run(Scripted(), tmp_path / "answers.jsonl")
+
+    assert found == Sampled(6, 6, ())
+    answers = read_completions(tmp_path / "answers.jsonl")
+    assert [answer.completion for answer in answers] == ["a0", "b0", "c0", "a1", "b1", "c1"]
+    assert answers[0].prompt == "Is it?"
+
+
+def test_what_an_engine_gave_before_it_died_is_kept_and_not_asked_again(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    with pytest.raises(RunError, match="died"):
+        run(Scripted(dies_after=4), path)
+
+    again = Scripted()
+    assert run(again, path) == Sampled(6, 2, ())
+    assert again.asked == [("b", 1), ("c", 1)]
+    assert run(Scripted(dies_after=0), path) == Sampled(6, 0, ())
+
+
+def test_a_line_that_was_cut_in_two_is_dropped_and_asked_again(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    run(Scripted(), path)
+    path.write_bytes(path.read_bytes()[:-20])
+
+    again = Scripted()
+    assert run(again, path) == Sampled(6, 1, ())
+    assert again.asked == [("c", 1)]
+    assert len(read_completions(path)) == 6
+
+
+def test_a_prompt_without_an_answer_is_told_and_asked_again_next_time(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    found = run(Scripted(unknown=frozenset({"b"})), path, seeds=range(1))
+    assert found.unanswered == (NoAnswer("b", "no idea"),)
+
+    again = Scripted()
+    run(again, path, seeds=range(1))
+    assert again.asked == [("b", 0)]
+
+
+def test_several_seeds_need_a_temperature(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"sample.n is 2 and sample.temperature is 0"):
+        run(Scripted(), tmp_path / "answers.jsonl", decoding=Decoding())
+    assert not (tmp_path / "answers.jsonl").exists()
+
+
+def test_without_a_temperature_the_seed_does_not_matter(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    run(Scripted(), path, decoding=Decoding(), seeds=range(1))
+
+    assert run(Scripted(), path, decoding=Decoding(), seeds=range(7, 8)) == Sampled(3, 0, ())
+
+
+def test_answers_of_another_model_are_not_mixed_in(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    run(Scripted(), path)
+
+    with pytest.raises(RunError, match="holds answers of 'scripted', and these would be of 'other'"):
+        run(Scripted(name="other"), path)
+    assert len(read_completions(path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+        ({"temperature": -1.0}, "temperature must be 0"),
+        ({"top_p": 0.0}, "top_p must be above 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, float], message: str):
+    with pytest.raises(ConfigError, match=message):
+        Decoding(**settings)
