@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, RunError
 from haloes.losses._contract import Needs
 from haloes.models.policy import Policy
 from haloes.models.synced import Synced
@@ -49,7 +49,10 @@ class Memory:
         return {_REWARD: reward, **{f"reference/{name}": weight for name, weight in weights.items()}}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put saved memories back."""
+        """Put saved memories back. Raises RunError when they are of another reference than this run's."""
+        own = {name: memory.shape for name, memory in self.state().items()}
+        if self._synced is not None and {name: memory.shape for name, memory in state.items()} != own:
+            raise RunError("the checkpoint holds another reference than this run's; start a new run in another folder")
         self._sum, self._count = float(state[_REWARD][0]), int(state[_REWARD][1])
         if self._synced is not None:
             self._synced.restore({name.removeprefix("reference/"): state[name] for name in state if name != _REWARD})
