@@ -1,6 +1,6 @@
 """What every judge is given, and what it gives back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -66,7 +66,7 @@ class Judge(Protocol):
         """Who judges."""
         ...
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Iterator[tuple[int, Opinion | Unanswered]]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
         """
         An opinion on each comparison, with the comparison's place in the sequence, as soon as it is there.
 

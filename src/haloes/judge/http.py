@@ -1,6 +1,6 @@
 """A judge behind an OpenAI-compatible server (chat completions): vLLM, Ollama, llama.cpp, hosted APIs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import exp
@@ -92,7 +92,7 @@ class HttpJudge:
         }
         return Identity(self.model, template.name, settings)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Iterator[tuple[int, Opinion | Unanswered]]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
         """Several at once. Raises ConfigError or RunError where no request can succeed."""
         template = load_template(self.template)
         with Client(self._endpoint()) as client:

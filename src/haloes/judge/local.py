@@ -1,6 +1,6 @@
 """A local language model as judge: how likely it is to name the one answer or the other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -37,7 +37,7 @@ class LocalJudge:
     """"auto" takes a GPU if there is one."""
     tie_margin: float = 0.0
     """A preference that is within this of 1/2 is a tie."""
-    batch_tokens: int = 8192
+    batch_tokens: int = 4096
     """Most tokens that go through the model at once; a longer comparison goes alone."""
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The model, once it is loaded."""
@@ -56,7 +56,7 @@ class LocalJudge:
         settings = {"template": template.digest, "dtype": self.dtype, "tie_margin": self.tie_margin}
         return Identity(self.model, template.name, settings)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Iterator[tuple[int, Opinion | Unanswered]]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
         """As many at once as `batch_tokens` allows. Raises ModelError where the model cannot be loaded."""
         if not comparisons:
             return

@@ -1,7 +1,7 @@
 """A reward model as judge: a classifier with one output that scores each answer on its own."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from math import exp
 from pathlib import Path
@@ -44,7 +44,7 @@ class RewardModelJudge:
         """The model's name as it was given, and when it calls a tie."""
         return Identity(self.model, settings={"dtype": self.dtype, "tie_margin": self.tie_margin})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Iterator[tuple[int, Opinion | Unanswered]]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
         """One after the other. Raises ModelError where the model cannot be loaded or is no reward model."""
         if not comparisons:
             return

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, get_args
@@ -38,7 +38,7 @@ class RuleJudge:
             source = b""
         return Identity(self.rule, settings={"source": hashlib.sha256(source).hexdigest()[:16]})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Iterator[tuple[int, Opinion | Unanswered]]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
         """One after the other. Raises ConfigError where the function fails or gives back something else."""
         rule = load_function(self.rule)
         for place, comparison in enumerate(comparisons):

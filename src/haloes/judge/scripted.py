@@ -1,6 +1,6 @@
 """A judge whose replies are written beforehand: for tests and for trying out a template without a model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from haloes.judge._contract import Comparison, Identity, Opinion, Unanswered
@@ -22,7 +22,7 @@ class ScriptedJudge:
         template = load_template(self.template)
         return Identity(self.name, template.name, {"template": template.digest})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Iterator[tuple[int, Opinion | Unanswered]]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
         """One after the other."""
         template = load_template(self.template)
         for place, comparison in enumerate(comparisons):

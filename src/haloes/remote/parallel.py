@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 def in_parallel(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """
     Each item's place and the function's result for it, as soon as it is there.
 
