@@ -105,7 +105,10 @@ class Client:
         self._stopped = threading.Event()
         self._turn = threading.Lock()
         self._not_before = 0.0
-        self._http = httpx.Client(timeout=endpoint.timeout, follow_redirects=False, trust_env=False)
+        # Certificates are read where they are used: plain http has none, and a redirect to https is not followed.
+        self._http = httpx.Client(
+            timeout=endpoint.timeout, follow_redirects=False, trust_env=False, verify=self._url.scheme == "https"
+        )
         self._check()
 
     def __enter__(self) -> Self:

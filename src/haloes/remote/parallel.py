@@ -38,6 +38,7 @@ def in_parallel(
             try:
                 results.put((place, function(items[place]), None))
             except BaseException as error:  # noqa: BLE001 - raised again where the results are read
+                stopped.set()
                 results.put((place, None, error))
 
     for _ in range(min(workers, len(items))):
