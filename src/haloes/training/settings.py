@@ -16,7 +16,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("lr", "epochs", "max_grad_norm"), lambda value: 0 < value < inf, "positive and finite"),
     (("batch_size", "checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
     (
-        ("microbatch_tokens", "microbatch_examples", "validate_every"),
+        ("microbatch_tokens", "microbatch_examples", "validate_every", "early_stop"),
         lambda value: value is None or value >= 1,
         "at least 1, or left out",
     ),
@@ -62,6 +62,11 @@ class TrainSettings:
     validate_every: int | None = None
     """Steps between validations; None for one at the end. 0 steps before the first costs nothing: the policy is the
     reference there."""
+    keep_best: str | None = None
+    """A number of the validation, such as auc or loss: the result is the model after the step where it was best, not
+    after the last. Validate often enough (train.validate_every)."""
+    early_stop: int | None = None
+    """End the run after so many validations without a better train.keep_best."""
     checkpoint_every: int = 50
     """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
     keep_checkpoints: int = 2
@@ -75,6 +80,8 @@ class TrainSettings:
                 value = getattr(self, name)
                 if not fits(value):
                     raise ConfigError(f"train.{name} must be {rule}, got {value!r}")
+        if self.early_stop is not None and self.keep_best is None:
+            raise ConfigError("train.early_stop needs train.keep_best: the number that is to grow better, such as auc")
 
 
 def learning_rate(settings: TrainSettings, step: int, num_steps: int) -> float:

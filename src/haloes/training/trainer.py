@@ -18,7 +18,8 @@ from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
-from haloes.training.log import MetricsLog
+from haloes.training.best import Best
+from haloes.training.log import MetricsLog, read_metrics
 from haloes.training.memory import Memory
 from haloes.training.metrics import step_metrics
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
@@ -31,6 +32,7 @@ from haloes.training.tables import Table
 from haloes.training.validation import Validation, make_schedule, validate
 
 GIB = 2**30
+_CHECKPOINTS, _BEST, _METRICS = "checkpoints", "best", "metrics.jsonl"
 
 
 class Interrupted(Exception):  # noqa: N818 - it is what happened, not an error
@@ -85,6 +87,8 @@ class Outcome:
     validation: Validation | None
     damaged: tuple[str, ...]
     """A sentence about each damaged checkpoint that was passed over."""
+    best_step: int | None = None
+    """After which step the policy is what it is; None for the last one."""
 
 
 def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
@@ -122,39 +126,130 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
 
 def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outcome:
     settings = job.settings
-    optimizer = make_optimizer(masters, settings)
     stepper = _stepper(job, job.train)
     schedule = make_schedule(stepper, batch_size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
-    if job.validation is not None:
-        # What cannot be validated is refused here, and not after the training.
-        make_schedule(_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
-    start = None if job.validation is None else _validation_start(job, job.validation)
-    memory = Memory(job.loss.needs, job.policy)
-    done, damaged = _resume(job, masters, optimizer, memory)
+    _check_validation(job)
+    going = _Going(
+        job=job,
+        masters=masters,
+        optimizer=make_optimizer(masters, settings),
+        memory=Memory(job.loss.needs, job.policy),
+        start=None if job.validation is None else _validation_start(job, job.validation),
+    )
+    done, damaged = going.resume()
     log = _Log(job, watchers, done)
+    best = Best(settings.keep_best, settings.early_stop, log.lines())
     for watcher in watchers:
         watcher.started(step=done, num_steps=schedule.num_steps)
     began = time.perf_counter()
     validation: Validation | None = None
-    for index in range(done, schedule.num_steps):
+    step = done
+    while step < schedule.num_steps and not best.given_up:
         lap = time.perf_counter()
-        _seed_dropout(settings.seed, index, job.ranks)
-        table = stepper.run(schedule.step(index), backward=True, running_reward=memory.running_reward)
+        _seed_dropout(settings.seed, step, job.ranks)
+        table = stepper.run(schedule.step(step), backward=True, running_reward=going.memory.running_reward)
         _check_finite(table, job.train)
-        rate = learning_rate(settings, index, schedule.num_steps)
-        norm = _update(masters, optimizer, rate, settings.max_grad_norm, job.ranks, step=index + 1)
+        rate = learning_rate(settings, step, schedule.num_steps)
+        norm = _update(masters, going.optimizer, rate, settings.max_grad_norm, job.ranks, step=step + 1)
+        step += 1
         log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
-        memory.after(table, step=index + 1)
-        last = index + 1 == schedule.num_steps
-        validation = _validate_if_due(job, log, index + 1, start, memory, last=last)
+        going.memory.after(table, step=step)
+        if _is_due(job, step, schedule.num_steps):
+            validation = going.validate()
+            numbers = job.ranks.same({**validation.metrics(), **job.measure(validation)})
+            log.validation(step, numbers)
+            going.save_if(best.take(step, numbers), _BEST, step, keep=1)
+        last = step == schedule.num_steps or best.given_up
         stopped = not last and job.ranks.any(job.stop(), job.policy.device)
-        if last or stopped or (index + 1) % settings.checkpoint_every == 0:
-            _save(job, masters, optimizer, memory, index + 1)
+        due = last or stopped or step % settings.checkpoint_every == 0
+        going.save_if(due, _CHECKPOINTS, step, keep=settings.keep_checkpoints)
         if stopped:
-            raise Interrupted(index + 1, schedule.num_steps)
-    if done == schedule.num_steps:
-        validation = _validate_if_due(job, None, done, start, memory, last=True)
-    return Outcome(schedule.num_steps, time.perf_counter() - began, validation, tuple(damaged))
+            raise Interrupted(step, schedule.num_steps)
+    if best.step not in {None, step}:
+        damaged += going.restore_best()
+        validation = None
+    if validation is None and job.validation is not None:
+        validation = going.validate()
+    seconds = time.perf_counter() - began
+    return Outcome(schedule.num_steps, seconds, validation, tuple(damaged), best.step if best.step != step else None)
+
+
+def _check_validation(job: TrainJob) -> None:
+    """Refuse what cannot be validated before the training, and not after it."""
+    settings = job.settings
+    if job.validation is not None:
+        make_schedule(_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
+    elif settings.keep_best is not None:
+        raise ConfigError("train.keep_best needs held-out feedback: feedback.validation, or feedback.validation_share")
+
+
+def _is_due(job: TrainJob, step: int, num_steps: int) -> bool:
+    every = job.settings.validate_every
+    return job.validation is not None and (step == num_steps or (every is not None and step % every == 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Going:
+    """A run that is under way: what is validated, saved and restored together."""
+
+    job: TrainJob
+    masters: Masters
+    optimizer: torch.optim.Optimizer
+    memory: Memory
+    start: Numbers | None
+    """log p of the held-out sequences before training, where the loss's reference is not that model."""
+
+    def resume(self) -> tuple[int, list[str]]:
+        """Go back to the newest intact checkpoint; the steps that are done with it, and what was passed over."""
+        job = self.job
+        found, damaged = checkpoint.newest(job.run_dir / _CHECKPOINTS)
+        if found is None:
+            return 0, damaged
+        changed = [name for name, value in job.identity.items() if found.identity.get(name) != value]
+        if changed and not job.allow_changes:
+            raise RunError(
+                f"{found.path} was written by a run with another {' and '.join(changed)}; "
+                "use the same as before, or start a new run in another folder"
+            )
+        self.memory.restore(checkpoint.restore(found, self.masters, self.optimizer))
+        return found.step, damaged
+
+    def restore_best(self) -> list[str]:
+        """Go back to the best weights; what is to be said where they cannot be read."""
+        found, damaged = checkpoint.newest(self.job.run_dir / _BEST)
+        if found is None:
+            return [*damaged, "the best step's weights are gone: the result is the model after the last step"]
+        checkpoint.restore(found, self.masters, self.optimizer)
+        return damaged
+
+    def validate(self) -> Validation:
+        """Score what is held out."""
+        job = self.job
+        if job.validation is None:
+            raise ConfigError("there is nothing to validate on")
+        return validate(
+            _stepper(job, job.validation),
+            batch_size=job.settings.batch_size,
+            seed=job.settings.seed,
+            start=self.start,
+            running_reward=self.memory.running_reward,
+        )
+
+    def save_if(self, due: bool, folder: str, step: int, *, keep: int) -> None:
+        """Write a checkpoint if one is due, from the main process."""
+        if not due:
+            return
+        if self.job.ranks.is_main:
+            checkpoint.save(
+                self.job.run_dir / folder,
+                step=step,
+                masters=self.masters,
+                optimizer=self.optimizer,
+                memory=self.memory.state(),
+                identity=self.job.identity,
+                keep=keep,
+            )
+        self.job.ranks.wait()
 
 
 def _stepper(job: TrainJob, store: TokenStore) -> Stepper:
@@ -186,20 +281,6 @@ def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
 
 def _budget(job: TrainJob) -> int:
     return job.settings.microbatch_tokens or (16384 if job.policy.device.type == "cuda" else 1024)
-
-
-def _resume(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer, memory: Memory) -> tuple[int, list[str]]:
-    found, damaged = checkpoint.newest(job.run_dir / "checkpoints")
-    if found is None:
-        return 0, damaged
-    changed = [name for name, value in job.identity.items() if found.identity.get(name) != value]
-    if changed and not job.allow_changes:
-        raise RunError(
-            f"{found.path} was written by a run with another {' and '.join(changed)}; "
-            "use the same as before, or start a new run in another folder"
-        )
-    memory.restore(checkpoint.restore(found, masters, optimizer))
-    return found.step, damaged
 
 
 def _seed_dropout(seed: int, step: int, ranks: Ranks) -> None:
@@ -252,38 +333,6 @@ def _update(
     return norm
 
 
-def _validate_if_due(
-    job: TrainJob, log: "_Log | None", step: int, start: Numbers | None, memory: Memory, *, last: bool
-) -> Validation | None:
-    every = job.settings.validate_every
-    if job.validation is None or not (last or (every is not None and step % every == 0)):
-        return None
-    found = validate(
-        _stepper(job, job.validation),
-        batch_size=job.settings.batch_size,
-        seed=job.settings.seed,
-        start=start,
-        running_reward=memory.running_reward,
-    )
-    if log is not None:
-        log.validation(step, {**found.metrics(), **job.measure(found)})
-    return found
-
-
-def _save(job: TrainJob, masters: Masters, optimizer: torch.optim.Optimizer, memory: Memory, step: int) -> None:
-    if job.ranks.is_main:
-        checkpoint.save(
-            job.run_dir / "checkpoints",
-            step=step,
-            masters=masters,
-            optimizer=optimizer,
-            memory=memory.state(),
-            identity=job.identity,
-            keep=job.settings.keep_checkpoints,
-        )
-    job.ranks.wait()
-
-
 def _out_of_memory(error: Exception, settings: TrainSettings, budget: int) -> RunError | None:
     if not (isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)):
         return None
@@ -299,7 +348,11 @@ class _Log:
 
     def __init__(self, job: TrainJob, watchers: Sequence[Watcher], done: int) -> None:
         self._job, self._watchers = job, watchers
-        self._file = MetricsLog(job.run_dir / "metrics.jsonl", from_step=done) if job.ranks.is_main else None
+        self._file = MetricsLog(job.run_dir / _METRICS, from_step=done) if job.ranks.is_main else None
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was written so far, on all processes."""
+        return self._job.ranks.same(read_metrics(self._job.run_dir / _METRICS) if self._job.ranks.is_main else [])
 
     def step(self, table: Table, *, rate: float, norm: float, seconds: float, per_epoch: int) -> None:
         store = self._job.train
