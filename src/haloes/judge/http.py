@@ -72,7 +72,8 @@ class HttpJudge:
         if (self.price_prompt is None) != (self.price_completion is None):
             raise ConfigError("judge.price_prompt and judge.price_completion must be given together")
         self._endpoint()
-        if self.top_logprobs and load_template(self.template).rule != "whole":
+        template = load_template(self.template)
+        if self.top_logprobs and template.rule != "whole":
             raise ConfigError(
                 "judge.top_logprobs needs a template whose reply is a label alone, such as alpaca-eval; "
                 f"{self.template} asks for more"
