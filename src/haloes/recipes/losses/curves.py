@@ -59,33 +59,40 @@ def curves(name: str, loss: Loss[Any], low: float, high: float) -> list[Curve]:
 
 def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:
     others_logp = -(1.0 + max(0.0, float(z_N.max())))
-    at_zero, _ = _loss_at(loss, desirable, 0.0, others_logp)
-    found = np.array([_loss_at(loss, desirable, float(z), others_logp) for z in z_N])
-    return Curve(name=name, desirable=desirable, z_N=z_N, value_N=at_zero - found[:, 0], gradient_N=found[:, 1])
+    reward_M = torch.tensor([0.0, *z_N], dtype=torch.float64)
+    # Where the examples of a step depend on each other, every answer has a step to itself, with one of the other label.
+    steps = list(reward_M[:, None]) if loss.needs.whole_step else [reward_M]
+    found = [_losses(loss, reward, desirable, others_logp) for reward in steps]
+    loss_M, slope_M = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+    return Curve(name=name, desirable=desirable, z_N=z_N, value_N=loss_M[0] - loss_M[1:], gradient_N=slope_M[1:])
 
 
-def _loss_at(loss: Loss[Any], desirable: bool, z: float, others_logp: float) -> tuple[float, float]:
-    """The loss of an answer with this reward, in a step with one other of the other label, and its gradient."""
-    reward = torch.tensor([z], dtype=torch.float64, requires_grad=True)
-    total = loss(_step(loss.needs, reward, desirable, others_logp)).per_example.sum()
-    if not total.requires_grad:
-        return float(total), 0.0
-    (slope,) = torch.autograd.grad(total, reward, allow_unused=True)
-    return float(total.detach()), 0.0 if slope is None else float(slope)
+def _losses(loss: Loss[Any], reward_B: Tensor, desirable: bool, others_logp: float) -> tuple[Tensor, Tensor]:
+    """What answers with these rewards cost a step, and the gradient with respect to each, (B,) both."""
+    reward_B = reward_B.clone().requires_grad_()
+    loss_E = loss(_step(loss.needs, reward_B, desirable, others_logp)).per_example
+    loss_B = loss_E.detach() if len(loss_E) == len(reward_B) else loss_E.detach().sum(0, keepdim=True)
+    if not loss_E.requires_grad:
+        return loss_B, torch.zeros_like(reward_B)
+    (slope_B,) = torch.autograd.grad(loss_E.sum(), reward_B, allow_unused=True)
+    return loss_B, torch.zeros_like(loss_B) if slope_B is None else slope_B
 
 
-def _step(needs: Needs, reward: Tensor, desirable: bool, others_logp: float) -> Unpaired | Paired:
-    this, other = _answers(needs, reward, others_logp), _answers(needs, torch.zeros_like(reward), others_logp)
+def _step(needs: Needs, reward_B: Tensor, desirable: bool, others_logp: float) -> Unpaired | Paired:
+    zero = torch.zeros_like(reward_B)
     if needs.pairs:
+        this, other = _answers(needs, reward_B, others_logp), _answers(needs, zero, others_logp)
         return Paired(this, other) if desirable else Paired(other, this)
+    label_B = torch.full((len(reward_B),), desirable)
+    if needs.whole_step:
+        reward_B, label_B = torch.cat([reward_B, zero]), torch.cat([label_B, ~label_B])
     low, high = needs.score_range or (-1.0, 1.0)
-    labels = torch.tensor([desirable, not desirable])
     return Unpaired(
-        _answers(needs, torch.cat([reward, torch.zeros_like(reward)]), others_logp),
-        labels,
-        mismatched=other if needs.mismatched else None,
-        score_B=torch.where(labels, high, low).to(reward.dtype) if needs.scores else None,
-        running_reward=torch.zeros((), dtype=reward.dtype) if needs.running_reward else None,
+        _answers(needs, reward_B, others_logp),
+        label_B,
+        mismatched=_answers(needs, zero[:1], others_logp) if needs.mismatched else None,
+        score_B=torch.where(label_B, high, low).to(reward_B.dtype) if needs.scores else None,
+        running_reward=torch.zeros((), dtype=reward_B.dtype) if needs.running_reward else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Losses drawn: the value that each implies, and its gradient (the KTO paper's Figure 1)."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from haloes.errors import ConfigError
@@ -27,8 +28,9 @@ def loss_panels(
     """
     if not 1 <= len(names) <= MOST_COLOURS:
         raise ConfigError(f"losses plot: takes 1 to {MOST_COLOURS} losses, got {len(names)}")
-    if span is not None and not span[0] < 0 < span[1]:
-        raise ConfigError(f"losses plot: the range must go from below 0 to above 0, got {span[0]:g} to {span[1]:g}")
+    if span is not None and not -inf < span[0] < 0 < span[1] < inf:
+        got = f"{span[0]:g} to {span[1]:g}"
+        raise ConfigError(f"losses plot: the range must go from below 0 to above 0, with finite ends, got {got}")
     _check_known(names, settings)
     losses = {name: make_loss(name, _own(name, settings)) for name in dict.fromkeys(names)}
     low, high = span or usual_range(losses.values())
