@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from haloes.batches.collate import read_pair
 from haloes.losses.kto import KTO
 from haloes.models.layout import Packed
 from haloes.models.policy import Policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Ids
 from haloes.tokens.store import TokenRow, TokenStore
-from haloes.training.scoring import ReferenceTotals, bins_of, totals
+from haloes.training.scoring import ReferenceTokens, ReferenceTotals, bins_of, totals
 from runs import policy_for, thumbs, write_store
 
 CPU = torch.device("cpu")
@@ -144,3 +145,47 @@ def test_nothing_to_score_is_nothing(store: TokenStore):
     found = ReferenceTotals(Counting(), None, 100, CPU).of(store, np.empty((0, 2), np.int64)).totals
 
     assert found.shape == (0,)
+
+
+def test_tokens_of_the_reference_are_given_by_sequence_in_the_order_of_the_jobs(store: TokenStore):
+    jobs = np.array([[0, 5], [3, 3], [2, 7], [0, 0]])
+
+    found = ReferenceTokens(Counting(), 10_000, CPU).of(store, jobs)
+
+    assert found.tokens is not None
+    for (x, y), tokens, total in zip(jobs, found.tokens, found.totals, strict=True):
+        row = read_pair(store, int(x), int(y))
+        assert tokens.tolist() == (-row.completion[row.trained].astype(float)).tolist()
+        assert total == tokens.sum()
+
+
+@pytest.mark.parametrize("budget", [1, 40, 10_000])
+def test_tokens_of_the_reference_agree_with_its_totals_whatever_the_budget(
+    store: TokenStore, policy: Policy, budget: int
+):
+    jobs = np.concatenate([matched(store), np.array([[0, 5], [6, 1]])])
+    true = ReferenceTotals(policy.reference_logps, None, 10_000, CPU).of(store, jobs).totals
+
+    found = ReferenceTokens(policy.reference_logps, budget, CPU).of(store, jobs)
+
+    assert found.tokens is not None
+    assert [len(tokens) for tokens in found.tokens] == [int(store.trained_length[y]) for _, y in jobs]
+    np.testing.assert_allclose(found.totals, true, rtol=0, atol=1e-4)
+    np.testing.assert_allclose([tokens.sum() for tokens in found.tokens], true, rtol=0, atol=1e-4)
+
+
+def test_tokens_are_asked_for_in_every_step(store: TokenStore):
+    score = Counting()
+    reference = ReferenceTokens(score, 10_000, CPU)
+
+    reference.of(store, matched(store))
+    reference.of(store, matched(store))
+
+    assert score.sequences == [8, 8]
+
+
+def test_no_jobs_have_no_tokens(store: TokenStore):
+    found = ReferenceTokens(Counting(), 100, CPU).of(store, np.empty((0, 2), np.int64))
+
+    assert found.totals.shape == (0,)
+    assert found.tokens == []

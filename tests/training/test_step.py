@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fakes import tiny_model
 from haloes.batches.schedule import Step
-from haloes.losses._contract import Loss
+from haloes.losses._contract import Loss, LossOutput, Needs
+from haloes.losses.bco import BCO
 from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
@@ -27,7 +28,7 @@ from haloes.models.policy import Policy
 from haloes.tokens.store import TokenStore
 from haloes.training.step import Stepper, Table
 from haloes.training.validation import make_schedule
-from runs import LOSSES, disturb, make_stepper, make_store, policy_for, rows_for, thumbs, write_store
+from runs import EVERY, LOSSES, disturb, make_stepper, make_store, policy_for, rows_for, thumbs, write_store
 
 losses = pytest.mark.parametrize("name", list(LOSSES))
 
@@ -46,7 +47,8 @@ def gradients(policy: Policy) -> dict[str, Tensor]:
 
 
 def run(policy: Policy, loss: Loss[Any], store: TokenStore, **split: Any) -> tuple[Table, dict[str, Tensor]]:
-    policy.model.zero_grad()
+    for weight in policy.trainable().values():
+        weight.grad = None
     stepper = make_stepper(policy, loss, store, **split)
     table = stepper.run(first_step(stepper), backward=True)
     return table, gradients(policy)
@@ -330,3 +332,124 @@ def test_a_custom_loss_is_called_on_chosen_and_rejected_of_the_same_pair(tmp_pat
     assert table.sequences.tolist() == [*(2 * table.step.examples), *(2 * table.step.examples + 1)]
     np.testing.assert_allclose(table.loss, np.log1p(np.exp(-loss.beta * margins)), rtol=1e-5)
     np.testing.assert_array_equal(table.metrics["accuracy"], margins > 0)
+
+
+# -- what other losses declare ---------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Spy:
+    """A loss that remembers what it was given."""
+
+    needs: Needs
+    given: list[Any] = dataclasses.field(default_factory=list)
+
+    def __call__(self, batch: Any) -> LossOutput:
+        self.given.append(batch)
+        sides = [batch.chosen, batch.rejected] if self.needs.pairs else [batch.completions]
+        return LossOutput(-sum(side.policy.total() for side in sides))
+
+    def batches(self, **fields: Any) -> list[Any]:
+        """All that it was given by a step, without the trial call that finds its metrics."""
+        policy = disturb(policy_for(self))
+        self.given.clear()
+        run(policy, self, **fields)
+        return self.given[1:]
+
+
+def test_tokens_of_the_reference_reach_the_loss_beside_their_own_sequences(tmp_path: Path):
+    spy = Spy(Needs(reference_tokens=True, mismatched=True))
+    store = make_store(tmp_path / "store", spy, 9)
+
+    batches = spy.batches(store=store, most=2)
+
+    assert len(batches) == 5
+    for batch in batches:
+        for side in (batch.completions, batch.others()):
+            assert side.reference_T.shape == side.policy.token_T.shape
+            torch.testing.assert_close(side.policy.sums(side.reference_T), side.reference_B, rtol=0, atol=1e-4)
+    # The reference is the model before it was disturbed.
+    base = totals(
+        tiny_model(), [row(store, i, i) for i in first_step(make_stepper(policy_for(spy), spy, store)).examples]
+    )
+    found = torch.cat([batch.completions.reference_B for batch in batches])
+    torch.testing.assert_close(found.sort().values, base.detach().sort().values, rtol=0, atol=1e-4)
+    # Mismatched completions are those of the whole step, in every micro-batch the same.
+    assert all(len(batch.others().policy.lengths_B) == 9 for batch in batches)
+    assert all(torch.equal(batch.others().reference_T, batches[0].others().reference_T) for batch in batches)
+
+
+def test_tokens_of_the_reference_are_cut_into_chosen_and_rejected(tmp_path: Path):
+    spy = Spy(Needs(pairs=True, reference_tokens=True, collision=True, reference_kl=True, values=True))
+
+    batches = spy.batches(store=make_store(tmp_path / "store", spy, 5), most=2)
+
+    for batch in batches:
+        for side in (batch.chosen, batch.rejected):
+            torch.testing.assert_close(side.policy.sums(side.reference_T), side.reference_B, rtol=0, atol=1e-4)
+            given = (side.collision_T, side.reference_kl_T, side.value_T)
+            assert all(part.shape == side.policy.token_T.shape for part in given)
+
+
+def test_what_was_not_asked_for_is_not_given(tmp_path: Path):
+    spy = Spy(Needs())
+
+    [batch] = spy.batches(store=make_store(tmp_path / "store", spy, 5))
+
+    side = batch.completions
+    parts = (side.reference_B, side.reference_T, side.collision_T, side.reference_kl_T, side.value_T)
+    assert parts == (None,) * 5
+    assert (batch.mismatched, batch.score_B, batch.running_reward) == (None, None, None)
+
+
+@pytest.mark.parametrize("split", [{"most": 1}, {"budget": 1}, {"most": 2, "budget": 30}], ids=str)
+def test_a_step_of_a_whole_step_loss_is_not_split(split: dict[str, Any], tmp_path: Path):
+    spy = Spy(Needs(whole_step=True))
+
+    [batch] = spy.batches(store=make_store(tmp_path / "store", spy, 9), **split)
+
+    assert len(batch.desirable_B) == 9
+
+
+def test_scores_reach_the_loss_beside_their_own_completions(tmp_path: Path):
+    spy = Spy(Needs(scores=True))
+    rows = [dataclasses.replace(r, score=i / 8, completion="ab" * i) for i, r in enumerate(thumbs(9)) if i]
+
+    batches = spy.batches(store=write_store(tmp_path / "store", rows), most=3)
+
+    assert len(batches) == 3
+    for batch in batches:
+        tokens = batch.completions.policy.lengths_B  # two letters a score's eighth, and the end of turn
+        assert batch.scores().tolist() == ((tokens - 1) / 16).tolist()
+
+
+@pytest.mark.parametrize("reward", [0.0, -2.5])
+def test_the_running_reward_reaches_the_loss(reward: float, tmp_path: Path):
+    loss = BCO(beta=0.4)
+    store = make_store(tmp_path / "store", loss, 8)
+    stepper = make_stepper(disturb(policy_for(loss)), loss, store, most=3)
+
+    table = stepper.run(first_step(stepper), backward=True, running_reward=reward)
+
+    assert table.log_ratio is not None
+    margin = 0.4 * (table.log_ratio - reward) * np.where(store.desirable[table.sequences], 1, -1)
+    np.testing.assert_allclose(table.loss, np.log1p(np.exp(-margin)), rtol=1e-5)
+
+
+NAMES = [name for name, loss in EVERY.items() if name not in LOSSES and not loss.needs.whole_step]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_of_any_loss_is_the_same_however_it_is_split(name: str, tmp_path: Path):
+    loss = EVERY[name]
+    store = make_store(tmp_path / "store", loss, 8)
+    policy = disturb(policy_for(loss), seed=13)
+    whole, whole_gradients = run(policy, loss, store)
+    table, split_gradients = run(policy, loss, store, budget=60, most=3)
+
+    # A unit of the gradient is its largest number: of SPPO's, whose loss begins at 500000, those are thousands.
+    unit = max(1.0, *(float(g.abs().max()) for g in whole_gradients.values()))
+    assert_same(numbers(table), numbers(whole), atol=2e-5 * max(1.0, float(np.abs(whole.loss).max())))
+    assert_same(
+        {n: g / unit for n, g in split_gradients.items()}, {n: g / unit for n, g in whole_gradients.items()}, atol=2e-5
+    )

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from fakes import tiny_model
-from haloes.errors import DataError, RunError
+from haloes.errors import ConfigError, DataError, RunError
 from haloes.losses._contract import Loss
 from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
@@ -24,11 +25,12 @@ from haloes.tokens.encode import make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training import trainer
 from haloes.training.log import read_metrics
+from haloes.training.memory import Memory
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
 from haloes.training.trainer import Interrupted, Outcome, TrainJob, train
 from haloes.training.validation import Validation
-from runs import LOSSES, Row, disturb, make_job, make_store, policy_for, thumbs, write_store
+from runs import EVERY, LOSSES, Row, disturb, make_job, make_store, policy_for, thumbs, write_store
 
 TIMES = ("tokens_per_second", "memory_gib")
 EIGHT_STEPS: dict[str, Any] = {"lr": 3e-3, "batch_size": 4, "epochs": 2, "checkpoint_every": 2}
@@ -95,7 +97,7 @@ class Way:
 
     def job(self, folder: Path, name: str, **fields: Any) -> TrainJob:
         """The same job each time it is asked for, as a new process would make it."""
-        loss = LOSSES[self.loss]
+        loss = EVERY[self.loss]
         store = folder / "data"
         return make_job(
             folder / name,
@@ -118,6 +120,10 @@ WAYS = {
     "dpo dropout micro-batches": Way(
         loss="dpo", kind="gpt2", cache=True, settings={"dropout": 0.2, "microbatch_tokens": 60}
     ),
+    "humanline lora": Way(loss="humanline", lora=LoRA(rank=4)),
+    "humanline full bfloat16": Way(loss="humanline", dtype=torch.bfloat16),
+    "bco cached": Way(loss="bco", cache=True),
+    "ppo-value lora": Way(loss="ppo-value", lora=LoRA(rank=4)),
     "sft cosine checkpointing": Way(loss="sft", settings={"schedule": "cosine", "gradient_checkpointing": True}),
 }
 
@@ -136,6 +142,37 @@ def test_a_run_that_is_killed_and_resumed_is_one_that_never_stopped_to_the_byte(
     assert newest_files(tmp_path / "resumed") == newest_files(tmp_path / "whole")
     assert steady(tmp_path / "resumed") == steady(tmp_path / "whole")
     assert same(weights(resumed.policy), weights(whole.policy))
+
+
+@pytest.mark.parametrize("name", ["humanline", "bco"])
+def test_what_is_remembered_between_steps_matters(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Otherwise the test above would not notice that it was forgotten.
+    train(Way(loss=name).job(tmp_path, "whole"))
+    with pytest.raises(Killed):
+        train(Way(loss=name).job(tmp_path, "forgetful"), [Recorder(kill_at=6)])
+    monkeypatch.setattr(Memory, "restore", lambda *_: None)
+
+    train(Way(loss=name).job(tmp_path, "forgetful"))
+
+    whole, forgetful = (steady(tmp_path / run) for run in ("whole", "forgetful"))
+    assert forgetful[:4] == whole[:4]
+    assert forgetful[4]["loss"] != whole[4]["loss"]
+
+
+def test_a_validation_after_going_on_is_that_of_a_run_that_never_stopped(tmp_path: Path):
+    # The reference has moved; rewards are of the model before training all the same.
+    held_out = make_store(tmp_path / "held out", EVERY["humanline"], 6, seed=1)
+    way = Way(loss="humanline", settings={"validate_every": 2})
+    whole = train(way.job(tmp_path, "whole", validation=held_out)).validation
+    with pytest.raises(Killed):
+        train(way.job(tmp_path, "resumed", validation=held_out), [Recorder(kill_at=7)])
+
+    resumed = train(way.job(tmp_path, "resumed", validation=held_out)).validation
+
+    assert steady(tmp_path / "resumed") == steady(tmp_path / "whole")
+    assert whole is not None
+    assert resumed is not None
+    assert resumed.log_ratio.tolist() == whole.log_ratio.tolist()
 
 
 def test_a_stopped_run_is_saved_at_once_and_goes_on_from_there(tmp_path: Path):
@@ -219,6 +256,66 @@ def test_another_model_is_not_resumed(tmp_path: Path):
 
     with pytest.raises(RunError, match="holds other weights than this run trains"):
         train(Way(lora=LoRA(rank=8)).job(tmp_path, "run"))
+
+
+# -- what losses ask for ---------------------------------------------------------------------------------------------
+
+
+def test_a_reference_that_moves_is_not_cached(tmp_path: Path):
+    recorder = Recorder()
+
+    with pytest.raises(ConfigError, match=r"would be of an older one: set train\.reference_cache=false"):
+        train(Way(loss="humanline", cache=True).job(tmp_path, "run"), [recorder])
+
+    assert recorder.began is None
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_reference_that_moves_is_the_policy_again_after_every_so_many_steps(tmp_path: Path):
+    way = Way(loss="humanline")  # every 4 steps
+    train(way.job(tmp_path, "run"))
+    rewards = [abs(line["reward/desirable"]) for line in steady(tmp_path / "run")]
+
+    # The steps after a sync compare the policy with itself.
+    assert [reward < 1e-4 for reward in rewards] == [True, False, False, False] * 2
+
+
+def test_the_mean_reward_of_earlier_steps_is_what_bco_subtracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given: list[float] = []
+    found: list[Any] = []
+    original = Stepper.run
+
+    def spy(self: Stepper, step: Any, *, backward: bool, running_reward: float) -> Any:
+        given.append(running_reward)
+        found.append(original(self, step, backward=backward, running_reward=running_reward))
+        return found[-1]
+
+    monkeypatch.setattr(Stepper, "run", spy)
+    train(Way(loss="bco").job(tmp_path, "run"))
+
+    before = [np.concatenate([np.zeros(0), *(table.log_ratio for table in found[:i])]) for i in range(8)]
+    assert given == pytest.approx([float(ratios.mean()) if len(ratios) else 0.0 for ratios in before], rel=1e-12)
+    assert abs(given[-1]) > 0.01
+
+
+@pytest.mark.parametrize("lora", [LoRA(rank=4), None], ids=["lora", "full"])
+@pytest.mark.parametrize("name", ["ppo-value", "dro-value"])
+def test_a_value_head_is_trained_with_the_policy_and_saved_with_its_weights(
+    name: str, lora: LoRA | None, tmp_path: Path
+):
+    job = Way(loss=name, lora=lora, settings={"epochs": 6}).job(tmp_path, "run")
+    before = weights(job.policy)
+    train(job)
+
+    after = weights(job.policy)
+    saved = load_file(max((job.run_dir / "checkpoints").iterdir()) / "weights.safetensors")
+    head = {name for name in after if name.startswith("value_head.")}
+    assert len(head) == 6
+    assert all(bool((after[name] != before[name]).any()) for name in after)
+    assert same(saved, after)
+    if name == "ppo-value":
+        errors = [line["critic_error"] for line in steady(job.run_dir)]
+        assert np.mean(errors[-4:]) < np.mean(errors[:4])
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------------
@@ -494,8 +591,6 @@ def test_a_model_can_be_trained_twice_in_one_process(tmp_path: Path):
 
 
 def test_bfloat16_training_keeps_float32_weights_in_its_checkpoints(tmp_path: Path):
-    from safetensors.torch import load_file
-
     job = Way(dtype=torch.bfloat16).job(tmp_path, "run")
     train(job)
 
