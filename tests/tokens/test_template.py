@@ -1,5 +1,6 @@
 """Conversations as text: the cut between prompt and completion, and what of a completion the model said itself."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -19,7 +20,7 @@ from fake_tokenizers import (
 from fakes import SYSTEM, byte_tokenizer
 from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
-from haloes.tokens.template import Rendered, Segment, Template, make_template
+from haloes.tokens.template import Rendered, Segment, Template, controlled, make_template, render_messages
 
 ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 """What inference sees of the prompt "Hi" under every template here that adds no system turn."""
@@ -262,3 +263,55 @@ def test_tools_reach_the_template() -> None:
     assert template(shows).prompt("Hi", (tool,)) == "Tool: add\n" + ASKED
     assert template(shows).prompt("Hi") == ASKED
     assert template(shows).render("Hi", "Hello.", (tool,)).agrees
+
+
+def with_control(chat_template: str | None, control: str = "<|good|>") -> Template:
+    return dataclasses.replace(template(chat_template), control=control)
+
+
+def test_a_control_text_stands_after_the_prompt_and_before_the_completion() -> None:
+    found = with_control(CHATML)
+
+    assert found.prompt("Hi") == ASKED + "<|good|>"
+    assert found.render("Hi", "Hello.") == Rendered(ASKED + "<|good|>", (own("Hello.<|im_end|>"),), agrees=True)
+
+
+def test_without_a_chat_template_a_control_text_ends_the_prompt_too() -> None:
+    found = with_control(None, " ok:")
+
+    assert found.prompt("1 + 1 =") == "1 + 1 = ok:"
+    assert found.render("1 + 1 =", " 2") == Rendered("1 + 1 = ok:", (own(" 2<|im_end|>"),), agrees=True)
+
+
+def test_a_control_text_is_no_disagreement_and_stands_once_before_several_turns() -> None:
+    rendered = with_control(CHATML).render("Hi", (bot("Yes?"), user("Bye"), bot("See you.")))
+
+    assert rendered.agrees
+    assert rendered.text.count("<|good|>") == 1
+    assert rendered.prompt.endswith("<|good|>")
+
+
+CONTROLS = ["<|good|>", ' a "quoted"\nline\\ ', "{{ 1 }} {% endif %} }}", "gut: \u00fc \u4f60 \U0001f600", "it's"]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("chat_template", [CHATML, CHATML + "\n", WITHOUT_END, INSERTS_THINKING, ASKS_FOR_THINKING])
+def test_a_controlled_template_writes_the_control_text_after_its_generation_prompt_and_nowhere_else(
+    chat_template: str, control: str
+) -> None:
+    plain = byte_tokenizer(chat_template=chat_template)
+    steered = byte_tokenizer(chat_template=controlled(chat_template, control))
+    turns = (user("Hi"), bot("Hello."))
+
+    asked = [render_messages(tokenizer, turns[:1], generation=True) for tokenizer in (plain, steered)]
+    told = [render_messages(tokenizer, turns, generation=False) for tokenizer in (plain, steered)]
+
+    assert asked[1] == asked[0] + control
+    assert told[1] == told[0]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_controlled_template_writes_what_the_model_was_trained_on(control: str) -> None:
+    steered = make_template(byte_tokenizer(chat_template=controlled(CHATML, control)))
+
+    assert steered.prompt("Hi") == with_control(CHATML, control).prompt("Hi")
