@@ -53,7 +53,6 @@ def test_a_named_response(reply: str, verdict: str | None):
 @pytest.mark.parametrize(
     ("reply", "verdict"),
     [
-    [
         ("m", "first"),
         ("M", "second"),
         (" M\n", "second"),
@@ -90,9 +89,7 @@ def test_the_last_line_with_a_verdict(reply: str, verdict: str | None):
 
 
 def test_the_reason_says_what_was_taken_for_the_verdict():
-    assert (
-        extract("I say Response 2!", NAMED, "named")[1] == "the reply names 'Response 2' alone: 'I say Response 2!'"
-    )
+    assert extract("I say Response 2!", NAMED, "named")[1] == "the reply names 'Response 2' alone: 'I say Response 2!'"
     assert "'Response 1' and 'Response 2'" in extract("Response 1, Response 2", NAMED, "named")[1]
     assert "says 'not'" in extract("not Response 1", NAMED, "named")[1]
     assert extract("x" * 200, WHOLE, "whole")[1].endswith("x…'")
