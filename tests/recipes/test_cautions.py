@@ -85,14 +85,6 @@ def test_a_short_run_is_told():
     assert training_cautions(steps(10), []) == []
 
 
-def test_rewards_of_both_classes_that_fall_are_told():
-    falling = {"reward/desirable": -3.0, "reward/undesirable": -9.0}
-
-    assert "the rewards of both classes fell (-3.0 and -9.0 nats" in training_cautions(steps(**falling), [])[0]
-    assert training_cautions(steps(**falling | {"reward/desirable": -0.5}), []) == []
-    assert training_cautions([*steps(20, **falling), *steps(20, **dict.fromkeys(falling, 1.0))], []) == []
-
-
 def test_a_reference_point_that_is_clamped_nearly_always_is_told():
     assert "clamped at 0 in 95% of the steps" in training_cautions(steps(**{"reference_point/clamped": 0.95}), [])[0]
     assert training_cautions(steps(**{"reference_point/clamped": 0.9}), []) == []

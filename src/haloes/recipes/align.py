@@ -26,13 +26,14 @@ from haloes.recipes import folder
 from haloes.recipes.answers import Work, answer, finish
 from haloes.recipes.cautions import data_cautions
 from haloes.recipes.config import RunConfig
+from haloes.recipes.during import During
 from haloes.recipes.inputs import Inputs, make_inputs
 from haloes.recipes.interrupt import stop_on_interrupt
-from haloes.recipes.measure import load_rater, rate, validation_numbers
+from haloes.recipes.measure import load_rater, rate
 from haloes.recipes.watch import Display, Silent, tensorboard_if_installed
 from haloes.records import Score
 from haloes.training.ranks import Ranks, this_rank
-from haloes.training.trainer import Outcome, TrainJob, train
+from haloes.training.trainer import Outcome, TrainJob, Watcher, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,16 @@ def align(
             if rater is not None:
                 rate(rater, before[:1])  # a rater that fails does so now, and not after the training
         ranks.wait()
-        outcome = _train(work, loss, ranks, allow_changes=allow_changes)
+        during = During(work, ranks.same(answer(work, "before") if ranks.is_main else []), rater)
+        outcome = _train(work, loss, ranks, during, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
-            cautions += outcome.damaged
+            cautions += [*outcome.damaged, *during.alarms()]
+            if outcome.best_step is not None:
+                cautions.append(
+                    f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where "
+                    f"{config.train.keep_best} was best"
+                )
             scores = finish(work, outcome, rater, cautions)
             folder.write_environment(run_dir, inputs.identity, seconds=time.perf_counter() - began)
             folder.write_pages(run_dir)
@@ -117,7 +124,7 @@ def align(
     return Run(run_dir, scores, outcome.num_steps, ranks.is_main)
 
 
-def _train(work: Work, loss: Loss[Any], ranks: Ranks, *, allow_changes: bool) -> Outcome:
+def _train(work: Work, loss: Loss[Any], ranks: Ranks, during: During, *, allow_changes: bool) -> Outcome:
     with stop_on_interrupt() as stop:
         job = TrainJob(
             policy=work.policy,
@@ -130,10 +137,11 @@ def _train(work: Work, loss: Loss[Any], ranks: Ranks, *, allow_changes: bool) ->
             allow_changes=allow_changes,
             ranks=ranks,
             cache=_cache(work.config, work.policy),
-            measure=validation_numbers,
+            measure=during.measure,
             stop=stop,
         )
-        return train(job, [work.display, *tensorboard_if_installed(work.run_dir)] if ranks.is_main else [])
+        watchers: list[Watcher] = [work.display, during, *tensorboard_if_installed(work.run_dir)]
+        return train(job, watchers if ranks.is_main else [])
 
 
 def _configured_loss(config: RunConfig) -> Loss[Any]:

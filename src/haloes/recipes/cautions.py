@@ -45,13 +45,6 @@ def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
         found.append(
             f"the run had only {len(steps)} steps: more data, a smaller train.batch_size or more epochs may help"
         )
-    last = steps[-max(3, len(steps) // 10) :]
-    rewards = {name: _mean(last, f"reward/{name}") for name in ("desirable", "undesirable")}
-    if all(value is not None and value < -1 for value in rewards.values()):
-        found.append(
-            f"the rewards of both classes fell ({rewards['desirable']:.1f} and {rewards['undesirable']:.1f} nats at "
-            "the end): the learning rate is probably too high (KTO paper, section 4.2); lower train.lr"
-        )
     clamped = _mean(steps, "reference_point/clamped")
     if clamped is not None and clamped > 0.9 and len(steps) >= _FEW_STEPS:  # noqa: PLR2004
         found.append(

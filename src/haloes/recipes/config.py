@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
+from haloes.recipes.alarms import WatchSettings
 from haloes.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class RunConfig:
     """How to train."""
     samples: SampleSettings = field(default_factory=SampleSettings)
     """Answers to held-out prompts, before and after."""
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    """Answers to held-out prompts while training, and alarms."""
 
 
 def make_config(*layers: Mapping[str, Any]) -> RunConfig:

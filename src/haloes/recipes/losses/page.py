@@ -1,8 +1,8 @@
 """The documentation's page of losses, as Markdown, from what the losses say about themselves."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from haloes.recipes.losses.explain import Explanation, grouped
+from haloes.recipes.losses.explain import Explanation, grouped, verdict
 
 _INTRODUCTION = """\
 # The losses
@@ -21,23 +21,27 @@ on numbers, against Definition 3.4 of the KTO paper (ICML text).
 def page() -> str:
     """All losses: a table of each group, then every loss with its formula, dials and hyperparameters."""
     groups = grouped()
+    verdicts = {one.name: verdict(one.name) for group in groups.values() for one in group}
     parts = [_INTRODUCTION]
     for title, group in groups.items():
-        parts.append(f"## {title}\n\n{_table(group)}")
-    parts += ["## Each loss", *("\n".join(_section(one)) for group in groups.values() for one in group)]
+        parts.append(f"## {title}\n\n{_table(group, verdicts)}")
+    parts += [
+        "## Each loss",
+        *("\n".join(_section(one, verdicts[one.name])) for group in groups.values() for one in group),
+    ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _table(group: Iterable[Explanation]) -> str:
+def _table(group: Iterable[Explanation], verdicts: Mapping[str, str]) -> str:
     rows = ["| loss | | needs | HALO | when |", "| --- | --- | --- | --- | --- |"]
     for one in group:
-        verdict = one.verdict.partition(":")[0]
-        cells = (f"[`{one.name}`](#{one.name})", one.about.title, one.needs_text, verdict, one.about.use)
+        answer = verdicts[one.name].partition(":")[0]
+        cells = (f"[`{one.name}`](#{one.name})", one.about.title, one.needs_text, answer, one.about.use)
         rows.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
     return "\n".join(rows)
 
 
-def _section(one: Explanation) -> Iterator[str]:
+def _section(one: Explanation, judged: str) -> Iterator[str]:
     about = one.about
     yield f"### {one.name}\n"
     yield f"**{_text(about.title)}** ({_text(about.source)})\n"
@@ -47,7 +51,7 @@ def _section(one: Explanation) -> Iterator[str]:
         ("Reward", about.reward),
         ("Reference point", about.reference_point),
         ("Value", about.value),
-        ("Human-aware", one.verdict),
+        ("Human-aware", judged),
         ("Needs", one.needs_text),
         ("When", about.use),
     ):

@@ -52,6 +52,14 @@ def loss_panels(
     return value, gradient
 
 
+def section_of_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters among settings; ConfigError where there are settings of anything else."""
+    for section in settings:
+        if section != "loss":
+            raise ConfigError(f"{section}: a drawing has settings of the section loss alone, such as loss.beta=1")
+    return dict(settings.get("loss", {}))
+
+
 def _trace(curve: Curve, field: str, colours: Mapping[str, int]) -> Trace:
     return Trace(
         label=curve.name if curve.desirable else f"{curve.name}, undesirable",

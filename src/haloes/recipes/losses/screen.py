@@ -39,8 +39,14 @@ def _group(group: Iterable[Explanation], *, name_width: int) -> "Table":
     return table
 
 
-def screen(one: Explanation) -> "list[RenderableType]":
-    """One loss: what it does, its formula, its dials, what can be set, and when to use it."""
+def screen(one: Explanation, judged: str) -> "list[RenderableType]":
+    """
+    One loss: what it does, its formula, its dials, what can be set, and when to use it.
+
+    Args:
+        one: the loss in words.
+        judged: whether it is a human-aware loss, and why.
+    """
     from rich.text import Text
 
     about = one.about
@@ -48,7 +54,7 @@ def screen(one: Explanation) -> "list[RenderableType]":
     dials = (("reward", about.reward), ("reference point", about.reference_point), ("value", about.value))
     facts = (
         *dials,
-        ("human-aware", one.verdict),
+        ("human-aware", judged),
         ("needs", one.needs_text),
         ("when", about.use),
         ("source", about.source),
