@@ -37,10 +37,10 @@ def show(name: str, /) -> None:
         A loss of the list, or path/to/file.py:Class.
     """
     from haloes.cli.output import show as shown
-    from haloes.recipes.losses.explain import explain
+    from haloes.recipes.losses.explain import explain, verdict
     from haloes.recipes.losses.screen import screen
 
-    shown(screen(explain(name)))
+    shown(screen(explain(name), verdict(name)))
 
 
 @losses.command

@@ -32,11 +32,11 @@ def plot(
     from haloes.cli.output import say, width
     from haloes.cli.output import show as shown
     from haloes.recipes.config import parse_settings
-    from haloes.recipes.losses.plot import loss_panels
+    from haloes.recipes.losses.plot import loss_panels, section_of_loss
     from haloes.report.plot import terminal
     from haloes.report.plot_svg import write_svg
 
-    panels = loss_panels(names, settings=parse_settings(settings).get("loss", {}), span=span)
+    panels = loss_panels(names, settings=section_of_loss(parse_settings(settings)), span=span)
     shown(line for panel in panels for line in [*terminal(panel, width=width()), ""])
     if out is not None:
         write_svg(panels, out)

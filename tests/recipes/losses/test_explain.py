@@ -12,7 +12,7 @@ from haloes.losses.halo import HALO
 from haloes.losses.kto import KTO
 from haloes.losses.table import LOSSES, hyperparameters, loss_maker
 from haloes.recipes.losses.docs import Block, blocks, field_texts, fields_within
-from haloes.recipes.losses.explain import REQUIRED, explain, grouped, needs_of
+from haloes.recipes.losses.explain import REQUIRED, explain, grouped, needs_of, verdict
 from haloes.recipes.losses.needs import needs_in_words
 
 OWN_LOSS = '''
@@ -65,7 +65,7 @@ def test_every_loss_is_explained_in_full(name: str):
     assert [h.name for h in one.hyperparameters] == list(hyperparameters(LOSSES[name]))
     assert all(h.text and h.default not in {"", REQUIRED, "None"} for h in one.hyperparameters)
     assert all((one.about.title, one.about.source, one.about.reward, one.about.value, one.about.use, one.needs))
-    assert one.verdict.startswith(("yes: ", "no: "))
+    assert verdict(name).startswith(("yes: ", "no: "))
     assert 0 < len(one.short_source) < 40
 
 
@@ -82,6 +82,15 @@ def test_kto_is_explained_by_its_source():
     assert "\n" not in beta.text
     assert one.needs == ("labels", "reference", "mismatched answers")
     assert one.short_source == "arXiv 2402.01306"
+
+
+def test_whether_a_loss_is_human_aware_is_told_with_a_reason(own_file: Path):
+    copied = own_file.with_name("copied.py")
+    copied.write_text("from haloes.losses.sft import SFT as Copied\n")
+
+    assert verdict("dpo").startswith("yes: ")
+    assert verdict(f"{copied}:Copied") == verdict("sft")
+    assert "no log-ratio" in verdict("sft")
 
 
 def test_what_is_built_is_explained_by_what_it_sets():
@@ -103,9 +112,9 @@ def test_a_loss_from_a_file_is_explained_as_far_as_it_says_what_it_is(own_file: 
     scale, untold = mine.hyperparameters
     assert (scale.default, scale.text) == (REQUIRED, "How much of it; in two lines.")
     assert (untold.default, untold.text) == ("3", "As in the formula.")
-    assert mine.verdict == ""
     assert (silent.about.title, silent.about.source, silent.blocks) == ("Silent", "", ())
     assert silent.needs == ("pairs",)
+    assert verdict(f"{own_file}:Mine") == verdict(f"{own_file}:Silent") == ""
 
 
 def test_an_unknown_loss_is_refused_with_a_suggestion():
