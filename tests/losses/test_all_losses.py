@@ -327,7 +327,9 @@ def test_it_is_a_frozen_comparable_value_with_keyword_only_settings(cls: type[An
         default = getattr(loss, field.name)
         if isinstance(default, float):
             other = next(
-                value for value in (0.05, 0.25, 0.5, 0.7, 1.5, 1000.0) if value != default and allowed(cls, field.name, value)
+                value
+                for value in (0.05, 0.25, 0.5, 0.7, 1.5, 1000.0)
+                if value != default and allowed(cls, field.name, value)
             )
             assert dataclasses.replace(loss, **{field.name: other}) != loss
 
