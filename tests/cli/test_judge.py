@@ -133,6 +133,17 @@ def test_a_server_that_dies_is_told_and_the_same_command_goes_on(capsys: Capture
     assert "Judgements: judgements.jsonl (7 of 12 are new)" in capsys.readouterr().out
 
 
+def test_ctrl_c_keeps_what_was_judged(capsys: Captured):
+    with Path("rules.py").open("a") as file:
+        file.write(
+            "def stop(prompt, first, second):\n    if '3' in prompt: raise KeyboardInterrupt\n    return 'first'\n"
+        )
+
+    assert with_rule("stop") == 130
+    assert "what was judged is in judgements.jsonl, and the same command goes on" in capsys.readouterr().err
+    assert len(rows_of(Path("judgements.jsonl"))) == 6
+
+
 def test_what_stays_without_an_answer_is_no_success(capsys: Captured):
     def answer(_: int, request: Any) -> Reply:
         return Reply(400, b"too long") if "Question 2" in json.dumps(request.body) else says("Response 1")

@@ -74,9 +74,14 @@ def judge(
     made = make_judge(kind, {**parse_settings(settings), **given})
     paired = first_prompts(read_pairs(answers, other, candidate=candidate, baseline=baseline), most)
     file = out or (answers if answers.is_dir() else Path()) / "judgements.jsonl"
-    with TerminalDisplay() as display:
-        say_before(paired, display.note)
-        display.stage(f"judging by {made.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
-        judged = judge_pairs(made, paired, file, num_canaries=canaries, seed=seed, progress=display.advance)
+    total = 2 * (len(paired.pairs) + min(canaries, paired.num_prompts))
+    try:
+        with TerminalDisplay() as display:
+            say_before(paired, display.note)
+            display.stage(f"judging by {made.identity.name}", total)
+            judged = judge_pairs(made, paired, file, num_canaries=canaries, seed=seed, progress=display.advance)
+    except KeyboardInterrupt as stopped:
+        message = f"stopped; what was judged is in {file}, and the same command goes on with it"
+        raise KeyboardInterrupt(message) from stopped
     say_judged(judged, paired, file, canary_path(file))
     fail_if_unanswered(judged)
