@@ -73,7 +73,10 @@ def prepare(
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
-    opened = partial(open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, seed=seed)
+    middle = sum(_score_range(needs)) / 2 if needs.scores else None
+    opened = partial(
+        open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle, seed=seed
+    )
     source = _Side.of(opened(settings.source), settings.source, settings)
     held_out = None
     if settings.validation is not None:
@@ -259,7 +262,7 @@ class _Writer:
         """The row's score for a loss that wants one; where the human gave none, the end of the range by its label."""
         if not self.needs.scores or isinstance(row, Pair):
             return 0.0
-        low, high = self.needs.score_range or (-1.0, 1.0)
+        low, high = _score_range(self.needs)
         return row.score if row.score is not None else high if desirable else low
 
     def _bad_score(self, row: Feedback | Pair) -> Unencodable | None:
@@ -281,6 +284,11 @@ class _Writer:
             )
             found |= zip(places, results, strict=True)
         return [found[i] for i in range(len(sides))]
+
+
+def _score_range(needs: Needs) -> tuple[float, float]:
+    """The scores of an undesirable and of a desirable answer that has none."""
+    return needs.score_range or (-1.0, 1.0)
 
 
 def _encoders(encoder: Encoder, needs: Needs) -> dict[bool, Encoder]:

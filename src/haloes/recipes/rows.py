@@ -1,7 +1,7 @@
 """The rows of a feedback file as a loss needs them: scores to labels, pairs to single answers and back."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from typing import Any, TypeAlias
@@ -38,7 +38,15 @@ class Rows:
         return iter(self.convert(self.source))
 
 
-def open_rows(path: str, settings: FeedbackSettings, *, pairs: bool, undesirable: bool = True, seed: int) -> Rows:
+def open_rows(
+    path: str,
+    settings: FeedbackSettings,
+    *,
+    pairs: bool,
+    undesirable: bool = True,
+    middle: float | None = None,
+    seed: int,
+) -> Rows:
     """
     The rows of a feedback file as a loss needs them: pairs, or single labelled answers.
 
@@ -47,6 +55,7 @@ def open_rows(path: str, settings: FeedbackSettings, *, pairs: bool, undesirable
         settings: how it is read and what it is turned into.
         pairs: whether pairs are needed.
         undesirable: whether undesirable single answers are needed; where not they are refused as `NOT_USED`.
+        middle: for a loss that learns from scores: where there is no label, the one for reports is told apart here.
         seed: of pairing and subsampling.
 
     Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist, or where
@@ -60,11 +69,11 @@ def open_rows(path: str, settings: FeedbackSettings, *, pairs: bool, undesirable
         rule = score_rule(settings.labels_from)
         rows = Rows(rows, partial(label_scores, rule=rule))
     if pairs:
-        return Rows(Rows(rows, _labelled), partial(_paired, seed=seed))
+        return Rows(Rows(rows, partial(_labelled, middle=None)), partial(_paired, seed=seed))
     rows = Rows(rows, unpair)
     if settings.one_per_prompt:
         rows = Rows(rows, partial(one_per_prompt, seed=seed))
-    return Rows(Rows(rows, _labelled), partial(_used, undesirable=undesirable))
+    return Rows(Rows(rows, partial(_labelled, middle=middle)), partial(_used, undesirable=undesirable))
 
 
 def open_for_doctor(settings: FeedbackSettings) -> Rows:
@@ -102,9 +111,11 @@ def _used(rows: Iterable[Record], *, undesirable: bool) -> Iterator[Record]:
             yield row
 
 
-def _labelled(rows: Iterable[Record]) -> Iterator[Record]:
+def _labelled(rows: Iterable[Record], *, middle: float | None) -> Iterator[Record]:
     for row in rows:
-        if isinstance(row, Feedback) and row.label is None:
+        if isinstance(row, Feedback) and row.label is None and row.score is not None and middle is not None:
+            yield replace(row, label=row.score > middle)
+        elif isinstance(row, Feedback) and row.label is None:
             message = "the row has a score and no label; say how to make one: feedback.labels_from"
             yield Refusal(row.where or Where("", 0), "score without label", message)
         else:
