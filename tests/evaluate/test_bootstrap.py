@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
+from scipy.stats import ttest_1samp
 
 from haloes.errors import DataError
 from haloes.evaluate.bootstrap import (
     cluster_codes,
     cluster_weights,
     difference_with_interval,
+    expanded_interval,
     mean_with_interval,
     percentile_interval,
 )
@@ -57,6 +59,14 @@ def test_draws_do_not_need_more_memory_than_a_chunk_at_a_time():
 
 def test_the_percentile_interval_is_central():
     assert percentile_interval(np.arange(101.0), 0.9) == pytest.approx((5.0, 95.0))
+
+
+def test_the_expanded_interval_of_a_mean_is_students():
+    # Means of n draws spread by sd(n) / root n, with n in the denominator of sd(n); Student's interval has n - 1.
+    value = np.random.default_rng(3).normal(size=12)
+    drawn = np.random.default_rng(4).normal(value.mean(), value.std() / math.sqrt(12), size=400_000)
+    oracle = ttest_1samp(value, 0).confidence_interval(0.95)
+    assert expanded_interval(drawn, 0.95, 12) == pytest.approx((oracle.low, oracle.high), abs=0.01)
 
 
 def test_the_mean_is_over_rows_and_its_spread_over_clusters():

@@ -13,7 +13,7 @@ from haloes.evaluate.bootstrap import (
     bootstrap_method,
     cluster_codes,
     cluster_weights,
-    percentile_interval,
+    expanded_interval,
 )
 from haloes.evaluate.rates import wilson_interval
 from haloes.records import Score
@@ -145,10 +145,10 @@ def _score(
         ]
     )
     kept_D = drawn_D[np.isfinite(drawn_D)]
-    method = bootstrap_method(num, draws)
+    method = f"expanded {bootstrap_method(num, draws)}"
     if len(kept_D) < draws:
         method += f", {draws - len(kept_D)} of them left out because they held one kind of verdict only"
-    low, high = percentile_interval(kept_D, level)
+    low, high = expanded_interval(kept_D, level, num)
     if low == high:
         # Full agreement: Wilson's bound on the prompts that may disagree, in units of chance disagreement.
         same, _ = wilson_interval(num, num, z=float(norm.ppf((1 + level) / 2)))

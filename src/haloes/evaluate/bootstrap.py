@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm, t
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -52,6 +53,17 @@ def percentile_interval(draws_D: Floats, level: float) -> tuple[float, float]:
     """The central `level` share of the draws (Efron's percentile interval)."""
     low, high = np.quantile(draws_D, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def expanded_interval(draws_D: Floats, level: float, num_clusters: int) -> tuple[float, float]:
+    """
+    Hesterberg's expanded percentile interval (Am. Stat. 69, 2015, 371-386, section 5.3), as wide as a t interval.
+
+    Resampling n clusters gives a spread that is too small by sqrt((n - 1) / n), and percentiles know nothing of the t
+    distribution: so the tails that are cut off are those of a normal variable beyond sqrt(n / (n - 1)) * t(n - 1).
+    """
+    beyond = np.sqrt(num_clusters / (num_clusters - 1)) * t.ppf((1 + level) / 2, num_clusters - 1)
+    return percentile_interval(draws_D, float(2 * norm.cdf(beyond) - 1))
 
 
 def bootstrap_method(num_clusters: int, draws: int) -> str:

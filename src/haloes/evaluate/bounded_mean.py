@@ -15,8 +15,8 @@ from haloes.evaluate.bootstrap import (
     bootstrap_method,
     cluster_weights,
     codes_for,
+    expanded_interval,
     finite,
-    percentile_interval,
 )
 from haloes.evaluate.rates import wilson_interval
 from haloes.records import Score
@@ -78,8 +78,8 @@ def bounded_mean_with_interval(
         method += f"; fewer than {FEW_CLUSTERS} prompts" if num < FEW_CLUSTERS else ""
     else:
         drawn = [weight_DC @ mean_C / num for weight_DC in cluster_weights(num, draws=draws, seed=seed)]
-        low, high = percentile_interval(np.concatenate(drawn), level)
-        method = bootstrap_method(num, draws)
+        low, high = expanded_interval(np.concatenate(drawn), level, num)
+        method = f"expanded {bootstrap_method(num, draws)}"
     return Score(
         name=name,
         value=value,

@@ -19,8 +19,8 @@ from haloes.evaluate.bootstrap import (
     bootstrap_method,
     cluster_weights,
     codes_for,
+    expanded_interval,
     finite,
-    percentile_interval,
 )
 from haloes.evaluate.logistic import fit_logistic, sigmoid
 from haloes.evaluate.rates import wilson_interval
@@ -115,7 +115,7 @@ def calibration(
             for weight_DC in cluster_weights(num, draws=draws, seed=seed)
         ]
     )
-    low, high = percentile_interval(drawn_D, level)
+    low, high = expanded_interval(drawn_D, level, num)
     bin_N = _bin_numbers(chance_N, bins)
     return Calibration(
         scale=float(scale_1[0]) / size,
@@ -128,7 +128,7 @@ def calibration(
             variant=variant,
             num_rows=len(label_N),
             num_clusters=num,
-            method=bootstrap_method(num, draws),
+            method=f"expanded {bootstrap_method(num, draws)}",
             label=label,
         ),
         expected_error=float(_expected_errors(chance_N, label_N[None], bin_N)[0]),

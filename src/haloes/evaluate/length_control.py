@@ -24,16 +24,16 @@ from haloes.evaluate.bootstrap import (
     bootstrap_method,
     cluster_weights,
     codes_for,
+    expanded_interval,
     finite,
-    percentile_interval,
 )
 from haloes.evaluate.bounded_mean import unanimous_interval, unit_interval
 from haloes.evaluate.logistic import fit_logistic, sigmoid
 from haloes.evaluate.win_rate import Preferences
 from haloes.records import Score
 
-PRIOR_SD = 10.0
-"""Of the coefficients. AlpacaEval's published ones are within 6, so that only separable rows feel it."""
+PRIOR_SD = 5.0
+"""Of the coefficients: AlpacaEval's published ones lie between -4.2 and 2, so that only separable rows feel it."""
 _ONE_SIDED = 0.05
 _CHUNK = 400_000
 """Draws x rows held at a time."""
@@ -107,8 +107,8 @@ def length_controlled_win_rate(
     if num_scored < 2:  # noqa: PLR2004 - one prompt has no spread
         return None
     rates, coefficients = _fitted(rows, np.ones((1, num)), start_K=None)
-    low, high = percentile_interval(_rate_draws(rows, coefficients[0], draws=draws, seed=seed), level)
-    method = f"{bootstrap_method(num_scored, draws)}, refitted in each"
+    low, high = expanded_interval(_rate_draws(rows, coefficients[0], draws=draws, seed=seed), level, num_scored)
+    method = f"expanded {bootstrap_method(num_scored, draws)}, refitted in each"
     value = float(rates[0])
     if np.ptp(rows.share_N[rows.is_scored_N > 0]) == 0:
         low, high = unanimous_interval(value, num_scored, level)

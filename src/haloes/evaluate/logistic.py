@@ -9,6 +9,8 @@ from haloes.evaluate.bootstrap import Floats
 _STEPS = 100
 _HALVINGS = 30
 _SMALL = 1e-9
+_LAST_STEP = 1e-6
+"""Newton's steps shrink quadratically: after one this short the rest is rounding."""
 
 
 def fit_logistic(
@@ -36,11 +38,10 @@ def fit_logistic(
     """
     num_draws, num = weight_DN.shape[0], features.shape[-1]
     precision = 1 / prior_sd**2
-    coefficient_DK = np.tile(np.zeros(num) if start_K is None else start_K, (num_draws, 1))
-    loss_D = _loss(features, shares, weight_DN, coefficient_DK, precision)
     transposed = np.swapaxes(features, -1, -2)
+    coefficient_DK = np.tile(np.zeros(num) if start_K is None else start_K, (num_draws, 1))
+    chance_DN, loss_D = _predicted(features, shares, weight_DN, coefficient_DK, precision)
     for _ in range(_STEPS):
-        chance_DN = sigmoid(_linear(features, coefficient_DK))
         error_DN = weight_DN * (chance_DN - shares)
         gradient_DK = (transposed @ error_DN[..., None])[..., 0] + precision * coefficient_DK
         curved_DKN = transposed * (weight_DN * chance_DN * (1 - chance_DN))[:, None, :]
@@ -49,28 +50,31 @@ def fit_logistic(
         # Halving only where the step is too long keeps the draws independent of each other.
         for _ in range(_HALVINGS):
             tried_DK = coefficient_DK - step_DK
-            tried_D = _loss(features, shares, weight_DN, tried_DK, precision)
+            chance_DN, tried_D = _predicted(features, shares, weight_DN, tried_DK, precision)
             worse_D = tried_D > loss_D + _SMALL * np.abs(loss_D)
             if not worse_D.any():
                 break
             step_DK[worse_D] /= 2
         coefficient_DK, loss_D = tried_DK, tried_D
-        if np.abs(step_DK).max(initial=0.0) < _SMALL:
+        if np.abs(step_DK).max(initial=0.0) < _LAST_STEP:
             break
     return coefficient_DK
 
 
 def sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x)) without overflow."""
-    return np.asarray(np.exp(-np.logaddexp(0.0, -x)), dtype=np.float64)
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1.0, small) / (1 + small), dtype=np.float64)
 
 
-def _linear(features: Floats, coefficient_DK: Floats) -> Floats:
-    return np.asarray((features @ coefficient_DK[..., None])[..., 0], dtype=np.float64)
-
-
-def _loss(features: Floats, shares: Floats, weight_DN: Floats, coefficient_DK: Floats, precision: float) -> Floats:
-    linear_DN = _linear(features, coefficient_DK)
-    entropy_DN = np.logaddexp(0.0, linear_DN) - shares * linear_DN
+def _predicted(
+    features: Floats, shares: Floats, weight_DN: Floats, coefficient_DK: Floats, precision: float
+) -> tuple[Floats, Floats]:
+    """The probability of each row, and the loss of each draw."""
+    linear_DN = (features @ coefficient_DK[..., None])[..., 0]
+    small_DN = np.exp(-np.abs(linear_DN))
+    # -share log(p) - (1 - share) log(1 - p) is log(1 + exp(x)) - share x.
+    entropy_DN = np.maximum(linear_DN, 0) + np.log(1 + small_DN) - shares * linear_DN
     penalty_D = precision / 2 * (coefficient_DK**2).sum(axis=1)
-    return np.asarray((weight_DN * entropy_DN).sum(axis=1) + penalty_D, dtype=np.float64)
+    chance_DN = np.where(linear_DN >= 0, 1.0, small_DN) / (1 + small_DN)
+    return chance_DN, (weight_DN * entropy_DN).sum(axis=1) + penalty_D

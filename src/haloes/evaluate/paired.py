@@ -1,4 +1,4 @@
-"""Several models on the same prompts: all paired differences, with intervals and p-values corrected for their number."""
+"""Several models on the same prompts: all paired differences, intervals, and p-values corrected for their number."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass

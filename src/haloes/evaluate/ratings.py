@@ -14,7 +14,7 @@ from haloes.evaluate.bootstrap import (
     bootstrap_method,
     cluster_codes,
     cluster_weights,
-    percentile_interval,
+    expanded_interval,
 )
 from haloes.evaluate.holm import holm
 from haloes.evaluate.logistic import fit_logistic
@@ -179,8 +179,8 @@ def _one_sided(games: _Games) -> set[int]:
 
 
 def _score(made: _Made, variant: str, value: float, drawn_D: Floats, *, decided_by_prior: bool) -> Score:
-    low, high = percentile_interval(drawn_D, made.level)
-    method = bootstrap_method(made.num_clusters, made.draws)
+    low, high = expanded_interval(drawn_D, made.level, made.num_clusters)
+    method = f"expanded {bootstrap_method(made.num_clusters, made.draws)}"
     if decided_by_prior:
         method += "; a model won or lost every comparison, so how far it stands off rests on its virtual ties"
     return Score(

@@ -63,7 +63,7 @@ def is_refusal(text: str, *, phrases: Sequence[str] = PHRASES) -> bool:
     it between models, not with zero.
     """
     opening = plain_words(text[:OPENING])
-    return any(phrase in opening for phrase in phrases)
+    return any(re.search(rf"\b{re.escape(phrase)}", opening) for phrase in phrases)
 
 
 def plain_words(text: str) -> str:
