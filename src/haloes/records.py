@@ -208,6 +208,39 @@ def text_from_json(value: Any) -> Text:
     return tuple(Message(turn["role"], turn["content"], tuple(turn.get("tool_calls", ()))) for turn in value)
 
 
+def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "") -> Completion:
+    """
+    The inverse of `to_json`; fields that it does not know are left aside.
+
+    Args:
+        row: a line of a file of answers.
+        where: the file and its line, with which the message of a fault begins.
+        model: what the model is called where the row does not say.
+
+    Raises:
+        DataError: a field is missing, or its value is not what it must be.
+    """
+    for name in ("prompt_id", "prompt", "completion"):
+        if name not in row:
+            raise DataError(f"{where}: this is not an answer: it has no {name!r}")
+    if not isinstance(row["completion"], str):
+        raise DataError(f"{where}: completion must be text, got {type(row['completion']).__name__}")
+    try:
+        prompt = text_from_json(row["prompt"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{where}: prompt must be text or messages with role and content") from error
+    seed, tokens = row.get("seed"), row.get("num_tokens", 0)
+    return Completion(
+        prompt_id=str(row["prompt_id"]),
+        prompt=prompt,
+        completion=row["completion"],
+        model=str(row.get("model", model)),
+        num_tokens=tokens if isinstance(tokens, int) else 0,
+        finished=row.get("finished", True) is not False,
+        seed=seed if isinstance(seed, int) else None,
+    )
+
+
 def judgement_from_json(row: Mapping[str, Any], *, where: str) -> Judgement:
     """
     The inverse of `to_json`; fields that it does not know are left aside.

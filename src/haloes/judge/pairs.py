@@ -1,13 +1,12 @@
 """Which answers are compared: those that two models gave to the same prompts."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from haloes.errors import ConfigError, DataError
-from haloes.records import Completion, text_from_json
+from haloes.records import Completion, completion_from_json
 from haloes.store import read_jsonl
 
 SAMPLES = "samples.jsonl"
@@ -123,32 +122,10 @@ def pair_answers(
 def read_completions(path: Path) -> list[Completion]:
     """Answers from JSONL, or of a run's folder; DataError, with file and line, where a row is none."""
     file = path / SAMPLES if path.is_dir() else path
-    found = [_completion(row, f"{file}:{number}", file.stem) for number, row in read_jsonl(file)]
+    found = [completion_from_json(row, where=f"{file}:{n}", model=file.stem) for n, row in read_jsonl(file)]
     if not found:
         raise DataError(f"{file}: there are no answers in it")
     return found
-
-
-def _completion(row: Mapping[str, Any], where: str, model: str) -> Completion:
-    for name in ("prompt_id", "prompt", "completion"):
-        if name not in row:
-            raise DataError(f"{where}: this is not an answer: it has no {name!r}")
-    if not isinstance(row["completion"], str):
-        raise DataError(f"{where}: completion must be text, got {type(row['completion']).__name__}")
-    try:
-        prompt = text_from_json(row["prompt"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{where}: prompt must be text or messages with role and content") from error
-    seed, tokens = row.get("seed"), row.get("num_tokens", 0)
-    return Completion(
-        prompt_id=str(row["prompt_id"]),
-        prompt=prompt,
-        completion=row["completion"],
-        model=str(row.get("model", model)),
-        num_tokens=tokens if isinstance(tokens, int) else 0,
-        finished=row.get("finished", True) is not False,
-        seed=seed if isinstance(seed, int) else None,
-    )
 
 
 def _by_prompt(answers: Iterable[Completion]) -> dict[str, list[Completion]]:

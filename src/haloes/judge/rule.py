@@ -68,20 +68,24 @@ class RuleJudge:
         return Opinion(verdict=number_verdict(number), preference=number, reply=reply, reason=why)
 
 
-def load_function(name: str) -> Rule:
-    """The function by `package.module:function` or `path/to/file.py:function`; ConfigError where there is none."""
+def load_function(name: str, *, setting: str = "judge.rule") -> Callable[..., Any]:
+    """
+    The function by `package.module:function` or `path/to/file.py:function`.
+
+    Raises ConfigError where there is none, naming the setting that asked for it.
+    """
     place, _, attribute = name.rpartition(":")
     try:
         found = getattr(_module(place), attribute)
     except Exception as error:
         raise ConfigError(
-            f"judge.rule: {name} cannot be loaded ({type(error).__name__}: {error}); give package.module:function or "
+            f"{setting}: {name} cannot be loaded ({type(error).__name__}: {error}); give package.module:function or "
             "file.py:function"
         ) from error
     if not callable(found):
-        raise ConfigError(f"judge.rule: {name} is not a function")
-    rule: Rule = found
-    return rule
+        raise ConfigError(f"{setting}: {name} is not a function")
+    function: Callable[..., Any] = found
+    return function
 
 
 def _module(place: str) -> Any:
@@ -90,7 +94,7 @@ def _module(place: str) -> Any:
     path = Path(place)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"haloes_rule_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"haloes_function_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not Python")
     module = importlib.util.module_from_spec(spec)

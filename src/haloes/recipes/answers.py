@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
@@ -15,9 +14,10 @@ from haloes.recipes.config import RunConfig
 from haloes.recipes.inputs import Inputs
 from haloes.recipes.measure import Rater, answer_scores, kl_scores, rate, validation_scores
 from haloes.recipes.watch import Display
-from haloes.records import Completion, Score, text_from_json, to_json
+from haloes.records import Completion, Score, to_json
 from haloes.sample.generate import sample
-from haloes.store import read_jsonl, write_json, write_jsonl
+from haloes.sample.run import read_completions
+from haloes.store import write_json, write_jsonl
 from haloes.tokens.template import Template, controlled
 from haloes.training.log import read_metrics
 from haloes.training.trainer import Outcome
@@ -40,7 +40,7 @@ def answer(work: Work, variant: str) -> list[Completion]:
     """The policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
     inputs, settings = work.inputs, work.config.samples
     path = work.run_dir / folder.SAMPLES
-    known = [_completion(row) for _, row in read_jsonl(path)] if path.exists() else []
+    known = read_completions(path) if path.exists() else []
     made = [completion for completion in known if completion.model == variant]
     if made or not inputs.prompts:
         return made
@@ -98,7 +98,3 @@ def save_model(policy: Policy, template: Template, place: Path) -> None:
     with quiet():
         policy.model.save_pretrained(place)
         tokenizer.save_pretrained(place)
-
-
-def _completion(row: dict[str, Any]) -> Completion:
-    return Completion(**{**row, "prompt": text_from_json(row["prompt"])})

@@ -1,11 +1,8 @@
 """What a run did to its model, on held-out prompts: answers before and after, the rater's verdicts, and the numbers."""
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from haloes.errors import ConfigError
 from haloes.evaluate.auc import auc_with_interval
 from haloes.evaluate.bootstrap import mean_with_interval
 from haloes.evaluate.compare import compare_completions, compare_shares
+from haloes.judge.rule import load_function
 from haloes.models.policy import Policy
 from haloes.records import Completion, Score, Text
 from haloes.tokens.encode import Encoded, Encoder
@@ -43,18 +41,7 @@ def load_rater(name: str) -> Rater:
 
     Raises ConfigError when there is no such function.
     """
-    place, _, attribute = name.rpartition(":")
-    try:
-        module = _module(place)
-        found = getattr(module, attribute)
-    except Exception as error:
-        raise ConfigError(
-            f"samples.rater: {name} cannot be loaded ({type(error).__name__}: {error}); "
-            "give package.module:function or file.py:function"
-        ) from error
-    if not callable(found):
-        raise ConfigError(f"samples.rater: {name} is not a function")
-    rater: Rater = found
+    rater: Rater = load_function(name, setting="samples.rater")
     return rater
 
 
@@ -161,17 +148,3 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
         ),
     )
     return [score for score in found if score is not None]
-
-
-def _module(place: str) -> Any:
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
-    path = Path(place)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"haloes_rater_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not Python")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haloes.errors import ConfigError, RunError
-from haloes.records import Completion, Text, text_from_json, to_json
+from haloes.records import Completion, Text, completion_from_json, to_json
 from haloes.sample._contract import Ask, Decoding, Engine, NoAnswer
 from haloes.store import read_jsonl
 
@@ -77,7 +77,7 @@ def sample_to_file(
 
 def read_completions(path: Path) -> list[Completion]:
     """The answers of a file. Raises DataError where a line is none, with its number."""
-    return [Completion(**{**row, "prompt": text_from_json(row["prompt"])}) for _, row in read_jsonl(path)]
+    return [completion_from_json(row, where=f"{path}:{number}") for number, row in read_jsonl(path)]
 
 
 def _known(path: Path, model: str) -> set[tuple[str, int | None]]:
