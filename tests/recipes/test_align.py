@@ -40,6 +40,7 @@ FILES = {
     "data",
     "data.json",
     "environment.json",
+    "held_out.jsonl",
     "metrics.jsonl",
     "model",
     "report.html",

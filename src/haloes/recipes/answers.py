@@ -11,6 +11,7 @@ from haloes.models.quiet import quiet
 from haloes.recipes import folder
 from haloes.recipes.cautions import training_cautions
 from haloes.recipes.config import RunConfig
+from haloes.recipes.held_out import write_held_out
 from haloes.recipes.inputs import Inputs
 from haloes.recipes.measure import Rater, answer_scores, kl_scores, rate, validation_scores
 from haloes.recipes.watch import Display
@@ -68,7 +69,10 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
     run_dir, encoder = work.run_dir, work.inputs.encoder
     before, after = answer(work, "before"), answer(work, "after")
     work.display.stage("measuring")
-    scores = validation_scores(outcome.validation) if outcome.validation is not None else []
+    scores: list[Score] = []
+    if outcome.validation is not None and work.inputs.validation is not None:
+        scores = validation_scores(outcome.validation)
+        write_held_out(run_dir, outcome.validation, work.inputs.validation)
     if after:
         ratings = [] if rater is None else rate(rater, [*before, *after])
         (run_dir / folder.RATINGS).unlink(missing_ok=True)

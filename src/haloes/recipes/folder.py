@@ -24,6 +24,7 @@ METRICS, SCORES, SAMPLES, RATINGS, WARNINGS = (
     "ratings.jsonl",
     "warnings.json",
 )
+HELD_OUT, EVALUATION = "held_out.jsonl", "evaluation.json"
 _FREE = {
     "microbatch_tokens",
     "microbatch_examples",
