@@ -39,6 +39,9 @@ def test_families_prints_a_table_and_goes_on_with_what_is_there(
     assert "12 held-out answers to 6 prompts" in " ".join(printed.split())
     assert "[0/4, 0 min] kto(beta=0.1) lr=0.001 seed=0" in printed
     assert "everything is in runs/families-feedback" in printed
+    page = Path("runs/families-feedback/families.md").read_text()
+    assert page.startswith("AUC of the implied reward on 12 held-out answers to 6 prompts")
+    assert [line.split(" | ")[0] for line in page.splitlines()[4:]] == ["| kto", "| dpo"]
     assert run(command) == 0
     assert len(Path("runs/families-feedback/runs.jsonl").read_text().splitlines()) == 4
 
@@ -48,6 +51,7 @@ def test_imbalance_prints_what_was_kept(model: Path, feedback: Path, capsys: pyt
     assert run(command) == 0
 
     assert "25% of the desirable: 2 desirable and 8 undesirable answers to train on" in capsys.readouterr().out
+    assert "- 25%: 2 desirable, 8 undesirable" in Path("runs/imbalance-feedback/imbalance.md").read_text()
 
 
 def test_an_unknown_method_is_refused_before_anything_is_read(feedback: Path, capsys: pytest.CaptureFixture[str]):

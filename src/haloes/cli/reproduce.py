@@ -65,7 +65,7 @@ def families(
         "lrs": [float(lr) for lr in lrs.split(",")],
         "seeds": range(seeds),
     }
-    show_families(experiment(compare, kwargs, source=source, out=out, settings=settings))
+    show_families(*experiment(compare, kwargs, source=source, out=out, settings=settings))
 
 
 @reproduce.command
@@ -112,4 +112,4 @@ def imbalance(
         "shares": [float(share) for share in shares.split(",")],
         "seeds": range(seeds),
     }
-    show_imbalance(experiment(compare, kwargs, source=source, out=out, settings=settings))
+    show_imbalance(*experiment(compare, kwargs, source=source, out=out, settings=settings))

@@ -17,8 +17,8 @@ Found = TypeVar("Found")
 
 def experiment(
     run: Callable[..., Found], given: Mapping[str, Any], *, source: str, out: Path | None, settings: Sequence[str]
-) -> Found:
-    """Carry it out; on Ctrl-C say how to go on."""
+) -> tuple[Found, Path]:
+    """Carry it out; what was found and the folder that holds it. On Ctrl-C it says how to go on."""
     from haloes.recipes.config import parse_settings
     from haloes.recipes.interrupt import stop_on_interrupt
     from haloes.recipes.reproduce.defaults import experiment_config
@@ -38,30 +38,43 @@ def experiment(
     except Interrupted as stopped:
         raise KeyboardInterrupt(f"stopped; the same command goes on with what is in {folder}") from stopped
     say(f"{(time.perf_counter() - began) / 60:.0f} minutes; everything is in {folder}")
-    return found
+    return found, folder
 
 
-def show_families(found: "Families") -> None:
-    """The table of methods."""
+def show_families(found: "Families", folder: Path) -> None:
+    """The table of methods; as Markdown, it goes into the folder."""
     from rich.table import Table
+
+    from haloes.recipes.reproduce.page import families_page
+    from haloes.store import write_text
+
+    write_text(folder / "families.md", families_page(found))
 
     chosen = {item.method: item for item in found.chosen}
-    table = Table(title=_title(found.num_answers, found.num_prompts), title_justify="left")
-    for column in ("Method", "AUC (95%)", "Within prompts", "From KTO (95%)", "p (Holm)", "Chosen", "s", "GiB"):
-        table.add_column(column)
+    table = Table(title=_title(found.num_answers, found.num_prompts), title_justify="left", box=None, pad_edge=False)
+    for column in ("Method", "AUC (95%)", "From KTO (95%)", "p", "Chosen"):
+        table.add_column(column, no_wrap=True)
     for row in found.rows:
         item = chosen[row.method]
-        settings = ", ".join([f"lr {item.lr:g}", *(f"{key} {value:g}" for key, value in item.settings.items())])
-        table.add_row(*_cells(row), settings, f"{item.seconds:.0f}", f"{item.memory_gib:.1f}")
+        settings = [f"lr {item.lr:g}", *(f"{key} {value:g}" for key, value in item.settings.items())]
+        table.add_row(*_cells(row), "\n".join(settings))
     show([table])
+    say("p: of no difference from KTO, by Holm's correction for the number of methods.")
+    seconds, memory = [item.seconds for item in found.chosen], max(item.memory_gib for item in found.chosen)
+    say(f"A run took {min(seconds):.0f} to {max(seconds):.0f} s, with {memory:.1f} GiB.")
 
 
-def show_imbalance(found: "Imbalance") -> None:
-    """The table of shares and weights."""
+def show_imbalance(found: "Imbalance", folder: Path) -> None:
+    """The table of shares and weights; as Markdown, it goes into the folder."""
     from rich.table import Table
 
-    table = Table(title=_title(found.num_answers, found.num_prompts), title_justify="left")
-    for column in ("Run", "AUC (95%)", "Within prompts", "From the first (95%)", "p (Holm)"):
+    from haloes.recipes.reproduce.page import imbalance_page
+    from haloes.store import write_text
+
+    write_text(folder / "imbalance.md", imbalance_page(found))
+
+    table = Table(title=_title(found.num_answers, found.num_prompts), title_justify="left", box=None, pad_edge=False)
+    for column in ("Run", "AUC (95%)", "From the first (95%)", "p"):
         table.add_column(column)
     for row in found.rows:
         table.add_row(*_cells(row))
@@ -76,11 +89,10 @@ def _title(answers: int, prompts: int) -> str:
 
 def _cells(row: "Row") -> list[str]:
     same = row.difference == row.difference_low == row.difference_high == 0
-    difference = "–" if same else f"{row.difference:+.3f} ({row.difference_low:+.3f} to {row.difference_high:+.3f})"
+    difference = "–" if same else f"{row.difference:+.3f}\n{row.difference_low:+.2f} to {row.difference_high:+.2f}"
     return [
         row.method,
-        f"{row.auc:.3f} ({row.low:.3f} to {row.high:.3f})",
-        f"{row.within_prompt:.2f}",
+        f"{row.auc:.3f}\n{row.low:.2f} to {row.high:.2f}",
         difference,
         "–" if same else f"{row.p:.3f}",
     ]
