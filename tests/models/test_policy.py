@@ -388,3 +388,32 @@ def test_a_model_with_a_single_number_among_its_weights_has_a_fingerprint():
     warmer.register_buffer("temperature", torch.tensor(2.0))
 
     assert weights_fingerprint(model) != weights_fingerprint(warmer)
+
+
+@ways
+def test_another_model_can_be_the_reference_and_stays_what_it_is(lora: LoRA | None):
+    model, other = tiny_model("llama", seed=1), tiny_model("llama", seed=2)
+    policy = make_policy(model, lora=lora, reference=True, seed=0, reference_model=other)
+    start, theirs = scores(tiny_model("llama", seed=1)), scores(tiny_model("llama", seed=2))
+
+    assert torch.equal(policy.token_logps(batch()), start)
+    disturb(policy)
+
+    assert float((policy.token_logps(batch()) - start).detach().abs().max()) > 0.1
+    assert torch.equal(policy.reference_logps(batch()), theirs)
+    assert policy.reference_fingerprint == weights_fingerprint(tiny_model("llama", seed=2))
+    assert policy.start_fingerprint == weights_fingerprint(tiny_model("llama", seed=1))
+    assert not any(parameter.requires_grad for parameter in other.parameters())
+
+
+def test_the_divergence_is_to_the_model_that_was_given_as_the_reference():
+    policy = make_policy(tiny_model(seed=1), lora=None, reference=True, seed=0, reference_model=tiny_model(seed=1))
+    apart = make_policy(tiny_model(seed=1), lora=None, reference=True, seed=0, reference_model=tiny_model(seed=2))
+
+    assert float(policy.token_kl(batch()).abs().max()) < 1e-5
+    assert float(apart.token_kl(batch()).min()) > 0.01
+
+
+def test_a_reference_of_its_own_cannot_be_synced():
+    with pytest.raises(ConfigError, match="the loss moves its reference"):
+        make_policy(tiny_model(), lora=None, reference=True, seed=0, synced=True, reference_model=tiny_model())

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from haloes.errors import MissingInputError
+from haloes.errors import ConfigError, MissingInputError
 from haloes.models.adapters import LoRA, add_lora
 from haloes.models.distribution import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of, make_scorer
@@ -24,7 +24,7 @@ _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "tran
 """Fields of a config that say where a model came from and how it is run."""
 
 Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
-"""Inside the context the scorer is the reference: the same weights before training."""
+"""Inside the context the scorer is the reference: the same weights before training, or another model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,13 @@ class Policy:
     reference: Reference | None
     """None where the loss needs no reference."""
     reference_fingerprint: str
-    """Hash of the weights before training and of the dtype they compute in."""
+    """Hash of the reference's weights and of the dtype they compute in: those before training, if it is not apart."""
     unpacked_because: str | None
     """Why sequences are padded and not packed; None when they are packed."""
     value_head: ValueHead | None = None
     """Trained with the policy where the loss needs it."""
+    start_fingerprint: str | None = None
+    """Hash of the weights before training where the reference is another model; None where they are the reference."""
 
     @property
     def device(self) -> torch.device:
@@ -120,13 +122,20 @@ class Policy:
 
 
 def make_policy(
-    model: Any, *, lora: LoRA | None, reference: bool, seed: int, synced: bool = False, values: bool = False
+    model: Any,
+    *,
+    lora: LoRA | None,
+    reference: bool,
+    seed: int,
+    synced: bool = False,
+    values: bool = False,
+    reference_model: Any | None = None,
 ) -> Policy:
     """
     Make a loaded model trainable, and keep what it is now as the reference.
 
     The reference is never loaded again by name (TRAPS 18): with LoRA it is the model with the adapter off, which costs
-    no memory; with full tuning it is a frozen copy.
+    no memory; with full tuning it is a frozen copy. Only where a model is given for it, it is that one.
 
     Args:
         model: a transformers causal language model; it is changed in place.
@@ -135,7 +144,11 @@ def make_policy(
         seed: of the start of the adapter and of the value head.
         synced: the reference can become the policy again (`Synced.sync`).
         values: add a value head.
+        reference_model: another loaded model, with the same tokenizer, as the reference; it is frozen in place.
+            It cannot be `synced`.
     """
+    if reference_model is not None and synced:
+        raise ConfigError("model.reference stays what it is, and the loss moves its reference: leave it out")
     fingerprint = weights_fingerprint(model)
     scorer, unpacked_because = make_scorer(model)
     frozen: Reference | None
@@ -144,7 +157,8 @@ def make_policy(
         frozen = _adapter_off(trained, scorer)
     else:
         trained = model
-        frozen = _frozen_copy(model, scorer) if reference and not synced else None
+        wanted = reference and not synced and reference_model is None
+        frozen = _frozen(copy.deepcopy(model), scorer.packs) if wanted else None
         for module in model.modules():
             # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded.
             if isinstance(module, torch.nn.Embedding):
@@ -153,7 +167,8 @@ def make_policy(
     if synced:
         frozen = Synced({name: p for name, p in trained.named_parameters() if p.requires_grad}, scorer)
     head = ValueHead(head_of(model).weight_VH.shape[1], seed=seed).to(model.device) if values else None
-    return Policy(trained, scorer, frozen, fingerprint, unpacked_because, head)
+    policy = Policy(trained, scorer, frozen, fingerprint, unpacked_because, head)
+    return policy if reference_model is None else _with_reference(policy, reference_model)
 
 
 def weights_fingerprint(model: Any) -> str:
@@ -176,8 +191,19 @@ def _adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
     return reference
 
 
-def _frozen_copy(model: Any, scorer: Scorer) -> Reference:
-    frozen = Scorer(copy.deepcopy(model).eval().requires_grad_(False), scorer.packs)  # noqa: FBT003 - torch's own
+def _with_reference(policy: Policy, model: Any) -> Policy:
+    fingerprint = weights_fingerprint(model)
+    scorer, _ = make_scorer(model)
+    return replace(
+        policy,
+        reference=_frozen(model, scorer.packs),
+        reference_fingerprint=fingerprint,
+        start_fingerprint=policy.reference_fingerprint,
+    )
+
+
+def _frozen(model: Any, packs: bool) -> Reference:
+    frozen = Scorer(model.eval().requires_grad_(False), packs)  # noqa: FBT003 - torch's own
     return lambda: nullcontext(frozen)
 
 

@@ -26,7 +26,7 @@ class WatchSettings:
     finished: float = 0.2
     """Alarm when the share of answers that the model ends itself has fallen by this."""
     kl: float = 50.0
-    """Alarm when the KL divergence to the model before training passes this, in nats an answer."""
+    """Alarm when the KL divergence to the reference passes this, in nats an answer."""
 
     def __post_init__(self) -> None:
         for name, fits, rule in (
@@ -108,7 +108,7 @@ def _of_answers(line: Mapping[str, Any], before: Mapping[str, float], limits: Wa
     kl = line.get("sampled/kl")
     if kl is not None and kl > limits.kl:
         found["kl"] = (
-            f"the KL divergence to the model before training is {kl:.0f} nats an answer, above watch.kl={limits.kl:g}; "
+            f"the KL divergence to the reference is {kl:.0f} nats an answer, above watch.kl={limits.kl:g}; "
             "raise loss.beta, or lower train.lr"
         )
     return found

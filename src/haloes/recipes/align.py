@@ -19,7 +19,7 @@ from haloes.losses._weights import with_weights
 from haloes.losses.table import loss_settings, make_loss
 from haloes.models.cache import cache_dir
 from haloes.models.dtype import choose_device, choose_dtype
-from haloes.models.load import load_model
+from haloes.models.load import LoadedModel, load_model
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.recipes import folder
@@ -92,6 +92,8 @@ def align(
         loss = resolved
         policy = _policy(config, loss, inputs, device=device, dtype=dtype, display=display)
         inputs.identity["reference model"] = policy.reference_fingerprint
+        if policy.start_fingerprint is not None:
+            inputs.identity["model"] = policy.start_fingerprint
         if check:
             folder.check_identity(run_dir, inputs.identity)
         work = Work(config, run_dir, policy, inputs, display)
@@ -175,7 +177,19 @@ def _policy(
         seed=config.train.seed,
         synced=loss.needs.sync_every is not None,
         values=loss.needs.values,
+        reference_model=None if config.model.reference is None else _reference(config, loaded, device, dtype),
     )
+
+
+def _reference(config: RunConfig, policy: LoadedModel, device: torch.device, dtype: torch.dtype) -> Any:
+    """The model that is named as the reference. Raises ConfigError where its tokens are not the policy's."""
+    loaded = load_model(str(config.model.reference), dtype=dtype, device=device)
+    if loaded.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+        raise ConfigError(
+            f"model.reference {config.model.reference} has another tokenizer than {config.model.name}, so it cannot "
+            "score the same tokens; name a model of the same family"
+        )
+    return loaded.model
 
 
 def _cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:

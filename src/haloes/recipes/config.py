@@ -85,6 +85,9 @@ class ModelSettings:
     """"auto" takes a GPU if there is one."""
     lora: LoRA | None = field(default_factory=LoRA)
     """Adapters to train; null trains all weights."""
+    reference: str | None = None
+    """Another model as the loss's reference, with the same tokenizer, named like model.name; it takes memory of its
+    own. Left out it is the model before training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,17 +264,19 @@ def _stepper(job: TrainJob, store: TokenStore) -> Stepper:
 
 def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
     """
-    log p of each held-out sequence before training, (n,), for losses without a reference, or with one that moves.
+    log p of each held-out sequence before training, (n,), where the reference is none, or moves, or is another model.
 
     The others compare with the very same numbers, which their reference gives them.
     """
-    needs = job.loss.needs
-    if needs.any_reference and needs.sync_every is None:
+    needs, apart = job.loss.needs, job.policy.start_fingerprint is not None
+    if needs.any_reference and needs.sync_every is None and not apart:
         return None
     own = np.array(job.ranks.share(range(len(store))), np.int64)
     start = np.zeros(len(store))
     with job.policy.scoring():
-        before = ReferenceTotals(job.policy.token_logps, job.cache, _budget(job), job.policy.device)
+        # The cache holds what the reference says.
+        cache = None if apart else job.cache
+        before = ReferenceTotals(job.policy.token_logps, cache, _budget(job), job.policy.device)
         start[own] = before.of(store, np.stack([own, own], axis=1)).totals
     return job.ranks.sum(torch.from_numpy(start).to(job.policy.device)).cpu().numpy()
 
