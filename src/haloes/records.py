@@ -62,6 +62,9 @@ class Pair:
     prompt: Text
     chosen: Text
     rejected: Text
+    chosen_finished: bool = True
+    """False when it was cut off, as in `Feedback.finished`."""
+    rejected_finished: bool = True
     weight: float = 1.0
     id: str | None = None
     group: str | None = None

@@ -22,6 +22,8 @@ whole_pairs = st.builds(
     prompt=words | st.builds(lambda text: (Message("user", text), Message("assistant", "?")), words),
     chosen=words.map(lambda text: "good " + text.strip()),
     rejected=words.map(lambda text: "bad " + text.strip()),
+    chosen_finished=st.booleans(),
+    rejected_finished=st.booleans(),
     weight=st.floats(0.1, 10),
     id=names,
     group=names,
@@ -77,6 +79,18 @@ def test_single_answers_pass_unpairing_unchanged_and_one_at_a_time() -> None:
 @given(st.lists(whole_pairs, max_size=8, unique_by=lambda row: (row.group, prompt_key(row.prompt))))
 def test_pairs_of_different_prompts_survive_the_way_to_single_answers_and_back(pairs: list[Pair]) -> None:
     assert pair(unpair(pairs), seed=0).pairs == pairs
+
+
+def test_each_side_of_a_pair_keeps_whether_it_was_cut_off() -> None:
+    rows = [
+        Feedback(prompt="p", completion="good", label=True),
+        Feedback(prompt="p", completion="bad", label=False, finished=False),
+    ]
+
+    (made,) = pair(rows, seed=0).pairs
+
+    assert (made.chosen_finished, made.rejected_finished) == (True, False)
+    assert list(unpair([made])) == rows
 
 
 def test_answers_are_matched_one_to_one_within_a_prompt() -> None:

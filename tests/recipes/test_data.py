@@ -62,6 +62,23 @@ def broken(tmp_path: Path, rows: Iterable[Any]) -> Path:
 # --- what is written
 
 
+def test_an_answer_that_was_cut_off_gets_no_end_of_turn_in_a_pair_either(tmp_path: Path):
+    rows = [
+        {"prompt": "p", "chosen": "cut", "rejected": "whole", "chosen_finished": False},
+        {"prompt": "q", "completion": "whole", "label": True},
+        {"prompt": "q", "completion": "cut", "label": False, "finished": False},
+    ]
+    path = write_rows(tmp_path / "f.jsonl", rows[:1])
+    single = write_rows(tmp_path / "g.jsonl", rows[1:])
+    as_pair = make(path, tmp_path / "a", needs=DPO, validation_share=0).train
+    as_singles = make(path, tmp_path / "b", needs=Needs(), validation_share=0).train
+    paired = make(single, tmp_path / "c", needs=DPO, validation_share=0).train
+
+    assert [text(as_pair, i)[1] for i in (0, 1)] == ["cut", "whole<|im_end|>"]
+    assert [text(as_singles, i)[1] for i in (0, 1)] == ["cut", "whole<|im_end|>"]
+    assert [text(paired, i)[1] for i in (0, 1)] == ["whole<|im_end|>", "cut"]
+
+
 def test_rows_are_encoded_as_inference_sees_them_with_label_and_place(tmp_path: Path, thumbs_file: Path):
     made = make(thumbs_file, tmp_path / "out", validation_share=0)
 

@@ -49,18 +49,18 @@ def verdict(row: Row, *, label_columns: Iterable[str] = ("label",)) -> dict[str,
     return found
 
 
-def finished(row: Row) -> bool:
+def finished(row: Row, column: str = "finished") -> bool:
     """
-    Whether the answer came to its end; so it is taken to be where the row does not say.
+    Whether the answer that the column is about came to its end; so it is taken to be where the row does not say.
 
     Raises:
         Refused: It says something else than true or false.
     """
-    value = row.get("finished")
+    value = row.get(column)
     if value is None:
         return True
     if not isinstance(value, bool):
-        raise Refused("wrong type", f"finished must be true or false, got {shown(value)}", column="finished")
+        raise Refused("wrong type", f"{column} must be true or false, got {shown(value)}", column=column)
     return value
 
 

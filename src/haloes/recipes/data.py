@@ -280,7 +280,7 @@ class _Writer:
             of_label = [sides[i] for i in places]
             results = encoder.encode(
                 [(row.prompt, text, row.tools) for row, text, _ in of_label],
-                finished=[isinstance(row, Pair) or row.finished for row, _, _ in of_label],
+                finished=[_finished(row, desirable=label) for row, _, _ in of_label],
             )
             found |= zip(places, results, strict=True)
         return [found[i] for i in range(len(sides))]
@@ -302,6 +302,12 @@ def _sides(row: Feedback | Pair) -> list[tuple[Text, bool]]:
     if isinstance(row, Pair):
         return [(row.chosen, True), (row.rejected, False)]
     return [(row.completion, bool(row.label))]
+
+
+def _finished(row: Feedback | Pair, *, desirable: bool) -> bool:
+    if isinstance(row, Pair):
+        return row.chosen_finished if desirable else row.rejected_finished
+    return row.finished
 
 
 def _store_facts(store: TokenStore) -> dict[str, Any]:

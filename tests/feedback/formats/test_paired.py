@@ -32,6 +32,14 @@ def test_an_explicit_prompt_and_what_the_row_carries(read_row: Any) -> None:
     assert read_row(PAIRED, row) == [Pair(prompt="q", chosen="a", rejected="b", weight=0.5, group="g")]
 
 
+def test_an_answer_that_was_cut_off_is_marked_as_such(read_row: Any) -> None:
+    row = {"prompt": "q", "chosen": "a", "rejected": "b", "rejected_finished": False}
+    assert read_row(PAIRED, row) == [Pair(prompt="q", chosen="a", rejected="b", rejected_finished=False)]
+
+    row = {"chosen": [USER, GOOD], "rejected": [USER, BAD], "chosen_finished": False}
+    assert [(made.chosen_finished, made.rejected_finished) for made in read_row(PAIRED, row)] == [(False, True)]
+
+
 def test_a_chat_prompt_and_text_answers(read_row: Any) -> None:
     row = {"prompt": [USER], "chosen": "a", "rejected": "b", "system": "s"}
     assert read_row(PAIRED, row) == [Pair(prompt=msgs(SYSTEM, USER), chosen="a", rejected="b")]

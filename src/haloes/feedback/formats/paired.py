@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, required
+from haloes.feedback.fields import Row, finished, required
 from haloes.feedback.formats.contract import Format, no_labels
 from haloes.feedback.formats.pairs import make_pair, split_common_prompt
 from haloes.feedback.messages import is_messages, parse_messages, role_of
@@ -19,10 +19,11 @@ def _matches(row: Row) -> bool:
 
 def _parse(row: Row, where: Where) -> Iterator[Pair]:
     chosen, rejected = required(row, "chosen"), required(row, "rejected")
+    ended = {column: finished(row, column) for column in ("chosen_finished", "rejected_finished")}
     if _is_conversation(chosen) and _is_conversation(rejected):
         prompt, one, other = split_common_prompt(chosen, rejected, system=row.get("system"))
         _check_prompt_given(row.get("prompt"), prompt)
-        yield make_pair(row, where, prompt=prompt, chosen=one, rejected=other)
+        yield make_pair(row, where, prompt=prompt, chosen=one, rejected=other, **ended)
         return
     yield make_pair(
         row,
@@ -30,6 +31,7 @@ def _parse(row: Row, where: Where) -> Iterator[Pair]:
         prompt=parse_prompt(required(row, "prompt"), system=row.get("system")),
         chosen=parse_completion(chosen, column="chosen"),
         rejected=parse_completion(rejected, column="rejected"),
+        **ended,
     )
 
 
