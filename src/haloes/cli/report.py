@@ -15,8 +15,8 @@ def report(run: Annotated[Path, Parameter(name=["RUN"])], /) -> None:
         The run's folder.
     """
     from haloes.cli.output import show
+    from haloes.recipes.evaluation.evaluation import write_judged_report
     from haloes.report.summary import summary_lines
-    from haloes.report.write import write_report
 
-    write_report(run)
+    write_judged_report(run)
     show(summary_lines(run))

@@ -1,0 +1,60 @@
+"""Tables of numbers on the terminal; all text in them is taken as plain text."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from haloes.evaluate.paired import Difference
+    from haloes.records import Score
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """A plain table whose first column is not broken."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    found = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        found.add_column(column, overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        found.add_row(*map(escape, row))
+    return found
+
+
+def scores_table(title: str, scores: "Iterable[Score]") -> "Table":
+    """What was measured, of which model, with its interval."""
+    columns = ("Measure", "Of", "Value", "95% interval", "Prompts")
+    return table(
+        title,
+        columns,
+        ((s.label or s.name, s.variant, f"{s.value:.4g}", _interval(s), str(s.num_clusters)) for s in scores),
+    )
+
+
+def differences_table(title: str, differences: "Iterable[Difference]") -> "Table":
+    """Pairs of models with their difference, its interval and its p-values."""
+    rows = (
+        (
+            f"{d.model} – {d.other}",
+            f"{d.score.value:+.3f}",
+            f"{d.score.low:+.3f} to {d.score.high:+.3f}",
+            f"{d.p_value:.2g}",
+            f"{d.p_holm:.2g}",
+            str(d.score.num_clusters),
+        )
+        for d in differences
+    )
+    return table(title, ("Models", "Difference", "95% interval", "p", "p (Holm)", "Prompts"), rows)
+
+
+def percent(score: "Score | None") -> str:
+    """A share with its interval, in percent."""
+    if score is None:
+        return "not known (fewer than two scored prompts)"
+    return f"{score.value:.1%} ({score.level:.0%} interval {score.low:.1%} to {score.high:.1%})"
+
+
+def _interval(score: "Score") -> str:
+    return f"{score.low:.4g} to {score.high:.4g}" if score.high > score.low else "–"

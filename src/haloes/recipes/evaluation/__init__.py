@@ -1,0 +1,1 @@
+"""`haloes eval` and `haloes compare`: from records on disk to numbers with intervals."""

@@ -1,0 +1,93 @@
+"""All numbers of what was sampled and judged, as one record that is kept beside it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ConfigError
+from haloes.recipes import folder
+from haloes.recipes.evaluation.alpaca import AlpacaEval, alpaca_eval, read_weights
+from haloes.recipes.evaluation.answers import JudgeFree, judge_free
+from haloes.recipes.evaluation.judged import JudgedNumbers, judged_numbers
+from haloes.recipes.evaluation.sources import judgement_files, read_source
+from haloes.report.write import write_report
+from haloes.store import write_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What `haloes eval` found."""
+
+    judged: JudgedNumbers | None
+    """None where there are no judgements."""
+    judge_free: tuple[JudgeFree, ...]
+    alpaca_eval: AlpacaEval | None
+
+
+def evaluate(
+    sources: Sequence[Path],
+    *,
+    preferences: Sequence[Path] = (),
+    lc_weights: Path | None = None,
+    difficulties: Path | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """
+    Every number that the sources give.
+
+    Args:
+        sources: run folders, files of judgements, files of answers.
+        preferences: files of preferences in AlpacaEval's format.
+        lc_weights: AlpacaEval's published length-control weights.
+        difficulties: of AlpacaEval's instructions; beside the weights by default.
+        seed: of the bootstrap draws.
+
+    Raises:
+        DataError: a file cannot be read, or holds none of these.
+        ConfigError: nothing was given, or weights without preferences.
+    """
+    if not sources and not preferences:
+        raise ConfigError("nothing to evaluate: give a run's folder, judgements, answers, or --alpaca-eval FILE")
+    if (lc_weights is not None or difficulties is not None) and not preferences:
+        raise ConfigError("--lc-weights and --difficulties are for the preferences of --alpaca-eval FILE; give those")
+    read = [read_source(path) for path in sources]
+    judged = [file for source in read for file in source.judged]
+    weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
+    return Evaluation(
+        judged=judged_numbers(judged, seed=seed) if judged else None,
+        judge_free=tuple(judge_free(source, seed=seed) for source in read if source.answers or source.held_out),
+        alpaca_eval=alpaca_eval(preferences, weights, seed=seed) if preferences else None,
+    )
+
+
+def write_evaluation(path: Path, found: Evaluation) -> None:
+    """Write the record as JSON. Raises DataError where it cannot be written."""
+    write_json(path, as_json(found))
+
+
+def as_json(found: Evaluation) -> dict[str, Any]:
+    """The record as JSON-ready values; every measured number is a whole `Score`."""
+    return asdict(found)
+
+
+def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Path:
+    """Where the record goes by default: into the first run's folder, or beside the first file."""
+    first = [*sources, *preferences][0]
+    if first.is_dir():
+        return first / folder.EVALUATION
+    stem = first.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+    return first.with_name(f"{stem}.{folder.EVALUATION}")
+
+
+def write_judged_report(run_dir: Path) -> Path:
+    """
+    A run's report with the newest numbers of its judgements, if it has some; returns its path.
+
+    Raises:
+        RunError: the folder does not exist.
+        DataError: a judgement is damaged.
+    """
+    if run_dir.is_dir() and judgement_files(run_dir):
+        write_evaluation(run_dir / folder.EVALUATION, evaluate([run_dir]))
+    return write_report(run_dir)
