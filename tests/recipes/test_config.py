@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "tokens": {"max_length": 2048},
     "model": {
         "name": "embedded",
+        "reference": None,
         "dtype": "auto",
         "device": "auto",
         "lora": {"rank": 16, "alpha": 32.0, "targets": "all-linear", "layers": None},
@@ -65,6 +66,8 @@ DEFAULTS: dict[str, Any] = {
         "gradient_checkpointing": False,
         "reference_cache": True,
         "validate_every": None,
+        "keep_best": None,
+        "early_stop": None,
         "checkpoint_every": 50,
         "keep_checkpoints": 2,
         "seed": 0,
@@ -78,6 +81,7 @@ DEFAULTS: dict[str, Any] = {
         "batch_size": 32,
         "rater": None,
     },
+    "watch": {"prompts": 0, "length": 2.0, "repetition": 0.1, "finished": 0.2, "kl": 50.0},
 }
 
 
