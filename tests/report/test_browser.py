@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from haloes.records import Score
+from haloes.report.compare_page import write_comparison
+from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf
+from haloes.report.load import load_run
 from haloes.report.write import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -84,3 +88,31 @@ def test_the_browser_runs_no_script_under_the_pages_policy(run_dir: Path) -> Non
     page = write_report(run_dir)
     html = page.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>")
     assert shown(page, html, 360) is None
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_comparison_of_runs_fits_its_window(run_dir: Path, small_run: Path, width: int) -> None:
+    runs = (load_run(run_dir), load_run(small_run))
+    score = Score(
+        name="auc", value=0.7, low=0.6, high=0.8, variant="difference", num_rows=9, num_clusters=9, method=LONG
+    )
+    page = run_dir / "compare.html"
+    write_comparison(
+        page,
+        ComparedRuns(
+            names=(LONG, "short"),
+            runs=runs,
+            num_held_out=(9, 8),
+            num_shared=7,
+            aucs=(score, score),
+            shared_aucs=(score, score),
+            auc_differences=(PairDifference(one=LONG, other="short", score=score, p_value=0.001, p_holm=0.002),),
+            win_rates=(WinRateOf(candidate=LONG, baseline="before", judge=LONG, raw=score, length_controlled=score),),
+            win_rate_differences=(),
+            notes=(LONG,),
+        ),
+    )
+    found, page_width, max_width, sticking_out = measured(page, width)
+    assert (int(found), max_width) == (width, "1152px")
+    assert (int(page_width), sticking_out) == (width, "")

@@ -102,6 +102,7 @@ def _leaderboard(annotator: str, rows: "list[AlpacaEvalRow]") -> "Table":
             )
             for row in rows
         ),
+        whole=("Model", "95% interval"),
     )
 
 

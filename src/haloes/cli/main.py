@@ -22,6 +22,7 @@ COMMANDS = {
     "judge": "Have a judge compare two models' answers, in both orders; stopped, the same command goes on with it.",
     "eval": "Win rates, ratings, agreement of judges and judge-free numbers with intervals, from records on disk.",
     "online": "Align a model in rounds: it answers, a rater or judge decides, it learns from the verdicts, and again.",
+    "compare": "Several runs on one page: differing settings, paired differences on shared rows, win rates, curves.",
     "losses": "List the losses, with what they need and where they are from; explain, plot or recommend them.",
     "reproduce": "Experiments of the KTO paper, small but real, on feedback of one's own.",
     "schema": "Print the JSON schema of a configuration file, with every setting, its default and its origin.",

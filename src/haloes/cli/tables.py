@@ -8,16 +8,17 @@ if TYPE_CHECKING:
 
     from haloes.evaluate.paired import Difference
     from haloes.records import Score
+    from haloes.report.compared import PairDifference
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> "Table":
-    """A plain table whose first column is not broken."""
+def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()) -> "Table":
+    """A plain table; the columns in `whole` are not broken into lines."""
     from rich.markup import escape
     from rich.table import Table
 
     found = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
-    for number, column in enumerate(columns):
-        found.add_column(column, overflow="fold", no_wrap=number == 0)
+    for column in columns:
+        found.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
         found.add_row(*map(escape, row))
     return found
@@ -30,23 +31,18 @@ def scores_table(title: str, scores: "Iterable[Score]") -> "Table":
         title,
         columns,
         ((s.label or s.name, s.variant, f"{s.value:.4g}", _interval(s), str(s.num_clusters)) for s in scores),
+        whole=columns[2:],
     )
 
 
 def differences_table(title: str, differences: "Iterable[Difference]") -> "Table":
     """Pairs of models with their difference, its interval and its p-values."""
-    rows = (
-        (
-            f"{d.model} – {d.other}",
-            f"{d.score.value:+.3f}",
-            f"{d.score.low:+.3f} to {d.score.high:+.3f}",
-            f"{d.p_value:.2g}",
-            f"{d.p_holm:.2g}",
-            str(d.score.num_clusters),
-        )
-        for d in differences
-    )
-    return table(title, ("Models", "Difference", "95% interval", "p", "p (Holm)", "Prompts"), rows)
+    return _differences(title, ((d.model, d.other, d.score, d.p_value, d.p_holm) for d in differences))
+
+
+def pairs_table(title: str, differences: "Iterable[PairDifference]") -> "Table":
+    """The same of runs."""
+    return _differences(title, ((d.one, d.other, d.score, d.p_value, d.p_holm) for d in differences))
 
 
 def percent(score: "Score | None") -> str:
@@ -58,3 +54,20 @@ def percent(score: "Score | None") -> str:
 
 def _interval(score: "Score") -> str:
     return f"{score.low:.4g} to {score.high:.4g}" if score.high > score.low else "–"
+
+
+def _differences(title: str, found: "Iterable[tuple[str, str, Score, float, float]]") -> "Table":
+    rows = (
+        (
+            f"{one} – {other}",
+            f"{score.value:+.3f}",
+            f"{score.low:+.3f} to {score.high:+.3f}",
+            f"{p_value:.2g}",
+            f"{p_holm:.2g}",
+            str(score.num_rows),
+            str(score.num_clusters),
+        )
+        for one, other, score, p_value, p_holm in found
+    )
+    columns = ("Compared", "Difference", "95% interval", "p", "p (Holm)", "Rows", "Prompts")
+    return table(title, columns, rows, whole=columns[1:])

@@ -111,7 +111,8 @@ def intervals(
         parts.append(element("circle", cx=_pc(axis.share(value)), cy=y, r=5, class_=f"dot {tone}"))
     if scaled:
         parts += _x_ticks(axis)
-    return element("svg", *parts, class_=f"intervals rows-{len(rows)}{' scaled' if scaled else ''}", aria_hidden="true")
+    size = f"intervals rows-{len(rows)}{' scaled' if scaled else ''}"
+    return element("svg", *parts, class_=size, height=f"{1.05 * len(rows):g}rem", aria_hidden="true")
 
 
 def histogram(series: Sequence[tuple[str, str, Sequence[float]]], *, unit: str) -> Markup:

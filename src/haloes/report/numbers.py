@@ -41,6 +41,13 @@ MEASURES = {
     "words": Measure(title="Words an answer", unit="words"),
     "tokens": Measure(title="Tokens an answer", unit="tokens"),
     "repetition": Measure(title="Repeated four-word runs", is_share=True),
+    "win_rate": Measure(title="Win rate", is_share=True, chance=0.5),
+    "length_controlled_win_rate": Measure(title="Win rate at equal length", is_share=True, chance=0.5),
+    "win_rate_by_length": Measure(title="Win rate by length", is_share=True, chance=0.5),
+    "position_bias": Measure(title="Verdicts for the first place", is_share=True, chance=0.5),
+    "flip_rate": Measure(title="Verdicts that flip with the order", is_share=True),
+    "canary_rate": Measure(title="Preference for answers that only ask to be chosen", is_share=True),
+    "refusal": Measure(title="Answers that refuse", is_share=True),
     "kl": Measure(title="KL to the reference", unit="nats"),
     "kl_per_token": Measure(title="KL to the reference per token", unit="nats"),
 }

@@ -28,8 +28,8 @@ def page(run: RunRecords) -> str:
     verdict = headline(found)
     shown_charts = training_charts(run)
     sides = sides_of_prompts(run)
-    css = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return _environment().get_template("report.html.j2").render(
+    css = style_sheet()
+    return environment().get_template("report.html.j2").render(
         css=Markup(css),  # noqa: S704 - the package's own file
         policy=content_policy(css),
         run=run,
@@ -50,6 +50,11 @@ def page(run: RunRecords) -> str:
     )  # fmt: skip
 
 
+def style_sheet() -> str:
+    """The style sheet of all pages."""
+    return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+
+
 def content_policy(css: str) -> str:
     """The page's Content-Security-Policy: nothing may load or run, and no style applies but the page's own."""
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
@@ -57,16 +62,17 @@ def content_policy(css: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of all pages: everything that is put in is escaped, and a name that is not there is an error."""
+    made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": count, "readable": readable}
-    return environment
+    made.filters |= {"count": count, "readable": readable}
+    return made
 
 
 def _headline_chart(verdict: Headline) -> Markup | None:

@@ -145,6 +145,16 @@ def test_two_runs_after_are_two_models_with_one_start():
     assert {file.judgements[0].judge for file in found} == {"j"}
 
 
+def test_two_runs_whose_answers_have_the_same_lengths_are_still_two():
+    files = [
+        JudgedFile(source=name, judgements=judgements("w", candidate="after", baseline="before", fingerprint=name))
+        for name in ("a", "b")
+    ]
+
+    assert [file.judgements[0].candidate for file in with_distinct_names(files)] == ["a", "b"]
+    assert [file.judgements[0].judge for file in with_distinct_names(files)] == ["j", "j"]
+
+
 def test_starts_that_differ_are_told_apart():
     one = JudgedFile(source="a", judgements=judgements("w", candidate="after", baseline="before"))
     two = JudgedFile(source="b", judgements=judgements("w", candidate="after", baseline="before", lengths=[(10, 12)]))

@@ -8,16 +8,14 @@ from haloes.recipes.evaluation.sources import JudgedFile
 from haloes.records import Judgement
 
 _Lengths: TypeAlias = dict[tuple[str, int], int | None]
-_ANY_RUN = ("before", "after")
-"""What every run calls its two models."""
 
 
 def with_distinct_names(files: Sequence[JudgedFile]) -> list[JudgedFile]:
     """
     The same judgements under names that mean one thing.
 
-    Two files may both speak of "after": where the lengths of its answers to the prompts that they share differ, they
-    are two models, and each is called after its run or file. A judge with several templates or seeds is several judges,
+    The models "after" of two runs are two, and each is called after its run. Others of one name are two where the
+    lengths of their answers to the prompts that they share differ. A judge with several templates or seeds is several judges,
     and so is one that was asked the same question twice in different files, as when its settings were changed.
     """
     models = _model_names(files)
@@ -30,6 +28,12 @@ def with_distinct_names(files: Sequence[JudgedFile]) -> list[JudgedFile]:
         for i, judged in enumerate(files)
     ]
     return _with_judges_apart(files)
+
+
+def after_its_run(judged: JudgedFile) -> JudgedFile:
+    """The same judgements with the model "after" under the name of its run."""
+    names = {"after": judged.source}
+    return replace(judged, judgements=[_renamed(judgement, names) for judgement in judged.judgements])
 
 
 def _renamed(judgement: Judgement, names: Mapping[str, str]) -> Judgement:
@@ -75,9 +79,11 @@ def _lengths(judgements: Sequence[Judgement]) -> dict[str, _Lengths]:
 def _same(name: str, one: JudgedFile, lengths: _Lengths, other: JudgedFile, others: _Lengths) -> bool:
     if one.source == other.source:
         return True
+    if name == "after":
+        return False
     shared = [place for place in lengths if place in others]
     if not shared:
-        return name not in _ANY_RUN
+        return name != "before"
     return all(lengths[place] == others[place] for place in shared)
 
 

@@ -62,10 +62,20 @@ def judgement_files(run_dir: Path) -> list[Path]:
     return sorted(path for path in run_dir.glob("judgements*.jsonl") if ".canaries" not in path.suffixes)
 
 
+def judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
+    """
+    What was judged in a run's folder, under the name of the run.
+
+    Raises:
+        DataError: a row is no judgement.
+    """
+    return [_judged(path, name) for path in judgement_files(run_dir)]
+
+
 def _run_folder(path: Path) -> Source:
     name = path.resolve().name
     answers = read_completions(path) if (path / folder.SAMPLES).is_file() else []
-    judged = [_judged(file, name) for file in judgement_files(path)]
+    judged = judged_files(path, name)
     held_out = read_held_out(path)
     if not answers and not judged and not held_out:
         raise DataError(

@@ -1,0 +1,107 @@
+"""Several runs on one HTML page that needs nothing beside itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from haloes.records import Score
+from haloes.report import charts, facts
+from haloes.report.charts import Chart
+from haloes.report.compared import ComparedRuns, differing_settings, measured
+from haloes.report.curves import Style, line
+from haloes.report.load import Fields
+from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
+from haloes.report.page import content_policy, environment, style_sheet
+from haloes.store import write_text
+
+_COLOURS = 8
+_CURVES: tuple[tuple[str, str, str, str], ...] = (
+    ("validation", "auc", "Held-out AUC by step", "AUC"),
+    ("validation", "loss", "Held-out loss by step", "loss an example"),
+    ("train", "reward_margin", "Reward margin in training by step", "nats"),
+    ("train", "reward/desirable", "Reward of desirable answers by step", "nats"),
+    ("train", "reward/undesirable", "Reward of undesirable answers by step", "nats"),
+    ("validation", "sampled/liked", "Sampled answers that the rater likes by step", "share"),
+    ("validation", "sampled/words", "Words of sampled answers by step", "words"),
+    ("validation", "sampled/repetition", "Repetition in sampled answers by step", "share"),
+    ("validation", "sampled/finished", "Sampled answers that end by themselves by step", "share"),
+    ("validation", "sampled/kl", "KL of sampled answers to the reference by step", "nats an answer"),
+)
+"""(split, metric, title, unit) of what is laid over each other."""
+_LOSS = "loss"
+
+
+def write_comparison(path: Path, compared: ComparedRuns) -> None:
+    """Write the page. Raises DataError where it cannot be written."""
+    write_text(path, compare_page(compared))
+
+
+def compare_page(compared: ComparedRuns) -> str:
+    """The page as HTML. Everything that comes from the runs is escaped by the template."""
+    css = style_sheet()
+    return environment().get_template("compare.html.j2").render(
+        css=Markup(css),  # noqa: S704 - the package's own file
+        policy=content_policy(css),
+        compared=compared,
+        tones=[_tone(i) for i in range(len(compared.names))],
+        settings=differing_settings(compared.runs),
+        aucs=_block(compared.aucs),
+        shared_aucs=None if compared.same_rows else _block(compared.shared_aucs),
+        auc_differences=[(found, show(found.score)) for found in compared.auc_differences],
+        measures=[block for scores in measured(compared.runs) if (block := _block(scores)) is not None],
+        win_rates=[
+            (found, show(found.raw), show(found.length_controlled) if found.length_controlled else None)
+            for found in compared.win_rates
+        ],
+        win_rate_differences=[(found, show(found.score)) for found in compared.win_rate_differences],
+        charts=[(chart, charts.curves(chart)) for chart in overlaid(compared)],
+        facts=facts,
+    )  # fmt: skip
+
+
+def overlaid(compared: ComparedRuns) -> tuple[Chart, ...]:
+    """The curves of all runs over each other; held-out losses only where all runs have the same loss."""
+    same_loss = len({str(run.config.get("loss")) for run in compared.runs}) == 1
+    made = []
+    for split, key, title, unit in _CURVES:
+        if key == _LOSS and not same_loss:
+            continue
+        rows = [run.train if split == "train" else run.validation for run in compared.runs]
+        chart = _overlaid(compared.names, rows, key, title, unit, style="noisy" if split == "train" else "dots")
+        made += [] if chart is None else [chart]
+    return tuple(made)
+
+
+def _overlaid(
+    names: Sequence[str], rows: Sequence[Sequence[Fields]], key: str, title: str, unit: str, *, style: Style
+) -> Chart | None:
+    ends = (f"{key}/low", f"{key}/high") if key == "auc" else None
+    lines = [
+        line(steps, key, name, _tone(i), ends=ends, style=style)
+        for i, (name, steps) in enumerate(zip(names, rows, strict=True))
+    ]
+    known = tuple(found for found in lines if found is not None)
+    guides = ((0.5, "chance"),) if key == "auc" else ()
+    return Chart(title=title, unit=unit, lines=known, guides=guides) if known else None
+
+
+def _tone(i: int) -> str:
+    return f"run r{i % _COLOURS + 1}"
+
+
+def _block(scores: Sequence[Score | None]) -> tuple[Measure, list[Shown | None], Markup] | None:
+    """A measure, how each run's score is written, and a chart of all of them on one scale."""
+    known = [score for score in scores if score is not None]
+    if not known:
+        return None
+    measure, decimals = measure_of(known[0]), common_decimals(known)
+    scale = measure.scale
+    rows = [
+        (_tone(i), score.value * scale, score.low * scale, score.high * scale)
+        for i, score in enumerate(scores)
+        if score is not None
+    ]
+    shown = [None if score is None else show(score, decimals=decimals) for score in scores]
+    guide = None if measure.chance is None else measure.chance * scale
+    return measure, shown, charts.intervals(rows, guide=guide, scaled=True)

@@ -1,0 +1,74 @@
+"""Several runs side by side: which settings differ, and the numbers that were computed across them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from haloes.records import Score
+from haloes.report import facts
+from haloes.report.load import RunRecords
+
+_FIRST = ("liked", "auc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairDifference:
+    """One run's number minus another's on what both were measured on."""
+
+    one: str
+    other: str
+    score: Score
+    p_value: float
+    p_holm: float
+    """Corrected for all pairs that stand together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinRateOf:
+    """What a judge said of a run's answers."""
+
+    candidate: str
+    baseline: str
+    judge: str
+    raw: Score
+    length_controlled: Score | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRuns:
+    """Runs, and what was found across them."""
+
+    names: tuple[str, ...]
+    runs: tuple[RunRecords, ...]
+    num_held_out: tuple[int, ...]
+    """Held-out rows of each run."""
+    num_shared: int
+    """Held-out rows that all runs have."""
+    aucs: tuple[Score | None, ...]
+    """Of each run on all of its held-out rows."""
+    shared_aucs: tuple[Score | None, ...]
+    """Of each run on the rows that all share."""
+    auc_differences: tuple[PairDifference, ...]
+    win_rates: tuple[WinRateOf, ...]
+    win_rate_differences: tuple[PairDifference, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def same_rows(self) -> bool:
+        """Whether all runs held out the same rows."""
+        return all(number == self.num_shared for number in self.num_held_out)
+
+
+def differing_settings(runs: Sequence[RunRecords]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The settings that are not the same in all runs: (key, the value in each run); "–" where a run has none."""
+    flat = [dict(facts.flat(run.config)) for run in runs]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    found = ((key, tuple(settings.get(key, "–") for settings in flat)) for key in keys)
+    return tuple((key, values) for key, values in found if len(set(values)) > 1)
+
+
+def measured(runs: Sequence[RunRecords]) -> tuple[tuple[Score | None, ...], ...]:
+    """For each quantity that a run measured after training, but the AUC: its score in each run."""
+    by_name = [{score.name: score for score in run.scores if score.variant == "after"} for run in runs]
+    names = dict.fromkeys(name for scores in by_name for name in scores if name != "auc")
+    ordered = sorted(names, key=lambda name: name not in _FIRST)
+    return tuple(tuple(scores.get(name) for scores in by_name) for name in ordered)

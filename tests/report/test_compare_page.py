@@ -1,0 +1,103 @@
+"""Several runs on one page: what differs, what was found, alone in the world and safe with hostile text."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from haloes.records import Score
+from haloes.report.compare_page import compare_page, overlaid
+from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf, differing_settings
+from haloes.report.load import RunRecords, load_run
+
+EVIL = "<script>alert(1)</script>"
+
+
+def score(value: float, name: str = "auc", variant: str = "after", **fields: Any) -> Score:
+    return Score(
+        name=name,
+        value=value,
+        low=value - 0.1,
+        high=value + 0.1,
+        variant=variant,
+        num_rows=40,
+        num_clusters=20,
+        method="m",
+        **fields,
+    )
+
+
+def compared(runs: list[RunRecords], names: tuple[str, ...] = ("kto", "dpo"), **fields: Any) -> ComparedRuns:
+    found: dict[str, Any] = {
+        "names": names,
+        "runs": tuple(runs),
+        "num_held_out": (40, 50),
+        "num_shared": 30,
+        "aucs": (score(0.7), None),
+        "shared_aucs": (score(0.72), score(0.6)),
+        "auc_differences": (
+            PairDifference(one="kto", other="dpo", score=score(0.12, variant="difference"), p_value=0.02, p_holm=0.04),
+        ),
+        "win_rates": (
+            WinRateOf(
+                candidate="kto",
+                baseline="before",
+                judge="j",
+                raw=score(0.66, "win_rate"),
+                length_controlled=score(0.55, "length_controlled_win_rate"),
+            ),
+        ),
+        "win_rate_differences": (),
+        "notes": (),
+    }
+    return ComparedRuns(**(found | fields))
+
+
+@pytest.fixture
+def runs(run_dir: Path, small_run: Path) -> list[RunRecords]:
+    config = yaml.safe_load((small_run / "config.yaml").read_text())
+    config["loss"]["beta"] = 0.3
+    (small_run / "config.yaml").write_text(yaml.safe_dump(config))
+    return [load_run(run_dir), load_run(small_run)]
+
+
+def test_the_settings_that_differ_are_those_and_no_others(runs: list[RunRecords]):
+    assert differing_settings(runs) == (("loss.beta", ("0.1", "0.3")),)
+
+
+def test_the_page_shows_what_was_found(runs: list[RunRecords]):
+    page = " ".join(compare_page(compared(runs)).split())
+
+    for expected in ("40 and 50 rows, of which 30 are the same in all", "On the 30 rows that all runs share"):
+        assert expected in page
+    for expected in (">0.04<", ">0.02<", "kto − dpo", "kto against before", ">66%<", ">55%<", "Words an answer"):
+        assert expected in page
+
+
+def test_losses_are_laid_over_each_other_only_where_they_are_the_same(runs: list[RunRecords]):
+    titles = [chart.title for chart in overlaid(compared(runs))]
+    same = [chart.title for chart in overlaid(compared([runs[0], runs[0]]))]
+
+    assert "Held-out AUC by step" in titles
+    assert "Held-out loss by step" not in titles
+    assert "Held-out loss by step" in same
+    assert [line.tone for line in overlaid(compared(runs))[0].lines] == ["run r1", "run r2"]
+
+
+def test_runs_without_anything_are_a_page_that_says_so(tmp_path: Path):
+    empty = load_run(tmp_path)
+    page = compare_page(
+        compared([empty, empty], aucs=(None, None), shared_aucs=(None, None), auc_differences=(), win_rates=())
+    )
+
+    assert "no run has <code>held_out.jsonl</code>" in page
+    assert "None that are recorded." in page
+
+
+def test_hostile_names_are_shown_and_not_run(runs: list[RunRecords]):
+    page = compare_page(compared(runs, (EVIL, "dpo"), notes=(EVIL,)))
+
+    assert EVIL not in page
+    assert "&lt;script&gt;" in page
+    assert "default-src &#39;none&#39;" in page
