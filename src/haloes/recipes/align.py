@@ -79,7 +79,7 @@ def align(
     # Both may be found out differently by each process: the folder by its number, the dtype by its speed.
     run_dir, dtype = ranks.same((run_dir, _dtype(config, run_dir, device, resume=resume)))
     display = display if display is not None and ranks.is_main else Silent()
-    loss = loss or _configured_loss(config)
+    loss = loss or configured_loss(config)
     config = _resolved(config, loss, dtype)
     rater = load_rater(config.samples.rater) if config.samples.rater else None
     check = resume and not allow_changes
@@ -146,7 +146,8 @@ def _train(work: Work, loss: Loss[Any], ranks: Ranks, during: During, *, allow_c
         return train(job, watchers if ranks.is_main else [])
 
 
-def _configured_loss(config: RunConfig) -> Loss[Any]:
+def configured_loss(config: RunConfig) -> Loss[Any]:
+    """The loss that a configuration names. Raises ConfigError where there is none, or it cannot be made."""
     if "name" not in config.loss:
         raise ConfigError("loss.name is missing: kto or another of `haloes losses`, or path/to/file.py:Class")
     return make_loss(str(config.loss["name"]), {key: value for key, value in config.loss.items() if key != "name"})

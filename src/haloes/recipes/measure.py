@@ -125,6 +125,36 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
     that it is exact there however the answer was decoded; for answers drawn at temperature 1 its mean over answers
     estimates the divergence of the distributions over answers.
     """
+    found = answer_kl(policy, encoder, answers, budget=budget)
+    total, tokens = np.array([kl.nats for kl in found]), np.array([kl.tokens for kl in found])
+    keys = [kl.prompt_id for kl in found]
+    scores = (
+        mean_with_interval(total, keys, name="kl", variant="after", label="KL to the reference, nats an answer"),
+        mean_with_interval(
+            total / np.maximum(tokens, 1),
+            keys,
+            name="kl_per_token",
+            variant="after",
+            label="KL to the reference per token",
+        ),
+    )
+    return [score for score in scores if score is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerKL:
+    """How far the policy's distributions along one of its answers are from the reference's."""
+
+    prompt_id: str
+    seed: int | None
+    """Of the answer."""
+    nats: float
+    """Summed over the answer's tokens."""
+    tokens: int
+
+
+def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[AnswerKL]:
+    """KL(policy || reference) along each answer, as in `kl_scores`; an answer without a token is left out."""
     encoded = encoder.encode(
         [(answer.prompt, answer.completion, ()) for answer in answers], finished=[answer.finished for answer in answers]
     )
@@ -136,15 +166,7 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
         parts = np.split(policy.token_kl(packed).double().cpu().numpy(), np.cumsum(packed.trained)[:-1])
         total[members] = [part.sum() for part in parts]
         tokens[members] = packed.trained
-    keys = [answers[i].prompt_id for i in places]
-    found = (
-        mean_with_interval(total, keys, name="kl", variant="after", label="KL to the reference, nats an answer"),
-        mean_with_interval(
-            total / np.maximum(tokens, 1),
-            keys,
-            name="kl_per_token",
-            variant="after",
-            label="KL to the reference per token",
-        ),
-    )
-    return [score for score in found if score is not None]
+    return [
+        AnswerKL(answers[i].prompt_id, answers[i].seed, float(nats), int(count))
+        for i, nats, count in zip(places, total, tokens, strict=True)
+    ]
