@@ -69,7 +69,8 @@ def show_curve(points: "Sequence[Point]", num_prompts: int, reference: str) -> N
     from haloes.cli.tables import table
 
     what = next((point.rating.label for point in points if point.rating), "Rating")
-    title = f"On {num_prompts} held-out prompts; reference of a round: {reference}"
+    title = f"{num_prompts} held-out prompts; reference of a round: {reference}"
+    columns = ("Round", "Rating (95%)", "KL to the first, nats", "Words", "Learnt from")
     rows = [
         (
             str(point.round),
@@ -80,7 +81,8 @@ def show_curve(points: "Sequence[Point]", num_prompts: int, reference: str) -> N
         )
         for point in points
     ]
-    show([table(title, ("Round", f"{what} (95%)", "KL to the first, nats", "Words", "Learnt from"), rows)])
+    show([table(title, columns, rows, whole=columns[:4])])
+    say(f"Rating: {what[0].lower()}{what[1:]}.")
 
 
 def _interval(score: "Score | None", form: str) -> str:
