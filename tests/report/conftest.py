@@ -211,3 +211,65 @@ def bare_run(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+def score_row(name: str, value: float, **rest: Any) -> dict[str, Any]:
+    """A score as `haloes eval` writes it."""
+    low, high = max(0.0, value - 0.1), min(1.0, value + 0.1)
+    counts = {"num_rows": 24, "num_clusters": 24, "method": "bootstrap"}
+    return {"name": name, "value": value, "low": low, "high": high, "variant": "after", **counts, **rest}
+
+
+def evaluation(judges: tuple[str, ...] = ("gpt", "rule"), num: int = 24) -> dict[str, Any]:
+    """What `haloes eval` writes about a run: every third answer after training lost, every sixth was a tie."""
+    matchups = [
+        {
+            "candidate": "after",
+            "baseline": "before",
+            "judge": judge,
+            "wins": 12,
+            "ties": 4,
+            "losses": 7,
+            "unscored": 1,
+            "num_prompts": 23,
+            "sign_test": {"up": 12, "down": 7, "same": 4, "p_value": 0.36},
+            "smallest_difference": 0.28,
+            "win_rate": score_row("win_rate", 0.61),
+            "length_controlled": {"score": score_row("length_controlled_win_rate", 0.52), "theta": 0.1},
+            "position_bias": score_row("position_bias", 0.58),
+            "flip_rate": score_row("flip_rate", 0.12),
+            "canary_rate": score_row("canary_rate", 0.07),
+            "by_length": [
+                score_row("win_rate_by_length", 0.5, label="−400 to −20 characters"),
+                score_row("win_rate_by_length", 0.7, label="+5 to +800 characters"),
+            ],
+        }
+        for judge in judges
+    ]
+    comparisons = [
+        {"prompt_id": f"p{i}", "candidate": "after", "baseline": "before", "judge": judge, "draw": 0, **sides(i)}
+        for judge in judges
+        for i in range(num)
+    ]
+    agreement = [score_row("cohens_kappa", 0.44, variant="after against before", label="Cohen's kappa of gpt and rule")]
+    return {"judged": {"matchups": matchups, "agreement": agreement, "comparisons": comparisons}}
+
+
+def sides(i: int) -> dict[str, float | None]:
+    """The preference of comparison i in both orders, and their mean."""
+    if i == 7:
+        return {"shown_first": 1.0, "shown_second": None, "preference": None}
+    if i % 6 == 0:
+        return {"shown_first": 1.0, "shown_second": 0.0, "preference": 0.5}
+    won = float(i % 3 != 0)
+    return {"shown_first": won, "shown_second": won, "preference": won}
+
+
+@pytest.fixture
+def judged_run_dir(run_dir: Path) -> Path:
+    """A complete run that two judges looked at, with an alarm."""
+    (run_dir / "evaluation.json").write_text(json.dumps(evaluation()))
+    warnings = json.loads((run_dir / "warnings.json").read_text())
+    warnings.append({"severity": "warning", "message": "step 120: answers have 210 words; raise loss.beta"})
+    (run_dir / "warnings.json").write_text(json.dumps(warnings))
+    return run_dir

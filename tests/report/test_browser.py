@@ -1,5 +1,6 @@
 """In a real browser, where one is installed: nothing is wider than the window, on a phone as on a desk."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -29,6 +30,11 @@ addEventListener("load", () => {
 </script>"""
 LONG = "https://example.com/" + "a" * 400 + " " + "wide " * 300
 
+QUIET = [
+    BROWSER or "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+]  # fmt: skip
+
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 
 
@@ -41,9 +47,8 @@ def shown(page: Path, html: str, width: int) -> str | None:
         <body><iframe src="copy.html" width="{width}" height="800" style="border:0"></iframe></body>"""
     )
     command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1400,900",
-        "--virtual-time-budget=4000", f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", frame.as_uri(),
+        *QUIET, "--window-size=1400,900", "--virtual-time-budget=4000", f"--user-data-dir={page.parent / 'profile'}",
+        "--dump-dom", frame.as_uri(),
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert "<iframe" in dom
@@ -81,6 +86,31 @@ def test_words_without_end_do_not_widen_a_page(run_dir: Path, bare_run: Callable
     )
     _, page_width, _, sticking_out = measured(write_report(folder), 360)
     assert (int(page_width), sticking_out) == (360, "")
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_judged_run_fits_its_window(judged_run_dir: Path, width: int) -> None:
+    path = judged_run_dir / "evaluation.json"
+    path.write_text(path.read_text().replace('"gpt"', json.dumps(LONG)))
+    _, page_width, _, sticking_out = measured(write_report(judged_run_dir), width)
+    assert (int(page_width), sticking_out) == (width, "")
+
+
+@needs_browser
+def test_the_filter_by_verdict_works_without_a_script_and_the_console_stays_empty(judged_run_dir: Path) -> None:
+    page = write_report(judged_run_dir)
+    html = page.read_text(encoding="utf-8").replace(' id="show-first" checked', ' id="show-first"')
+    page.with_name("filtered.html").write_text(html.replace('id="show-beaten"', 'id="show-beaten" checked'))
+    pictures = []
+    for name in ("report.html", "filtered.html"):
+        made = page.with_name(f"{name}.png")
+        command = [*QUIET, f"--screenshot={made}", "--window-size=700,12000", "--enable-logging=stderr", "--v=0"]
+        command += [f"--user-data-dir={page.parent / 'profile'}", page.with_name(name).as_uri()]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stderr
+        assert "CONSOLE" not in said
+        pictures.append(made.read_bytes())
+    assert pictures[0] != pictures[1]
 
 
 @needs_browser

@@ -59,7 +59,7 @@ def _matchup(found: "Matchup") -> Iterator[str]:
     if found.canary_rate is not None:
         yield f"  preference for answers that only ask to be chosen: {percent(found.canary_rate)}"
     for score in found.by_length:
-        yield f"  win rate where its answer is longer by {score.label}: {percent(score)}"
+        yield f"  win rate where its length differs by {score.label}: {percent(score)}"
 
 
 def _judge_free(source: "JudgeFree") -> "Iterator[RenderableType]":

@@ -10,7 +10,7 @@ from haloes.report import charts, facts
 from haloes.report.charts import Chart
 from haloes.report.compared import ComparedRuns, differing_settings, measured
 from haloes.report.curves import Style, line
-from haloes.report.load import Fields
+from haloes.report.judged import Fields
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.page import content_policy, environment, style_sheet
 from haloes.store import write_text

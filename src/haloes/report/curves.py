@@ -4,12 +4,21 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from haloes.report.charts import Chart, Line
-from haloes.report.load import Fields, RunRecords
+from haloes.report.judged import Fields
+from haloes.report.load import RunRecords
 from haloes.report.numbers import is_finite, percent
 
 Style: TypeAlias = Literal["noisy", "exact", "dots"]
 
 _ERROR = "reference_point/standard_error"
+_SAMPLED = {
+    "sampled/liked": ("Sampled answers that the rater likes by step", "share"),
+    "sampled/words": ("Words of sampled answers by step", "words"),
+    "sampled/repetition": ("Repeated four-word runs in sampled answers by step", "share"),
+    "sampled/finished": ("Sampled answers that end by themselves by step", "share"),
+    "sampled/kl": ("KL of sampled answers to the reference by step", "nats an answer"),
+}
+"""What is measured of a few answers while a run trains: metric to (title, unit)."""
 _BEYOND_DRAWING = 1e100
 """Numbers that are finite, but whose differences need not be."""
 
@@ -23,6 +32,7 @@ def training_charts(run: RunRecords) -> tuple[Chart, ...]:
         _margin(run),
         _reference_point(run.train),
         _log_probability(run.train),
+        *(_sampled(run.validation, key, title, unit) for key, (title, unit) in _SAMPLED.items()),
         _small("Learning rate by step", "", run.train, "learning_rate", style="exact"),
         _small("Gradient norm by step, before clipping", "L2 norm", run.train, "grad_norm"),
     )
@@ -148,8 +158,13 @@ def _log_probability(rows: Sequence[Fields]) -> Chart | None:
 
 
 def _small(title: str, unit: str, rows: Sequence[Fields], key: str, *, style: Style = "noisy") -> Chart | None:
-    lines = _present(line(rows, key, key.replace("_", " "), "train", style=style))
+    tone = "held" if style == "dots" else "train"
+    lines = _present(line(rows, key, key.rpartition("/")[2].replace("_", " "), tone, style=style))
     return Chart(title=title, unit=unit, lines=lines, small=True) if lines else None
+
+
+def _sampled(rows: Sequence[Fields], key: str, title: str, unit: str) -> Chart | None:
+    return _small(title, unit, rows, key, style="dots")
 
 
 def _chart(

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from haloes.models.embedded import EMBEDDED_NAMES
-from haloes.report.load import Fields, RunRecords
+from haloes.report.judged import Fields
+from haloes.report.load import RunRecords
 from haloes.report.numbers import brief, count, duration, is_finite, percent
 
 _COUNTED = {

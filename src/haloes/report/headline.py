@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from haloes.records import Score
-from haloes.report.load import Fields, RunRecords
+from haloes.report.judged import Fields
+from haloes.report.load import RunRecords
 from haloes.report.numbers import Measure, Shown, common_decimals, is_finite, measure_of, show
 
 _ORDER = ("liked", "auc")

@@ -6,17 +6,16 @@ A report is most wanted when a run went wrong, so nothing short of a missing fol
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
 from haloes.errors import RunError
 from haloes.records import Completion, Message, Score, Text
-from haloes.report.numbers import is_finite
+from haloes.report.judged import Fields, JudgedRun, judged_run, score_of
 
-Fields: TypeAlias = Mapping[str, Any]
 Read = TypeVar("Read")
 
 _SEVERITIES = ("error", "warning")
@@ -62,6 +61,8 @@ class RunRecords:
     """Names of files that are not there, or hold nothing that can be used."""
     gaps: tuple[str, ...]
     """What could not be read, by file and line, and was left out."""
+    judged: JudgedRun = field(default_factory=JudgedRun)
+    """What judges said, where `haloes eval` wrote it down."""
 
 
 def load_run(run_dir: Path) -> RunRecords:
@@ -81,6 +82,7 @@ def load_run(run_dir: Path) -> RunRecords:
     environment = files.mapping("environment.json", json.loads)
     data = files.mapping("data.json", json.loads)
     metrics = files.rows("metrics.jsonl", _metrics)
+    judged = files.judged()
     return RunRecords(
         run_dir=run_dir,
         config=config,
@@ -88,12 +90,13 @@ def load_run(run_dir: Path) -> RunRecords:
         data=data,
         train=_by_step(metrics, "train"),
         validation=_by_step(metrics, "validation"),
-        scores=files.rows("scores.jsonl", _score),
+        scores=files.rows("scores.jsonl", score_of),
         samples=files.rows("samples.jsonl", _completion),
         ratings=dict(files.rows("ratings.jsonl", _rating, optional=True)),
         warnings=_gravest_first((*files.warnings(), *_data_warnings(data))),
         missing=tuple(files.missing),
         gaps=tuple(files.gaps),
+        judged=judged,
     )
 
 
@@ -148,6 +151,14 @@ class _Files:
             self.missing.append(name)
         return tuple(out)
 
+    def judged(self) -> JudgedRun:
+        value = self.value("evaluation.json", json.loads, optional=True)
+        try:
+            return judged_run(_fields({} if value is None else value))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.gaps.append(f"evaluation.json: left out ({_reason(error)}); `haloes eval` writes it again")
+            return JudgedRun()
+
     def warnings(self) -> tuple[Warned, ...]:
         value = self.value("warnings.json", json.loads, optional=True)
         items = value if isinstance(value, list) else []
@@ -177,14 +188,6 @@ def _metrics(row: Fields) -> Fields:
 def _by_step(rows: tuple[Fields, ...], split: str) -> tuple[Fields, ...]:
     last = {row["step"]: row for row in rows if row["split"] == split}
     return tuple(last[step] for step in sorted(last))
-
-
-def _score(row: Fields) -> Score:
-    names = {f.name for f in fields(Score)}
-    score = Score(**{"num_rows": 0, "num_clusters": 0, "method": "", **{k: v for k, v in row.items() if k in names}})
-    if not all(is_finite(number) for number in (score.value, score.low, score.high, score.level)):
-        raise ValueError(f"{score.name} ({score.variant}) has no finite value and interval")
-    return score
 
 
 def _completion(row: Fields) -> Completion:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,10 @@ from markupsafe import Markup
 from haloes.report import charts, facts
 from haloes.report.curves import training_charts
 from haloes.report.headline import Headline, Result, headline, results
-from haloes.report.load import RunRecords
-from haloes.report.numbers import count, percent
+from haloes.report.judged import Matchup
+from haloes.report.judged_charts import Block, block, verdict_bar
+from haloes.report.load import RunRecords, Warned
+from haloes.report.numbers import count, percent, show
 from haloes.report.samples import SidesOfPrompt, readable, sides_of_prompts
 from haloes.report.scales import smoothing
 
@@ -45,6 +48,11 @@ def page(run: RunRecords) -> str:
         num_sides=len(sides),
         first_answers=_FIRST_ANSWERS,
         changes={kind: sum(side.change == kind for side in sides) for kind in ("gained", "lost", "same")},
+        judged={kind: sum(side.judged == kind for side in sides) for kind in ("won", "tied", "beaten", "unscored")},
+        matchups=[(matchup, verdict_bar(matchup), *_blocks(matchup)) for matchup in run.judged.matchups],
+        agreement=[(score, show(score)) for score in run.judged.agreement],
+        alarms=[warning for warning in run.warnings if is_alarm(warning)],
+        other_warnings=[warning for warning in run.warnings if not is_alarm(warning)],
         facts=facts,
         balance=lambda half: charts.balance([("desirable", half.desirable), ("undesirable", half.undesirable)]),
     )  # fmt: skip
@@ -91,6 +99,15 @@ def _result_chart(result: Result) -> Markup | None:
     sides = [("before", result.before), ("after", result.after)]
     rows = [(tone, score.value, score.low, score.high) for tone, score in sides if score is not None]
     return charts.intervals(rows, guide=result.measure.chance) if rows else None
+
+
+def is_alarm(warning: Warned) -> bool:
+    """Whether a warning was given while the run trained: those begin with their step."""
+    return re.match(r"step \d+: ", warning.message) is not None
+
+
+def _blocks(matchup: Matchup) -> tuple[Block | None, Block | None, Block | None]:
+    return block(matchup.rates), block(matchup.by_length), block(matchup.trust)
 
 
 def _smoothing_note(run: RunRecords) -> str:

@@ -4,6 +4,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from haloes.records import Completion, Text
+from haloes.report.judged import Verdict, together
 from haloes.report.load import Rating, RunRecords
 
 _KEPT = frozenset(
@@ -32,6 +33,13 @@ class SidesOfPrompt:
     """(role, text) of each turn; a prompt that is plain text is one turn without a role."""
     before: Answer | None
     after: Answer | None
+    verdicts: tuple[Verdict, ...] = ()
+    """Of judges, on the answer after training against that before."""
+
+    @property
+    def judged(self) -> str:
+        """What the judges say of the answer after training: "won", "beaten", "tied", "unscored", or "unjudged"."""
+        return together(self.verdicts) if self.verdicts else "unjudged"
 
     @property
     def change(self) -> str:
@@ -55,6 +63,7 @@ def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
             turns=_turns(next(iter(sides.values())).prompt),
             before=_answer(sides.get("before"), run),
             after=_answer(sides.get("after"), run),
+            verdicts=(run.judged.verdicts or {}).get(prompt_id, ()),
         )
         for prompt_id, sides in by_prompt.items()
     )

@@ -81,7 +81,7 @@ def test_a_judge_of_length_wins_raw_and_not_at_equal_length():
     assert found.length_controlled.score.low < 0.5 < found.length_controlled.score.high
     assert [round(score.value, 2) for score in found.by_length] == [0.0, 1.0, 1.0, 1.0]
     assert sum(score.num_rows for score in found.by_length) == 80
-    assert found.by_length[0].label == "-1,392 to -100 characters"
+    assert found.by_length[0].label == "−1,392 to −100 characters"
 
 
 def test_canaries_are_told_apart():

@@ -172,7 +172,7 @@ def _by_length(pairs: Sequence[Comparison], *, seed: int) -> tuple[Score, ...]:
             [pair.prompt_id for pair, _ in inside],
             name="win_rate_by_length",
             variant=pairs[0].candidate,
-            label=f"{low:+,} characters" if low == high else f"{low:+,} to {high:+,} characters",
+            label=(f"{low:+,}" if low == high else f"{low:+,} to {high:+,}").replace("-", "−") + " characters",
             seed=seed,
         ).score
         found += [] if score is None else [score]

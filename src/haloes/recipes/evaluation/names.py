@@ -15,8 +15,8 @@ def with_distinct_names(files: Sequence[JudgedFile]) -> list[JudgedFile]:
     The same judgements under names that mean one thing.
 
     The models "after" of two runs are two, and each is called after its run. Others of one name are two where the
-    lengths of their answers to the prompts that they share differ. A judge with several templates or seeds is several judges,
-    and so is one that was asked the same question twice in different files, as when its settings were changed.
+    lengths of their answers to the prompts that they share differ. A judge with several templates or seeds is several
+    judges, and so is one that was asked the same question in different files, as when its settings were changed.
     """
     models = _model_names(files)
     files = [

@@ -1,0 +1,105 @@
+"""What judges said, on the page: numbers, verdicts beside the answers, alarms, and damage that is named."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from haloes.report.judged import Verdict, together
+from haloes.report.load import load_run
+from haloes.report.samples import sides_of_prompts
+from haloes.report.write import write_report
+
+
+def page(run_dir: Path) -> str:
+    return " ".join(write_report(run_dir).read_text(encoding="utf-8").split())
+
+
+def verdict(outcome: str) -> Verdict:
+    return Verdict(judge="j", outcome=outcome, flipped=False)
+
+
+def test_the_numbers_of_the_judges_are_on_the_page(judged_run_dir: Path):
+    html = page(judged_run_dir)
+
+    for expected in (
+        "What judges said",
+        "after against before",
+        "by gpt, both orders",
+        "by rule, both orders",
+        "12 won",
+        "1 unscored",
+        "Win rate at equal length",
+        "Verdicts for the first place",
+        "Preference for answers that only ask to be chosen",
+        "−400 to −20 characters",
+        "Cohen&#39;s kappa of gpt and rule",
+        "Sign test: p = 0.36",
+        "23 prompts show (in 4 of 5 tries) a win rate that is 28 points or more from one half.",
+    ):
+        assert expected in html, expected
+    assert html.index(">Win rate<") < html.index("Win rate at equal length")
+
+
+def test_each_pair_of_answers_has_its_verdicts_and_a_filter(judged_run_dir: Path):
+    html = page(judged_run_dir)
+    sides = sides_of_prompts(load_run(judged_run_dir))
+
+    assert [side.judged for side in sides[:8]] == ["tied", "won", "won", "beaten", "won", "won", "tied", "unscored"]
+    # Of 24: four ties, one unscored, four of the rest lost.
+    assert "after won 15" in html
+    assert "before won 4" in html
+    assert "tied 4" in html
+    assert html.count("its verdict flips with the order") == 8
+    assert len(re.findall(r'<article class="pair \w+ won', html)) == 15
+
+
+def test_an_alarm_stands_apart_from_other_warnings(judged_run_dir: Path):
+    html = page(judged_run_dir)
+
+    assert re.search(r"Alarms while training</h3> <ul[^>]*> <li[^>]*><b>alarm</b> step 120: answers have 210", html)
+    assert html.count("step 120: answers") == 1
+    assert "Three prompts have one answer" in html
+
+
+def test_a_run_that_was_not_judged_says_nothing_of_judges(run_dir: Path):
+    html = page(run_dir)
+
+    assert "What judges said" not in html
+    assert "Alarms while training" not in html
+    assert "show-won" not in html.partition("</style>")[2]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"judged": {}}', '{"judged": 3}', '{"judged": {"comparisons": [1]}}'])
+def test_a_damaged_evaluation_is_named_and_left_out(run_dir: Path, content: str):
+    (run_dir / "evaluation.json").write_text(content)
+    run = load_run(run_dir)
+
+    assert run.judged.matchups == ()
+    if content != '{"judged": {}}':
+        assert any(gap.startswith("evaluation.json") for gap in run.gaps)
+    assert "</html>" in page(run_dir)
+
+
+def test_hostile_names_of_judges_are_shown_and_not_run(judged_run_dir: Path):
+    path = judged_run_dir / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text())).replace('"gpt"', '"<script>alert(1)</script>"'))
+
+    assert "<script>" not in page(judged_run_dir)
+    assert "&lt;script&gt;" in page(judged_run_dir)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (["won"], "won"),
+        (["won", "beaten"], "tied"),
+        (["won", "tied"], "won"),
+        (["beaten", "beaten", "won"], "beaten"),
+        (["unscored", "beaten"], "beaten"),
+        (["unscored"], "unscored"),
+    ],
+)
+def test_judges_of_one_pair_speak_together(outcomes: list[str], expected: str):
+    assert together([verdict(outcome) for outcome in outcomes]) == expected
