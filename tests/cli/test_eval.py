@@ -105,6 +105,23 @@ def test_a_run_from_training_to_its_evaluation_and_report(model: Path, thumbs_fi
     assert len(rows_of(Path("run/held_out.jsonl"))) == 8
 
 
+def test_a_report_is_made_again_with_the_newest_judgements(capsys: Captured):
+    Path("run").mkdir()
+    both = [*answers("before", ["short"] * 4), *answers("after", ["a longer answer"] * 4)]
+    write_rows(Path("run/samples.jsonl"), both)
+    assert run(["judge", "run", "--judge", "rule", "--rule", "rules.py:longer"]) == 0
+    assert run(["report", "run"]) == 0
+    assert "4 won" in Path("run/report.html").read_text()
+
+    Path("run/report.html").unlink()
+    with Path("run/judgements.jsonl").open("a") as file:
+        file.write("{}\n")
+    capsys.readouterr()
+    assert run(["report", "run"]) == 2
+    assert "judgements.jsonl:9: this is not a judgement" in capsys.readouterr().err
+    assert "4 won" in Path("run/report.html").read_text()
+
+
 def test_alpaca_eval_files(capsys: Captured):
     rows = [{"generator": "m", "annotator": "a", "instruction_id": f"i{i}", "preference": 1 + i % 2} for i in range(8)]
     write_rows(Path("p.jsonl"), rows)

@@ -86,8 +86,11 @@ def write_judged_report(run_dir: Path) -> Path:
 
     Raises:
         RunError: the folder does not exist.
-        DataError: a judgement is damaged.
+        DataError: a judgement is damaged; the report is written all the same, with what was evaluated before.
     """
-    if run_dir.is_dir() and judgement_files(run_dir):
-        write_evaluation(run_dir / folder.EVALUATION, evaluate([run_dir]))
-    return write_report(run_dir)
+    try:
+        if run_dir.is_dir() and judgement_files(run_dir):
+            write_evaluation(run_dir / folder.EVALUATION, evaluate([run_dir]))
+    finally:
+        path = write_report(run_dir)
+    return path
