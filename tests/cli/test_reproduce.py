@@ -58,3 +58,29 @@ def test_an_unknown_method_is_refused_before_anything_is_read(feedback: Path, ca
     assert run(["reproduce", "families", str(feedback), "--only", "rlhf"]) == 2
     assert "there is no method 'rlhf'. There are: kto, sft" in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_sentiment_prints_reward_against_divergence(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789!?"
+    files = {
+        "prompts.jsonl": [{"prompt": f"film {i}"} for i in range(8)],
+        "others.jsonl": [{"prompt": f"play {i}"} for i in range(5)],
+        "reviews.jsonl": [{"text": letter, "label": i % 2 == 0} for i, letter in enumerate(letters)] * 2,
+    }
+    for name, rows in files.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = ["--max-new-tokens", "6", "--lrs", "1e-2", "--betas", "0.1", "--only", "kto,sft"]
+    reviews = ["--reviews", "reviews.jsonl", "--test-reviews", "reviews.jsonl"]
+    command = ["reproduce", "sentiment", "prompts.jsonl", "others.jsonl", *reviews, *small, *settings(model)]
+
+    assert run(command) == 0
+    printed = capsys.readouterr().out
+    assert "The scorer tells 100.0%" in printed
+    assert "Continuations of 5 other openings" in printed
+    assert "[1/2, 0 min] sft() lr=0.01 seed=0" in printed
+    assert "everything is in runs/sentiment-prompts" in printed
+    rows = [line.split() for line in printed.splitlines() if line.startswith(("before", "kto", "sft"))]
+    assert {row[0] for row in rows} == {"before", "kto(beta=0.1)", "sft()"}
+
+    assert run([*command[:4], *reviews, "--only", "ppo"]) == 2
+    assert "there is no method 'ppo'. There are: kto, dpo, sft" in capsys.readouterr().err

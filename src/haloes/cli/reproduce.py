@@ -7,6 +7,8 @@ from cyclopts import App, Parameter
 
 reproduce = App(name="reproduce", help="Experiments of the KTO paper, small but real, on feedback of one's own.")
 
+reproduce.command("haloes.cli.sentiment:sentiment", name="sentiment")
+
 Out = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 Settings = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())]
 

@@ -229,7 +229,7 @@ def test_another_experiment_in_the_folder_is_refused_by_what_differs(
         go(config(model), Comparer(RuleJudge(rule=f"{rules}:earlier"), 0), out)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
-    with pytest.raises(RunError, match="is not empty and holds no online rounds"):
+    with pytest.raises(RunError, match="is not empty and holds no such experiment"):
         go(config(model), thumbs, tmp_path / "full")
 
 

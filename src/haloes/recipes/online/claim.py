@@ -1,20 +1,18 @@
 """Whose the folder of an experiment is: a new one, or one that is gone on with."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haloes.errors import RunError
 from haloes.models.dtype import choose_device, choose_dtype
 from haloes.recipes import folder
 from haloes.recipes.config import RunConfig
+from haloes.recipes.experiment import claim_experiment, known_experiment
 from haloes.recipes.inputs import digest
 from haloes.recipes.online.critics import Critic
 from haloes.recipes.online.settings import OnlineSettings
 from haloes.records import Text, text_to_json
-from haloes.store import read_json, write_json
 
 EXPERIMENT = "online.json"
 _FREE = {"rounds", "batch_size"}
@@ -36,13 +34,12 @@ def claim(
     Raises RunError where the folder holds something else, and says what is not the same.
     """
     path = out / EXPERIMENT
-    known: dict[str, Any] | None = read_json(path) if path.exists() else None
-    if known is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} is not empty and holds no online rounds; give another folder")
+    known = known_experiment(path)
     dtype = known["dtype"] if known is not None and config.model.dtype == "auto" else None
     dtype = dtype or str(choose_dtype(config.model.dtype, choose_device(config.model.device))).removeprefix("torch.")
     config = _named(config, config.model.name, dtype)
-    mine = _plain(
+    claim_experiment(
+        path,
         {
             "model": config.model.name,
             "dtype": dtype,
@@ -50,23 +47,10 @@ def claim(
             "critic": critic.identity,
             "configuration": digest([folder.configuration_hash(_named(config, "", "auto")), loss]),
             **{name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE},
-        }
+        },
     )
-    changed = [name for name, value in mine.items() if known is not None and known.get(name) != value]
-    if changed:
-        raise RunError(
-            f"{out} was started with another {' and '.join(changed)}; give back what it was, or give another folder"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(path, mine)
     return config
 
 
 def _named(config: RunConfig, name: str, dtype: Any) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, name=name, dtype=dtype))
-
-
-def _plain(value: object) -> dict[str, Any]:
-    """As it comes back from a file."""
-    found: dict[str, Any] = json.loads(json.dumps(value, default=dict))
-    return found

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from haloes.feedback.weights import class_weights
-from haloes.losses._contract import Needs
+from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
 from haloes.losses.table import hyperparameters, loss_maker, make_loss
 from haloes.models.cache import cache_dir
 from haloes.models.dtype import choose_device, choose_dtype
 from haloes.models.load import load_model, load_tokenizer
-from haloes.models.policy import make_policy
+from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.recipes.config import FeedbackSettings, RunConfig
 from haloes.recipes.data import prepare
@@ -66,6 +66,25 @@ class Finding:
     num_steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A run before its first step."""
+
+    trial: Trial
+    loss: Loss[Any]
+    policy: Policy
+    store: TokenStore
+    cache: ReferenceCache
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the training of a run took."""
+
+    memory_gib: float
+    num_steps: int
+
+
 class Bench:
     """A model, three sets of feedback, and the training settings that all runs share."""
 
@@ -81,11 +100,13 @@ class Bench:
         """
         self._config, self._sets, self._folder, self._stop = config, sets, folder, stop
         device = choose_device(config.model.device)
-        self._model: Any = load_model(
+        self.model: Any = load_model(
             config.model.name, dtype=choose_dtype(config.model.dtype, device), device=device
         ).model
-        self._encoder = make_encoder(load_tokenizer(config.model.name), max_length=config.tokens.max_length)
-        self._budget = config.train.microbatch_tokens or 1024
+        """The model before training; every run trains a copy."""
+        self.encoder = make_encoder(load_tokenizer(config.model.name), max_length=config.tokens.max_length)
+        self.budget = config.train.microbatch_tokens or 1024
+        """Tokens that go through the model together."""
 
     def labels(self, name: str) -> tuple[NDArray[np.bool_], list[int]]:
         """Which rows of a held-out set are desirable, and the prompt of each."""
@@ -95,13 +116,31 @@ class Bench:
     def run(self, trial: Trial, *, train_rows: Path | None = None) -> Finding:
         """Train, and score what is held out. `train_rows`: a file in place of the sets' own."""
         began = time.perf_counter()
+        ready = self.ready(trial, train_rows=train_rows)
+        policy = ready.policy
+        before = {
+            name: self._score(policy.reference_logps, self._held_out(name, ""), ready.cache) for name in _HELD_OUT
+        }
+        cost = self.train(ready)
+        control = ready.loss.needs.control[0] if ready.loss.needs.control else ""
+        with policy.scoring():
+            after = {n: self._score(policy.token_logps, self._held_out(n, control), None) for n in _HELD_OUT}
+        return Finding(
+            rewards={name: after[name] - before[name] for name in _HELD_OUT},
+            seconds=time.perf_counter() - began,
+            memory_gib=cost.memory_gib,
+            num_steps=cost.num_steps,
+        )
+
+    def ready(self, trial: Trial, *, train_rows: Path | None = None) -> Ready:
+        """A copy of the model with the trial's loss and its rows. `train_rows`: as in `run`."""
         loss = make_loss(trial.loss, {**_auto(trial.loss), **trial.settings})
         store = self._train_store(train_rows or self._sets.train, loss.needs)
         desirable = int(store.desirable.sum())
         weights = class_weights(desirable, len(store) - desirable)
         loss = with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
         policy = make_policy(
-            copy.deepcopy(self._model),
+            copy.deepcopy(self.model),
             lora=self._config.model.lora,
             reference=True,
             seed=trial.seed,
@@ -109,36 +148,36 @@ class Bench:
             values=loss.needs.values,
         )
         cache = ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])
-        before = {name: self._score(policy.reference_logps, self._held_out(name, ""), cache) for name in _HELD_OUT}
-        run_dir = self._folder / "runs" / trial.key
+        return Ready(trial, loss, policy, store, cache)
+
+    def run_dir(self, trial: Trial) -> Path:
+        """Where a trial's metrics are."""
+        return self._folder / "runs" / trial.key
+
+    def train(self, ready: Ready) -> Cost:
+        """Train the policy in place. Raises Interrupted where it was told to stop; the run begins anew then."""
+        trial, needs = ready.trial, ready.loss.needs
+        run_dir = self.run_dir(trial)
         shutil.rmtree(run_dir, ignore_errors=True)
         run_dir.mkdir(parents=True)
         outcome = train(
             TrainJob(
-                policy=policy,
-                loss=loss,
-                train=store,
+                policy=ready.policy,
+                loss=ready.loss,
+                train=ready.store,
                 validation=None,
-                settings=self._settings(trial, store),
+                settings=self._settings(trial, ready.store),
                 run_dir=run_dir,
                 identity={"trial": trial.key},
                 ranks=Ranks(0, 1),
-                cache=cache if loss.needs.sync_every is None else None,
+                cache=ready.cache if needs.sync_every is None else None,
                 measure=lambda _: {},
                 stop=self._stop,
             )
         )
-        control = loss.needs.control[0] if loss.needs.control else ""
-        with policy.scoring():
-            after = {n: self._score(policy.token_logps, self._held_out(n, control), None) for n in _HELD_OUT}
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         lines = read_metrics(run_dir / "metrics.jsonl")
-        return Finding(
-            rewards={name: after[name] - before[name] for name in _HELD_OUT},
-            seconds=time.perf_counter() - began,
-            memory_gib=max(line["memory_gib"] for line in lines),
-            num_steps=outcome.num_steps,
-        )
+        return Cost(max(line["memory_gib"] for line in lines), outcome.num_steps)
 
     def _settings(self, trial: Trial, store: TokenStore) -> TrainSettings:
         # A pair is two answers: every method sees as many of them in a step.
@@ -146,11 +185,11 @@ class Bench:
         return dataclasses.replace(self._config.train, lr=trial.lr, seed=trial.seed, batch_size=size)
 
     def _train_store(self, source: Path, needs: Needs) -> TokenStore:
-        return self._store(source, needs, self._encoder)
+        return self._store(source, needs, self.encoder)
 
     def _held_out(self, name: str, control: str) -> TokenStore:
         source = self._sets.tune if name == "tune" else self._sets.test
-        return self._store(source, Needs(), self._encoder.with_control(control))
+        return self._store(source, Needs(), self.encoder.with_control(control))
 
     def _store(self, source: Path, needs: Needs, encoder: Encoder) -> TokenStore:
         """The rows of a file, encoded as a loss with these needs wants them; once for all runs."""
@@ -163,7 +202,7 @@ class Bench:
 
     def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Numbers:
         every = np.arange(len(store))
-        scorer = ReferenceTotals(score, cache, self._budget, self._model.device)
+        scorer = ReferenceTotals(score, cache, self.budget, self.model.device)
         return scorer.of(store, np.stack([every, every], axis=1)).totals
 
 

@@ -21,21 +21,16 @@ class Ledger:
         lines = [row for _, row in read_jsonl(path)] if path.exists() else []
         self._known = {line["trial"]: line["finding"] for line in lines if line["settings"] == self._settings}
 
-    def get(self, key: str) -> Finding | None:
-        """A run's finding, if it was done."""
-        found = self._known.get(key)
-        if found is None:
-            return None
-        rewards = {name: np.array(values, np.float64) for name, values in found["rewards"].items()}
-        return Finding(rewards, found["seconds"], found["memory_gib"], found["num_steps"])
+    def get(self, key: str) -> dict[str, Any] | None:
+        """What a run found, if it was done."""
+        return self._known.get(key)
 
-    def add(self, key: str, finding: Finding) -> None:
-        """Keep a run's finding."""
-        plain = {**asdict(finding), "rewards": {name: values.tolist() for name, values in finding.rewards.items()}}
-        line = {"trial": key, "finding": plain, "settings": self._settings}
+    def add(self, key: str, finding: dict[str, Any]) -> None:
+        """Keep what a run found, which is JSON-ready."""
+        line = {"trial": key, "finding": finding, "settings": self._settings}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        self._known[key] = plain
+        self._known[key] = finding
 
 
 class Runner:
@@ -49,9 +44,20 @@ class Runner:
     def run(self, trial: Trial, *, train_rows: Path | None = None) -> Finding:
         """The trial's finding, from the ledger if it is there."""
         self._progress(trial.key, self._done, self._total)
-        found = self._ledger.get(trial.key)
-        if found is None:
+        plain = self._ledger.get(trial.key)
+        if plain is None:
             found = self._bench.run(trial, train_rows=train_rows)
-            self._ledger.add(trial.key, found)
+            self._ledger.add(trial.key, _plain(found))
+        else:
+            found = _finding(plain)
         self._done += 1
         return found
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "rewards": {name: values.tolist() for name, values in finding.rewards.items()}}
+
+
+def _finding(plain: Mapping[str, Any]) -> Finding:
+    rewards = {name: np.array(values, np.float64) for name, values in plain["rewards"].items()}
+    return Finding(rewards, plain["seconds"], plain["memory_gib"], plain["num_steps"])
