@@ -1,15 +1,18 @@
 """`haloes sample`: which prompts are answered, and by whom."""
 
+import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from haloes.cli.main import run
+from haloes.errors import DataError
 from haloes.recipes.config import FeedbackSettings
 from haloes.recipes.prompts import EVERYDAY, load_prompts
 from haloes.sample.run import read_completions
-from tiny_runs import flags
+from tiny_runs import flags, write_rows
 
 Captured = pytest.CaptureFixture[str]
 
@@ -62,6 +65,9 @@ def test_prompts_come_from_text_and_jsonl_files_and_the_built_in_list(tmp_path: 
         (["--engine", "http"], "sample.base_url is missing"),
         (["--base-url", "http://localhost:1/v1"], "are for --engine http"),
         (["--max-new-tokens", "0"], "max_new_tokens must be at least 1"),
+        (["--n", "0"], "sample.n must be at least 1"),
+        (["--batch-size", "0"], "sample.batch_size must be at least 1"),
+        (["--most", "-1"], "sample.most must be at least 1"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
@@ -76,3 +82,26 @@ def test_a_file_without_prompts_is_refused(model: Path, tmp_path: Path, capsys: 
     (tmp_path / "empty.txt").write_text("\n")
     assert run(["sample", str(model), str(tmp_path / "empty.txt"), "--out", str(tmp_path / "a.jsonl")]) == 2
     assert "there are no prompts in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.txt", "café".encode("latin-1"), "p.txt:1: invalid UTF-8 at byte 3"),
+        ("p.jsonl", b'{"prompt": "Why?"}\n{"prompt": 5}', "p.jsonl:2: `prompt` must be text or messages"),
+        ("p.jsonl", b'{"prompt": [{"role": "user"}]}', "p.jsonl:1: `prompt` must be text or messages"),
+    ],
+)
+def test_a_prompt_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, message: str):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_prompts(str(tmp_path / name), FeedbackSettings())
+
+
+def test_prompts_of_scored_and_of_compressed_feedback_are_found(tmp_path: Path):
+    settings = FeedbackSettings(validation_share=0)
+    write_rows(tmp_path / "s.jsonl", [{"prompt": f"Is {i} it?", "completion": "yes", "score": i} for i in range(3)])
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"prompt,completion,label\nWhy?,so,1\nWhen?,now,0\n"))
+
+    assert len(load_prompts(str(tmp_path / "s.jsonl"), settings)) == 3
+    assert set(load_prompts(str(tmp_path / "t.csv.gz"), settings).values()) == {"Why?", "When?"}

@@ -62,6 +62,13 @@ def test_a_line_that_a_kill_cut_off_is_taken_away(left: int, tmp_path: Path):
     assert [judgement.prompt_id for judgement in Journal(path).kept] == ["a", "b", "d"]
 
 
+def test_a_file_of_something_else_stays_as_it_is(tmp_path: Path):
+    (tmp_path / "j.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": "b"}')
+    with pytest.raises(DataError, match=r"j\.jsonl:1: this is not a judgement"):
+        Journal(tmp_path / "j.jsonl")
+    assert (tmp_path / "j.jsonl").read_bytes() == b'{"prompt": "a"}\n{"prompt": "b"}'
+
+
 def test_an_empty_file_is_a_beginning(tmp_path: Path):
     (tmp_path / "j.jsonl").write_text("")
     assert Journal(tmp_path / "j.jsonl").kept == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from haloes.errors import ConfigError, RunError
+from haloes.errors import ConfigError, DataError, RunError
 from haloes.records import Completion
 from haloes.sample._contract import Ask, Decoding, NoAnswer
 from haloes.sample.run import Sampled, read_completions, sample_to_file
@@ -121,3 +121,41 @@ def test_answers_of_another_model_are_not_mixed_in(tmp_path: Path):
 def test_settings_out_of_range_are_refused(settings: dict[str, float], message: str):
     with pytest.raises(ConfigError, match=message):
         Decoding(**settings)
+
+
+@pytest.mark.parametrize(
+    "content", [b"one\ntwo", b'{"prompt": "a"}\n{"prompt": "b"}', b'{"prompt": "no end', b"\x00\xff"]
+)
+def test_a_file_of_something_else_stays_as_it_is(content: bytes, tmp_path: Path):
+    path = tmp_path / "thumbs.jsonl"
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"thumbs\.jsonl"):
+        run(Scripted(), path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_whose_only_line_was_cut_begins_afresh(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    run(Scripted(), path)
+    path.write_bytes(path.read_bytes()[:30])
+
+    assert run(Scripted(), path) == Sampled(6, 6, ())
+    assert len(read_completions(path)) == 6
+
+
+def test_a_place_that_cannot_be_added_to_is_refused(tmp_path: Path):
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"folder\.jsonl: cannot be read"):
+        run(Scripted(), tmp_path / "folder.jsonl")
+    with pytest.raises(ConfigError, match=r"ends in \.jsonl"):
+        run(Scripted(), tmp_path / "answers.jsonl.gz")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"answers\.jsonl cannot be written"):
+        run(Scripted(), tmp_path / "file" / "answers.jsonl")
+
+
+def test_nothing_is_left_where_nobody_answered(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    assert run(Scripted(unknown=frozenset(PROMPTS)), path).answers == 0
+    assert not path.exists()

@@ -67,24 +67,28 @@ def sample(
         How a feedback file is read, such as feedback.validation_share=0.2.
     """
     from haloes.cli.display import TerminalDisplay
-    from haloes.errors import RunError
+    from haloes.errors import ConfigError, RunError
     from haloes.recipes.config import make_config, parse_settings
     from haloes.recipes.engines import make_engine
     from haloes.recipes.prompts import load_prompts
     from haloes.sample._contract import Decoding
     from haloes.sample.run import sample_to_file
 
+    for option, value in (("n", n), ("batch_size", batch_size)):
+        if value < 1:
+            raise ConfigError(f"sample.{option} must be at least 1, got {value}")
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     config = make_config({"feedback": {"source": source}}, parse_settings(settings))
     prompts = load_prompts(source, config.feedback, everything=everything, most=most, seed=config.train.seed)
     made = make_engine(model, engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with TerminalDisplay() as display:
         display.stage(f"answers of {made.name}", len(prompts) * n)
         found = sample_to_file(
             made, prompts, out, decoding=decoding, seeds=range(seed, seed + n), progress=display.advance
         )
     say(f"{found.answers} answers to {len(prompts)} prompts in {out}, {found.fresh} of them new")
+    if found.fresh < found.answers:
+        say("The others stood there already; for answers under other settings, give another file.")
     if found.unanswered:
         first = found.unanswered[0]
         raise RunError(

@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 
 from haloes.errors import ConfigError, RunError
 from haloes.records import Judgement, judgement_from_json, to_json
-from haloes.store import read_jsonl, write_jsonl
+from haloes.store import read_growing, write_jsonl
 
 
 class Journal:
@@ -24,10 +24,10 @@ class Journal:
             raise ConfigError(f"{path}: give a name that ends in .jsonl; judgements are added to it line by line")
         self.path = path
         self._file: BinaryIO | None = None
-        if path.exists():
-            _mend(path)
-        rows = read_jsonl(path) if path.exists() else ()
+        rows, end = read_growing(path, first_key="prompt_id")
         self.kept = [judgement_from_json(row, where=f"{path}:{number}") for number, row in rows]
+        if path.exists():
+            _cut(path, end)
 
     def __enter__(self) -> Self:
         return self
@@ -61,16 +61,10 @@ class Journal:
             self.kept = ranked
 
 
-def _mend(path: Path) -> None:
-    """Take a last line without its end away."""
+def _cut(path: Path, end: int) -> None:
+    """Take away what stands after this byte: a last line without its end."""
     try:
-        with path.open("rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size == 0:
-                return
-            file.seek(0)
-            whole = file.read().rfind(b"\n") + 1
-            if whole < size:
-                file.truncate(whole)
+        if path.stat().st_size > end:
+            os.truncate(path, end)
     except OSError as error:
         raise RunError(f"{path} cannot be gone on with ({error.strerror or error}); give another place") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from haloes.errors import DataError
+from haloes.errors import ConfigError, DataError
 from haloes.feedback.identity import conversation_number, group_number, group_of, mix, number_of, prompt_key
 from haloes.feedback.split import split
 from haloes.recipes.config import FeedbackSettings
@@ -35,11 +35,15 @@ def load_prompts(
         seed: of the split and the draw.
 
     Raises:
-        DataError: there are no prompts there.
+        ConfigError: `most` is not positive.
+        DataError: there are no prompts there, or one cannot be read.
     """
+    if most is not None and most < 1:
+        raise ConfigError(f"sample.most must be at least 1, got {most}")
     found = _from(source, settings, everything=everything, seed=seed)
     if not found:
-        raise DataError(f"{source}: there are no prompts in it")
+        held_out = " (its run held none back to be answered: samples.prompts)" if Path(source).is_dir() else ""
+        raise DataError(f"{source}: there are no prompts in it{held_out}; give a file of prompts or of feedback")
     if most is None or most >= len(found):
         return found
     names = list(found)
@@ -51,14 +55,14 @@ def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: in
     path = Path(source)
     if source == EVERYDAY and not path.exists():
         built_in = Path(str(files("haloes.recipes.demo") / "prompts.jsonl"))
-        return _prompts(row for _, row in read_jsonl(built_in) if row["split"] == "held_out")
+        return _prompts(((number, row) for number, row in read_jsonl(built_in) if row["split"] == "held_out"), built_in)
     if path.is_dir() and (path / "data" / "prompts.jsonl").exists():
         return {row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(path / "data" / "prompts.jsonl")}
     if path.suffix == ".txt":
-        lines = [line.decode("utf-8").strip() for _, line in read_lines(path)]
+        lines = [_text(line, where=f"{path}:{number}") for number, line in read_lines(path)]
         return {prompt_key(line): line for line in lines if line}
-    if path.suffix in {".jsonl", ".gz"} and _only_prompts(path):
-        return _prompts(row for _, row in read_jsonl(path))
+    if path.name.endswith((".jsonl", ".jsonl.gz")) and _only_prompts(path):
+        return _prompts(read_jsonl(path), path)
     return _held_out(source, settings, everything=everything, seed=seed)
 
 
@@ -68,16 +72,28 @@ def _only_prompts(path: Path) -> bool:
     return False
 
 
-def _prompts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Text]:
+def _text(line: bytes, *, where: str) -> str:
+    try:
+        return line.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: invalid UTF-8 at byte {error.start}; save the file as UTF-8") from error
+
+
+def _prompts(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dict[str, Text]:
     found: dict[str, Text] = {}
-    for row in rows:
-        prompt = text_from_json(row["prompt"])
+    for number, row in rows:
+        try:
+            prompt = text_from_json(row["prompt"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}:{number}: `prompt` must be text or messages with role and content") from error
         found[str(row.get("id") or row.get("prompt_id") or prompt_key(prompt))] = prompt
     return found
 
 
 def _held_out(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
-    rows = [row for row in open_rows(source, settings, pairs=False, seed=seed) if not isinstance(row, Refusal)]
+    # Prompts are prompts whether the answers have labels or scores: any label does for the latter.
+    opened = open_rows(source, settings, pairs=False, middle=0.0, seed=seed)
+    rows = [row for row in opened if not isinstance(row, Refusal)]
     if not rows or everything or settings.validation_share == 0:
         return {group_of(row): row.prompt for row in rows}
     groups = np.array([group_number(row) for row in rows], np.int64)

@@ -1,14 +1,16 @@
 """Answers to a set of prompts into a file, a line each as it comes; what is there is not asked again."""
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from haloes.errors import ConfigError, RunError
 from haloes.records import Completion, Text, completion_from_json, to_json
 from haloes.sample._contract import Ask, Decoding, Engine, NoAnswer
-from haloes.store import read_jsonl
+from haloes.store import read_growing, read_jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,12 @@ def sample_to_file(
         progress: called with the number of answers that just came.
 
     Raises:
-        ConfigError: several seeds and nothing is drawn.
-        RunError: the file holds answers of another model.
+        ConfigError: several seeds and nothing is drawn, or the file's name is of another kind.
+        DataError: the file holds something else than answers; it stays as it is.
+        RunError: the file holds answers of another model, or it cannot be written.
     """
+    if path.suffix != ".jsonl":
+        raise ConfigError(f"{path}: give a name that ends in .jsonl; answers are added to it line by line")
     if len(seeds) > 1 and decoding.temperature == 0:
         raise ConfigError(
             f"sample.n is {len(seeds)} and sample.temperature is 0, where all answers to a prompt are the same; set a "
@@ -63,15 +68,13 @@ def sample_to_file(
     ]
     unanswered = []
     fresh = 0
-    with path.open("a", encoding="utf-8") as file:
-        for found in engine.answer(asks, decoding) if asks else ():
-            if isinstance(found, NoAnswer):
-                unanswered.append(found)
-                continue
-            file.write(json.dumps(to_json(found), ensure_ascii=False) + "\n")
-            file.flush()
-            fresh += 1
-            progress(1)
+    for found in engine.answer(asks, decoding) if asks else ():
+        if isinstance(found, NoAnswer):
+            unanswered.append(found)
+            continue
+        _add(path, found)
+        fresh += 1
+        progress(1)
     return Sampled(len(known) + fresh, fresh, tuple(unanswered))
 
 
@@ -81,16 +84,33 @@ def read_completions(path: Path) -> list[Completion]:
 
 
 def _known(path: Path, model: str) -> set[tuple[str, int | None]]:
-    if not path.exists():
-        return set()
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        path.write_bytes(data[: data.rfind(b"\n") + 1])
-    answers = read_completions(path)
+    rows, end = read_growing(path, first_key="prompt_id")
+    answers = [completion_from_json(row, where=f"{path}:{number}") for number, row in rows]
     others = {answer.model for answer in answers} - {model}
     if others:
         raise RunError(
             f"{path} holds answers of {min(others)!r}, and these would be of {model!r}; give another file, or "
             "the same name"
         )
+    if path.exists():
+        with _writing(path):
+            os.truncate(path, end)
     return {(answer.prompt_id, answer.seed) for answer in answers}
+
+
+def _add(path: Path, answer: Completion) -> None:
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write((json.dumps(to_json(answer), ensure_ascii=False) + "\n").encode())
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}); free some space or give another place: what was "
+            "answered before is kept, and the same command goes on from it"
+        ) from error
