@@ -109,7 +109,7 @@ def test_a_misspelt_name_gets_a_suggestion(name: str, meant: str) -> None:
         loss_maker(name)
 
 
-@pytest.mark.parametrize("name", ["", "reinforce", "my_loss.py", "module:Class"])
+@pytest.mark.parametrize("name", ["", "reinforce", "module:Class"])
 def test_an_unknown_name_gets_the_list_and_the_way_to_a_loss_of_ones_own(name: str) -> None:
     with pytest.raises(ConfigError, match=r"There are: kto, .*dpo, .*; or path/to/file.py:Class") as caught:
         loss_maker(name)
@@ -141,6 +141,44 @@ def test_an_unknown_hyperparameter_is_refused(name: str, key: str, message: str)
 def test_a_hyperparameter_out_of_range_or_of_the_wrong_type_is_refused(beta: object) -> None:
     with pytest.raises(ConfigError, match="kto"):
         make_loss("kto", {"beta": beta})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("kto", {"beta": "high"}, "loss.beta: kto wants it to be a number, got 'high'"),
+        ("kto", {"beta": True}, "loss.beta: kto wants it to be a number, got True"),
+        ("kto", {"beta": None}, "loss.beta: kto wants it to be a number, got None"),
+        ("kto", {"desirable_weight": "Auto"}, "a number or \"auto\", got 'Auto'"),
+        ("csft", {"desirable_token": 3}, "loss.desirable_token: csft wants it to be text, got 3"),
+        ("humanline", {"every": 2.5}, "loss.every: humanline wants it to be a whole number, got 2.5"),
+        ("humanline", {"loss": "dpo"}, "written with its name, such as {name: dpo}, got 'dpo'"),
+        ("humanline", {"loss": {"name": "power"}}, "loss.loss: humanline wants it to be written with its name"),
+        ("humanline", {"loss": {"name": "dpo", "beta": "x"}}, "loss.loss.beta: dpo wants it to be a number"),
+        ("mixture", {"losses": ["dpo", "sft"]}, "loss.losses: mixture wants it to be a list, each item written with"),
+        ("mixture", {"losses": [{"name": "dpo", "bta": 1}]}, 'loss.losses.0.bta: dpo has no hyperparameter "bta"'),
+        ("mixture", {"weights": 1}, "loss.weights: mixture wants it to be a list, each item a number, got 1"),
+        ("halo", {"value": "power"}, "loss.value: halo wants it to be written with its name, such as {name: logistic}"),
+        ("halo", {"value": {"name": "origin"}}, "loss.value: halo wants it to be written with its name"),
+        ("halo", {"value": {"name": "power", "alpha": "x"}}, "loss.value.alpha: power wants it to be a number"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_with_its_place(name: str, settings: dict[str, object], message: str):
+    with pytest.raises(ConfigError) as caught:
+        make_loss(name, settings)
+    assert message in str(caught.value)
+
+
+def test_a_loss_of_ones_own_may_be_declared_with_anything(tmp_path: Path):
+    path = tmp_path / "free.py"
+    path.write_text(OWN_LOSS.replace("scale: float", "scale: 'Nowhere'"))
+
+    assert make_loss(f"{path}:Mine", {"scale": "x"}).scale == "x"  # type: ignore[attr-defined]
+
+
+def test_a_file_without_its_class_is_told_apart_from_an_unknown_name():
+    with pytest.raises(ConfigError, match=r"my_loss\.py is a file; name the class in it as well: my_loss\.py:Class"):
+        loss_maker("my_loss.py")
 
 
 def test_a_loss_from_a_file_works_like_one_from_the_table(own_file: Path) -> None:

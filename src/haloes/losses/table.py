@@ -12,8 +12,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
 from haloes.errors import ConfigError
-from haloes.losses import dials
 from haloes.losses._contract import Loss, Needs
+from haloes.losses._fits import PARTS, declared, fits, in_words
 from haloes.losses.aot_unpaired import AOTUnpaired
 from haloes.losses.apo_down import APODown
 from haloes.losses.bco import BCO
@@ -109,24 +109,6 @@ LOSSES: Mapping[str, Maker] = MappingProxyType(
 )
 """First those of the KTO paper, then those on pairs, those on single completions, and what is made of others."""
 
-PARTS: Mapping[str, type[Any]] = MappingProxyType(
-    {
-        "log-ratio": dials.LogRatio,
-        "token-log-ratio": dials.TokenLogRatio,
-        "average-logp": dials.AverageLogp,
-        "origin": dials.Origin,
-        "mismatched-mean": dials.MismatchedMean,
-        "mismatched-mean-unclamped": dials.MismatchedMeanUnclamped,
-        "rejected-reward": dials.RejectedReward,
-        "logistic": dials.Logistic,
-        "log-sigmoid": dials.LogSigmoid,
-        "linear": dials.Linear,
-        "power": dials.Power,
-        "clipped-ratio": dials.ClippedRatio,
-    }
-)
-"""The positions of the three dials, by name."""
-
 _WRAPPERS = {"humanline": Humanline, "length-normalised": LengthNormalised, "mixture": Mixture}
 
 
@@ -137,6 +119,8 @@ def loss_maker(name: str) -> Maker:
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
         return _from_file(Path(path), attribute)
+    if name.endswith(".py"):
+        raise ConfigError(f"loss: {name} is a file; name the class in it as well: {name}:Class")
     close = difflib.get_close_matches(name.lower(), LOSSES, n=1)
     hint = f' Did you mean "{close[0]}"?' if close else ""
     known = ", ".join(LOSSES)
@@ -145,21 +129,21 @@ def loss_maker(name: str) -> Maker:
 
 def hyperparameters(maker: Maker) -> dict[str, Any]:
     """The names of a loss's hyperparameters, with their defaults."""
-    made = maker.make if isinstance(maker, Built) else maker
+    made = _made_by(maker)
     if isinstance(made, type) and dataclasses.is_dataclass(made):
         return {field.name: _default(field) for field in dataclasses.fields(made)}
     return {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
 
 
-def make_loss(name: str, settings: Mapping[str, Any]) -> Loss[Any]:
+def make_loss(name: str, settings: Mapping[str, Any], *, place: str = "loss") -> Loss[Any]:
     """
     A loss by name with hyperparameters set.
 
     A hyperparameter that is a loss or a dial itself is written as a mapping with its own `name`. Unknown names are
-    refused with a suggestion (ConfigError).
+    refused with a suggestion, and so are values of the wrong kind (ConfigError, which says where under `place`).
     """
     maker = loss_maker(name)
-    made = _called(maker, name, settings, list(hyperparameters(maker)))
+    made = _called(maker, name, settings, list(hyperparameters(maker)), place)
     loss: Loss[Any] = made
     return loss
 
@@ -170,32 +154,41 @@ def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
     return written
 
 
-def _called(maker: Any, name: str, settings: Mapping[str, Any], known: list[str]) -> Any:
-    for key in settings:
+def _made_by(maker: Maker) -> Any:
+    return maker.make if isinstance(maker, Built) else maker
+
+
+def _called(maker: Any, name: str, settings: Mapping[str, Any], known: list[str], place: str) -> Any:
+    kinds = declared(_made_by(maker))
+    parts: dict[str, Any] = {}
+    for key, value in settings.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f' Did you mean "{close[0]}"?' if close else ""
             has = ", ".join(known) or "none"
-            raise ConfigError(f'loss.{key}: {name} has no hyperparameter "{key}".{hint} It has: {has}')
+            raise ConfigError(f'{place}.{key}: {name} has no hyperparameter "{key}".{hint} It has: {has}')
+        parts[key] = _part(f"{place}.{key}", value)
+        if not fits(parts[key], kinds.get(key, Any)):
+            raise ConfigError(f"{place}.{key}: {name} wants it to be {in_words(kinds[key])}, got {value!r}")
     try:
-        return maker(**{key: _part(key, value) for key, value in settings.items()})
+        return maker(**parts)
     except TypeError as error:
-        raise ConfigError(f"loss: {name} cannot be made from {dict(settings)}: {error}") from error
+        raise ConfigError(f"{place}: {name} cannot be made from {dict(settings)}: {error}") from error
 
 
-def _part(key: str, value: Any) -> Any:
+def _part(place: str, value: Any) -> Any:
     """A value as it is; what is made of parts, made."""
     if isinstance(value, list | tuple):
-        return tuple(_part(key, item) for item in value)
+        return tuple(_part(f"{place}.{i}", item) for i, item in enumerate(value))
     if not isinstance(value, Mapping):
         return value
     if "name" not in value:
-        raise ConfigError(f"loss.{key}: a part is written with its name, such as {{name: logistic}}; got {dict(value)}")
+        raise ConfigError(f"{place}: a part is written with its name, such as {{name: logistic}}; got {dict(value)}")
     settings = {inner: item for inner, item in value.items() if inner != "name"}
     cls = PARTS.get(str(value["name"]))
     if cls is None:
-        return make_loss(str(value["name"]), settings)
-    return _called(cls, str(value["name"]), settings, [field.name for field in dataclasses.fields(cls)])
+        return make_loss(str(value["name"]), settings, place=place)
+    return _called(cls, str(value["name"]), settings, [field.name for field in dataclasses.fields(cls)], place)
 
 
 def _written(value: Any) -> Any:
