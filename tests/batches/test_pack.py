@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haloes.batches.pack import pack
+from haloes.batches.pack import pack, pack_by_prompt
 
 lengths_of = st.lists(st.integers(1, 40), max_size=40)
 budgets = st.integers(1, 60)
@@ -75,3 +75,35 @@ def test_examples_one_by_one():
 
 def test_nothing_is_no_micro_batch():
     assert pack([], budget=10, at_least=2) == []
+
+
+prompts_of = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30)), max_size=40)
+
+
+@given(prompts_of, budgets, mosts, least)
+def test_examples_of_one_prompt_count_it_once_and_keep_within_the_budget(
+    examples: list[tuple[int, int]], budget: int, most: int | None, at_least: int
+):
+    prompts, answers = [p for p, _ in examples], [n for _, n in examples]
+    prompt_lengths = [7 + p for p in prompts]
+    packed = pack_by_prompt(prompts, prompt_lengths, answers, budget=budget, most=most, at_least=at_least)
+
+    assert sorted(i for members in packed for i in members) == list(range(len(examples)))
+    assert len(packed) >= min(at_least, len(examples))
+    for members in packed:
+        shared = sum({prompts[i]: prompt_lengths[i] for i in members}.values())
+        assert shared + sum(answers[i] for i in members) <= budget or len(members) == 1
+        assert most is None or len(members) <= most
+
+
+def test_answers_to_one_prompt_go_together():
+    assert pack_by_prompt([1, 2, 1, 2], [10] * 4, [5, 5, 5, 5], budget=20) == [[0, 2], [1, 3]]
+
+
+def test_answers_to_one_prompt_that_do_not_fit_together_are_parted():
+    assert pack_by_prompt([1, 1, 1], [10] * 3, [5, 5, 5], budget=20) == [[0, 1], [2]]
+
+
+def test_examples_go_one_by_one_where_ranks_would_be_idle_or_their_number_is_limited():
+    assert pack_by_prompt([1, 1, 1], [10] * 3, [5, 5, 5], budget=99, at_least=3) == [[0], [1], [2]]
+    assert pack_by_prompt([1, 1, 1], [10] * 3, [5, 5, 5], budget=99, most=1) == [[0], [1], [2]]

@@ -1,7 +1,7 @@
 """Which examples go through the model together: micro-batches up to a budget of tokens, as equally filled as can be."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 
 def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_least: int = 1) -> list[list[int]]:
@@ -32,6 +32,48 @@ def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_lea
         if max(sum(lengths[i] for i in members) for members in packed) <= budget:
             return alone + packed
         bins += 1
+
+
+def pack_by_prompt(
+    prompts: Sequence[Hashable],
+    prompt_lengths: Sequence[int],
+    completion_lengths: Sequence[int],
+    *,
+    budget: int,
+    most: int | None = None,
+    at_least: int = 1,
+) -> list[list[int]]:
+    """
+    Distribute examples as `pack` does, those that answer one prompt together: they share it, and it counts once.
+
+    Examples go one by one where their number in a micro-batch is limited, or where there are too few prompts for all
+    ranks.
+
+    Args:
+        prompts: of each example; equal ones are one prompt.
+        prompt_lengths: tokens of each example's prompt.
+        completion_lengths: tokens of each example's completion, or of all of its completions.
+        budget: tokens of a micro-batch, a shared prompt counted once.
+        most: examples of a micro-batch, at most; None for no limit.
+        at_least: micro-batches to make where there are as many examples.
+    """
+    lengths = [p + c for p, c in zip(prompt_lengths, completion_lengths, strict=True)]
+    units: list[list[int]] = []
+    tokens: list[int] = []
+    unfilled: dict[Hashable, int] = {}
+    for i, prompt in enumerate(prompts):
+        k = unfilled.get(prompt)
+        if k is None or tokens[k] + completion_lengths[i] > budget:
+            k = unfilled[prompt] = len(units)
+            units.append([i])
+            tokens.append(lengths[i])
+        else:
+            units[k].append(i)
+            tokens[k] += completion_lengths[i]
+    if most is not None or len(units) < at_least:
+        return pack(lengths, budget=budget, most=most, at_least=at_least)
+    packed = pack(tokens, budget=budget, at_least=at_least)
+    return [sorted(i for k in members for i in units[k]) for members in packed]
 
 
 def _spread(longest_first: Sequence[int], lengths: Sequence[int], bins: int, most: int) -> list[list[int]]:

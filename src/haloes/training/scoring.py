@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from haloes.batches.collate import packed_rows, pair_length, read_pair, row_key
-from haloes.batches.pack import pack
+from haloes.batches.pack import pack, pack_by_prompt
 from haloes.losses._contract import Logps
 from haloes.models.layout import Packed
 from haloes.models.reference_cache import ReferenceCache
@@ -39,30 +39,12 @@ def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.dev
 
 def _passes(score: Score, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[tuple[list[int], Logps]]:
     """The rows, so many at a time as the budget allows; rows with one prompt go together, and share it."""
-    units = _by_prompt(rows, budget)
-    lengths = [_length(rows, unit) for unit in units]
-    for bin_ in pack(lengths, budget=budget):
-        members = [i for k in bin_ for i in units[k]]
+    prompts = [row.prompt.tobytes() for row in rows]
+    lengths = [len(row.prompt) for row in rows], [len(row.completion) for row in rows]
+    for members in pack_by_prompt(prompts, *lengths, budget=budget):
         packed = packed_rows([rows[i] for i in members], device)
         with torch.no_grad():
             yield members, logps(score(packed), packed)
-
-
-def _by_prompt(rows: list[TokenRow], budget: int) -> list[list[int]]:
-    """The rows of each prompt side by side, in as many units as keep within the budget."""
-    open_units: dict[bytes, list[int]] = {}
-    units = []
-    for i, row in enumerate(rows):
-        unit = open_units.get(row.prompt.tobytes())
-        if unit is None or _length(rows, [*unit, i]) > budget:
-            unit = open_units[row.prompt.tobytes()] = []
-            units.append(unit)
-        unit.append(i)
-    return units
-
-
-def _length(rows: list[TokenRow], unit: list[int]) -> int:
-    return len(rows[unit[0]].prompt) + sum(len(rows[i].completion) for i in unit)
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:

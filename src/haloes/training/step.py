@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from haloes.batches.collate import packed_rows, read_pair, sequences_of
-from haloes.batches.pack import pack
+from haloes.batches.pack import pack_by_prompt
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired
 from haloes.models.layout import Packed
@@ -46,7 +46,7 @@ class Stepper:
             running_reward: the mean log-ratio over the steps before, for a loss that needs it.
         """
         sequences = sequences_of(self.store, step.examples)
-        micro_batches = self.ranks.share(self._micro_batches(step))
+        micro_batches = self.ranks.share(self.micro_batches(step))
         own = np.sort(np.concatenate([np.empty(0, np.int64), *(self._rows(m, step) for m in micro_batches)]))
         reference, mismatched = self._references(step, sequences, own)
         weight = self.store.weight[sequences[: len(step.examples)]].astype(np.float64)
@@ -78,12 +78,20 @@ class Stepper:
             mismatched=None if mismatched is None else mismatched.log_ratio(),
         )
 
-    def _micro_batches(self, step: Step) -> list[NDArray[np.int64]]:
+    def micro_batches(self, step: Step) -> list[NDArray[np.int64]]:
+        """Which of the step's examples go through the model together."""
         if self.loss.needs.whole_step:
             return [np.arange(len(step.examples))]
-        each = self.store.sequences_per_example
-        lengths = [sum(self.store.length(int(i) * each + k) for k in range(each)) for i in step.examples]
-        bins = pack(lengths, budget=self.budget, most=self.most, at_least=self.ranks.count)
+        sequences = sequences_of(self.store, step.examples).reshape(-1, len(step.examples))
+        prompts = self.store.prompt_length[sequences].max(axis=0)
+        bins = pack_by_prompt(
+            list(zip(self.store.group[sequences[0]].tolist(), prompts.tolist(), strict=True)),
+            prompts.tolist(),
+            self.store.completion_length[sequences].sum(axis=0).tolist(),
+            budget=self.budget,
+            most=self.most,
+            at_least=self.ranks.count,
+        )
         return [np.array(members) for members in bins]
 
     def _rows(self, members: NDArray[np.int64], step: Step) -> NDArray[np.int64]:
