@@ -21,6 +21,7 @@ def make(
     fingerprint: str = "data",
     group: list[int] | None = None,
     mismatched: bool = False,
+    prompts_together: bool = False,
 ) -> Schedule:
     return Schedule(
         fingerprint=fingerprint,
@@ -30,6 +31,7 @@ def make(
         epochs=epochs,
         seed=seed,
         mismatched=mismatched,
+        prompts_together=prompts_together,
     )
 
 
@@ -74,6 +76,41 @@ def test_each_label_is_spread_over_the_steps_as_evenly_as_it_goes(desirable: lis
         assert max(held) - min(held) <= 1
         if desirable.count(label) >= len(steps):
             assert min(held) >= 1
+
+
+@given(labels, sizes, seeds)
+def test_with_prompts_together_labels_are_spread_and_epochs_complete_all_the_same(
+    desirable: list[bool], batch_size: int, seed: int
+):
+    fields = {"batch_size": batch_size, "epochs": 2, "seed": seed, "group": [i // 3 for i in range(len(desirable))]}
+    schedule = make(desirable, prompts_together=True, **fields)
+    steps = examples(schedule)
+
+    for counts in ([sum(desirable[i] for i in step) for step in steps], [len(step) for step in steps]):
+        for epoch in (counts[: schedule.steps_per_epoch], counts[schedule.steps_per_epoch :]):
+            assert max(epoch) - min(epoch) <= 1
+    assert sorted(i for step in steps[: schedule.steps_per_epoch] for i in step) == list(range(len(desirable)))
+
+
+def test_with_prompts_together_the_two_halves_of_a_pair_come_in_one_step():
+    schedule = make(
+        [True, False] * 64, batch_size=8, group=[i // 2 for i in range(128)], mismatched=True, prompts_together=True
+    )
+    for step in map(schedule.step, range(schedule.num_steps)):
+        assert sorted(step.examples[step.examples % 2 == 0] + 1) == sorted(step.examples[step.examples % 2 == 1])
+        assert not (step.examples // 2 == step.mismatched // 2).any()
+    first, second = (
+        [{i // 2 for i in step} for step in part] for part in (examples(schedule)[:16], examples(schedule)[16:])
+    )
+    assert first != second
+
+
+def test_with_prompts_together_the_answers_to_a_prompt_are_in_one_step_or_two():
+    schedule = make([True] * 120, batch_size=12, epochs=1, group=[i // 5 for i in range(120)], prompts_together=True)
+    steps = examples(schedule)
+
+    for prompt in range(24):
+        assert sum(any(i // 5 == prompt for i in step) for step in steps) <= 2
 
 
 def test_a_block_of_one_label_and_then_the_other_comes_out_mixed():

@@ -41,6 +41,7 @@ class Schedule:
         epochs: float,
         seed: int,
         mismatched: bool,
+        prompts_together: bool = False,
     ) -> None:
         """
         Plan a run.
@@ -53,6 +54,8 @@ class Schedule:
             epochs: how often every example is seen; a fraction is rounded up to a whole step.
             seed: of the order and of the mismatched partners.
             mismatched: whether the loss needs mismatched completions.
+            prompts_together: shuffle prompts instead of examples, so that the answers to one prompt come in the same
+                step as far as the labels, which are spread evenly in any case, allow.
 
         Raises:
             DataError: there are no examples, or all answer one prompt and the loss needs mismatched completions.
@@ -72,6 +75,7 @@ class Schedule:
         self._fingerprint, self._seed = fingerprint, seed
         self._desirable, self._group, self._mismatched = desirable, group, mismatched
         self._everything = np.arange(len(group))
+        self._prompt = np.unique(group, return_inverse=True)[1] if prompts_together else None
         self.steps_per_epoch = -(-len(desirable) // batch_size)
         self.num_steps = max(1, int(np.ceil(self.steps_per_epoch * epochs - 1e-9)))
         self._epoch = _Epoch(-1, (), ())
@@ -80,7 +84,7 @@ class Schedule:
         """The step with this index, from 0."""
         epoch, within = divmod(index, self.steps_per_epoch)
         if self._epoch.index != epoch:
-            self._epoch = _epoch(self._desirable, self.steps_per_epoch, epoch, self._rng("epoch", epoch))
+            self._epoch = _epoch(self._desirable, self._prompt, self.steps_per_epoch, epoch, self._rng("epoch", epoch))
         rng = self._rng("step", index)
         examples = rng.permutation(np.concatenate([self._epoch.desirable[within], self._epoch.undesirable[within]]))
         partner = np.empty(0, np.int64)
@@ -103,9 +107,15 @@ class _Epoch:
     undesirable: tuple[NDArray[np.int64], ...]
 
 
-def _epoch(desirable: NDArray[np.bool_], steps: int, index: int, rng: np.random.Generator) -> _Epoch:
+def _epoch(
+    desirable: NDArray[np.bool_], prompt: NDArray[np.int64] | None, steps: int, index: int, rng: np.random.Generator
+) -> _Epoch:
+    """`prompt`: the number of each example's prompt if the examples follow the order of shuffled prompts; else None."""
     good = rng.permutation(np.flatnonzero(desirable))
     bad = rng.permutation(np.flatnonzero(~desirable))
+    if prompt is not None:
+        place = rng.permutation(int(prompt.max()) + 1)[prompt]
+        good, bad = (rows[np.argsort(place[rows], kind="stable")] for rows in (good, bad))
     # The steps that take one more than the floor lie side by side on a random circle of steps, first those of the
     # desirable, then those of the undesirable: as few steps as possible take one more of both.
     turn = np.argsort(rng.permutation(steps))

@@ -55,6 +55,10 @@ class TrainSettings:
     a GPU."""
     microbatch_examples: int | None = None
     """Examples that go through the model together, at most; None for no limit beside the tokens."""
+    prompts_together: bool = False
+    """Shuffle prompts instead of examples, so that the answers to one prompt come in the same step, where their prompt
+    is computed once: faster for several answers a prompt, and for pairs that were made into single rows. The steps
+    then hold fewer different prompts."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     reference_cache: bool = True

@@ -127,7 +127,13 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
 def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outcome:
     settings = job.settings
     stepper = _stepper(job, job.train)
-    schedule = make_schedule(stepper, batch_size=settings.batch_size, epochs=settings.epochs, seed=settings.seed)
+    schedule = make_schedule(
+        stepper,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        prompts_together=settings.prompts_together,
+    )
     _check_validation(job)
     going = _Going(
         job=job,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from haloes.batches.schedule import Schedule
 from haloes.errors import MissingInputError
 from haloes.tokens.store import TokenStore
-from haloes.training.metrics import reference_point
+from haloes.training.metrics import class_rewards, reference_point
 from haloes.training.step import Stepper
 from haloes.training.tables import Table
 
@@ -21,25 +21,32 @@ class Validation:
     """Weighted mean over the examples."""
     sequences: NDArray[np.int64]
     """Which sequence of the store each row is about."""
-    log_ratio: NDArray[np.float64]
-    """The implied reward of each: log p_policy - log p of the model before training, in nats."""
-    logp: NDArray[np.float64]
-    """log p_policy(y|x) of each."""
+    log_ratio: NDArray[np.float64] | None
+    """The implied reward of each: log p_policy - log p of the model before training, in nats. None for a loss that
+    reads no log-probabilities."""
+    logp: NDArray[np.float64] | None
+    """log p_policy(y|x) of each; None likewise."""
     mismatched: NDArray[np.float64] | None
     desirable: NDArray[np.bool_]
     group: NDArray[np.int64]
     """The prompt of each."""
     tokens: NDArray[np.int32]
     """Trained tokens of each."""
+    reward: NDArray[np.float64] | None = None
+    """What the reward head gives each; None for a loss without one."""
+    paired: bool = False
+    """Whether the sequences are pairs: 2i the chosen and 2i + 1 the rejected one."""
+
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of the chosen and of the rejected sequences, pair by pair; none where they are no pairs."""
+        order = np.argsort(self.sequences, kind="stable") if self.paired else np.empty(0, np.int64)
+        return order[::2], order[1::2]
 
     def metrics(self) -> dict[str, float]:
         """The numbers that need no statistics beyond a mean."""
         found = {"loss": self.loss}
-        for name, rows in (("desirable", self.desirable), ("undesirable", ~self.desirable)):
-            if rows.any():
-                found[f"reward/{name}"] = float(self.log_ratio[rows].mean())
-        if self.desirable.any() and not self.desirable.all():
-            found["reward_margin"] = found["reward/desirable"] - found["reward/undesirable"]
+        found |= class_rewards("reward", self.log_ratio, self.desirable)
+        found |= class_rewards("model_reward", self.reward, self.desirable)
         if self.mismatched is not None:
             found |= reference_point(self.mismatched)
         return found
@@ -73,9 +80,11 @@ def validate(
     sequences = np.concatenate([table.sequences for table in tables])
     weights = [_example_weight(table, store) for table in tables]
     loss = sum(float(w @ table.loss) for w, table in zip(weights, tables, strict=True)) / sum(w.sum() for w in weights)
-    logp = np.concatenate([table.logp for table in tables])
-    log_ratio = _joined([table.log_ratio for table in tables]) if start is None else logp - start[sequences]
-    if log_ratio is None:
+    logp = _joined([table.logp for table in tables])
+    log_ratio = _joined([table.log_ratio for table in tables])
+    if logp is not None and start is not None:
+        log_ratio = logp - start[sequences]
+    if log_ratio is None and logp is not None:
         raise MissingInputError("a loss without a reference is validated against `start`, and there is none")
     return Validation(
         loss=float(loss),
@@ -86,10 +95,14 @@ def validate(
         desirable=store.desirable[sequences],
         group=store.group[sequences],
         tokens=store.trained_length[sequences],
+        reward=_joined([table.reward for table in tables]),
+        paired=store.paired,
     )
 
 
-def make_schedule(stepper: Stepper, *, batch_size: int, epochs: float, seed: int) -> Schedule:
+def make_schedule(
+    stepper: Stepper, *, batch_size: int, epochs: float, seed: int, prompts_together: bool = False
+) -> Schedule:
     """The steps of a stepper's data set."""
     store, each = stepper.store, stepper.store.sequences_per_example
     return Schedule(
@@ -100,6 +113,7 @@ def make_schedule(stepper: Stepper, *, batch_size: int, epochs: float, seed: int
         epochs=epochs,
         seed=seed,
         mismatched=stepper.loss.needs.mismatched,
+        prompts_together=prompts_together,
     )
 
 
