@@ -1,5 +1,6 @@
 """Packed scoring, against the plain padded forward of transformers: values, gradients, and that nothing leaks."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from fakes import KINDS, VOCAB, tiny_model
 from haloes.errors import ModelError
+from haloes.models import forward as forward_module
 from haloes.models import head as head_module
 from haloes.models.forward import Scorer, head_of, make_scorer
+from haloes.models.kernels import Kernel, plain
 from haloes.models.layout import Packed, make_packed
+from haloes.models.quiet import quiet
 
 CPU = torch.device("cpu")
 LENGTHS = [(3, 5), (1, 1), (6, 24), (2, 9)]
@@ -115,6 +119,69 @@ def test_sharing_beginnings_changes_neither_values_nor_gradients(kind: str, dtyp
     for name in theirs:
         error = float((mine[name] - theirs[name]).norm() / theirs[name].norm())
         assert error < (1e-4 if exact else 0.1), name
+
+
+@kinds
+def test_a_kernel_for_all_pieces_at_once_changes_neither_values_nor_gradients(kind: str):
+    rows = sharing()
+    model = tiny_model(kind)
+    scorer, _ = make_scorer(model)
+    at_once = replace(scorer, kernel=Kernel("plain", plain))
+    assert scorer.attention == "one call a sequence (sdpa)"
+    assert at_once.attention == "all sequences at once (plain)"
+
+    found, true = at_once.token_logps(packed(rows)), scorer.token_logps(packed(rows))
+
+    torch.testing.assert_close(found, true, rtol=0, atol=2e-5)
+    mine, theirs = gradients(model, found), gradients(model, true)
+    for name in theirs:
+        assert float((mine[name] - theirs[name]).norm()) <= 1e-4 * float(theirs[name].norm()), name
+
+
+def test_a_kernel_works_under_gradient_checkpointing():
+    model = tiny_model("qwen3")
+    scorer, _ = make_scorer(model)
+    at_once, rows = replace(scorer, kernel=Kernel("plain", plain)), sharing()
+    kept = gradients(model, at_once.token_logps(packed(rows)))
+
+    with quiet():
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    again = gradients(model, at_once.token_logps(packed(rows)))
+
+    for name in kept:
+        torch.testing.assert_close(again[name], kept[name], rtol=1e-5, atol=1e-6)
+
+
+def broken(*_: Any, **__: Any) -> Tensor:
+    raise RuntimeError("no such head size")
+
+
+def one_off(*inputs: Any, **how: Any) -> Tensor:
+    return plain(*inputs, **how).roll(1, 0)
+
+
+@pytest.mark.parametrize(("run", "because"), [(broken, "no such head size"), (one_off, "log-probabilities differ by")])
+def test_a_kernel_that_fails_this_model_is_left_and_the_model_still_packs(
+    run: Any, because: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(forward_module, "choose_kernel", lambda *_, **__: (Kernel("bad", run), None))
+
+    scorer, unpacked_because = make_scorer(tiny_model())
+
+    assert (scorer.packs, scorer.kernel, unpacked_because) == (True, None, None)
+    assert scorer.no_kernel_because is not None
+    assert scorer.no_kernel_because.startswith("bad: ")
+    assert because in scorer.no_kernel_because
+
+
+def test_a_kernel_that_is_right_is_kept(monkeypatch: pytest.MonkeyPatch):
+    kernel = Kernel("plain", plain)
+    monkeypatch.setattr(forward_module, "choose_kernel", lambda *_, **__: (kernel, None))
+
+    scorer, _ = make_scorer(tiny_model("gemma3_text"))
+
+    assert scorer.kernel == kernel
 
 
 @kinds

@@ -3,7 +3,8 @@ Attention over packed sequences, each on its own, registered with transformers u
 
 transformers hands extra keyword arguments of a model's call down to its attention function, so the layout needs neither
 global state nor a patched model. A call without a layout (sampling, a padded forward) behaves as the "sdpa" attention.
-On the CPU one causal call per sequence is about three times faster than one masked call over all of them (design/003).
+On the CPU one causal call per sequence is about three times faster than one masked call over all of them (design/003);
+on a GPU one call of a kernel for sequences of different lengths computes them all (`haloes.models.kernels`).
 """
 
 from typing import Any
@@ -14,6 +15,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from haloes.models.kernels import Kernel, attend
+from haloes.models.spans import Spans
 
 NAME = "haloes_packed"
 
@@ -31,6 +35,8 @@ def packed_attention(
     softcap: float | None = None,
     haloes_documents: list[int] | None = None,
     haloes_before: list[list[int]] | None = None,
+    haloes_spans: Spans | None = None,
+    haloes_kernel: Kernel | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
@@ -48,6 +54,9 @@ def packed_attention(
         softcap: scores s become softcap * tanh(s / softcap), as in Gemma 2.
         haloes_documents: tokens of each piece; None for a call that is not packed.
         haloes_before: for each piece those before it in its sequence; see `haloes.models.layout.Packed`.
+        haloes_spans: the same two, for the kernel.
+        haloes_kernel: computes all pieces at once; None for one call a piece, and so with dropout and a softcap, which
+            kernels do not know.
         kwargs: handed on for a call that is not packed.
 
     Returns:
@@ -62,6 +71,9 @@ def packed_attention(
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
+    if haloes_kernel is not None and haloes_spans is not None and softcap is None and dropout == 0:
+        window = sliding_window
+        return attend(haloes_kernel, query, key, value, haloes_spans, scaling=scaling, window=window), None
     keys, values = torch.split(key, haloes_documents, dim=2), torch.split(value, haloes_documents, dim=2)
     paths = haloes_before or [[] for _ in haloes_documents]
     outputs = [

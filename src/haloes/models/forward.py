@@ -9,6 +9,7 @@ from torch import Tensor
 from haloes.errors import ModelError
 from haloes.models.attention import NAME
 from haloes.models.head import Head, target_logps
+from haloes.models.kernels import Kernel, choose_kernel
 from haloes.models.layout import WORTH, Packed, make_packed
 from haloes.models.quiet import quiet
 
@@ -24,6 +25,17 @@ class Scorer:
     model: Any
     packs: bool
     """False: one padded forward, for architectures that mix tokens across packed sequences."""
+    kernel: Kernel | None = None
+    """Computes the attention of all pieces at once; None for one call a piece."""
+    no_kernel_because: str | None = None
+    """Why there is no kernel where one would be faster; None where there is, or on a CPU."""
+
+    @property
+    def attention(self) -> str:
+        """How attention is computed, in words."""
+        if not self.packs:
+            return "padded"
+        return "one call a sequence (sdpa)" if self.kernel is None else f"all sequences at once ({self.kernel.name})"
 
     def token_logps(self, packed: Packed) -> Tensor:
         """log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
@@ -31,8 +43,11 @@ class Scorer:
 
     def hidden(self, packed: Packed) -> Tensor:
         """The hidden states from which the trained tokens are predicted, (N, H)."""
-        hidden_TH = _packed_hidden(self.model, packed) if self.packs else _padded_hidden(self.model, packed)
-        return hidden_TH[packed.predictor_N]
+        return self.states(packed)[packed.predictor_N]
+
+    def states(self, packed: Packed) -> Tensor:
+        """The hidden states of all tokens, (T, H); without packing zeros for those of shared beginnings."""
+        return _packed_hidden(self, packed) if self.packs else _padded_hidden(self.model, packed)
 
 
 def make_scorer(model: Any) -> tuple[Scorer, str | None]:
@@ -54,7 +69,7 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
     original = model.config._attn_implementation  # noqa: SLF001 - transformers has no public name for it
     probe, other = _probe(model, seed=0), _probe(model, seed=1)
     expected = _own_logps(model, probe)
-    padded, packing = Scorer(model, packs=False), Scorer(model, packs=True)
+    padded = Scorer(model, packs=False)
     with torch.no_grad():
         rounding = float((padded.token_logps(probe) - expected).abs().max())
     if not rounding <= _tolerance(model):
@@ -62,21 +77,32 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
             f"{type(model).__name__}: the log-probabilities computed from its hidden states differ by {rounding:.2g} "
             "from those of its own logits, so haloes cannot train it; please report the architecture"
         )
+    kernel, no_kernel_because = choose_kernel(model.config.get_text_config(), dtype=model.dtype, device=model.device)
+    packing = Scorer(model, packs=True, kernel=kernel, no_kernel_because=no_kernel_because)
+    reason = _fault(packing, probe, other, expected, rounding)
+    if reason is not None and kernel is not None:
+        packing = Scorer(model, packs=True, no_kernel_because=f"{kernel.name}: {reason}")
+        reason = _fault(packing, probe, other, expected, rounding)
+    if reason is None:
+        return packing, None
+    with quiet():
+        model.set_attn_implementation(original)
+    return padded, reason
+
+
+def _fault(packing: Scorer, probe: Packed, other: Packed, expected: Tensor, rounding: float) -> str | None:
+    """Why a model cannot be packed so, found by trying it; None if it can, and then it is set up for it."""
     try:
         with quiet():
-            model.set_attn_implementation(NAME)
+            packing.model.set_attn_implementation(NAME)
         with torch.no_grad():
             worst = float((packing.token_logps(probe) - expected).abs().max())
             mixed = _mixed(packing, probe, other)
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        if worst <= _tolerance(model) and mixed <= max(_LEAK, rounding):
-            return packing, None
-        reason = f"log-probabilities differ by {worst:.2g} from the model's own, by {mixed:.2g} with other neighbours"
-    with quiet():
-        model.set_attn_implementation(original)
-    return padded, reason
+        return f"{type(error).__name__}: {error}"
+    if worst <= _tolerance(packing.model) and mixed <= max(_LEAK, rounding):
+        return None
+    return f"log-probabilities differ by {worst:.2g} from the model's own, by {mixed:.2g} with other neighbours"
 
 
 def head_of(model: Any) -> Head:
@@ -89,7 +115,8 @@ def head_of(model: Any) -> Head:
     return Head(layer.weight, layer.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
-def _packed_hidden(model: Any, packed: Packed) -> Tensor:
+def _packed_hidden(scorer: Scorer, packed: Packed) -> Tensor:
+    model = scorer.model
     # A mask of four dimensions is passed on as it is by every architecture; packed attention does not look at it.
     no_mask = packed.ids_T.new_zeros((1, 1, 1, 1), dtype=torch.bool)
     output = getattr(model, model.base_model_prefix)(
@@ -99,6 +126,8 @@ def _packed_hidden(model: Any, packed: Packed) -> Tensor:
         use_cache=False,
         haloes_documents=packed.documents,
         haloes_before=packed.before,
+        haloes_spans=packed.spans,
+        haloes_kernel=scorer.kernel,
     )
     hidden: Tensor = output.last_hidden_state[0]
     return hidden

@@ -18,6 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from haloes.models.spans import Spans, make_spans
+from haloes.models.transfer import to_device
+
 Ids: TypeAlias = NDArray[np.int32]
 
 WORTH = 8
@@ -26,7 +29,11 @@ WORTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Prompts with their completions as pieces, one after the other. The last token of a sequence is never fed in."""
+    """
+    Prompts with their completions as pieces, one after the other.
+
+    The last token of a sequence is predicted, and fed in only where its own hidden state is asked for.
+    """
 
     ids_T: Tensor
     position_T: Tensor
@@ -42,6 +49,10 @@ class Packed:
     """The trained tokens, sequence by sequence."""
     trained: list[int]
     """How many of the N trained tokens belong to each sequence; they add up to N."""
+    spans: Spans
+    """The same as `documents` and `before`, for kernels that compute the attention of all pieces at once."""
+    last_B: Tensor | None = None
+    """Where in T the last token of each sequence stands, where it was fed in."""
 
     @property
     def num_tokens(self) -> int:
@@ -50,7 +61,11 @@ class Packed:
 
 
 def make_packed(
-    sequences: Sequence[tuple[Ids, Ids, NDArray[np.bool_]]], device: torch.device, *, share: bool = True
+    sequences: Sequence[tuple[Ids, Ids, NDArray[np.bool_]]],
+    device: torch.device,
+    *,
+    share: bool = True,
+    last: bool = False,
 ) -> Packed:
     """
     Lay sequences end to end.
@@ -59,21 +74,23 @@ def make_packed(
         sequences: prompt ids, completion ids, and which completion tokens are trained, of each sequence.
         device: where the tensors shall live.
         share: whether beginnings that prompts have in common are laid out once.
+        last: whether the last token of each sequence, which predicts nothing, is fed in too.
     """
-    fed = [np.concatenate([prompt, completion])[:-1] for prompt, completion, _ in sequences]
+    whole = [np.concatenate([prompt, completion]) for prompt, completion, _ in sequences]
+    fed = whole if last else [ids[:-1] for ids in whole]
     # The last token of a prompt predicts the completion, and what predicts belongs to one sequence only.
     shareable = [max(len(prompt) - 1, 0) if share else 0 for prompt, _, _ in sequences]
     pieces = _Pieces(fed, shareable)
     pieces.grow(list(range(len(fed))), 0, [])
     starts = np.cumsum([0, *pieces.lengths])
     predictors, targets = [], []
-    for i, (prompt, completion, trained) in enumerate(sequences):
+    for i, (prompt, _, trained) in enumerate(sequences):
         # A token can only be predicted from one before it: with an empty prompt the first goes untrained.
         where = np.flatnonzero(trained) + len(prompt)
         where = where[where > 0]
         piece = pieces.last[i]
         predictors.append(where - 1 - pieces.begins[piece] + starts[piece])
-        targets.append(np.concatenate([prompt, completion])[where])
+        targets.append(whole[i][where])
     return Packed(
         ids_T=_tensor(np.concatenate([np.empty(0, np.int32), *pieces.ids]), device),
         position_T=_tensor(_positions(pieces), device),
@@ -82,6 +99,8 @@ def make_packed(
         predictor_N=_tensor(np.concatenate([np.empty(0, np.int64), *predictors]), device),
         target_N=_tensor(np.concatenate([np.empty(0, np.int32), *targets]), device),
         trained=[len(target) for target in targets],
+        spans=make_spans(pieces.lengths, pieces.before, device),
+        last_B=_tensor(_ends(pieces, starts), device) if last else None,
     )
 
 
@@ -138,5 +157,10 @@ def _positions(pieces: _Pieces) -> NDArray[np.int64]:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
+def _ends(pieces: _Pieces, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the last token of each sequence stands."""
+    return np.array([starts[pieces.last[i] + 1] - 1 for i in range(len(pieces.fed))], np.int64)
+
+
 def _tensor(values: NDArray[np.generic], device: torch.device) -> Tensor:
-    return torch.from_numpy(values.astype(np.int64)).to(device)
+    return to_device(values.astype(np.int64), device)

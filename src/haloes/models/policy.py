@@ -13,10 +13,12 @@ from torch import Tensor
 
 from haloes.errors import ConfigError, MissingInputError
 from haloes.models.adapters import LoRA, add_lora
+from haloes.models.classifier import check_classifier
 from haloes.models.distribution import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of, make_scorer
 from haloes.models.head import Head, target_logps
 from haloes.models.layout import Packed
+from haloes.models.reward import RewardHead
 from haloes.models.synced import Synced
 from haloes.models.value import ValueHead
 
@@ -31,7 +33,7 @@ Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
 class TokenScores:
     """What was asked of N trained tokens, (N,) each in float32."""
 
-    logp: Tensor
+    logp: Tensor | None
     """log p_policy, with gradient."""
     collision: Tensor | None = None
     """log sum_v p_policy(v)^2, without."""
@@ -39,6 +41,8 @@ class TokenScores:
     """KL(reference || policy), with gradient."""
     value: Tensor | None = None
     """The value head's estimate, with gradient for the value head alone."""
+    reward: Tensor | None = None
+    """The reward head's number for each sequence, (B,), with gradient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Policy:
     """Trained with the policy where the loss needs it."""
     start_fingerprint: str | None = None
     """Hash of the weights before training where the reference is another model; None where they are the reference."""
+    reward_head: RewardHead | None = None
+    """Trained with the policy where the loss needs it; what both make is a reward model."""
 
     @property
     def device(self) -> torch.device:
@@ -69,23 +75,38 @@ class Policy:
         """log p_policy of each trained token, (N,) in float32."""
         return self.scorer.token_logps(packed)
 
-    def token_scores(self, packed: Packed, *, collision: bool = False, kl: bool = False) -> TokenScores:
+    def token_scores(
+        self, packed: Packed, *, logps: bool = True, collision: bool = False, kl: bool = False
+    ) -> TokenScores:
         """
         log p_policy of each trained token, and what else is asked for; differentiable unless gradients are off.
 
         Args:
-            packed: the sequences.
+            packed: the sequences; with a reward head, laid out with their last tokens.
+            logps: whether log p_policy is wanted.
             collision: how peaked the policy's distributions are.
             kl: how far they are from the reference's, which is computed here. Raises MissingInputError without one.
         """
         reference = self._reference_hidden(packed) if kl else None
-        hidden_NH, head = self.scorer.hidden(packed), head_of(self.scorer.model)
+        hidden_TH, head = self.scorer.states(packed), head_of(self.scorer.model)
+        hidden_NH = hidden_TH[packed.predictor_N]
         return TokenScores(
-            logp=target_logps(hidden_NH, head, packed.target_N),
+            logp=target_logps(hidden_NH, head, packed.target_N) if logps else None,
             collision=log_collision(hidden_NH, head) if collision else None,
             reference_kl=None if reference is None else reference_kl(hidden_NH, head, *reference),
             value=None if self.value_head is None else self.value_head(hidden_NH),
+            reward=None if self.reward_head is None else self._rewards(hidden_TH, packed),
         )
+
+    def rewards(self, packed: Packed) -> Tensor:
+        """The reward of each sequence, (B,) in float32. Raises MissingInputError without a reward head."""
+        return self._rewards(self.scorer.states(packed), packed)
+
+    def _rewards(self, hidden_TH: Tensor, packed: Packed) -> Tensor:
+        if self.reward_head is None or packed.last_B is None:
+            raise MissingInputError("rewards need a reward head, and sequences laid out with their last tokens")
+        found: Tensor = self.reward_head(hidden_TH[packed.last_B])
+        return found
 
     def reference_logps(self, packed: Packed) -> Tensor:
         """log p_reference of each trained token, (N,) in float32. Raises MissingInputError without a reference."""
@@ -106,7 +127,13 @@ class Policy:
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name, in a fixed order."""
-        own = {} if self.value_head is None else dict(self.value_head.named_parameters(prefix="value_head"))
+        heads = {"value_head": self.value_head, "reward_head": self.reward_head}
+        own = {
+            name: parameter
+            for prefix, head in heads.items()
+            if head is not None
+            for name, parameter in head.named_parameters(prefix=prefix)
+        }
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad} | own
 
     @contextmanager
@@ -129,6 +156,7 @@ def make_policy(
     seed: int,
     synced: bool = False,
     values: bool = False,
+    rewards: bool = False,
     reference_model: Any | None = None,
 ) -> Policy:
     """
@@ -144,6 +172,8 @@ def make_policy(
         seed: of the start of the adapter and of the value head.
         synced: the reference can become the policy again (`Synced.sync`).
         values: add a value head.
+        rewards: add a reward head. Raises ModelError where transformers knows no sequence classifier of this
+            architecture, so that nobody could load the result.
         reference_model: another loaded model, with the same tokenizer, as the reference; it is frozen in place.
             It cannot be `synced`.
     """
@@ -151,6 +181,8 @@ def make_policy(
         raise ConfigError("model.reference stays what it is, and the loss moves its reference: leave it out")
     fingerprint = weights_fingerprint(model)
     scorer, unpacked_because = make_scorer(model)
+    if rewards:
+        check_classifier(scorer)
     frozen: Reference | None
     if lora is not None:
         trained = add_lora(model, lora, seed=seed)
@@ -158,7 +190,7 @@ def make_policy(
     else:
         trained = model
         wanted = reference and not synced and reference_model is None
-        frozen = _frozen(copy.deepcopy(model), scorer.packs) if wanted else None
+        frozen = _frozen(copy.deepcopy(model), scorer) if wanted else None
         for module in model.modules():
             # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded.
             if isinstance(module, torch.nn.Embedding):
@@ -167,7 +199,8 @@ def make_policy(
     if synced:
         frozen = Synced({name: p for name, p in trained.named_parameters() if p.requires_grad}, scorer)
     head = ValueHead(head_of(model).weight_VH.shape[1], seed=seed).to(model.device) if values else None
-    policy = Policy(trained, scorer, frozen, fingerprint, unpacked_because, head)
+    scores = RewardHead(head_of(model).weight_VH.shape[1]).to(model.device) if rewards else None
+    policy = Policy(trained, scorer, frozen, fingerprint, unpacked_because, head, reward_head=scores)
     return policy if reference_model is None else _with_reference(policy, reference_model)
 
 
@@ -196,14 +229,14 @@ def _with_reference(policy: Policy, model: Any) -> Policy:
     scorer, _ = make_scorer(model)
     return replace(
         policy,
-        reference=_frozen(model, scorer.packs),
+        reference=_frozen(model, scorer),
         reference_fingerprint=fingerprint,
         start_fingerprint=policy.reference_fingerprint,
     )
 
 
-def _frozen(model: Any, packs: bool) -> Reference:
-    frozen = Scorer(model.eval().requires_grad_(False), packs)  # noqa: FBT003 - torch's own
+def _frozen(model: Any, scorer: Scorer) -> Reference:
+    frozen = replace(scorer, model=model.eval().requires_grad_(False))  # noqa: FBT003 - torch's own
     return lambda: nullcontext(frozen)
 
 

@@ -1,0 +1,285 @@
+"""
+Attention of all pieces of a packed layout in one call, where the machine has a kernel for it that proves right.
+
+Candidates, in this order: `torch.nn.attention.varlen.varlen_attn` (its flash attention), then flash-attn where it is
+installed. Each is tried at set-up with the model's own heads, on pieces with and without shared beginnings, values and
+gradients against `plain`: whether a causal mask of fewer queries than keys is aligned at the top left or at the bottom
+right, and which head sizes and dtypes a kernel takes, changed between versions. Without a kernel attention runs piece
+by piece (`haloes.models.attention`).
+
+Shape suffixes: T queries of all pieces, K keys of all pieces, N heads, M key heads, D head size.
+"""
+
+import importlib.util
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from haloes.models.spans import Spans, make_spans
+
+_HALF = (torch.bfloat16, torch.float16)
+_LARGEST, _MULTIPLE = 256, 8
+_AMPERE = (8, 0)
+_PIECES: list[int] = [40, 17, 9, 150, 1, 33]
+_BEFORE: list[list[int]] = [[], [0], [0], [], [0, 2], [0, 2]]
+_WINDOW = 24
+_CLOSE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The attention heads of a model."""
+
+    queries: int
+    keys: int
+    """Fewer where groups of query heads share one."""
+    size: int
+
+
+class Run(Protocol):
+    """Attention of all pieces at once."""
+
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, spans: Spans, /, *, scaling: float | None, window: int | None
+    ) -> Tensor:
+        """(T, N, D) queries and (K, M, D) keys and values to (T, N, D)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One way to compute attention of all pieces at once."""
+
+    name: str
+    run: Run
+
+
+def attend(
+    kernel: Kernel,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    spans: Spans,
+    *,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """
+    Attention in the layout of transformers, (1, heads, T, head size) each, to (1, T, heads, head size).
+
+    Args:
+        kernel: what computes it.
+        query: of all pieces, one after the other.
+        key: of all pieces; there may be fewer heads.
+        value: of all pieces.
+        spans: which keys each piece sees.
+        scaling: of the scores; None for 1/sqrt(head size).
+        window: a token sees itself and this many minus one before it; None for all before it.
+    """
+    query_TND, key_TMD, value_TMD = (x[0].transpose(0, 1) for x in (query, key, value))
+    if spans.key_K is not None:
+        key_TMD, value_TMD = key_TMD.index_select(0, spans.key_K), value_TMD.index_select(0, spans.key_K)
+    seen = None if window is None or window >= spans.most_keys else window
+    return kernel.run(query_TND, key_TMD, value_TMD, spans, scaling=scaling, window=seen)[None]
+
+
+def plain(
+    query_TND: Tensor, key_KMD: Tensor, value_KMD: Tensor, spans: Spans, /, *, scaling: float | None, window: int | None
+) -> Tensor:
+    """What every kernel must give, piece by piece in plain torch and in float32."""
+    groups = query_TND.shape[1] // key_KMD.shape[1]
+    scale = query_TND.shape[-1] ** -0.5 if scaling is None else scaling
+    outputs = []
+    for query, key, value in zip(
+        torch.split(query_TND, spans.queries),
+        torch.split(key_KMD, spans.keys),
+        torch.split(value_KMD, spans.keys),
+        strict=True,
+    ):
+        key_NKD, value_NKD = (x.repeat_interleave(groups, dim=1).transpose(0, 1).float() for x in (key, value))
+        scores = query.transpose(0, 1).float() @ key_NKD.transpose(1, 2) * scale
+        place = torch.arange(len(key), device=key.device)
+        distance = place[len(key) - len(query) :, None] - place
+        hidden = (distance < 0) | (distance >= (window or len(key) + 1))
+        weights = scores.masked_fill(hidden, float("-inf")).softmax(dim=-1)
+        outputs.append((weights @ value_NKD).transpose(0, 1))
+    return torch.cat(outputs).to(query_TND.dtype)
+
+
+def choose_kernel(config: Any, *, dtype: torch.dtype, device: torch.device) -> tuple[Kernel | None, str | None]:
+    """
+    The first kernel that proves right for a model's heads.
+
+    Args:
+        config: of the transformers model (its text part).
+        dtype: what it computes in.
+        device: where it computes.
+
+    Returns:
+        The kernel and None; or None and why there is none, to be told to the user. On a CPU there is none and nothing
+        to be told: one call a piece is the fastest there is.
+    """
+    if device.type != "cuda":
+        return None, None
+    reason = _unsuitable(config, dtype, device)
+    if reason is not None:
+        return None, reason
+    return first_right(candidates(), _heads(config), dtype=dtype, device=device)
+
+
+def first_right(
+    kernels: Sequence[Kernel], heads: Heads, *, dtype: torch.dtype, device: torch.device
+) -> tuple[Kernel | None, str | None]:
+    """The first of these kernels that proves right, and None; or None and what is wrong with each."""
+    reasons = []
+    for kernel in kernels:
+        fault = fault_of(kernel, heads, dtype=dtype, device=device)
+        if fault is None:
+            return kernel, None
+        reasons.append(f"{kernel.name}: {fault}")
+    return None, "; ".join(reasons)
+
+
+def candidates() -> list[Kernel]:
+    """The kernels that are installed, best first."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    # torch 2.11 groups heads without being told to; later versions want it said.
+    grouping: Any = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
+    torch_varlen = partial(_torch_varlen, partial(varlen_attn, **grouping))
+    found = [
+        Kernel("torch varlen_attn", torch_varlen),
+        Kernel("torch varlen_attn, key heads repeated", repeating(torch_varlen)),
+    ]
+    if importlib.util.find_spec("flash_attn") is not None:
+        try:
+            from flash_attn import flash_attn_varlen_func
+        except (ImportError, OSError):  # built for another torch
+            return found
+        found.append(Kernel("flash-attn", partial(_flash_attn, flash_attn_varlen_func)))
+    return found
+
+
+def repeating(run: Run) -> Run:
+    """The same, given as many key heads as query heads: for one that cannot group them, at the cost of memory."""
+
+    def repeated(
+        query: Tensor, key: Tensor, value: Tensor, spans: Spans, /, *, scaling: float | None, window: int | None
+    ) -> Tensor:
+        groups = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        return run(query, key, value, spans, scaling=scaling, window=window)
+
+    return repeated
+
+
+def fault_of(kernel: Kernel, heads: Heads, *, dtype: torch.dtype, device: torch.device) -> str | None:
+    """What is wrong with a kernel for such heads, found by trying it; None when values and gradients are right."""
+    generator = torch.Generator().manual_seed(0)
+    counts, tokens = (heads.queries, heads.keys, heads.keys, heads.queries), sum(_PIECES)
+    made = [torch.randn(1, n, tokens, heads.size, generator=generator).to(device, dtype) for n in counts]
+    direction = made.pop().transpose(1, 2)
+    inputs = [x.requires_grad_() for x in made]
+    exact = replace(kernel, run=plain)
+    alone: list[list[int]] = [[] for _ in _PIECES]
+    for before in (_BEFORE, alone):
+        spans = make_spans(_PIECES, before, device)
+        for window in (None, _WINDOW):
+            try:
+                found, true = (_tried(k, inputs, direction, spans, window) for k in (kernel, exact))
+            except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
+                return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+            off = max(_error(mine, right) for mine, right in zip(found, true, strict=True))
+            if not off < _CLOSE:
+                what = "shared beginnings" if any(before) else "whole sequences"
+                return f"wrong for {what} with window {window} (relative error {off:.2g})"
+    return None
+
+
+def _unsuitable(config: Any, dtype: torch.dtype, device: torch.device) -> str | None:
+    """What no kernel can take."""
+    if getattr(config, "attn_logit_softcapping", None):
+        return "the model's attention is soft-capped, which the kernels do not know"
+    if not isinstance(getattr(config, "num_attention_heads", None), int):
+        return "the model's configuration does not say how many attention heads it has"
+    if dtype not in _HALF:
+        return f"the kernels compute in bfloat16 or float16, and model.dtype is {dtype}"
+    size = _heads(config).size
+    if size % _MULTIPLE or size > _LARGEST:
+        return f"the kernels take heads of up to {_LARGEST} numbers, by {_MULTIPLE}s, and these have {size}"
+    if torch.cuda.get_device_capability(device) < _AMPERE:
+        return f"the kernels need a GPU of the Ampere generation or later, not {torch.cuda.get_device_name(device)}"
+    return None
+
+
+def _heads(config: Any) -> Heads:
+    count: int = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // count
+    return Heads(count, getattr(config, "num_key_value_heads", None) or count, size)
+
+
+def _torch_varlen(
+    varlen_attn: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    spans: Spans,
+    *,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    found: Tensor = varlen_attn(
+        query,
+        key,
+        value,
+        spans.query_ends,
+        spans.key_ends,
+        spans.most_queries,
+        spans.most_keys,
+        scale=scaling,
+        window_size=(-1 if window is None else window - 1, 0),
+    )
+    return found
+
+
+def _flash_attn(
+    flash_attn_varlen_func: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    spans: Spans,
+    *,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    found: Tensor = flash_attn_varlen_func(
+        query,
+        key,
+        value,
+        spans.query_ends,
+        spans.key_ends,
+        spans.most_queries,
+        spans.most_keys,
+        softmax_scale=scaling,
+        causal=True,
+        window_size=(-1 if window is None else window - 1, 0),
+    )
+    return found
+
+
+def _tried(
+    kernel: Kernel, inputs: Sequence[Tensor], direction: Tensor, spans: Spans, window: int | None
+) -> list[Tensor]:
+    """The output and the gradients of queries, keys and values."""
+    query, key, value = inputs
+    output = attend(kernel, query, key, value, spans, scaling=None, window=window)
+    return [output.detach(), *torch.autograd.grad(output, inputs, direction)]
+
+
+def _error(found: Tensor, true: Tensor) -> float:
+    return float((found.float() - true.float()).norm() / true.float().norm())

@@ -1,0 +1,66 @@
+"""
+Which keys the queries of each piece see, as kernels for sequences of different lengths want to be told.
+
+A piece's queries see the pieces before it in its sequence and then, up to themselves, its own tokens. So the keys of a
+piece are those pieces end to end, its queries are the last of them, and a causal mask is aligned at the bottom right.
+
+Shape suffixes: T tokens of all pieces, K keys of all pieces (a shared beginning once for every piece that sees it),
+P pieces.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from haloes.models.transfer import to_device
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Worked out once a layout, and used by every layer."""
+
+    key_K: Tensor | None
+    """Which of the T tokens each key is, int64; None where they are the T tokens as they stand (nothing is shared)."""
+    query_ends: Tensor
+    """Where among the T tokens each piece's queries begin, and T, (P + 1,) int32."""
+    key_ends: Tensor
+    """Where among the K keys each piece's keys begin, and K, (P + 1,) int32."""
+    queries: list[int]
+    """How many queries each piece has."""
+    keys: list[int]
+    """How many keys each piece sees."""
+
+    @property
+    def most_queries(self) -> int:
+        """Of any piece."""
+        return max(self.queries, default=0)
+
+    @property
+    def most_keys(self) -> int:
+        """Of any piece."""
+        return max(self.keys, default=0)
+
+
+def make_spans(documents: Sequence[int], before: Sequence[Sequence[int]], device: torch.device) -> Spans:
+    """
+    The spans of a layout.
+
+    Args:
+        documents: tokens of each piece.
+        before: for each piece those before it in its sequence, from the first on.
+        device: where the tensors shall live.
+    """
+    paths = [[*path, i] for i, path in enumerate(before)]
+    keys = [sum(documents[k] for k in path) for path in paths]
+    ends = np.cumsum([0, *documents])
+    gathered = [np.arange(ends[k], ends[k + 1]) for path in paths for k in path]
+    return Spans(
+        key_K=to_device(np.concatenate(gathered), device) if any(before) else None,
+        query_ends=to_device(ends.astype(np.int32), device),
+        key_ends=to_device(np.cumsum([0, *keys]).astype(np.int32), device),
+        queries=list(documents),
+        keys=keys,
+    )
