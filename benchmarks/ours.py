@@ -1,4 +1,4 @@
-"""haloes' side of the comparison: one process, some steps of the trainer, KTO, all weights of the embedded model."""
+"""haloes' side of the comparison: one process, some steps of the trainer with the embedded model."""
 
 import time
 from collections.abc import Mapping
@@ -8,11 +8,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from benchmarks.piece import KTO_BETA, LEARNING_RATE, MAX_GRAD_NORM, Found, Task, peak_gib, read_task, write
-from benchmarks.rows import SEED, schedule_of
+from benchmarks.piece import (
+    BETA,
+    LEARNING_RATE,
+    LORA_LAYERS,
+    LORA_RANK,
+    MAX_GRAD_NORM,
+    Found,
+    Task,
+    peak_gib,
+    read_task,
+    write,
+)
+from benchmarks.rows import SEED, schedule_of, tokens_of_steps
 
 from haloes.batches.collate import packed_rows
-from haloes.losses.kto import KTO
+from haloes.losses.table import make_loss
+from haloes.models.adapters import LoRA
 from haloes.models.dtype import choose_dtype
 from haloes.models.load import load_model
 from haloes.models.policy import Policy, make_policy
@@ -53,7 +65,8 @@ def measure(task: Task) -> Found:
     device = torch.device("cpu")
     dtype = choose_dtype(task.dtype, device)
     loaded = load_model("embedded", dtype=dtype, device=device)
-    policy = make_policy(loaded.model, lora=None, reference=True, seed=SEED)
+    lora = LoRA(rank=LORA_RANK, targets=list(LORA_LAYERS)) if task.lora else None
+    policy = make_policy(loaded.model, lora=lora, reference=True, seed=SEED)
     store = TokenStore(Path(task.folder) / "store")
     _warm_up(policy, store)
     clock = Clock()
@@ -63,7 +76,7 @@ def measure(task: Task) -> Found:
     schedule = schedule_of(store, task.batch_size, epochs=task.epochs)
     return Found(
         seconds=clock.seconds,
-        tokens=[sum(store.length(int(i)) for i in schedule.step(k).examples) for k in range(schedule.num_steps)],
+        tokens=tokens_of_steps(store, schedule),
         peak_gib=peak_gib(),
         dtype=str(dtype).removeprefix("torch."),
     )
@@ -86,10 +99,11 @@ def _job(task: Task, policy: Policy, store: TokenStore, run_dir: Path) -> TrainJ
         max_grad_norm=MAX_GRAD_NORM,
         checkpoint_every=10**6,
         seed=SEED,
+        prompts_together=True,
     )
     return TrainJob(
         policy=policy,
-        loss=KTO(beta=KTO_BETA),
+        loss=make_loss(task.loss, {"beta": BETA}),
         train=store,
         validation=None,
         settings=settings,
@@ -97,7 +111,7 @@ def _job(task: Task, policy: Policy, store: TokenStore, run_dir: Path) -> TrainJ
         identity={},
         ranks=Ranks(0, 1),
         cache=ReferenceCache(Path(task.reference_cache)),
-        measure=lambda _: {},
+        measure=lambda *_: {},
         stop=lambda: False,
     )
 

@@ -1,4 +1,4 @@
-"""TRL's side of the comparison: one process, some steps of its KTOTrainer, all weights of the same model."""
+"""TRL's side of the comparison: one process, some steps of its KTOTrainer or DPOTrainer with the same model."""
 
 import json
 import time
@@ -8,10 +8,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from benchmarks.piece import KTO_BETA, LEARNING_RATE, MAX_GRAD_NORM, Found, Task, peak_gib, read_task, write
+from benchmarks.piece import (
+    BETA,
+    LEARNING_RATE,
+    LORA_LAYERS,
+    LORA_RANK,
+    MAX_GRAD_NORM,
+    Found,
+    Task,
+    peak_gib,
+    read_task,
+    write,
+)
 from datasets import load_dataset
+from peft import LoraConfig
 from transformers import AutoTokenizer, TrainerCallback
-from trl import KTOConfig, KTOTrainer
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 ATTENTION = "sdpa"
 WARM_UP_ROWS = 4
@@ -31,16 +43,27 @@ class Clock(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._began)
 
 
-class Trainer(KTOTrainer):
-    """TRL's trainer, which also notes how long the reference's log-probabilities before training took."""
+class Timed:
+    """Notes how long the reference's log-probabilities before training took."""
 
     precompute_seconds = 0.0
 
     def compute_ref_log_probs(self, *arguments: Any) -> Any:
         began = time.perf_counter()
-        found = super().compute_ref_log_probs(*arguments)
+        found = super().compute_ref_log_probs(*arguments)  # type: ignore[misc]
         self.precompute_seconds += time.perf_counter() - began
         return found
+
+
+class TimedKTO(Timed, KTOTrainer):
+    """TRL's trainer for single answers."""
+
+
+class TimedDPO(Timed, DPOTrainer):
+    """TRL's trainer for pairs."""
+
+
+SIDES = {"kto": (KTOConfig, TimedKTO), "dpo": (DPOConfig, TimedDPO)}
 
 
 def measure(task: Task) -> Found:
@@ -51,10 +74,10 @@ def measure(task: Task) -> Found:
         warm_up(trainer)
         trainer.train()
     [clock] = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, Clock)]
-    lengths = [len(row["prompt_ids"]) + len(row["completion_ids"]) for row in trainer.train_dataset]
+    lengths = [_lengths(row) for row in trainer.train_dataset]
     return Found(
         seconds=clock.seconds,
-        tokens=[sum(lengths[i : i + task.batch_size]) for i in range(0, len(lengths), task.batch_size)],
+        tokens=[sum(map(sum, lengths[i : i + task.batch_size])) for i in range(0, len(lengths), task.batch_size)],
         precompute_seconds=trainer.precompute_seconds,
         peak_gib=peak_gib(),
         dtype=task.dtype,
@@ -66,16 +89,23 @@ def measure(task: Task) -> Found:
     )
 
 
-def make_trainer(task: Task, out: str) -> Trainer:
+def _lengths(row: dict[str, list[int]]) -> list[int]:
+    """Tokens of each of an example's sequences."""
+    answers = [name for name in ("completion_ids", "chosen_ids", "rejected_ids") if row.get(name) is not None]
+    return [len(row["prompt_ids"]) + len(row[name]) for name in answers]
+
+
+def make_trainer(task: Task, out: str) -> Any:
     """TRL's trainer on the task's rows, in their order."""
     facts = json.loads((Path(task.folder).parent / "facts.json").read_text())
-    config = KTOConfig(
+    settings, trainer = SIDES[task.loss]
+    config = settings(
         output_dir=out,
         max_steps=task.steps,
         per_device_train_batch_size=task.micro_batch,
         gradient_accumulation_steps=task.batch_size // task.micro_batch,
         precompute_ref_log_probs=task.precompute,
-        beta=KTO_BETA,
+        beta=BETA,
         learning_rate=LEARNING_RATE,
         lr_scheduler_type="constant",
         max_grad_norm=MAX_GRAD_NORM,
@@ -97,28 +127,32 @@ def make_trainer(task: Task, out: str) -> Trainer:
     rows = load_dataset(
         "json", data_files=f"{task.folder}/rows.jsonl", split="train", cache_dir=f"{task.folder}/datasets"
     )
-    return Trainer(
+    adapters = LoraConfig(
+        r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules=list(LORA_LAYERS), task_type="CAUSAL_LM"
+    )
+    return trainer(
         model=facts["model"],
         args=config,
         train_dataset=rows,
         processing_class=AutoTokenizer.from_pretrained(facts["tokenizer"]),
         callbacks=[Clock()],
+        peft_config=adapters if task.lora else None,
     )
 
 
-def warm_up(trainer: Trainer) -> None:
+def warm_up(trainer: Any) -> None:
     """A forward and a backward pass of four rows: what a library does only once is not what a step costs."""
-    rows = [trainer.train_dataset[i] for i in range(WARM_UP_ROWS)]
+    rows = [trainer.train_dataset[i] for i in range(min(WARM_UP_ROWS, len(trainer.train_dataset)))]
     with trainer.compute_loss_context_manager():
         loss = trainer.compute_loss(trainer.model, trainer.data_collator(rows))
     loss.backward()
     trainer.model.zero_grad(set_to_none=True)
 
 
-def _padding(lengths: list[int], micro_batch: int) -> float:
+def _padding(lengths: list[list[int]], micro_batch: int) -> float:
     """The share of the positions in TRL's micro-batches that hold no token."""
-    parts = [lengths[i : i + micro_batch] for i in range(0, len(lengths), micro_batch)]
-    return 1 - sum(lengths) / sum(max(part) * len(part) for part in parts)
+    parts = [[n for row in lengths[i : i + micro_batch] for n in row] for i in range(0, len(lengths), micro_batch)]
+    return 1 - sum(map(sum, parts)) / sum(max(part) * len(part) for part in parts)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-KTO_BETA = 0.1
+BETA = 0.1
 LEARNING_RATE = 5e-6
+LORA_RANK = 16
+LORA_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MAX_GRAD_NORM = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One process's work: some optimizer steps of KTO, full tuning, on the rows in a folder."""
+    """One process's work: some optimizer steps on the rows in a folder."""
 
     folder: str
     """Holds the rows in the form of both libraries; made by `benchmarks.rows`."""
+    loss: str
+    lora: bool
     batch_size: int
     steps: int
     threads: int

@@ -81,7 +81,7 @@ class Results:
         speeds: dict[int | None, list[float]] = {}
         for piece in self.of(case, TRL):
             speeds.setdefault(piece.micro_batch, []).append(piece.speed)
-        return max(speeds, key=lambda size: median(speeds[size]))
+        return max(speeds, key=lambda size: median(speeds[size]), default=None)
 
     def ratios(self, case: str) -> dict[str, list[float]]:
         """haloes over TRL with its fastest micro-batch, one value a turn: tokens per second, and peak memory."""
@@ -101,13 +101,13 @@ class Results:
     def table(self) -> str:
         """Everything measured, for people."""
         rows: list[tuple[str, ...]] = [
-            ("batch", "", "", "micro-batch", "dtype", "tokens/s", "s/step", "precompute s", "peak GiB")
+            ("case", "", "", "micro-batch", "dtype", "tokens/s", "s/step", "precompute s", "peak GiB")
         ]
         for case in self.cases():
             rows += [_row(pieces) for pieces in _alike(piece for piece in self.pieces if piece.case == case)]
         lines = _aligned(rows)
         for case in self.cases():
-            lines += ["", f"batch {case}: haloes / TRL (median and range over {self.turns(case)} turn(s))"]
+            lines += ["", f"{case}: haloes / TRL (median and range over {self.turns(case)} turn(s))"]
             lines += [f"  {name:64}{_spread(values)}" for name, values in self.ratios(case).items()]
         return "\n".join(lines)
 

@@ -1,5 +1,10 @@
 """
-The rows that both libraries train on: real answers of 60 to 530 tokens, or made-up ones of the same lengths.
+The rows that both libraries train on: real prompts and answers, or made-up ones of like lengths.
+
+- short: TruthfulQA, one of its answers to each question;
+- medium: AlpacaEval, one system's answer to each instruction;
+- long: UltraFeedback, pairs of answers to one prompt, or both answers of a pair with their labels;
+- quick: made-up rows of up to 90 tokens.
 
 Run as a process of its own, so that the process that starts the measured ones stays small.
 """
@@ -9,13 +14,14 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from math import exp, log
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from benchmarks.cases import Case
 
 from haloes.batches.schedule import Schedule
 from haloes.models.embedded import embedded_path
@@ -25,10 +31,24 @@ from haloes.tokens.encode import Encoded, Encoder, make_encoder
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 
 SEED = 0
-SHORTEST, LONGEST = 60, 530
+LONGEST = 1024
+"""Tokens of a row, at most; longer ones are left out."""
 DATA = Path(os.environ.get("HALOES_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
-REAL = DATA / "alpaca_eval" / "feedback_train.jsonl.gz"
 WORDS = ["river", "stone", "bread", "window", "garden", "letter", "music", "winter", "market", "bridge", "doctor"]
+
+Rated: TypeAlias = tuple[str, list[tuple[str, bool]]]
+"""A prompt with its answers, each liked or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Where rows of a kind come from."""
+
+    file: str
+    """In the data folder."""
+    read: Callable[[list[dict[str, Any]]], Iterator[Rated]]
+    made_up: tuple[int, int, int]
+    """Where the file is missing: words of a prompt, and the fewest and the most words of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,58 +61,77 @@ class Row:
     label: bool
 
 
-def prepare(folder: Path, name: str, *, batch_size: int, steps: int, longest: int) -> dict[str, object]:
-    """
-    Write the rows of some steps, and say what they are.
-
-    Args:
-        folder: takes a folder with the rows.
-        name: of that folder.
-        batch_size: rows of a step.
-        steps: how many.
-        longest: tokens of an answer, at most.
-    """
-    encoder = make_encoder(load_tokenizer("embedded"), max_length=2048)
+def prepare(folder: Path, case: Case) -> dict[str, object]:
+    """Write the rows of a case, and say what they are."""
+    encoder = make_encoder(load_tokenizer("embedded"), max_length=2 * LONGEST)
+    mix, pairs = MIXES[case.mix], case.loss == "dpo"
+    path = DATA / mix.file
+    wanted = case.batch_size * case.steps * (2 if pairs else 1)
     rows: list[Row] = []
-    for prompt, answer, label in _real() if REAL.exists() else _made_up(longest):
-        row = _row(encoder, prompt, answer, label)
-        if row is not None and SHORTEST <= len(row.encoded.completion) <= longest:
-            rows.append(row)
-        if len(rows) == batch_size * steps:
+    for prompt, answers in _real(path, mix) if mix.file and path.exists() else _made_up(mix, pairs=pairs):
+        found = [_row(encoder, prompt, answer, liked) for answer, liked in answers]
+        if all(row is not None for row in found):
+            rows += [row for row in found if row is not None]
+        if len(rows) >= wanted:
             break
-    _write(folder / name, rows, batch_size)
-    lengths = np.array([len(row.encoded.completion) for row in rows])
+    _write(folder / case.rows, rows[:wanted], case)
+    lengths = np.array([len(row.encoded.completion) for row in rows[:wanted]])
     return {
-        "rows": len(rows),
-        "source": "alpaca_eval/feedback_train" if REAL.exists() else "made-up words (there is no data folder)",
+        "rows": len(lengths),
+        "source": mix.file if mix.file and path.exists() else "made-up words",
         "answer tokens, quartiles": [int(q) for q in np.percentile(lengths, [0, 25, 50, 75, 100])],
-        "prompt tokens, mean": round(float(np.mean([len(row.encoded.prompt) for row in rows])), 1),
+        "prompt tokens, mean": round(float(np.mean([len(row.encoded.prompt) for row in rows[:wanted]])), 1),
     }
 
 
-def _real() -> Iterator[tuple[str, str, bool]]:
-    """One answer to each instruction, in an order of their own; liked or not against text_davinci_003's."""
-    with gzip.open(REAL, "rt", encoding="utf-8") as file:
+def _real(path: Path, mix: Mix) -> Iterator[Rated]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
         known = [json.loads(line) for line in file]
-    rated = [row for row in known if row["label_vs_davinci003"] is not None]
-    random.Random(SEED).shuffle(rated)
+    random.Random(SEED).shuffle(known)
+    yield from mix.read(known)
+
+
+def _one_answer_each(rows: Iterable[tuple[str, str, bool | None]]) -> Iterator[Rated]:
+    """One answer to each prompt, in turn a liked and a disliked one."""
     seen: set[str] = set()
-    liked = True
-    for row in rated:
-        if row["prompt"] not in seen and row["label_vs_davinci003"] == liked:
-            seen.add(row["prompt"])
-            yield row["prompt"], row["completion"], liked
-            liked = not liked
+    wanted = True
+    for prompt, answer, liked in rows:
+        if prompt not in seen and liked == wanted:
+            seen.add(prompt)
+            yield prompt, [(answer, liked)]
+            wanted = not wanted
 
 
-def _made_up(longest: int) -> Iterator[tuple[str, str, bool]]:
+def _truthfulqa(rows: list[dict[str, Any]]) -> Iterator[Rated]:
+    return _one_answer_each((row["prompt"], row["completion"], row["label"]) for row in rows)
+
+
+def _alpaca_eval(rows: list[dict[str, Any]]) -> Iterator[Rated]:
+    return _one_answer_each((row["prompt"], row["completion"], row["label_vs_davinci003"]) for row in rows)
+
+
+def _ultrafeedback(rows: list[dict[str, Any]]) -> Iterator[Rated]:
+    for row in rows:
+        yield row["prompt"], [(row["chosen"], True), (row["rejected"], False)]
+
+
+MIXES = {
+    "short": Mix("truthfulqa/truthful_train.jsonl.gz", _truthfulqa, (12, 5, 30)),
+    "medium": Mix("alpaca_eval/feedback_train.jsonl.gz", _alpaca_eval, (30, 60, 500)),
+    "long": Mix("ultrafeedback/pairs_train.jsonl.gz", _ultrafeedback, (120, 100, 800)),
+    "quick": Mix("", _truthfulqa, (12, 10, 60)),
+}
+
+
+def _made_up(mix: Mix, *, pairs: bool) -> Iterator[Rated]:
     """Words of about one token; the logarithm of an answer's length is uniform, as it nearly is in real answers."""
     rng = random.Random(SEED)
+    asked, fewest, most = mix.made_up
     liked = True
     while True:
-        words = round(exp(rng.uniform(log(SHORTEST), log(longest - 2))))
-        prompt = f"Write about {' '.join(rng.choices(WORDS, k=rng.randint(3, 30)))}."
-        yield prompt, " ".join(rng.choices(WORDS, k=words)), liked
+        prompt = f"Write about {' '.join(rng.choices(WORDS, k=rng.randint(1, 2 * asked)))}."
+        answers = [" ".join(rng.choices(WORDS, k=round(fewest * (most / fewest) ** rng.random()))) for _ in range(2)]
+        yield prompt, [(answers[0], True), (answers[1], False)] if pairs else [(answers[0], liked)]
         liked = not liked
 
 
@@ -104,36 +143,66 @@ def _row(encoder: Encoder, prompt: str, answer: str, label: bool) -> Row | None:
     tokenizer = encoder.template.tokenizer
     head, tail = tokenizer.decode(encoded.prompt), tokenizer.decode(encoded.completion)
     both = [*encoded.prompt.tolist(), *encoded.completion.tolist()]
+    if len(both) > LONGEST:
+        return None
     if tokenizer(head)["input_ids"] != encoded.prompt.tolist() or tokenizer(head + tail)["input_ids"] != both:
         return None
     return Row(encoded, head, tail, label)
 
 
-def _write(folder: Path, rows: list[Row], batch_size: int) -> None:
+def _write(folder: Path, rows: list[Row], case: Case) -> None:
     """The rows as a token store, and in a JSONL file in the order in which haloes takes them from it."""
     folder.mkdir(parents=True)
-    with TokenStoreWriter(folder / "store", paired=False) as writer:
+    numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
+    with TokenStoreWriter(folder / "store", paired=case.loss == "dpo") as writer:
         for i, row in enumerate(rows):
-            writer.append(row.encoded, desirable=row.label, group=i, weight=1.0, source="rows.jsonl", line=i + 1)
-    schedule = schedule_of(TokenStore(folder / "store"), batch_size, epochs=1)
+            writer.append(
+                row.encoded,
+                desirable=row.label,
+                group=numbers[row.prompt],
+                weight=1.0,
+                source="rows.jsonl",
+                line=i + 1,
+            )
+    store = TokenStore(folder / "store")
+    schedule = schedule_of(store, case.batch_size, epochs=1)
     order = [int(i) for step in range(schedule.num_steps) for i in schedule.step(step).examples]
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
         for i in order:
-            record = {"prompt": rows[i].prompt, "completion": rows[i].completion, "label": rows[i].label}
+            record = _pair(rows[2 * i], rows[2 * i + 1]) if store.paired else _rated(rows[i])
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _rated(row: Row) -> dict[str, object]:
+    return {"prompt": row.prompt, "completion": row.completion, "label": row.label}
+
+
+def _pair(chosen: Row, rejected: Row) -> dict[str, object]:
+    return {"prompt": chosen.prompt, "chosen": chosen.completion, "rejected": rejected.completion}
 
 
 def schedule_of(store: TokenStore, batch_size: int, *, epochs: int) -> Schedule:
     """The steps that haloes takes on these rows."""
+    each = store.sequences_per_example
     return Schedule(
         fingerprint=store.fingerprint,
-        desirable=store.desirable,
-        group=store.group,
+        desirable=store.desirable[::each],
+        group=store.group[::each],
         batch_size=batch_size,
         epochs=epochs,
         seed=SEED,
-        mismatched=True,
+        mismatched=not store.paired,
+        prompts_together=True,
     )
+
+
+def tokens_of_steps(store: TokenStore, schedule: Schedule) -> list[int]:
+    """Tokens of each step's prompts with their completions, a shared prompt counted each time."""
+    each = store.sequences_per_example
+    return [
+        sum(store.length(int(i) * each + k) for i in schedule.step(step).examples for k in range(each))
+        for step in range(schedule.num_steps)
+    ]
 
 
 def processor() -> dict[str, str]:
@@ -144,12 +213,10 @@ def processor() -> dict[str, str]:
 
 
 def main() -> None:
-    """`python -m benchmarks.rows FOLDER WANTED`: write all rows, and `facts.json` with what there is to know."""
+    """`python -m benchmarks.rows FOLDER CASES`: write all rows, and `facts.json` with what there is to know."""
     folder = Path(sys.argv[1])
-    sets = {
-        name: prepare(folder, name, batch_size=batch_size, steps=steps, longest=longest)
-        for name, batch_size, steps, longest in json.loads(sys.argv[2])
-    }
+    cases = {case.rows: case for case in (Case(**fields) for fields in json.loads(sys.argv[2]))}
+    sets = {name: prepare(folder, case) for name, case in cases.items()}
     path = embedded_path()
     facts = {"model": str(model_folder(path)), "tokenizer": str(tokenizer_folder(path)), "rows": sets, **processor()}
     (folder / "facts.json").write_text(json.dumps(facts))

@@ -1,9 +1,9 @@
 """
-KTO, full tuning of the embedded model on a CPU: haloes beside TRL's KTOTrainer, in one run, on the same rows.
+KTO and DPO steps with the embedded model on a CPU: haloes beside TRL's trainers, in one run, on the same rows.
 
-    python -m benchmarks.step                 about 15 minutes
+    python -m benchmarks.step                 all cases once, about 40 minutes on two slow cores
     python -m benchmarks.step --quick         a smoke test; its numbers mean nothing
-    python -m benchmarks.step --cases 4 32 4-live 32-live --minutes 60
+    python -m benchmarks.step --cases medium-kto long-dpo --minutes 60
 
 Every measured piece is a process of its own, so that its peak memory is its own and nobody finds caches warm. The
 pieces of both sides take turns, and a ratio is always of two pieces of the same turn. What is counted are the tokens of
@@ -11,7 +11,8 @@ prompts with their completions: no padding and no mismatched completions, for ne
 
 TRL gets its best settings: sdpa attention, fused AdamW, no gradient checkpointing, the reference's log-probabilities
 precomputed (with a reference model in memory instead in the cases "-live"), and the dtype and the micro-batch that are
-fastest here. haloes has its defaults. Both must be installed: `pip install -r benchmarks/requirements-peer.txt`.
+fastest here. haloes has its defaults, and the answers to one prompt in one step (train.prompts_together). Both must be
+installed: `pip install -r benchmarks/requirements-peer.txt`.
 """
 
 import argparse
@@ -20,38 +21,20 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.cases import CASES, SEARCH, Case
 from benchmarks.piece import Found, Task
 from benchmarks.processes import ROOT, Processes
 from benchmarks.results import CACHED, FIRST, HALOES, LIVE, PRECOMPUTED, SECOND, TRL, Piece, Results
 
 DTYPES = ("float32", "autocast", "bfloat16")
-LONGEST, SHORT = 530, 90
 VERSIONS = ("haloes", "trl", "torch", "transformers", "accelerate", "datasets")
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What is compared: a batch size, and whether TRL precomputes or has a reference model in memory."""
-
-    batch_size: int
-    steps: int
-    """The first does not count where there are several."""
-    live: bool = False
-
-    @property
-    def name(self) -> str:
-        """As it is called on the command line."""
-        return f"{self.batch_size}-live" if self.live else str(self.batch_size)
-
-
-CASES = {case.name: case for case in (Case(4, 3), Case(32, 1), Case(4, 3, live=True), Case(32, 1, live=True))}
-QUICK = Case(4, 2)
 
 
 @dataclass(slots=True)
@@ -60,8 +43,10 @@ class Benchmark:
 
     processes: Processes
     results: Results
-    micro_batches: tuple[int, ...]
-    """Those that TRL still tries."""
+    parts: tuple[int, ...]
+    """TRL's micro-batches in a first turn: into how many parts a batch is cut."""
+    second: bool = False
+    """Whether haloes' second pass is measured as well."""
     dtype: str = "float32"
     """TRL's."""
 
@@ -70,7 +55,7 @@ class Benchmark:
         best, limit = 0.0, None
         tried: dict[str, float | None] = {}
         for dtype in DTYPES:
-            task = replace(self._task(CASES["4"], folder="search"), steps=2, dtype=dtype)
+            task = replace(self._task(SEARCH), dtype=dtype)
             began = time.perf_counter()
             found = self.processes.measure(
                 "benchmarks.peer_trl", task, f"looking for TRL's dtype: {dtype}", limit=limit
@@ -84,10 +69,11 @@ class Benchmark:
     def turn(self, case: Case) -> None:
         """One turn of a case: TRL, then haloes without and with cached log-probabilities of the reference."""
         number = self.results.turns(case.name) + 1
-        says = f"batch {case.name}, turn {number}"
-        task = self._task(case, folder=str(case.batch_size))
+        says = f"{case.name}, turn {number}"
+        task = self._task(case)
         kind = LIVE if case.live else PRECOMPUTED
-        for micro in self.micro_batches:
+        best = self.results.fastest_micro_batch(case.name)
+        for micro in [best] if best else sorted({max(case.batch_size // part, 1) for part in self.parts}):
             theirs = replace(task, dtype=self.dtype, micro_batch=micro, precompute=not case.live)
             found = self.processes.measure("benchmarks.peer_trl", theirs, f"{says}: TRL, {kind}, micro-batch {micro}")
             self._keep(case, number, TRL, kind, found, micro_batch=micro)
@@ -96,16 +82,17 @@ class Benchmark:
         self._keep(case, number, HALOES, FIRST, found)
         if not case.live:
             # The first pass filled the cache: the same steps again find all of it, a second pass the matched rows.
-            again = replace(ours, epochs=2 if case.steps > 1 else 1)
+            again = replace(ours, epochs=2 if case.loss == "kto" and self.second else 1)
             found = self.processes.measure("benchmarks.ours", again, f"{says}: haloes, {CACHED}")
             self._keep(case, number, HALOES, CACHED, found)
             if again.epochs > 1:
                 self._keep(case, number, HALOES, SECOND, found)
-        self.micro_batches = (self.results.fastest_micro_batch(case.name) or self.micro_batches[0],)
 
-    def _task(self, case: Case, *, folder: str) -> Task:
+    def _task(self, case: Case) -> Task:
         return Task(
-            folder=str(self.processes.folder / folder),
+            folder=str(self.processes.folder / case.rows),
+            loss=case.loss,
+            lora=case.lora,
             batch_size=case.batch_size,
             steps=case.steps,
             threads=self.processes.threads,
@@ -133,22 +120,21 @@ class Benchmark:
 
 
 def run(
-    processes: Processes, cases: list[Case], *, micro_batches: tuple[int, ...], minutes: float, quick: bool
+    processes: Processes, cases: list[Case], benchmark_of: Callable[[Results], Benchmark], minutes: float
 ) -> Results:
     """All cases in turn, as often as the minutes allow and at least once."""
-    longest = SHORT if quick else LONGEST
-    wanted = [("search", 4, 2, SHORT), *{(str(c.batch_size), c.batch_size, c.steps, longest) for c in cases}]
     processes.say("choosing the rows and unpacking the model ...")
+    wanted = [asdict(case) for case in [SEARCH, *cases]]
     processes.run("benchmarks.rows", [str(processes.folder), json.dumps(wanted)])
     results = Results(_environment(processes))
-    benchmark = Benchmark(processes, results, micro_batches)
-    if not quick:
+    benchmark = benchmark_of(results)
+    if cases != [SEARCH]:
         benchmark.find_dtype()
     took: dict[str, float] = {}
     while True:
         elapsed = time.perf_counter() - processes.began
         due = [case for case in cases if case.name not in took or elapsed + took[case.name] < 60 * minutes]
-        if not due or (quick and took):
+        if not due or (cases == [SEARCH] and took):
             return results
         case = min(due, key=lambda case: results.turns(case.name))
         began = time.perf_counter()
@@ -173,19 +159,20 @@ def _environment(processes: Processes) -> dict[str, object]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["4", "32", "4-live"], help="%(default)s")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="%(default)s")
     parser.add_argument("--minutes", type=float, default=15, help="take further turns within this time (%(default)s)")
-    parser.add_argument("--micro-batches", nargs="+", type=int, default=[4, 2], help="of TRL, to try (%(default)s)")
+    parser.add_argument("--parts", nargs="+", type=int, default=[1, 2], help="TRL's batch in so many (%(default)s)")
+    parser.add_argument("--second", action="store_true", help="measure haloes' second pass over the rows as well")
     parser.add_argument("--threads", type=int, default=2, help="of each process (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a smoke test with short rows; writes no file")
     chosen = parser.parse_args()
     if importlib.util.find_spec("trl") is None:
         parser.error("trl is not installed here: pip install -r benchmarks/requirements-peer.txt")
-    cases = [QUICK] if chosen.quick else [CASES[name] for name in chosen.cases]
+    cases = [SEARCH] if chosen.quick else [CASES[name] for name in chosen.cases]
+    parts = (1,) if chosen.quick else tuple(chosen.parts)
     with TemporaryDirectory() as folder:
         processes = Processes(Path(folder), chosen.threads, time.perf_counter())
-        micro_batches = (4,) if chosen.quick else tuple(chosen.micro_batches)
-        results = run(processes, cases, micro_batches=micro_batches, minutes=chosen.minutes, quick=chosen.quick)
+        results = run(processes, cases, lambda found: Benchmark(processes, found, parts, chosen.second), chosen.minutes)
     print()
     print(json.dumps(results.facts, indent=1))
     print(results.table())
