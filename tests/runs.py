@@ -154,7 +154,7 @@ def make_job(
         "identity": {"data": train.fingerprint},
         "ranks": ALONE,
         "cache": None,
-        "measure": lambda _: {},
+        "measure": lambda _, __: {},
         "stop": lambda: False,
     }
     return TrainJob(

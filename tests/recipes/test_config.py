@@ -81,7 +81,7 @@ DEFAULTS: dict[str, Any] = {
         "batch_size": 32,
         "rater": None,
     },
-    "watch": {"prompts": 0, "length": 2.0, "repetition": 0.1, "finished": 0.2, "kl": 50.0},
+    "watch": {"prompts": 0, "judge": None, "length": 2.0, "repetition": 0.1, "finished": 0.2, "kl": 50.0},
 }
 
 

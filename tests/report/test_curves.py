@@ -47,6 +47,21 @@ def test_a_step_of_one_label_leaves_a_hole_in_one_line_only(bare_run: Write) -> 
     assert [list(line.xs) for line in chart.lines] == [[1, 2], [1]]
 
 
+def test_a_judges_win_rate_has_its_interval_and_says_what_was_asked_and_what_is_missing(bare_run: Write) -> None:
+    rate = "sampled/win_rate"
+    known = {rate: 0.7, f"{rate}/low": 0.5, f"{rate}/high": 0.8, f"{rate}/unscored": 3, "sampled/judge/questions": 20}
+    missing = {rate: None, f"{rate}/low": None, f"{rate}/high": None, "sampled/judge/questions": 8}
+    rows = [row(2, "validation", **known), row(4, "validation", **missing)]
+    (chart,) = training_charts(load_run(bare_run(metrics_jsonl=rows)))
+
+    assert chart.title == "Win rate against the start by step"
+    assert [(line.xs, line.ys, line.low, line.high) for line in chart.lines] == [([2], [0.7], [0.5], [0.8])]
+    assert "asked 28 questions; 3 comparisons could not be scored" in chart.caption
+    assert "At 1 validation(s) there is none" in chart.caption
+    assert chart.rug == (4,)
+    assert chart.guides == ((0.5, "even"),)
+
+
 def test_a_loss_that_is_not_a_number_is_named_and_not_drawn(bare_run: Write) -> None:
     text = '{"step": 1, "split": "train", "loss": 0.5}\n{"step": 2, "split": "train", "loss": NaN}\n'
     (chart,) = training_charts(load_run(bare_run(metrics_jsonl=text)))

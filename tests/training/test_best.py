@@ -72,6 +72,14 @@ def test_a_number_that_the_validation_has_not_is_named_with_those_that_it_has():
         Best("acc", None, []).take(1, {"auc": 0.5, "loss": 0.7})
 
 
+def test_a_number_that_could_not_be_measured_is_neither_better_nor_worse():
+    best = Best("sampled/win_rate", 1, [])
+    taken = [best.take(step, {"sampled/win_rate": value}) for step, value in enumerate([None, 0.5, None, 0.6], start=1)]
+
+    assert taken == [False, True, False, True]
+    assert (best.step, best.given_up) == (4, False)
+
+
 def test_stopping_early_needs_a_number():
     with pytest.raises(ConfigError, match=r"train.early_stop needs train.keep_best"):
         TrainSettings(early_stop=3)
@@ -98,7 +106,7 @@ class Run:
         self.base = folder
         self.weights: list[torch.Tensor] = []
 
-    def measure(self, _: Validation) -> dict[str, float]:
+    def measure(self, _: int, __: Validation) -> dict[str, float]:
         self.weights.append(self.now())
         done = [line for line in read_metrics(self.folder / "metrics.jsonl") if line["split"] == "validation"]
         return {"score": SCRIPT[len(done)]}

@@ -477,7 +477,7 @@ def test_training_separates_the_rewards_of_what_it_was_trained_on(tmp_path: Path
 def test_validation_comes_every_so_many_steps_and_at_the_end_with_what_is_measured(tmp_path: Path):
     seen: list[Validation] = []
 
-    def measure(validation: Validation) -> dict[str, float]:
+    def measure(_: int, validation: Validation) -> dict[str, float]:
         seen.append(validation)
         return {"extra": float(len(seen))}
 

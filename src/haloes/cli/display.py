@@ -31,7 +31,7 @@ class TerminalDisplay:
         )
         self._task: TaskID | None = None
         self._name, self._steps, self._last_line = "", 0, 0.0
-        self._auc = ""
+        self._validation = ""
 
     def __enter__(self) -> Self:
         return self
@@ -75,9 +75,9 @@ class TerminalDisplay:
         if self._task is None:
             return
         if numbers["split"] == "validation":
-            self._auc = f"  AUC {numbers['auc']:.3f}" if "auc" in numbers else ""
+            self._validation = describe_validation(numbers)
             return
-        step, text = numbers["step"], describe(numbers) + self._auc
+        step, text = numbers["step"], describe(numbers) + self._validation
         self._progress.update(self._task, completed=step, count=f"{step}/{self._steps}", numbers=text)
         now = time.monotonic()
         if not self._console.is_terminal and (now - self._last_line > _LINE_EVERY_SECONDS or step == self._steps):
@@ -89,6 +89,15 @@ class TerminalDisplay:
             task = self._progress.tasks[self._task]
             self._progress.update(self._task, total=task.total or max(task.completed, 1), completed=task.total or 1)
             self._task = None
+
+
+def describe_validation(numbers: Mapping[str, Any]) -> str:
+    """The numbers of the last validation that a user waits for: AUC, and a judge's win rate with its interval."""
+    text = f"  AUC {numbers['auc']:.3f}" if "auc" in numbers else ""
+    if numbers.get("sampled/win_rate") is not None:
+        low, high = numbers["sampled/win_rate/low"], numbers["sampled/win_rate/high"]
+        text += f"  win rate {numbers['sampled/win_rate']:.0%} ({low:.0%}-{high:.0%})"
+    return text
 
 
 def describe(numbers: Mapping[str, Any]) -> str:

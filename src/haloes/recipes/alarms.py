@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from haloes.errors import ConfigError
 
+JUDGE_ERROR = "sampled/judge/error"
+"""In a line of a validation: why a judge's win rate is missing, or does not rest on all answers."""
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 _IN_A_ROW = 3
 
@@ -19,6 +21,11 @@ class WatchSettings:
 
     prompts: int = 0
     """Held-out prompts that are answered at every validation; 0 for none. They are of those in samples.prompts."""
+    judge: dict[str, Any] | None = None
+    """A judge that compares these answers with those before training, in both orders: `kind` (http, local, reward or
+    rule) and its settings as in `haloes judge`, such as {kind: http, model: NAME, base_url: http://localhost:8000/v1,
+    template: alpaca-eval}. Each validation asks it two questions a prompt; its win rate is `sampled/win_rate`, which
+    train.keep_best can follow. A key comes from the environment variable that key_env names, and from nowhere else."""
     length: float = 2.0
     """Alarm when answers have more words than this times as many as before training, or fewer than that part."""
     repetition: float = 0.1
@@ -38,6 +45,10 @@ class WatchSettings:
         ):
             if not fits:
                 raise ConfigError(f"watch.{name} must be {rule}, got {getattr(self, name)}")
+        if self.judge is not None and self.prompts < 2:  # noqa: PLR2004 - one prompt has no spread
+            raise ConfigError(
+                f"watch.judge has too little to compare while watch.prompts is {self.prompts}; set 2 or more"
+            )
 
 
 class Alarms:
@@ -105,6 +116,8 @@ def _of_answers(line: Mapping[str, Any], before: Mapping[str, float], limits: Wa
             f"the model ends {line['sampled/finished']:.0%} of its answers itself, {-ended * 100:.0f} points less than "
             "before training; were answers in the feedback cut off without being marked (finished: false)?"
         )
+    if JUDGE_ERROR in line:
+        found["judge"] = f"the judge's win rate is missing or rests on fewer answers ({line[JUDGE_ERROR]})"
     kl = line.get("sampled/kl")
     if kl is not None and kl > limits.kl:
         found["kl"] = (

@@ -14,6 +14,7 @@ import torch
 
 from haloes.errors import ConfigError, RunError
 from haloes.feedback.weights import class_weights
+from haloes.judge._contract import Judge
 from haloes.losses._contract import Loss
 from haloes.losses._weights import with_weights
 from haloes.losses.table import loss_settings, make_loss
@@ -26,11 +27,12 @@ from haloes.recipes import folder
 from haloes.recipes.answers import Work, answer, finish
 from haloes.recipes.cautions import data_cautions
 from haloes.recipes.config import RunConfig
-from haloes.recipes.during import During
+from haloes.recipes.during import During, watch_judge
 from haloes.recipes.inputs import Inputs, make_inputs
 from haloes.recipes.interrupt import stop_on_interrupt
-from haloes.recipes.measure import load_rater, rate
+from haloes.recipes.measure import Rater, load_rater, rate
 from haloes.recipes.watch import Display, Silent, tensorboard_if_installed
+from haloes.recipes.watch_judge import configured_judge
 from haloes.records import Score
 from haloes.training.ranks import Ranks, this_rank
 from haloes.training.trainer import Outcome, TrainJob, Watcher, train
@@ -82,15 +84,16 @@ def align(
     loss = loss or configured_loss(config)
     config = _resolved(config, loss, dtype)
     rater = load_rater(config.samples.rater) if config.samples.rater else None
+    judge = configured_judge(config)
     check = resume and not allow_changes
     with _claimed(run_dir, ranks, resume=resume):
         inputs = make_inputs(config, run_dir, loss, ranks, check=check, display=display)
-        weights = _weights(inputs.facts)
+        weights = label_weights(inputs.facts)
         resolved = with_weights(loss, **weights)
         if resolved != loss and ranks.is_main:
             folder.note_weights(run_dir, weights)
         loss = resolved
-        policy = _policy(config, loss, inputs, device=device, dtype=dtype, display=display)
+        policy = load_policy(config, loss, inputs, device=device, dtype=dtype, display=display)
         inputs.identity["reference model"] = policy.reference_fingerprint
         if policy.start_fingerprint is not None:
             inputs.identity["model"] = policy.start_fingerprint
@@ -105,15 +108,11 @@ def align(
             folder.write_environment(run_dir, inputs.identity, device=str(device), processes=ranks.count)
             if allow_changes:
                 (run_dir / folder.SAMPLES).unlink(missing_ok=True)
-            before = answer(work, "before")
-            if rater is not None:
-                rate(rater, before[:1])  # a rater that fails does so now, and not after the training
-        ranks.wait()
-        during = During(work, ranks.same(answer(work, "before") if ranks.is_main else []), rater)
+        during = _during(work, rater, judge, ranks, resume=check)
         outcome = _train(work, loss, ranks, during, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
-            cautions += [*outcome.damaged, *during.alarms()]
+            cautions += [*outcome.damaged, *during.alarms(), *during.never_measured()]
             if outcome.best_step is not None:
                 cautions.append(
                     f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where "
@@ -138,12 +137,24 @@ def _train(work: Work, loss: Loss[Any], ranks: Ranks, during: During, *, allow_c
             identity=work.inputs.identity,
             allow_changes=allow_changes,
             ranks=ranks,
-            cache=_cache(work.config, work.policy),
+            cache=reference_cache(work.config, work.policy),
             measure=during.measure,
             stop=stop,
         )
         watchers: list[Watcher] = [work.display, during, *tensorboard_if_installed(work.run_dir)]
         return train(job, watchers if ranks.is_main else [])
+
+
+def _during(work: Work, rater: Rater | None, judge: Judge | None, ranks: Ranks, *, resume: bool) -> During:
+    """The answers before training, and whoever says what they are worth; who fails does so now, and not later."""
+    before, watching = [], None
+    if ranks.is_main:
+        before = answer(work, "before")
+        if rater is not None:
+            rate(rater, before[:1])
+        if judge is not None:
+            watching = watch_judge(work, judge, before, resume=resume)
+    return During(work, ranks.same(before), rater, watching)
 
 
 def configured_loss(config: RunConfig) -> Loss[Any]:
@@ -153,15 +164,16 @@ def configured_loss(config: RunConfig) -> Loss[Any]:
     return make_loss(str(config.loss["name"]), {key: value for key, value in config.loss.items() if key != "name"})
 
 
-def _weights(facts: Mapping[str, Any]) -> dict[str, float]:
+def label_weights(facts: Mapping[str, Any]) -> dict[str, float]:
     """The class weights that follow from the training rows."""
     weights = class_weights(facts["train"]["desirable"], facts["train"]["undesirable"])
     return {"desirable": weights.desirable, "undesirable": weights.undesirable}
 
 
-def _policy(
+def load_policy(
     config: RunConfig, loss: Loss[Any], inputs: Inputs, *, device: torch.device, dtype: torch.dtype, display: Display
 ) -> Policy:
+    """The model of a run, ready to be trained. Raises ConfigError where a row is longer than the model's window."""
     display.stage("model")
     loaded = load_model(config.model.name, dtype=dtype, device=device)
     window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
@@ -193,7 +205,8 @@ def _reference(config: RunConfig, policy: LoadedModel, device: torch.device, dty
     return loaded.model
 
 
-def _cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
+def reference_cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
+    """Where the reference's log-probabilities are kept; None where the run keeps none."""
     if not config.train.reference_cache:
         return None
     return ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])

@@ -5,47 +5,101 @@ from typing import Any
 
 import numpy as np
 
+from haloes.errors import ConfigError
 from haloes.evaluate.text_stats import repetition_rate, words
+from haloes.judge._contract import Judge
 from haloes.recipes import folder
 from haloes.recipes.alarms import Alarms
 from haloes.recipes.answers import Work
 from haloes.recipes.measure import Rater, kl_scores, rate, validation_numbers
-from haloes.records import Completion
+from haloes.recipes.watch_judge import FOLDER, WatchJudge
+from haloes.records import Completion, Text
 from haloes.sample.generate import sample
 from haloes.training.log import read_metrics
+from haloes.training.settings import is_validated
 from haloes.training.validation import Validation
 
 _KL_TOKENS = 1024
 
 
+def watched_prompts(work: Work) -> dict[str, Text]:
+    """The prompts that are answered at every validation."""
+    names = list(work.inputs.prompts)[: work.config.watch.prompts]
+    return {name: work.inputs.prompts[name] for name in names}
+
+
+def watch_judge(work: Work, judge: Judge, before: Sequence[Completion], *, resume: bool) -> WatchJudge:
+    """
+    The judge of a run, tried out.
+
+    Args:
+        work: the run.
+        judge: who is asked.
+        before: the answers before training.
+        resume: whether a run goes on as it was; a judge that does not answer just now is no error then.
+
+    Raises:
+        UserError: the judge cannot be used, or there is nothing held out to compare.
+    """
+    prompts = watched_prompts(work)
+    if len(prompts) < 2 or work.inputs.validation is None:  # noqa: PLR2004 - one prompt has no spread
+        raise ConfigError(
+            f"watch.judge compares answers to held-out prompts at each validation, and {len(prompts)} are held out; "
+            "set feedback.validation_share, or give feedback.validation"
+        )
+    kept = [answer for answer in before if answer.prompt_id in prompts]
+    made = WatchJudge(judge, kept, work.run_dir / FOLDER, seed=work.config.samples.seed, same_run=resume)
+    work.display.stage(f"trying out the judge {judge.identity.name}")
+    if text := made.try_out():
+        work.display.note(text)
+    return made
+
+
 class During:
     """Measures at every validation, and tells of each alarm once."""
 
-    def __init__(self, work: Work, before: Sequence[Completion], rater: Rater | None) -> None:
-        """`before`: the answers before training."""
-        self._work, self._rater = work, rater
-        names = list(work.inputs.prompts)[: work.config.watch.prompts]
-        self._prompts = {name: work.inputs.prompts[name] for name in names}
+    def __init__(
+        self, work: Work, before: Sequence[Completion], rater: Rater | None, judge: WatchJudge | None = None
+    ) -> None:
+        """`before`: the answers before training. The judge is asked by one process only, and the others give none."""
+        self._work, self._rater, self._judge = work, rater, judge
+        self._prompts = watched_prompts(work)
         numbers = self._numbers([answer for answer in before if answer.prompt_id in self._prompts])
         self._alarms = Alarms(numbers, work.config.watch)
 
-    def measure(self, validation: Validation) -> Mapping[str, float]:
+    def measure(self, step: int, validation: Validation) -> Mapping[str, Any]:
         """Further numbers of a validation: the AUC, and what the policy's answers are like now."""
-        found = dict(validation_numbers(validation))
+        found: dict[str, Any] = dict(validation_numbers(validation))
         if self._prompts:
             answers = self._answers()
             found |= self._numbers(answers)
             if self._work.policy.reference is not None:
                 scores = kl_scores(self._work.policy, self._work.inputs.encoder, answers, budget=_KL_TOKENS)
                 found["sampled/kl"] = next(score.value for score in scores if score.name == "kl")
+            if self._judge is not None:
+                found |= self._judge.numbers(step, answers)
         return found
 
     def alarms(self) -> list[str]:
         """Everything to be alarmed about so far."""
         return list(self._alarms.given.values())
 
-    def started(self, *, step: int, num_steps: int) -> None:  # noqa: ARG002 - as of any `Watcher`
-        """Take in what was written before the run was stopped."""
+    def never_measured(self) -> list[str]:
+        """What is to be said where no validation has the number that train.keep_best follows, for the judge failed."""
+        name = self._work.config.train.keep_best
+        lines = [line for line in read_metrics(self._work.run_dir / folder.METRICS) if line["split"] == "validation"]
+        if name is None or not lines or any(line.get(name) is not None for line in lines):
+            return []
+        return [
+            f"the model is that after the last step: train.keep_best={name} could not be measured at any validation"
+        ]
+
+    def started(self, *, step: int, num_steps: int) -> None:
+        """Take in what was written before the run was stopped; tell how often a judge will be asked."""
+        if self._judge is not None:
+            settings = self._work.config.train
+            coming = sum(is_validated(settings, number, num_steps) for number in range(step + 1, num_steps + 1))
+            self._work.display.note(self._judge.started(step, coming))
         for line in read_metrics(self._work.run_dir / folder.METRICS):
             self._alarms.take(line)
 

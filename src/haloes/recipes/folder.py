@@ -36,6 +36,21 @@ _FREE = {
 }
 """Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
 
+_FREE_OF_A_JUDGE = {
+    "key_env",
+    "price_prompt",
+    "price_completion",
+    "concurrency",
+    "requests_per_minute",
+    "timeout",
+    "attempts",
+    "backoff",
+    "longest_wait",
+    "device",
+    "batch_tokens",
+}
+"""Settings of `watch.judge` that do not decide verdicts."""
+
 
 def claim(run_dir: Path) -> None:
     """Make a new run's folder. Raises RunError when something is there already, or it cannot be made."""
@@ -70,6 +85,10 @@ def configuration_hash(config: RunConfig) -> str:
     content = as_mapping(config)
     content["train"] = {key: value for key, value in content["train"].items() if key not in _FREE}
     content["samples"] = {key: value for key, value in content["samples"].items() if key not in {"rater", "batch_size"}}
+    content["watch"] = {key: value for key, value in content["watch"].items() if key != "judge"}
+    if config.watch.judge is not None:
+        deciding = {key: value for key, value in config.watch.judge.items() if key not in _FREE_OF_A_JUDGE}
+        content["watch"]["judge"] = deciding
     content["feedback"] = {
         key: value for key, value in content["feedback"].items() if key not in {"source", "validation"}
     }

@@ -22,6 +22,7 @@ _CURVES: tuple[tuple[str, str, str, str], ...] = (
     ("train", "reward_margin", "Reward margin in training by step", "nats"),
     ("train", "reward/desirable", "Reward of desirable answers by step", "nats"),
     ("train", "reward/undesirable", "Reward of undesirable answers by step", "nats"),
+    ("validation", "sampled/win_rate", "Win rate of sampled answers against the start by step", "share"),
     ("validation", "sampled/liked", "Sampled answers that the rater likes by step", "share"),
     ("validation", "sampled/words", "Words of sampled answers by step", "words"),
     ("validation", "sampled/repetition", "Repetition in sampled answers by step", "share"),
@@ -29,6 +30,8 @@ _CURVES: tuple[tuple[str, str, str, str], ...] = (
     ("validation", "sampled/kl", "KL of sampled answers to the reference by step", "nats an answer"),
 )
 """(split, metric, title, unit) of what is laid over each other."""
+_WITH_INTERVAL = {"auc": "chance", "sampled/win_rate": "even"}
+"""Metrics that are logged with the ends of their interval, and what one half is called."""
 _LOSS = "loss"
 
 
@@ -76,13 +79,13 @@ def overlaid(compared: ComparedRuns) -> tuple[Chart, ...]:
 def _overlaid(
     names: Sequence[str], rows: Sequence[Sequence[Fields]], key: str, title: str, unit: str, *, style: Style
 ) -> Chart | None:
-    ends = (f"{key}/low", f"{key}/high") if key == "auc" else None
+    ends = (f"{key}/low", f"{key}/high") if key in _WITH_INTERVAL else None
     lines = [
         line(steps, key, name, _tone(i), ends=ends, style=style)
         for i, (name, steps) in enumerate(zip(names, rows, strict=True))
     ]
     known = tuple(found for found in lines if found is not None)
-    guides = ((0.5, "chance"),) if key == "auc" else ()
+    guides = ((0.5, _WITH_INTERVAL[key]),) if key in _WITH_INTERVAL else ()
     return Chart(title=title, unit=unit, lines=known, guides=guides) if known else None
 
 

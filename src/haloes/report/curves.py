@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from haloes.report.charts import Chart, Line
 from haloes.report.judged import Fields
 from haloes.report.load import RunRecords
-from haloes.report.numbers import is_finite, percent
+from haloes.report.numbers import count, is_finite, percent
 
 Style: TypeAlias = Literal["noisy", "exact", "dots"]
 
@@ -32,6 +32,7 @@ def training_charts(run: RunRecords) -> tuple[Chart, ...]:
         _margin(run),
         _reference_point(run.train),
         _log_probability(run.train),
+        _win_rate(run.validation),
         *(_sampled(run.validation, key, title, unit) for key, (title, unit) in _SAMPLED.items()),
         _small("Learning rate by step", "", run.train, "learning_rate", style="exact"),
         _small("Gradient norm by step, before clipping", "L2 norm", run.train, "grad_norm"),
@@ -103,6 +104,27 @@ def _auc(rows: Sequence[Fields]) -> Chart | None:
         caption += " Whiskers: interval from resampling prompts."
     lines = _present(found or line(rows, "auc", "held-out", "held", style="dots"))
     return _chart("Held-out AUC by step", "AUC", lines, caption, guides=((0.5, "chance"),))
+
+
+def _win_rate(rows: Sequence[Fields]) -> Chart | None:
+    key = "sampled/win_rate"
+    found = line(rows, key, "sampled", "held", ends=(f"{key}/low", f"{key}/high"), style="dots")
+    caption = (
+        "A judge compares the answers of the step with those before training, in both orders; ties count half. "
+        "Whiskers: interval over prompts."
+    )
+    counted = [(row.get(f"{key}/unscored"), row.get("sampled/judge/questions")) for row in rows]
+    unscored = sum(number for number, _ in counted if is_finite(number))
+    asked = sum(number for _, number in counted if is_finite(number))
+    caption += f" It was asked {count(asked)} questions" + (
+        f"; {count(unscored)} comparisons could not be scored and are left out." if unscored else "."
+    )
+    missing = [row["step"] for row in rows if key in row and not is_finite(row[key])]
+    if missing:
+        caption += f" At {len(missing)} validation(s) there is none, marked along the bottom; the alarms say why."
+    return _chart(
+        "Win rate against the start by step", "share", _present(found), caption, guides=((0.5, "even"),), rug=missing
+    )
 
 
 def _rewards(rows: Sequence[Fields]) -> Chart | None:

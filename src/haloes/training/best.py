@@ -39,6 +39,8 @@ class Best:
         """
         Take in a validation after so many steps; whether it is the best so far (the first of equal ones is).
 
+        One where the number is None, because it could not be measured, is neither better nor worse.
+
         Raises ConfigError when the validation has no such number.
         """
         if self._name is None:
@@ -46,6 +48,8 @@ class Best:
         if self._name not in numbers:
             has = ", ".join(sorted(name for name in numbers if name not in {"step", "split"}))
             raise ConfigError(f"train.keep_best: the validation has no number {self._name!r}. It has: {has}")
+        if numbers[self._name] is None:
+            return False
         value = float(numbers[self._name]) * (-1 if self._name in LOWER_IS_BETTER else 1)
         if value > self._value:
             self._value, self._since, self.step = value, 0, step

@@ -88,6 +88,11 @@ class TrainSettings:
             raise ConfigError("train.early_stop needs train.keep_best: the number that is to grow better, such as auc")
 
 
+def is_validated(settings: TrainSettings, step: int, num_steps: int) -> bool:
+    """Whether a validation follows this step, counted from 1, where there is something to validate on."""
+    return step == num_steps or (settings.validate_every is not None and step % settings.validate_every == 0)
+
+
 def learning_rate(settings: TrainSettings, step: int, num_steps: int) -> float:
     """
     The learning rate of a step, from 0 to num_steps - 1: a pure function, so that there is nothing to save or restore.

@@ -26,7 +26,7 @@ from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.ragged import Numbers
 from haloes.training.ranks import Ranks
 from haloes.training.scoring import Reference, ReferenceTokens, ReferenceTotals
-from haloes.training.settings import TrainSettings, learning_rate
+from haloes.training.settings import TrainSettings, is_validated, learning_rate
 from haloes.training.step import Stepper
 from haloes.training.tables import Table
 from haloes.training.validation import Validation, make_schedule, validate
@@ -71,8 +71,8 @@ class TrainJob:
     """Resume all the same when it is not."""
     ranks: Ranks
     cache: ReferenceCache | None
-    measure: Callable[[Validation], Mapping[str, float]]
-    """Further numbers of a validation, for its line in the metrics."""
+    measure: Callable[[int, Validation], Mapping[str, Any]]
+    """Further numbers of the validation after so many steps, for its line in the metrics; None is not measured."""
     stop: Callable[[], bool]
     """Asked after every step; True ends the run with everything saved."""
 
@@ -162,7 +162,7 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
         going.memory.after(table, step=step)
         if _is_due(job, step, schedule.num_steps):
             validation = going.validate()
-            numbers = job.ranks.same({**validation.metrics(), **job.measure(validation)})
+            numbers = job.ranks.same({**validation.metrics(), **job.measure(step, validation)})
             log.validation(step, numbers)
             going.save_if(best.take(step, numbers), _BEST, step, keep=1)
         last = step == schedule.num_steps or best.given_up
@@ -190,8 +190,7 @@ def _check_validation(job: TrainJob) -> None:
 
 
 def _is_due(job: TrainJob, step: int, num_steps: int) -> bool:
-    every = job.settings.validate_every
-    return job.validation is not None and (step == num_steps or (every is not None and step % every == 0))
+    return job.validation is not None and is_validated(job.settings, step, num_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,7 +377,7 @@ class _Log:
             }
         )
 
-    def validation(self, step: int, numbers: Mapping[str, float]) -> None:
+    def validation(self, step: int, numbers: Mapping[str, Any]) -> None:
         self._write({"step": step, "split": "validation", **numbers})
 
     def _write(self, numbers: Mapping[str, Any]) -> None:

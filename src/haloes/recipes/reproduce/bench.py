@@ -171,7 +171,7 @@ class Bench:
                 identity={"trial": trial.key},
                 ranks=Ranks(0, 1),
                 cache=ready.cache if needs.sync_every is None else None,
-                measure=lambda _: {},
+                measure=lambda _, __: {},
                 stop=self._stop,
             )
         )
