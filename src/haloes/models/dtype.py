@@ -30,15 +30,21 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    faster = _seconds(torch.float32) > _CLEARLY * _seconds(torch.bfloat16)
+    faster = product_rate(torch.bfloat16, device) > _CLEARLY * product_rate(torch.float32, device)
     return torch.bfloat16 if faster else torch.float32
 
 
-def _seconds(dtype: torch.dtype) -> float:
-    left, right = torch.ones(256, 512, dtype=dtype), torch.ones(512, 1024, dtype=dtype)
+def product_rate(
+    dtype: torch.dtype, device: torch.device, *, rows: int = 256, inner: int = 512, columns: int = 1024
+) -> float:
+    """Floating-point operations a second of one matrix product in this dtype: the fastest of five."""
+    left = torch.ones(rows, inner, dtype=dtype, device=device)
+    right = torch.ones(inner, columns, dtype=dtype, device=device)
     times = []
     for _ in range(5):
         began = time.perf_counter()
         torch.mm(left, right)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
-    return min(times)
+    return 2.0 * rows * inner * columns / min(times)

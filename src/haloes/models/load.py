@@ -77,6 +77,28 @@ def load_model(name: str, *, dtype: "torch.dtype", device: "torch.device | str")
     return LoadedModel(model.to(device).eval(), tokenizer, name, place.source)
 
 
+def empty_model(name: str) -> Any:
+    """
+    The architecture that `load_model` would fill for `name`, without weights: its tensors have shapes only ("meta").
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    place = _locate(name, weights=False)
+    if _is_adapter(place):
+        return empty_model(_base_name(place))
+    folder = gguf.model_folder(place.path) if place.is_gguf else place.path
+    try:
+        with quiet(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _failed(place, "model", error) from error
+
+
 def load_tokenizer(name: str) -> Any:
     """
     The tokenizer that `load_model` would return for `name`, without the weights.

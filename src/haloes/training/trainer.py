@@ -1,7 +1,8 @@
 """The training loop: one for all losses. It asks a loss what it needs, and nothing else about it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 import psutil
 import torch
 
+from haloes.batches.schedule import Schedule
 from haloes.errors import ConfigError, RunError
 from haloes.losses._contract import Loss
 from haloes.models.dropout import set_dropout
@@ -106,6 +108,20 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
             "the loss syncs its reference with the policy, and what is cached of the reference would be of an older "
             "one: set train.reference_cache=false"
         )
+    try:
+        with trainable(job) as masters:
+            return _train(job, masters, watchers)
+    except (RuntimeError, MemoryError) as error:
+        cause = _out_of_memory(error, settings, token_budget(job))
+        if cause is None:
+            raise
+        raise cause from error
+
+
+@contextmanager
+def trainable(job: TrainJob) -> Iterator[Masters]:
+    """The job's policy made ready to be trained inside the block, and in eval mode without gradients after it."""
+    settings = job.settings
     set_dropout(job.policy.model, settings.dropout)
     if settings.gradient_checkpointing:
         with quiet():  # its name changes with transformers 6, and the present one warns of it
@@ -113,12 +129,7 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
     job.policy.model.train()
     masters = make_masters(job.policy.trainable())
     try:
-        return _train(job, masters, watchers)
-    except (RuntimeError, MemoryError) as error:
-        cause = _out_of_memory(error, settings, _budget(job))
-        if cause is None:
-            raise
-        raise cause from error
+        yield masters
     finally:
         masters.release()
         job.policy.model.eval()
@@ -126,14 +137,8 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
 
 def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outcome:
     settings = job.settings
-    stepper = _stepper(job, job.train)
-    schedule = make_schedule(
-        stepper,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        prompts_together=settings.prompts_together,
-    )
+    stepper = make_stepper(job, job.train)
+    schedule = training_schedule(job, stepper)
     _check_validation(job)
     going = _Going(
         job=job,
@@ -156,7 +161,7 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
         table = stepper.run(schedule.step(step), backward=True, running_reward=going.memory.running_reward)
         _check_finite(table, job.train)
         rate = learning_rate(settings, step, schedule.num_steps)
-        norm = _update(masters, going.optimizer, rate, settings.max_grad_norm, job.ranks, step=step + 1)
+        norm = update(masters, going.optimizer, rate, settings.max_grad_norm, job.ranks, step=step + 1)
         step += 1
         log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
         going.memory.after(table, step=step)
@@ -180,11 +185,23 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
     return Outcome(schedule.num_steps, seconds, validation, tuple(damaged), best.step if best.step != step else None)
 
 
+def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
+    """All steps of the job."""
+    settings = job.settings
+    return make_schedule(
+        stepper,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        prompts_together=settings.prompts_together,
+    )
+
+
 def _check_validation(job: TrainJob) -> None:
     """Refuse what cannot be validated before the training, and not after it."""
     settings = job.settings
     if job.validation is not None:
-        make_schedule(_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
+        make_schedule(make_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
     elif settings.keep_best is not None:
         raise ConfigError("train.keep_best needs held-out feedback: feedback.validation, or feedback.validation_share")
 
@@ -233,7 +250,7 @@ class _Going:
         if job.validation is None:
             raise ConfigError("there is nothing to validate on")
         return validate(
-            _stepper(job, job.validation),
+            make_stepper(job, job.validation),
             batch_size=job.settings.batch_size,
             seed=job.settings.seed,
             start=self.start,
@@ -257,8 +274,9 @@ class _Going:
         self.job.ranks.wait()
 
 
-def _stepper(job: TrainJob, store: TokenStore) -> Stepper:
-    budget, device, needs = _budget(job), job.policy.device, job.loss.needs
+def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
+    """What works out the job's steps on this data: the trained or the held-out one."""
+    budget, device, needs = token_budget(job), job.policy.device, job.loss.needs
     reference: Reference | None = None
     if needs.reference_tokens:
         reference = ReferenceTokens(job.policy.reference_logps, budget, device)
@@ -281,12 +299,13 @@ def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
     with job.policy.scoring():
         # The cache holds what the reference says.
         cache = None if apart else job.cache
-        before = ReferenceTotals(job.policy.token_logps, cache, _budget(job), job.policy.device)
+        before = ReferenceTotals(job.policy.token_logps, cache, token_budget(job), job.policy.device)
         start[own] = before.of(store, np.stack([own, own], axis=1)).totals
     return job.ranks.sum(torch.from_numpy(start).to(job.policy.device)).cpu().numpy()
 
 
-def _budget(job: TrainJob) -> int:
+def token_budget(job: TrainJob) -> int:
+    """Tokens of a micro-batch, at most, unless a single example has more."""
     return job.settings.microbatch_tokens or (16384 if job.policy.device.type == "cuda" else 1024)
 
 
@@ -315,7 +334,7 @@ def _check_finite(table: Table, store: TokenStore) -> None:
         )
 
 
-def _update(
+def update(
     masters: Masters,
     optimizer: torch.optim.Optimizer,
     rate: float,
@@ -324,6 +343,7 @@ def _update(
     *,
     step: int,
 ) -> float:
+    """Sum the gradients over the ranks, clip them, and take an optimizer step; gives back their norm before that."""
     gradients = masters.gradients()
     ranks.sum_each(gradients)
     norm = float(torch.nn.utils.clip_grad_norm_(list(masters.weights.values()), max_norm))
