@@ -7,10 +7,14 @@ import pytest
 from transformers import AutoTokenizer
 
 from fakes import SYSTEM, byte_tokenizer
+from haloes.cli.main import run as main
+from haloes.models.load import load_tokenizer
 from haloes.recipes import answers
 from haloes.recipes.align import Run, align
+from haloes.recipes.export import export_model
+from haloes.tokens.encode import make_encoder
 from haloes.tokens.store import TokenStore
-from tiny_runs import config, metrics, save_model, thumbs, write_rows
+from tiny_runs import config, metrics, rows_of, save_model, thumbs, write_rows
 
 GOOD, BAD = "<|good|>", "<|bad|>"
 ASKED = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{{}}<|im_end|>\n<|im_start|>assistant\n"
@@ -128,3 +132,61 @@ def test_without_a_control_text_the_saved_template_is_the_models(model: Path, th
 
     assert saved_tokenizer(run).chat_template == byte_tokenizer().chat_template
     assert not any(GOOD in prompt or BAD in prompt for prompt, *_ in prompts_of(run, "train"))
+
+
+# --- without a chat template
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A short run on a model whose tokenizer has no chat template."""
+    folder = tmp_path_factory.mktemp("plain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HALOES_CACHE", str(folder / "cache"))
+        base = save_model(folder / "model", seed=1)
+        byte_tokenizer(chat_template=None).save_pretrained(base)
+        (base / "chat_template.jinja").unlink(missing_ok=True)
+        made = config(
+            base, write_rows(folder / "thumbs.jsonl", thumbs()), loss={"name": "csft"}, train={"epochs": 2, "lr": 3e-3}
+        )
+        return align(made, folder / "run")
+
+
+def asked(place: Path, prompt: str = "Is 3 it?") -> str:
+    """What haloes gives the model of this folder to answer."""
+    tokenizer = load_tokenizer(str(place))
+    return str(tokenizer.decode(make_encoder(tokenizer, max_length=256).prompt_ids(prompt)))
+
+
+def test_without_a_chat_template_the_saved_tokenizer_knows_the_control_text(plain: Run, tmp_path: Path):
+    out = export_model(plain.run_dir, tmp_path / "merged")
+
+    assert asked(plain.run_dir.parent / "model") == "Is 3 it?"
+    assert asked(plain.run_dir / "model") == asked(out) == "Is 3 it?" + GOOD
+    assert saved_tokenizer(plain).chat_template is None
+
+
+def test_what_haloes_samples_from_the_folder_is_what_the_run_sampled(plain: Run, tmp_path: Path):
+    arguments = ["sample", str(plain.run_dir), str(plain.run_dir), "--out", str(tmp_path / "a.jsonl")]
+
+    assert main([*arguments, "--max-new-tokens", "4"]) == 0
+    of_run = [row for row in rows_of(plain.run_dir / "samples.jsonl") if row["model"] == "after"]
+    texts = {row["prompt_id"]: row["completion"] for row in rows_of(tmp_path / "a.jsonl")}
+    assert texts == {row["prompt_id"]: row["completion"] for row in of_run}
+
+
+def test_the_card_says_to_add_the_control_text(plain: Run, finished: Run):
+    without, chat = ((run.run_dir / "model" / "README.md").read_text() for run in (plain, finished))
+
+    assert f"where `{GOOD}` stands right after the prompt. There is no chat template that would write it" in without
+    assert f"where `{GOOD}` stands right after the prompt. The chat template of this folder's tokenizer writes" in chat
+    assert all('AutoTokenizer.from_pretrained("path/to/this/folder")' in card for card in (without, chat))
+
+
+def test_a_model_that_goes_on_from_one_with_a_control_text_keeps_it_before_the_new_one(plain: Run, tmp_path: Path):
+    loss = {"name": "csft", "desirable_token": "<+>", "undesirable_token": "<->"}
+    source = plain.run_dir.parent / "thumbs.jsonl"
+    again = align(config(plain.run_dir / "model", source, loss=loss, train={"epochs": 0.5}), tmp_path / "run")
+
+    assert asked(again.run_dir / "model") == "Is 3 it?" + GOOD + "<+>"
+    assert all(prompt.endswith((GOOD + "<+>", GOOD + "<->")) for prompt, *_ in prompts_of(again, "train"))

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from fake_tokenizers import (
     ASKS_FOR_THINKING,
@@ -20,7 +22,7 @@ from fake_tokenizers import (
 from fakes import SYSTEM, byte_tokenizer
 from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
-from haloes.tokens.template import Rendered, Segment, Template, controlled, make_template, render_messages
+from haloes.tokens.template import Rendered, Segment, Template, control_of, controlled, make_template, render_messages
 
 ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 """What inference sees of the prompt "Hi" under every template here that adds no system turn."""
@@ -300,7 +302,7 @@ def test_a_controlled_template_writes_the_control_text_after_its_generation_prom
     chat_template: str, control: str
 ) -> None:
     plain = byte_tokenizer(chat_template=chat_template)
-    steered = byte_tokenizer(chat_template=controlled(chat_template, control))
+    steered = controlled(plain, control)
     turns = (user("Hi"), bot("Hello."))
 
     asked = [render_messages(tokenizer, turns[:1], generation=True) for tokenizer in (plain, steered)]
@@ -312,6 +314,15 @@ def test_a_controlled_template_writes_the_control_text_after_its_generation_prom
 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_a_controlled_template_writes_what_the_model_was_trained_on(control: str) -> None:
-    steered = make_template(byte_tokenizer(chat_template=controlled(CHATML, control)))
+    steered = make_template(controlled(byte_tokenizer(chat_template=CHATML), control))
 
     assert steered.prompt("Hi") == with_control(CHATML, control).prompt("Hi")
+
+
+def test_a_tokenizer_without_a_chat_template_knows_its_control_text_after_it_was_saved(tmp_path: Path) -> None:
+    controlled(byte_tokenizer(chat_template=None), " <|good|>").save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+
+    assert control_of(loaded) == " <|good|>"
+    assert make_template(loaded).prompt("Hi") == "Hi <|good|>"
+    assert control_of(byte_tokenizer(chat_template=None)) == ""

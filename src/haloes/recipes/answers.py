@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from haloes.models.classifier import save_classifier
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
+from haloes.models.reward import RewardHead
 from haloes.recipes import folder
 from haloes.recipes.cautions import training_cautions
 from haloes.recipes.config import RunConfig
 from haloes.recipes.held_out import write_held_out
 from haloes.recipes.inputs import Inputs
 from haloes.recipes.measure import Rater, answer_scores, kl_scores, rate, validation_scores
+from haloes.recipes.measure_rewards import reward_pairs, write_calibration
 from haloes.recipes.watch import Display
 from haloes.records import Completion, Score, to_json
 from haloes.sample.generate import sample
 from haloes.sample.run import read_completions
 from haloes.store import write_json, write_jsonl
-from haloes.tokens.template import Template, controlled
+from haloes.tokens.template import Template, controlled, plain_conversation
 from haloes.training.log import read_metrics
 from haloes.training.trainer import Outcome
 
@@ -73,6 +76,9 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
     if outcome.validation is not None and work.inputs.validation is not None:
         scores = validation_scores(outcome.validation)
         write_held_out(run_dir, outcome.validation, work.inputs.validation)
+        pairs = reward_pairs(outcome.validation)
+        if pairs is not None:
+            write_calibration(run_dir, pairs)
     if after:
         ratings = [] if rater is None else rate(rater, [*before, *after])
         (run_dir / folder.RATINGS).unlink(missing_ok=True)
@@ -92,13 +98,31 @@ def save_model(policy: Policy, template: Template, place: Path) -> None:
     """
     The adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft.
 
-    A control text becomes a part of the chat template, so that every program that uses the template samples with it.
+    A control text becomes a part of the chat template, so that every program that uses the template samples with it;
+    where there is none the tokenizer's configuration names it, and haloes samples with it. A policy with a reward head
+    is saved whole, as a sequence classifier.
     """
     policy.scorer.model.set_attn_implementation("sdpa")
-    tokenizer = template.tokenizer
-    if template.control and template.chat:
-        tokenizer = copy.deepcopy(tokenizer)
-        tokenizer.chat_template = controlled(tokenizer.chat_template, template.control)
+    if policy.reward_head is not None:
+        save_reward_model(policy, policy.reward_head, template, place)
+        return
+    tokenizer = controlled(template.tokenizer, template.control)
     with quiet():
         policy.model.save_pretrained(place)
         tokenizer.save_pretrained(place)
+
+
+def save_reward_model(policy: Policy, head: RewardHead, template: Template, place: Path) -> None:
+    """
+    A sequence classifier that any tool loads, its adapter merged; the policy itself is merged with it.
+
+    The tokenizer always has a chat template, which writes conversations as they were trained.
+    """
+    dtype, model = policy.scorer.model.dtype, policy.model
+    if model is not policy.scorer.model:  # merged in float32, whatever it computed in
+        with quiet():
+            model = model.float().merge_and_unload(safe_merge=True).to(dtype)
+    tokenizer = copy.deepcopy(template.tokenizer)
+    if not template.chat:
+        tokenizer.chat_template = plain_conversation(tokenizer, template.end_of_turn)
+    save_classifier(model, head.weight, tokenizer, place, ends=template.end_of_turn)

@@ -40,17 +40,18 @@ def write_card(run_dir: Path, out_dir: Path) -> Path:
     """
     run = load_run(run_dir)
     path = out_dir / "README.md"
-    write_text(path, card(run, base=_adapter_base(out_dir)))
+    write_text(path, card(run, base=_adapter_base(out_dir), control=_control(out_dir)))
     return path
 
 
-def card(run: RunRecords, *, base: str | None) -> str:
+def card(run: RunRecords, *, base: str | None, control: tuple[str, bool] = ("", False)) -> str:
     """
     The card as markdown.
 
     Args:
         run: the records of the run.
         base: the model that the adapter in the folder belongs to; None: the folder holds a whole model.
+        control: the text that stands after every prompt ("" for none), and whether a chat template writes it.
     """
     parts = [
         _front_matter(run, is_adapter=base is not None),
@@ -58,7 +59,7 @@ def card(run: RunRecords, *, base: str | None) -> str:
         escape(facts.trained_on(run)),
         f"**{escape(headline(results(run)).title)}.** {escape(headline(results(run)).sentence)}",
         "## How to load it",
-        _loading(base),
+        _loading(base, own_tokenizer=bool(control[0])) + _control_note(control),
         "## Training",
         _training(run),
         "## Data",
@@ -112,7 +113,32 @@ def _adapter_base(out_dir: Path) -> str | None:
     return facts.text(config, "base_model_name_or_path") if isinstance(config, dict) else ""
 
 
-def _loading(base: str | None) -> str:
+def _control(out_dir: Path) -> tuple[str, bool]:
+    """The control text that the folder's tokenizer names, and whether its chat template writes it."""
+    try:
+        config = json.loads((out_dir / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "", False
+    if not isinstance(config, dict):
+        return "", False
+    return facts.text(config, "haloes_control"), (out_dir / "chat_template.jinja").exists() or "chat_template" in config
+
+
+def _control_note(control: tuple[str, bool]) -> str:
+    text, by_template = control
+    if not text:
+        return ""
+    shown = f"`{text}`" if re.fullmatch(r"[^`\s][^`\n]*", text) else "its control text"
+    where = f"The model was trained to answer well where {shown} stands right after the prompt"
+    if by_template:
+        return f"\n\n{where}. The chat template of this folder's tokenizer writes it there."
+    return (
+        f"\n\n{where}. There is no chat template that would write it: add it to every prompt. It is "
+        "`haloes_control` in `tokenizer_config.json`, and `haloes sample` adds it."
+    )
+
+
+def _loading(base: str | None, *, own_tokenizer: bool) -> str:
     if base is None:
         return _python(
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -127,7 +153,7 @@ def _loading(base: str | None) -> str:
         "",
         f'base = AutoModelForCausalLM.from_pretrained("{name}")',
         'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
-        f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{"path/to/this/folder" if own_tokenizer else name}")',
     )
     return f"This folder holds a LoRA adapter. `haloes export` merges it into a plain transformers folder.\n\n{code}"
 

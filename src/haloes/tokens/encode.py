@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Message, Text
-from haloes.tokens.template import Rendered, Segment, Template, make_template
+from haloes.tokens.template import Rendered, Segment, Template, control_of, make_template
 
 Ids: TypeAlias = NDArray[np.int32]
 
@@ -63,7 +63,7 @@ class Encoder:
             raise ConfigError(f"tokens.max_length must be at least 8, got {self.max_length}")
 
     def with_control(self, control: str) -> "Encoder":
-        """The same encoder with this text after every prompt."""
+        """The same encoder with this text after every prompt, beside what the tokenizer has there of its own."""
         return replace(self, template=replace(self.template, control=control))
 
     def encode(self, rows: Sequence[Row], *, finished: Sequence[bool] | None = None) -> list[Encoded | Unencodable]:
@@ -188,7 +188,8 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     else:
         rules = repr(sorted(tokenizer.get_vocab().items()))
     special = repr(sorted((str(k), str(v)) for k, v in tokenizer.special_tokens_map.items()))
-    return hashlib.sha256("\0".join([rules, str(tokenizer.chat_template), special]).encode()).hexdigest()
+    parts = [rules, str(tokenizer.chat_template), special, *filter(None, [control_of(tokenizer)])]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

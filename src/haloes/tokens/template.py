@@ -6,6 +6,7 @@ follows, ended by the template's end-of-turn mark. Both sides are tokenised apar
 the one in inference, whatever tokens a joint rendering would merge or drop across it.
 """
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
 
 PROBE = "haloes-probe"
+CONTROL_KEY = "haloes_control"
+"""In `tokenizer_config.json`: the control text of the model that the tokenizer was saved with. A chat template writes
+it itself; without one haloes does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,10 @@ class Template:
     """The text of the special token that ends an assistant turn; the end-of-text token where the template has none."""
     separator: str = ""
     """Whitespace that a template without an end-of-turn token writes after an answer; not the model's to say."""
+    ending: str = ""
+    """Text that the tokenizer has after every prompt where no chat template writes it; see `CONTROL_KEY`."""
     control: str = ""
-    """Text that stands after every prompt, such as the control token of a conditional model."""
+    """Further text after every prompt, such as the control token of a model that is being made conditional."""
 
     def as_messages(self, text: Text, role: str) -> tuple[Message, ...]:
         """Plain text as the one message that it is in a chat."""
@@ -61,7 +67,7 @@ class Template:
     def prompt(self, prompt: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The prompt as inference sees it, with the generation prompt. Raises DataError if the template refuses it."""
         if not self.chat:
-            return self._plain(prompt) + self.control
+            return self._plain(prompt) + self.ending + self.control
         return self._render(self.as_messages(prompt, "user"), tools, generation=True) + self.control
 
     def joint(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -81,7 +87,7 @@ class Template:
         """
         if not self.chat:
             answer = Segment(self._plain(completion) + self.end_of_turn, trained=True)
-            return Rendered(self._plain(prompt) + self.control, (answer,), agrees=True)
+            return Rendered(self._plain(prompt) + self.ending + self.control, (answer,), agrees=True)
         asked, answers = self.as_messages(prompt, "user"), self.as_messages(completion, "assistant")
         if not answers or answers[0].role != "assistant":
             first = f"a turn of the role {answers[0].role!r}" if answers else "nothing"
@@ -160,13 +166,41 @@ def make_template(tokenizer: Any) -> Template:
     if not end:
         raise ModelError("the tokenizer has no end-of-text token, so a completion cannot be ended; set its eos_token")
     separator = "" if mark else closing[len(closing.rstrip()) :]
-    return Template(tokenizer=tokenizer, chat=chat, end_of_turn=end, separator=separator)
+    ending = "" if chat else control_of(tokenizer)
+    return Template(tokenizer=tokenizer, chat=chat, end_of_turn=end, separator=separator, ending=ending)
 
 
-def controlled(chat_template: str, control: str) -> str:
-    """The chat template that writes the control text after its generation prompt, wherever it is used."""
+def control_of(tokenizer: Any) -> str:
+    """The control text that the tokenizer was saved with; empty for most."""
+    return str(tokenizer.init_kwargs.get(CONTROL_KEY) or "")
+
+
+def controlled(tokenizer: Any, control: str) -> Any:
+    """
+    A copy of a tokenizer that knows a control text, after the one that it may know already.
+
+    A chat template writes it after its generation prompt, for whoever uses the template; the key says it to haloes.
+    """
+    if not control:
+        return tokenizer
+    made = copy.deepcopy(tokenizer)
+    made.init_kwargs[CONTROL_KEY] = control_of(tokenizer) + control
+    if made.chat_template:
+        made.chat_template = _controlled(made.chat_template, control)
+    return made
+
+
+def _controlled(chat_template: str, control: str) -> str:
     written = json.dumps(control, ensure_ascii=False)  # Jinja reads \u escapes one by one, and not as surrogate pairs
     return chat_template.removesuffix("\n") + f"{{% if add_generation_prompt %}}{{{{ {written} }}}}{{% endif %}}"
+
+
+def plain_conversation(tokenizer: Any, end: str) -> str:
+    """A chat template for a tokenizer without one: its turns' words as they are, begun and ended as plain text is."""
+    opened = tokenizer("", add_special_tokens=True)["input_ids"]
+    begins = "{{ bos_token }}" if tokenizer.bos_token_id in opened[:1] else ""
+    turns = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    return f"{begins}{turns}{{% if not add_generation_prompt %}}{{{{ {json.dumps(end)} }}}}{{% endif %}}"
 
 
 def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = (), *, generation: bool) -> str:
