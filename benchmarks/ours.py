@@ -62,17 +62,13 @@ class Clock:
 def measure(task: Task) -> Found:
     """Train and time."""
     torch.set_num_threads(task.threads)
-    device = torch.device("cpu")
-    dtype = choose_dtype(task.dtype, device)
-    loaded = load_model("embedded", dtype=dtype, device=device)
-    lora = LoRA(rank=LORA_RANK, targets=list(LORA_LAYERS)) if task.lora else None
-    policy = make_policy(loaded.model, lora=lora, reference=True, seed=SEED)
+    policy, dtype = loaded_policy(task)
     store = TokenStore(Path(task.folder) / "store")
-    _warm_up(policy, store)
+    warm_up(policy, store)
     clock = Clock()
     # The checkpoint after the last step is not part of a step, and TRL writes none here either.
     with TemporaryDirectory() as run_dir, suppress(Measured):
-        train(_job(task, policy, store, Path(run_dir)), [clock])
+        train(job_of(task, policy, store, Path(run_dir)), [clock])
     schedule = schedule_of(store, task.batch_size, epochs=task.epochs)
     return Found(
         seconds=clock.seconds,
@@ -82,14 +78,24 @@ def measure(task: Task) -> Found:
     )
 
 
-def _warm_up(policy: Policy, store: TokenStore) -> None:
+def loaded_policy(task: Task) -> tuple[Policy, torch.dtype]:
+    """The embedded model with its reference."""
+    device = torch.device("cpu")
+    dtype = choose_dtype(task.dtype, device)
+    loaded = load_model("embedded", dtype=dtype, device=device)
+    lora = LoRA(rank=LORA_RANK, targets=list(LORA_LAYERS)) if task.lora else None
+    return make_policy(loaded.model, lora=lora, reference=True, seed=SEED), dtype
+
+
+def warm_up(policy: Policy, store: TokenStore) -> None:
     """A forward and a backward pass of four rows: what a library does only once is not what a step costs."""
     packed = packed_rows([store.read(i) for i in range(4)], policy.device)
     policy.token_logps(packed).sum().backward()
     policy.model.zero_grad(set_to_none=True)
 
 
-def _job(task: Task, policy: Policy, store: TokenStore, run_dir: Path) -> TrainJob:
+def job_of(task: Task, policy: Policy, store: TokenStore, run_dir: Path) -> TrainJob:
+    """The trainer's work."""
     settings = TrainSettings(
         lr=LEARNING_RATE,
         batch_size=task.batch_size,
