@@ -13,6 +13,7 @@ app = App(
 )
 COMMANDS = {
     "train": "Align a model with feedback, and measure it on held-out prompts.",
+    "plan": "Say what a run will take in memory, time and disk, from a few of its own steps, and whether it fits.",
     "resume": "Go on with a run that was stopped, from its newest intact checkpoint.",
     "doctor": "Say what a feedback file holds and what is wrong with it, with file and line and what to do.",
     "convert": "Write any feedback file as canonical records (JSONL, or Parquet by its name), which TRL reads too.",

@@ -1,0 +1,162 @@
+"""A run tried out: its model loaded, a batch of answers begun, a few micro-batches trained on, all of it measured."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from haloes.losses._contract import Loss
+from haloes.models.policy import Policy
+from haloes.recipes.align import load_policy
+from haloes.recipes.config import RunConfig
+from haloes.recipes.inputs import Inputs
+from haloes.recipes.plan.arithmetic import Load, Rates, Sizes, Work, memory
+from haloes.recipes.plan.probe import Answered, Candidates, Passed, Probe, answer, candidates, probing
+from haloes.recipes.plan.work import answers_at_once, count_work, known_share, seconds_a_byte
+from haloes.recipes.watch import Display
+from haloes.training.ranks import Ranks
+from haloes.training.trainer import TrainJob, make_stepper, training_schedule
+
+_QUICK = 4.0
+"""Seconds below which the typical micro-batch is tried twice, for the quieter of two times."""
+_ROOM = 1.1
+"""A micro-batch is tried where this many times what it should take is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The run that is tried."""
+
+    config: RunConfig
+    loss: Loss[Any]
+    """With its final weights."""
+    inputs: Inputs
+    sizes: Sizes
+    """Of the model."""
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What was found."""
+
+    load: Load
+    """The run's, with what the trial found out."""
+    budget: int
+    """Tokens of a micro-batch, as they are in force."""
+    typical: Passed
+    complete: bool
+    """Whether the largest micro-batch was tried; where it does not fit, its memory follows from a shorter one's."""
+    rates: Rates
+    work: Work
+
+
+def try_out(subject: Subject, load: Load, *, folder: Path, reading: float, limit: int, display: Display) -> Trial:
+    """
+    Work on a few micro-batches of a run as it would, and forget them.
+
+    Args:
+        subject: the run.
+        load: what is known of its memory without trying.
+        folder: for what is written meanwhile; the caller removes it.
+        reading: seconds that the inputs took.
+        limit: bytes that the run may take; what would take more is not tried.
+        display: told of the progress.
+    """
+    config, loss, inputs, sizes = subject.config, subject.loss, subject.inputs, subject.sizes
+    began = time.perf_counter()
+    policy = load_policy(config, loss, inputs, device=subject.device, dtype=subject.dtype, display=display)
+    loading = time.perf_counter() - began
+    display.stage("trying a few steps")
+    job = _job(subject, policy, folder)
+    stepper = make_stepper(job, inputs.train)
+    schedule = training_schedule(job, stepper)
+    prompts = sorted((inputs.encoder.prompt_ids(p) for p in inputs.prompts.values()), key=len, reverse=True)
+    at_once = answers_at_once(config, prompts)
+    answered = answer(policy, prompts[:at_once]) if at_once else None
+    if answered is not None:
+        load = _with_answers(load, sizes, answered, len(prompts[0]) + config.samples.max_new_tokens)
+    with probing(job) as probe:
+        load, passed, update, complete = _train(probe, candidates(stepper, schedule), sizes, load, limit)
+    scoring = passed.reference_seconds / passed.reference_tokens if passed.reference_tokens else None
+    rates = Rates(
+        reading=reading,
+        loading=loading,
+        training_token=passed.seconds / passed.tokens,
+        scoring_token=scoring if scoring is not None else passed.seconds / passed.tokens / 3,
+        update=update,
+        prefill=0.0 if answered is None else answered.prefill,
+        answer_token=0.0 if answered is None else answered.token,
+        saved_byte=seconds_a_byte(folder),
+    )
+    work = count_work(
+        config,
+        loss.needs,
+        sizes,
+        train=inputs.train,
+        validation=inputs.validation,
+        schedule=schedule,
+        itemsize=load.itemsize,
+        num_prompts=len(prompts),
+        at_once=at_once,
+        known=known_share(config, loss.needs, policy.reference_fingerprint, schedule, inputs.train),
+    )
+    return Trial(load=load, budget=stepper.budget, typical=passed, complete=complete, rates=rates, work=work)
+
+
+def _job(subject: Subject, policy: Policy, folder: Path) -> TrainJob:
+    return TrainJob(
+        policy=policy,
+        loss=subject.loss,
+        train=subject.inputs.train,
+        validation=None,
+        settings=subject.config.train,
+        run_dir=folder,
+        identity={},
+        ranks=Ranks(0, 1),
+        cache=None,
+        measure=lambda _step, _validation: {},
+        stop=lambda: False,
+    )
+
+
+def _train(probe: Probe, tried: Candidates, sizes: Sizes, load: Load, limit: int) -> tuple[Load, Passed, float, bool]:
+    """From a single example upwards, so that nothing is tried that would not fit."""
+    first = probe.run(tried.shortest, count=True)
+    update = probe.update()  # the optimizer's moments are there from now on, as in any later step
+    load = replace(load, kept=first.kept / first.layout.tokens)
+    load = _of(load, tried.typical, probe)
+    if memory(sizes, load).training * _ROOM > limit:
+        return _of(load, tried.largest, probe), first, update, False
+    passed = probe.run(tried.typical, count=not load.checkpointing)
+    if passed.seconds + passed.reference_seconds < _QUICK:
+        passed = min(passed, probe.run(tried.typical), key=lambda one: one.seconds)
+    load = _measured(load, sizes, passed)
+    load = _of(load, tried.largest, probe)
+    if memory(sizes, load).training * _ROOM > limit:
+        return load, passed, update, False
+    # Gradients of the typical micro-batch are there, as they are in a step of several.
+    largest = probe.run(tried.largest, count=not load.checkpointing)
+    return _measured(load, sizes, largest), passed, probe.update(), True
+
+
+def _of(load: Load, step: Any, probe: Probe) -> Load:
+    layout = probe.layout(step)
+    return replace(load, tokens=layout.tokens, positions=layout.positions)
+
+
+def _measured(load: Load, sizes: Sizes, passed: Passed) -> Load:
+    """With what a micro-batch left for its backward pass, and what it took beyond all that is counted."""
+    kept = passed.kept / passed.layout.tokens if passed.kept else load.kept
+    load = replace(load, kept=kept, tokens=passed.layout.tokens, positions=passed.layout.positions, other=0)
+    return replace(load, other=max(0, passed.peak - memory(sizes, load).training))
+
+
+def _with_answers(load: Load, sizes: Sizes, answered: Answered, widest: int) -> Load:
+    """With a batch of answers at its full width, and what a begun one took beyond all that is counted."""
+    load = replace(load, answers=answered.answers, answer_tokens=answered.tokens)
+    other = answered.peak - memory(sizes, replace(load, sampled_while_training=False)).sampling
+    return replace(load, answer_tokens=widest, other_sampling=max(0, other))
