@@ -28,6 +28,8 @@ class Side:
     """KL(reference || policy)."""
     value: Tensor
     """A value head's estimate."""
+    reward: Tensor
+    """A reward head's number for the whole completion, ()."""
 
     def leaves(self) -> dict[str, Tensor]:
         """The fields by name."""
@@ -40,7 +42,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Example:
-    """Enough for a loss on single completions (the first side, its label and score) and for one on pairs (both)."""
+    """Enough for a loss on single completions (the first side, its label and score) and for one on pairs (both, and
+    the score as the margin)."""
 
     completion: Side
     desirable: bool
@@ -53,13 +56,20 @@ def make_side(rng: np.random.Generator, *, dtype: torch.dtype = torch.float64, s
     tokens = int(rng.integers(1, 6))
     policy = -rng.exponential(1.5, tokens) - 0.1
     reference = np.minimum(policy + rng.normal(0, spread, tokens), -0.01)
-    numbers = (policy, reference, -rng.exponential(1.0, tokens), rng.exponential(0.5, tokens), rng.normal(0, 1, tokens))
+    numbers = (
+        policy,
+        reference,
+        -rng.exponential(1.0, tokens),
+        rng.exponential(0.5, tokens),
+        rng.normal(0, 1, tokens),
+        policy.sum() - reference.sum(),
+    )
     return Side(*(torch.tensor(part, dtype=dtype, requires_grad=True) for part in numbers))
 
 
 def side_of(policy: Sequence[float], reference: Sequence[float], *, dtype: torch.dtype = torch.float64) -> Side:
     """A completion with these token log-probabilities, and zeros for the rest."""
-    numbers = (policy, reference, *([0.0] * len(policy) for _ in range(3)))
+    numbers = (policy, reference, *([0.0] * len(policy) for _ in range(3)), sum(policy) - sum(reference))
     return Side(*(torch.tensor(part, dtype=dtype, requires_grad=True) for part in numbers))
 
 
@@ -94,12 +104,13 @@ def scored(sides: Sequence[Side], needs: Needs) -> Scored:
 
     lengths = torch.tensor([len(side.policy) for side in sides], dtype=torch.int64)
     return Scored(
-        Logps(torch.cat([side.policy for side in sides]), lengths),
+        Logps(torch.cat([side.policy for side in sides]), lengths) if needs.logps else None,
         reference_B=torch.stack([side.reference.sum() for side in sides]) if needs.reference else None,
         reference_T=joined("reference", needs.reference_tokens),
         collision_T=joined("collision", needs.collision),
         reference_kl_T=joined("kl", needs.reference_kl),
         value_T=joined("value", needs.values),
+        reward_B=torch.stack([side.reward for side in sides]) if needs.rewards else None,
     )
 
 
@@ -112,9 +123,10 @@ def make_batch(
 ) -> Unpaired | Paired:
     """The batch that the trainer would make for a loss with these needs."""
     completions = scored([example.completion for example in examples], needs)
+    dtype = examples[0].completion.policy.dtype
     if needs.pairs:
-        return Paired(completions, scored([example.rejected for example in examples], needs))
-    dtype = completions.policy.token_T.dtype
+        margin_B = torch.tensor([example.score for example in examples], dtype=dtype) if needs.margins else None
+        return Paired(completions, scored([example.rejected for example in examples], needs), margin_B)
     others = make_mismatched(dtype=dtype) if mismatched is None else mismatched
     return Unpaired(
         completions,

@@ -21,6 +21,7 @@ class Row:
     collision: Numbers
     kl: Numbers
     value: Numbers
+    reward: Numbers
     desirable: bool
     score: float
 
@@ -56,7 +57,7 @@ def assert_agrees(
     for i, example in enumerate(examples):
         for name, leaf in example.completion.leaves().items():
             [found] = gradient(total, [leaf])
-            wanted = _slope(oracle, rows, i, name, mixture) if name in moved else np.zeros(len(leaf))
+            wanted = _slope(oracle, rows, i, name, mixture) if name in moved else np.zeros(leaf.shape)
             np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6, atol=1e-8, err_msg=f"{name} of row {i}")
 
 

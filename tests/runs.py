@@ -107,7 +107,15 @@ def policy_for(
     needs = loss.needs
     synced = needs.sync_every is not None
     model = tiny_model(kind, dtype=dtype)
-    return make_policy(model, lora=lora, reference=needs.any_reference, seed=0, synced=synced, values=needs.values)
+    return make_policy(
+        model,
+        lora=lora,
+        reference=needs.any_reference,
+        seed=0,
+        synced=synced,
+        values=needs.values,
+        rewards=needs.rewards,
+    )
 
 
 def disturb(policy: Policy, *, seed: int = 1, by: float = 0.02) -> Policy:

@@ -65,6 +65,8 @@ class Pair:
     chosen_finished: bool = True
     """False when it was cut off, as in `Feedback.finished`."""
     rejected_finished: bool = True
+    margin: float | None = None
+    """By how much the person found the chosen answer better, on whatever scale; None where nobody said."""
     weight: float = 1.0
     id: str | None = None
     group: str | None = None

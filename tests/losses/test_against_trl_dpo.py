@@ -75,7 +75,7 @@ def per_token(side: Scored) -> Scored:
     lengths_B = side.policy.lengths_B
     token_T = side.policy.token_T / side.policy.spread(lengths_B)
     assert side.reference_B is not None
-    return replace(side, policy=replace(side.policy, token_T=token_T), reference_B=side.reference_B / lengths_B)
+    return replace(side, logps=replace(side.policy, token_T=token_T), reference_B=side.reference_B / lengths_B)
 
 
 CASES = {

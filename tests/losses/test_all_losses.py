@@ -15,11 +15,14 @@ from torch import Tensor
 from haloes.errors import ConfigError, MissingInputError
 from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs
+from haloes.losses.bradley_terry import BradleyTerry
 from haloes.losses.halo import HALO
 from haloes.losses.table import LOSSES
 from loss_batches import Example, Side, evaluate, gradient, make_batch, make_examples, make_mismatched, ratio_side
 
-MADE = {name: make() for name, make in LOSSES.items()}
+MADE = {name: make() for name, make in LOSSES.items()} | {
+    "bradley-terry with margins": BradleyTerry(margin=0.7, center=0.3)
+}
 CLASSES = {name: make for name, make in LOSSES.items() if isinstance(make, type)}
 
 every_loss = pytest.mark.parametrize("loss", MADE.values(), ids=list(MADE))
@@ -29,6 +32,7 @@ row_by_row = pytest.mark.parametrize(
 )
 
 OPTIONAL = {
+    "logps": "log-probabilities",
     "reference": "reference",
     "reference_tokens": "reference",
     "mismatched": "mismatched",
@@ -36,6 +40,8 @@ OPTIONAL = {
     "collision": "collision",
     "reference_kl": "KL",
     "values": "value head",
+    "rewards": "reward head",
+    "margins": "margins",
     "running_reward": "reward",
 }
 """What a loss may declare that goes into its batch, and the word with which it misses it."""
@@ -53,6 +59,11 @@ def same(found: LossOutput, expected: LossOutput) -> bool:
     )
 
 
+def learnt(loss: Any, side: Side) -> Tensor:
+    """What a loss moves of a completion."""
+    return side.policy if loss.needs.logps else side.reward
+
+
 def label_kinds(loss: Any) -> list[bool]:
     """The labels whose rows a loss learns from."""
     return [label for label in (True, False) if label or loss.needs.undesirable]
@@ -62,8 +73,9 @@ def label_kinds(loss: Any) -> list[bool]:
 @pytest.mark.parametrize("need", list(OPTIONAL))
 def test_what_it_declares_is_necessary_and_what_it_does_not_declare_is_not_used(loss: Any, need: str) -> None:
     examples = make_examples()
-    if loss.needs.pairs and need in {"mismatched", "scores", "running_reward"}:
-        assert not getattr(loss.needs, need), "a batch of pairs has no place for it"
+    elsewhere = {"mismatched", "scores", "running_reward"} if loss.needs.pairs else {"margins"}
+    if need in elsewhere:
+        assert not getattr(loss.needs, need), "its batches have no place for it"
         return
 
     if not getattr(loss.needs, need):
@@ -121,7 +133,8 @@ def test_undesirable_completions_that_it_does_not_need_may_be_left_out(loss: Any
 def test_gradients_reach_its_own_example_under_the_policy_and_nothing_else(loss: Any) -> None:
     examples, mismatched = make_examples(), make_mismatched()
     output = evaluate(loss, examples, mismatched=mismatched)
-    trained = {"policy"} | ({"kl"} if loss.needs.reference_kl else set()) | ({"value"} if loss.needs.values else set())
+    declared = {"policy": "logps", "kl": "reference_kl", "value": "values", "reward": "rewards"}
+    trained = {name for name, need in declared.items() if getattr(loss.needs, need)}
 
     for i, own in enumerate(output.per_example):
         for side in mismatched:
@@ -143,7 +156,7 @@ def test_some_gradient_reaches_every_completion_that_it_learns_from(loss: Any) -
         if example.desirable not in label_kinds(loss) and not loss.needs.pairs:
             continue
         for side in [example.completion, *([example.rejected] if loss.needs.pairs else [])]:
-            [found] = gradient(output.per_example[i], [side.policy])
+            [found] = gradient(output.per_example[i], [learnt(loss, side)])
             assert found.any() or flat(loss, example, side), "no gradient, and none a little further on"
 
 
@@ -268,7 +281,8 @@ def test_it_leaves_its_batch_as_it_was(loss: Any) -> None:
 @every_loss
 def test_a_completion_without_tokens_costs_a_finite_loss(loss: Any) -> None:
     def without_tokens(side: Side) -> Side:
-        return Side(*(leaf[:0].detach().requires_grad_() for leaf in side.leaves().values()))
+        none = {name: leaf[:0].detach().requires_grad_() for name, leaf in side.leaves().items() if leaf.ndim}
+        return dataclasses.replace(side, **none)
 
     examples = [dataclasses.replace(e, completion=without_tokens(e.completion)) for e in make_examples(2)]
 
@@ -285,17 +299,18 @@ def test_its_gradient_is_the_slope_of_its_value(loss: Any) -> None:
 
     for example in examples:
         for side in [example.completion, *([example.rejected] if loss.needs.pairs else [])]:
-            [found] = gradient(total, [side.policy])
-            for t in range(len(side.policy)):
+            moved = learnt(loss, side)
+            [found] = gradient(total, [moved])
+            for t in range(moved.numel()):
                 ends = []
                 for sign in (1, -1):
                     with torch.no_grad():
-                        side.policy[t] += sign * step
+                        moved.view(-1)[t] += sign * step
                     ends.append(evaluate(loss, examples).per_example.sum().item())
                     with torch.no_grad():
-                        side.policy[t] -= sign * step
+                        moved.view(-1)[t] -= sign * step
                 slope = (ends[0] - ends[1]) / (2 * step)
-                np.testing.assert_allclose(found[t].item(), slope, rtol=1e-4, atol=1e-7)
+                np.testing.assert_allclose(found.view(-1)[t].item(), slope, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", list(LOSSES))

@@ -55,8 +55,13 @@ def run(policy: Policy, loss: Loss[Any], store: TokenStore, **split: Any) -> tup
 
 
 def numbers(table: Table) -> dict[str, np.ndarray]:
-    found = {"loss": table.loss, "weight": table.weight, "logp": table.logp, **table.metrics}
-    optional = {"log_ratio": table.log_ratio, "mismatched": table.mismatched}
+    found = {"loss": table.loss, "weight": table.weight, **table.metrics}
+    optional = {
+        "logp": table.logp,
+        "log_ratio": table.log_ratio,
+        "mismatched": table.mismatched,
+        "reward": table.reward,
+    }
     return found | {name: values for name, values in optional.items() if values is not None}
 
 
@@ -106,14 +111,14 @@ def test_micro_batches_keep_their_limits(name: str, tmp_path: Path, monkeypatch:
     store = make_store(tmp_path / "store", loss, 32)
     policy = policy_for(loss)
     sizes = []
-    original = Scorer.hidden
+    original = Scorer.states
 
     def spy(self: Scorer, packed: Any) -> Tensor:
         if self is policy.scorer:
             sizes.append(packed.num_tokens)
         return original(self, packed)
 
-    monkeypatch.setattr(Scorer, "hidden", spy)
+    monkeypatch.setattr(Scorer, "states", spy)
     run(policy, loss, store, budget=60)
 
     assert len(sizes) > 5
@@ -305,7 +310,7 @@ def test_mismatched_completions_give_no_gradient(tmp_path: Path, monkeypatch: py
     policy = disturb(policy_for(loss))
     store = make_store(tmp_path / "store", loss, 6)
     recorded = []
-    original = Scorer.hidden
+    original = Scorer.states
 
     def spy(self: Scorer, packed: Any) -> Tensor:
         found = original(self, packed)
@@ -313,7 +318,7 @@ def test_mismatched_completions_give_no_gradient(tmp_path: Path, monkeypatch: py
             recorded.append((found.requires_grad, len(packed.documents)))
         return found
 
-    monkeypatch.setattr(Scorer, "hidden", spy)
+    monkeypatch.setattr(Scorer, "states", spy)
     run(policy, loss, store)
 
     # (x, y') of the whole step without gradient, then (x, y) with it.

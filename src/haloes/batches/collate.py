@@ -31,9 +31,9 @@ def pair_length(store: TokenStore, prompt_of: int, completion_of: int) -> int:
     return min(int(store.prompt_length[prompt_of]) + int(store.completion_length[completion_of]), store.longest)
 
 
-def packed_rows(rows: Sequence[TokenRow], device: torch.device) -> Packed:
-    """These rows end to end."""
-    return make_packed([(row.prompt, row.completion, row.trained) for row in rows], device)
+def packed_rows(rows: Sequence[TokenRow], device: torch.device, *, last: bool = False) -> Packed:
+    """These rows end to end; `last`: each with its last token, whose hidden state is asked for."""
+    return make_packed([(row.prompt, row.completion, row.trained) for row in rows], device, last=last)
 
 
 def row_key(row: TokenRow) -> bytes:

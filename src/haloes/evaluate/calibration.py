@@ -60,6 +60,38 @@ class Calibration:
     bins: tuple[ReliabilityBin, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """How far predicted probabilities and shares of desirable rows are apart."""
+
+    expected_error: float
+    """As in `Calibration`."""
+    expected_error_by_chance: float
+    bins: tuple[ReliabilityBin, ...]
+
+
+def reliability(
+    chance_N: Floats, label_N: Floats, *, bins: int = BINS, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+) -> Reliability:
+    """
+    Predicted probabilities against labels, in bins of about equally many rows; equal predictions share a bin.
+
+    Args:
+        chance_N: of each row, in [0, 1].
+        label_N: 1 for desirable rows, 0 for the others.
+        bins: how many bins, at most.
+        level: coverage of the bins' intervals.
+        draws: number of perfectly calibrated models that the error by chance is taken from.
+        seed: of those.
+    """
+    bin_N = _bin_numbers(chance_N, bins)
+    return Reliability(
+        expected_error=float(_expected_errors(chance_N, label_N[None], bin_N)[0]),
+        expected_error_by_chance=_error_by_chance(chance_N, bin_N, draws=draws, seed=seed),
+        bins=_reliability(chance_N, label_N, bin_N, level),
+    )
+
+
 def calibration(
     rewards: ArrayLike,
     labels: ArrayLike,
@@ -116,7 +148,7 @@ def calibration(
         ]
     )
     low, high = expanded_interval(drawn_D, level, num)
-    bin_N = _bin_numbers(chance_N, bins)
+    found = reliability(chance_N, label_N, bins=bins, level=level, draws=draws, seed=seed)
     return Calibration(
         scale=float(scale_1[0]) / size,
         brier=Score(
@@ -131,9 +163,9 @@ def calibration(
             method=f"expanded {bootstrap_method(num, draws)}",
             label=label,
         ),
-        expected_error=float(_expected_errors(chance_N, label_N[None], bin_N)[0]),
-        expected_error_by_chance=_error_by_chance(chance_N, bin_N, draws=draws, seed=seed),
-        bins=_reliability(chance_N, label_N, bin_N, level),
+        expected_error=found.expected_error,
+        expected_error_by_chance=found.expected_error_by_chance,
+        bins=found.bins,
     )
 
 

@@ -7,7 +7,7 @@ from haloes.errors import DataError
 from haloes.feedback.fields import Row
 
 _CONTENT = ("prompt", "completion", "label", "score", "chosen", "rejected", "messages", "rejected_response", "system")
-_CARRIED = ("tools", "weight", "id", "group", "conversation", "user", "source")
+_CARRIED = ("tools", "weight", "margin", "id", "group", "conversation", "user", "source")
 MAPPABLE = _CONTENT + _CARRIED
 """The names that a file's columns can be mapped to."""
 

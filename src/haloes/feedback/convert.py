@@ -242,6 +242,7 @@ def _join(chosen: Feedback, rejected: Feedback) -> Pair:
         rejected=rejected.completion,
         chosen_finished=chosen.finished,
         rejected_finished=rejected.finished,
+        margin=None if chosen.score is None or rejected.score is None else chosen.score - rejected.score,
         weight=(chosen.weight + rejected.weight) / 2,
         id=_joined_id(chosen.id, rejected.id),
         group=_shared(chosen.group, rejected.group),

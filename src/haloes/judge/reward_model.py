@@ -25,7 +25,8 @@ class RewardModelJudge:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     model: str
-    """A folder in the layout of transformers with a sequence classifier of one output, or a name on the hub."""
+    """A folder in the layout of transformers with a sequence classifier of one output, a run that trained one (`haloes
+    train --loss bradley-terry`), or a name on the hub."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the model computes in."""
     device: str = "auto"
@@ -140,7 +141,7 @@ def _load(name: str, dtype: str, device: str) -> _Loaded:
     if model.config.num_labels != 1:
         raise ModelError(f"{name} has {model.config.num_labels} outputs; a reward model has one")
     window = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer(str(folder))
     marks = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
     return _Loaded(model.to(where).eval(), tokenizer, window, tuple(map(str, marks)))
 
@@ -150,7 +151,8 @@ def _folder(name: str) -> Path:
 
     path = Path(name).expanduser()
     if path.is_dir():
-        return path
+        # A run's folder leads to the model in it.
+        return path / "model" if (path / "model").is_dir() and (path / "config.yaml").is_file() else path
     if not is_hub_name(name):
         raise ModelError(f"{name}: no such folder; a reward model is a folder or a name on the hub")
     return fetch(name, weights=True)

@@ -17,10 +17,12 @@ from haloes.errors import MissingInputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a loss has to be given, beside the policy's log-probabilities. The trainer obeys this and asks no more."""
+    """What a loss has to be given. The trainer obeys this and asks no more."""
 
     pairs: bool = False
     """Pairs of a chosen and a rejected completion, rather than single completions with a label."""
+    logps: bool = True
+    """The policy's log-probability of every token. A loss that reads none says False, and they are not computed."""
     reference: bool = False
     """The reference's log-probability of every completion."""
     reference_tokens: bool = False
@@ -40,6 +42,11 @@ class Needs:
     """KL(reference || policy) of the whole distribution at every token; the reference is computed in every step."""
     values: bool = False
     """A value head on the policy: its estimate of what is still to come, at every token."""
+    rewards: bool = False
+    """A reward head on the policy: one number a completion, read from the hidden state of its last token. The result is
+    a reward model, which scores answers and gives none."""
+    margins: bool = False
+    """By how much the human found the chosen completion of every pair better."""
     running_reward: bool = False
     """The mean log-ratio over the steps before this one."""
     whole_step: bool = False
@@ -97,7 +104,8 @@ class Logps:
 class Scored:
     """Completions under the policy and, where the loss needs it, under the reference."""
 
-    policy: Logps
+    logps: Logps | None
+    """Under the policy; None where the loss said that it reads none."""
     reference_B: Tensor | None = None
     """log p_reference(y|x) of each sequence, (B,), without gradient."""
     reference_T: Tensor | None = None
@@ -108,6 +116,15 @@ class Scored:
     """KL(reference || policy) at each token, (T,), with gradient."""
     value_T: Tensor | None = None
     """The value head's estimate at each token, (T,), with gradient for the value head alone."""
+    reward_B: Tensor | None = None
+    """The reward head's number for each sequence, (B,), with gradient."""
+
+    @property
+    def policy(self) -> Logps:
+        """The log-probabilities under the policy. Raises MissingInputError where the loss said that it needs none."""
+        if self.logps is None:
+            raise MissingInputError("this loss needs the policy's log-probabilities, and the batch has none")
+        return self.logps
 
     def log_ratio(self) -> Tensor:
         """r = log p_policy(y|x) - log p_reference(y|x), (B,). Raises MissingInputError without a reference."""
@@ -128,6 +145,10 @@ class Scored:
     def value(self) -> Tensor:
         """The value head's estimate at each token, (T,), with gradient. Raises MissingInputError."""
         return _given(self.value_T, "the estimates of a value head")
+
+    def reward(self) -> Tensor:
+        """The reward head's number for each sequence, (B,), with gradient. Raises MissingInputError."""
+        return _given(self.reward_B, "the rewards of a reward head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +200,10 @@ class Unpaired:
         """What only pairs have. Raises MissingInputError."""
         raise MissingInputError("this loss needs pairs, and the batch holds single completions")
 
+    def margins(self) -> NoReturn:
+        """What only pairs have. Raises MissingInputError."""
+        raise MissingInputError("this loss needs the margins of pairs, and the batch holds single completions")
+
     def mapped(self, change: Callable[[Scored], Scored]) -> "Unpaired":
         """The batch with all its scored completions changed alike."""
         mismatched = None if self.mismatched is None else change(self.mismatched)
@@ -191,10 +216,16 @@ class Paired:
 
     chosen: Scored
     rejected: Scored
+    margin_B: Tensor | None = None
+    """By how much the human found the chosen completion of each pair better, (B,)."""
+
+    def margins(self) -> Tensor:
+        """By how much each chosen completion is better, (B,). Raises MissingInputError where nobody said."""
+        return _given(self.margin_B, "the margins of pairs")
 
     def mapped(self, change: Callable[[Scored], Scored]) -> "Paired":
         """The batch with all its scored completions changed alike."""
-        return Paired(change(self.chosen), change(self.rejected))
+        return replace(self, chosen=change(self.chosen), rejected=change(self.rejected))
 
 
 @dataclass(frozen=True, slots=True)

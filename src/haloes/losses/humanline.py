@@ -52,4 +52,4 @@ class Humanline:
         ratio_T = side.token_log_ratio()
         reference_T = (side.policy.token_T - ratio_T).detach()
         clamped = Logps(ratio_T.clamp(self.log_low, self.log_high) + reference_T, side.policy.lengths_B)
-        return replace(side, policy=clamped)
+        return replace(side, logps=clamped)

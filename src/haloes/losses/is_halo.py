@@ -69,6 +69,8 @@ def is_halo(loss: Loss[Any], definition: Definition = LATER) -> Verdict:
     loss = with_weights(loss, desirable=1.0, undesirable=1.0)
     if loss.needs.control is not None:
         return Verdict(is_halo=False, reason="what it prefers stands in the prompt: its reward knows no label")
+    if loss.needs.rewards:
+        return Verdict(is_halo=False, reason="its reward is what a head reads, not how likely the policy answers so")
     labels = (True, False) if loss.needs.undesirable and not loss.needs.pairs else (True,)
     checks = [_log_ratio] if definition.log_ratio or loss.needs.any_reference else []
     for label in labels:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from haloes.errors import ConfigError
 from haloes.losses._contract import Logps, Loss, LossOutput, Needs, Scored
 
 
@@ -22,6 +23,10 @@ class LengthNormalised:
 
     loss: Loss[Any]
     """What is normalised."""
+
+    def __post_init__(self) -> None:
+        if not self.loss.needs.logps:
+            raise ConfigError("length-normalised: loss must be one on log-probabilities, such as dpo")
 
     @property
     def needs(self) -> Needs:
@@ -41,7 +46,7 @@ def _per_token(side: Scored) -> Scored:
 
     return replace(
         side,
-        policy=Logps(side.policy.token_T / length_T, side.policy.lengths_B),
+        logps=Logps(side.policy.token_T / length_T, side.policy.lengths_B),
         reference_B=over(side.reference_B, length_B),
         reference_T=over(side.reference_T, length_T),
     )

@@ -17,6 +17,7 @@ from haloes.losses._fits import PARTS, declared, fits, in_words
 from haloes.losses.aot_unpaired import AOTUnpaired
 from haloes.losses.apo_down import APODown
 from haloes.losses.bco import BCO
+from haloes.losses.bradley_terry import BradleyTerry
 from haloes.losses.built import BUILT, Built
 from haloes.losses.cdpo import CDPO
 from haloes.losses.cpo import CPO
@@ -91,6 +92,7 @@ LOSSES: Mapping[str, Maker] = MappingProxyType(
         "f-dpo-alpha": AlphaDivergenceDPO,
         "dpo-length-normalised": BUILT["dpo-length-normalised"],
         "dpo-sft": BUILT["dpo-sft"],
+        "bradley-terry": BradleyTerry,
         "unlikelihood": Unlikelihood,
         "apo-zero": BUILT["apo-zero"],
         "bco": BCO,

@@ -205,6 +205,7 @@ def _reference(config: RunConfig, policy: LoadedModel, device: torch.device, dty
     return loaded.model
 
 
+        rewards=loss.needs.rewards,
 def reference_cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
     """Where the reference's log-probabilities are kept; None where the run keeps none."""
     if not config.train.reference_cache:
@@ -224,7 +225,18 @@ def _resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConf
     """The configuration with the dtype that was found out and every hyperparameter of the loss, as it is saved."""
     name: Any = str(dtype).removeprefix("torch.")
     model = dataclasses.replace(config.model, dtype=name)
-    return dataclasses.replace(config, model=model, loss=loss_settings(loss))
+    config = dataclasses.replace(config, model=model, loss=loss_settings(loss))
+    return _without_answers(config) if loss.needs.rewards else config
+
+
+def _without_answers(config: RunConfig) -> RunConfig:
+    """For a reward model, which answers nothing: there is nothing to sample, before or after."""
+    if config.samples.rater is not None or config.watch.prompts or config.watch.judge is not None:
+        raise ConfigError(
+            "samples.rater, watch.prompts and watch.judge are about a model's answers, and a reward model gives none; "
+            "leave them out"
+        )
+    return dataclasses.replace(config, samples=dataclasses.replace(config.samples, prompts=0))
 
 
 @contextmanager

@@ -103,7 +103,9 @@ def prepare(
         return Prepared(TokenStore(folder / "train"), None, {}, facts)
     if held_out is not None:
         facts["validation rows"] = held_out.facts()
-    wanted = set(_first_groups(side.group[held], num_prompts, seed=seed).tolist())
+    # A reward model answers nothing.
+    most = 0 if needs.rewards else num_prompts
+    wanted = set(_first_groups(side.group[held], most, seed=seed).tolist())
     # What is validated is the policy that will be used: under the control text of desirable answers, if there is one.
     writer.encoders[False] = writer.encoders[True]
     facts["validation"] = writer.write(side.rows, validation, folder / "validation", wanted)
@@ -259,13 +261,22 @@ class _Writer:
                     store.append(result, desirable=desirable, score=self._score(row, desirable=desirable), **fields)
 
     def _score(self, row: Feedback | Pair, *, desirable: bool) -> float:
-        """The row's score for a loss that wants one; where the human gave none, the end of the range by its label."""
-        if not self.needs.scores or isinstance(row, Pair):
+        """
+        The row's score for a loss that wants one; where the human gave none, the end of the range by its label.
+
+        Of a pair it is the margin for the chosen answer and 0 for the other: their difference is what counts.
+        """
+        if isinstance(row, Pair):
+            return row.margin or 0.0 if desirable and self.needs.margins else 0.0
+        if not self.needs.scores:
             return 0.0
         low, high = _score_range(self.needs)
         return row.score if row.score is not None else high if desirable else low
 
     def _bad_score(self, row: Feedback | Pair) -> Unencodable | None:
+        if self.needs.margins and isinstance(row, Pair) and row.margin is None:
+            wanted = "give each pair a margin, or chosen_score and rejected_score, or leave loss.margin out"
+            return Unencodable("no margin", f"the loss wants to know by how much the chosen answer is better; {wanted}")
         limits = self.needs.score_range
         if limits is None or isinstance(row, Pair) or row.score is None or limits[0] <= row.score <= limits[1]:
             return None
@@ -292,6 +303,8 @@ def _score_range(needs: Needs) -> tuple[float, float]:
 
 
 def _encoders(encoder: Encoder, needs: Needs) -> dict[bool, Encoder]:
+    if needs.rewards:
+        encoder = encoder.of_whole_conversations()
     if needs.control is None:
         return {True: encoder, False: encoder}
     desirable, undesirable = needs.control

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from haloes.errors import RunError
+from haloes.models.classifier import is_classifier
 from haloes.models.load import load_model
 from haloes.models.quiet import quiet
 from haloes.recipes import folder
@@ -14,7 +15,7 @@ from haloes.report.card import write_card
 
 def export_model(run_dir: Path, out: Path) -> Path:
     """
-    Merge a run's adapter into its base (or copy a fully tuned model), with tokenizer and model card.
+    Merge a run's adapter into its base (or copy a fully tuned or a reward model), with tokenizer and model card.
 
     The merge is done in float32 and saved in the dtype that the run computed in.
 
@@ -32,13 +33,18 @@ def export_model(run_dir: Path, out: Path) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is there already and not empty; give a new folder")
     dtype = torch.bfloat16 if config.model.dtype == "bfloat16" else torch.float32
-    loaded = load_model(str(run_dir / "model"), dtype=dtype, device="cpu")
+    # A reward model is whole already.
+    whole = is_classifier(run_dir / "model")
+    loaded = None if whole else load_model(str(run_dir / "model"), dtype=dtype, device="cpu")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        with quiet():
-            loaded.model.save_pretrained(partial)
-            loaded.tokenizer.save_pretrained(partial)
+        if loaded is None:
+            shutil.copytree(run_dir / "model", partial)
+        else:
+            with quiet():
+                loaded.model.save_pretrained(partial)
+                loaded.tokenizer.save_pretrained(partial)
         write_card(run_dir, partial)
         if out.exists():
             out.rmdir()

@@ -28,10 +28,11 @@ class HeldOutRow:
     """Of the prompt; equal wherever the prompt is."""
     answer: str
     """Of the answer's tokens: equal in runs with the same tokenizer wherever the answer is."""
-    log_ratio: float
-    """The implied reward: log p of the model minus log p of the model before training, in nats."""
-    logp: float
-    """log p of the answer, in nats."""
+    reward: float
+    """The implied reward: log p of the model minus log p of the model before training, in nats. Of a reward model, what
+    it gives."""
+    logp: float | None
+    """log p of the answer, in nats; None of a reward model."""
     tokens: int
     """Of the answer, that count."""
 
@@ -53,6 +54,12 @@ def read_held_out(run_dir: Path) -> list[HeldOutRow]:
 
 
 def _rows(validation: Validation, store: TokenStore) -> Iterator[HeldOutRow]:
+    rewards = validation.log_ratio if validation.reward is None else validation.reward
+    if rewards is None:
+        return
+    rewards = validation.log_ratio if validation.reward is None else validation.reward
+    if rewards is None:
+        return
     for i in np.argsort(validation.sequences, kind="stable").tolist():
         sequence = int(validation.sequences[i])
         yield HeldOutRow(
@@ -60,18 +67,19 @@ def _rows(validation: Validation, store: TokenStore) -> Iterator[HeldOutRow]:
             label=bool(validation.desirable[i]),
             group=f"{int(validation.group[i]) & 0xFFFF_FFFF_FFFF_FFFF:016x}",
             answer=hashlib.sha256(store.read(sequence).completion.tobytes()).hexdigest()[:16],
-            log_ratio=float(validation.log_ratio[i]),
-            logp=float(validation.logp[i]),
+            reward=float(rewards[i]),
+            logp=None if validation.logp is None else float(validation.logp[i]),
             tokens=int(validation.tokens[i]),
         )
 
 
 def _row(row: dict[str, Any], where: str) -> HeldOutRow:
+    known = {"reward": row["log_ratio"], **row} if "log_ratio" in row else row  # as runs of before called it
     try:
-        found = HeldOutRow(**{name: row[name] for name in HeldOutRow.__slots__})
+        found = HeldOutRow(**{name: known[name] for name in HeldOutRow.__slots__})
     except KeyError as error:
         raise DataError(f"{where}: this is not a held-out row: it has no {error}") from error
-    numbers = (found.log_ratio, found.logp)
+    numbers = (found.reward, 0.0 if found.logp is None else found.logp)
     if not isinstance(found.label, bool) or not all(isinstance(n, int | float) and isfinite(n) for n in numbers):
-        raise DataError(f"{where}: label must be true or false, and log_ratio and logp numbers; got {row}")
+        raise DataError(f"{where}: label must be true or false, and reward and logp numbers; got {row}")
     return found

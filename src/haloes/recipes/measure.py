@@ -14,6 +14,7 @@ from haloes.evaluate.bootstrap import mean_with_interval
 from haloes.evaluate.compare import compare_completions, compare_shares
 from haloes.judge.rule import load_function
 from haloes.models.policy import Policy
+from haloes.recipes.measure_rewards import accuracy_numbers, pair_scores, reward_pairs
 from haloes.records import Completion, Score, Text
 from haloes.tokens.encode import Encoded, Encoder
 from haloes.tokens.store import TokenRow
@@ -62,7 +63,10 @@ def rate(rater: Rater, completions: Iterable[Completion]) -> list[Rating]:
 
 
 def validation_numbers(validation: Validation) -> Mapping[str, float]:
-    """The AUC of the implied reward with its interval, for the metrics while training."""
+    """The AUC of the implied reward (of a reward model: the pair accuracy) with its interval, while training."""
+    pairs = reward_pairs(validation)
+    if pairs is not None:
+        return accuracy_numbers(pairs)
     score = auc_score(validation, draws=_DRAWS_WHILE_TRAINING)
     return {} if score is None else {"auc": score.value, "auc/low": score.low, "auc/high": score.high}
 
@@ -72,15 +76,18 @@ def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
     How well the trained model separates held-out desirable from undesirable answers, without any judge.
 
     It is the area under the ROC curve of the implied reward: log p of the trained model minus log p of the model before
-    training. None where the held-out answers all have one label.
+    training; of a reward model, the reward. None where the held-out answers all have one label.
     """
+    rewards = validation.log_ratio if validation.reward is None else validation.reward
+    if rewards is None:
+        return None
     return auc_with_interval(
-        validation.log_ratio,
+        rewards,
         validation.desirable,
         validation.group.tolist(),
         name="auc",
         variant="after",
-        label="AUC of the implied reward",
+        label="AUC of the implied reward" if validation.reward is None else "AUC of the reward",
         draws=draws,
     )
 
@@ -101,7 +108,10 @@ def auc_before(after: Score) -> Score:
 
 
 def validation_scores(validation: Validation) -> list[Score]:
-    """The AUC before training and after it."""
+    """The AUC before training and after it; of a reward model, what its rewards of held-out pairs say."""
+    pairs = reward_pairs(validation)
+    if pairs is not None:
+        return pair_scores(pairs)
     after = auc_score(validation)
     return [] if after is None else [auc_before(after), after]
 

@@ -57,6 +57,9 @@ class Encoder:
     """Goes before each piece of a completion while that is tokenised, for tokenizers that treat the beginning of a text
     unlike its middle."""
     anchor_ids: tuple[int, ...] = ()
+    whole: bool = False
+    """Prompt and completion are written by the template together and tokenised as one text: what whoever scores a
+    finished conversation sees, the template's last words included. False: as whoever answers sees them."""
 
     def __post_init__(self) -> None:
         if self.max_length < 8:  # noqa: PLR2004 - a template's own marks alone need more than this
@@ -66,17 +69,24 @@ class Encoder:
         """The same encoder with this text after every prompt, beside what the tokenizer has there of its own."""
         return replace(self, template=replace(self.template, control=control))
 
+    def of_whole_conversations(self) -> "Encoder":
+        """The same encoder for models that score conversations and do not answer."""
+        return replace(self, whole=True)
+
     def encode(self, rows: Sequence[Row], *, finished: Sequence[bool] | None = None) -> list[Encoded | Unencodable]:
         """
         Encode many rows with few calls of the tokenizer; a row that cannot be encoded comes back as the reason.
 
         Args:
             rows: what to encode.
-            finished: False for each answer that was cut off: it gets no end of turn. None: all came to their end.
+            finished: False for each answer that was cut off: it gets no end of turn. None: all came to their end. Whole
+                conversations end as the template ends them, for who scores one is not told.
 
         Raises:
             ModelError: a row holds messages and the tokenizer has no chat template.
         """
+        if self.whole:
+            return self._encode_whole(rows)
         rendered = [
             self._render(row) if ended else self._open_ended(self._render(row))
             for row, ended in zip(rows, finished or [True] * len(rows), strict=True)
@@ -127,9 +137,39 @@ class Encoder:
         return ids if tuple(ids[: len(self.opening)]) == self.opening else [*self.opening, *ids]
 
     def _assemble(self, row: Row, rendered: Rendered, ids: list[int], parts: list[list[int]]) -> Encoded | Unencodable:
-        whole = prompt = self._opened(ids)
         completion = [token for part in parts for token in part]
         trained = [segment.trained for segment, part in zip(rendered.completion, parts, strict=True) for _ in part]
+        return self._fitted(row, self._opened(ids), completion, trained, agrees=rendered.agrees)
+
+    def _encode_whole(self, rows: Sequence[Row]) -> list[Encoded | Unencodable]:
+        """Each row's conversation as one text, cut into prompt and completion where it leaves what inference sees."""
+        written = [self._written(row) for row in rows]
+        usable = [texts for texts in written if not isinstance(texts, Unencodable)]
+        prompts, joint = (iter(self._ids([texts[k] for texts in usable])) for k in range(2))
+        return [
+            texts if isinstance(texts, Unencodable) else self._divided(row, next(prompts), next(joint))
+            for row, texts in zip(rows, written, strict=True)
+        ]
+
+    def _written(self, row: Row) -> tuple[str, str] | Unencodable:
+        """The prompt, and the whole conversation."""
+        found = self._render(row)
+        if isinstance(found, Unencodable):
+            return found
+        return found.prompt, self.template.joint(*row) + ("" if self.template.chat else self.template.end_of_turn)
+
+    def _divided(self, row: Row, prompt: list[int], whole: list[int]) -> Encoded | Unencodable:
+        prompt, whole = self._opened(prompt), self._opened(whole)
+        alike = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
+        cut = min(alike, len(whole) - 1)
+        completion = whole[cut:]
+        return self._fitted(row, whole[:cut], completion, [True] * len(completion), agrees=True)
+
+    def _fitted(
+        self, row: Row, prompt: list[int], completion: list[int], trained: list[bool], *, agrees: bool
+    ) -> Encoded | Unencodable:
+        """Both within the window."""
+        whole = prompt
         if not prompt:
             return Unencodable("empty prompt", "the prompt has no token that the completion could follow")
         room = self.max_length - len(completion)
@@ -144,7 +184,7 @@ class Encoder:
             trained=np.asarray(trained[:keep], np.bool_),
             prompt_cut=len(prompt) < len(whole),
             completion_cut=len(completion) > keep,
-            agrees=rendered.agrees,
+            agrees=agrees,
         )
 
     def _cut_prompt(self, row: Row, prompt: list[int], room: int) -> list[int]:

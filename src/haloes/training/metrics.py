@@ -15,22 +15,29 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
 
     `reward` is the paper's r: the log-ratio log p_policy(y|x) - log p_reference(y|x) in nats, without beta, so that
     runs with different losses can be compared; it is given for desirable and undesirable (for pairs: chosen and
-    rejected) completions apart. `reference_point/raw` is its mean over mismatched completions, before the clamp at 0.
+    rejected) completions apart. `model_reward` is what a reward head gives them. `reference_point/raw` is the mean of r
+    over mismatched completions, before the clamp at 0.
     A number of a class that the step does not hold is left out.
     """
     desirable = desirable_of(table, store)
     tokens = store.trained_length[table.sequences]
     found = {"loss": float(table.weight @ table.loss)}
     found |= {name: float(table.weight @ values) for name, values in table.metrics.items()}
-    found |= _by_class("logp_per_token", table.logp / np.maximum(tokens, 1), desirable)
+    if table.logp is not None:
+        found |= _by_class("logp_per_token", table.logp / np.maximum(tokens, 1), desirable)
     found |= _by_class("completion_tokens", tokens, desirable)
-    if table.log_ratio is not None:
-        rewards = _by_class("reward", table.log_ratio, desirable)
-        found |= rewards
-        if len(rewards) == 2:  # noqa: PLR2004 - both classes
-            found["reward_margin"] = rewards["reward/desirable"] - rewards["reward/undesirable"]
+    found |= class_rewards("reward", table.log_ratio, desirable)
+    found |= class_rewards("model_reward", table.reward, desirable)
     if table.mismatched is not None:
         found |= reference_point(table.mismatched)
+    return found
+
+
+def class_rewards(name: str, values: NDArray[np.float64] | None, desirable: NDArray[np.bool_]) -> dict[str, float]:
+    """The mean reward of each class, and what lies between them; nothing without rewards."""
+    found = {} if values is None else dict(_by_class(name, values, desirable))
+    if len(found) == 2:  # noqa: PLR2004 - both classes
+        found[f"{name}_margin"] = found[f"{name}/desirable"] - found[f"{name}/undesirable"]
     return found
 
 

@@ -53,27 +53,34 @@ class Stepper:
         weight /= weight.sum()
         names = metric_names(self.loss)
         filled = _Filled(
-            logp=np.zeros(len(sequences)), loss=np.zeros((1 + len(names), len(step.examples))), names=names
+            logp=np.zeros(len(sequences)),
+            reward=np.zeros(len(sequences)),
+            loss=np.zeros((1 + len(names), len(step.examples))),
+            names=names,
         )
         needs = self.loss.needs
         for members in micro_batches:
             rows = self._rows(members, step)
-            packed = packed_rows([self.store.read(int(i)) for i in sequences[rows]], self.policy.device)
+            read = [self.store.read(int(i)) for i in sequences[rows]]
+            packed = packed_rows(read, self.policy.device, last=needs.rewards)
             with torch.set_grad_enabled(backward):
-                tokens = self.policy.token_scores(packed, collision=needs.collision, kl=needs.reference_kl)
+                tokens = self.policy.token_scores(
+                    packed, logps=needs.logps, collision=needs.collision, kl=needs.reference_kl
+                )
                 completions = _scored(tokens, packed, reference, rows)
                 output = self.loss(self._batch(completions, sequences[rows], mismatched, running_reward))
                 if backward:
                     torch.autograd.backward((output.per_example * tensor(weight[members], output.per_example)).sum())
-            filled.add(members, rows, completions.policy, output)
-        self._sum(filled.logp, filled.loss)
+            filled.add(members, rows, completions, output)
+        self._sum(filled.logp, filled.reward, filled.loss)
         return Table(
             step=step,
             sequences=sequences,
             weight=weight,
             loss=filled.loss[0],
             metrics=dict(zip(names, filled.loss[1:], strict=True)),
-            logp=filled.logp,
+            logp=filled.logp if needs.logps else None,
+            reward=filled.reward if needs.rewards else None,
             log_ratio=None if reference is None else filled.logp - self._sum(reference.total),
             mismatched=None if mismatched is None else mismatched.log_ratio(),
         )
@@ -138,9 +145,10 @@ class Stepper:
         mismatched: MismatchedTable | None,
         running_reward: float,
     ) -> Unpaired | Paired:
+        like, needs = torch.empty(0, device=self.policy.device), self.loss.needs
         if self.store.paired:
-            return paired(completions)
-        like, needs = completions.policy.token_T, self.loss.needs
+            chosen, rejected = self.store.score[sequences].reshape(2, -1)
+            return paired(completions, margin_B=tensor(chosen - rejected, like) if needs.margins else None)
         return Unpaired(
             completions,
             torch.tensor(self.store.desirable[sequences], device=like.device),
@@ -165,45 +173,53 @@ class _Filled:
     """The tables that a process's micro-batches fill in."""
 
     logp: Numbers
+    reward: Numbers
     loss: Numbers
     names: tuple[str, ...]
 
-    def add(self, members: NDArray[np.int64], rows: NDArray[np.int64], scores: Logps, output: LossOutput) -> None:
-        self.logp[rows] = numbers(scores.total())
+    def add(self, members: NDArray[np.int64], rows: NDArray[np.int64], scores: Scored, output: LossOutput) -> None:
+        if scores.logps is not None:
+            self.logp[rows] = numbers(scores.logps.total())
+        if scores.reward_B is not None:
+            self.reward[rows] = numbers(scores.reward_B)
         self.loss[0, members] = numbers(output.per_example)
         for k, name in enumerate(self.names, start=1):
             self.loss[k, members] = numbers(output.metrics[name])
 
 
-def paired(completions: Scored) -> Paired:
-    """Scores of all chosen and then all rejected completions as pairs."""
-    count = len(completions.policy.lengths_B) // 2
-    tokens = int(completions.policy.lengths_B[:count].sum())
+def paired(completions: Scored, *, margin_B: Tensor | None = None) -> Paired:
+    """Scores of all chosen and then all rejected completions as pairs, and by how much the chosen ones are better."""
+    known = completions.reward_B if completions.logps is None else completions.logps.lengths_B
+    count = 0 if known is None else len(known) // 2
+    tokens = 0 if completions.logps is None else int(completions.logps.lengths_B[:count].sum())
     return Paired(
-        _part(completions, slice(count), slice(tokens)), _part(completions, slice(count, None), slice(tokens, None))
+        _part(completions, slice(count), slice(tokens)),
+        _part(completions, slice(count, None), slice(tokens, None)),
+        margin_B,
     )
 
 
 def metric_names(loss: Loss[Any]) -> tuple[str, ...]:
     """The names of a loss's own metrics, found by calling it on one made-up example."""
     one, zero = torch.ones(1, dtype=torch.int64), torch.zeros(1)
-    scored = Scored(Logps(-torch.ones(1), one), -torch.ones(1), -torch.ones(1), -torch.ones(1), zero, zero)
+    scored = Scored(Logps(-torch.ones(1), one), -torch.ones(1), -torch.ones(1), -torch.ones(1), zero, zero, zero)
     if loss.needs.pairs:
-        return tuple(sorted(loss(Paired(scored, scored)).metrics))
+        return tuple(sorted(loss(Paired(scored, scored, zero)).metrics))
     batch = Unpaired(scored, torch.tensor([True]), scored, torch.ones(1), torch.tensor(0.0))
     return tuple(sorted(loss(batch).metrics))
 
 
 def _scored(tokens: TokenScores, packed: Packed, reference: ReferenceTable | None, rows: NDArray[np.int64]) -> Scored:
-    like = tokens.logp
+    like = torch.empty(0, device=packed.ids_T.device)
     known = None if reference is None else reference.token
     return Scored(
-        logps(tokens.logp, packed),
+        None if tokens.logp is None else logps(tokens.logp, packed),
         reference_B=None if reference is None else tensor(reference.total[rows], like),
         reference_T=None if known is None else tensor(known.at(rows), like),
         collision_T=tokens.collision,
         reference_kl_T=tokens.reference_kl,
         value_T=tokens.value,
+        reward_B=tokens.reward,
     )
 
 
@@ -211,11 +227,13 @@ def _part(completions: Scored, sequences: slice, tokens: slice) -> Scored:
     def cut(values: Tensor | None, part: slice) -> Tensor | None:
         return None if values is None else values[part]
 
+    known = completions.logps
     return Scored(
-        Logps(completions.policy.token_T[tokens], completions.policy.lengths_B[sequences]),
+        None if known is None else Logps(known.token_T[tokens], known.lengths_B[sequences]),
         cut(completions.reference_B, sequences),
         cut(completions.reference_T, tokens),
         cut(completions.collision_T, tokens),
         cut(completions.reference_kl_T, tokens),
         cut(completions.value_T, tokens),
+        cut(completions.reward_B, sequences),
     )

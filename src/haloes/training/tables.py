@@ -32,12 +32,14 @@ class Table:
     """Of each example, unweighted."""
     metrics: Mapping[str, Numbers]
     """The loss's own, of each example."""
-    logp: Numbers
-    """log p_policy(y|x) of each sequence."""
+    logp: Numbers | None
+    """log p_policy(y|x) of each sequence; None for a loss that reads none."""
     log_ratio: Numbers | None
     """log p_policy - log p_reference of each sequence; None for a loss without a reference."""
     mismatched: Numbers | None
     """log p_policy - log p_reference of (x, y') for each example; None for a loss without mismatched completions."""
+    reward: Numbers | None = None
+    """What the reward head gives each sequence; None for a loss without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,6 +292,8 @@ def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
     The others compare with the very same numbers, which their reference gives them.
     """
     needs, apart = job.loss.needs, job.policy.start_fingerprint is not None
+    if not needs.logps:
+        return None
     if needs.any_reference and needs.sync_every is None and not apart:
         return None
     own = np.array(job.ranks.share(range(len(store))), np.int64)
@@ -317,7 +319,8 @@ def _seed_dropout(seed: int, step: int, ranks: Ranks) -> None:
 
 def _check_finite(table: Table, store: TokenStore) -> None:
     """Stop at the first number that is not finite, before it reaches the weights; name the rows it comes from."""
-    own = table.logp if table.log_ratio is None else table.logp + table.log_ratio
+    parts = [part for part in (table.logp, table.log_ratio, table.reward) if part is not None]
+    own = np.sum(parts, axis=0)
     mismatched = np.empty(0) if table.mismatched is None else table.mismatched
     faulty = [
         table.sequences[~np.isfinite(own)],

@@ -3,10 +3,14 @@
 from typing import Any
 
 from haloes.feedback.fields import Row, shared_fields
+from haloes.feedback.labels import parse_score
 from haloes.feedback.messages import check_no_reasoning, parse_messages
 from haloes.feedback.refused import Refused
 from haloes.feedback.text import check_completion, check_prompt, same_answer, with_system
 from haloes.records import Message, Pair, Text, Where
+
+_SCORES = (("chosen_score", "rejected_score"), ("score_chosen", "score_rejected"))
+"""What sets of pairs call the scores of the two answers."""
 
 
 def make_pair(row: Row, where: Where, *, prompt: Text, chosen: Text, rejected: Text, **more: Any) -> Pair:
@@ -18,7 +22,29 @@ def make_pair(row: Row, where: Where, *, prompt: Text, chosen: Text, rejected: T
     """
     if same_answer(chosen, rejected):
         raise Refused("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
-    return Pair(prompt=prompt, chosen=chosen, rejected=rejected, **(shared_fields(row) | more), where=where)
+    return Pair(
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        margin=margin_of(row),
+        **(shared_fields(row) | more),
+        where=where,
+    )
+
+
+def margin_of(row: Row) -> float | None:
+    """
+    By how much the chosen answer is better: a `margin` (as in TRL), or both answers' scores; None without either.
+
+    Raises:
+        Refused: One of them is not a finite number.
+    """
+    if row.get("margin") is not None:
+        return parse_score(row["margin"])
+    for one, other in _SCORES:
+        if row.get(one) is not None and row.get(other) is not None:
+            return parse_score(row[one]) - parse_score(row[other])
+    return None
 
 
 def split_common_prompt(chosen: object, rejected: object, *, system: object = None) -> tuple[Text, Text, Text]:

@@ -81,7 +81,7 @@ def held_out_auc(rows: Sequence[HeldOutRow], *, seed: int = 0) -> list[Score]:
 
 
 def _columns(rows: Sequence[HeldOutRow]) -> tuple[list[float], list[bool], list[str]]:
-    return [row.log_ratio for row in rows], [row.label for row in rows], [row.group for row in rows]
+    return [row.reward for row in rows], [row.label for row in rows], [row.group for row in rows]
 
 
 def _alone(answers: Sequence[Completion], model: str, *, seed: int) -> list[Score]:

@@ -97,7 +97,7 @@ def _auc(rows: Sequence[HeldOutRow], *, seed: int) -> Score | None:
     if not rows:
         return None
     return auc_with_interval(
-        [row.log_ratio for row in rows], [row.label for row in rows], [row.group for row in rows], seed=seed
+        [row.reward for row in rows], [row.label for row in rows], [row.group for row in rows], seed=seed
     )
 
 
@@ -108,8 +108,8 @@ def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int)
         mine, theirs = _shared([held_out[one], held_out[other]])
         if mine:
             pairs[one, other] = ScoredRows(
-                scores=[row.log_ratio for row in mine],
-                others=[row.log_ratio for row in theirs],
+                scores=[row.reward for row in mine],
+                others=[row.reward for row in theirs],
                 labels=[row.label for row in mine],
                 prompts=[row.group for row in mine],
             )

@@ -82,7 +82,8 @@ def _step(needs: Needs, reward_B: Tensor, desirable: bool, others_logp: float) -
     zero = torch.zeros_like(reward_B)
     if needs.pairs:
         this, other = _answers(needs, reward_B, others_logp), _answers(needs, zero, others_logp)
-        return Paired(this, other) if desirable else Paired(other, this)
+        margin_B = zero if needs.margins else None
+        return Paired(this, other, margin_B) if desirable else Paired(other, this, margin_B)
     label_B = torch.full((len(reward_B),), desirable)
     if needs.whole_step:
         reward_B, label_B = torch.cat([reward_B, zero]), torch.cat([label_B, ~label_B])
@@ -109,4 +110,5 @@ def _answers(needs: Needs, reward_B: Tensor, others_logp: float) -> Scored:
         collision_T=policy_B.detach() if needs.collision else None,
         reference_kl_T=kl_B if needs.reference_kl else None,
         value_T=torch.zeros_like(reward_B) if needs.values else None,
+        reward_B=reward_B if needs.rewards else None,
     )

@@ -31,6 +31,10 @@ def _computed(needs: Needs) -> Iterator[str]:
         yield "policy's peakedness"
     if needs.values:
         yield "value head"
+    if needs.rewards:
+        yield "reward head"
+    if needs.margins:
+        yield "margins"
     if needs.running_reward:
         yield "running mean reward"
     if needs.whole_step:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from haloes.errors import ConfigError
 from haloes.feedback.weights import class_weights
 from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
@@ -135,6 +136,8 @@ class Bench:
     def ready(self, trial: Trial, *, train_rows: Path | None = None) -> Ready:
         """A copy of the model with the trial's loss and its rows. `train_rows`: as in `run`."""
         loss = make_loss(trial.loss, {**_auto(trial.loss), **trial.settings})
+        if not loss.needs.logps:
+            raise ConfigError(f"{trial.loss} changes no log-probability, and runs are compared by those; leave it out")
         store = self._train_store(train_rows or self._sets.train, loss.needs)
         desirable = int(store.desirable.sum())
         weights = class_weights(desirable, len(store) - desirable)
