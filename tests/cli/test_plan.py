@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_said_with_what_to_change(capsys: pytest.CaptureFix
     shown = capsys.readouterr()
 
     assert "the run does not fit" in shown.err
-    assert "model.dtype=bfloat16" in shown.out
+    assert "No setting makes it fit" in shown.out
     assert "Tried: nothing" in shown.out
 
 

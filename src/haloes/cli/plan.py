@@ -56,7 +56,7 @@ def plan(
     if source is not None and Path(source).suffix in {".yaml", ".yml"}:
         if config is not None:
             raise ConfigError(f"{source} and {config} are both settings; give one of them")
-        source, config = None, Path(source)
+        config, source = Path(source), None
     if memory is not None and not memory > 0:
         raise ConfigError(f"--memory must be positive, got {memory:g}")
     flags = flag_settings(source=source, model=model, loss=loss, validation=validation, columns=columns)

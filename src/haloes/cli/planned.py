@@ -21,22 +21,25 @@ def as_json(plan: "Plan") -> str:
 
 def plan_lines(plan: "Plan") -> Iterator[Any]:
     """What to show of a plan."""
-    yield table("Run", ("", ""), [(name, str(value)) for name, value in plan.facts.items()])
+    from rich.text import Text
+
+    facts = [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in plan.facts.items()]
+    yield table("Run", ("", ""), facts)
     yield _memory(plan)
     if plan.seconds:
-        rows = [(name, _time(value)) for name, value in plan.seconds.items() if value]
-        yield table("Time", ("", "about"), [*rows, ("in all", _time(sum(plan.seconds.values())))])
+        times = [(name, _time(value)) for name, value in plan.seconds.items() if value]
+        yield table("Time", ("", "about"), [*times, ("in all", _time(sum(plan.seconds.values())))])
     if plan.step is not None:
         yield _speed(plan, plan.step)
     if plan.tried != "all":
-        yield f"Tried: {plan.tried}; the rest is computed."
+        yield Text(f"Tried: {plan.tried}; the rest is computed.")
     if plan.changes:
-        rows = [(c.setting, _gib(c.peak), _gib(c.together), c.costs) for c in plan.changes]
-        yield table("What to change", ("Setting", "alone", "with those above", "at the cost of"), rows)
-    elif not plan.fits:
-        yield "No setting makes it fit: take a smaller model, or a machine with more memory."
+        changes = [(c.setting, _gib(c.peak), _gib(c.together), c.costs) for c in plan.changes]
+        yield table("What to change", ("Setting", "GiB alone", "with those above", "at the cost of"), changes)
+    if not plan.fits and (not plan.changes or plan.changes[-1].together > plan.limit):
+        yield Text("No setting makes it fit: take a smaller model, or a machine with more memory.")
     for warning in plan.warnings:
-        yield f"Warning: {warning}."
+        yield Text(f"Warning: {warning}.")
 
 
 def _memory(plan: "Plan") -> Any:

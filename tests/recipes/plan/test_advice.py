@@ -18,7 +18,7 @@ SIZES = Sizes(
 )
 ADAPTERS = replace(SIZES, weights=1100, trained=100)
 # 4000 of weights, 4000 of a reference, 8000 of moments, 4000 of gradients, 100,000 of activations.
-LOAD = Load(itemsize=4, moments=2, reference=1000, chunk=1, tokens=1000, positions=0, kept=100.0)
+LOAD = Load(itemsize=4, moments=8, reference=1000, chunk=1, tokens=1000, positions=0, kept=100.0)
 OPTIONS = Options(budget=1000, longest=200, longest_sequence=200, max_length=512, batch_size=32, with_lora=ADAPTERS)
 
 

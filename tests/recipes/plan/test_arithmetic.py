@@ -32,7 +32,7 @@ FULL = Sizes(
     head_trained=True,
 )
 ADAPTERS = replace(FULL, weights=1100, trained=100, head_trained=False)
-STEP = Load(itemsize=4, moments=2, reference=1000, chunk=10, tokens=50, positions=30, kept=80.0)
+STEP = Load(itemsize=4, moments=8, reference=1000, chunk=10, tokens=50, positions=30, kept=80.0)
 
 
 def test_full_tuning_in_float32_holds_weights_reference_moments_and_gradients():
@@ -68,7 +68,7 @@ def test_with_adapters_only_they_have_gradients_and_moments():
 
 
 def test_rmsprop_keeps_one_number_a_weight():
-    assert memory(FULL, replace(STEP, moments=1)).parts["optimizer"] == 4000
+    assert memory(FULL, replace(STEP, moments=4)).parts["optimizer"] == 4000
 
 
 def test_checkpointing_keeps_what_enters_each_layer_and_one_layer_s_activations():

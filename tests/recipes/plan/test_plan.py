@@ -93,7 +93,8 @@ def test_what_a_filled_cache_knows_takes_no_time(files: Path):
 
 
 def test_what_does_not_fit_is_not_tried(files: Path):
-    plan = make_plan(settings(files, model={"lora": None}), limit=2**20)
+    wide = save_model(files / "wide", hidden_size=256, intermediate_size=4096)
+    plan = make_plan(settings(files, model={"name": str(wide), "lora": None}), limit=2**20)
 
     assert plan.tried == "nothing"
     assert not plan.fits

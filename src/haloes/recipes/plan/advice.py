@@ -9,6 +9,8 @@ from haloes.recipes.plan.arithmetic import FLOAT32, Load, Sizes, memory
 Setup: TypeAlias = tuple[Sizes, Load]
 
 _HALF = 2
+_WORTH = 0.99
+"""A change is one from here on."""
 _BFLOAT16 = 2
 
 
@@ -57,7 +59,7 @@ def advise(sizes: Sizes, load: Load, options: Options, *, limit: int) -> list[Ch
         if reached <= limit:
             break
         alone, together = memory(*step.apply((sizes, load))).peak, memory(*step.apply(now)).peak
-        if together < reached:
+        if together < _WORTH * reached:
             now, reached = step.apply(now), together
             found.append(Change(step.setting, step.costs, alone, together))
     return found

@@ -45,7 +45,7 @@ class Load:
     itemsize: int
     """Bytes of a number in the compute dtype."""
     moments: int
-    """Numbers that the optimizer keeps for each trained one: 2 for AdamW, 1 for RMSprop."""
+    """Bytes that the optimizer keeps for each trained number: 8 for AdamW, 4 for RMSprop."""
     reference: int = 0
     """Numbers of a reference that is kept beside the model, in the compute dtype."""
     chunk: int
@@ -94,7 +94,7 @@ def memory(sizes: Sizes, load: Load) -> Memory:
     }
     trained = {
         "trained copy (float32)": 0 if load.itemsize == FLOAT32 else sizes.trained * FLOAT32,
-        "optimizer": sizes.trained * FLOAT32 * load.moments,
+        "optimizer": sizes.trained * load.moments,
     }
     step = {
         "gradients": sizes.trained * FLOAT32,

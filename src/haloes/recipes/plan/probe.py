@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -219,7 +219,7 @@ class Counted:
 def counting(model: torch.nn.Module) -> Iterator[Counted]:
     """What forward passes with gradients inside the block keep; checkpointing is off meanwhile."""
     counted = Counted({p.untyped_storage().data_ptr() for p in model.parameters()})
-    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    layers: list[Any] = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     for layer in layers:
         layer.gradient_checkpointing = False
     try:

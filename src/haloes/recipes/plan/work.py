@@ -20,6 +20,7 @@ from haloes.training.settings import is_validated
 
 _SAMPLE_TOKENS = 16_384
 """What `haloes.sample.generate.sample` holds in its cache at once."""
+_MOMENTS = {"adamw": 2 * FLOAT32, "adamw8bit": 2, "rmsprop": FLOAT32}
 _WRITTEN = 16 * 2**20
 _LOOKED_UP = 2
 """Steps whose rows are looked up in the reference cache."""
@@ -104,12 +105,12 @@ def num_checkpoints(config: RunConfig, num_steps: int) -> int:
 
 def checkpoint_bytes(sizes: Sizes, config: RunConfig) -> int:
     """Of one checkpoint: the trained weights and the optimizer's moments, in float32."""
-    return sizes.trained * FLOAT32 * (1 + moments(config))
+    return sizes.trained * (FLOAT32 + moments(config))
 
 
 def moments(config: RunConfig) -> int:
-    """Numbers that the optimizer keeps for each trained one."""
-    return 2 if config.train.optimizer == "adamw" else 1
+    """Bytes that the optimizer keeps for each trained number."""
+    return _MOMENTS[config.train.optimizer]
 
 
 def disk_bytes(config: RunConfig, sizes: Sizes, work: Work, *, train: TokenStore, itemsize: int) -> int:
