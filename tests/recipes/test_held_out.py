@@ -27,7 +27,7 @@ def test_a_run_leaves_its_held_out_rows_with_their_rewards(model: Path, thumbs_f
         assert row.tokens == len(given[int(line) - 1]["completion"]) + 1
         assert row.logp < 0
     found = next(score.value for score in run.scores if score.name == "auc" and score.variant == "after")
-    assert auc([row.log_ratio for row in rows], [row.label for row in rows]) == found
+    assert auc([row.reward for row in rows], [row.label for row in rows]) == found
 
 
 def test_the_same_answer_has_the_same_name_in_runs_of_pairs_and_of_thumbs(model: Path, tmp_path: Path):

@@ -9,6 +9,7 @@ from haloes.cli.output import say, show
 def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool = False) -> None:
     """Train, measure and summarise; on Ctrl-C say how to go on."""
     from haloes.cli.display import TerminalDisplay
+    from haloes.models.kind import is_classifier
     from haloes.recipes.align import align
     from haloes.report.summary import summary_lines
     from haloes.training.trainer import Interrupted
@@ -22,4 +23,8 @@ def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool =
     if not run.is_main:
         return
     show(summary_lines(run.run_dir))
-    say(f"The model is in {run.run_dir / 'model'}; merge it into a plain one with: haloes export {run.run_dir} FOLDER")
+    made = run.run_dir / "model"
+    if is_classifier(made):
+        say(f"The reward model is in {made}. Let it judge: haloes judge ANSWERS --judge reward --model {run.run_dir}")
+    else:
+        say(f"The model is in {made}; merge it into a plain one with: haloes export {run.run_dir} FOLDER")

@@ -71,7 +71,7 @@ def length_bias(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> lis
     longer_N = finite(pairs.chosen_length, "length") - finite(pairs.rejected_length, "length")
     found = [
         bounded_mean_with_interval(
-            _right(longer_N), pairs.prompts, name="longer_chosen", variant="data", draws=draws, seed=seed
+            _right(longer_N), pairs.prompts, name="longer_chosen", variant="after", draws=draws, seed=seed
         )
     ]
     for name, rows in (("pair_accuracy_longer", longer_N > 0), ("pair_accuracy_shorter", longer_N < 0)):

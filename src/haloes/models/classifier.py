@@ -1,7 +1,6 @@
 """A policy with its reward head as a sequence classifier of transformers, which any tool of the field loads."""
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +83,6 @@ def _around(classifier: Any) -> list[tuple[str, Any]]:
     """A classifier's weights outside the model's own layers, by name."""
     inside = f"{classifier.base_model_prefix}."
     return [(name, p) for name, p in classifier.named_parameters() if not name.startswith(inside)]
-
-
-def is_classifier(folder: Path) -> bool:
-    """Whether a folder holds a sequence classifier, such as a reward model."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    names = config.get("architectures") if isinstance(config, dict) else None
-    return bool(names) and all(str(name).endswith("ForSequenceClassification") for name in names)
 
 
 def padding_token(tokenizer: Any, ends: str) -> str | None:

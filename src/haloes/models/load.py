@@ -9,6 +9,7 @@ from haloes.errors import ModelError
 from haloes.models import gguf, hub
 from haloes.models.cache import cache_dir
 from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
+from haloes.models.kind import is_classifier
 from haloes.models.quiet import quiet
 
 if TYPE_CHECKING:
@@ -164,6 +165,11 @@ def _plain(place: _Place, dtype: "torch.dtype") -> Any:
 
     folder = gguf.model_folder(place.path) if place.is_gguf else place.path
     _require_safetensors(place, folder)
+    if is_classifier(folder):
+        raise ModelError(
+            f"{place.name}: this is a reward model (a sequence classifier), which scores answers and gives none; name "
+            "a language model, and take this one as a judge: haloes judge ANSWERS --judge reward --model FOLDER"
+        )
     try:
         with quiet():
             model, report = AutoModelForCausalLM.from_pretrained(

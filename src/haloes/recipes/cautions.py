@@ -51,18 +51,40 @@ def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
             f"the reference point was clamped at 0 in {clamped:.0%} of the steps: the policy moved away from "
             "mismatched completions, and a constant reference point of 0 would have done as well"
         )
-    auc = next((s for s in scores if s.name == "auc" and s.variant == "after"), None)
-    if auc is not None and auc.low <= 1 / 2 <= auc.high:
-        found.append(
-            f"the held-out AUC of {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] cannot be told from chance (0.5): "
-            "more or cleaner feedback, more steps or another learning rate are needed before this model can be trusted"
-        )
-    if auc is not None and auc.high < 1 / 2:
-        found.append(
-            f"the held-out AUC of {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] lies below chance (0.5): the model "
-            "prefers what people disliked; look whether labels of the training or the validation rows are swapped"
-        )
-    return found
+    after = {score.name: score for score in scores if score.variant == "after"}
+    for name, what in (("auc", "AUC"), ("pair_accuracy", "pair accuracy")):
+        if name not in after:
+            continue
+        measured = f"the held-out {what} of {_in_words(after[name])}"
+        if after[name].low <= 1 / 2 <= after[name].high:
+            found.append(
+                f"{measured} cannot be told from chance (0.5): more or cleaner feedback, more steps or another "
+                "learning rate are needed before this model can be trusted"
+            )
+        if after[name].high < 1 / 2:
+            found.append(
+                f"{measured} lies below chance (0.5): the model prefers what people disliked; look whether labels of "
+                "the training or the validation rows are swapped"
+            )
+    return found + _length_caution(after)
+
+
+def _length_caution(after: Mapping[str, Score]) -> list[str]:
+    """A reward model that is right only where it can go by length."""
+    longer, shorter = after.get("pair_accuracy_longer"), after.get("pair_accuracy_shorter")
+    if longer is None or shorter is None or (longer.low <= shorter.high and shorter.low <= longer.high):
+        return []
+    by_length = "longer" if longer.value > shorter.value else "shorter"
+    text = (
+        f"the reward model goes by length: it is right in {_in_words(longer)} of the pairs whose chosen answer is the "
+        f"longer one and in {_in_words(shorter)} of the others, and what learns from its verdicts will write "
+        f"{by_length} answers; balance the lengths of the pairs, or compare at equal length (`haloes eval`)"
+    )
+    return [text]
+
+
+def _in_words(score: Score) -> str:
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
 
 
 def _label_caution(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:

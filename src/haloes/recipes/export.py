@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from haloes.errors import RunError
-from haloes.models.classifier import is_classifier
+from haloes.models.kind import is_classifier
 from haloes.models.load import load_model
 from haloes.models.quiet import quiet
 from haloes.recipes import folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from haloes.models.kind import is_classifier
 from haloes.records import Score
 from haloes.report import facts
 from haloes.report.headline import Result, headline, results
@@ -26,6 +27,24 @@ _ONLY_THIS = (
 )
 
 
+_SCORING = """\
+```python
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained("path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
+text = tokenizer.apply_chat_template(turns, tokenize=False)
+with torch.no_grad():
+    reward = model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits.item()
+```
+
+The reward of one answer means nothing by itself: the logistic function of the difference of two answers' rewards to one
+prompt is the probability that people prefer the first. `haloes judge ANSWERS --judge reward --model FOLDER` compares two
+models' answers so."""
+
+
 def write_card(run_dir: Path, out_dir: Path) -> Path:
     """
     Write `README.md`, the model card of a run, into the folder that holds its model, and return its path.
@@ -40,11 +59,14 @@ def write_card(run_dir: Path, out_dir: Path) -> Path:
     """
     run = load_run(run_dir)
     path = out_dir / "README.md"
-    write_text(path, card(run, base=_adapter_base(out_dir), control=_control(out_dir)))
+    found = card(run, base=_adapter_base(out_dir), control=_control(out_dir), is_reward_model=is_classifier(out_dir))
+    write_text(path, found)
     return path
 
 
-def card(run: RunRecords, *, base: str | None, control: tuple[str, bool] = ("", False)) -> str:
+def card(
+    run: RunRecords, *, base: str | None, control: tuple[str, bool] = ("", False), is_reward_model: bool = False
+) -> str:
     """
     The card as markdown.
 
@@ -52,14 +74,15 @@ def card(run: RunRecords, *, base: str | None, control: tuple[str, bool] = ("", 
         run: the records of the run.
         base: the model that the adapter in the folder belongs to; None: the folder holds a whole model.
         control: the text that stands after every prompt ("" for none), and whether a chat template writes it.
+        is_reward_model: the folder holds a sequence classifier that scores answers.
     """
     parts = [
-        _front_matter(run, is_adapter=base is not None),
+        _front_matter(run, is_adapter=base is not None, is_reward_model=is_reward_model),
         f"# {escape(run.run_dir.resolve().name)}",
         escape(facts.trained_on(run)),
         f"**{escape(headline(results(run)).title)}.** {escape(headline(results(run)).sentence)}",
         "## How to load it",
-        _loading(base, own_tokenizer=bool(control[0])) + _control_note(control),
+        _SCORING if is_reward_model else _loading(base, own_tokenizer=bool(control[0])) + _control_note(control),
         "## Training",
         _training(run),
         "## Data",
@@ -90,12 +113,16 @@ def _harmless(match: re.Match[str]) -> str:
     return f"\\{match[0]}" if not match[0][0].isdigit() else f"&#{ord(match[0][0])};{match[0][1:]}"
 
 
-def _front_matter(run: RunRecords, *, is_adapter: bool) -> str:
+def _front_matter(run: RunRecords, *, is_adapter: bool, is_reward_model: bool) -> str:
     loss, base = facts.loss_name(run), facts.hub_name(run)
     fields: dict[str, object] = {
         "library_name": "peft" if is_adapter else "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["haloes", "alignment", *([loss.lower()] if loss and re.fullmatch(r"[\w.-]+", loss) else [])],
+        "pipeline_tag": "text-classification" if is_reward_model else "text-generation",
+        "tags": [
+            "haloes",
+            *(["reward-model"] if is_reward_model else ["alignment"]),
+            *([loss.lower()] if loss and re.fullmatch(r"[\w.-]+", loss) else []),
+        ],
     }
     if base is not None:
         fields["base_model"] = base

@@ -148,6 +148,31 @@ def histogram(series: Sequence[tuple[str, str, Sequence[float]]], *, unit: str) 
     return element("svg", *parts, class_="plot", role="img", aria_label=f"Distribution of {unit}. {words}.")
 
 
+def against(points: Sequence[tuple[float, float, float, float]], *, describe: str) -> Markup:
+    """
+    Shares against the probabilities that were said, with the line on which both are the same.
+
+    Args:
+        points: (said, found, low, high) each, in [0, 1].
+        describe: the figure in words, for those who do not see it.
+    """
+    x_axis = padded([x for x, *_ in points], 0.06)
+    y_axis = padded([number for _, *rest in points for number in rest] + [x_axis.low, x_axis.high], 0.04)
+    same = {"y1": _pc(1 - y_axis.share(x_axis.low)), "y2": _pc(1 - y_axis.share(x_axis.high))}
+    parts = _grid(x_axis, y_axis, percent=True)
+    parts.append(element("line", x1="0", x2="100%", **same, class_="guide"))
+    line = Line(
+        label="",
+        tone="after",
+        xs=[x for x, *_ in points],
+        ys=[y for _, y, *_ in points],
+        low=[low for *_, low, _ in points],
+        high=[high for *_, high in points],
+        style="dots",
+    )
+    return element("svg", *parts, *_dots(line, x_axis, y_axis), class_="plot", role="img", aria_label=describe)
+
+
 def balance(parts: Sequence[tuple[str, float]]) -> Markup:
     """One bar that is divided in proportion to (tone, amount) parts."""
     total = math.fsum(amount for _, amount in parts) or 1.0

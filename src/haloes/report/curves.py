@@ -28,8 +28,10 @@ def training_charts(run: RunRecords) -> tuple[Chart, ...]:
     made = (
         _loss(run),
         _auc(run.validation),
+        _accuracy(run),
         _rewards(run.train),
         _margin(run),
+        _model_rewards(run.train),
         _reference_point(run.train),
         _log_probability(run.train),
         _win_rate(run.validation),
@@ -125,6 +127,31 @@ def _win_rate(rows: Sequence[Fields]) -> Chart | None:
     return _chart(
         "Win rate against the start by step", "share", _present(found), caption, guides=((0.5, "even"),), rug=missing
     )
+
+
+def _accuracy(run: RunRecords) -> Chart | None:
+    """Of a reward model; other losses on pairs log an accuracy too, but only while training."""
+    held = line(run.validation, "accuracy", "held-out", "held", ends=("accuracy/low", "accuracy/high"), style="dots")
+    if held is None:
+        return None
+    caption = (
+        "How often the chosen answer of a pair gets the higher reward, ties counting half. Whiskers: interval from "
+        "resampling prompts."
+    )
+    lines = _present(line(run.train, "accuracy", "training", "train"), held)
+    return _chart("Pair accuracy by step", "share", lines, caption, guides=((0.5, "a coin"),))
+
+
+def _model_rewards(rows: Sequence[Fields]) -> Chart | None:
+    lines = _present(
+        line(rows, "model_reward/desirable", "chosen", "desirable"),
+        line(rows, "model_reward/undesirable", "rejected", "undesirable"),
+    )
+    caption = (
+        "What the reward model gives the answers of a step, before it learns from them. Only differences mean "
+        "something: the probability that one answer is better is the logistic function of it."
+    )
+    return _chart("Rewards of chosen and rejected answers by step", "log-odds", lines, caption)
 
 
 def _rewards(rows: Sequence[Fields]) -> Chart | None:

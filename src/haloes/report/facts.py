@@ -177,7 +177,9 @@ def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
         ("Train again with the same settings and data", again),
         ("Go on where the run stopped", f"haloes resume {folder}"),
     ]
-    if is_adapter:
+    if any(score.name == "pair_accuracy" for score in run.scores):
+        found.append(("Let it judge the answers of another run", f"haloes judge RUN --judge reward --model {folder}"))
+    elif is_adapter:
         found.append(
             (
                 "Merge the adapter into a plain transformers folder",

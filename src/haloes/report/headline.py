@@ -8,7 +8,7 @@ from haloes.report.judged import Fields
 from haloes.report.load import RunRecords
 from haloes.report.numbers import Measure, Shown, common_decimals, is_finite, measure_of, show
 
-_ORDER = ("liked", "auc")
+_ORDER = ("liked", "pair_accuracy", "auc")
 """What can be the headline, most telling first: what a rater says of new answers before what the reward implies."""
 
 
@@ -54,8 +54,9 @@ def results(run: RunRecords) -> tuple[Result, ...]:
 def headline(found: Sequence[Result]) -> Headline:
     """The verdict, from the most telling result that can carry one."""
     for result in found:
-        if result.name in _ORDER and result.after is not None:
-            return _from_difference(result) if result.name != "auc" else _from_auc(result, result.after)
+        if result.after is not None and result.name in _ORDER:
+            by_chance = {"pair_accuracy": _from_accuracy, "auc": _from_auc}.get(result.name)
+            return _from_difference(result) if by_chance is None else by_chance(result, result.after)
     return Headline(
         verdict="unmeasured",
         title="Not measured yet",
@@ -126,6 +127,26 @@ def _from_auc(result: Result, after: Score) -> Headline:
         verdict="worse" if side == "below" else "unclear",
         title="The feedback does not clearly carry over to unseen prompts",
         sentence=f"{numbers} That is {side} chance.",
+        result=result,
+    )
+
+
+def _from_accuracy(result: Result, after: Score) -> Headline:
+    shown = result.show(after)
+    pairs = f"{after.num_rows} pairs of answers to {after.num_clusters} prompts" if after.num_rows else "pairs"
+    numbers = f"{result.measure.title}: {shown.value} ({shown.with_level}; a coin gets 50%), of {pairs}."
+    if after.low > (result.measure.chance or 0.5):
+        return Headline(
+            verdict="signal",
+            title="The reward model ranks unseen answers as people did",
+            sentence=f"{numbers} It is no coin any more. How sure it may be, and what it owes to length, stands below.",
+            result=result,
+        )
+    side = "below" if after.high < (result.measure.chance or 0.5) else "not clearly above"
+    return Headline(
+        verdict="worse" if side == "below" else "unclear",
+        title="The reward model does not clearly rank unseen answers as people did",
+        sentence=f"{numbers} That is {side} a coin.",
         result=result,
     )
 

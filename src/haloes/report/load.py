@@ -61,6 +61,8 @@ class RunRecords:
     """Names of files that are not there, or hold nothing that can be used."""
     gaps: tuple[str, ...]
     """What could not be read, by file and line, and was left out."""
+    calibration: Fields = field(default_factory=dict)
+    """Of a reward model: how sure it was of held-out pairs, and how often it was right."""
     judged: JudgedRun = field(default_factory=JudgedRun)
     """What judges said, where `haloes eval` wrote it down."""
 
@@ -91,13 +93,20 @@ def load_run(run_dir: Path) -> RunRecords:
         train=_by_step(metrics, "train"),
         validation=_by_step(metrics, "validation"),
         scores=files.rows("scores.jsonl", score_of),
-        samples=files.rows("samples.jsonl", _completion),
+        samples=files.rows("samples.jsonl", _completion, optional=_asks_nothing(config)),
         ratings=dict(files.rows("ratings.jsonl", _rating, optional=True)),
         warnings=_gravest_first((*files.warnings(), *_data_warnings(data))),
         missing=tuple(files.missing),
         gaps=tuple(files.gaps),
+        calibration=files.mapping("calibration.json", json.loads, optional=True),
         judged=judged,
     )
+
+
+def _asks_nothing(config: Fields) -> bool:
+    """Whether the run was told to have no prompts answered, as a reward model's is."""
+    samples = config.get("samples")
+    return isinstance(samples, dict) and samples.get("prompts") == 0
 
 
 class _Files:
@@ -128,8 +137,8 @@ class _Files:
             self.gaps.append(f"{name}: cannot be read ({_first_line(error)})")
             return None
 
-    def mapping(self, name: str, parse: Callable[[str], Any]) -> Fields:
-        value = self.value(name, parse)
+    def mapping(self, name: str, parse: Callable[[str], Any], *, optional: bool = False) -> Fields:
+        value = self.value(name, parse, optional=optional)
         if value is not None and not isinstance(value, dict):
             self.gaps.append(f"{name}: expected named fields, found {type(value).__name__}")
         return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}

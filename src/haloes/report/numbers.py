@@ -37,6 +37,13 @@ class Measure:
 MEASURES = {
     "liked": Measure(title="Answers the rater likes", is_share=True),
     "auc": Measure(title="AUC of the implied reward", chance=0.5),
+    "pair_accuracy": Measure(title="Held-out pairs ranked as people did", is_share=True, chance=0.5),
+    "longer_chosen": Measure(title="Pairs whose longer answer people chose: what length alone gets", is_share=True),
+    "pair_accuracy_longer": Measure(title="Right where people chose the longer answer", is_share=True),
+    "pair_accuracy_shorter": Measure(title="Right where people chose the shorter answer", is_share=True),
+    "reward_length": Measure(title="Rank correlation of reward and length", chance=0.0),
+    "calibration_slope": Measure(title="Calibration slope: 1 is calibrated, below 1 too sure"),
+    "pair_brier": Measure(title="Brier score of the preference; 0.25 is a coin's", chance=0.25),
     "finished": Measure(title="Answers that end by themselves", is_share=True),
     "words": Measure(title="Words an answer", unit="words"),
     "tokens": Measure(title="Tokens an answer", unit="tokens"),

@@ -17,6 +17,7 @@ from haloes.report.judged import Matchup
 from haloes.report.judged_charts import Block, block, verdict_bar
 from haloes.report.load import RunRecords, Warned
 from haloes.report.numbers import count, percent, show
+from haloes.report.reliability import reliability
 from haloes.report.samples import SidesOfPrompt, readable, sides_of_prompts
 from haloes.report.scales import smoothing
 
@@ -44,6 +45,7 @@ def page(run: RunRecords) -> str:
         charts=[(chart, charts.curves(chart)) for chart in shown_charts],
         smoothing=_smoothing_note(run),
         lengths=_lengths(sides),
+        reliability=reliability(run.calibration),
         sides=sides[:_MOST_ANSWERS],
         num_sides=len(sides),
         first_answers=_FIRST_ANSWERS,

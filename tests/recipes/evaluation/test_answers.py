@@ -19,7 +19,7 @@ def answer(prompt: str, text: str, model: str, *, finished: bool = True) -> Comp
 
 def held_out(rewards: list[float], labels: list[bool]) -> list[HeldOutRow]:
     return [
-        HeldOutRow(where=f"f:{i}", label=label, group=f"g{i}", answer=f"a{i}", log_ratio=reward, logp=-1.0, tokens=3)
+        HeldOutRow(where=f"f:{i}", label=label, group=f"g{i}", answer=f"a{i}", reward=reward, logp=-1.0, tokens=3)
         for i, (reward, label) in enumerate(zip(rewards, labels, strict=True))
     ]
 

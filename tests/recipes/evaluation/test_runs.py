@@ -20,7 +20,7 @@ def write_run(folder: Path, rewards: Sequence[float], *, first: int = 0, answer:
             "label": i % 2 == 0,
             "group": f"g{i // 2}",
             "answer": f"{answer}{i}",
-            "log_ratio": reward,
+            "reward": reward,
             "logp": -1.0,
             "tokens": 3,
         }
