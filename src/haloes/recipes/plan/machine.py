@@ -40,7 +40,7 @@ def look(dtype: torch.dtype, device: torch.device, *, width: int) -> Machine:
     logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = min(psutil.cpu_count(logical=False) or logical, logical)
     threads = torch.get_num_threads()
-    shape = {"rows": 512, "inner": width, "columns": 3 * width}
+    shape = {"inner": width, "columns": 3 * width, "times": 20}
     rate = product_rate(dtype, device, **shape)
     alone = None
     if device.type == "cpu" and threads > 1:

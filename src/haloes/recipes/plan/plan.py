@@ -33,6 +33,9 @@ from haloes.recipes.plan.work import disk_bytes, free_disk, moments
 from haloes.recipes.watch import Display, Silent
 from haloes.training.ranks import Ranks
 
+_BUSY = 0.7
+"""Share of its threads' time that a process has on a quiet machine, at least."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:
@@ -142,6 +145,11 @@ def _told(subject: Subject, known: Load, trial: Trial | None, machine: Machine, 
     warnings = thread_warnings(machine, os.environ)
     if disk > free:
         warnings.append(f"the run takes {disk / 2**30:.1f} GiB on disk, and {free / 2**30:.1f} GiB are free here")
+    if trial is not None and subject.device.type == "cpu" and trial.typical.busy < _BUSY * machine.threads:
+        warnings.append(
+            f"other programs used the processor: this one had {trial.typical.busy / machine.threads:.0%} of its "
+            "threads' time, and all times are for a machine that is as busy"
+        )
     if trial is not None and not subject.config.train.reference_cache and trial.work.reference_tokens:
         warnings.append("train.reference_cache=false: every pass and every run computes the reference again")
     return Plan(

@@ -55,6 +55,8 @@ class Passed:
     """Of the policy's forward and backward pass and of its mismatched completions; the reference is not in it."""
     reference_seconds: float
     reference_tokens: int
+    busy: float
+    """Processor seconds of this process in each second, while the policy and the reference computed."""
     kept: int
     """Bytes that the forward pass left for the backward pass; 0 where it was not counted."""
     peak: int
@@ -94,7 +96,7 @@ class Probe:
         packed, mismatched = _packed(stepper, step)
         kept = 0
         with Peak(job.policy.device) as peak:
-            began = time.perf_counter()
+            began, computed = time.perf_counter(), time.process_time()
             if count:
                 with counting(job.policy.model) as counted:
                     stepper.run(step, backward=True)
@@ -102,8 +104,9 @@ class Probe:
             else:
                 stepper.run(step, backward=True)
             _wait(job.policy.device)
-            took = time.perf_counter() - began
+            took, computed = time.perf_counter() - began, time.process_time() - computed
         return Passed(
+            busy=computed / took,
             tokens=sum(store.length(int(i)) for i in sequences_of(store, step.examples)),
             layout=layout_of(packed.documents, packed.before, len(packed.target_N)),
             mismatched=mismatched,
