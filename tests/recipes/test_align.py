@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,7 @@ def test_the_folder_holds_all_that_was_done_and_came_out(model: Path, thumbs_fil
     environment = json.loads((folder / "environment.json").read_text())
     assert set(environment["fingerprints"]) == {"data set", "tokenizer", "configuration", "reference model"}
     assert environment["torch"] == torch.__version__
+    assert environment["attention"] == "one call a sequence (sdpa)"
     assert environment["seconds"] > 0
     assert [line["step"] for line in metrics(folder, "validation")] == [2, 3]
     assert {"auc", "auc/low", "auc/high", "loss", "reward_margin"} <= set(metrics(folder, "validation")[-1])
@@ -315,6 +317,26 @@ def test_nothing_is_left_behind_where_a_run_cannot_begin(fault: str, model: Path
 
     with pytest.raises(kind, match=message):
         align(config(model, thumbs_file, **sections), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"train": {"optimizer": "adamw8bit"}}, r"train\.optimizer is adamw8bit, which needs bitsandbytes"),
+        ({"model": {"quantize": "4bit"}}, r"model\.quantize is 4bit, which needs bitsandbytes"),
+        ({"model": {"liger": True, "device": "cpu"}}, r"model\.liger: its kernels run on a GPU"),
+        ({"model": {"device": "cpu"}, "train": {"activation_offload": True}}, r"train\.activation_offload moves"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_refused_before_anything_is_read(
+    sections: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("bitsandbytes", "bitsandbytes.nn", "bitsandbytes.optim"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(ConfigError, match=message):
+        align(config(tmp_path / "no model", tmp_path / "no file", **sections), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -7,8 +7,11 @@ import pytest
 from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
-from haloes.recipes.cautions import data_cautions, training_cautions
+from haloes.models.forward import Scorer
+from haloes.models.kernels import Kernel, plain
+from haloes.recipes.cautions import data_cautions, speed_cautions, training_cautions
 from haloes.records import Score
+from haloes.training.settings import TrainSettings
 
 
 def facts(**train: Any) -> dict[str, Any]:
@@ -31,6 +34,17 @@ def test_clean_data_and_a_good_run_give_no_caution():
 
     assert data_cautions(facts(), KTO()) == []
     assert training_cautions(good, [auc(0.6, 0.7, 0.8)]) == []
+
+
+def test_attention_that_could_be_faster_is_told_with_the_reason():
+    kernel = Kernel("varlen", plain)
+    none, fast = Scorer(None, packs=True, no_kernel_because="old GPU"), Scorer(None, packs=True, kernel=kernel)
+    dropping = TrainSettings(dropout=0.1)
+
+    assert speed_cautions(Scorer(None, packs=True), TrainSettings()) == []
+    assert speed_cautions(fast, TrainSettings()) == []
+    assert [text.endswith("all at once: old GPU") for text in speed_cautions(none, TrainSettings())] == [True]
+    assert ["varlen knows no dropout" in text for text in speed_cautions(fast, dropping)] == [True]
 
 
 def test_warnings_of_the_preparation_come_first():

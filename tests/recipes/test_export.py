@@ -11,8 +11,8 @@ from haloes.errors import ModelError, RunError
 from haloes.models.quiet import quiet
 from haloes.recipes import export as export_module
 from haloes.recipes.align import Run, align
-from haloes.recipes.export import export_model
-from tiny_runs import CrashAt, config
+from haloes.recipes.export import export_model, merge_note
+from tiny_runs import CrashAt, config, save_model
 
 IDS = torch.tensor([[5, 9, 200, 30, 1]])
 
@@ -39,6 +39,24 @@ def test_the_merged_model_says_what_the_adapter_says(run: Run, model: Path, tmp_
 
     torch.testing.assert_close(logits(plain(out)), logits(adapted), atol=1e-4, rtol=1e-4)
     assert (logits(plain(out)) - logits(plain(model))).abs().max() > 0.1
+
+
+def test_a_run_in_four_bits_is_merged_into_the_whole_base_and_says_so(run: Run, thumbs_file: Path, tmp_path: Path):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    base = save_model(tmp_path / "base", hidden_size=64, intermediate_size=64, head_dim=16)
+    four = {"dtype": "bfloat16", "quantize": "4bit"}
+
+    coarse = align(config(base, thumbs_file, model=four, samples={"prompts": 1}), tmp_path / "coarse")
+    out = export_model(coarse.run_dir, tmp_path / "merged")
+
+    assert merge_note(run.run_dir) is None
+    note = merge_note(coarse.run_dir)
+    assert note is not None
+    assert str(coarse.run_dir / "model") in note
+    assert not hasattr(plain(out).config, "quantization_config")
+    with quiet():
+        adapted = PeftModel.from_pretrained(plain(base), coarse.run_dir / "model")
+    torch.testing.assert_close(logits(plain(out)), logits(adapted), atol=0.1, rtol=0.1)
 
 
 def test_the_folder_is_complete_and_knows_nothing_of_adapters(run: Run, tmp_path: Path):

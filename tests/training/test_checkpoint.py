@@ -321,3 +321,74 @@ def test_checkpoints_can_move_with_their_folder(tmp_path: Path):
     shutil.move(tmp_path / "here", tmp_path / "there")
 
     assert found_step(tmp_path / "there") == 10
+
+
+class EightBit(torch.optim.Optimizer):
+    """Keeps what bitsandbytes' AdamW keeps, in the same form: a whole number, bytes, and tables that weights share."""
+
+    def __init__(self, weights: list[torch.Tensor], table: torch.Tensor) -> None:
+        super().__init__(weights, {"lr": 0.1})
+        self.table = table
+
+    def step(self, closure: Any = None) -> None:
+        del closure
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if not state:
+                    state.update(step=0, state1=torch.zeros_like(weight, dtype=torch.uint8), qmap1=self.table)
+                state["step"] += 1
+                state["state1"] += state["step"]
+                weight.sub_(state["qmap1"][state["state1"].long()] * group["lr"] * weight.grad)
+
+
+def eight_bit(*, steps: int) -> tuple[Masters, torch.optim.Optimizer]:
+    masters, _ = make()
+    optimizer = EightBit(list(masters.weights.values()), torch.linspace(0, 1, 256))
+    with torch.no_grad():
+        take(masters, optimizer, steps)
+    return masters, optimizer
+
+
+def take(masters: Masters, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    for _ in range(steps):
+        for weight in masters.weights.values():
+            weight.grad = torch.ones_like(weight)
+        optimizer.step()
+
+
+def test_whole_numbers_bytes_and_shared_tables_of_an_optimizer_come_back(tmp_path: Path):
+    masters, optimizer = eight_bit(steps=2)
+    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=1)
+    again, restored = eight_bit(steps=0)
+    found, _ = checkpoint.newest(tmp_path)
+    assert found is not None
+
+    checkpoint.restore(found, again, restored)
+
+    for state in restored.state.values():
+        assert (state["step"], type(state["step"])) == (2, int)
+        assert state["state1"].dtype == torch.uint8
+    with torch.no_grad():
+        take(masters, optimizer, 1)
+        take(again, restored, 1)
+    for name, weight in masters.weights.items():
+        assert torch.equal(again.weights[name], weight)
+
+
+def test_a_run_with_moments_in_8_bits_goes_on_as_if_never_stopped(tmp_path: Path):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    # 90 x 90 numbers: smaller weights have their moments in float32.
+    masters, optimizer = make(optimizer="adamw8bit", size=4096, steps=2)
+    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=1)
+    again, restored = make(optimizer="adamw8bit", size=4096)
+    found, _ = checkpoint.newest(tmp_path)
+    assert found is not None
+
+    checkpoint.restore(found, again, restored)
+
+    assert {state["state1"].dtype for state in restored.state.values()} == {torch.uint8, torch.float32}
+    take_steps(masters, optimizer, 2)
+    take_steps(again, restored, 2)
+    for name, weight in masters.weights.items():
+        assert torch.equal(again.weights[name], weight)

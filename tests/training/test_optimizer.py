@@ -1,12 +1,16 @@
 """float32 weights behind bfloat16 parameters, and the optimizers by hand."""
 
 import math
+import sys
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from haloes.training.optimizer import Masters, make_masters, make_optimizer
+from haloes.errors import ConfigError
+from haloes.training.optimizer import Masters, check_optimizer, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings
 
 
@@ -139,3 +143,79 @@ def test_the_weights_keep_their_order():
     assert isinstance(masters, Masters)
     assert list(masters.weights) == ["c", "a", "b"]
     assert [weight.item() for weight in optimizer.param_groups[0]["params"]] == [0.0, 1.0, 2.0]
+
+
+def test_adamw_with_moments_in_8_bits_moves_weights_like_adamw():
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    found = {}
+    for name in ("adamw", "adamw8bit"):
+        weight = torch.nn.Parameter(torch.linspace(-1, 1, 8192))
+        masters = make_masters({"w": weight})
+        optimizer = make_optimizer(masters, TrainSettings(optimizer=name, lr=0.01))  # type: ignore[arg-type]
+        for step in range(10):
+            add_gradient(weight, 1.0 + step % 3)
+            optimizer.step()
+            masters.publish()
+            masters.zero_grad()
+        found[name] = weight.detach()
+
+    # Ten steps of about 0.01; the moments' 8 bits show in the third digit.
+    assert float((found["adamw"] - torch.linspace(-1, 1, 8192)).mean()) == pytest.approx(-0.1, abs=0.01)
+    torch.testing.assert_close(found["adamw8bit"], found["adamw"], rtol=0, atol=2e-3)
+    assert not torch.equal(found["adamw8bit"], found["adamw"])
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
+    """bitsandbytes with an AdamW whose step is this."""
+
+    class AdamW8bit(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            del closure
+            step(self)
+
+    package, optim = ModuleType("bitsandbytes"), ModuleType("bitsandbytes.optim")
+    optim.AdamW8bit = AdamW8bit  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bitsandbytes", package)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", optim)
+
+
+EIGHT_BITS = TrainSettings(optimizer="adamw8bit")
+CPU = torch.device("cpu")
+
+
+def moving(optimizer: torch.optim.Optimizer) -> None:
+    with torch.no_grad():
+        for weight in optimizer.param_groups[0]["params"]:
+            weight.sub_(weight.grad)
+
+
+def failing(_: torch.optim.Optimizer) -> None:
+    raise RuntimeError("no kernel image is available")
+
+
+def test_an_optimizer_that_is_not_installed_is_refused_before_the_run(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.delitem(sys.modules, "bitsandbytes.optim", raising=False)
+
+    with pytest.raises(ConfigError, match=r"needs bitsandbytes .*: pip install 'haloes\[bitsandbytes\]'"):
+        check_optimizer(EIGHT_BITS, CPU)
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [(failing, "RuntimeError: no kernel image"), (lambda _: None, "a step left the weights where they were")],
+)
+def test_an_optimizer_that_cannot_run_here_is_refused_before_the_run(
+    step: Any, why: str, monkeypatch: pytest.MonkeyPatch
+):
+    stand_in(monkeypatch, step)
+
+    with pytest.raises(ConfigError, match=rf"cannot compute it on cpu \({why}.* take train\.optimizer=adamw"):
+        check_optimizer(EIGHT_BITS, CPU)
+
+
+def test_an_optimizer_that_runs_is_fine(monkeypatch: pytest.MonkeyPatch):
+    stand_in(monkeypatch, moving)
+
+    check_optimizer(EIGHT_BITS, CPU)
+    check_optimizer(TrainSettings(), CPU)

@@ -56,7 +56,7 @@ def test_the_peak_scales_the_rates():
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("optimizer", "adam", "adamw or rmsprop"),
+        ("optimizer", "adam", "adamw or adamw8bit or rmsprop"),
         ("schedule", "exponential", "constant or linear or cosine"),
         ("lr", 0, "positive and finite"),
         ("lr", float("nan"), "positive and finite"),

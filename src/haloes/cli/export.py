@@ -17,6 +17,9 @@ def export(run: Annotated[Path, Parameter(name=["RUN"])], out: Annotated[Path, P
         A new folder for the merged model, its tokenizer and its model card.
     """
     from haloes.cli.output import say
-    from haloes.recipes.export import export_model
+    from haloes.recipes.export import export_model, merge_note
 
     say(f"The merged model is in {export_model(run, out)}")
+    note = merge_note(run)
+    if note is not None:
+        say(note)

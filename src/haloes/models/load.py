@@ -9,6 +9,8 @@ from haloes.errors import ModelError
 from haloes.models import gguf, hub
 from haloes.models.cache import cache_dir
 from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
+from haloes.models.liger import apply_liger
+from haloes.models.quantize import quantization
 from haloes.models.kind import is_classifier
 from haloes.models.quiet import quiet
 
@@ -47,7 +49,9 @@ class _Place:
         return self.source in {"gguf", "embedded"}
 
 
-def load_model(name: str, *, dtype: "torch.dtype", device: "torch.device | str") -> LoadedModel:
+def load_model(
+    name: str, *, dtype: "torch.dtype", device: "torch.device | str", four_bits: bool = False, liger: bool = False
+) -> LoadedModel:
     """
     Load a model and its tokenizer. Nothing is printed.
 
@@ -59,6 +63,8 @@ def load_model(name: str, *, dtype: "torch.dtype", device: "torch.device | str")
             of a `.gguf` file, or "embedded" (SmolLM2-135M-Instruct). A folder called `embedded` is `./embedded`.
         dtype: what the weights are cast to.
         device: where they go.
+        four_bits: keep the linear layers in four bits (`models.quantize`); they can then not be trained.
+        liger: take Liger's layer kernels (`models.liger`).
 
     Raises:
         ModelError: it is not there, holds pickled weights only, lacks weights, needs code of its own, or its tokenizer
@@ -66,7 +72,13 @@ def load_model(name: str, *, dtype: "torch.dtype", device: "torch.device | str")
     """
     place = _locate(name, weights=True)
     tokenizer = _tokenizer(place)
-    model = _merged(place, dtype) if _is_adapter(place) else _plain(place, dtype)
+    if four_bits and _is_adapter(place):
+        raise ModelError(
+            f"{name}: an adapter is merged into its base before training, which cannot be done in four bits; merge it "
+            "first (haloes export RUN FOLDER, or peft's merge_and_unload) and train the merged folder"
+        )
+    in_four_bits = {"quantization_config": quantization(dtype), "device_map": {"": device}} if four_bits else {}
+    model = _merged(place, dtype) if _is_adapter(place) else _plain(place, dtype, **in_four_bits)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise ModelError(
@@ -75,7 +87,10 @@ def load_model(name: str, *, dtype: "torch.dtype", device: "torch.device | str")
         )
     model.config.name_or_path = name
     model.name_or_path = name
-    return LoadedModel(model.to(device).eval(), tokenizer, name, place.source)
+    model = (model if four_bits else model.to(device)).eval()
+    if liger:
+        apply_liger(model)
+    return LoadedModel(model, tokenizer, name, place.source)
 
 
 def empty_model(name: str) -> Any:
@@ -159,7 +174,7 @@ def _tokenizer(place: _Place) -> Any:
         raise _failed(place, "tokenizer", error) from error
 
 
-def _plain(place: _Place, dtype: "torch.dtype") -> Any:
+def _plain(place: _Place, dtype: "torch.dtype", **how: Any) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
@@ -173,7 +188,7 @@ def _plain(place: _Place, dtype: "torch.dtype") -> Any:
     try:
         with quiet():
             model, report = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise _failed(place, "model", error) from error

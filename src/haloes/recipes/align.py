@@ -25,9 +25,10 @@ from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.recipes import folder
 from haloes.recipes.answers import Work, answer, finish
-from haloes.recipes.cautions import data_cautions
+from haloes.recipes.cautions import data_cautions, speed_cautions
 from haloes.recipes.config import RunConfig
 from haloes.recipes.during import During, watch_judge
+from haloes.recipes.extras import check_extras
 from haloes.recipes.inputs import Inputs, make_inputs
 from haloes.recipes.interrupt import stop_on_interrupt
 from haloes.recipes.measure import Rater, load_rater, rate
@@ -77,6 +78,7 @@ def align(
     """
     began = time.perf_counter()
     device = choose_device(config.model.device)
+    check_extras(config, device)
     ranks = this_rank(device)
     # Both may be found out differently by each process: the folder by its number, the dtype by its speed.
     run_dir, dtype = ranks.same((run_dir, _dtype(config, run_dir, device, resume=resume)))
@@ -103,9 +105,16 @@ def align(
         cautions = data_cautions(inputs.facts, loss)
         if policy.unpacked_because is not None:
             cautions.append(f"sequences are padded and not packed, which is slower: {policy.unpacked_because}")
+        cautions += speed_cautions(policy.scorer, config.train)
         if ranks.is_main:
             folder.write_config(run_dir, config)
-            folder.write_environment(run_dir, inputs.identity, device=str(device), processes=ranks.count)
+            folder.write_environment(
+                run_dir,
+                inputs.identity,
+                device=str(device),
+                processes=ranks.count,
+                attention=policy.scorer.attention,
+            )
             if allow_changes:
                 (run_dir / folder.SAMPLES).unlink(missing_ok=True)
         during = _during(work, rater, judge, ranks, resume=check)
@@ -175,7 +184,13 @@ def load_policy(
 ) -> Policy:
     """The model of a run, ready to be trained. Raises ConfigError where a row is longer than the model's window."""
     display.stage("model")
-    loaded = load_model(config.model.name, dtype=dtype, device=device)
+    loaded = load_model(
+        config.model.name,
+        dtype=dtype,
+        device=device,
+        four_bits=config.model.quantize is not None,
+        liger=config.model.liger,
+    )
     window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(store.longest for store in (inputs.train, inputs.validation) if store is not None)
     if window is not None and longest > window:

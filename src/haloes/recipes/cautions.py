@@ -6,7 +6,9 @@ from typing import Any
 
 from haloes.feedback.weights import class_weights, is_in_paper_range
 from haloes.losses._contract import Loss
+from haloes.models.forward import Scorer
 from haloes.records import Score
+from haloes.training.settings import TrainSettings
 
 _FEW_STEPS = 10
 _OFTEN = 0.02
@@ -35,6 +37,16 @@ def data_cautions(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
             "the whole conversation; training follows what inference sees (`haloes doctor FILE --model M` shows them)"
         )
     return found + _label_caution(train, loss) + _weight_caution(train, loss)
+
+
+def speed_cautions(scorer: Scorer, settings: TrainSettings) -> list[str]:
+    """About attention that is slower than it could be."""
+    slower = "attention runs sequence by sequence, which is slower on a GPU than all at once"
+    if scorer.no_kernel_because is not None:
+        return [f"{slower}: {scorer.no_kernel_because}"]
+    if scorer.kernel is not None and settings.dropout > 0:
+        return [f"{slower}: {scorer.kernel.name} knows no dropout; train.dropout=0 would be faster"]
+    return []
 
 
 def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:

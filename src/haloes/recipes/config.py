@@ -85,9 +85,21 @@ class ModelSettings:
     """"auto" takes a GPU if there is one."""
     lora: LoRA | None = field(default_factory=LoRA)
     """Adapters to train; null trains all weights."""
+    quantize: Literal["4bit"] | None = None
+    """4bit keeps the frozen weights in four bits (QLoRA: NF4; needs bitsandbytes and adapters). The adapter is exported
+    into the unquantised base."""
+    liger: bool = False
+    """Take Liger's kernels for norms, gated MLPs and rotary positions (GPU only; needs liger-kernel)."""
     reference: str | None = None
     """Another model as the loss's reference, with the same tokenizer, named like model.name; it takes memory of its
     own. Left out it is the model before training."""
+
+    def __post_init__(self) -> None:
+        if self.quantize is not None and self.lora is None:
+            raise ConfigError(
+                "model.quantize: weights in four bits cannot be trained, only adapters beside them; leave model.lora "
+                "at its default, or model.quantize out"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

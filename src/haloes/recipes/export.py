@@ -13,6 +13,17 @@ from haloes.recipes import folder
 from haloes.report.card import write_card
 
 
+def merge_note(run_dir: Path) -> str | None:
+    """What is to be known of the merged model of a run that trained beside a base in four bits; None of others."""
+    if folder.read_config(run_dir).model.quantize is None:
+        return None
+    return (
+        "The adapter was trained beside the base in four bits and is merged into the base in full precision: what the "
+        "merged model says may differ a little from what was measured. To have exactly that, load the base in four "
+        f"bits (bitsandbytes NF4, double quantisation) with the adapter in {run_dir / 'model'}"
+    )
+
+
 def export_model(run_dir: Path, out: Path) -> Path:
     """
     Merge a run's adapter into its base (or copy a fully tuned or a reward model), with tokenizer and model card.

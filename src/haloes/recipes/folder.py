@@ -29,6 +29,7 @@ _FREE = {
     "microbatch_tokens",
     "microbatch_examples",
     "gradient_checkpointing",
+    "activation_offload",
     "reference_cache",
     "validate_every",
     "checkpoint_every",

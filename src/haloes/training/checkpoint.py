@@ -111,7 +111,7 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
         prefix = f"{index}/"
         state = {key.removeprefix(prefix): value for key, value in moments.items() if key.startswith(prefix)}
         if state:
-            optimizer.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
+            optimizer.state[weight] = {key: _as_kept(value, weight.device) for key, value in state.items()}
         elif moments:
             raise RunError(f"{checkpoint.path} has no optimizer state for {name}")
     memory: dict[str, Tensor] = load_file(checkpoint.path / _MEMORY)
@@ -119,12 +119,28 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
 
 
 def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{index}/{key}": value.detach().contiguous()
-        for index, weight in enumerate(masters.weights.values())
-        for key, value in optimizer.state.get(weight, {}).items()
-        if isinstance(value, Tensor)
-    }
+    """
+    What the optimizer remembers of each weight.
+
+    Whole numbers (bitsandbytes' step counts) become tensors; what several weights share (its tables of 8-bit values) is
+    copied, because a safetensors file holds nothing twice.
+    """
+    found: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for index, weight in enumerate(masters.weights.values()):
+        for key, value in optimizer.state.get(weight, {}).items():
+            if isinstance(value, int):
+                found[f"{index}/{key}"] = torch.tensor(value)
+            elif isinstance(value, Tensor):
+                shared = value.data_ptr() in places
+                places.add(value.data_ptr())
+                found[f"{index}/{key}"] = value.detach().clone() if shared else value.detach().contiguous()
+    return found
+
+
+def _as_kept(value: Tensor, device: torch.device) -> Tensor | int:
+    """A saved value as the optimizer had it: a single int64 was a whole number, for no optimizer keeps such tensors."""
+    return int(value) if value.ndim == 0 and value.dtype == torch.int64 else value.to(device)
 
 
 def _fault(path: Path) -> str | None:

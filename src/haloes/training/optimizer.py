@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from haloes.errors import ConfigError
+from haloes.models.quiet import quiet
 from haloes.training.settings import TrainSettings
+
+_SMALLEST = 4096
+"""bitsandbytes keeps the moments of smaller weights in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,40 @@ def make_masters(parameters: Mapping[str, torch.nn.Parameter]) -> Masters:
     return Masters(weights, dict(parameters), tuple(hooks))
 
 
+def check_optimizer(settings: TrainSettings, device: torch.device) -> None:
+    """Raise ConfigError where the optimizer is not installed or cannot run here; found out by taking a small step."""
+    if settings.optimizer != "adamw8bit":
+        return
+    try:
+        with quiet():
+            weight = torch.zeros(_SMALLEST, device=device)
+            weight.grad = torch.ones_like(weight)
+            _adamw8bit()([weight], lr=1.0).step()
+            moved = float(weight.max())
+    except ImportError as error:
+        raise ConfigError(
+            f"train.optimizer is adamw8bit, which needs bitsandbytes ({error}): pip install 'haloes[bitsandbytes]', or "
+            "take train.optimizer=adamw"
+        ) from error
+    except Exception as error:
+        raise ConfigError(_cannot_run(device, f"{type(error).__name__}: {error}")) from error
+    if not moved < 0:
+        raise ConfigError(_cannot_run(device, "a step left the weights where they were"))
+
+
+def _cannot_run(device: torch.device, why: str) -> str:
+    return (
+        f"train.optimizer is adamw8bit, and bitsandbytes cannot compute it on {device} ({why}); take "
+        "train.optimizer=adamw"
+    )
+
+
+def _adamw8bit() -> Any:
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit
+
+
 def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> RemovableHandle:
     def move(source: Tensor) -> None:
         if source.grad is None:
@@ -78,8 +118,11 @@ def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> RemovableH
 
 
 def make_optimizer(masters: Masters, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW or RMSprop over the float32 weights, in their fixed order."""
+    """AdamW (its moments in float32, or in 8 bits) or RMSprop over the float32 weights, in their fixed order."""
     weights = list(masters.weights.values())
+    if settings.optimizer == "adamw8bit":
+        eight_bits: torch.optim.Optimizer = _adamw8bit()(weights, lr=settings.lr, weight_decay=settings.weight_decay)
+        return eight_bits
     if settings.optimizer == "rmsprop":
         return torch.optim.RMSprop(weights, lr=settings.lr, weight_decay=settings.weight_decay)
     return torch.optim.AdamW(weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)

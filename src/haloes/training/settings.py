@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from haloes.errors import ConfigError
 
-Optimizer: TypeAlias = Literal["adamw", "rmsprop"]
+Optimizer: TypeAlias = Literal["adamw", "adamw8bit", "rmsprop"]
 Shape: TypeAlias = Literal["constant", "linear", "cosine"]
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
@@ -39,7 +39,8 @@ class TrainSettings:
     epochs: float = 1.0
     """Passes over the data; the paper's runs use 1."""
     optimizer: Optimizer = "adamw"
-    """AdamW as the paper recommends; its 1B to 30B comparisons used RMSprop with 5e-7."""
+    """AdamW as the paper recommends; its 1B to 30B comparisons used RMSprop with 5e-7. adamw8bit keeps AdamW's moments
+    in 8 bits (a quarter of their memory; needs bitsandbytes)."""
     weight_decay: float = 0.0
     """Decoupled (AdamW) or added to the gradient (RMSprop); the authors' code uses none."""
     warmup: float = 0.1
@@ -61,6 +62,9 @@ class TrainSettings:
     then hold fewer different prompts."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    activation_offload: bool = False
+    """Keep activations in host memory between the forward and the backward pass (GPU only). Together with
+    train.gradient_checkpointing for the longest sequences; alone it is slow."""
     reference_cache: bool = True
     """Keep the reference's log-probabilities on disk and reuse those that are there."""
     validate_every: int | None = None

@@ -94,6 +94,11 @@ def online(
     """
     if this_rank(choose_device(config.model.device)).count > 1:
         raise ConfigError("online rounds run in one process; start them without torchrun")
+    if config.model.quantize is not None:
+        raise ConfigError(
+            "model.quantize: a round goes on from the adapter of the one before, merged into its base, which cannot be "
+            "done in four bits; leave model.quantize out"
+        )
     loss = configured_loss(config)
     if loss.needs.control is not None:
         raise ConfigError(
