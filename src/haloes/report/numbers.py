@@ -54,6 +54,7 @@ MEASURES = {
     "position_bias": Measure(title="Verdicts for the first place", is_share=True, chance=0.5),
     "flip_rate": Measure(title="Verdicts that flip with the order", is_share=True),
     "canary_rate": Measure(title="Preference for answers that only ask to be chosen", is_share=True),
+    "benchmark": Measure(title="Benchmark", is_share=True),
     "refusal": Measure(title="Answers that refuse", is_share=True),
     "kl": Measure(title="KL to the reference", unit="nats"),
     "kl_per_token": Measure(title="KL to the reference per token", unit="nats"),

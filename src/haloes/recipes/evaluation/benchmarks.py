@@ -1,7 +1,7 @@
 """Answers to benchmarks as numbers: each model's score, and what changed from before to after, paired by question."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from haloes.recipes.benchmarks.journal import Answered, journals, read_journal
 from haloes.records import Score
 
 _SIDES = ("before", "after")
+_MEASURE = "benchmark"
+"""Name of all scores; the label says of what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,17 +119,17 @@ def _result(name: str, files: Mapping[str, _File], change: Change | None, *, see
     parts: list[Score | None] = []
     for side, file in files.items():
         rows = list(file.answered.values())
-        scored.append(_mean(rows, settings["metric"], name=name, variant=side, label=label, seed=seed))
-        beside += [_mean(rows, metric, name=name, variant=side, label=words, seed=seed) for metric, words in others]
+        scored.append(_mean(rows, settings["metric"], variant=side, label=label, seed=seed))
+        beside += [_mean(rows, metric, variant=side, label=words, seed=seed) for metric, words in others]
         for subtask in subtasks if len(subtasks) > 1 else ():
             some = [row for row in rows if row.subtask == subtask]
-            parts.append(_mean(some, settings["metric"], name=name, variant=side, label=subtask, seed=seed))
+            parts.append(_mean(some, settings["metric"], variant=side, label=subtask, seed=seed))
     return BenchmarkResult(
         name=name,
         title=str(settings.get("title", name)),
         label=label,
         scores=_known(scored),
-        change=change,
+        change=None if change is None else replace(change, score=replace(change.score, name=_MEASURE, label=label)),
         others=_known(beside),
         subtasks=_known(parts),
         questions=settings["questions"],
@@ -137,13 +139,13 @@ def _result(name: str, files: Mapping[str, _File], change: Change | None, *, see
     )
 
 
-def _mean(rows: Sequence[Answered], metric: str, *, name: str, variant: str, label: str, seed: int) -> Score | None:
+def _mean(rows: Sequence[Answered], metric: str, *, variant: str, label: str, seed: int) -> Score | None:
     values = [(row, value) for row in rows for value in _parts(row.scores[metric])]
     numbers, keys = [value for _, value in values], [row.key for row, _ in values]
     if any(isinstance(row.scores[metric], list) for row in rows):
-        return mean_with_interval(numbers, keys, name=name, variant=variant, label=label, seed=seed)
+        return mean_with_interval(numbers, keys, name=_MEASURE, variant=variant, label=label, seed=seed)
     return benchmark_mean(
-        numbers, keys, [row.subtask for row, _ in values], name=name, variant=variant, label=label, seed=seed
+        numbers, keys, [row.subtask for row, _ in values], name=_MEASURE, variant=variant, label=label, seed=seed
     )
 
 

@@ -37,15 +37,19 @@ class Source:
     """What a run measured itself when it ended, such as the KL divergence."""
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path, *, optional: bool = False) -> Source:
     """
     A run's folder, a file of judgements or a file of answers.
+
+    Args:
+        path: of one of these.
+        optional: a folder may hold none of it.
 
     Raises:
         DataError: there is nothing at the path, a row is damaged, or it is none of the three.
     """
     if path.is_dir():
-        return _run_folder(path)
+        return _run_folder(path, optional=optional)
     _, first = next(read_jsonl(path), (0, {}))
     if "judge" in first and "candidate_first" in first:
         return Source(name=_stem(path), path=path, judged=[_judged(path, _stem(path))])
@@ -72,12 +76,12 @@ def judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
     return [_judged(path, name) for path in judgement_files(run_dir)]
 
 
-def _run_folder(path: Path) -> Source:
+def _run_folder(path: Path, *, optional: bool) -> Source:
     name = path.resolve().name
     answers = read_completions(path) if (path / folder.SAMPLES).is_file() else []
     judged = judged_files(path, name)
     held_out = read_held_out(path)
-    if not answers and not judged and not held_out:
+    if not answers and not judged and not held_out and not optional:
         raise DataError(
             f"{path}: the folder has nothing to evaluate: no judgements*.jsonl, no {folder.SAMPLES} and no "
             f"{folder.HELD_OUT}"
