@@ -17,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from haloes.models.kernels import Kernel, attend
+from haloes.models.remembered import Remembered
 from haloes.models.spans import Spans
 
 NAME = "haloes_packed"
@@ -37,6 +38,7 @@ def packed_attention(
     haloes_before: list[list[int]] | None = None,
     haloes_spans: Spans | None = None,
     haloes_kernel: Kernel | None = None,
+    haloes_remembered: Remembered | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
@@ -57,6 +59,7 @@ def packed_attention(
         haloes_spans: the same two, for the kernel.
         haloes_kernel: computes all pieces at once; None for one call a piece, and so with dropout and a softcap, which
             kernels do not know.
+        haloes_remembered: takes this layer's keys and values, or gives those that the pieces continue.
         kwargs: handed on for a call that is not packed.
 
     Returns:
@@ -71,28 +74,32 @@ def packed_attention(
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
+    if haloes_remembered is not None:
+        key, value = haloes_remembered.through(module, key, value)
     if haloes_kernel is not None and haloes_spans is not None and softcap is None and dropout == 0:
         window = sliding_window
         return attend(haloes_kernel, query, key, value, haloes_spans, scaling=scaling, window=window), None
-    keys, values = torch.split(key, haloes_documents, dim=2), torch.split(value, haloes_documents, dim=2)
-    paths = haloes_before or [[] for _ in haloes_documents]
+    if haloes_remembered is not None and haloes_remembered.continues and haloes_spans is not None:
+        keys, values = _seen(key, haloes_spans), _seen(value, haloes_spans)
+    else:
+        paths = [[*path, i] for i, path in enumerate(haloes_before or [[] for _ in haloes_documents])]
+        keys, values = (_joined(torch.split(x, haloes_documents, dim=2), paths) for x in (key, value))
     outputs = [
-        _one_piece(
-            piece,
-            _joined(keys, [*paths[i], i]),
-            _joined(values, [*paths[i], i]),
-            scaling=scaling,
-            dropout=dropout,
-            window=sliding_window,
-            softcap=softcap,
-        )
-        for i, piece in enumerate(torch.split(query, haloes_documents, dim=2))
+        _one_piece(*piece, scaling=scaling, dropout=dropout, window=sliding_window, softcap=softcap)
+        for piece in zip(torch.split(query, haloes_documents, dim=2), keys, values, strict=True)
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _joined(pieces: tuple[Tensor, ...], path: list[int]) -> Tensor:
-    return pieces[path[0]] if len(path) == 1 else torch.cat([pieces[i] for i in path], dim=2)
+def _joined(pieces: tuple[Tensor, ...], paths: list[list[int]]) -> list[Tensor]:
+    """What each piece sees: itself and those before it."""
+    return [pieces[path[0]] if len(path) == 1 else torch.cat([pieces[i] for i in path], dim=2) for path in paths]
+
+
+def _seen(keys: Tensor, spans: Spans) -> list[Tensor]:
+    """What each piece sees where that are not whole pieces."""
+    gathered = keys if spans.key_K is None else keys.index_select(2, spans.key_K)
+    return list(torch.split(gathered, spans.keys, dim=2))
 
 
 def _one_piece(

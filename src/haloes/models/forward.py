@@ -12,6 +12,7 @@ from haloes.models.head import Head, target_logps
 from haloes.models.kernels import Kernel, choose_kernel
 from haloes.models.layout import WORTH, Packed, make_packed
 from haloes.models.quiet import quiet
+from haloes.models.remembered import Remembered
 
 _LEAK = 2e-3
 """Nats by which a sequence may depend on its neighbours: rounding of matrix products whose shapes follow the tokens
@@ -37,17 +38,24 @@ class Scorer:
             return "padded"
         return "one call a sequence (sdpa)" if self.kernel is None else f"all sequences at once ({self.kernel.name})"
 
-    def token_logps(self, packed: Packed) -> Tensor:
+    def token_logps(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
         """log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
-        return target_logps(self.hidden(packed), head_of(self.model), packed.target_N)
+        return target_logps(self.hidden(packed, remembered), head_of(self.model), packed.target_N)
 
-    def hidden(self, packed: Packed) -> Tensor:
+    def hidden(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
         """The hidden states from which the trained tokens are predicted, (N, H)."""
-        return self.states(packed)[packed.predictor_N]
+        return self.states(packed, remembered)[packed.predictor_N]
 
-    def states(self, packed: Packed) -> Tensor:
-        """The hidden states of all tokens, (T, H); without packing zeros for those of shared beginnings."""
-        return _packed_hidden(self, packed) if self.packs else _padded_hidden(self.model, packed)
+    def states(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
+        """
+        The hidden states of all tokens, (T, H); without packing zeros for those of shared beginnings.
+
+        Args:
+            packed: the layout.
+            remembered: takes the keys and values of the pass, or gives those that the layout continues; only where the
+                model packs.
+        """
+        return _packed_hidden(self, packed, remembered) if self.packs else _padded_hidden(self.model, packed)
 
 
 def make_scorer(model: Any) -> tuple[Scorer, str | None]:
@@ -115,7 +123,7 @@ def head_of(model: Any) -> Head:
     return Head(layer.weight, layer.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
-def _packed_hidden(scorer: Scorer, packed: Packed) -> Tensor:
+def _packed_hidden(scorer: Scorer, packed: Packed, remembered: Remembered | None) -> Tensor:
     model = scorer.model
     # A mask of four dimensions is passed on as it is by every architecture; packed attention does not look at it.
     no_mask = packed.ids_T.new_zeros((1, 1, 1, 1), dtype=torch.bool)
@@ -128,6 +136,7 @@ def _packed_hidden(scorer: Scorer, packed: Packed) -> Tensor:
         haloes_before=packed.before,
         haloes_spans=packed.spans,
         haloes_kernel=scorer.kernel,
+        haloes_remembered=remembered,
     )
     hidden: Tensor = output.last_hidden_state[0]
     return hidden

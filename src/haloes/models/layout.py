@@ -43,6 +43,8 @@ class Packed:
     before: list[list[int]]
     """For each piece the pieces that come before it in its sequences, from the first on; attention sees these and, up
     to itself, the piece's own tokens."""
+    leaves: list[int]
+    """The piece in which each sequence ends."""
     predictor_N: Tensor
     """Where in T the hidden state stands that predicts each trained token."""
     target_N: Tensor
@@ -96,6 +98,7 @@ def make_packed(
         position_T=_tensor(_positions(pieces), device),
         documents=pieces.lengths,
         before=pieces.before,
+        leaves=[pieces.last[i] for i in range(len(fed))],
         predictor_N=_tensor(np.concatenate([np.empty(0, np.int64), *predictors]), device),
         target_N=_tensor(np.concatenate([np.empty(0, np.int32), *targets]), device),
         trained=[len(target) for target in targets],

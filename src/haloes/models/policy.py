@@ -18,6 +18,7 @@ from haloes.models.distribution import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of, make_scorer
 from haloes.models.head import Head, target_logps
 from haloes.models.layout import Packed
+from haloes.models.remembered import Remembered
 from haloes.models.reward import RewardHead
 from haloes.models.synced import Synced
 from haloes.models.value import ValueHead
@@ -71,12 +72,18 @@ class Policy:
         device: torch.device = self.model.device
         return device
 
-    def token_logps(self, packed: Packed) -> Tensor:
-        """log p_policy of each trained token, (N,) in float32."""
-        return self.scorer.token_logps(packed)
+    def token_logps(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
+        """log p_policy of each trained token, (N,) in float32; see `token_scores` for what is remembered."""
+        return self.scorer.token_logps(packed, remembered)
 
     def token_scores(
-        self, packed: Packed, *, logps: bool = True, collision: bool = False, kl: bool = False
+        self,
+        packed: Packed,
+        *,
+        logps: bool = True,
+        collision: bool = False,
+        kl: bool = False,
+        remembered: Remembered | None = None,
     ) -> TokenScores:
         """
         log p_policy of each trained token, and what else is asked for; differentiable unless gradients are off.
@@ -86,9 +93,10 @@ class Policy:
             logps: whether log p_policy is wanted.
             collision: how peaked the policy's distributions are.
             kl: how far they are from the reference's, which is computed here. Raises MissingInputError without one.
+            remembered: takes the keys and values, for other completions of the same prompts.
         """
         reference = self._reference_hidden(packed) if kl else None
-        hidden_TH, head = self.scorer.states(packed), head_of(self.scorer.model)
+        hidden_TH, head = self.scorer.states(packed, remembered), head_of(self.scorer.model)
         hidden_NH = hidden_TH[packed.predictor_N]
         return TokenScores(
             logp=target_logps(hidden_NH, head, packed.target_N) if logps else None,
