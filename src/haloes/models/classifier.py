@@ -34,7 +34,7 @@ def check_classifier(scorer: Scorer) -> None:
     weight_1H = torch.randn(1, width, generator=generator).to(model.device)
     ids = torch.randint(0, vocabulary, (24,), generator=generator, dtype=torch.int32).numpy()
     packed = make_packed([(ids[:9], ids[9:], ids[9:] >= 0)], model.device, last=True)
-    classifier = as_classifier(model, weight_1H, pad_token_id=None)
+    classifier = as_classifier(model, weight_1H)
     try:
         with torch.no_grad():
             ours = scorer.states(packed)[packed.last_B].float() @ weight_1H.T
@@ -46,14 +46,16 @@ def check_classifier(scorer: Scorer) -> None:
         raise _unsuited(model, f"its sequence classifier scores otherwise (by {apart:.2g} of the score)")
 
 
-def as_classifier(model: Any, weight_1H: Tensor, *, pad_token_id: int | None) -> Any:
+def as_classifier(model: Any, weight_1H: Tensor) -> Any:
     """
     A sequence classifier of one output around a causal language model's own layers; nothing is copied.
 
     Args:
         model: the causal language model, without adapters.
         weight_1H: of the reward head.
-        pad_token_id: what the classifier takes for padding: the last token that is another one is where it scores.
+
+    Returns:
+        It knows no padding, and takes one text at a time.
 
     Raises:
         ModelError: transformers has no classifier of this architecture, or one of another build.
@@ -62,8 +64,7 @@ def as_classifier(model: Any, weight_1H: Tensor, *, pad_token_id: int | None) ->
 
     config = copy.deepcopy(model.config)
     config.num_labels = 1
-    config.get_text_config().pad_token_id = pad_token_id
-    config.pad_token_id = pad_token_id
+    _set_padding(config, None)
     try:
         with quiet(), torch.device("meta"):
             classifier = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
@@ -77,6 +78,11 @@ def as_classifier(model: Any, weight_1H: Tensor, *, pad_token_id: int | None) ->
     if any(parameter.is_meta for parameter in classifier.parameters()):
         raise _unsuited(model, f"{type(classifier).__name__} has weights that the language model has not")
     return classifier.eval()
+
+
+def _set_padding(config: Any, token_id: int | None) -> None:
+    config.get_text_config().pad_token_id = token_id
+    config.pad_token_id = token_id
 
 
 def _around(classifier: Any) -> list[tuple[str, Any]]:
@@ -121,11 +127,12 @@ def save_classifier(model: Any, weight_1H: Tensor, tokenizer: Any, place: Path, 
     else:
         tokenizer.pad_token = mark
     tokenizer.padding_side = "right"
-    classifier = as_classifier(model, weight_1H, pad_token_id=int(tokenizer.pad_token_id))
+    classifier = as_classifier(model, weight_1H)
     rows = classifier.get_input_embeddings().weight.shape[0]
     with quiet():
         if len(tokenizer) > rows:
             classifier.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        _set_padding(classifier.config, int(tokenizer.pad_token_id))
         classifier.save_pretrained(place)
         tokenizer.save_pretrained(place)
 

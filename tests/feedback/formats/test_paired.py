@@ -29,7 +29,24 @@ def test_an_explicit_prompt_and_what_the_row_carries(read_row: Any) -> None:
         "score_chosen": 5,
         "score_rejected": 1,
     }
-    assert read_row(PAIRED, row) == [Pair(prompt="q", chosen="a", rejected="b", weight=0.5, group="g")]
+    assert read_row(PAIRED, row) == [Pair(prompt="q", chosen="a", rejected="b", margin=4.0, weight=0.5, group="g")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "margin"),
+    [
+        ({"margin": 0.5}, 0.5),
+        ({"margin": "2"}, 2.0),
+        ({"chosen_score": 4, "rejected_score": 4.5}, -0.5),
+        ({"margin": 1, "chosen_score": 9, "rejected_score": 1}, 1.0),
+        ({"chosen_score": 4}, None),
+        ({"margin": None}, None),
+    ],
+)
+def test_by_how_much_the_chosen_answer_is_better(read_row: Any, fields: dict[str, Any], margin: float | None) -> None:
+    [made] = read_row(PAIRED, {"prompt": "q", "chosen": "a", "rejected": "b", **fields})
+
+    assert made.margin == margin
 
 
 def test_an_answer_that_was_cut_off_is_marked_as_such(read_row: Any) -> None:
