@@ -6,6 +6,7 @@ The oracle knows transformers, the paper's formulas and which examples the step 
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,12 @@ from haloes.losses.sft import SFT
 from haloes.models.adapters import LoRA
 from haloes.models.dropout import set_dropout
 from haloes.models.forward import Scorer
+from haloes.models.offload import offloaded
 from haloes.models.policy import Policy
 from haloes.tokens.store import TokenStore
+from haloes.training import scoring as scoring_module
+from haloes.training import step as step_module
+from haloes.training.overlap import prefetched
 from haloes.training.step import Stepper, Table
 from haloes.training.validation import make_schedule
 from runs import EVERY, LOSSES, disturb, make_stepper, make_store, policy_for, rows_for, thumbs, write_store
@@ -103,6 +108,47 @@ def test_what_prompts_share_changes_no_step(name: str, tmp_path: Path):
     assert_same(numbers(table), numbers(whole), atol=2e-5)
     assert_same(alone, whole_gradients, atol=2e-5)
     assert_same(whole_gradients, {n: p.grad for n, p in model.named_parameters()}, atol=2e-5)
+
+
+@losses
+def test_micro_batches_made_ready_by_another_thread_change_not_a_bit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loss = LOSSES[name]
+    store = make_store(tmp_path / "store", loss, 16)
+    policy = disturb(policy_for(loss))
+    here, gradients_here = run(policy, loss, store, most=2, budget=80)
+
+    for module in (step_module, scoring_module):
+        monkeypatch.setattr(module, "prefetched", partial(prefetched, ahead=2))
+    table, ahead = run(policy, loss, store, most=2, budget=80)
+
+    for found, true in ((numbers(table), numbers(here)), (ahead, gradients_here)):
+        assert found.keys() == true.keys()
+        assert all(np.array_equal(np.asarray(found[key]), np.asarray(true[key])) for key in true)
+
+
+@pytest.mark.parametrize("name", ["kto", "dpo"])
+def test_offloaded_activations_change_not_a_bit(name: str, tmp_path: Path):
+    loss = LOSSES[name]
+    store = make_store(tmp_path / "store", loss, 8)
+    policy = disturb(policy_for(loss))
+    stepper = make_stepper(policy, loss, store, most=3)
+    parked: list[int] = []
+
+    def counting() -> Any:
+        parked.append(1)
+        return offloaded(list(policy.model.parameters()), worth=1)
+
+    elsewhere = dataclasses.replace(stepper, activations=counting)
+    kept = stepper.run(first_step(stepper), backward=True)
+    expected = gradients(policy)
+    policy.model.zero_grad()
+    table = elsewhere.run(first_step(elsewhere), backward=True)
+
+    assert len(parked) == len(stepper.micro_batches(table.step)) > 1
+    for found, true in ((numbers(table), numbers(kept)), (gradients(policy), expected)):
+        assert all(np.array_equal(np.asarray(found[key]), np.asarray(true[key])) for key in true)
 
 
 @losses

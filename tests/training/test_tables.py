@@ -6,7 +6,7 @@ import torch
 
 from haloes.training.ragged import Ragged
 from haloes.training.scoring import Known
-from haloes.training.tables import MismatchedTable, ReferenceTable, numbers, tensor
+from haloes.training.tables import MismatchedTable, ReferenceTable, tensor
 
 LENGTHS = np.array([2, 1, 3])
 
@@ -89,11 +89,14 @@ def test_a_loss_without_tokens_or_reference_is_given_none():
     assert (without.reference_B, without.reference_T) == (None, None)
 
 
-def test_tensors_and_numbers_are_each_others_copies():
+def test_a_tensor_is_a_copy_of_a_tables_numbers():
     values = np.array([0.5, -2.25])
     made = tensor(values, torch.zeros(1, dtype=torch.float32))
     made += 1
 
     assert values.tolist() == [0.5, -2.25]
-    assert numbers(made.requires_grad_()).tolist() == [1.5, -1.25]
-    assert numbers(made.bfloat16()).dtype == np.float64
+    assert (made.tolist(), made.dtype) == ([1.5, -1.25], torch.float32)
+    # Of one that cannot be written to, and of a single number too.
+    values.flags.writeable = False
+    assert tensor(values[0], made).tolist() == 0.5
+    assert tensor(values.astype(np.float32)[:1], made).tolist() == [0.5]

@@ -84,7 +84,8 @@ class Logps:
 
     def sums(self, values_T: Tensor) -> Tensor:
         """The sum of values at the tokens, by sequence, (B,)."""
-        return torch.segment_reduce(values_T, "sum", lengths=self.lengths_B, initial=0)
+        # On a GPU checking the lengths would make the processor wait for it.
+        return torch.segment_reduce(values_T, "sum", lengths=self.lengths_B, initial=0, unsafe=values_T.is_cuda)
 
     def averages(self, values_T: Tensor) -> Tensor:
         """The mean of values at the tokens, by sequence, (B,); 0 for a sequence without tokens."""
@@ -92,7 +93,7 @@ class Logps:
 
     def spread(self, values_B: Tensor) -> Tensor:
         """A value of each sequence at all of its tokens, (T,)."""
-        return values_B.repeat_interleave(self.lengths_B)
+        return values_B.repeat_interleave(self.lengths_B, output_size=len(self.token_T))
 
     def position(self) -> Tensor:
         """The place of each token in its completion, from 0, (T,)."""

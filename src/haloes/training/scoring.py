@@ -14,7 +14,9 @@ from haloes.batches.pack import pack, pack_by_prompt
 from haloes.losses._contract import Logps
 from haloes.models.layout import Packed
 from haloes.models.reference_cache import ReferenceCache
+from haloes.models.transfer import to_device
 from haloes.tokens.store import TokenRow, TokenStore
+from haloes.training.overlap import fetched, prefetched
 
 Numbers: TypeAlias = NDArray[np.float64]
 Jobs: TypeAlias = NDArray[np.int64]
@@ -31,25 +33,37 @@ def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) ->
 
 def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.device) -> Numbers:
     """log p(y|x) of each row, (n,), without gradient."""
+    passes = list(_passes(score, rows, budget, device))
     found = np.zeros(len(rows))
-    for members, scored in _passes(score, rows, budget, device):
-        found[members] = scored.total().double().cpu().numpy()
+    for one, total in zip(passes, fetched([one.logps.total() for one in passes]), strict=True):
+        found[one.members] = total
     return found
 
 
-def _passes(score: Score, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[tuple[list[int], Logps]]:
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """Rows that went through the model together."""
+
+    members: list[int]
+    trained: list[int]
+    """Trained tokens of each."""
+    logps: Logps
+
+
+def _passes(score: Score, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[_Pass]:
     """The rows, so many at a time as the budget allows; rows with one prompt go together, and share it."""
     prompts = [row.prompt.tobytes() for row in rows]
     lengths = [len(row.prompt) for row in rows], [len(row.completion) for row in rows]
-    for members in pack_by_prompt(prompts, *lengths, budget=budget):
-        packed = packed_rows([rows[i] for i in members], device)
-        with torch.no_grad():
-            yield members, logps(score(packed), packed)
+    bins = pack_by_prompt(prompts, *lengths, budget=budget)
+    with prefetched(bins, lambda bin_: packed_rows([rows[i] for i in bin_], device), device=device) as ready:
+        for members, packed in zip(bins, ready, strict=True):
+            with torch.no_grad():
+                yield _Pass(members, packed.trained, logps(score(packed), packed))
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:
     """The tokens' log-probabilities by sequence."""
-    return Logps(token_N, torch.tensor(packed.trained, device=token_N.device))
+    return Logps(token_N, to_device(np.array(packed.trained, np.int64), token_N.device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +122,10 @@ class ReferenceTokens:
         rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
-        for members, scored in _passes(self.score, rows, self.budget, self.device):
-            found[members] = scored.total().double().cpu().numpy()
-            parts = scored.token_T.double().cpu().numpy()
-            for i, part in zip(members, np.split(parts, scored.lengths_B.cumsum(0)[:-1].cpu()), strict=True):
+        passes = list(_passes(self.score, rows, self.budget, self.device))
+        sums = fetched([one.logps.total() for one in passes])
+        for one, total, values in zip(passes, sums, fetched([one.logps.token_T for one in passes]), strict=True):
+            found[one.members] = total
+            for i, part in zip(one.members, np.split(values, np.cumsum(one.trained)[:-1]), strict=True):
                 tokens[i] = part
         return Known(found, tokens)

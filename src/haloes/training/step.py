@@ -1,6 +1,8 @@
 """One optimizer step's arithmetic: reference, mismatched completions, micro-batches, gradients."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,13 @@ from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired
 from haloes.models.layout import Packed
 from haloes.models.policy import Policy, TokenScores
+from haloes.models.transfer import to_device
 from haloes.tokens.store import TokenStore
+from haloes.training.overlap import fetched, prefetched
 from haloes.training.ragged import Numbers, Ragged
 from haloes.training.ranks import Ranks
 from haloes.training.scoring import Jobs, Reference, bins_of, logps
-from haloes.training.tables import MismatchedTable, ReferenceTable, Table, numbers, tensor
+from haloes.training.tables import MismatchedTable, ReferenceTable, Table, tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Stepper:
     """Tokens of a micro-batch, at most."""
     most: int | None
     """Examples of a micro-batch, at most; None for no limit."""
+    activations: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """Decides where the activations of a forward pass wait for the backward pass (`haloes.models.offload`)."""
 
     def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
         """
@@ -59,19 +65,21 @@ class Stepper:
             names=names,
         )
         needs = self.loss.needs
-        for members in micro_batches:
-            rows = self._rows(members, step)
-            read = [self.store.read(int(i)) for i in sequences[rows]]
-            packed = packed_rows(read, self.policy.device, last=needs.rewards)
-            with torch.set_grad_enabled(backward):
-                tokens = self.policy.token_scores(
-                    packed, logps=needs.logps, collision=needs.collision, kl=needs.reference_kl
-                )
-                completions = _scored(tokens, packed, reference, rows)
-                output = self.loss(self._batch(completions, sequences[rows], mismatched, running_reward))
+        rows_of = [self._rows(members, step) for members in micro_batches]
+        with prefetched(rows_of, lambda rows: self._packed(sequences[rows]), device=self.policy.device) as ready:
+            for members, rows, packed in zip(micro_batches, rows_of, ready, strict=True):
+                with torch.set_grad_enabled(backward), self.activations() if backward else nullcontext():
+                    tokens = self.policy.token_scores(
+                        packed, logps=needs.logps, collision=needs.collision, kl=needs.reference_kl
+                    )
+                    completions = _scored(tokens, packed, reference, rows)
+                    batch = self._batch(completions, packed, sequences[rows], mismatched, running_reward)
+                    output = self.loss(batch)
+                    weighted = (output.per_example * tensor(weight[members], output.per_example)).sum()
                 if backward:
-                    torch.autograd.backward((output.per_example * tensor(weight[members], output.per_example)).sum())
-            filled.add(members, rows, completions, output)
+                    torch.autograd.backward(weighted)
+                filled.add(members, rows, completions, output)
+        filled.fetch()
         self._sum(filled.logp, filled.reward, filled.loss)
         return Table(
             step=step,
@@ -100,6 +108,10 @@ class Stepper:
             at_least=self.ranks.count,
         )
         return [np.array(members) for members in bins]
+
+    def _packed(self, sequences: NDArray[np.int64]) -> Packed:
+        rows = [self.store.read(int(i)) for i in sequences]
+        return packed_rows(rows, self.policy.device, last=self.loss.needs.rewards)
 
     def _rows(self, members: NDArray[np.int64], step: Step) -> NDArray[np.int64]:
         """The rows of these examples among the step's sequences: themselves, or all chosen and then all rejected."""
@@ -131,16 +143,20 @@ class Stepper:
 
     def _policy_tokens(self, jobs: Jobs, bins: list[list[int]]) -> Ragged:
         found = Ragged.zeros(self._trained(jobs))
-        with self.policy.scoring():
-            for members in bins:
-                rows = [read_pair(self.store, int(x), int(y)) for x, y in jobs[members]]
-                packed = packed_rows(rows, self.policy.device)
-                found.put(np.array(members), [numbers(self.policy.token_logps(packed))])
+        device = self.policy.device
+
+        def prepare(members: list[int]) -> Packed:
+            return packed_rows([read_pair(self.store, int(x), int(y)) for x, y in jobs[members]], device)
+
+        with self.policy.scoring(), prefetched(bins, prepare, device=device) as ready:
+            values = [self.policy.token_logps(packed) for packed in ready]
+        found.put(np.array([i for members in bins for i in members], np.int64), fetched(values))
         return found
 
     def _batch(
         self,
         completions: Scored,
+        packed: Packed,
         sequences: NDArray[np.int64],
         mismatched: MismatchedTable | None,
         running_reward: float,
@@ -148,10 +164,11 @@ class Stepper:
         like, needs = torch.empty(0, device=self.policy.device), self.loss.needs
         if self.store.paired:
             chosen, rejected = self.store.score[sequences].reshape(2, -1)
-            return paired(completions, margin_B=tensor(chosen - rejected, like) if needs.margins else None)
+            margin_B = tensor(chosen - rejected, like) if needs.margins else None
+            return paired(completions, packed.trained, margin_B=margin_B)
         return Unpaired(
             completions,
-            torch.tensor(self.store.desirable[sequences], device=like.device),
+            to_device(self.store.desirable[sequences], like.device),
             mismatched=None if mismatched is None else mismatched.scored(like),
             score_B=tensor(self.store.score[sequences], like) if needs.scores else None,
             running_reward=tensor(np.array(running_reward), like) if needs.running_reward else None,
@@ -176,22 +193,35 @@ class _Filled:
     reward: Numbers
     loss: Numbers
     names: tuple[str, ...]
+    found: list[tuple[Numbers, NDArray[np.int64], Tensor]] = field(default_factory=list)
+    """What is still on the device: the table it belongs to, the places in it, and the values."""
 
     def add(self, members: NDArray[np.int64], rows: NDArray[np.int64], scores: Scored, output: LossOutput) -> None:
         if scores.logps is not None:
-            self.logp[rows] = numbers(scores.logps.total())
+            self.found.append((self.logp, rows, scores.logps.total().detach()))
         if scores.reward_B is not None:
-            self.reward[rows] = numbers(scores.reward_B)
-        self.loss[0, members] = numbers(output.per_example)
+            self.found.append((self.reward, rows, scores.reward_B.detach()))
+        self.found.append((self.loss[0], members, output.per_example.detach()))
         for k, name in enumerate(self.names, start=1):
-            self.loss[k, members] = numbers(output.metrics[name])
+            self.found.append((self.loss[k], members, output.metrics[name].detach()))
+
+    def fetch(self) -> None:
+        """Fill the tables, with one copy from the device for all micro-batches."""
+        for (table, places, _), values in zip(self.found, fetched([one[2] for one in self.found]), strict=True):
+            table[places] = values
 
 
-def paired(completions: Scored, *, margin_B: Tensor | None = None) -> Paired:
-    """Scores of all chosen and then all rejected completions as pairs, and by how much the chosen ones are better."""
-    known = completions.reward_B if completions.logps is None else completions.logps.lengths_B
-    count = 0 if known is None else len(known) // 2
-    tokens = 0 if completions.logps is None else int(completions.logps.lengths_B[:count].sum())
+def paired(completions: Scored, trained: Sequence[int], *, margin_B: Tensor | None = None) -> Paired:
+    """
+    Scores of all chosen and then all rejected completions as pairs.
+
+    Args:
+        completions: their scores.
+        trained: how many tokens of each are trained.
+        margin_B: by how much the chosen ones are better.
+    """
+    count = len(trained) // 2
+    tokens = sum(trained[:count])
     return Paired(
         _part(completions, slice(count), slice(tokens)),
         _part(completions, slice(count, None), slice(tokens, None)),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Scored
+from haloes.models.transfer import moved, to_device
 from haloes.training.ragged import Numbers, Ragged
 from haloes.training.scoring import Known
 
@@ -88,7 +89,7 @@ class MismatchedTable:
         """What a loss is given: tensors of this one's dtype, on its device."""
         token = None if self.reference is None else self.reference.token
         return Scored(
-            Logps(tensor(self.policy.values, like), torch.tensor(self.policy.lengths, device=like.device)),
+            Logps(tensor(self.policy.values, like), to_device(self.policy.lengths.copy(), like.device)),
             reference_B=None if self.reference is None else tensor(self.reference.total, like),
             reference_T=None if token is None else tensor(token.values, like),
         )
@@ -96,9 +97,4 @@ class MismatchedTable:
 
 def tensor(values: NDArray[np.floating], like: Tensor) -> Tensor:
     """Numbers of a table as a tensor of this one's dtype, on its device."""
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
-
-
-def numbers(values: Tensor) -> Numbers:
-    """A tensor as numbers for a table."""
-    return values.detach().double().cpu().numpy()
+    return moved(torch.from_numpy(np.array(values)).to(like.dtype), like.device)

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from haloes.batches.schedule import Schedule
 from haloes.errors import ConfigError, RunError
 from haloes.losses._contract import Loss
 from haloes.models.dropout import set_dropout
+from haloes.models.offload import offloaded
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
@@ -282,7 +284,11 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
         reference = ReferenceTokens(job.policy.reference_logps, budget, device)
     elif needs.any_reference:
         reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device)
-    return Stepper(job.policy, job.loss, store, job.ranks, reference, budget, job.settings.microbatch_examples)
+    activations: Callable[[], AbstractContextManager[Any]] = nullcontext
+    if job.settings.activation_offload:
+        activations = partial(offloaded, list(job.policy.model.parameters()))
+    most = job.settings.microbatch_examples
+    return Stepper(job.policy, job.loss, store, job.ranks, reference, budget, most, activations)
 
 
 def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
