@@ -92,6 +92,22 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How an answer was made. Answers of one model that were made in two ways are not a sample of one thing."""
+
+    engine: str
+    """What ran the model: "transformers", "vllm", "http"."""
+    model: str = ""
+    """The folder or name by which it was loaded or asked for; empty for a model that was in training."""
+    max_new_tokens: int
+    temperature: float
+    """0: the likeliest token each time."""
+    top_p: float
+    control: str = ""
+    """Control text after the prompt, whether the chat template wrote it or haloes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """One sampled answer."""
 
@@ -104,6 +120,8 @@ class Completion:
     finished: bool
     """Whether the model ended its turn itself; False when it was cut off at the token limit."""
     seed: int | None = None
+    sampling: Sampling | None = None
+    """How it was made; None where that is not known."""
 
 
 Verdict: TypeAlias = Literal["first", "second", "tie"]
@@ -192,7 +210,7 @@ def to_json(record: object) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Message):
+    if isinstance(value, Message | Sampling):
         return to_json(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
@@ -243,7 +261,28 @@ def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "")
         num_tokens=tokens if isinstance(tokens, int) else 0,
         finished=row.get("finished", True) is not False,
         seed=seed if isinstance(seed, int) else None,
+        sampling=sampling_from_json(row.get("sampling"), where=where),
     )
+
+
+def sampling_from_json(value: object, *, where: str) -> Sampling | None:
+    """
+    The inverse of `to_json`; None for None.
+
+    Raises DataError where it is anything else than the fields of a `Sampling`.
+    """
+    if value is None:
+        return None
+    kinds = {"engine": str, "model": str, "max_new_tokens": int, "temperature": int | float, "top_p": int | float}
+    if not isinstance(value, Mapping):
+        raise DataError(f"{where}: sampling must be named fields, got {type(value).__name__}")
+    known = {f.name: value[f.name] for f in fields(Sampling) if f.name in value}
+    for name, kind in (kinds | {"control": str}).items():
+        if name not in known and name not in {"model", "control"}:
+            raise DataError(f"{where}: sampling has no {name!r}")
+        if name in known and (not isinstance(known[name], kind) or isinstance(known[name], bool)):
+            raise DataError(f"{where}: sampling.{name} cannot be {known[name]!r}")
+    return Sampling(**known)
 
 
 def judgement_from_json(row: Mapping[str, Any], *, where: str) -> Judgement:

@@ -84,6 +84,17 @@ def test_a_run_is_compared_with_itself_before(capsys: Captured):
     assert len(rows_of(Path("run/judgements.jsonl"))) == 6
 
 
+def test_answers_that_were_not_made_alike_are_told_before(capsys: Captured):
+    way = {"engine": "transformers", "max_new_tokens": 64, "top_p": 1.0}
+    for name, temperature in (("kto", 0.0), ("sft", 0.7)):
+        rows = [{**row, "sampling": {**way, "temperature": temperature}} for row in rows_of(Path(f"{name}.jsonl"))]
+        write_rows(Path(f"{name}.jsonl"), rows)
+
+    assert with_rule("longer") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Note: the answers of kto and of sft were not made alike: temperature 0.0 and 0.7" in told
+
+
 def test_canaries_are_reported(capsys: Captured):
     assert with_rule("longer", "--out", "j.jsonl", "--canaries", "4") == 0
     out = capsys.readouterr().out

@@ -132,3 +132,51 @@ def test_speed_is_the_median_step_and_memory_the_peak(run: Callable[..., RunReco
     assert facts.speed(run(metrics_jsonl=rows, environment_json={"seconds": 61})) == (
         ("Steps", "3"), ("Time", "1 min 01 s"), ("Tokens per second (median step)", "900"), ("Peak memory", "2.5 GiB")
     )  # fmt: skip
+
+
+WAY = {"engine": "transformers", "max_new_tokens": 128, "temperature": 0.0, "top_p": 1.0}
+
+
+def sampled(model: str, **way: Any) -> dict[str, Any]:
+    sampling = {"sampling": {**WAY, **way}} if way or model != "unknown" else {}
+    return {"prompt_id": "p", "prompt": "?", "completion": "a", "model": model, **sampling}
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        ([sampled("unknown")], ""),
+        (
+            [sampled("before"), sampled("after")],
+            "At most 128 tokens an answer, the likeliest token each time (transformers).",
+        ),
+        (
+            [
+                sampled("before", temperature=0.7, top_p=0.9),
+                sampled("after", temperature=0.7, top_p=0.9, control="<+>"),
+            ],
+            (
+                "At most 128 tokens an answer, drawn at temperature 0.7, from the likeliest 90% of the probability "
+                "(transformers). Answers after: with the control text <+> after each prompt."
+            ),
+        ),
+        (
+            [sampled("before"), sampled("after", max_new_tokens=64)],
+            (
+                "Before: At most 128 tokens an answer, the likeliest token each time (transformers). "
+                "After: At most 64 tokens an answer, the likeliest token each time (transformers)."
+            ),
+        ),
+    ],
+)
+def test_how_the_answers_were_made_is_told(
+    run: Callable[..., RunRecords], samples: list[dict[str, Any]], sentence: str
+) -> None:
+    assert facts.answers_made(run(samples_jsonl=samples)) == sentence
+
+
+def test_a_sampling_that_is_no_sampling_leaves_its_line_out(run: Callable[..., RunRecords]) -> None:
+    records = run(samples_jsonl=[{**sampled("before"), "sampling": 3}, sampled("after")])
+
+    assert [sample.model for sample in records.samples] == ["after"]
+    assert "samples.jsonl:1: left out" in records.gaps[0]

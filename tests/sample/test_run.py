@@ -1,5 +1,7 @@
 """Answers go to the file as they come, and a rerun asks only for what is missing."""
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from haloes.errors import ConfigError, DataError, RunError
-from haloes.records import Completion
+from haloes.records import Completion, Sampling
 from haloes.sample._contract import Ask, Decoding, NoAnswer
 from haloes.sample.run import Sampled, read_completions, sample_to_file
 
@@ -23,6 +25,11 @@ class Scripted:
     dies_after: int | None = None
     unknown: frozenset[str] = frozenset()
     asked: list[tuple[str, int]] = field(default_factory=list)
+    place: str = "some/folder"
+    control: str = ""
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        return decoding.by("scripted", self.place, control=self.control)
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         for i, ask in enumerate(asks):
@@ -108,6 +115,71 @@ def test_answers_of_another_model_are_not_mixed_in(tmp_path: Path):
     with pytest.raises(RunError, match="holds answers of 'scripted', and these would be of 'other'"):
         run(Scripted(name="other"), path)
     assert len(read_completions(path)) == 6
+
+
+def test_each_record_says_how_its_answer_was_made(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    run(Scripted(control="<|good|>"), path)
+
+    made = Sampling(
+        engine="scripted",
+        model="some/folder",
+        max_new_tokens=8,
+        temperature=1.0,
+        top_p=1.0,
+        control="<|good|>",
+    )
+    assert {answer.sampling for answer in read_completions(path)} == {made}
+
+
+@pytest.mark.parametrize(
+    ("decoding", "engine", "fault"),
+    [
+        (Decoding(max_new_tokens=8, temperature=0.7), Scripted(), "temperature 1.0, and these would have 0.7"),
+        (Decoding(max_new_tokens=9, temperature=1.0), Scripted(), "max new tokens 8, and these would have 9"),
+        (Decoding(max_new_tokens=8, temperature=1.0, top_p=0.9), Scripted(), "top p 1.0, and these would have 0.9"),
+        (DRAWN, Scripted(place="other"), "model 'some/folder', and these would have 'other'"),
+        (DRAWN, Scripted(control="<|good|>"), "control '', and these would have '<|good|>'"),
+    ],
+)
+def test_a_file_of_answers_is_not_gone_on_with_under_other_settings(
+    decoding: Decoding, engine: Scripted, fault: str, tmp_path: Path
+):
+    path = tmp_path / "answers.jsonl"
+    run(Scripted(), path, seeds=range(1))
+    before = path.read_bytes()
+
+    with pytest.raises(RunError, match=re.escape(f"made otherwise ({fault})")):
+        run(engine, path, decoding=decoding)
+    assert path.read_bytes() == before
+    assert engine.asked == []
+
+
+def test_answers_of_which_nothing_is_known_are_not_gone_on_with(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    row = {"prompt_id": "a", "prompt": "Is it?", "completion": "Yes", "model": "scripted", "num_tokens": 1}
+    path.write_text(json.dumps(row) + "\n")
+
+    with pytest.raises(RunError, match="their records do not say how"):
+        run(Scripted(), path)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "fault"),
+    [
+        ("greedy", "sampling must be named fields, got str"),
+        ({"engine": "http"}, "sampling has no 'max_new_tokens'"),
+        ({"engine": "http", "max_new_tokens": 8, "temperature": "1", "top_p": 1}, "sampling.temperature cannot be '1'"),
+        ({"engine": "http", "max_new_tokens": True, "temperature": 1, "top_p": 1}, "sampling.max_new_tokens cannot"),
+    ],
+)
+def test_a_record_that_says_it_wrongly_is_named_by_its_line(sampling: object, fault: str, tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    row = {"prompt_id": "a", "prompt": "Is it?", "completion": "Yes", "model": "scripted", "sampling": sampling}
+    path.write_text(json.dumps(row) + "\n")
+
+    with pytest.raises(DataError, match=re.escape(f"answers.jsonl:1: {fault}")):
+        read_completions(path)
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 def evaluation_lines(found: "Evaluation") -> "Iterator[RenderableType]":
     """Everything that was found, from what was asked to what it rests on."""
+    from rich.text import Text
+
     if found.judged is not None:
         yield from _judged(found.judged)
     for source in found.judge_free:
         yield from _judge_free(source)
     if found.alpaca_eval is not None:
         yield from _alpaca(found.alpaca_eval)
+    for note in found.notes:
+        yield Text(f"Note: {note}", style="yellow")
 
 
 def _judged(found: "JudgedNumbers") -> "Iterator[RenderableType]":

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 def say_before(paired: "Paired", note: Callable[[str], None]) -> None:
     """What is compared, and what that could show at all."""
     from haloes.evaluate.power import smallest_win_rate_difference
+    from haloes.recipes.evaluation.made import mixtures
 
     note(f"{paired.candidate} against {paired.baseline}: {len(paired.pairs)} pairs of answers, each in both orders")
     if paired.left_over:
         note(f"{paired.left_over} answers have no partner on the other side and are left out")
+    sides = {paired.candidate: [pair.candidate for pair in paired.pairs]}
+    sides[paired.baseline] = [pair.baseline for pair in paired.pairs]
+    for text in mixtures(sides):
+        note(f"Note: {text}")
     smallest = smallest_win_rate_difference(paired.num_prompts)
     if smallest is None:
         note(f"{paired.num_prompts} prompts are too few to show any difference")

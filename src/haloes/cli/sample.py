@@ -88,7 +88,7 @@ def sample(
         )
     say(f"{found.answers} answers to {len(prompts)} prompts in {out}, {found.fresh} of them new")
     if found.fresh < found.answers:
-        say("The others stood there already; for answers under other settings, give another file.")
+        say("The others stood there already.")
     if found.unanswered:
         first = found.unanswered[0]
         raise RunError(

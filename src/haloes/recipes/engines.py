@@ -59,7 +59,7 @@ def make_engine(
         return VLLMEngine(path, load_tokenizer(path), name or model)
     where = choose_device(device)
     loaded = load_model(path, dtype=choose_dtype(dtype, where), device=where)
-    return TransformersEngine(loaded.model, loaded.tokenizer, name or model, batch_size)
+    return TransformersEngine(loaded.model, loaded.tokenizer, name or model, batch_size, place=path)
 
 
 def _trained(model: str) -> str:

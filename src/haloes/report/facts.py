@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from haloes.models.embedded import EMBEDDED_NAMES
+from haloes.records import Sampling
 from haloes.report.judged import Fields
 from haloes.report.load import RunRecords
 from haloes.report.numbers import brief, count, duration, is_finite, percent
@@ -134,6 +135,33 @@ def written_by(run: RunRecords) -> str:
 def text(section: Fields, key: str) -> str:
     """A field as text; empty where it is missing."""
     return value(section[key]) if section.get(key) is not None else ""
+
+
+def answers_made(run: RunRecords) -> str:
+    """How the sampled answers were made, in sentences; empty where no record says it."""
+    ways: dict[Sampling, list[str]] = {}
+    for sample in run.samples:
+        if sample.sampling is not None and sample.model not in ways.setdefault(sample.sampling, []):
+            ways[sample.sampling].append(sample.model)
+    said = {way: _decoding(way) for way in ways}
+    if len(set(said.values())) <= 1:
+        sentences = list(dict.fromkeys(said.values()))
+    else:
+        sentences = [f"{' and '.join(models).capitalize()}: {said[way]}" for way, models in ways.items()]
+    controls = {way.control: models for way, models in ways.items() if way.control}
+    sentences += [
+        f"Answers {' and '.join(models)}: with the control text {text} after each prompt."
+        for text, models in controls.items()
+    ]
+    return " ".join(sentences)
+
+
+def _decoding(way: Sampling) -> str:
+    drawn = f"drawn at temperature {brief(way.temperature)}" if way.temperature else "the likeliest token each time"
+    nucleus = (
+        f", from the likeliest {percent(way.top_p)} of the probability" if way.temperature and way.top_p < 1 else ""
+    )
+    return f"At most {count(way.max_new_tokens)} tokens an answer, {drawn}{nucleus} ({way.engine})."
 
 
 def speed(run: RunRecords) -> tuple[tuple[str, str], ...]:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from haloes.errors import RunError
-from haloes.records import Completion, Message, Score, Text
+from haloes.errors import DataError, RunError
+from haloes.records import Completion, Message, Score, Text, sampling_from_json
 from haloes.report.judged import Fields, JudgedRun, judged_run, score_of
 
 Read = TypeVar("Read")
@@ -151,7 +151,7 @@ class _Files:
                 continue
             try:
                 out.append(parse(_fields(json.loads(line))))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError, DataError) as error:
                 bad.append(f"{name}:{number}: left out ({_reason(error)})")
         self.gaps.extend(bad[:_MOST_GAPS])
         if len(bad) > _MOST_GAPS:
@@ -208,6 +208,7 @@ def _completion(row: Fields) -> Completion:
         num_tokens=int(row.get("num_tokens", 0)),
         finished=bool(row.get("finished", True)),
         seed=row.get("seed"),
+        sampling=sampling_from_json(row.get("sampling"), where="an answer"),
     )
 
 

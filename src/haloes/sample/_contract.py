@@ -6,7 +6,7 @@ from math import inf
 from typing import Protocol
 
 from haloes.errors import ConfigError
-from haloes.records import Completion, Text
+from haloes.records import Completion, Sampling, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,17 @@ class Decoding:
         ):
             if not fits:
                 raise ConfigError(f"sample.{name} must be {rule}, got {getattr(self, name)}")
+
+    def by(self, engine: str, model: str, *, control: str = "") -> Sampling:
+        """The record of answers that are drawn so from a model."""
+        return Sampling(
+            engine=engine,
+            model=model,
+            max_new_tokens=self.max_new_tokens,
+            temperature=float(self.temperature),
+            top_p=float(self.top_p),
+            control=control,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """What to call the model in the records."""
+        ...
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        """What the records say of answers that are drawn so."""
         ...
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:

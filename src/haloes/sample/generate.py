@@ -10,10 +10,11 @@ from torch import Tensor
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Completion, Text
+from haloes.sample._contract import Decoding
 from haloes.sample.choose import drawn, draws, likeliest
 from haloes.sample.decode import decode
 from haloes.tokens.encode import make_encoder
-from haloes.tokens.template import make_template
+from haloes.tokens.template import control_of, make_template
 
 
 def sample(
@@ -69,6 +70,9 @@ def sample(
     ids = {name: encoder.prompt_ids(prompt) for name, prompt in prompts.items()}
     limits = {name: _limit(name, len(tokens), max_new_tokens, window) for name, tokens in ids.items()}
     ends = end_of_turn_ids(tokenizer, model.generation_config)
+    made = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p).by(
+        "transformers", "", control=control_of(tokenizer) + control
+    )
     answers: dict[str, list[int]] = {}
     with _evaluating(model):
         for names in _batches(ids, limits, batch_size=batch_size, batch_tokens=batch_tokens):
@@ -86,6 +90,7 @@ def sample(
             num_tokens=len(answers[name]),
             finished=answers[name][-1] in ends,
             seed=seed if temperature > 0 else None,
+            sampling=made,
         )
         for name, prompt in prompts.items()
     ]

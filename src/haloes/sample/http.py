@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from haloes.records import Completion, Text, text_to_json
+from haloes.records import Completion, Sampling, Text, text_to_json
 from haloes.remote.client import Client, Endpoint, NoReplyError
 from haloes.remote.parallel import in_parallel
 from haloes.sample._contract import Ask, Decoding, NoAnswer
@@ -25,6 +25,10 @@ class HttpEngine:
     def name(self) -> str:
         """The model's name on the server."""
         return self.model
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        """The model's name on the server; the server knows which control text its template writes."""
+        return decoding.by("http", self.model)
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         """Several at once. Raises ConfigError or RunError where no request can succeed."""

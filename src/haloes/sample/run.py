@@ -4,11 +4,11 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from haloes.errors import ConfigError, RunError
-from haloes.records import Completion, Text, completion_from_json, to_json
+from haloes.records import Completion, Sampling, Text, completion_from_json, to_json
 from haloes.sample._contract import Ask, Decoding, Engine, NoAnswer
 from haloes.store import read_growing, read_jsonl
 
@@ -50,7 +50,7 @@ def sample_to_file(
     Raises:
         ConfigError: several seeds and nothing is drawn, or the file's name is of another kind.
         DataError: the file holds something else than answers; it stays as it is.
-        RunError: the file holds answers of another model, or it cannot be written.
+        RunError: the file holds answers of another model, or that were made otherwise, or it cannot be written.
     """
     if path.suffix != ".jsonl":
         raise ConfigError(f"{path}: give a name that ends in .jsonl; answers are added to it line by line")
@@ -59,7 +59,8 @@ def sample_to_file(
             f"sample.n is {len(seeds)} and sample.temperature is 0, where all answers to a prompt are the same; set a "
             "temperature"
         )
-    known = _known(path, engine.name)
+    sampling = engine.sampling(decoding)
+    known = _known(path, engine.name, sampling)
     asks = [
         Ask(name, prompt, seed)
         for seed in seeds
@@ -72,7 +73,7 @@ def sample_to_file(
         if isinstance(found, NoAnswer):
             unanswered.append(found)
             continue
-        _add(path, found)
+        _add(path, replace(found, sampling=sampling))
         fresh += 1
         progress(1)
     return Sampled(len(known) + fresh, fresh, tuple(unanswered))
@@ -83,7 +84,7 @@ def read_completions(path: Path) -> list[Completion]:
     return [completion_from_json(row, where=f"{path}:{number}") for number, row in read_jsonl(path)]
 
 
-def _known(path: Path, model: str) -> set[tuple[str, int | None]]:
+def _known(path: Path, model: str, sampling: Sampling) -> set[tuple[str, int | None]]:
     rows, end = read_growing(path, first_key="prompt_id")
     answers = [completion_from_json(row, where=f"{path}:{number}") for number, row in rows]
     others = {answer.model for answer in answers} - {model}
@@ -92,10 +93,26 @@ def _known(path: Path, model: str) -> set[tuple[str, int | None]]:
             f"{path} holds answers of {min(others)!r}, and these would be of {model!r}; give another file, or "
             "the same name"
         )
+    other = next((text for answer in answers if (text := _otherwise(answer.sampling, sampling))), None)
+    if other is not None:
+        raise RunError(
+            f"{path} holds answers that were made otherwise ({other}); give another file, or the same settings"
+        )
     if path.exists():
         with _writing(path):
             os.truncate(path, end)
     return {(answer.prompt_id, answer.seed) for answer in answers}
+
+
+def _otherwise(known: Sampling | None, wanted: Sampling) -> str | None:
+    """In what an answer's record differs from what is wanted; None where it does not."""
+    if known is None:
+        return "their records do not say how"
+    for f in fields(Sampling):
+        one, other = getattr(known, f.name), getattr(wanted, f.name)
+        if one != other:
+            return f"{f.name.replace('_', ' ')} {one!r}, and these would have {other!r}"
+    return None
 
 
 def _add(path: Path, answer: Completion) -> None:

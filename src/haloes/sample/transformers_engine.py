@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from haloes.records import Completion
+from haloes.records import Completion, Sampling
 from haloes.sample._contract import Ask, Decoding, NoAnswer
 from haloes.sample.generate import sample
+from haloes.tokens.template import control_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,12 @@ class TransformersEngine:
     name: str
     batch_size: int = 32
     """Answers at once."""
+    place: str = ""
+    """From where it was loaded, for the records."""
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        """With the control text that the tokenizer knows."""
+        return decoding.by("transformers", self.place, control=control_of(self.tokenizer))
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         """A batch at a time, so that what is done is not lost. Raises DataError where a prompt cannot be rendered."""

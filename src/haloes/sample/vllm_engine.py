@@ -7,10 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from haloes.errors import ConfigError
-from haloes.records import Completion
+from haloes.records import Completion, Sampling
 from haloes.sample._contract import Ask, Decoding, NoAnswer
 from haloes.sample.generate import end_of_turn_ids
 from haloes.tokens.encode import make_encoder
+from haloes.tokens.template import control_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class VLLMEngine:
     name: str
     max_length: int = 4096
     """The window that is used."""
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        """With the control text that the tokenizer knows."""
+        return decoding.by("vllm", self.path, control=control_of(self.tokenizer))
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         """All at once: vLLM batches for itself. Raises ConfigError without vLLM, DataError as rendering does."""

@@ -10,7 +10,9 @@ from haloes.recipes import folder
 from haloes.recipes.evaluation.alpaca import AlpacaEval, alpaca_eval, read_weights
 from haloes.recipes.evaluation.answers import JudgeFree, judge_free
 from haloes.recipes.evaluation.judged import JudgedNumbers, judged_numbers
-from haloes.recipes.evaluation.sources import judgement_files, read_source
+from haloes.recipes.evaluation.made import mixtures
+from haloes.recipes.evaluation.sources import Source, judgement_files, read_source
+from haloes.records import Completion
 from haloes.report.write import write_report
 from haloes.store import write_json
 
@@ -23,6 +25,8 @@ class Evaluation:
     """None where there are no judgements."""
     judge_free: tuple[JudgeFree, ...]
     alpaca_eval: AlpacaEval | None
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers has to know, such as answers that were not made alike."""
 
 
 def evaluate(
@@ -58,7 +62,18 @@ def evaluate(
         judged=judged_numbers(judged, seed=seed) if judged else None,
         judge_free=tuple(judge_free(source, seed=seed) for source in read if source.answers or source.held_out),
         alpaca_eval=alpaca_eval(preferences, weights, seed=seed) if preferences else None,
+        notes=tuple(mixtures(_by_model(read))),
     )
+
+
+def _by_model(sources: Sequence[Source]) -> dict[str, list[Completion]]:
+    """The answers of each model, which is called after its source where there are several sources."""
+    found: dict[str, list[Completion]] = {}
+    for source in sources:
+        for answer in source.answers:
+            name = answer.model if len(sources) == 1 else f"{answer.model} ({source.name})"
+            found.setdefault(name, []).append(answer)
+    return found
 
 
 def write_evaluation(path: Path, found: Evaluation) -> None:
