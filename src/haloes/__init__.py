@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from haloes.losses.aot_unpaired import AOTUnpaired
     from haloes.losses.apo_down import APODown
     from haloes.losses.bco import BCO
+    from haloes.losses.bradley_terry import BradleyTerry
     from haloes.losses.cdpo import CDPO
     from haloes.losses.cpo import CPO
     from haloes.losses.csft import CSFT
@@ -86,6 +87,7 @@ __all__ = [
     "AOTUnpaired",
     "APODown",
     "AlphaDivergenceDPO",
+    "BradleyTerry",
     "Completion",
     "ConfigError",
     "DROValue",
@@ -132,6 +134,7 @@ _HOMES = {
     "haloes.losses.aot_unpaired": ("AOTUnpaired",),
     "haloes.losses.apo_down": ("APODown",),
     "haloes.losses.bco": ("BCO",),
+    "haloes.losses.bradley_terry": ("BradleyTerry",),
     "haloes.losses.cdpo": ("CDPO",),
     "haloes.losses.cpo": ("CPO",),
     "haloes.losses.csft": ("CSFT",),

@@ -11,7 +11,7 @@ def judge(
     other: Annotated[Path | None, Parameter(name=["OTHER"])] = None,
     /,
     *,
-    kind: Annotated[Literal["http", "local", "reward", "rule"], Parameter(name=["--judge", "-j"])],
+    kind: Annotated[Literal["http", "local", "reward", "reward-model", "rule"], Parameter(name=["--judge", "-j"])],
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     model: str | None = None,
     base_url: str | None = None,
@@ -35,11 +35,11 @@ def judge(
         Another file or run, whose answers they are compared with.
     kind
         http: a chat model on an OpenAI-compatible server; local: a language model in this process; reward: a reward
-        model; rule: a Python function.
+        model, such as `haloes train PAIRS --loss bradley-terry` makes; rule: a Python function.
     out
         The file of judgements (.jsonl); judgements.jsonl in the run's folder, or here.
     model
-        Who judges: a name on the server, or a model's folder or name on the hub.
+        Who judges: a name on the server, or a model's folder or name on the hub; of a reward model its run's folder too.
     base_url
         The server, such as http://localhost:8000/v1.
     key_env
@@ -63,7 +63,7 @@ def judge(
         Further settings of the judge, such as timeout=30, concurrency=8, price_prompt=2.5, tie_margin=0.05.
     """
     from haloes.cli.display import TerminalDisplay
-    from haloes.cli.judged import fail_if_unanswered, say_before, say_judged
+    from haloes.cli.judged import fail_if_unanswered, refresh_report, say_before, say_judged
     from haloes.judge.pairs import first_prompts, read_pairs
     from haloes.judge.run import canary_path, judge_pairs
     from haloes.judge.table import make_judge
@@ -84,4 +84,5 @@ def judge(
         message = f"stopped; what was judged is in {file}, and the same command goes on with it"
         raise KeyboardInterrupt(message) from stopped
     say_judged(judged, paired, file, canary_path(file))
+    refresh_report(file.parent)
     fail_if_unanswered(judged)

@@ -17,7 +17,7 @@ def online(
     model: str | None = None,
     loss: str | None = None,
     rater: str | None = None,
-    kind: Annotated[Literal["http", "local", "reward", "rule"] | None, Parameter(name=["--judge", "-j"])] = None,
+    kind: Annotated[Literal["http", "local", "reward", "reward-model", "rule"] | None, Parameter(name=["--judge", "-j"])] = None,
     judge_model: str | None = None,
     base_url: str | None = None,
     key_env: str | None = None,

@@ -14,8 +14,15 @@ from haloes.judge.reward_model import RewardModelJudge
 from haloes.judge.rule import RuleJudge
 
 JUDGES: Mapping[str, type[Any]] = MappingProxyType(
-    {"http": HttpJudge, "local": LocalJudge, "reward": RewardModelJudge, "rule": RuleJudge}
+    {
+        "http": HttpJudge,
+        "local": LocalJudge,
+        "reward": RewardModelJudge,
+        "reward-model": RewardModelJudge,
+        "rule": RuleJudge,
+    }
 )
+"""A reward model has two names: the short one, and the one by which everybody calls it."""
 
 
 def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:

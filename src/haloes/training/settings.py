@@ -71,8 +71,8 @@ class TrainSettings:
     """Steps between validations; None for one at the end. 0 steps before the first costs nothing: the policy is the
     reference there."""
     keep_best: str | None = None
-    """A number of the validation, such as auc or loss: the result is the model after the step where it was best, not
-    after the last. Validate often enough (train.validate_every)."""
+    """A number of the validation, such as auc, accuracy (of a reward model) or loss: the result is the model after the
+    step where it was best, not after the last. Validate often enough (train.validate_every)."""
     early_stop: int | None = None
     """End the run after so many validations without a better train.keep_best."""
     checkpoint_every: int = 50
