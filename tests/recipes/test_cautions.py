@@ -117,3 +117,24 @@ def test_an_auc_below_chance_is_told():
     found = training_cautions(steps(), [auc(0.1, 0.2, 0.3)])
 
     assert "below chance" in found[0]
+
+
+def pair(name: str, low: float, value: float, high: float) -> Score:
+    return Score(name=name, value=value, low=low, high=high, variant="after", num_rows=9, num_clusters=9, method="b")
+
+
+def test_a_reward_model_that_is_a_coin_or_worse_is_told():
+    [coin] = training_cautions(steps(), [pair("pair_accuracy", 0.45, 0.55, 0.65)])
+    [worse] = training_cautions(steps(), [pair("pair_accuracy", 0.2, 0.3, 0.4)])
+
+    assert coin.startswith("the held-out pair accuracy of 0.550 [0.450, 0.650] cannot be told from chance (0.5)")
+    assert worse.startswith("the held-out pair accuracy of 0.300 [0.200, 0.400] lies below chance (0.5)")
+
+
+def test_a_reward_model_that_goes_by_length_is_told_and_one_that_may_not_is_not():
+    good, long = pair("pair_accuracy", 0.6, 0.7, 0.8), pair("pair_accuracy_longer", 0.8, 0.9, 0.95)
+    [text] = training_cautions(steps(), [good, long, pair("pair_accuracy_shorter", 0.2, 0.3, 0.4)])
+
+    assert "right in 0.900 [0.800, 0.950] of the pairs whose chosen answer is the longer one" in text
+    assert "will write longer answers" in text
+    assert training_cautions(steps(), [good, long, pair("pair_accuracy_shorter", 0.6, 0.7, 0.85)]) == []
