@@ -84,6 +84,22 @@ def test_a_run_is_compared_with_itself_before(capsys: Captured):
     assert len(rows_of(Path("run/judgements.jsonl"))) == 6
 
 
+def test_the_report_of_a_run_that_was_judged_says_so_at_once(capsys: Captured):
+    Path("run").mkdir()
+    Path("run/config.yaml").write_text("loss: {name: kto}")
+    write_rows(Path("run/samples.jsonl"), [*answers("before", "short"), *answers("after", "a long answer")])
+
+    assert judge("run", "-j", "rule", "--rule", "rules.py:longer") == 0
+    assert "Report: run/report.html" in capsys.readouterr().out
+    assert "Win rate against before, by rules.py:longer: 100%" in Path("run/report.html").read_text()
+
+
+def test_judgements_beside_no_run_make_no_report(capsys: Captured):
+    assert with_rule("longer") == 0
+    assert "Report:" not in capsys.readouterr().out
+    assert not Path("report.html").exists()
+
+
 def test_answers_that_were_not_made_alike_are_told_before(capsys: Captured):
     way = {"engine": "transformers", "max_new_tokens": 64, "top_p": 1.0}
     for name, temperature in (("kto", 0.0), ("sft", 0.7)):

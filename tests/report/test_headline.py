@@ -109,3 +109,122 @@ def test_nothing_measured_is_said_so(tmp_path: Path) -> None:
 def test_other_models_keep_their_names(bare_run: Write) -> None:
     (result,) = results(load_run(bare_run(scores_jsonl=[*liked(0.1, 0.2), score("liked", "gpt", 0.9, 0.8, 0.95)])))
     assert [other.variant for other in result.others] == ["gpt"]
+
+
+# --- what judges say
+
+
+def judged(
+    rate: tuple[float, float, float], at_length: tuple[float, float, float] | None = None, by: str = "gpt"
+) -> dict[str, Any]:
+    """A matchup as `haloes eval` writes it, of which only the rates matter here."""
+    value, low, high = rate
+    controlled = None
+    if at_length is not None:
+        controlled = {"score": score("length_controlled_win_rate", "after", *at_length)}
+    nothing = dict.fromkeys(("smallest_difference", "position_bias", "flip_rate", "canary_rate"))
+    return {
+        "candidate": "after",
+        "baseline": "before",
+        "judge": by,
+        "num_prompts": 40,
+        "by_length": [],
+        **nothing,
+        **dict.fromkeys(("wins", "ties", "losses", "unscored"), 10),
+        "sign_test": {"p_value": 0.5},
+        "win_rate": score("win_rate", "after", value, low, high),
+        "length_controlled": controlled,
+    }
+
+
+def with_judges(bare_run: Write, *matchups: dict[str, Any], scores: list[dict[str, Any]] | None = None) -> Headline:
+    told = {"judged": {"matchups": list(matchups), "agreement": [], "comparisons": []}}
+    return verdict(bare_run(evaluation_json=told, scores_jsonl=scores or []))
+
+
+@pytest.mark.parametrize(
+    ("rate", "word", "title"),
+    [
+        ((0.7, 0.6, 0.8), "better", "Better on unseen prompts"),
+        ((0.3, 0.2, 0.4), "worse", "Worse on unseen prompts"),
+        ((0.55, 0.5, 0.6), "unclear", "No clear change on unseen prompts"),
+    ],
+)
+def test_a_judges_win_rate_is_the_headline_where_there_is_one(
+    bare_run: Write, rate: tuple[float, float, float], word: str, title: str
+) -> None:
+    auc = score("auc", "after", 0.7, 0.62, 0.78)
+    found = with_judges(bare_run, judged(rate), scores=[auc])
+
+    assert (found.verdict, found.title, found.result.name) == (word, title, "win_rate")
+    value, low, high = (f"{100 * number:.0f}%" for number in rate)
+    told = f"{value} (95% interval {low} to {high}, over 40 held-out prompts; even is 50%)."
+    assert found.sentence.startswith(f"Win rate against before, by gpt: {told}")
+    assert found.sentence.endswith("AUC of the implied reward: 0.70 (95% interval 0.62 to 0.78).")
+
+
+def test_the_rater_is_told_beside_the_judge(bare_run: Write) -> None:
+    found = with_judges(bare_run, judged((0.7, 0.6, 0.8)), scores=liked(0.1, 0.4))
+
+    assert found.verdict == "better"
+    assert "by gpt: 70%" in found.sentence
+    assert "Answers the rater likes: 30% before training and 55% after" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("rate", "rated"), [((0.7, 0.6, 0.8), (-0.28, -0.1)), ((0.3, 0.2, 0.4), (0.1, 0.4))], ids=["rater", "judge"]
+)
+def test_what_went_worse_is_never_hidden_by_what_got_better(
+    bare_run: Write, rate: tuple[float, float, float], rated: tuple[float, float]
+) -> None:
+    found = with_judges(bare_run, judged(rate), scores=liked(*rated))
+
+    assert (found.verdict, found.title) == ("mixed", "Better by one measure, worse by another")
+    assert "Win rate against before" in found.sentence
+    assert "Answers the rater likes" in found.sentence
+
+
+def test_one_judge_of_two_that_finds_it_worse_is_heard(bare_run: Write) -> None:
+    found = with_judges(bare_run, judged((0.7, 0.6, 0.8)), judged((0.3, 0.2, 0.4), by="rule"))
+
+    assert found.verdict == "mixed"
+    assert found.result.measure.title == "Win rate against before, by rule"
+    assert "by gpt: 70%" in found.sentence
+
+
+def test_where_the_judge_sees_no_change_the_rater_alone_does_not_make_it_better(bare_run: Write) -> None:
+    found = with_judges(bare_run, judged((0.55, 0.45, 0.65)), scores=liked(0.1, 0.4))
+
+    assert (found.verdict, found.result.name) == ("unclear", "win_rate")
+    assert "a difference of +25 points" in found.sentence
+
+
+def test_worse_beside_unclear_is_worse(bare_run: Write) -> None:
+    found = with_judges(bare_run, judged((0.55, 0.45, 0.65)), scores=liked(-0.28, -0.1))
+
+    assert found.verdict == "worse"
+    assert found.result.name == "liked"
+    assert "by gpt: 55%" in found.sentence
+
+
+def test_an_auc_below_chance_is_told_beside_a_good_win_rate(bare_run: Write) -> None:
+    found = with_judges(bare_run, judged((0.7, 0.6, 0.8)), scores=[score("auc", "after", 0.3, 0.2, 0.4)])
+
+    assert found.verdict == "mixed"
+    assert "That is below chance." in found.sentence
+
+
+@pytest.mark.parametrize(("at_length", "word"), [((0.5, 0.4, 0.6), "unclear"), ((0.3, 0.2, 0.4), "mixed")])
+def test_a_win_rate_that_longer_answers_make_is_no_clear_gain(
+    bare_run: Write, at_length: tuple[float, float, float], word: str
+) -> None:
+    found = with_judges(bare_run, judged((0.7, 0.6, 0.8), at_length))
+
+    assert (found.verdict, found.title) == (word, "Preferred, but not at equal length")
+    assert f"At equal length: {100 * at_length[0]:.0f}%" in found.sentence
+
+
+def test_a_comparison_with_another_run_is_no_headline(bare_run: Write) -> None:
+    other = {**judged((0.7, 0.6, 0.8)), "candidate": "mine", "baseline": "theirs"}
+
+    assert with_judges(bare_run, other).verdict == "unmeasured"

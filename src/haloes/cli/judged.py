@@ -61,6 +61,15 @@ def say_judged(judged: "Judged", paired: "Paired", file: Path, canary_file: Path
         say(f"Of canaries: {canary_file}")
 
 
+def refresh_report(place: Path) -> None:
+    """Write the report of the run that the judgements lie in again, with what follows from them; nothing elsewhere."""
+    from haloes.recipes import folder
+    from haloes.recipes.evaluation.evaluation import write_judged_report
+
+    if (place / folder.CONFIG).is_file():
+        say(f"Report: {write_judged_report(place)}")
+
+
 def fail_if_unanswered(judged: "Judged") -> None:
     """Raises RunError where comparisons are still without an answer."""
     if judged.unanswered:

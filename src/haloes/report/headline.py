@@ -1,15 +1,20 @@
 """Did it get better? One sentence that says no more than was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haloes.records import Score
 from haloes.report.judged import Fields
 from haloes.report.load import RunRecords
 from haloes.report.numbers import Measure, Shown, common_decimals, is_finite, measure_of, show
+from haloes.report.samples import readable
 
-_ORDER = ("liked", "pair_accuracy", "auc")
-"""What can be the headline, most telling first: what a rater says of new answers before what the reward implies."""
+_ORDER = ("win_rate", "liked", "pair_accuracy", "auc")
+"""What can be the headline, most telling first: what a judge says of new answers beside the old ones, what a rater says
+of each, and what a reward says of answers that were there before."""
+_OF_NEW_ANSWERS = frozenset({"win_rate", "liked"})
+_AT_EQUAL_LENGTH = "at equal length"
+_EVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,8 @@ class Headline:
     """The verdict of a run, with the numbers it rests on."""
 
     verdict: str
-    """"better", "worse", "unclear", "signal" (the reward generalises, answers were not rated) or "unmeasured"."""
+    """"better", "worse", "mixed" (better by one measure and worse by another), "unclear", "signal" (the reward
+    generalises, answers were not rated) or "unmeasured"."""
     title: str
     sentence: str
     result: Result | None = None
@@ -47,21 +53,65 @@ def results(run: RunRecords) -> tuple[Result, ...]:
     if not any(score.name == "auc" for score in scores):
         scores = (*scores, *_auc_of_validation(run.validation))
     names = list(dict.fromkeys(score.name for score in scores))
-    names.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
-    return tuple(_result(name, [score for score in scores if score.name == name]) for name in names)
+    made = [_result(name, [score for score in scores if score.name == name]) for name in names]
+    order = {name: place for place, name in enumerate(_ORDER)}
+    return tuple(sorted([*_win_rates(run), *made], key=lambda result: order.get(result.name, len(order))))
 
 
 def headline(found: Sequence[Result]) -> Headline:
-    """The verdict, from the most telling result that can carry one."""
-    for result in found:
-        if result.after is not None and result.name in _ORDER:
-            by_chance = {"pair_accuracy": _from_accuracy, "auc": _from_auc}.get(result.name)
-            return _from_difference(result) if by_chance is None else by_chance(result, result.after)
-    return Headline(
-        verdict="unmeasured",
-        title="Not measured yet",
-        sentence="This run holds no score on held-out prompts, so whether the model got better is not known.",
-    )
+    """
+    The verdict, from the most telling results that can carry one.
+
+    Everything that judges and a rater say of the new answers is told with its interval, and what shows that something
+    got worse is never left out: beside something that got better it makes the verdict "mixed".
+    """
+    said = [_said(result, result.after) for result in found if result.name in _ORDER and result.after is not None]
+    if not said:
+        return Headline(
+            verdict="unmeasured",
+            title="Not measured yet",
+            sentence="This run holds no score on held-out prompts, so whether the model got better is not known.",
+        )
+    of_answers = [one for one in said if one.result is not None and one.result.name in _OF_NEW_ANSWERS]
+    if not of_answers:
+        return said[0]
+    judges = [one for one in of_answers if one.result is not None and one.result.name == "win_rate"] or of_answers
+    worse = [one for one in said if one.verdict == "worse"]
+    better = [one for one in of_answers if one.verdict == "better"]
+    # What speaks against leads; then what is most telling, a clear word of it before an unclear one.
+    mixed = [one for one in judges if one.verdict == "mixed"]
+    leading = (mixed or worse or [one for one in judges if one in better] or judges)[0]
+    told = [one.sentence for one in [leading, *worse, *of_answers]]
+    told += [_in_short(one.result) for one in said if one.result is not None and one not in [*worse, *of_answers]]
+    sentence = " ".join(dict.fromkeys(told))
+    if worse and better:
+        return replace(leading, verdict="mixed", title="Better by one measure, worse by another", sentence=sentence)
+    return replace(leading, sentence=sentence)
+
+
+def _in_short(result: Result) -> str:
+    """The number after training alone."""
+    assert result.after is not None  # noqa: S101 - it was said something of it
+    shown = result.show(result.after)
+    return f"{result.measure.title}: {shown.value} ({shown.with_level})."
+
+
+def _said(result: Result, after: Score) -> Headline:
+    by_itself = {"win_rate": _from_win_rate, "pair_accuracy": _from_accuracy, "auc": _from_auc}.get(result.name)
+    return _from_difference(result) if by_itself is None else by_itself(result, after)
+
+
+def _win_rates(run: RunRecords) -> list[Result]:
+    """Of the answers after training against those before, a result for each judge, with the rate at equal length."""
+    found = []
+    for matchup in run.judged.matchups:
+        rates = {rate.name: rate for rate in matchup.rates}
+        rate, controlled = rates.get("win_rate"), rates.get("length_controlled_win_rate")
+        if rate is not None and (matchup.candidate, matchup.baseline) == ("after", "before"):
+            measure = replace(measure_of(rate), title=f"Win rate against before, by {readable(matchup.judge)}")
+            others = () if controlled is None else (replace(controlled, variant=_AT_EQUAL_LENGTH),)
+            found.append(Result(name="win_rate", measure=measure, after=rate, others=others))
+    return found
 
 
 def _result(name: str, scores: Sequence[Score]) -> Result:
@@ -75,6 +125,32 @@ def _result(name: str, scores: Sequence[Score]) -> Result:
         difference=by_variant.get("difference"),
         others=tuple(score for variant, score in by_variant.items() if variant not in sides),
     )
+
+
+def _from_win_rate(result: Result, after: Score) -> Headline:
+    shown, verdict = result.show(after), _beside_even(after)
+    prompts = f", over {after.num_clusters} held-out prompts" if after.num_clusters else ""
+    numbers = f"{result.measure.title}: {shown.value} ({shown.with_level}{prompts}; even is 50%)."
+    controlled = next((other for other in result.others if other.variant == _AT_EQUAL_LENGTH), None)
+    if controlled is not None:
+        at_length = result.show(controlled)
+        numbers += f" At equal length: {at_length.value} ({at_length.with_level})."
+    if verdict == "better" and controlled is not None and _beside_even(controlled) != "better":
+        return Headline(
+            verdict="mixed" if _beside_even(controlled) == "worse" else "unclear",
+            title="Preferred, but not at equal length",
+            sentence=f"{numbers} The judge may prefer longer answers, and not better ones.",
+            result=result,
+        )
+    if verdict == "unclear":
+        numbers += " The interval includes one half: this does not show whether the answers got better or worse."
+    titles = {"better": "Better on unseen prompts", "worse": "Worse on unseen prompts"}
+    title = titles.get(verdict, "No clear change on unseen prompts")
+    return Headline(verdict=verdict, title=title, sentence=numbers, result=result)
+
+
+def _beside_even(rate: Score) -> str:
+    return "better" if rate.low > _EVEN else "worse" if rate.high < _EVEN else "unclear"
 
 
 def _from_difference(result: Result) -> Headline:

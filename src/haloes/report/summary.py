@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
     from haloes.records import Score
 
-_STYLES = {"better": "bold green", "signal": "bold green", "worse": "bold red", "unclear": "bold yellow"}
+_STYLES = {
+    "better": "bold green",
+    "signal": "bold green",
+    "worse": "bold red",
+    "mixed": "bold yellow",
+    "unclear": "bold yellow",
+}
 _LONGEST = 420
 """Characters of an answer that a terminal shows; the report shows all."""
 
