@@ -67,6 +67,12 @@ def test_with_adapters_only_they_have_gradients_and_moments():
     assert found.parts["gradients"] == 400
 
 
+def test_the_gradients_of_a_single_micro_batch_take_the_place_of_its_activations():
+    # 4000 bytes of activations (50 tokens of 80) go as 4000 bytes of gradients come.
+    assert memory(FULL, replace(STEP, several=False)).parts["gradients"] == 0
+    assert memory(FULL, replace(STEP, several=False, tokens=20)).parts["gradients"] == 4000 - 1600
+
+
 def test_rmsprop_keeps_one_number_a_weight():
     assert memory(FULL, replace(STEP, moments=4)).parts["optimizer"] == 4000
 
@@ -101,9 +107,9 @@ def test_answers_while_training_are_sampled_beside_the_optimizer():
 
 
 def test_what_a_probe_found_beside_the_parts_is_added_to_its_own_moment():
-    found = memory(FULL, replace(STEP, base=7, other=100, other_sampling=10))
+    found = memory(FULL, replace(STEP, base=7, other=100, slack=0.5, other_sampling=10))
 
-    assert found.training == memory(FULL, STEP).training + 107
+    assert found.training == memory(FULL, STEP).training + 107 + 50 * 80 // 2
     assert found.sampling == memory(FULL, STEP).sampling + 17
 
 

@@ -57,6 +57,8 @@ class Load:
     kept: float = 0.0
     """Bytes that a token leaves for the backward pass, without checkpointing."""
     checkpointing: bool = False
+    several: bool = True
+    """Whether steps have several micro-batches, so that gradients are there while activations are."""
     answers: int = 0
     """That are sampled at once."""
     answer_tokens: int = 0
@@ -65,7 +67,9 @@ class Load:
     base: int = 0
     """Bytes of the process before the model is there; 0 on a GPU."""
     other: int = 0
-    """Bytes that a probe took beyond all that is counted here: buffers of a moment, and what the allocator holds."""
+    """Bytes beyond all that is counted here, whatever the micro-batch: libraries that are loaded late."""
+    slack: float = 0.0
+    """Bytes for each byte of activations: buffers of a moment, and gaps that the allocator leaves between them."""
     other_sampling: int = 0
     """The same while answers were sampled."""
 
@@ -96,11 +100,13 @@ def memory(sizes: Sizes, load: Load) -> Memory:
         "trained copy (float32)": 0 if load.itemsize == FLOAT32 else sizes.trained * FLOAT32,
         "optimizer": sizes.trained * load.moments,
     }
+    gradients, kept = sizes.trained * FLOAT32, activations(sizes, load)
     step = {
-        "gradients": sizes.trained * FLOAT32,
-        "activations": activations(sizes, load),
+        # Of a single micro-batch they come into being as the activations go.
+        "gradients": gradients if load.several else max(0, gradients - kept),
+        "activations": kept,
         "output layer": head_chunk(sizes, load),
-        "other": load.other,
+        "other": load.other + int(load.slack * kept),
     }
     answers = load.answers * load.answer_tokens * sizes.key_values * load.itemsize
     beside = sum(trained.values()) if load.sampled_while_training else 0

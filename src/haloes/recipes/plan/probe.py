@@ -39,6 +39,8 @@ class Candidates:
     """A single example, to begin with."""
     typical: Step
     largest: Step
+    several: bool
+    """Whether there are steps with more than one micro-batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +143,17 @@ def probing(job: TrainJob) -> Iterator[Probe]:
 def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:
     """The shortest example, and the typical and the largest micro-batch of up to `_STEPS` steps spread over the run."""
     found: list[Step] = []
+    several = False
     for index in np.unique(np.linspace(0, schedule.num_steps - 1, min(schedule.num_steps, _STEPS)).astype(int)):
         step = schedule.step(int(index))
-        found += [part_of(step, members) for members in stepper.micro_batches(step)]
+        parts = [part_of(step, members) for members in stepper.micro_batches(step)]
+        found, several = found + parts, several or len(parts) > 1
     found.sort(key=lambda step: _tokens(stepper.store, step))
     largest = max(found[-_CANDIDATES:], key=lambda step: _packed(stepper, step)[0].num_tokens)
     lengths = _example_lengths(stepper.store)
     if lengths.max() > _tokens(stepper.store, largest):
         largest = _alone(largest, int(lengths.argmax()))
-    return Candidates(_alone(largest, int(lengths.argmin())), found[len(found) // 2], largest)
+    return Candidates(_alone(largest, int(lengths.argmin())), found[len(found) // 2], largest, several)
 
 
 def part_of(step: Step, members: NDArray[np.int64]) -> Step:

@@ -12,7 +12,7 @@ from haloes.models.policy import Policy
 from haloes.recipes.align import load_policy
 from haloes.recipes.config import RunConfig
 from haloes.recipes.inputs import Inputs
-from haloes.recipes.plan.arithmetic import Load, Rates, Sizes, Work, memory
+from haloes.recipes.plan.arithmetic import Load, Rates, Sizes, Work, activations, memory
 from haloes.recipes.plan.probe import Answered, Candidates, Passed, Probe, answer, candidates, probing
 from haloes.recipes.plan.work import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.recipes.watch import Display
@@ -21,6 +21,8 @@ from haloes.training.trainer import TrainJob, make_stepper, training_schedule
 
 _QUICK = 4.0
 """Seconds below which the typical micro-batch is tried twice, for the quieter of two times."""
+_SLACK = 1.0
+"""Bytes of gaps and buffers for each byte of activations, as long as only a single example was tried."""
 _ROOM = 1.1
 """A micro-batch is tried where this many times what it should take is free."""
 
@@ -127,19 +129,21 @@ def _train(probe: Probe, tried: Candidates, sizes: Sizes, load: Load, limit: int
     """From a single example upwards, so that nothing is tried that would not fit."""
     first = probe.run(tried.shortest, count=True)
     update = probe.update()  # the optimizer's moments are there from now on, as in any later step
-    load = replace(load, kept=first.kept / first.layout.tokens)
+    load = replace(load, several=tried.several)
+    load = replace(_measured(load, sizes, first), slack=_SLACK)
     load = _of(load, tried.typical, probe)
-    if memory(sizes, load).training * _ROOM > limit:
+    if memory(sizes, load).training > limit:
         return _of(load, tried.largest, probe), first, update, False
     passed = probe.run(tried.typical, count=not load.checkpointing)
+    load = _measured(load, sizes, passed)
     if passed.seconds + passed.reference_seconds < _QUICK:
         passed = min(passed, probe.run(tried.typical), key=lambda one: one.seconds)
-    load = _measured(load, sizes, passed)
     load = _of(load, tried.largest, probe)
     if memory(sizes, load).training * _ROOM > limit:
         return load, passed, update, False
-    # Gradients of the typical micro-batch are there, as they are in a step of several.
-    largest = probe.run(tried.largest, count=not load.checkpointing)
+    if not tried.several:
+        probe.update()
+    largest = probe.run(tried.largest)
     return _measured(load, sizes, largest), passed, probe.update(), True
 
 
@@ -151,8 +155,12 @@ def _of(load: Load, step: Any, probe: Probe) -> Load:
 def _measured(load: Load, sizes: Sizes, passed: Passed) -> Load:
     """With what a micro-batch left for its backward pass, and what it took beyond all that is counted."""
     kept = passed.kept / passed.layout.tokens if passed.kept else load.kept
-    load = replace(load, kept=kept, tokens=passed.layout.tokens, positions=passed.layout.positions, other=0)
-    return replace(load, other=max(0, passed.peak - memory(sizes, load).training))
+    load = replace(load, kept=kept, tokens=passed.layout.tokens, positions=passed.layout.positions)
+    beyond = max(0, passed.peak - memory(sizes, replace(load, other=0, slack=0.0)).training)
+    if not load.other:  # the first and smallest micro-batch
+        return replace(load, other=beyond)
+    fixed = min(load.other, beyond)
+    return replace(load, other=fixed, slack=(beyond - fixed) / max(activations(sizes, load), 1))
 
 
 def _with_answers(load: Load, sizes: Sizes, answered: Answered, widest: int) -> Load:
