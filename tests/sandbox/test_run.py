@@ -47,6 +47,11 @@ def test_a_program_that_cannot_be_parsed_has_failed():
     assert failed("def f(:").startswith("SyntaxError")
 
 
+def test_what_is_no_program_at_all_has_failed():
+    for source in ("x = '\ud800'\nassert x != '?'", "x = '\0'", "é" * 5000):
+        assert run_python(source, LONG).ending == "failed"
+
+
 @pytest.mark.parametrize("leave", ["import sys\nsys.exit(0)", "import os\nos._exit(0)", "raise SystemExit"])
 def test_leaving_early_with_a_good_exit_code_is_no_pass(leave: str):
     assert failed(leave) == "it left before its last line"

@@ -13,6 +13,13 @@ def eval(  # noqa: A001 - the name of the command
     alpaca_eval: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
     lc_weights: Path | None = None,
     difficulties: Path | None = None,
+    bench: str | None = None,
+    bench_data: Path | None = None,
+    bench_limit: int | None = None,
+    bench_chat: bool = True,
+    bench_out: Path | None = None,
+    run_generated_code: Annotated[bool, Parameter(negative=())] = False,
+    batch_size: int | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     seed: int = 0,
 ) -> None:
@@ -31,20 +38,60 @@ def eval(  # noqa: A001 - the name of the command
     difficulties
         Of AlpacaEval's instructions, JSONL of instruction_id and difficulty; instruction_difficulty.jsonl beside the
         weights by default.
+    bench
+        Benchmarks to ask first, such as gsm8k,mmlu: of a run its model before and after, otherwise one model (a folder,
+        a hub name, "embedded"). gsm8k, gsm8k_cot, mmlu, bbh, humaneval, humaneval_instruct, ifeval; it takes lm-eval.
+        Stopped, the same command goes on with it.
+    bench_data
+        A folder with the benchmarks' rows, where there is no hub: gsm8k/train.jsonl.gz, gsm8k/test.jsonl.gz,
+        mmlu/<subject>/test.jsonl ... (JSONL or Parquet, with the hub's columns).
+    bench_limit
+        Ask so many questions of each benchmark, drawn at random and spread over its subtasks.
+    bench_chat
+        Put the questions through the model's chat template, if it has one.
+    bench_out
+        Where the answers to benchmarks go; RUN/benchmarks, or benchmarks/<model>.
+    run_generated_code
+        Run the programs that humaneval has the model write, in a sandbox.
+    batch_size
+        Questions at once; 8.
     out
         Where the numbers go as JSON; evaluation.json in the run's folder, or FILE.evaluation.json beside the file.
     seed
-        Of the bootstrap draws.
+        Of the bootstrap draws, and of the questions that --bench-limit draws.
     """
+    from haloes.cli.benched import ask
     from haloes.cli.evaluated import evaluation_lines
     from haloes.cli.output import say, show
     from haloes.recipes.evaluation.evaluation import evaluate, evaluation_path, write_evaluation
     from haloes.report.write import write_report
 
-    found = evaluate(sources, preferences=alpaca_eval, lc_weights=lc_weights, difficulties=difficulties, seed=seed)
+    answers = ask(
+        sources,
+        bench,
+        data=bench_data,
+        limit=bench_limit,
+        chat=bench_chat,
+        out=bench_out,
+        run_generated_code=run_generated_code,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    of_run = len(sources) == 1 and (sources[0] / "config.yaml").is_file()
+    if answers is not None and not of_run:
+        sources = ()
+    found = evaluate(
+        sources,
+        preferences=alpaca_eval,
+        lc_weights=lc_weights,
+        difficulties=difficulties,
+        benchmarks=answers,
+        seed=seed,
+    )
     show(evaluation_lines(found))
-    path = out or evaluation_path(sources, alpaca_eval)
+    places = (answers,) if answers is not None and (bench_out is not None or not of_run) else sources
+    path = out or evaluation_path(places, alpaca_eval)
     write_evaluation(path, found)
     say(f"Numbers: {path}")
-    if len(sources) == 1 and sources[0].is_dir() and out is None and (sources[0] / "config.yaml").is_file():
+    if of_run and out is None and bench_out is None:
         say(f"Report: {write_report(sources[0])}")

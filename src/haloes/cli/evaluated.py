@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from haloes.cli.benched import benchmark_lines
 from haloes.cli.tables import differences_table, percent, scores_table, table
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def evaluation_lines(found: "Evaluation") -> "Iterator[RenderableType]":
         yield from _judge_free(source)
     if found.alpaca_eval is not None:
         yield from _alpaca(found.alpaca_eval)
+    if found.benchmarks is not None:
+        yield from benchmark_lines(found.benchmarks)
     for note in found.notes:
         yield Text(f"Note: {note}", style="yellow")
 

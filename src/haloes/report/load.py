@@ -14,6 +14,7 @@ import yaml
 
 from haloes.errors import DataError, RunError
 from haloes.records import Completion, Message, Score, Text, sampling_from_json
+from haloes.report.benchmarks import BenchmarkTable, benchmark_table
 from haloes.report.judged import Fields, JudgedRun, judged_run, score_of
 
 Read = TypeVar("Read")
@@ -65,6 +66,8 @@ class RunRecords:
     """Of a reward model: how sure it was of held-out pairs, and how often it was right."""
     judged: JudgedRun = field(default_factory=JudgedRun)
     """What judges said, where `haloes eval` wrote it down."""
+    benchmarks: BenchmarkTable = field(default_factory=BenchmarkTable)
+    """And what benchmarks gave."""
 
 
 def load_run(run_dir: Path) -> RunRecords:
@@ -84,7 +87,9 @@ def load_run(run_dir: Path) -> RunRecords:
     environment = files.mapping("environment.json", json.loads)
     data = files.mapping("data.json", json.loads)
     metrics = files.rows("metrics.jsonl", _metrics)
-    judged = files.judged()
+    evaluation = files.value("evaluation.json", json.loads, optional=True)
+    judged = files.part(evaluation, judged_run, JudgedRun())
+    benchmarks = files.part(evaluation, benchmark_table, BenchmarkTable())
     return RunRecords(
         run_dir=run_dir,
         config=config,
@@ -100,6 +105,7 @@ def load_run(run_dir: Path) -> RunRecords:
         gaps=tuple(files.gaps),
         calibration=files.mapping("calibration.json", json.loads, optional=True),
         judged=judged,
+        benchmarks=benchmarks,
     )
 
 
@@ -160,13 +166,14 @@ class _Files:
             self.missing.append(name)
         return tuple(out)
 
-    def judged(self) -> JudgedRun:
-        value = self.value("evaluation.json", json.loads, optional=True)
+    def part(self, evaluation: object, parse: Callable[[Fields], Read], nothing: Read) -> Read:
         try:
-            return judged_run(_fields({} if value is None else value))
+            return parse(_fields({} if evaluation is None else evaluation))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            self.gaps.append(f"evaluation.json: left out ({_reason(error)}); `haloes eval` writes it again")
-            return JudgedRun()
+            gap = f"evaluation.json: left out ({_reason(error)}); `haloes eval` writes it again"
+            if gap not in self.gaps:
+                self.gaps.append(gap)
+            return nothing
 
     def warnings(self) -> tuple[Warned, ...]:
         value = self.value("warnings.json", json.loads, optional=True)

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from haloes.report import charts, facts
+from haloes.report.benchmarks import sides_chart
 from haloes.report.curves import training_charts
 from haloes.report.headline import Headline, Result, headline, results
 from haloes.report.judged import Matchup
@@ -52,6 +53,8 @@ def page(run: RunRecords) -> str:
         changes={kind: sum(side.change == kind for side in sides) for kind in ("gained", "lost", "same")},
         judged={kind: sum(side.judged == kind for side in sides) for kind in ("won", "tied", "beaten", "unscored")},
         matchups=[(matchup, verdict_bar(matchup), *_blocks(matchup)) for matchup in run.judged.matchups],
+        benchmarks=[(row, sides_chart(row)) for row in run.benchmarks.rows],
+        write=show,
         agreement=[(score, show(score)) for score in run.judged.agreement],
         alarms=[warning for warning in run.warnings if is_alarm(warning)],
         other_warnings=[warning for warning in run.warnings if not is_alarm(warning)],

@@ -115,7 +115,7 @@ def _job(source: str, token: str, limits: Limits) -> dict[str, Any]:
         else:
             visible[path] = "folder" if place.is_dir() else "file"
     return {
-        "source": source,
+        "source": source.encode(errors="replace").decode(),  # half of a surrogate pair cannot be written
         "token": token,
         "python": python,
         "visible": visible,

@@ -40,9 +40,7 @@ class LmEval:
         except PackageNotFoundError as error:
             raise ConfigError(f"--bench takes lm-eval, which is not installed here. Run: {INSTALL}") from error
         if tuple(int(part) for part in installed.split(".")[:3] if part.isdigit()) < _OLDEST:
-            raise ConfigError(
-                f"--bench takes lm-eval 0.4.13 or later, and here is {installed}. Run: {INSTALL} --upgrade"
-            )
+            raise ConfigError(f"--bench takes lm-eval 0.4.13 or later, here is {installed}. Run: {INSTALL} --upgrade")
         for benchmark in benchmarks:
             missing = [name for name in benchmark.needs if find_spec(name) is None]
             if missing:
@@ -222,7 +220,7 @@ def _task(entry: Any, benchmark: Benchmark, data: Path | None) -> Any:
     The functions that a definition names are lm-eval's own modules. Those of a benchmark that runs code are left out:
     importing them loads Hugging Face's `code_eval` from the hub and runs a program with it, unprotected.
     """
-    with quiet(), _reachable(benchmark):
+    with quiet(), _reachable(benchmark) if data is None else _fitting(entry.name):
         from lm_eval.api.task import ConfigurableTask
         from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -268,9 +266,11 @@ def _reachable(benchmark: Benchmark) -> Iterator[None]:
 @contextmanager
 def _fitting(subtask: str) -> Iterator[None]:
     """A row that a definition cannot use is the row's fault."""
+    from jinja2 import TemplateError
+
     try:
         yield
-    except (KeyError, TypeError, IndexError, AssertionError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, AssertionError, ValueError, TemplateError) as error:
         raise DataError(
             f"{subtask}: lm-eval's definition cannot use a row ({type(error).__name__}: {error}); are the columns "
             "those of the hub?"

@@ -7,8 +7,11 @@ from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.recipes import folder
+from haloes.recipes.benchmarks.journal import FOLDER as BENCHMARKS
+from haloes.recipes.benchmarks.journal import journals
 from haloes.recipes.evaluation.alpaca import AlpacaEval, alpaca_eval, read_weights
 from haloes.recipes.evaluation.answers import JudgeFree, judge_free
+from haloes.recipes.evaluation.benchmarks import BenchmarkNumbers, benchmark_numbers
 from haloes.recipes.evaluation.judged import JudgedNumbers, judged_numbers
 from haloes.recipes.evaluation.made import mixtures
 from haloes.recipes.evaluation.sources import Source, judgement_files, read_source
@@ -25,6 +28,8 @@ class Evaluation:
     """None where there are no judgements."""
     judge_free: tuple[JudgeFree, ...]
     alpaca_eval: AlpacaEval | None
+    benchmarks: BenchmarkNumbers | None = None
+    """None where no benchmark was asked."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers has to know, such as answers that were not made alike."""
 
@@ -35,6 +40,7 @@ def evaluate(
     preferences: Sequence[Path] = (),
     lc_weights: Path | None = None,
     difficulties: Path | None = None,
+    benchmarks: Path | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """
@@ -45,23 +51,28 @@ def evaluate(
         preferences: files of preferences in AlpacaEval's format.
         lc_weights: AlpacaEval's published length-control weights.
         difficulties: of AlpacaEval's instructions; beside the weights by default.
+        benchmarks: a folder of answers to benchmarks; that of the run, where one run is given, by default.
         seed: of the bootstrap draws.
 
     Raises:
         DataError: a file cannot be read, or holds none of these.
         ConfigError: nothing was given, or weights without preferences.
     """
-    if not sources and not preferences:
+    if benchmarks is None and len(sources) == 1:
+        benchmarks = sources[0] / BENCHMARKS
+    asked = None if benchmarks is None else benchmark_numbers(benchmarks, seed=seed)
+    if not sources and not preferences and asked is None:
         raise ConfigError("nothing to evaluate: give a run's folder, judgements, answers, or --alpaca-eval FILE")
     if (lc_weights is not None or difficulties is not None) and not preferences:
         raise ConfigError("--lc-weights and --difficulties are for the preferences of --alpaca-eval FILE; give those")
-    read = [read_source(path) for path in sources]
+    read = [read_source(path, optional=asked is not None) for path in sources]
     judged = [file for source in read for file in source.judged]
     weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
     return Evaluation(
         judged=judged_numbers(judged, seed=seed) if judged else None,
         judge_free=tuple(judge_free(source, seed=seed) for source in read if source.answers or source.held_out),
         alpaca_eval=alpaca_eval(preferences, weights, seed=seed) if preferences else None,
+        benchmarks=asked,
         notes=tuple(mixtures(_by_model(read))),
     )
 
@@ -97,14 +108,14 @@ def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Pat
 
 def write_judged_report(run_dir: Path) -> Path:
     """
-    A run's report with the newest numbers of its judgements, if it has some; returns its path.
+    A run's report with the newest numbers of its judgements and benchmarks, if it has some; returns its path.
 
     Raises:
         RunError: the folder does not exist.
         DataError: a judgement is damaged; the report is written all the same, with what was evaluated before.
     """
     try:
-        if run_dir.is_dir() and judgement_files(run_dir):
+        if run_dir.is_dir() and (judgement_files(run_dir) or journals(run_dir / BENCHMARKS)):
             write_evaluation(run_dir / folder.EVALUATION, evaluate([run_dir]))
     finally:
         path = write_report(run_dir)
