@@ -205,6 +205,7 @@ def load_policy(
         seed=config.train.seed,
         synced=loss.needs.sync_every is not None,
         values=loss.needs.values,
+        rewards=loss.needs.rewards,
         reference_model=None if config.model.reference is None else _reference(config, loaded, device, dtype),
     )
 
@@ -220,7 +221,6 @@ def _reference(config: RunConfig, policy: LoadedModel, device: torch.device, dty
     return loaded.model
 
 
-        rewards=loss.needs.rewards,
 def reference_cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
     """Where the reference's log-probabilities are kept; None where the run keeps none."""
     if not config.train.reference_cache:
