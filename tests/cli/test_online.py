@@ -58,6 +58,8 @@ def test_a_judge_gives_pairs(model: Path, capsys: Captured):
         (["--rater", "rules.py:rate", "--template", "mt-bench"], "template is a setting of a judge"),
         (["--rater", "rules.py:nothing"], "cannot be loaded"),
         (["--rater", "rules.py:rate", "--temperature", "0"], "online.temperature must be positive"),
+        (["--rater", "rules.py:rate", "--engine", "vllm"], "an adapter that this process goes on to train"),
+        (["--rater", "rules.py:rate", "--engine", "http"], "a server answers with the model that it was started with"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_loaded(

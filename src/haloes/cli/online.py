@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+Kind = Annotated[Literal["http", "local", "reward", "reward-model", "rule"] | None, Parameter(name=["--judge", "-j"])]
 Settings = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())]
 JudgeSettings = Annotated[tuple[str, ...], Parameter(name=["--judge-set"], negative=())]
 
@@ -17,7 +18,7 @@ def online(
     model: str | None = None,
     loss: str | None = None,
     rater: str | None = None,
-    kind: Annotated[Literal["http", "local", "reward", "reward-model", "rule"] | None, Parameter(name=["--judge", "-j"])] = None,
+    kind: Kind = None,
     judge_model: str | None = None,
     base_url: str | None = None,
     key_env: str | None = None,
@@ -34,6 +35,7 @@ def online(
     top_p: float = 1.0,
     seed: int = 0,
     batch_size: int = 32,
+    engine: Annotated[Literal["transformers", "vllm", "http"], Parameter(show=False)] = "transformers",
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     settings: Settings = (),
 ) -> None:
@@ -44,8 +46,7 @@ def online(
     Parameters
     ----------
     source
-        A file of prompts (.txt, a prompt a line, or .jsonl with `prompt`), a feedback file, or "everyday", a built-in
-        list.
+        Prompts (.txt, one a line, or .jsonl with `prompt`), a feedback file, or "everyday", a built-in list.
     config
         A YAML file with settings of each round's training (see `haloes schema`).
     model
@@ -89,22 +90,23 @@ def online(
     seed
         Of prompts, draws and judging.
     batch_size
-        Answers at once.
+        Answers at once; transformers makes them in this process, where the policy of the round is.
     out
         The folder; runs/online-<prompts> if left out.
     settings
         Any setting of the training as section.key=value, such as train.lr=1e-4.
     """
-    from haloes.cli.rounds import carry_out, make_critic
+    from haloes.cli.rounds import carry_out, make_critic, refuse_other_engines
     from haloes.cli.settings import flag_settings
     from haloes.recipes.config import make_config, parse_settings, read_yaml
     from haloes.recipes.online.settings import OnlineSettings
     from haloes.sample._contract import Decoding
 
+    refuse_other_engines(engine)
     given = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     critic = make_critic(rater, kind, given, judge_settings, seed=seed)
-    flags = flag_settings(model=model, loss=loss)
-    chosen = make_config(read_yaml(config) if config else {}, flags, parse_settings(settings))
+    flags, base = flag_settings(model=model, loss=loss), read_yaml(config) if config else {}
+    chosen = make_config(base, flags, parse_settings(settings))
     rounds_settings = OnlineSettings(
         rounds=rounds,
         per_prompt=per_prompt,

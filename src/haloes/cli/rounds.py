@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from haloes.records import Score
 
 
+_ENGINES = {
+    "http": "--engine http: a server answers with the model that it was started with, and a round's answers must come "
+    "from the model that the round before left, which it does not have; leave --engine out. A judge may be a server all "
+    "the same: --judge http --base-url URL",
+    "vllm": "--engine vllm: vLLM loads plain models and keeps its GPU memory, and a round's policy is an adapter that "
+    "this process goes on to train; leave --engine out",
+}
+
+
+def refuse_other_engines(engine: str) -> None:
+    """Raises ConfigError, with the reason, for an engine that cannot answer with the policy of a round."""
+    from haloes.errors import ConfigError
+
+    if engine in _ENGINES:
+        raise ConfigError(_ENGINES[engine])
+
+
 def make_critic(
     rater: str | None, kind: str | None, given: Mapping[str, str | None], further: Sequence[str], *, seed: int
 ) -> "Critic":
