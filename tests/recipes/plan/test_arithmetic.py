@@ -82,6 +82,16 @@ def test_checkpointing_keeps_what_enters_each_layer_and_one_layer_s_activations(
     assert activations(FULL, replace(STEP, checkpointing=True)) == 50 * (5 * 4 * 4 + 16)
 
 
+def test_offloading_keeps_one_layer_s_activations():
+    assert activations(FULL, replace(STEP, offload=True)) == 50 * 16
+    assert activations(FULL, replace(STEP, offload=True, checkpointing=True)) == 50 * 16
+
+
+def test_weights_in_four_bits_take_half_a_byte_and_their_scales():
+    # 600 of 1100 numbers.
+    assert memory(ADAPTERS, replace(STEP, four_bits=600)).parts["weights"] == 500 * 4 + 309
+
+
 def test_logits_are_held_a_chunk_at_a_time_and_never_more_than_there_are():
     few = replace(STEP, positions=3)
 

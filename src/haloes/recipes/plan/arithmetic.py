@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FLOAT32 = 4
+FOUR_BITS = 0.516
+"""Bytes of a number in NF4: half a byte, and a doubly quantised scale for 64 numbers."""
 CACHE_RECORD = 24
 """Bytes that the reference cache takes for a sequence, on disk."""
 
@@ -46,6 +48,8 @@ class Load:
     """Bytes of a number in the compute dtype."""
     moments: int
     """Bytes that the optimizer keeps for each trained number: 8 for AdamW, 4 for RMSprop."""
+    four_bits: int = 0
+    """Numbers of the model that are kept in four bits."""
     reference: int = 0
     """Numbers of a reference that is kept beside the model, in the compute dtype."""
     chunk: int
@@ -57,6 +61,8 @@ class Load:
     kept: float = 0.0
     """Bytes that a token leaves for the backward pass, without checkpointing."""
     checkpointing: bool = False
+    offload: bool = False
+    """Whether activations wait elsewhere."""
     several: bool = True
     """Whether steps have several micro-batches, so that gradients are there while activations are."""
     answers: int = 0
@@ -93,7 +99,7 @@ def memory(sizes: Sizes, load: Load) -> Memory:
     """The memory of a run. What is there at another time than the step's is not part of `training`."""
     held = {
         "program": load.base,
-        "weights": sizes.weights * load.itemsize,
+        "weights": (sizes.weights - load.four_bits) * load.itemsize + int(load.four_bits * FOUR_BITS),
         "reference": load.reference * load.itemsize,
     }
     trained = {
@@ -116,11 +122,12 @@ def memory(sizes: Sizes, load: Load) -> Memory:
 
 
 def activations(sizes: Sizes, load: Load) -> int:
-    """Bytes that the largest micro-batch leaves for its backward pass: with checkpointing far fewer."""
-    if not load.checkpointing:
+    """Bytes that the largest micro-batch leaves for its backward pass: with checkpointing or offloading far fewer."""
+    if not (load.checkpointing or load.offload):
         return int(load.tokens * load.kept)
     # What enters each layer, and all that one layer keeps while it is computed again.
-    return int(load.tokens * (sizes.layers * sizes.width * load.itemsize + load.kept / max(sizes.layers, 1)))
+    inputs = 0 if load.offload else sizes.layers * sizes.width * load.itemsize
+    return int(load.tokens * (inputs + load.kept / max(sizes.layers, 1)))
 
 
 def head_chunk(sizes: Sizes, load: Load) -> int:

@@ -15,6 +15,7 @@ from haloes.models.dtype import choose_device, choose_dtype
 from haloes.models.head import CHUNK_BYTES
 from haloes.recipes.align import configured_loss, label_weights
 from haloes.recipes.config import RunConfig
+from haloes.recipes.extras import check_extras
 from haloes.recipes.inputs import make_inputs
 from haloes.recipes.plan.advice import Change, Options, advise
 from haloes.recipes.plan.arithmetic import (
@@ -95,6 +96,7 @@ def make_plan(config: RunConfig, *, limit: int | None = None, display: Display |
     """
     display = display or Silent()
     device = choose_device(config.model.device)
+    check_extras(config, device)
     dtype = choose_dtype(config.model.dtype, device)
     limit = limit or free_memory(device)
     loss = configured_loss(config)
@@ -120,8 +122,10 @@ def _known_load(subject: Subject) -> Load:
         itemsize=itemsize(subject.dtype),
         moments=moments(config),
         reference=_reference(config, subject.loss.needs, sizes),
-        chunk=max(1, CHUNK_BYTES // (FLOAT32 * sizes.vocabulary)),
+        chunk=max(1, CHUNK_BYTES // (FLOAT32 * sizes.vocabulary)) if subject.loss.needs.logps else 0,
+        four_bits=0 if config.model.quantize is None else sizes.blocks,
         checkpointing=config.train.gradient_checkpointing,
+        offload=config.train.activation_offload,
         sampled_while_training=config.watch.prompts > 0,
         base=held(subject.device) if subject.device.type == "cpu" else 0,
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -95,6 +95,8 @@ class Probe:
         if stepper.reference is not None:
             timed = _Timed(stepper.reference)
             stepper = replace(stepper, reference=timed)
+        if count:
+            stepper = replace(stepper, activations=nullcontext)
         packed, mismatched = _packed(stepper, step)
         kept = 0
         with Peak(job.policy.device) as peak:

@@ -134,7 +134,7 @@ def _train(probe: Probe, tried: Candidates, sizes: Sizes, load: Load, limit: int
     load = _of(load, tried.typical, probe)
     if memory(sizes, load).training > limit:
         return _of(load, tried.largest, probe), first, update, False
-    passed = probe.run(tried.typical, count=not load.checkpointing)
+    passed = probe.run(tried.typical, count=not (load.checkpointing or load.offload))
     load = _measured(load, sizes, passed)
     if passed.seconds + passed.reference_seconds < _QUICK:
         passed = min(passed, probe.run(tried.typical), key=lambda one: one.seconds)
