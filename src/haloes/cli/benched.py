@@ -95,7 +95,7 @@ def _row(result: "BenchmarkResult", variants: Sequence[str]) -> list[str]:
         *(_percent(by_variant.get(variant)) for variant in variants),
         "–" if change is None else _percent(change.score, sign="+"),
         "–" if change is None else f"{change.p_holm:.2g}",
-        f"{result.questions:,}",
+        f"{result.questions:,}\nof {result.of:,}" if result.questions < result.of else f"{result.questions:,}",
     ]
 
 
@@ -103,7 +103,7 @@ def _percent(score: "Score | None", *, sign: str = "") -> str:
     if score is None:
         return "–"
     value, low, high = (format(100 * number, f"{sign}.1f") for number in (score.value, score.low, score.high))
-    return f"{value} ({low} to {high})"
+    return f"{value}\n{low} to {high}"
 
 
 def _about(result: "BenchmarkResult") -> Iterator[str]:
