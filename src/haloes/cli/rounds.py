@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _ENGINES = {
     "http": "--engine http: a server answers with the model that it was started with, and a round's answers must come "
-    "from the model that the round before left, which it does not have; leave --engine out. A judge may be a server all "
-    "the same: --judge http --base-url URL",
+    "from the model that the round before left, which it does not have; leave --engine out. A judge may be a server: "
+    "--judge http --base-url URL",
     "vllm": "--engine vllm: vLLM loads plain models and keeps its GPU memory, and a round's policy is an adapter that "
     "this process goes on to train; leave --engine out",
 }
