@@ -5,7 +5,7 @@ How exact the fast paths are: log-probabilities, loss and gradients beside a pla
 
 The plain way is transformers' own forward on right-padded rows with its full logits, log-softmax and gather in
 float32, and autograd through all of it; the loss is DPO's, written out. A fast path has to agree with it up to the
-rounding of its dtype, and how far it is off is printed in units that matter: nats, and the share of the gradient's norm.
+rounding of its dtype; how far it is off is printed in units that matter: nats, and the share of the gradient's norm.
 """
 
 import argparse

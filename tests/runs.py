@@ -136,6 +136,7 @@ def make_stepper(
     most: int | None = None,
     ranks: Ranks = ALONE,
     cache: ReferenceCache | None = None,
+    continues: bool = True,
 ) -> Stepper:
     """A stepper as the trainer makes it."""
     reference: Reference | None = None
@@ -143,7 +144,7 @@ def make_stepper(
         reference = ReferenceTokens(policy.reference_logps, budget, policy.device)
     elif loss.needs.any_reference:
         reference = ReferenceTotals(policy.reference_logps, cache, budget, policy.device)
-    return Stepper(policy, loss, store, ranks, reference, budget, most)
+    return Stepper(policy, loss, store, ranks, reference, budget, most, continues=continues)
 
 
 def make_job(

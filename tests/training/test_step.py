@@ -110,6 +110,30 @@ def test_what_prompts_share_changes_no_step(name: str, tmp_path: Path):
     assert_same(whole_gradients, {n: p.grad for n, p in model.named_parameters()}, atol=2e-5)
 
 
+@pytest.mark.parametrize("lora", [None, LoRA(rank=4)])
+def test_mismatched_completions_that_go_on_from_their_prompts_change_nothing(
+    lora: LoRA | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loss = KTO(beta=1.0)
+    store = make_store(tmp_path / "store", loss, 16)
+    policy = disturb(policy_for(loss, lora=lora), seed=13)
+    table, gradient = run(policy, loss, store, continues=False)
+    fed: list[int] = []
+    states = Scorer.states
+
+    def count(scorer: Scorer, packed: Any, remembered: Any = None) -> Tensor:
+        fed.append(packed.num_tokens)
+        return states(scorer, packed, remembered)
+
+    monkeypatch.setattr(Scorer, "states", count)
+    again, same = run(policy, loss, store, continues=True)
+    answers = sum(int(store.completion_length[y]) for y in again.step.mismatched)
+
+    assert_same(numbers(again), numbers(table), atol=2e-5)
+    assert_same(same, gradient, atol=2e-5)
+    assert fed[-1] <= answers  # no prompt is fed in again
+
+
 @losses
 def test_micro_batches_made_ready_by_another_thread_change_not_a_bit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,10 +183,10 @@ def test_micro_batches_keep_their_limits(name: str, tmp_path: Path, monkeypatch:
     sizes = []
     original = Scorer.states
 
-    def spy(self: Scorer, packed: Any) -> Tensor:
+    def spy(self: Scorer, packed: Any, remembered: Any = None) -> Tensor:
         if self is policy.scorer:
             sizes.append(packed.num_tokens)
-        return original(self, packed)
+        return original(self, packed, remembered)
 
     monkeypatch.setattr(Scorer, "states", spy)
     run(policy, loss, store, budget=60)
@@ -351,24 +375,26 @@ def test_dropout_is_in_the_trained_scores_and_nowhere_else(tmp_path: Path):
     np.testing.assert_allclose(dropped.logp - dropped.log_ratio, still.logp - still.log_ratio, rtol=0, atol=1e-10)
 
 
-def test_mismatched_completions_give_no_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("continues", [False, True])
+def test_mismatched_completions_give_no_gradient(continues: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     loss = LOSSES["kto"]
     policy = disturb(policy_for(loss))
     store = make_store(tmp_path / "store", loss, 6)
     recorded = []
     original = Scorer.states
 
-    def spy(self: Scorer, packed: Any) -> Tensor:
-        found = original(self, packed)
+    def spy(self: Scorer, packed: Any, remembered: Any = None) -> Tensor:
+        found = original(self, packed, remembered)
         if self is policy.scorer:
             recorded.append((found.requires_grad, len(packed.documents)))
         return found
 
     monkeypatch.setattr(Scorer, "states", spy)
-    run(policy, loss, store)
+    run(policy, loss, store, continues=continues)
 
-    # (x, y') of the whole step without gradient, then (x, y) with it.
-    assert recorded == [(False, 6), (True, 6)]
+    # (x, y') of the whole step without gradient, then (x, y) with it; the other way round where y' goes on from x.
+    assert sorted(recorded) == [(False, 6), (True, 6)]
+    assert recorded[0] == (continues, 6)
 
 
 def test_a_custom_loss_is_called_on_chosen_and_rejected_of_the_same_pair(tmp_path: Path):

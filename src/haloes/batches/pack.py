@@ -36,40 +36,40 @@ def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_lea
 
 def pack_by_prompt(
     prompts: Sequence[Hashable],
-    prompt_lengths: Sequence[int],
-    completion_lengths: Sequence[int],
+    shared: Sequence[int],
+    own: Sequence[int],
     *,
     budget: int,
     most: int | None = None,
     at_least: int = 1,
 ) -> list[list[int]]:
     """
-    Distribute examples as `pack` does, those that answer one prompt together: they share it, and it counts once.
+    Distribute examples as `pack` does, those that answer one prompt together: what they share of it counts once.
 
     Examples go one by one where their number in a micro-batch is limited, or where there are too few prompts for all
     ranks.
 
     Args:
         prompts: of each example; equal ones are one prompt.
-        prompt_lengths: tokens of each example's prompt.
-        completion_lengths: tokens of each example's completion, or of all of its completions.
-        budget: tokens of a micro-batch, a shared prompt counted once.
+        shared: tokens of each example that those with the same prompt share with it.
+        own: its other tokens.
+        budget: tokens of a micro-batch, those that are shared counted once.
         most: examples of a micro-batch, at most; None for no limit.
         at_least: micro-batches to make where there are as many examples.
     """
-    lengths = [p + c for p, c in zip(prompt_lengths, completion_lengths, strict=True)]
+    lengths = [common + rest for common, rest in zip(shared, own, strict=True)]
     units: list[list[int]] = []
     tokens: list[int] = []
     unfilled: dict[Hashable, int] = {}
     for i, prompt in enumerate(prompts):
         k = unfilled.get(prompt)
-        if k is None or tokens[k] + completion_lengths[i] > budget:
+        if k is None or tokens[k] + own[i] > budget:
             k = unfilled[prompt] = len(units)
             units.append([i])
             tokens.append(lengths[i])
         else:
             units[k].append(i)
-            tokens[k] += completion_lengths[i]
+            tokens[k] += own[i]
     if most is not None or len(units) < at_least:
         return pack(lengths, budget=budget, most=most, at_least=at_least)
     packed = pack(tokens, budget=budget, at_least=at_least)

@@ -107,6 +107,11 @@ def make_packed(
     )
 
 
+def shareable(prompt_length: int) -> int:
+    """How many tokens of a prompt of this length are laid out once for several completions of it: all but the last."""
+    return prompt_length - 1 if prompt_length > WORTH else 0
+
+
 @dataclass(slots=True)
 class _Pieces:
     """Grows a tree of shared beginnings over the sequences; its leaves are one a sequence."""

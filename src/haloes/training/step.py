@@ -14,8 +14,9 @@ from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.pack import pack_by_prompt
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired
-from haloes.models.layout import Packed
+from haloes.models.layout import Packed, shareable
 from haloes.models.policy import Policy, TokenScores
+from haloes.models.remembered import Remembered, make_continued
 from haloes.models.transfer import to_device
 from haloes.tokens.store import TokenStore
 from haloes.training.overlap import fetched, prefetched
@@ -41,6 +42,9 @@ class Stepper:
     """Examples of a micro-batch, at most; None for no limit."""
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Decides where the activations of a forward pass wait for the backward pass (`haloes.models.offload`)."""
+    continues: bool = False
+    """Whether mismatched completions go on from the keys and values that the step's own rows leave of their prompts,
+    where the step goes through the model at once. Not with dropout, which is for the rows' own pass alone."""
 
     def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
         """
@@ -54,7 +58,14 @@ class Stepper:
         sequences = sequences_of(self.store, step.examples)
         micro_batches = self.ranks.share(self.micro_batches(step))
         own = np.sort(np.concatenate([np.empty(0, np.int64), *(self._rows(m, step) for m in micro_batches)]))
-        reference, mismatched = self._references(step, sequences, own)
+        jobs = np.stack([step.examples, step.mismatched], axis=1) if len(step.mismatched) else np.empty((0, 2), int)
+        bins = self.ranks.share(bins_of(self.store, jobs, budget=self.budget, at_least=self.ranks.count))
+        reference, others = self._references(sequences, own, jobs, bins)
+        remembered = Remembered() if self._goes_on(micro_batches) else None
+        mismatched: MismatchedTable | None = None
+        if self.loss.needs.mismatched and remembered is None:
+            mismatched = MismatchedTable(self._policy_tokens(jobs, bins), others)
+            self._sum(*mismatched.columns())
         weight = self.store.weight[sequences[: len(step.examples)]].astype(np.float64)
         weight /= weight.sum()
         names = metric_names(self.loss)
@@ -70,8 +81,14 @@ class Stepper:
             for members, rows, packed in zip(micro_batches, rows_of, ready, strict=True):
                 with torch.set_grad_enabled(backward), self.activations() if backward else nullcontext():
                     tokens = self.policy.token_scores(
-                        packed, logps=needs.logps, collision=needs.collision, kl=needs.reference_kl
+                        packed,
+                        logps=needs.logps,
+                        collision=needs.collision,
+                        kl=needs.reference_kl,
+                        remembered=remembered,
                     )
+                    if remembered is not None:
+                        mismatched = MismatchedTable(self._continued(packed, remembered, jobs), others)
                     completions = _scored(tokens, packed, reference, rows)
                     batch = self._batch(completions, packed, sequences[rows], mismatched, running_reward)
                     output = self.loss(batch)
@@ -98,11 +115,13 @@ class Stepper:
         if self.loss.needs.whole_step:
             return [np.arange(len(step.examples))]
         sequences = sequences_of(self.store, step.examples).reshape(-1, len(step.examples))
-        prompts = self.store.prompt_length[sequences].max(axis=0)
+        prompts = self.store.prompt_length[sequences].min(axis=0).tolist()
+        shared = [shareable(length) for length in prompts]
+        lengths = (self.store.prompt_length[sequences] + self.store.completion_length[sequences]).sum(axis=0)
         bins = pack_by_prompt(
-            list(zip(self.store.group[sequences[0]].tolist(), prompts.tolist(), strict=True)),
-            prompts.tolist(),
-            self.store.completion_length[sequences].sum(axis=0).tolist(),
+            list(zip(self.store.group[sequences[0]].tolist(), prompts, strict=True)),
+            shared,
+            (lengths - len(sequences) * np.array(shared)).tolist(),
             budget=self.budget,
             most=self.most,
             at_least=self.ranks.count,
@@ -117,25 +136,25 @@ class Stepper:
         """The rows of these examples among the step's sequences: themselves, or all chosen and then all rejected."""
         return np.concatenate([members, members + len(step.examples)]) if self.store.paired else members
 
+    def _goes_on(self, micro_batches: list[NDArray[np.int64]]) -> bool:
+        """Whether the mismatched completions go on from this step's own pass."""
+        at_once = len(micro_batches) == self.ranks.count == 1
+        return self.continues and self.loss.needs.mismatched and self.policy.scorer.packs and at_once
+
     def _references(
-        self, step: Step, sequences: NDArray[np.int64], own: NDArray[np.int64]
-    ) -> tuple[ReferenceTable | None, MismatchedTable | None]:
-        """What the reference says of this process's rows (zeros elsewhere), and the whole step's mismatched rows."""
-        jobs = np.stack([step.examples, step.mismatched], axis=1) if len(step.mismatched) else np.empty((0, 2), int)
-        bins = self.ranks.share(bins_of(self.store, jobs, budget=self.budget, at_least=self.ranks.count))
+        self, sequences: NDArray[np.int64], own: NDArray[np.int64], jobs: Jobs, bins: list[list[int]]
+    ) -> tuple[ReferenceTable | None, ReferenceTable | None]:
+        """What the reference says of this process's rows and of its mismatched ones; zeros for the others'."""
+        if self.reference is None:
+            return None, None
         own_jobs = np.array(sorted(i for members in bins for i in members), np.int64)
-        reference = others = None
-        if self.reference is not None:
-            # One stream of (x, y) and (x, y') for what the cache does not hold.
-            matched = np.stack([sequences[own]] * 2, axis=1)
-            found = self.reference.of(self.store, np.concatenate([matched, jobs[own_jobs]]))
-            reference = ReferenceTable.of(found, slice(len(own)), own, self.store.trained_length[sequences])
-            others = ReferenceTable.of(found, slice(len(own), None), own_jobs, self._trained(jobs))
-        if not self.loss.needs.mismatched:
-            return reference, None
-        mismatched = MismatchedTable(self._policy_tokens(jobs, bins), others)
-        self._sum(*mismatched.columns())
-        return reference, mismatched
+        # One stream of (x, y) and (x, y') for what the cache does not hold.
+        matched = np.stack([sequences[own]] * 2, axis=1)
+        found = self.reference.of(self.store, np.concatenate([matched, jobs[own_jobs]]))
+        return (
+            ReferenceTable.of(found, slice(len(own)), own, self.store.trained_length[sequences]),
+            ReferenceTable.of(found, slice(len(own), None), own_jobs, self._trained(jobs)),
+        )
 
     def _trained(self, jobs: Jobs) -> NDArray[np.int64]:
         """How many tokens of each of these sequences are trained."""
@@ -151,6 +170,18 @@ class Stepper:
         with self.policy.scoring(), prefetched(bins, prepare, device=device) as ready:
             values = [self.policy.token_logps(packed) for packed in ready]
         found.put(np.array([i for members in bins for i in members], np.int64), fetched(values))
+        return found
+
+    def _continued(self, packed: Packed, remembered: Remembered, jobs: Jobs) -> Ragged:
+        """The same for a step whose rows just went through the model, in their order, and left their prompts behind."""
+        rows = [read_pair(self.store, int(x), int(y)) for x, y in jobs]
+        sequences = [(row.prompt, row.completion, row.trained) for row in rows]
+        remembered.continues = True
+        with self.policy.scoring():
+            values = self.policy.token_logps(make_continued(packed, sequences, self.policy.device), remembered)
+        remembered.forget()
+        found = Ragged.zeros(self._trained(jobs))
+        found.put(np.arange(len(rows)), fetched([values]))
         return found
 
     def _batch(

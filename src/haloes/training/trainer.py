@@ -287,8 +287,18 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     if job.settings.activation_offload:
         activations = partial(offloaded, list(job.policy.model.parameters()))
-    most = job.settings.microbatch_examples
-    return Stepper(job.policy, job.loss, store, job.ranks, reference, budget, most, activations)
+    settings = job.settings
+    return Stepper(
+        job.policy,
+        job.loss,
+        store,
+        job.ranks,
+        reference,
+        budget,
+        settings.microbatch_examples,
+        activations,
+        continues=not (settings.dropout or settings.gradient_checkpointing or settings.activation_offload),
+    )
 
 
 def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
