@@ -98,6 +98,35 @@ def test_a_judged_run_fits_its_window(judged_run_dir: Path, width: int) -> None:
 
 
 @needs_browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_benchmarks_fit_their_window(run_dir: Path, width: int) -> None:
+    score = {"name": "benchmark", "value": 0.5, "low": 0.4, "high": 0.6, "label": LONG, "method": LONG}
+    sides = [{**score, "variant": variant} for variant in ("before", "after")]
+    change = {"score": {**score, "variant": "difference"}, "test": {"up": 1, "down": 2, "p_value": 0.1}, "p_holm": 0.1}
+    words = {"title": LONG, "label": LONG, "asked": LONG, "notes": [LONG]}
+    result = {**words, "scores": sides, "others": sides, "subtasks": sides, "change": change}
+    found = {"benchmarks": {"results": [result, result], "notes": [LONG]}}
+    (run_dir / "evaluation.json").write_text(json.dumps(found))
+    _, page_width, _, sticking_out = measured(write_report(run_dir), width)
+    assert load_run(run_dir).benchmarks.corrected == 2
+    assert (int(page_width), sticking_out) == (width, "")
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_reward_models_run_fits_its_window(bare_run: Callable[..., Path], width: int) -> None:
+    score = {"name": "pair_accuracy", "value": 0.6, "low": 0.5, "high": 0.7, "num_rows": 9, "num_clusters": 9}
+    row = {"predicted": 0.7, "desirable": 0.6, "low": 0.4, "high": 0.8, "num_rows": 9}
+    folder = bare_run(
+        config_yaml={"samples": {"prompts": 0}},
+        scores_jsonl=[{**score, "variant": variant, "method": "m"} for variant in ("before", "after")],
+        calibration_json={"bins": [row, {**row, "predicted": 0.9}], "expected_error": 0.1},
+    )
+    _, page_width, _, sticking_out = measured(write_report(folder), width)
+    assert (int(page_width), sticking_out) == (width, "")
+
+
+@needs_browser
 def test_the_filter_by_verdict_works_without_a_script_and_the_console_stays_empty(judged_run_dir: Path) -> None:
     page = write_report(judged_run_dir)
     html = page.read_text(encoding="utf-8").replace(' id="show-first" checked', ' id="show-first"')
