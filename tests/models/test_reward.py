@@ -55,7 +55,7 @@ def test_packed_rewards_are_those_of_the_classifier_of_transformers(kind: str):
         rows = [torch.from_numpy(np.concatenate(row)).long()[None] for row in texts()]
         own = torch.cat([classifier(input_ids=row).logits[0] for row in rows])
 
-    assert found.std() > 0.1
+    assert found.std() > 0.02
     torch.testing.assert_close(found, own, rtol=1e-4, atol=1e-4)
 
 

@@ -1,10 +1,13 @@
-"""In a real browser, where one is installed: nothing is wider than the window, on a phone as on a desk."""
+"""In a real browser, where one is installed: pages fit phone and desk, say nothing on the console, ask nobody."""
 
 import json
 import re
 import shutil
+import socketserver
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,6 +150,49 @@ def test_the_browser_runs_no_script_under_the_pages_policy(run_dir: Path) -> Non
     page = write_report(run_dir)
     html = page.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>")
     assert shown(page, html, 360) is None
+
+
+@contextmanager
+def counting_proxy() -> Iterator[tuple[int, list[str]]]:
+    """A proxy on this port that answers nobody, and the first line of everything that was asked of it."""
+    asked: list[str] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline().decode(errors="replace").strip())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1], asked
+        server.shutdown()
+        thread.join()
+
+
+def requests_of(page: Path) -> list[str]:
+    """What the browser asks the network for while it shows a page, and what the page says on the console."""
+    with counting_proxy() as (port, asked):
+        command = [
+            *QUIET, f"--proxy-server=http://127.0.0.1:{port}", "--proxy-bypass-list=<-loopback>",
+            "--virtual-time-budget=2000", f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr",
+            "--v=0", "--dump-dom", page.as_uri(),
+        ]  # fmt: skip
+        found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "</html>" in found.stdout
+    return [*asked, *(line for line in found.stderr.splitlines() if "CONSOLE" in line)]
+
+
+@needs_browser
+def test_pages_ask_the_network_for_nothing_and_say_nothing_on_the_console(judged_run_dir: Path) -> None:
+    page = write_report(judged_run_dir)
+    asking = page.with_name("asking.html")
+    asking.write_text("<html><body><img src='http://127.0.0.1:9/x.png'></body></html>")
+    comparison = page.with_name("compare.html")
+    write_comparison(comparison, compared_with_itself(judged_run_dir))
+
+    print(requests_of(asking), requests_of(page), requests_of(comparison))
+    assert any("x.png" in line for line in requests_of(asking)), "a request would be seen"
+    assert requests_of(page) == requests_of(comparison) == []
 
 
 @needs_browser
