@@ -9,9 +9,9 @@ from haloes.errors import ModelError
 from haloes.models import gguf, hub
 from haloes.models.cache import cache_dir
 from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
+from haloes.models.kind import is_classifier
 from haloes.models.liger import apply_liger
 from haloes.models.quantize import quantization
-from haloes.models.kind import is_classifier
 from haloes.models.quiet import quiet
 
 if TYPE_CHECKING:

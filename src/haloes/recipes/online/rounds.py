@@ -105,16 +105,16 @@ def online(
             f"loss.name: {config.loss['name']} marks prompts with control texts, which would pile up over rounds; take "
             "another loss"
         )
-    given = {"prompts": prompts, "held-out prompts": held_out}
-    config = claim(out, config=config, settings=settings, critic=critic, prompts=given, loss=repr(loss))
-    experiment = _Experiment(config, settings, critic, prompts, held_out, out, display)
-    points = [_measure(experiment, 0, {})]
-    for number in range(1, settings.rounds + 1):
     if loss.needs.rewards:
         raise ConfigError(
             f"loss.name: {config.loss['name']} trains a reward model, which gives no answers to learn from; train it "
             "with `haloes train`, and take it as the judge: --judge reward --judge-model ITS_RUN"
         )
+    given = {"prompts": prompts, "held-out prompts": held_out}
+    config = claim(out, config=config, settings=settings, critic=critic, prompts=given, loss=repr(loss))
+    experiment = _Experiment(config, settings, critic, prompts, held_out, out, display)
+    points = [_measure(experiment, 0, {})]
+    for number in range(1, settings.rounds + 1):
         counts = _collect(experiment, number, pairs=loss.needs.pairs, undesirable=loss.needs.undesirable)
         _train(experiment, number)
         points.append(_measure(experiment, number, counts))
