@@ -68,6 +68,7 @@ DEFAULTS: dict[str, Any] = {
         "gradient_checkpointing": False,
         "activation_offload": False,
         "prompts_together": False,
+        "threads": None,
         "reference_cache": True,
         "validate_every": None,
         "keep_best": None,

@@ -32,6 +32,7 @@ from haloes.recipes.extras import check_extras
 from haloes.recipes.inputs import Inputs, make_inputs
 from haloes.recipes.interrupt import stop_on_interrupt
 from haloes.recipes.measure import Rater, load_rater, rate
+from haloes.recipes.threads import computing_with
 from haloes.recipes.watch import Display, Silent, tensorboard_if_installed
 from haloes.recipes.watch_judge import configured_judge
 from haloes.records import Score
@@ -88,7 +89,7 @@ def align(
     rater = load_rater(config.samples.rater) if config.samples.rater else None
     judge = configured_judge(config)
     check = resume and not allow_changes
-    with _claimed(run_dir, ranks, resume=resume):
+    with _claimed(run_dir, ranks, resume=resume), computing_with(config.train.threads):
         inputs = make_inputs(config, run_dir, loss, ranks, check=check, display=display)
         weights = label_weights(inputs.facts)
         resolved = with_weights(loss, **weights)

@@ -34,6 +34,7 @@ _FREE = {
     "validate_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "threads",
 }
 """Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
 

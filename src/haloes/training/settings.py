@@ -16,7 +16,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("lr", "epochs", "max_grad_norm"), lambda value: 0 < value < inf, "positive and finite"),
     (("batch_size", "checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
     (
-        ("microbatch_tokens", "microbatch_examples", "validate_every", "early_stop"),
+        ("microbatch_tokens", "microbatch_examples", "validate_every", "early_stop", "threads"),
         lambda value: value is None or value >= 1,
         "at least 1, or left out",
     ),
@@ -65,6 +65,9 @@ class TrainSettings:
     activation_offload: bool = False
     """Keep activations in host memory between the forward and the backward pass (GPU only). Together with
     train.gradient_checkpointing for the longest sequences; alone it is slow."""
+    threads: int | None = None
+    """Threads that a CPU computes with; None for as many as torch takes by itself (OMP_NUM_THREADS, or all cores).
+    `haloes plan` says whether they are worth it."""
     reference_cache: bool = True
     """Keep the reference's log-probabilities on disk and reuse those that are there."""
     validate_every: int | None = None

@@ -31,6 +31,7 @@ from haloes.recipes.plan.machine import Machine, free_memory, held, look, thread
 from haloes.recipes.plan.sizes import itemsize, sizes_by_name
 from haloes.recipes.plan.trial import Subject, Trial, try_out
 from haloes.recipes.plan.work import disk_bytes, free_disk, moments
+from haloes.recipes.threads import computing_with
 from haloes.recipes.watch import Display, Silent
 from haloes.training.ranks import Ranks
 
@@ -100,7 +101,7 @@ def make_plan(config: RunConfig, *, limit: int | None = None, display: Display |
     dtype = choose_dtype(config.model.dtype, device)
     limit = limit or free_memory(device)
     loss = configured_loss(config)
-    with TemporaryDirectory(prefix="haloes-plan-") as folder:
+    with TemporaryDirectory(prefix="haloes-plan-") as folder, computing_with(config.train.threads):
         began = time.perf_counter()
         inputs = make_inputs(config, Path(folder), loss, Ranks(0, 1), check=False, display=display)
         reading = time.perf_counter() - began

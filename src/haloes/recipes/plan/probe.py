@@ -86,6 +86,8 @@ class Probe:
     job: TrainJob
     masters: Masters
     optimizer: torch.optim.Optimizer
+    several: bool
+    """Whether the run has steps of several micro-batches."""
 
     def run(self, step: Step, *, count: bool = False) -> Passed:
         """Work on one micro-batch; its gradients are added to those that are there."""
@@ -95,6 +97,8 @@ class Probe:
         if stepper.reference is not None:
             timed = _Timed(stepper.reference)
             stepper = replace(stepper, reference=timed)
+        if self.several:  # what a step of one micro-batch does, the run's do not
+            stepper = replace(stepper, continues=False)
         if count:
             stepper = replace(stepper, activations=nullcontext)
         packed, mismatched = _packed(stepper, step)
@@ -136,10 +140,10 @@ class Probe:
 
 
 @contextmanager
-def probing(job: TrainJob) -> Iterator[Probe]:
+def probing(job: TrainJob, *, several: bool) -> Iterator[Probe]:
     """A job's policy under training, for as long as the block lasts."""
     with trainable(job) as masters:
-        yield Probe(job, masters, make_optimizer(masters, job.settings))
+        yield Probe(job, masters, make_optimizer(masters, job.settings), several)
 
 
 def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:

@@ -81,8 +81,9 @@ def try_out(subject: Subject, load: Load, *, folder: Path, reading: float, limit
     answered = answer(policy, prompts[:at_once]) if at_once else None
     if answered is not None:
         load = _with_answers(load, sizes, answered, len(prompts[0]) + config.samples.max_new_tokens)
-    with probing(job) as probe:
-        load, passed, update, complete = _train(probe, candidates(stepper, schedule), sizes, load, limit)
+    tried = candidates(stepper, schedule)
+    with probing(job, several=tried.several) as probe:
+        load, passed, update, complete = _train(probe, tried, sizes, load, limit)
     scoring = passed.reference_seconds / passed.reference_tokens if passed.reference_tokens else None
     rates = Rates(
         reading=reading,
