@@ -22,7 +22,7 @@ def sentiment(
     test_reviews: Files,
     only: str = "kto,dpo,sft",
     betas: str = "0.1,0.5",
-    lrs: str = "3e-4,1e-3",
+    lrs: str = "1e-3,3e-3",
     seeds: int = 1,
     most: int = 96,
     per_prompt: int = 4,
@@ -107,7 +107,7 @@ def show_sentiment(found: "Sentiment") -> None:
         (
             point.name,
             f"{point.liked.value:.1%} ({point.liked.low:.1%} to {point.liked.high:.1%})",
-            f"{point.kl.value:.1f} ({point.kl.low:.1f} to {point.kl.high:.1f})",
+            f"{point.kl.value:.2f} ({point.kl.low:.2f} to {point.kl.high:.2f})",
             "yes" if point.on_frontier else "",
         )
         for point in sorted(found.points, key=lambda point: point.kl.value)

@@ -101,7 +101,7 @@ def sentiment(
     sizes: Sizes,
     methods: Sequence[str] = tuple(METHODS),
     betas: Sequence[float] = (0.1, 0.5),
-    lrs: Sequence[float] = (3e-4, 1e-3),
+    lrs: Sequence[float] = (1e-3, 3e-3),
     seeds: Sequence[int] = (0,),
     stop: Callable[[], bool],
     progress: Callable[[str, int, int], None],
