@@ -14,7 +14,7 @@ from haloes.errors import ConfigError, DataError, ModelError
 from haloes.judge._contract import Comparison
 from haloes.judge.reward_model import RewardModelJudge
 from haloes.models.quiet import quiet
-from haloes.recipes.align import Run, align
+from haloes.recipes.align import Run, align, without_answers
 from haloes.recipes.config import make_config, read_yaml
 from haloes.recipes.export import export_model
 from haloes.recipes.online.critics import Thumbs
@@ -200,6 +200,13 @@ def test_settings_about_answers_are_refused(sections: dict[str, Any], model: Pat
     with pytest.raises(ConfigError, match="are about a model's answers, and a reward model gives none"):
         align(reward_config(model, pairs_file, **sections), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_base_in_four_bits_is_refused_for_its_adapter_cannot_be_merged(pairs_file: Path):
+    made = make_config({"model": {"quantize": "4bit"}, "loss": LOSS, "feedback": {"source": str(pairs_file)}})
+
+    with pytest.raises(ConfigError, match="saved with its adapter merged, and that cannot be done in four bits"):
+        without_answers(made)
 
 
 def test_a_tokenizer_without_a_chat_template_gets_one_that_writes_what_was_trained(pairs_file: Path, tmp_path: Path):

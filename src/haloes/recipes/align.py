@@ -242,15 +242,20 @@ def _resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConf
     name: Any = str(dtype).removeprefix("torch.")
     model = dataclasses.replace(config.model, dtype=name)
     config = dataclasses.replace(config, model=model, loss=loss_settings(loss))
-    return _without_answers(config) if loss.needs.rewards else config
+    return without_answers(config) if loss.needs.rewards else config
 
 
-def _without_answers(config: RunConfig) -> RunConfig:
-    """For a reward model, which answers nothing: there is nothing to sample, before or after."""
+def without_answers(config: RunConfig) -> RunConfig:
+    """For a reward model: there is nothing to sample, before or after. Raises ConfigError for what it cannot have."""
     if config.samples.rater is not None or config.watch.prompts or config.watch.judge is not None:
         raise ConfigError(
             "samples.rater, watch.prompts and watch.judge are about a model's answers, and a reward model gives none; "
             "leave them out"
+        )
+    if config.model.quantize is not None:
+        raise ConfigError(
+            "model.quantize: a reward model is saved with its adapter merged, and that cannot be done in four bits; "
+            "leave model.quantize out"
         )
     return dataclasses.replace(config, samples=dataclasses.replace(config.samples, prompts=0))
 
