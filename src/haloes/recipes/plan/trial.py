@@ -3,17 +3,18 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from haloes.batches.schedule import Step
 from haloes.losses._contract import Loss
 from haloes.models.policy import Policy
 from haloes.recipes.align import load_policy
 from haloes.recipes.config import RunConfig
 from haloes.recipes.inputs import Inputs
-from haloes.recipes.plan.arithmetic import Load, Rates, Sizes, Work, activations, memory
-from haloes.recipes.plan.probe import Answered, Candidates, Passed, Probe, answer, candidates, probing
+from haloes.recipes.plan.arithmetic import Layout, Load, Rates, Sizes, Work, activations, memory
+from haloes.recipes.plan.probe import Answered, Candidates, Passed, answer, candidates, probing
 from haloes.recipes.plan.work import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.recipes.watch import Display
 from haloes.training.ranks import Ranks
@@ -83,7 +84,7 @@ def try_out(subject: Subject, load: Load, *, folder: Path, reading: float, limit
         load = _with_answers(load, sizes, answered, len(prompts[0]) + config.samples.max_new_tokens)
     tried = candidates(stepper, schedule)
     with probing(job, several=tried.several) as probe:
-        load, passed, update, complete = _train(probe, tried, sizes, load, limit)
+        load, passed, update, complete = measure(probe, tried, sizes, load, limit)
     scoring = passed.reference_seconds / passed.reference_tokens if passed.reference_tokens else None
     rates = Rates(
         reading=reading,
@@ -126,42 +127,69 @@ def _job(subject: Subject, policy: Policy, folder: Path) -> TrainJob:
     )
 
 
-def _train(probe: Probe, tried: Candidates, sizes: Sizes, load: Load, limit: int) -> tuple[Load, Passed, float, bool]:
-    """From a single example upwards, so that nothing is tried that would not fit."""
+class Steps(Protocol):
+    """What works on micro-batches and measures it: a `Probe`."""
+
+    def run(self, step: Step, *, count: bool = False) -> Passed:
+        """Work on a micro-batch; where asked, count what waits for its backward pass."""
+        ...
+
+    def layout(self, step: Step) -> Layout:
+        """How a micro-batch would go through the model."""
+        ...
+
+    def update(self) -> float:
+        """Seconds of an optimizer step."""
+        ...
+
+
+def measure(probe: Steps, tried: Candidates, sizes: Sizes, load: Load, limit: int) -> tuple[Load, Passed, float, bool]:
+    """
+    A single example, then the largest micro-batch if it fits, then the typical one, with which time is taken.
+
+    Returns:
+        The load with what was found, the typical micro-batch (or the example, where nothing more fits), seconds of an
+        optimizer step, and whether the largest micro-batch was tried.
+    """
     first = probe.run(tried.shortest, count=True)
     update = probe.update()  # the optimizer's moments are there from now on, as in any later step
-    load = replace(load, several=tried.several)
-    load = replace(_measured(load, sizes, first), slack=_SLACK)
-    load = _of(load, tried.typical, probe)
-    if memory(sizes, load).training > limit:
+    load = replace(load, several=tried.several, kept=first.kept / first.layout.tokens)
+    load = replace(load, other=_beyond(load, sizes, probe.run(tried.shortest)), slack=_SLACK)
+    complete = _fits(_of(load, tried.largest, probe), sizes, limit)
+    if not complete and not _fits(_of(load, tried.typical, probe), sizes, limit):
         return _of(load, tried.largest, probe), first, update, False
+    if not tried.several:
+        probe.update()  # else the example's gradients are there, as a micro-batch finds those of the one before it
+    # The larger first: the allocator has no gaps of a smaller one yet, into which it does not fit.
+    largest = probe.run(tried.largest if complete else tried.typical)
     passed = probe.run(tried.typical, count=not (load.checkpointing or load.offload))
-    load = _measured(load, sizes, passed)
+    if passed.kept:
+        load = replace(load, kept=passed.kept / passed.layout.tokens)
     if passed.seconds + passed.reference_seconds < _QUICK:
         passed = min(passed, probe.run(tried.typical), key=lambda one: one.seconds)
-    load = _of(load, tried.largest, probe)
-    if memory(sizes, load).training * _ROOM > limit:
-        return load, passed, update, False
-    if not tried.several:
-        probe.update()
-    largest = probe.run(tried.largest)
-    return _measured(load, sizes, largest), passed, probe.update(), True
+    beyond = _beyond(load, sizes, largest)
+    fixed = min(load.other, beyond)
+    of_largest = activations(sizes, _laid_out(load, largest.layout))
+    load = replace(load, other=fixed, slack=(beyond - fixed) / max(of_largest, 1))
+    return _of(load, tried.largest, probe), passed, probe.update(), complete
 
 
-def _of(load: Load, step: Any, probe: Probe) -> Load:
-    layout = probe.layout(step)
+def _fits(load: Load, sizes: Sizes, limit: int) -> bool:
+    return memory(sizes, load).training * _ROOM <= limit
+
+
+def _of(load: Load, step: Step, probe: Steps) -> Load:
+    return _laid_out(load, probe.layout(step))
+
+
+def _laid_out(load: Load, layout: Layout) -> Load:
     return replace(load, tokens=layout.tokens, positions=layout.positions)
 
 
-def _measured(load: Load, sizes: Sizes, passed: Passed) -> Load:
-    """With what a micro-batch left for its backward pass, and what it took beyond all that is counted."""
-    kept = passed.kept / passed.layout.tokens if passed.kept else load.kept
-    load = replace(load, kept=kept, tokens=passed.layout.tokens, positions=passed.layout.positions)
-    beyond = max(0, passed.peak - memory(sizes, replace(load, other=0, slack=0.0)).training)
-    if not load.other:  # the first and smallest micro-batch
-        return replace(load, other=beyond)
-    fixed = min(load.other, beyond)
-    return replace(load, other=fixed, slack=(beyond - fixed) / max(activations(sizes, load), 1))
+def _beyond(load: Load, sizes: Sizes, passed: Passed) -> int:
+    """Bytes that a micro-batch took beyond all that is counted."""
+    counted = _laid_out(replace(load, other=0, slack=0.0), passed.layout)
+    return max(0, passed.peak - memory(sizes, counted).training)
 
 
 def _with_answers(load: Load, sizes: Sizes, answered: Answered, widest: int) -> Load:
