@@ -54,6 +54,8 @@ def test_an_axis_is_never_of_no_width() -> None:
     for value in (0.0, 5.0, -3.0):
         axis = padded([value], 0.1)
         assert axis.low < value < axis.high
+    # What is 0 throughout is not drawn as if billionths mattered.
+    assert padded([0.0, 0.0], 0.1) == Axis(-0.5, 0.5)
 
 
 def test_smoothing_keeps_constants_and_the_middle_of_straight_lines() -> None:
@@ -167,6 +169,16 @@ def test_intervals_share_a_scale_that_holds_the_guide() -> None:
     positions = [float(text.rstrip("%")) for text in (guide.get("x1"), before.get("cx"), after.get("cx"))]
     assert 0 < positions[0] < positions[1] < positions[2] < 100
     assert (positions[2] - positions[1]) == pytest.approx(2 * (positions[1] - positions[0]), abs=0.05)
+
+
+def test_charts_within_the_same_ends_can_be_read_against_each_other() -> None:
+    places = []
+    for low, high in ((10.0, 30.0), (10.0, 90.0)):
+        svg = intervals([("after", 20.0, low, high)], guide=50.0, within=(0.0, 100.0))
+        (guide,), (dot,) = elements(svg, "line", "guide"), elements(svg, "circle")
+        places.append((guide.get("x1"), dot.get("cx")))
+
+    assert places[0] == places[1]
 
 
 def test_a_histogram_shows_shares_so_that_sides_of_different_size_compare() -> None:

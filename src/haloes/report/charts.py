@@ -91,7 +91,11 @@ def describe(chart: Chart) -> str:
 
 
 def intervals(
-    rows: Sequence[tuple[str, float, float, float]], *, guide: float | None = None, scaled: bool = False
+    rows: Sequence[tuple[str, float, float, float]],
+    *,
+    guide: float | None = None,
+    scaled: bool = False,
+    within: tuple[float, float] | None = None,
 ) -> Markup:
     """
     Values with their intervals, one above the other on a shared scale.
@@ -100,9 +104,10 @@ def intervals(
         rows: (tone, value, low, high) each.
         guide: a value that the scale includes and marks, such as zero for a difference.
         scaled: whether to write the scale below.
+        within: the ends of the scale, so that several charts can be read against each other; None for those that fit.
     """
     bounds = [number for _, value, low, high in rows for number in (value, low, high)]
-    axis = padded([*bounds, *([] if guide is None else [guide])], 0.08)
+    axis = padded([*bounds, *([] if guide is None else [guide])] if within is None else within, 0.08)
     parts = [] if guide is None else [_at("line", axis, guide, class_="guide", y1="0", y2="100%")]
     for position, (tone, value, low, high) in enumerate(rows):
         y = _pc((position + 0.5) / len(rows))

@@ -121,7 +121,7 @@ def data_notes(run: RunRecords) -> tuple[str, ...]:
         if is_finite(unused := rows.get("undesirable left out")) and unused:
             notes.append(f"{count(unused)} undesirable answers were left out: this loss learns from the others alone.")
     if isinstance(weights, Mapping) and weights:
-        listed = ", ".join(f"{value(weight)} for {label} answers" for label, weight in weights.items())
+        listed = ", ".join(f"{_weight(weight)} for {label} answers" for label, weight in weights.items())
         notes.append(f"Weights in the loss: {listed}.")
     return tuple(notes)
 
@@ -254,6 +254,10 @@ def value(setting: object) -> str:
     if isinstance(setting, Sequence) and not isinstance(setting, str):
         return ", ".join(map(value, setting)) or "–"
     return str(setting)
+
+
+def _weight(number: object) -> str:
+    return brief(number) if is_finite(number) else value(number)
 
 
 def _counts(title: str, half: Fields) -> Counts:

@@ -130,23 +130,20 @@ def _result(name: str, scores: Sequence[Score]) -> Result:
 def _from_win_rate(result: Result, after: Score) -> Headline:
     shown, verdict = result.show(after), _beside_even(after)
     prompts = f", over {after.num_clusters} held-out prompts" if after.num_clusters else ""
-    numbers = f"{result.measure.title}: {shown.value} ({shown.with_level}{prompts}; even is 50%)."
+    told = f"{result.measure.title}: {shown.value} ({shown.with_level}{prompts}; even is 50%)."
+    if verdict == "unclear":
+        told += " The interval includes one half: this does not show whether the answers got better or worse."
+    titles = {"better": "Better on unseen prompts", "worse": "Worse on unseen prompts"}
+    title = titles.get(verdict, "No clear change on unseen prompts")
     controlled = next((other for other in result.others if other.variant == _AT_EQUAL_LENGTH), None)
     if controlled is not None:
         at_length = result.show(controlled)
-        numbers += f" At equal length: {at_length.value} ({at_length.with_level})."
-    if verdict == "better" and controlled is not None and _beside_even(controlled) != "better":
-        return Headline(
-            verdict="mixed" if _beside_even(controlled) == "worse" else "unclear",
-            title="Preferred, but not at equal length",
-            sentence=f"{numbers} The judge may prefer longer answers, and not better ones.",
-            result=result,
-        )
-    if verdict == "unclear":
-        numbers += " The interval includes one half: this does not show whether the answers got better or worse."
-    titles = {"better": "Better on unseen prompts", "worse": "Worse on unseen prompts"}
-    title = titles.get(verdict, "No clear change on unseen prompts")
-    return Headline(verdict=verdict, title=title, sentence=numbers, result=result)
+        told += f" At equal length: {at_length.value} ({at_length.with_level})."
+        if verdict == "better" and _beside_even(controlled) != "better":
+            told += " The judge may prefer longer answers, and not better ones."
+            title = "Preferred, but not at equal length"
+            verdict = "mixed" if _beside_even(controlled) == "worse" else "unclear"
+    return Headline(verdict=verdict, title=title, sentence=told, result=result)
 
 
 def _beside_even(rate: Score) -> str:

@@ -10,8 +10,8 @@ from haloes.report import charts
 from haloes.report.judged import Matchup
 from haloes.report.numbers import Shown, common_decimals, measure_of, show
 
-Block: TypeAlias = tuple[list[tuple[str, Shown, int]], Markup]
-"""Rows of (name, number, scored prompts), and their chart."""
+Block: TypeAlias = list[tuple[str, Shown, int, Markup]]
+"""Rows of (name, number, scored prompts, chart on a scale from 0 to 100 %)."""
 
 
 def verdict_bar(matchup: Matchup) -> Markup:
@@ -20,13 +20,16 @@ def verdict_bar(matchup: Matchup) -> Markup:
     return charts.balance([(tone, float(amount)) for tone, amount in parts])
 
 
-def block(scores: Sequence[Score]) -> Block | None:
-    """Shares with their intervals on one scale, one half marked; None where there are none."""
-    if not scores:
-        return None
-    decimals = common_decimals(scores)
-    rows = [
-        (score.label or measure_of(score).title, show(score, decimals=decimals), score.num_clusters) for score in scores
+def block(scores: Sequence[Score]) -> Block:
+    """Shares with their intervals, each on the same scale with one half marked."""
+    decimals = common_decimals(scores) if scores else 0
+    return [
+        (score.label or measure_of(score).title, show(score, decimals=decimals), score.num_clusters, _strip(score))
+        for score in scores
     ]
-    bars = [("after", 100 * score.value, 100 * score.low, 100 * score.high) for score in scores]
-    return rows, charts.intervals(bars, guide=50.0, scaled=True)
+
+
+def _strip(score: Score) -> Markup:
+    return charts.intervals(
+        [("after", 100 * score.value, 100 * score.low, 100 * score.high)], guide=50.0, within=(0.0, 100.0)
+    )

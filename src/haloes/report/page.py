@@ -97,7 +97,9 @@ def _headline_chart(verdict: Headline) -> Markup | None:
         row = ("after", score.value * scale, score.low * scale, score.high * scale)
         return charts.intervals([row], guide=0.0, scaled=True)
     score = result.after
-    return charts.intervals([("after", score.value, score.low, score.high)], guide=result.measure.chance, scaled=True)
+    scale, chance = result.measure.scale, result.measure.chance
+    row = ("after", score.value * scale, score.low * scale, score.high * scale)
+    return charts.intervals([row], guide=None if chance is None else chance * scale, scaled=True)
 
 
 def _result_chart(result: Result) -> Markup | None:
@@ -111,7 +113,7 @@ def is_alarm(warning: Warned) -> bool:
     return re.match(r"step \d+: ", warning.message) is not None
 
 
-def _blocks(matchup: Matchup) -> tuple[Block | None, Block | None, Block | None]:
+def _blocks(matchup: Matchup) -> tuple[Block, Block, Block]:
     return block(matchup.rates), block(matchup.by_length), block(matchup.trust)
 
 

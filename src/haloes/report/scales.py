@@ -38,7 +38,7 @@ def padded(bounds: Iterable[float], margin: float) -> Axis:
     """An axis that holds the values with a margin (a share of their range) at both ends; never of no width."""
     values = list(bounds)
     low, high = min(values, default=0.0), max(values, default=1.0)
-    pad = (high - low) * margin or max(abs(high), 1e-9) * 0.5
+    pad = (high - low) * margin or abs(high) * 0.5 or 0.5
     return Axis(low - pad, high + pad)
 
 
