@@ -39,7 +39,7 @@ def judge(
     out
         The file of judgements (.jsonl); judgements.jsonl in the run's folder, or here.
     model
-        Who judges: a name on the server, or a model's folder or name on the hub; of a reward model its run's folder too.
+        Who judges: a name on the server, or a model's folder or hub name; for a reward model also its run's folder.
     base_url
         The server, such as http://localhost:8000/v1.
     key_env

@@ -40,9 +40,9 @@ with torch.no_grad():
     reward = model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits.item()
 ```
 
-The reward of one answer means nothing by itself: the logistic function of the difference of two answers' rewards to one
-prompt is the probability that people prefer the first. `haloes judge ANSWERS --judge reward --model FOLDER` compares two
-models' answers so."""
+The reward of one answer means nothing by itself: the logistic function of the difference of two answers' rewards to
+one prompt is the probability that people prefer the first. `haloes judge ANSWERS --judge reward --model FOLDER`
+compares two models' answers so."""
 
 
 def write_card(run_dir: Path, out_dir: Path) -> Path:

@@ -21,25 +21,18 @@ def _feedback(needs: Needs) -> str:
 
 
 def _computed(needs: Needs) -> Iterator[str]:
-    if needs.any_reference:
-        yield "reference by token" if needs.reference_tokens else "reference"
-    if needs.reference_kl:
-        yield "KL to the reference"
-    if needs.mismatched:
-        yield "mismatched answers"
-    if needs.collision:
-        yield "policy's peakedness"
-    if needs.values:
-        yield "value head"
-    if needs.rewards:
-        yield "reward head"
-    if needs.margins:
-        yield "margins"
-    if needs.running_reward:
-        yield "running mean reward"
-    if needs.whole_step:
-        yield "undivided step"
-    if needs.control is not None:
-        yield "control texts"
-    if needs.sync_every is not None:
-        yield "reference synced"
+    for needed, name in (
+        (needs.any_reference, "reference by token" if needs.reference_tokens else "reference"),
+        (needs.reference_kl, "KL to the reference"),
+        (needs.mismatched, "mismatched answers"),
+        (needs.collision, "policy's peakedness"),
+        (needs.values, "value head"),
+        (needs.rewards, "reward head"),
+        (needs.margins, "margins"),
+        (needs.running_reward, "running mean reward"),
+        (needs.whole_step, "undivided step"),
+        (needs.control is not None, "control texts"),
+        (needs.sync_every is not None, "reference synced"),
+    ):
+        if needed:
+            yield name
