@@ -316,7 +316,7 @@ def refused(make: Callable[[], Run], run_dir: Path, fault: str) -> None:
 @pytest.mark.parametrize(
     ("judge", "fault"),
     [
-        ({"model": "m"}, r"watch.judge.kind is missing: http, local, reward, rule"),
+        ({"model": "m"}, r"watch.judge.kind is missing: http, local, reward, "),
         ({"kind": "htpp", "model": "m"}, r'watch.judge: there is no judge .htpp.. Did you mean "http"'),
         ({"kind": "http", "model": "m"}, r"watch.judge.base_url: the http judge needs it"),
         ({"kind": "http", "model": "m", "base_url": "localhost"}, r"watch.judge.base_url must be an address"),
