@@ -70,9 +70,9 @@ def watched(layouts: Layouts) -> Iterator[None]:
     """Notes every layout that the trainer makes inside the block, and that making it is work with data."""
     make = step.packed_rows
 
-    def packed_rows(*arguments: Any) -> Packed:
+    def packed_rows(*arguments: Any, **named: Any) -> Packed:
         with record_function("benchmark: data"):
-            packed = make(*arguments)
+            packed = make(*arguments, **named)
         layouts.take(packed)
         return packed
 
