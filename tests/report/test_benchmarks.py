@@ -62,6 +62,7 @@ def test_before_after_and_difference_stand_beside_each_other_with_intervals(run_
         "<small>p = 0.024</small>",
         "corrected for 2 benchmarks by Holm's method",
         "200 of 1,319 questions, drawn with seed 0. 41 questions gained, 11 lost, 148 as before (exact p = 0.012).",
+        "148 as before (exact p = 0.012). strict, before: 40% (30% to 50%); strict, after: 55% (45% to 65%).",
         "MMLU: subtasks",
         "algebra: 3 prompts did not fit",
         "bbh: after is left out",
