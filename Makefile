@@ -17,7 +17,12 @@ check: .venv/test .venv/check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+# TRL joins haloes in .venv for this; nothing else needs it.
 bench: .venv/demo
+	.venv/bin/python -m benchmarks.numerics
+	.venv/bin/python -m benchmarks.bound
+	.venv/bin/python -m benchmarks.growth
+	$(PIP) -r benchmarks/requirements-peer.txt
 	.venv/bin/python -m benchmarks.step
 
 docs: .venv/demo
