@@ -64,7 +64,7 @@ def test_the_parts_add_up_to_what_the_largest_micro_batch_took():
     assert load.other == 300 + 4 * KEPT // 2
     assert (passed.tokens, update) == (100, 0.5)
     # Moments before anything is measured, gradients of the example beside the largest, and an update at the end.
-    assert probe.seen == ["4", "update", "4", "400", "100", "update"]
+    assert probe.seen == ["4", "update", "4", "400", "100", "400", "update"]
 
 
 def test_what_would_not_fit_follows_from_the_typical_micro_batch():
@@ -92,7 +92,7 @@ def test_the_gradients_of_a_step_in_one_micro_batch_are_gone_when_the_next_begin
     alone = Candidates(TRIED.shortest, TRIED.typical, TRIED.largest, several=False)
     load, *_ = measure(probe, alone, SIZES, LOAD, PLENTY)
 
-    assert probe.seen == ["4", "update", "4", "update", "400", "100", "update"]
+    assert probe.seen == ["4", "update", "4", "update", "400", "100", "400", "update"]
     assert memory(SIZES, load).training == HELD + 300 + 400 * KEPT + 200 * KEPT
 
 

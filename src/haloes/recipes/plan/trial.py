@@ -160,16 +160,17 @@ def measure(probe: Steps, tried: Candidates, sizes: Sizes, load: Load, limit: in
         return _of(load, tried.largest, probe), first, update, False
     if not tried.several:
         probe.update()  # else the example's gradients are there, as a micro-batch finds those of the one before it
-    # The larger first: the allocator has no gaps of a smaller one yet, into which it does not fit.
-    largest = probe.run(tried.largest if complete else tried.typical)
+    first_time = probe.run(tried.largest if complete else tried.typical)
     passed = probe.run(tried.typical, count=not (load.checkpointing or load.offload))
     if passed.kept:
         load = replace(load, kept=passed.kept / passed.layout.tokens)
     if passed.seconds + passed.reference_seconds < _QUICK:
         passed = min(passed, probe.run(tried.typical), key=lambda one: one.seconds)
-    beyond = _beyond(load, sizes, largest)
+    # Once more, after one of another size: the gaps that an allocator leaves grow as a run goes on.
+    again = probe.run(tried.largest if complete else tried.typical)
+    beyond = max(_beyond(load, sizes, one) for one in (first_time, again))
     fixed = min(load.other, beyond)
-    of_largest = activations(sizes, _laid_out(load, largest.layout))
+    of_largest = activations(sizes, _laid_out(load, again.layout))
     load = replace(load, other=fixed, slack=(beyond - fixed) / max(of_largest, 1))
     return _of(load, tried.largest, probe), passed, probe.update(), complete
 
