@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -78,8 +79,8 @@ def policy_of(case: Case, plan: Plan, *, liger: bool) -> Policy:
         apply_liger(model)
     lora = LoRA(rank=LORA_RANK, targets=list(LORA_LAYERS)) if size.lora else None
     # The fingerprint is read once a run and no part of a step; of 16 GB it would take minutes of this benchmark.
-    policy_module.weights_fingerprint = lambda _: "random"
-    return make_policy(model, lora=lora, reference=True, seed=SEED)
+    with patch.object(policy_module, "weights_fingerprint", lambda _: "random"):
+        return make_policy(model, lora=lora, reference=True, seed=SEED)
 
 
 def measure(case: Case, plan: Plan, *, liger: bool, settings: Mapping[str, Any] | None = None) -> Found:
