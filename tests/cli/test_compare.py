@@ -32,4 +32,16 @@ def test_one_run_alone_is_refused(capsys: Captured):
     assert run(["compare", "one"]) == 2
     assert "two or more different runs" in capsys.readouterr().err
     assert run(["compare", "one", "nope"]) == 2
+    assert "one holds no run" in capsys.readouterr().err
+    (Path("one") / "config.yaml").write_text("")
+    assert run(["compare", "one", "nope"]) == 2
     assert "nope: no such run folder" in capsys.readouterr().err
+
+
+def test_a_model_folder_is_no_run_and_gets_no_page(model: Path, capsys: Captured):
+    before = sorted(model.iterdir())
+    for command in (["compare", str(model), str(model.parent)], ["report", str(model)]):
+        assert run(command) == 2
+        assert f"{model} holds no run" in capsys.readouterr().err
+    assert sorted(model.iterdir()) == before
+    assert not Path("compare.html").exists()

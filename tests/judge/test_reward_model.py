@@ -134,5 +134,10 @@ def test_a_model_without_a_trained_score_is_refused(tmp_path: Path):
         opinions(judge_of(language_model), [comparison("a", "b")])
     with pytest.raises(ModelError, match="3 outputs; a reward model has one"):
         opinions(judge_of(save_reward_model(tmp_path / "three", outputs=3)), [comparison("a", "b")])
+    (tmp_path / "run").mkdir()
+    language_model.rename(tmp_path / "run" / "model")
+    (tmp_path / "run" / "config.yaml").write_text("")
+    with pytest.raises(ModelError, match=r"run that trained a language model.*bradley-terry` makes one"):
+        opinions(judge_of(tmp_path / "run"), [comparison("a", "b")])
     with pytest.raises(ModelError, match="no such folder"):
         opinions(judge_of(tmp_path / "nothing" / "here"), [comparison("a", "b")])

@@ -20,6 +20,7 @@ from haloes.recipes.config import (
     SampleSettings,
     TokenSettings,
     as_mapping,
+    config_of_file,
     json_schema,
     make_config,
     parse_setting,
@@ -258,6 +259,17 @@ def test_a_file_that_is_missing_or_not_utf8_is_named(tmp_path: Path):
     (tmp_path / "latin.yaml").write_bytes(b"train: {lr: \xe9}")
     with pytest.raises(ConfigError, match=r"latin\.yaml: not YAML: .*utf-8"):
         read_yaml(tmp_path / "latin.yaml")
+
+
+def test_a_fault_in_the_file_names_the_file_and_one_in_a_flag_does_not(tmp_path: Path):
+    path = write(tmp_path, "train: {learning_rate: 1}\n")
+    with pytest.raises(ConfigError, match=r"run\.yaml: train\.learning_rate: there is no such setting"):
+        config_of_file(path, {"train": {"lr": 1.0}})
+    path = write(tmp_path, "train: {lr: 1.0}\n")
+    with pytest.raises(ConfigError, match=r"^train\.seed: "):
+        config_of_file(path, {"train": {"seed": "x"}})
+    assert config_of_file(path, {"train": {"seed": 3}}) == make_config({"train": {"lr": 1.0, "seed": 3}})
+    assert config_of_file(None, {"train": {"lr": 1.0}}) == make_config({"train": {"lr": 1.0}})
 
 
 # --- key=value

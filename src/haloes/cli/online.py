@@ -98,15 +98,14 @@ def online(
     """
     from haloes.cli.rounds import carry_out, make_critic, refuse_other_engines
     from haloes.cli.settings import flag_settings
-    from haloes.recipes.config import make_config, parse_settings, read_yaml
+    from haloes.recipes.config import config_of_file, parse_settings
     from haloes.recipes.online.settings import OnlineSettings
     from haloes.sample._contract import Decoding
 
     refuse_other_engines(engine)
     given = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     critic = make_critic(rater, kind, given, judge_settings, seed=seed)
-    flags, base = flag_settings(model=model, loss=loss), read_yaml(config) if config else {}
-    chosen = make_config(base, flags, parse_settings(settings))
+    chosen = config_of_file(config, flag_settings(model=model, loss=loss), parse_settings(settings))
     rounds_settings = OnlineSettings(
         rounds=rounds,
         per_prompt=per_prompt,

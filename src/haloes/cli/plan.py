@@ -50,7 +50,7 @@ def plan(
     from haloes.cli.planned import GIB, as_json, plan_lines
     from haloes.cli.settings import flag_settings
     from haloes.errors import ConfigError
-    from haloes.recipes.config import make_config, parse_settings, read_yaml
+    from haloes.recipes.config import config_of_file, parse_settings
     from haloes.recipes.plan.plan import make_plan
 
     if source is not None and Path(source).suffix in {".yaml", ".yml"}:
@@ -60,7 +60,7 @@ def plan(
     if memory is not None and not memory > 0:
         raise ConfigError(f"--memory must be positive, got {memory:g}")
     flags = flag_settings(source=source, model=model, loss=loss, validation=validation, columns=columns)
-    chosen = make_config(read_yaml(config) if config else {}, flags, parse_settings(settings))
+    chosen = config_of_file(config, flags, parse_settings(settings))
     with TerminalDisplay() as display:
         found = make_plan(chosen, limit=None if memory is None else int(memory * GIB), display=display)
     if json:

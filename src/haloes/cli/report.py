@@ -16,7 +16,9 @@ def report(run: Annotated[Path, Parameter(name=["RUN"])], /) -> None:
     """
     from haloes.cli.output import show
     from haloes.recipes.evaluation.evaluation import write_judged_report
+    from haloes.recipes.folder import check_is_run
     from haloes.report.summary import summary_lines
 
+    check_is_run(run)
     write_judged_report(run)
     show(summary_lines(run))

@@ -43,8 +43,8 @@ def train(
     settings
         Any setting as section.key=value, such as train.lr=1e-4; may be given several times.
     """
-    from haloes.recipes.config import make_config, parse_settings, read_yaml
+    from haloes.recipes.config import config_of_file, parse_settings
 
     flags = flag_settings(source=source, model=model, loss=loss, validation=validation, columns=columns)
-    chosen = make_config(read_yaml(config) if config else {}, flags, parse_settings(settings))
+    chosen = config_of_file(config, flags, parse_settings(settings))
     carry_out(chosen, out or new_run_dir(chosen), resume=False)

@@ -122,6 +122,11 @@ def pair_answers(
 def read_completions(path: Path) -> list[Completion]:
     """Answers from JSONL, or of a run's folder; DataError, with file and line, where a row is none."""
     file = path / SAMPLES if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise DataError(
+            f"{path}: there are no answers in it (no {SAMPLES}), as after samples.prompts=0 or of a reward model; "
+            "`haloes sample` writes a file of answers"
+        )
     found = [completion_from_json(row, where=f"{file}:{n}", model=file.stem) for n, row in read_jsonl(file)]
     if not found:
         raise DataError(f"{file}: there are no answers in it")

@@ -12,6 +12,8 @@ from haloes.judge._contract import Comparison, Identity, Opinion, Unanswered, nu
 from haloes.judge.template import conversation, disarmed
 from haloes.records import Message, Text
 
+_MAKE = "`haloes train PAIRS --loss bradley-terry` makes one"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardModelJudge:
@@ -137,9 +139,9 @@ def _load(name: str, dtype: str, device: str) -> _Loaded:
         raise ModelError(f"{name}: cannot be loaded as a reward model ({error})") from error
     if report["missing_keys"] or report["mismatched_keys"]:
         lacking = ", ".join(sorted(str(key) for key in [*report["missing_keys"], *report["mismatched_keys"]])[:3])
-        raise ModelError(f"{name} is no trained reward model: its weights lack {lacking}")
+        raise ModelError(f"{name} is no trained reward model: its weights lack {lacking}; {_MAKE}")
     if model.config.num_labels != 1:
-        raise ModelError(f"{name} has {model.config.num_labels} outputs; a reward model has one")
+        raise ModelError(f"{name} has {model.config.num_labels} outputs; a reward model has one; {_MAKE}")
     window = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
     tokenizer = load_tokenizer(str(folder))
     marks = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
@@ -148,11 +150,16 @@ def _load(name: str, dtype: str, device: str) -> _Loaded:
 
 def _folder(name: str) -> Path:
     from haloes.models.hub import fetch, is_hub_name
+    from haloes.models.kind import is_classifier
 
     path = Path(name).expanduser()
     if path.is_dir():
+        if not ((path / "model").is_dir() and (path / "config.yaml").is_file()):
+            return path
         # A run's folder leads to the model in it.
-        return path / "model" if (path / "model").is_dir() and (path / "config.yaml").is_file() else path
+        if not is_classifier(path / "model"):
+            raise ModelError(f"{name} is a run that trained a language model and no reward model; {_MAKE}")
+        return path / "model"
     if not is_hub_name(name):
         raise ModelError(f"{name}: no such folder; a reward model is a folder or a name on the hub")
     return fetch(name, weights=True)

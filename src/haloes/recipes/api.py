@@ -10,7 +10,7 @@ from haloes.losses._contract import Loss
 from haloes.losses.table import loss_settings
 from haloes.models.cache import cache_dir
 from haloes.recipes.align import Run, align
-from haloes.recipes.config import make_config, read_yaml
+from haloes.recipes.config import config_of_file, make_config
 from haloes.recipes.watch import Display
 from haloes.records import Feedback, Pair, to_json
 from haloes.store import write_jsonl
@@ -57,10 +57,11 @@ def train(
     made = None if loss is None or isinstance(loss, str) else loss
     if loss is not None:
         given["loss"] = {"name": loss} if isinstance(loss, str) else loss_settings(loss)
-    further = config if isinstance(config, Mapping) else {} if config is None else read_yaml(Path(config))
-    return align(
-        make_config(further, given), Path(out), loss=made, resume=resume, allow_changes=allow_changes, display=display
-    )
+    if config is None or isinstance(config, Mapping):
+        chosen = make_config(config or {}, given)
+    else:
+        chosen = config_of_file(Path(config), given)
+    return align(chosen, Path(out), loss=made, resume=resume, allow_changes=allow_changes, display=display)
 
 
 def _path(feedback: str | Path | Iterable[Feedback | Pair]) -> str:

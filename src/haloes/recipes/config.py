@@ -186,6 +186,21 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
         raise ConfigError("; ".join(_explained(fault) for fault in error.errors())) from error
 
 
+def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
+    """`make_config` of a YAML file, if there is one, under `layers`. A fault that is in the file names the file."""
+    if path is None:
+        return make_config(*layers)
+    sections = read_yaml(path)
+    try:
+        return make_config(sections, *layers)
+    except ConfigError as error:
+        try:
+            make_config(sections)
+        except ConfigError as own:
+            raise ConfigError(f"{path}: {own}") from error
+        raise
+
+
 def as_mapping(config: RunConfig) -> dict[str, Any]:
     """The whole configuration as nested plain values; `make_config` makes the same from it again."""
     return asdict(config)

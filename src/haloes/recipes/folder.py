@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import RunError
-from haloes.recipes.config import RunConfig, as_mapping, make_config, read_yaml
+from haloes.recipes.config import RunConfig, as_mapping, config_of_file
 from haloes.report.card import write_card
 from haloes.report.write import write_report
 from haloes.store import read_json, write_json, write_text
@@ -68,6 +68,12 @@ def claim(run_dir: Path) -> None:
         raise RunError(f"{run_dir} cannot be made ({error.strerror}); give another folder") from error
 
 
+def check_is_run(run_dir: Path) -> None:
+    """Raises RunError for a folder that holds nothing of a run, such as a model's. What does not exist passes."""
+    if run_dir.is_dir() and not any((run_dir / name).exists() for name in (CONFIG, METRICS, SCORES, SAMPLES, HELD_OUT)):
+        raise RunError(f"{run_dir} holds no run (no {CONFIG}); give the folder that `haloes train` wrote")
+
+
 def write_config(run_dir: Path, config: RunConfig) -> None:
     """Save the resolved configuration; `read_config` makes the same from it."""
     import yaml
@@ -79,7 +85,7 @@ def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
     """The configuration that a run was started with, with overrides. Raises RunError where there is none."""
     if not (run_dir / CONFIG).is_file():
         raise RunError(f"{run_dir} holds no run (no {CONFIG}); `haloes train` starts one")
-    return make_config(read_yaml(run_dir / CONFIG), *overrides)
+    return config_of_file(run_dir / CONFIG, *overrides)
 
 
 def configuration_hash(config: RunConfig) -> str:

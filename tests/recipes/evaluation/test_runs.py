@@ -107,6 +107,7 @@ def test_runs_are_compared_by_their_judges(tmp_path: Path):
 
 def test_a_run_without_held_out_rows_is_named(tmp_path: Path):
     (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("")
     found = compare_runs([write_run(tmp_path / "new", GOOD), tmp_path / "old"])
 
     assert found.aucs[1] is None

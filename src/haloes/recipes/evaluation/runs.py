@@ -12,6 +12,7 @@ from haloes.evaluate.paired import Difference
 from haloes.recipes.evaluation.judged import JudgedNumbers, judged_numbers
 from haloes.recipes.evaluation.names import after_its_run
 from haloes.recipes.evaluation.sources import judged_files
+from haloes.recipes.folder import check_is_run
 from haloes.recipes.held_out import HeldOutRow, read_held_out
 from haloes.records import Score
 from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf
@@ -34,11 +35,13 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
 
     Raises:
         ConfigError: fewer than two runs, or one of them twice.
-        RunError: a folder does not exist.
+        RunError: a folder does not exist, or holds no run.
         DataError: a held-out row or a judgement is damaged.
     """
     if len(run_dirs) < 2 or len({path.resolve() for path in run_dirs}) < len(run_dirs):  # noqa: PLR2004
         raise ConfigError(f"give two or more different runs to compare, got {', '.join(map(str, run_dirs)) or 'none'}")
+    for path in run_dirs:
+        check_is_run(path)
     runs = [load_run(path) for path in run_dirs]
     names = _names(run_dirs)
     held_out = [read_held_out(path) for path in run_dirs]
