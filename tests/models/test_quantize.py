@@ -22,9 +22,7 @@ def test_without_bitsandbytes_it_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     monkeypatch.delitem(sys.modules, "bitsandbytes.nn", raising=False)
 
-    with pytest.raises(
-        ConfigError, match=r"is 4bit, which needs bitsandbytes .*haloes\[bitsandbytes\]"
-    ):
+    with pytest.raises(ConfigError, match=r"is 4bit, which needs bitsandbytes .*haloes\[bitsandbytes\]"):
         check_quantization(CPU)
 
 
