@@ -1,6 +1,7 @@
 """`haloes online`: from prompts and a rule to a table."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_what_cannot_work_is_refused_before_anything_is_loaded(
     assert online(model, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_a_model_that_cannot_be_loaded_leaves_no_folder(model: Path, capsys: Captured):
+    broken = Path(shutil.copytree(model, "broken"))
+    (broken / "model.safetensors").unlink()
+    assert online(broken, "--rater", "rules.py:rate", "--out", "o") == 2
+    assert "haloes: broken" in capsys.readouterr().err
+    assert not Path("o").exists()
 
 
 def test_too_few_prompts_are_refused(model: Path, capsys: Captured):

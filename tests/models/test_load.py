@@ -216,6 +216,16 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path):
         load(folder)
 
 
+def test_of_a_run_s_folder_the_model_is_named(folder: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    run.mkdir()
+    folder.rename(run / "model")
+    (run / "config.yaml").write_text("")
+
+    with pytest.raises(ModelError, match=r"is a run's folder, and its model is in it; give .*run/model$"):
+        load(run)
+
+
 # --- the hub
 
 

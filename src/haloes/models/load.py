@@ -166,6 +166,8 @@ def _tokenizer(place: _Place) -> Any:
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         if _is_adapter(place):
             return load_tokenizer(_base_name(place))
+        if (folder / "config.yaml").is_file() and (folder / "model").is_dir():
+            raise ModelError(f"{place.name} is a run's folder, and its model is in it; give {folder / 'model'}")
         raise ModelError(f"{place.name}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)})")
     try:
         with quiet():

@@ -249,6 +249,16 @@ def test_without_a_hub_the_local_folder_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 @peer
+def test_too_few_rows_for_the_examples_are_counted(tmp_path: Path):
+    row = {"question": "1 + 1?", "answer": "It is 2.\n#### 2"}
+    bench_rows.write(tmp_path / "gsm8k" / "train.jsonl", [row] * 3)
+    bench_rows.write(tmp_path / "gsm8k" / "test.jsonl", [row])
+    loaded = _HARNESS.load(benchmark("gsm8k"), tmp_path)
+    with pytest.raises(DataError, match=r"5 examples come before each question, .* \(train\) are 3;"):
+        loaded.questions({"gsm8k": [0]}, None)
+
+
+@peer
 def test_a_column_of_another_kind_is_the_row_s_fault(tmp_path: Path):
     row = {"question": "q", "subject": "anatomy", "choices": ["only one"], "answer": 0}
     for subject in subjects():

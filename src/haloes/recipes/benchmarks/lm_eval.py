@@ -99,6 +99,7 @@ class LmEvalTasks:
             task = self.tasks[name]
             if task.config.num_fewshot is None:
                 task.set_config("num_fewshot", 0)
+            _require_examples(name, task)
             task.set_fewshot_seed(_FEWSHOT_SEED)
             with quiet(), _fitting(name):
                 task.build_all_requests(
@@ -275,6 +276,17 @@ def _fitting(subtask: str) -> Iterator[None]:
             f"{subtask}: lm-eval's definition cannot use a row ({type(error).__name__}: {error}); are the columns "
             "those of the hub?"
         ) from error
+
+
+def _require_examples(subtask: str, task: Any) -> None:
+    """Raise DataError where there are fewer rows for examples than come before each question."""
+    wanted = task.config.num_fewshot
+    if wanted and (there := len(list(task.fewshot_docs()))) < wanted:
+        split = task.config.fewshot_split or task.config.training_split or "examples"
+        raise DataError(
+            f"{subtask}: {wanted} examples come before each question, and its rows for them ({split}) are {there}; "
+            "give the whole file"
+        )
 
 
 def _most_tokens(settings: Mapping[str, Any] | None) -> int:

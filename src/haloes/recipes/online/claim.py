@@ -1,6 +1,7 @@
 """Whose the folder of an experiment is: a new one, or one that is gone on with."""
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ def claim(
         },
     )
     return config
+
+
+def release(out: Path) -> None:
+    """Remove the folder where nothing came of it: it holds no file but the claim's own."""
+    if all(path.is_dir() or path == out / EXPERIMENT for path in out.rglob("*")):
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def _named(config: RunConfig, name: str, dtype: Any) -> RunConfig:

@@ -14,7 +14,7 @@ from haloes.models.dtype import choose_device
 from haloes.recipes import folder
 from haloes.recipes.align import align, configured_loss
 from haloes.recipes.config import FeedbackSettings, RunConfig
-from haloes.recipes.online.claim import claim
+from haloes.recipes.online.claim import claim, release
 from haloes.recipes.online.critics import Critic
 from haloes.recipes.online.learnable import counts_of, learnable, require_enough
 from haloes.recipes.online.settings import OnlineSettings, of_round
@@ -89,7 +89,7 @@ def online(
         The reward-KL curve, which is in `curve.json` too: the first model and the model after each round.
 
     Raises:
-        UserError: something that the user can put right; what was done stays.
+        UserError: something that the user can put right; what was done stays, and where nothing was, no folder.
         Interrupted: the user stopped a round's training.
     """
     if this_rank(choose_device(config.model.device)).count > 1:
@@ -113,7 +113,11 @@ def online(
     given = {"prompts": prompts, "held-out prompts": held_out}
     config = claim(out, config=config, settings=settings, critic=critic, prompts=given, loss=repr(loss))
     experiment = _Experiment(config, settings, critic, prompts, held_out, out, display)
-    points = [_measure(experiment, 0, {})]
+    try:
+        points = [_measure(experiment, 0, {})]
+    except BaseException:
+        release(out)
+        raise
     for number in range(1, settings.rounds + 1):
         counts = _collect(experiment, number, pairs=loss.needs.pairs, undesirable=loss.needs.undesirable)
         _train(experiment, number)
