@@ -107,7 +107,7 @@ def make_packed(
     )
 
 
-def shareable(prompt_length: int) -> int:
+def shared_length(prompt_length: int) -> int:
     """How many tokens of a prompt of this length are laid out once for several completions of it: all but the last."""
     return prompt_length - 1 if prompt_length > WORTH else 0
 

@@ -5,7 +5,7 @@ KTO's mismatched completions y' stand under the prompts of the very rows whose g
 through the model at once, the forward pass of (x, y) leaves the keys and values of x in every layer, and (x, y') costs
 no more than y'. They are cut off from the autograd graph.
 
-Shape suffixes: T tokens of the remembered layout, U of the one that continues it.
+Shape suffixes: T tokens of a layout.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from torch import Tensor
 from haloes.batches.collate import packed_rows, pair_length, read_pair, row_key
 from haloes.batches.pack import pack, pack_by_prompt
 from haloes.losses._contract import Logps
-from haloes.models.layout import Packed, shareable
+from haloes.models.layout import Packed, shared_length
 from haloes.models.reference_cache import ReferenceCache
 from haloes.models.transfer import to_device
 from haloes.tokens.store import TokenRow, TokenStore
@@ -53,7 +53,7 @@ class _Pass:
 def _passes(score: Score, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[_Pass]:
     """The rows, so many at a time as the budget allows; rows with one prompt go together, and share it."""
     prompts = [row.prompt.tobytes() for row in rows]
-    shared = [shareable(len(row.prompt)) for row in rows]
+    shared = [shared_length(len(row.prompt)) for row in rows]
     own = [len(row.prompt) + len(row.completion) - common for row, common in zip(rows, shared, strict=True)]
     bins = pack_by_prompt(prompts, shared, own, budget=budget)
     with prefetched(bins, lambda bin_: packed_rows([rows[i] for i in bin_], device), device=device) as ready:

@@ -14,7 +14,7 @@ from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.pack import pack_by_prompt
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired
-from haloes.models.layout import Packed, shareable
+from haloes.models.layout import Packed, shared_length
 from haloes.models.policy import Policy, TokenScores
 from haloes.models.remembered import Remembered, make_continued
 from haloes.models.transfer import to_device
@@ -116,7 +116,7 @@ class Stepper:
             return [np.arange(len(step.examples))]
         sequences = sequences_of(self.store, step.examples).reshape(-1, len(step.examples))
         prompts = self.store.prompt_length[sequences].min(axis=0).tolist()
-        shared = [shareable(length) for length in prompts]
+        shared = [shared_length(length) for length in prompts]
         lengths = (self.store.prompt_length[sequences] + self.store.completion_length[sequences]).sum(axis=0)
         bins = pack_by_prompt(
             list(zip(self.store.group[sequences[0]].tolist(), prompts, strict=True)),
