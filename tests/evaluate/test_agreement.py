@@ -25,14 +25,30 @@ def test_kappa_by_hand():
     assert (score.low, score.high) == pytest.approx((0.4 - 1.96 * 0.127, 0.4 + 1.96 * 0.127), abs=0.04)
 
 
+@pytest.mark.peer
 def test_statsmodels_gives_the_same_kappa():
-    inter_rater = pytest.importorskip("statsmodels.stats.inter_rater", reason="statsmodels is not installed")
+    inter_rater = pytest.importorskip(
+        "statsmodels.stats.inter_rater", reason="statsmodels is not installed (make test-peers runs it)"
+    )
     rng = np.random.default_rng(0)
     one, other = rng.integers(3, size=80), rng.integers(3, size=80)
     table = np.zeros((3, 3))
     np.add.at(table, (one, other), 1)
     score = cohens_kappa(one.tolist(), other.tolist(), list(range(80)), draws=20)
     assert score.value == pytest.approx(inter_rater.cohens_kappa(table).kappa)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_the_krippendorff_package_gives_the_same_alpha(missing: float):
+    krippendorff = pytest.importorskip("krippendorff", reason="krippendorff is not installed (make test-peers runs it)")
+    rng = np.random.default_rng(1)
+    ratings = rng.integers(3, size=(60, 1)) * (rng.random((60, 3)) < 0.6) + 1.0
+    ratings[rng.random(ratings.shape) < missing] = np.nan
+    rows = [[None if np.isnan(value) else str(value) for value in row] for row in ratings]
+    score = krippendorffs_alpha(rows, list(range(60)), draws=20)
+    expected = krippendorff.alpha(reliability_data=ratings.T, level_of_measurement="nominal")
+    assert score.value == pytest.approx(expected, abs=1e-12)
 
 
 def test_alpha_of_krippendorffs_example():

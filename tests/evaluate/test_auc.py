@@ -35,6 +35,15 @@ def test_it_is_the_share_of_pairs_that_are_in_order(pairs: list[tuple[int, bool]
         assert auc(scores, labels) is None
 
 
+@pytest.mark.peer
+def test_scikit_learn_gives_the_same_area_with_ties():
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed (make test-peers runs it)")
+    rng = np.random.default_rng(0)
+    labels = rng.random(200) < 0.3
+    scores = np.round(rng.normal(0, 1, 200) + labels, 1)
+    assert auc(scores, labels) == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+
+
 @given(rows)
 def test_swapping_the_classes_gives_the_complement(pairs: list[tuple[int, bool]]):
     scores, labels = zip(*pairs, strict=True)

@@ -51,7 +51,10 @@ def test_what_is_no_p_value_is_refused(bad: float):
         holm([0.5, bad])
 
 
+@pytest.mark.peer
 def test_statsmodels_gives_the_same():
-    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
+    multitest = pytest.importorskip(
+        "statsmodels.stats.multitest", reason="statsmodels is not installed (make test-peers runs it)"
+    )
     p = np.random.default_rng(0).random(20) ** 3
     assert holm(p.tolist()) == pytest.approx(multitest.multipletests(p, method="holm")[1])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from haloes.errors import DataError
 from haloes.evaluate.rates import (
@@ -20,6 +20,16 @@ from haloes.evaluate.rates import (
     wilson_interval,
 )
 from haloes.records import Score
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("successes", "trials"), [(0, 9), (3, 10), (57, 100), (200, 200)])
+def test_statsmodels_gives_the_same_interval(successes: int, trials: int):
+    proportion = pytest.importorskip(
+        "statsmodels.stats.proportion", reason="statsmodels is not installed (make test-peers runs it)"
+    )
+    low, high = proportion.proportion_confint(successes, trials, method="wilson")
+    assert wilson_interval(successes, trials, z=norm.ppf(0.975)) == pytest.approx((low, high), abs=1e-12)
 
 
 def share(outcomes: ArrayLike, keys: Sequence[Hashable], **settings: Any) -> Score | None:

@@ -38,7 +38,7 @@ from haloes.losses.sppo import SPPO
 from haloes.losses.wpo import WPO
 from loss_batches import Example, Side, gradient, make_batch, make_examples
 
-trl = pytest.importorskip("trl", reason="trl is not installed (pip install -r benchmarks/requirements-peer.txt)")
+trl = pytest.importorskip("trl", reason="trl is not installed (make test-peers runs it)")
 
 pytestmark = [
     pytest.mark.peer,

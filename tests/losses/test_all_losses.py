@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ MADE = {name: make() for name, make in LOSSES.items()} | {
 CLASSES = {name: make for name, make in LOSSES.items() if isinstance(make, type)}
 
 every_loss = pytest.mark.parametrize("loss", MADE.values(), ids=list(MADE))
+
+
+def losses_where(applies: Callable[[Needs], bool]) -> pytest.MarkDecorator:
+    """Parametrise over the losses whose needs are such."""
+    some = {name: loss for name, loss in MADE.items() if applies(loss.needs)}
+    return pytest.mark.parametrize("loss", some.values(), ids=list(some))
+
+
 every_class = pytest.mark.parametrize("cls", CLASSES.values(), ids=list(CLASSES))
 row_by_row = pytest.mark.parametrize(
     "loss", [loss for loss in MADE.values() if not loss.needs.whole_step], ids=lambda loss: type(loss).__name__
@@ -100,10 +109,9 @@ def test_it_needs_pairs_exactly_when_it_says_so(loss: Any) -> None:
         assert evaluate(loss, examples).per_example.shape == (len(examples),)
 
 
-@every_loss
+# The label reaches the others another way: in the prompt, or as a score.
+@losses_where(lambda needs: needs.control is None and not needs.scores)
 def test_labels_matter_exactly_when_it_says_that_it_needs_undesirable_completions(loss: Any) -> None:
-    if loss.needs.control is not None or loss.needs.scores:
-        pytest.skip("the label reaches it another way: in the prompt, or as a score")
     examples = make_examples()
     turned = [
         Example(e.rejected, e.desirable, e.score, e.completion)
@@ -117,11 +125,9 @@ def test_labels_matter_exactly_when_it_says_that_it_needs_undesirable_completion
     assert bool(changed.all() if loss.needs.undesirable else not changed.any())
 
 
-@every_loss
+@losses_where(lambda needs: not (needs.undesirable or needs.pairs))
 def test_undesirable_completions_that_it_does_not_need_may_be_left_out(loss: Any) -> None:
     examples = make_examples()
-    if loss.needs.undesirable or loss.needs.pairs:
-        pytest.skip("it needs them")
     kept = [i for i, example in enumerate(examples) if example.desirable]
 
     alone = evaluate(loss, [examples[i] for i in kept]).per_example
@@ -289,10 +295,9 @@ def test_a_completion_without_tokens_costs_a_finite_loss(loss: Any) -> None:
     assert bool(evaluate(loss, [*examples, *make_examples(2)]).per_example.isfinite().all())
 
 
-@every_loss
+# With `collision` a loss's weight depends on the policy and is held still.
+@losses_where(lambda needs: not needs.collision)
 def test_its_gradient_is_the_slope_of_its_value(loss: Any) -> None:
-    if loss.needs.collision:
-        pytest.skip("its weight depends on the policy, and is held still")
     examples = make_examples(4, seed=3)
     total = evaluate(loss, examples).per_example.sum()
     step = 1e-6

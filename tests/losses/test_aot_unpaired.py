@@ -111,9 +111,11 @@ def test_where_a_label_is_absent_the_loss_is_zero_and_can_still_be_walked_back(l
     assert not any(slope.any() for slope in slopes)
 
 
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(3))
 def test_trl_agrees_for_equal_counts(seed: int) -> None:
-    pytest.importorskip("trl")
+    pytest.importorskip("trl", reason="trl is not installed (make test-peers runs it)")
     from trl import DPOTrainer
 
     ratios = torch.tensor(np.random.default_rng(seed).normal(0, 3, 8))

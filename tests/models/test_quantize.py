@@ -1,7 +1,9 @@
 """Four bits: what is refused without bitsandbytes, and what a model in four bits computes with it."""
 
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,57 @@ def test_a_device_that_cannot_compute_in_it_is_refused():
 
     with pytest.raises(ConfigError, match=r"bitsandbytes cannot compute in it on meta .*leave model\.quantize out"):
         check_quantization(torch.device("meta"))
+
+
+def test_a_processor_whose_four_bit_kernel_has_a_wrong_gradient_is_refused(monkeypatch: pytest.MonkeyPatch):
+    functions = pytest.importorskip("bitsandbytes.autograd._functions", reason="bitsandbytes is not installed")
+
+    # A stand-in for a kernel made for inference: the right output, and the gradient of another product.
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, *_: Any) -> torch.Tensor:
+            return inputs @ functions.F.dequantize_4bit(weight, _[-1]).to(inputs.dtype).T
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+            return torch.zeros(5, 128, dtype=grad.dtype), None, None, None, None
+
+    monkeypatch.setattr(functions, "MatMul4Bit", Wrong)
+
+    with pytest.raises(ConfigError, match=r"the gradient that bitsandbytes computes on cpu differs .* by 100%"):
+        check_quantization(CPU)
+
+
+@pytest.mark.parametrize("inference_kernel", [False, True])
+def test_gradients_through_four_bits_are_those_of_the_dequantised_weights_after_a_reference_pass(
+    inference_kernel: bool, tmp_path: Path
+):
+    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    place = save_model(tmp_path / "model", hidden_size=64, intermediate_size=64, head_dim=16)
+    loaded = load_model(str(place), dtype=torch.bfloat16, device=CPU, four_bits=True).model
+    layers = [module for module in loaded.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    # Where the processor has the kernel for inference, no layer may come to it; elsewhere none can.
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
+    ids = torch.arange(5, 25)[None]
+    if inference_kernel:
+        with torch.no_grad():
+            loaded(ids)  # as a reference is scored: in eval mode and without gradient
+    assert not any(getattr(layer.weight.quant_state, "packing_format_for_cpu", False) for layer in layers)
+    embedded = loaded.get_input_embeddings()(ids).detach().requires_grad_()
+    loaded(inputs_embeds=embedded).logits.float().logsumexp(-1).sum().backward()
+
+    for layer in layers:
+        layer.forward = partial(plain_product, layer, bnb.functional.dequantize_4bit)
+    expected = embedded.detach().clone().requires_grad_()
+    loaded(inputs_embeds=expected).logits.float().logsumexp(-1).sum().backward()
+    assert embedded.grad is not None
+    assert expected.grad is not None
+    difference = (embedded.grad - expected.grad).float().norm() / expected.grad.float().norm()
+    assert float(difference) < 0.05
+
+
+def plain_product(layer: Any, dequantize: Any, inputs: torch.Tensor) -> torch.Tensor:
+    return inputs @ dequantize(layer.weight.data, layer.weight.quant_state).to(inputs.dtype).T
 
 
 def test_an_adapter_cannot_be_merged_in_four_bits(tmp_path: Path):

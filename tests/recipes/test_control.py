@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 
 from fakes import SYSTEM, byte_tokenizer
 from haloes.cli.main import run as main
+from haloes.models import dtype
 from haloes.models.load import load_tokenizer
 from haloes.recipes import answers
 from haloes.recipes.align import Run, align
@@ -166,7 +167,11 @@ def test_without_a_chat_template_the_saved_tokenizer_knows_the_control_text(plai
     assert saved_tokenizer(plain).chat_template is None
 
 
-def test_what_haloes_samples_from_the_folder_is_what_the_run_sampled(plain: Run, tmp_path: Path):
+@pytest.mark.parametrize("faster", [False, True], ids=["float32", "bfloat16"])
+def test_what_haloes_samples_from_the_folder_is_what_the_run_sampled_whichever_dtype_is_faster(
+    faster: bool, plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dtype, "bfloat16_is_faster", lambda _: faster)
     arguments = ["sample", str(plain.run_dir), str(plain.run_dir), "--out", str(tmp_path / "a.jsonl")]
 
     assert main([*arguments, "--max-new-tokens", "4"]) == 0

@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 from haloes.errors import ConfigError
+from haloes.training.budget import MOMENTS
 from haloes.training.optimizer import Masters, check_optimizer, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings
+
+EIGHT_BITS = TrainSettings(optimizer="adamw8bit")
+CPU = torch.device("cpu")
 
 
 def parameter(*values: float, dtype: torch.dtype = torch.bfloat16) -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.tensor(values, dtype=dtype))
 
 
-def add_gradient(weight: Tensor, gradient: float) -> None:
-    (weight * torch.tensor(gradient, dtype=weight.dtype)).sum().backward()
+def add_gradient(weight: Tensor, gradient: float | Tensor) -> None:
+    (weight * torch.as_tensor(gradient, dtype=weight.dtype)).sum().backward()
 
 
 def test_gradients_of_many_micro_batches_are_added_up_in_float32():
@@ -145,24 +149,56 @@ def test_the_weights_keep_their_order():
     assert [weight.item() for weight in optimizer.param_groups[0]["params"]] == [0.0, 1.0, 2.0]
 
 
+def uneven(step: int, count: int) -> torch.Tensor:
+    """Gradients of both signs and many sizes: where all are equal, eight bits hold the moments exactly."""
+    return torch.sin(torch.arange(count) * 0.7 + step) * torch.logspace(-3, 0, count)
+
+
 def test_adamw_with_moments_in_8_bits_moves_weights_like_adamw():
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     found = {}
+    start = torch.linspace(-1, 1, 8192)
     for name in ("adamw", "adamw8bit"):
-        weight = torch.nn.Parameter(torch.linspace(-1, 1, 8192))
+        weight = torch.nn.Parameter(start.clone())
         masters = make_masters({"w": weight})
         optimizer = make_optimizer(masters, TrainSettings(optimizer=name, lr=0.01))  # type: ignore[arg-type]
         for step in range(10):
-            add_gradient(weight, 1.0 + step % 3)
+            add_gradient(weight, uneven(step, 8192))
             optimizer.step()
             masters.publish()
             masters.zero_grad()
-        found[name] = weight.detach()
+        found[name] = weight.detach() - start
 
-    # Ten steps of about 0.01; the moments' 8 bits show in the third digit.
-    assert float((found["adamw"] - torch.linspace(-1, 1, 8192)).mean()) == pytest.approx(-0.1, abs=0.01)
-    torch.testing.assert_close(found["adamw8bit"], found["adamw"], rtol=0, atol=2e-3)
-    assert not torch.equal(found["adamw8bit"], found["adamw"])
+    # Single weights with small moments are off; as a whole the two move alike.
+    assert float(torch.corrcoef(torch.stack([found["adamw"], found["adamw8bit"]]))[0, 1]) > 0.95
+    assert float(found["adamw8bit"].norm() / found["adamw"].norm()) == pytest.approx(1, abs=0.1)
+
+
+def test_the_moments_of_adamw8bit_are_in_eight_bits_and_take_what_a_plan_says():
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    weight = torch.nn.Parameter(torch.linspace(-1, 1, 8192))
+    masters = make_masters({"w": weight})
+    optimizer = make_optimizer(masters, EIGHT_BITS)
+    add_gradient(weight, uneven(0, 8192))
+    optimizer.step()
+
+    state = {name: value for name, value in optimizer.state[weight].items() if isinstance(value, torch.Tensor)}
+    assert [state[name].dtype for name in ("state1", "state2")] == [torch.uint8] * 2
+    # The tables of the 256 values that a byte stands for are one object, which all weights share.
+    own = sum(value.nbytes for name, value in state.items() if not name.startswith("qmap"))
+    assert own / weight.numel() == pytest.approx(MOMENTS["adamw8bit"], rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["adamw", "rmsprop"])
+def test_the_moments_of_the_others_take_what_a_plan_says(name: str):
+    weight = torch.nn.Parameter(torch.linspace(-1, 1, 8192))
+    masters = make_masters({"w": weight})
+    optimizer = make_optimizer(masters, TrainSettings(optimizer=name))  # type: ignore[arg-type]
+    add_gradient(weight, uneven(0, 8192))
+    optimizer.step()
+
+    held = sum(value.nbytes for value in optimizer.state[weight].values() if isinstance(value, torch.Tensor))
+    assert held / weight.numel() == pytest.approx(MOMENTS[name], rel=0.05)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
@@ -177,10 +213,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
     optim.AdamW8bit = AdamW8bit  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bitsandbytes", package)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", optim)
-
-
-EIGHT_BITS = TrainSettings(optimizer="adamw8bit")
-CPU = torch.device("cpu")
 
 
 def moving(optimizer: torch.optim.Optimizer) -> None:

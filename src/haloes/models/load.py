@@ -11,7 +11,7 @@ from haloes.models.cache import cache_dir
 from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
 from haloes.models.kind import is_classifier
 from haloes.models.liger import apply_liger
-from haloes.models.quantize import quantization
+from haloes.models.quantize import keep_differentiable, quantization
 from haloes.models.quiet import quiet
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def load_model(
     model.config.name_or_path = name
     model.name_or_path = name
     model = (model if four_bits else model.to(device)).eval()
+    if four_bits:
+        keep_differentiable(model)
     if liger:
         apply_liger(model)
     return LoadedModel(model, tokenizer, name, place.source)

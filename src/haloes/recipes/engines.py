@@ -6,6 +6,7 @@ from typing import Literal
 from haloes.errors import ConfigError
 from haloes.models.dtype import choose_device, choose_dtype
 from haloes.models.load import load_model, load_tokenizer
+from haloes.recipes import folder
 from haloes.remote.client import Endpoint
 from haloes.sample._contract import Engine
 from haloes.sample.http import HttpEngine
@@ -20,7 +21,7 @@ def make_engine(
     *,
     engine: EngineName = "transformers",
     name: str | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "auto",
     device: str = "auto",
     base_url: str | None = None,
@@ -36,7 +37,7 @@ def make_engine(
         engine: "transformers" in this process, "vllm", or "http" for an OpenAI-compatible server.
         name: what to call the model in the records; its own name if left out.
         batch_size: answers at once (transformers).
-        dtype: what it computes in (transformers).
+        dtype: what it computes in (transformers); "auto" is a run's own for a run's folder, else the faster one here.
         device: where (transformers).
         base_url: of the server (http).
         key_env: the NAME of the environment variable that holds the server's key (http).
@@ -54,15 +55,13 @@ def make_engine(
         return HttpEngine(model, Endpoint(base_url=base_url, key_env=key_env), concurrency)
     if base_url is not None or key_env is not None:
         raise ConfigError(f"sample.base_url and sample.key_env are for --engine http, and the engine is {engine}")
-    path = _trained(model)
+    path = model
+    if (Path(model) / "model").is_dir() and (Path(model) / folder.CONFIG).is_file():
+        # A run stands for its trained model, in the dtype in which it was trained and measured.
+        path = str(Path(model) / "model")
+        dtype = folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype
     if engine == "vllm":
         return VLLMEngine(path, load_tokenizer(path), name or model)
     where = choose_device(device)
     loaded = load_model(path, dtype=choose_dtype(dtype, where), device=where)
     return TransformersEngine(loaded.model, loaded.tokenizer, name or model, batch_size, place=path)
-
-
-def _trained(model: str) -> str:
-    """A run's folder leads to the model in it."""
-    folder = Path(model)
-    return str(folder / "model") if (folder / "model").is_dir() and (folder / "config.yaml").is_file() else model

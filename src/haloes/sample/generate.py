@@ -33,14 +33,16 @@ def sample(
     progress: Callable[[int], None] | None = None,
 ) -> list[Completion]:
     """
-    One answer to each prompt.
+    Answer each prompt once.
 
     Messages are rendered by the tokenizer's chat template with its generation prompt; a text is one user message where
     there is a template, and itself where there is none: the same ids as in training (`haloes.tokens`). Sampling
     settings that a model brings along (`generation_config`: repetition penalty, top-k ...) are not applied.
 
     The answer to a prompt depends on the model, the prompt and, above temperature 0, on (seed, prompt id); not on the
-    other prompts, nor on the batching, up to the rounding of the model's arithmetic.
+    other prompts, nor on the batching, up to the rounding of the model's arithmetic. In float32 rounding decides only
+    between tokens that are as good as equally likely. In bfloat16 it decides often: answers are promised to be equal
+    where prompts, settings, batch size and machine are equal, so that the batches are the same ones.
 
     Args:
         model: a transformers causal language model or a peft model around one; its mode is restored afterwards.
@@ -64,6 +66,46 @@ def sample(
         DataError: a prompt fills the model's window, or the chat template refuses it.
         ModelError: messages meet a tokenizer without a chat template.
     """
+    answers: dict[str, Completion] = {}
+    for batch in sample_batches(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        control=control,
+        variant=variant,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+    ):
+        answers.update((answer.prompt_id, answer) for answer in batch)
+        if progress is not None:
+            progress(len(batch))
+    return [answers[name] for name in prompts]
+
+
+def sample_batches(
+    model: Any,
+    tokenizer: Any,
+    prompts: Mapping[str, Text],
+    *,
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    control: str = "",
+    variant: str = "model",
+    batch_size: int = 64,
+    batch_tokens: int = 16_384,
+) -> Iterator[list[Completion]]:
+    """
+    Answer each prompt once, a batch at a time, longest prompts first, as `sample` does with the same arguments.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `sample`, before the first batch.
+    """
     _check(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size)
     window = _window(model)
     encoder = make_encoder(tokenizer, max_length=window).with_control(control)
@@ -73,27 +115,23 @@ def sample(
     made = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p).by(
         "transformers", "", control=control_of(tokenizer) + control
     )
-    answers: dict[str, list[int]] = {}
     with _evaluating(model):
         for names in _batches(ids, limits, batch_size=batch_size, batch_tokens=batch_tokens):
             choose = _chooser(names, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
             found = decode(model, [ids[n] for n in names], limits=[limits[n] for n in names], ends=ends, choose=choose)
-            answers.update(zip(names, found, strict=True))
-            if progress is not None:
-                progress(len(names))
-    return [
-        Completion(
-            prompt_id=name,
-            prompt=prompt,
-            completion=_text(tokenizer, answers[name], ends),
-            model=variant,
-            num_tokens=len(answers[name]),
-            finished=answers[name][-1] in ends,
-            seed=seed if temperature > 0 else None,
-            sampling=made,
-        )
-        for name, prompt in prompts.items()
-    ]
+            yield [
+                Completion(
+                    prompt_id=name,
+                    prompt=prompts[name],
+                    completion=_text(tokenizer, answer, ends),
+                    model=variant,
+                    num_tokens=len(answer),
+                    finished=answer[-1] in ends,
+                    seed=seed if temperature > 0 else None,
+                    sampling=made,
+                )
+                for name, answer in zip(names, found, strict=True)
+            ]
 
 
 def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from haloes.records import Completion, Sampling
 from haloes.sample._contract import Ask, Decoding, NoAnswer
-from haloes.sample.generate import sample
+from haloes.sample.generate import sample_batches
 from haloes.tokens.template import control_of
 
 
@@ -30,17 +30,15 @@ class TransformersEngine:
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         """A batch at a time, so that what is done is not lost. Raises DataError where a prompt cannot be rendered."""
         for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
-            left = sorted(of_seed, key=lambda ask: len(str(ask.prompt)))
-            for start in range(0, len(left), self.batch_size):
-                batch = left[start : start + self.batch_size]
-                yield from sample(
-                    self.model,
-                    self.tokenizer,
-                    {ask.prompt_id: ask.prompt for ask in batch},
-                    max_new_tokens=decoding.max_new_tokens,
-                    temperature=decoding.temperature,
-                    top_p=decoding.top_p,
-                    seed=seed,
-                    variant=self.name,
-                    batch_size=self.batch_size,
-                )
+            for batch in sample_batches(
+                self.model,
+                self.tokenizer,
+                {ask.prompt_id: ask.prompt for ask in of_seed},
+                max_new_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                seed=seed,
+                variant=self.name,
+                batch_size=self.batch_size,
+            ):
+                yield from batch

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,16 @@ from haloes.recipes.watch import Silent
 from haloes.sandbox.run import require_sandbox
 from tiny_runs import save_model
 
-peer = pytest.mark.skipif(find_spec("lm_eval") is None, reason='lm-eval is not installed (pip install "haloes[bench]")')
+
+def peer(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test as one that needs lm-eval."""
+    reason = "lm-eval is not installed (make test-peers runs it)"
+    marked: Callable[..., None] = pytest.mark.peer(
+        pytest.mark.skipif(find_spec("lm_eval") is None, reason=reason)(test)
+    )
+    return marked
+
+
 _HARNESS = LmEval()
 
 
@@ -179,7 +188,7 @@ def _punkt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 needs_ifeval = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("langdetect", "immutabledict", "nltk")),
-    reason="langdetect, immutabledict or nltk is not installed",
+    reason="langdetect, immutabledict or nltk is not installed (make test-peers runs it)",
 )
 
 
