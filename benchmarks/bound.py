@@ -4,7 +4,7 @@ How far a training step is from its bound, part by part: where the time goes, an
     python -m benchmarks.bound                          KTO, all weights, answers of 60 to 500 tokens
     python -m benchmarks.bound --case long-dpo-lora     any case of benchmarks.cases; --quick for a smoke test
 
-The bound is the floating-point operations that the step needs (`haloes.recipes.plan.arithmetic`: no padding, no
+The bound is the floating-point operations that the step needs (`haloes.planning.cost_model`: no padding, no
 position without need, nothing computed twice) at the rate of this machine's matrix products, measured before and after.
 The time of each part is that of its operators in torch's profiler; what a part needs beyond its bound is lost, and the
 largest loss is named.
@@ -31,10 +31,10 @@ from benchmarks.piece import Task
 from benchmarks.rows import prepare
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from haloes.models.dtype import product_rate
+from haloes.models.device import product_rate
 from haloes.models.layout import Packed
-from haloes.recipes.plan.arithmetic import Layout, forward_operations, layout_of, training_operations
-from haloes.recipes.plan.sizes import sizes_of
+from haloes.planning.cost_model import Layout, forward_operations, layout_of, training_operations
+from haloes.planning.model_size import sizes_of
 from haloes.tokens.store import TokenStore
 from haloes.training import scoring, step
 from haloes.training.trainer import train

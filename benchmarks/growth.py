@@ -82,8 +82,8 @@ def rows_of(count: int) -> dict[str, float]:
     from haloes.batches.schedule import Schedule
     from haloes.losses.kto import KTO
     from haloes.models.load import load_tokenizer
-    from haloes.recipes.config import FeedbackSettings
-    from haloes.recipes.data import prepare
+    from haloes.runs.config import FeedbackSettings
+    from haloes.runs.data import prepare
     from haloes.tokens.encode import make_encoder
 
     encoder = make_encoder(load_tokenizer("embedded"), max_length=512)

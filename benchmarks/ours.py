@@ -25,12 +25,12 @@ from benchmarks.rows import SEED, schedule_of, tokens_of_steps
 from haloes.batches.collate import packed_rows
 from haloes.losses.table import make_loss
 from haloes.models.adapters import LoRA
-from haloes.models.dtype import choose_dtype
+from haloes.models.device import choose_dtype
 from haloes.models.load import load_model
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
-from haloes.training.ranks import Ranks
+from haloes.training.distributed import Ranks
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob, train
 

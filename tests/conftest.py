@@ -1,15 +1,43 @@
-"""What holds for all tests: no verdict follows from how fast this processor is."""
+"""What holds for all tests, and the fixtures that several rooms share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from haloes.models import dtype
+from haloes.models import device
+from tiny_runs import pairs, save_model, thumbs, write_rows
+
+pytest_plugins = ["report_folders"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _float32_is_as_fast() -> Iterator[None]:
     """ "auto" means float32 here: which dtype is faster is found out by timing, and differs between processors."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dtype, "bfloat16_is_faster", lambda _: False)
+        patch.setattr(device, "bfloat16_is_faster", lambda _: False)
         yield
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that nobody else uses."""
+    monkeypatch.setenv("HALOES_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model on disk."""
+    return save_model(tmp_path_factory.mktemp("tiny") / "model", seed=1)
+
+
+@pytest.fixture
+def thumbs_file(tmp_path: Path) -> Path:
+    """Thumbs that it can learn from."""
+    return write_rows(tmp_path / "thumbs.jsonl", thumbs())
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> Path:
+    """The same as pairs."""
+    return write_rows(tmp_path / "pairs.jsonl", pairs())

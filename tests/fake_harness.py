@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError
-from haloes.recipes.benchmarks.contract import Question, Render, Reply, Scored
-from haloes.recipes.benchmarks.table import Benchmark
+from haloes.evaluation.bench._contract import Question, Render, Reply, Scored
+from haloes.evaluation.bench.table import Benchmark
 
 Says = Callable[[str, Question], str]
 """What a model called so says to a question."""

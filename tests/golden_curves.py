@@ -9,10 +9,10 @@ After a change that is meant to move them, write them anew and say in the commit
 import tempfile
 from pathlib import Path
 
-from haloes.training.log import read_metrics
+from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import train
-from runs import EVERY, make_job, make_store
+from training_jobs import EVERY, make_job, make_store
 
 FOLDER = Path(__file__).parent / "golden"
 STEPS = 20

@@ -28,9 +28,9 @@ from haloes.errors import ConfigError
 from haloes.feedback.read import FeedbackSource
 from haloes.losses.table import LOSSES, PARTS, make_loss
 from haloes.models.adapters import LoRA
-from haloes.recipes.config import as_mapping, make_config, parse_settings
 from haloes.recipes.demo.recipe import demo_config
 from haloes.records import Refusal
+from haloes.runs.config import as_mapping, make_config, parse_settings
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "haloes"

@@ -27,7 +27,7 @@ from haloes.models.load import load_model
 from haloes.models.offload import offloaded
 from haloes.models.policy import make_policy
 from haloes.models.quantize import check_quantization
-from haloes.models.spans import make_spans
+from haloes.models.varlen import make_spans
 from haloes.training.optimizer import check_optimizer
 from haloes.training.settings import TrainSettings
 

@@ -80,7 +80,7 @@ def read(path: Path) -> list[Found]:
 
 def peak_flops(device: torch.device) -> tuple[float, str]:
     """The GPU's bfloat16 peak by its data sheet, else the rate of a large product here; and which of them it is."""
-    from haloes.models.dtype import product_rate
+    from haloes.models.device import product_rate
 
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)

@@ -7,8 +7,8 @@ import torch
 
 from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.schedule import Step
-from haloes.recipes.plan.arithmetic import Layout, forward_operations, layout_of, training_operations
-from haloes.recipes.plan.sizes import sizes_of
+from haloes.planning.cost_model import Layout, forward_operations, layout_of, training_operations
+from haloes.planning.model_size import sizes_of
 from haloes.tokens.store import TokenStore
 
 

@@ -31,7 +31,7 @@ from haloes.models.liger import apply_liger
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
-from haloes.training.ranks import Ranks
+from haloes.training.distributed import Ranks
 from haloes.training.scoring import ReferenceTotals
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob, train

@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from haloes.losses.una_score import UNAScore
     from haloes.losses.unlikelihood import Unlikelihood
     from haloes.losses.wpo import WPO
-    from haloes.recipes.align import Run
-    from haloes.recipes.api import train
-    from haloes.recipes.export import export_model
     from haloes.records import Completion, Feedback, Message, Pair, Score
+    from haloes.runs.align import Run
+    from haloes.runs.api import train
+    from haloes.runs.export import export_model
     from haloes.training.trainer import Interrupted
 
 __all__ = [
@@ -172,9 +172,9 @@ _HOMES = {
     "haloes.losses.una_score": ("UNAScore",),
     "haloes.losses.unlikelihood": ("Unlikelihood",),
     "haloes.losses.wpo": ("WPO",),
-    "haloes.recipes.align": ("Run",),
-    "haloes.recipes.api": ("train",),
-    "haloes.recipes.export": ("export_model",),
+    "haloes.runs.align": ("Run",),
+    "haloes.runs.api": ("train",),
+    "haloes.runs.export": ("export_model",),
     "haloes.records": ("Completion", "Feedback", "Message", "Pair", "Score"),
     "haloes.training.trainer": ("Interrupted",),
 }

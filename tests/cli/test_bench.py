@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import haloes.recipes.benchmarks.lm_eval as bridge
+import haloes.evaluation.bench.lm_eval as bridge
 from fake_harness import FakeHarness
 from haloes.cli.main import run
 from tiny_runs import flags

@@ -8,9 +8,9 @@ import yaml
 
 from haloes.cli.folders import new_run_dir, numbered
 from haloes.cli.main import run
-from haloes.recipes.config import as_mapping, json_schema, make_config
 from haloes.recipes.demo.recipe import demo_config
-from haloes.recipes.folder import read_config
+from haloes.runs.config import as_mapping, json_schema, make_config
+from haloes.runs.run_folder import read_config
 from tiny_runs import flags, metrics, pairs, rows_of, thumbs, write_rows
 
 Captured = pytest.CaptureFixture[str]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from haloes.cli import main
-from haloes.cli.explained import joined
+from haloes.cli.help import joined
 from haloes.cli.main import COMMANDS, run
 from haloes.errors import UserError
-from haloes.recipes import align as align_module
+from haloes.runs import align as align_module
 from tiny_runs import flags
 
 
@@ -91,14 +91,14 @@ def test_a_wrong_command_line_is_told_on_stderr_with_exit_code_2(
 def test_what_the_user_can_put_right_is_one_message_on_stderr_with_exit_code_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("haloes.recipes.config.json_schema", failing(UserError("do [bold]this[/bold]")))
+    monkeypatch.setattr("haloes.runs.config.json_schema", failing(UserError("do [bold]this[/bold]")))
 
     assert run(["schema"]) == 2
     assert capsys.readouterr() == ("", "haloes: do [bold]this[/bold]\n")
 
 
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("haloes.recipes.config.json_schema", failing(ZeroDivisionError("a bug")))
+    monkeypatch.setattr("haloes.runs.config.json_schema", failing(ZeroDivisionError("a bug")))
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         run(["schema"])
@@ -108,7 +108,7 @@ def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch):
 def test_ctrl_c_is_exit_code_130(
     error: KeyboardInterrupt, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("haloes.recipes.config.json_schema", failing(error))
+    monkeypatch.setattr("haloes.runs.config.json_schema", failing(error))
 
     assert run(["schema"]) == 130
     assert capsys.readouterr().err == f"haloes: {message}\n"

@@ -90,6 +90,6 @@ def test_ctrl_c_says_how_to_go_on(model: Path, capsys: Captured, monkeypatch: py
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("haloes.recipes.online.stages.load_model", interrupted)
+    monkeypatch.setattr("haloes.online_rounds.stages.load_model", interrupted)
     assert online(model, "--rater", "rules.py:rate") == 130
     assert "the same command goes on with what is in runs/online-prompts" in capsys.readouterr().err

@@ -9,9 +9,9 @@ import pytest
 
 from haloes.cli.main import run
 from haloes.errors import DataError
-from haloes.recipes.config import FeedbackSettings
-from haloes.recipes.prompts import EVERYDAY, load_prompts
-from haloes.sample.run import read_completions
+from haloes.runs.config import FeedbackSettings
+from haloes.runs.prompts import EVERYDAY, load_prompts
+from haloes.sampling.run import read_completions
 from tiny_runs import flags, write_rows
 
 Captured = pytest.CaptureFixture[str]

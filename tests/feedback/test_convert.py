@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from haloes.errors import ConfigError
 from haloes.feedback.convert import Pairing, one_per_prompt, pair, unpair
-from haloes.feedback.identity import group_of, prompt_key
+from haloes.feedback.keys import group_of, prompt_key
 from haloes.records import Feedback, Message, Pair, Refusal, Where
 
 REFUSAL = Refusal(Where("f.jsonl", 3), "label", "what is 'maybe'?")

@@ -3,7 +3,7 @@
 import pytest
 
 from haloes.feedback.fields import parse_tools, required, shared_fields, verdict
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 
 TOOL = {"type": "function", "function": {"name": "add"}}
 

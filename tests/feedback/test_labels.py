@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from haloes.errors import DataError
 from haloes.feedback.labels import check_label_column, parse_label, parse_score
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 
 # Written by hand, not taken from the code under test.
 DESIRABLE = {"true", "1", "1.0", "+1", "yes", "good", "up", "like", "desirable", "positive", "👍", "👍🏽"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from haloes.feedback.messages import ROLES, check_no_reasoning, is_message, is_messages, parse_messages
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.records import Message
 
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from haloes.errors import DataError
 from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.read import FeedbackSource
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.records import Feedback, Message, Pair, Refusal, Where, to_json
 from haloes.store import write_jsonl
 

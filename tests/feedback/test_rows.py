@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from haloes.errors import DataError
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.feedback.rows import open_container
 
 ROWS = [{"prompt": "q", "label": True}, {"prompt": "é👍", "label": False}]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloes.errors import ConfigError
-from haloes.feedback.identity import group_of
+from haloes.feedback.keys import group_of
 from haloes.feedback.scores import RULES, AboveMean, AboveMedian, Bernoulli, ScoreRule, Threshold, label_scores
 from haloes.records import Feedback, Pair, Refusal, Where
 

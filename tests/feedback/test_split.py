@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.identity import NO_NUMBER, group_of
+from haloes.feedback.keys import NO_NUMBER, group_of
 from haloes.feedback.split import components, split, split_rows
 from haloes.records import Feedback, Pair, Refusal, Where
 

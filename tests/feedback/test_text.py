@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.feedback.text import parse_completion, parse_prompt, same_answer, split_last_turn
 from haloes.records import Message
 

@@ -376,7 +376,7 @@ def test_its_file_imports_nothing_of_haloes_but_errors_and_the_contract(cls: typ
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     own = [module for module in modules if module.startswith("haloes")]
 
-    allowed_parts = {"haloes.errors", "haloes.losses.dials"} if cls is HALO else {"haloes.errors"}
+    allowed_parts = {"haloes.errors", "haloes.losses.components"} if cls is HALO else {"haloes.errors"}
     assert all(module in allowed_parts or module.startswith("haloes.losses._") for module in own)
 
 

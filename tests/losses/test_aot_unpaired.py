@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from haloes.errors import ConfigError
-from haloes.losses._transport import coupling
+from haloes.losses._math import coupling
 from haloes.losses.aot_unpaired import AOTUnpaired
 from loss_batches import Example, Numbers, evaluate, gradient, make_examples, ratio_side
 from loss_oracles import Row, assert_agrees

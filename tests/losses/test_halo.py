@@ -9,7 +9,7 @@ from torch import Tensor
 from haloes.errors import ConfigError, MissingInputError
 from haloes.losses._contract import Needs
 from haloes.losses._weights import with_weights
-from haloes.losses.dials import (
+from haloes.losses.components import (
     AverageLogp,
     ClippedRatio,
     Linear,

@@ -12,8 +12,8 @@ from haloes.errors import ConfigError
 from haloes.losses._contract import Needs
 from haloes.losses.aot_unpaired import AOTUnpaired
 from haloes.losses.bco import BCO
+from haloes.losses.components import Origin
 from haloes.losses.csft import CSFT
-from haloes.losses.dials import Origin
 from haloes.losses.dpo import DPO
 from haloes.losses.dro import DRO
 from haloes.losses.halo import HALO

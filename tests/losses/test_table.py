@@ -10,7 +10,7 @@ import torch
 
 from haloes.errors import ConfigError
 from haloes.losses._contract import Logps, Scored, Unpaired
-from haloes.losses.dials import Origin, Power
+from haloes.losses.components import Origin, Power
 from haloes.losses.dpo import DPO
 from haloes.losses.halo import HALO
 from haloes.losses.humanline import Humanline

@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from fakes import KINDS, VOCAB, tiny_model
 from haloes.errors import ModelError
 from haloes.models import forward as forward_module
-from haloes.models import head as head_module
+from haloes.models import lm_head as head_module
 from haloes.models.forward import Scorer, head_of, make_scorer
 from haloes.models.kernels import Kernel, plain
 from haloes.models.layout import Packed, make_packed

@@ -15,7 +15,7 @@ from torch import Tensor
 from haloes.models import kernels
 from haloes.models.attention import packed_attention
 from haloes.models.kernels import Heads, Kernel, attend, candidates, choose_kernel, fault_of, first_right, plain
-from haloes.models.spans import Spans, make_spans
+from haloes.models.varlen import Spans, make_spans
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 HEADS, KEY_HEADS, SIZE = 4, 2, 8

@@ -13,7 +13,7 @@ from haloes.models.adapters import LoRA
 from haloes.models.layout import Packed, make_packed
 from haloes.models.policy import Policy, make_policy
 from haloes.models.synced import Synced
-from runs import disturb
+from training_jobs import disturb
 
 ways = pytest.mark.parametrize("lora", [LoRA(rank=4), None], ids=["lora", "full"])
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

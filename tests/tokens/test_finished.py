@@ -4,7 +4,7 @@ import pytest
 
 from fakes import IM_END_ID, byte_tokenizer
 from haloes.feedback.formats.unpaired import UNPAIRED
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.records import Feedback, Where, to_json
 from haloes.tokens.encode import Encoded, make_encoder
 

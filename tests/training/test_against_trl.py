@@ -23,7 +23,7 @@ from haloes.losses.kto import KTO
 from haloes.models.policy import Policy, make_policy
 from haloes.tokens.encode import Encoded
 from haloes.tokens.store import TokenStore, TokenStoreWriter
-from haloes.training.ranks import Ranks
+from haloes.training.distributed import Ranks
 from haloes.training.scoring import ReferenceTotals
 from haloes.training.step import Stepper, Table
 

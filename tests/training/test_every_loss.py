@@ -18,10 +18,10 @@ from haloes.losses.sft import SFT
 from haloes.losses.table import LOSSES
 from haloes.models.adapters import LoRA
 from haloes.models.policy import make_policy
-from haloes.training.log import read_metrics
+from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import train
-from runs import make_job, make_store
+from training_jobs import make_job, make_store
 
 ROWS, STEPS = 6, 20
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from golden_curves import FOLDER, curve, golden
-from runs import EVERY
+from training_jobs import EVERY
 
 
 @pytest.mark.parametrize("name", list(EVERY))

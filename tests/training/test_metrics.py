@@ -11,7 +11,7 @@ from haloes.batches.schedule import Step
 from haloes.tokens.store import TokenStore
 from haloes.training.metrics import reference_point, step_metrics
 from haloes.training.step import Table
-from runs import Row, write_store
+from training_jobs import Row, write_store
 
 ROWS = [Row("p", "a", True), Row("q", "bcd", False), Row("r", "ef", False), Row("s", "g", True)]
 """Completions of 2, 4, 3 and 2 tokens: their letters and the end of turn."""

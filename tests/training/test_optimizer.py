@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from haloes.errors import ConfigError
-from haloes.training.budget import MOMENTS
+from haloes.training.microbatch_size import MOMENTS
 from haloes.training.optimizer import Masters, check_optimizer, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings
 

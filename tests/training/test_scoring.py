@@ -17,7 +17,7 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Ids
 from haloes.tokens.store import TokenRow, TokenStore
 from haloes.training.scoring import ReferenceTokens, ReferenceTotals, bins_of, totals
-from runs import policy_for, thumbs, write_store
+from training_jobs import policy_for, thumbs, write_store
 
 CPU = torch.device("cpu")
 

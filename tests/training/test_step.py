@@ -31,10 +31,10 @@ from haloes.models.policy import Policy
 from haloes.tokens.store import TokenStore
 from haloes.training import scoring as scoring_module
 from haloes.training import step as step_module
-from haloes.training.overlap import prefetched
+from haloes.training.prefetch import prefetched
 from haloes.training.step import Stepper, Table
 from haloes.training.validation import make_schedule
-from runs import EVERY, LOSSES, disturb, make_stepper, make_store, policy_for, rows_for, thumbs, write_store
+from training_jobs import EVERY, LOSSES, disturb, make_stepper, make_store, policy_for, rows_for, thumbs, write_store
 
 losses = pytest.mark.parametrize("name", list(LOSSES))
 

@@ -24,13 +24,13 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training import trainer
-from haloes.training.log import read_metrics
-from haloes.training.memory import Memory
+from haloes.training.loss_state import Memory
+from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
 from haloes.training.trainer import Interrupted, Outcome, TrainJob, train
 from haloes.training.validation import Validation
-from runs import EVERY, LOSSES, Row, disturb, make_job, make_store, policy_for, thumbs, write_store
+from training_jobs import EVERY, LOSSES, Row, disturb, make_job, make_store, policy_for, thumbs, write_store
 
 TIMES = ("tokens_per_second", "memory_gib")
 EIGHT_STEPS: dict[str, Any] = {"lr": 3e-3, "batch_size": 4, "epochs": 2, "checkpoint_every": 2}

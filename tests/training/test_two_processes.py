@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 import two_ranks
-from haloes.training.log import read_metrics
-from haloes.training.ranks import Ranks
+from haloes.training.distributed import Ranks
+from haloes.training.metrics_log import read_metrics
 
 TIMES = ("tokens_per_second", "memory_gib")
 

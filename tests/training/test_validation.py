@@ -8,7 +8,7 @@ import torch
 
 from haloes.errors import MissingInputError
 from haloes.training.validation import Validation, make_schedule, validate
-from runs import LOSSES, disturb, make_stepper, make_store, pairs, policy_for, thumbs, write_store
+from training_jobs import LOSSES, disturb, make_stepper, make_store, pairs, policy_for, thumbs, write_store
 
 
 def found(**fields: object) -> Validation:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haloes.cli.tables import percent, scores_table, table
+from haloes.cli.views.tables import percent, scores_table, table
 from haloes.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from haloes.recipes.evaluation.benchmarks import BenchmarkNumbers, BenchmarkResult
+    from haloes.evaluation.bench.numbers import BenchmarkNumbers, BenchmarkResult
     from haloes.records import Score
 
 _BATCH_SIZE = 8
@@ -49,9 +49,9 @@ def ask(
         return None
     if len(sources) != 1:
         raise ConfigError(f"--bench asks one run or one model, got {len(sources)}; `haloes compare` compares runs")
-    from haloes.cli.display import TerminalDisplay
-    from haloes.recipes.benchmarks.lm_eval import LmEval
-    from haloes.recipes.benchmarks.run import BenchSettings, run_benchmarks
+    from haloes.cli.views.progress import TerminalDisplay
+    from haloes.evaluation.bench.lm_eval import LmEval
+    from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
 
     settings = BenchSettings(
         names=names,

@@ -28,8 +28,8 @@ def compare(
     seed
         Of the bootstrap draws.
     """
-    from haloes.cli.output import say, show
-    from haloes.recipes.evaluation.runs import compare_runs
+    from haloes.cli.views.output import say, show
+    from haloes.evaluation.compare_runs import compare_runs
     from haloes.report.compare_page import write_comparison
 
     compared = compare_runs(runs, seed=seed)
@@ -41,7 +41,7 @@ def compare(
 
 
 def _tables(compared: "ComparedRuns") -> list[object]:
-    from haloes.cli.tables import pairs_table, table
+    from haloes.cli.views.tables import pairs_table, table
     from haloes.report.compared import differing_settings, measured
     from haloes.report.numbers import measure_of
 

@@ -30,10 +30,10 @@ def convert(
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
-    from haloes.cli.output import say
-    from haloes.cli.settings import flag_settings
-    from haloes.recipes.config import make_config, parse_settings
-    from haloes.recipes.convert import write_records
+    from haloes.cli.flags import flag_settings
+    from haloes.cli.views.output import say
+    from haloes.runs.config import make_config, parse_settings
+    from haloes.runs.convert import write_records
 
     config = make_config(flag_settings(source=source, columns=columns), parse_settings(settings))
     written, refused = write_records(config, out, pairs=to == "pairs")

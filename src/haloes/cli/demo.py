@@ -23,7 +23,7 @@ def demo(
         Any setting as section.key=value.
     """
     from haloes.cli.folders import numbered
-    from haloes.recipes.config import parse_settings
     from haloes.recipes.demo.recipe import demo_config
+    from haloes.runs.config import parse_settings
 
     carry_out(demo_config(parse_settings(settings)), out or numbered("demo"), resume=False)

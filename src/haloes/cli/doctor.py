@@ -28,14 +28,14 @@ def doctor(
     settings
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
-    from haloes.cli.output import say_lines, show
-    from haloes.cli.settings import flag_settings
+    from haloes.cli.flags import flag_settings
+    from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
     from haloes.feedback.advice import advise
     from haloes.feedback.doctor import examine
     from haloes.feedback.render import render
-    from haloes.recipes.config import make_config, parse_settings
-    from haloes.recipes.rows import grave, open_for_doctor
+    from haloes.runs.config import make_config, parse_settings
+    from haloes.runs.feedback_rows import grave, open_for_doctor
 
     config = make_config(flag_settings(source=source, model=model, columns=columns), parse_settings(settings))
     rows = open_for_doctor(config.feedback)
@@ -44,7 +44,7 @@ def doctor(
     say_lines(render(findings, advice))
     fatal = [one.finding for one in advice if one.severity == "error"]
     if model is not None and findings.num_accepted:
-        from haloes.recipes.token_doctor import examine_tokens
+        from haloes.runs.token_doctor import examine_tokens
 
         report = examine_tokens(config, rows)
         say_lines(report.lines)

@@ -61,10 +61,10 @@ def eval(  # noqa: A001 - the name of the command
         Of the bootstrap draws, and of the questions that --bench-limit draws.
     """
     from haloes.cli.benched import ask
-    from haloes.cli.evaluated import evaluation_lines
-    from haloes.cli.output import say, show
-    from haloes.recipes.evaluation.evaluation import evaluate, evaluation_path, write_evaluation
-    from haloes.recipes.folder import write_pages
+    from haloes.cli.views.evaluation import evaluation_lines
+    from haloes.cli.views.output import say, show
+    from haloes.evaluation.evaluation import evaluate, evaluation_path, write_evaluation
+    from haloes.runs.run_folder import write_pages
 
     answers = ask(
         sources,

@@ -16,8 +16,8 @@ def export(run: Annotated[Path, Parameter(name=["RUN"])], out: Annotated[Path, P
     out
         A new folder for the merged model, its tokenizer and its model card.
     """
-    from haloes.cli.output import say
-    from haloes.recipes.export import export_model, merge_note
+    from haloes.cli.views.output import say
+    from haloes.runs.export import export_model, merge_note
 
     say(f"The merged model is in {export_model(run, out)}")
     note = merge_note(run)

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from haloes.cli.output import say, show
+from haloes.cli.views.output import say, show
 
 
 def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool = False) -> None:
     """Train, measure and summarise; on Ctrl-C say how to go on."""
-    from haloes.cli.display import TerminalDisplay
+    from haloes.cli.views.progress import TerminalDisplay
+    from haloes.cli.views.run import summary_lines
     from haloes.models.kind import is_classifier
-    from haloes.recipes.align import align
-    from haloes.report.summary import summary_lines
+    from haloes.runs.align import align
     from haloes.training.trainer import Interrupted
 
     try:

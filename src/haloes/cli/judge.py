@@ -62,12 +62,12 @@ def judge(
     settings
         Further settings of the judge, such as timeout=30, concurrency=8, price_prompt=2.5, tie_margin=0.05.
     """
-    from haloes.cli.display import TerminalDisplay
-    from haloes.cli.judged import fail_if_unanswered, refresh_report, say_before, say_judged
-    from haloes.judge.pairs import first_prompts, read_pairs
-    from haloes.judge.run import canary_path, judge_pairs
-    from haloes.judge.table import make_judge
-    from haloes.recipes.config import parse_settings
+    from haloes.cli.views.judging import fail_if_unanswered, refresh_report, say_before, say_judged
+    from haloes.cli.views.progress import TerminalDisplay
+    from haloes.judging.pairs import first_prompts, read_pairs
+    from haloes.judging.run import canary_path, judge_pairs
+    from haloes.judging.table import make_judge
+    from haloes.runs.config import parse_settings
 
     flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     given = {name: value for name, value in flags.items() if value is not None}

@@ -18,10 +18,10 @@ losses.command(
 @losses.default
 def every() -> None:
     """List the losses, with what they need and where they are from; explain, plot or recommend them."""
-    from haloes.cli.output import say
-    from haloes.cli.output import show as shown
-    from haloes.recipes.losses.explain import grouped
-    from haloes.recipes.losses.screen import overview
+    from haloes.cli.views.losses import overview
+    from haloes.cli.views.output import say
+    from haloes.cli.views.output import show as shown
+    from haloes.guide.explain import grouped
 
     shown(overview(grouped()))
     say("One of them in full: haloes losses show NAME")
@@ -36,9 +36,9 @@ def show(name: str, /) -> None:
     name
         A loss of the list, or path/to/file.py:Class.
     """
-    from haloes.cli.output import show as shown
-    from haloes.recipes.losses.explain import explain, verdict
-    from haloes.recipes.losses.screen import screen
+    from haloes.cli.views.losses import screen
+    from haloes.cli.views.output import show as shown
+    from haloes.guide.explain import explain, verdict
 
     shown(screen(explain(name), verdict(name)))
 
@@ -62,11 +62,11 @@ def recommend(
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
-    from haloes.cli.output import show as shown
-    from haloes.cli.settings import flag_settings
-    from haloes.recipes.config import make_config, parse_settings
-    from haloes.recipes.losses.recommend import recommend as find
-    from haloes.recipes.losses.screen import recommendation
+    from haloes.cli.flags import flag_settings
+    from haloes.cli.views.losses import recommendation
+    from haloes.cli.views.output import show as shown
+    from haloes.guide.recommend import recommend as find
+    from haloes.runs.config import make_config, parse_settings
 
     config = make_config(flag_settings(source=source, columns=columns), parse_settings(settings))
     shown(recommendation(find(config.feedback)))
@@ -75,7 +75,7 @@ def recommend(
 @losses.command
 def theory() -> None:
     """Carry out the KTO paper's theory: three statements, each computed exactly with the losses themselves."""
-    from haloes.cli.output import say, say_lines
+    from haloes.cli.views.output import say, say_lines
     from haloes.recipes.theory import contradictory_preferences, same_preferences, vanishing_gradients
 
     for program in (vanishing_gradients, same_preferences, contradictory_preferences):
@@ -88,7 +88,7 @@ def theory() -> None:
 @losses.command
 def page() -> None:
     """Print the documentation's page of losses, as Markdown."""
-    from haloes.cli.output import say
-    from haloes.recipes.losses.page import page as markdown
+    from haloes.cli.views.output import say
+    from haloes.guide.page import page as markdown
 
     say(markdown().rstrip())

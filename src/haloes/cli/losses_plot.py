@@ -29,12 +29,12 @@ def plot(
     settings
         Hyperparameters, such as loss.beta=1; each is set in those losses that have it.
     """
-    from haloes.cli.output import say, width
-    from haloes.cli.output import show as shown
-    from haloes.recipes.config import parse_settings
-    from haloes.recipes.losses.plot import loss_panels, section_of_loss
+    from haloes.cli.views.output import say, width
+    from haloes.cli.views.output import show as shown
+    from haloes.guide.plot import loss_panels, section_of_loss
     from haloes.report.plot import terminal
     from haloes.report.plot_svg import write_svg
+    from haloes.runs.config import parse_settings
 
     panels = loss_panels(names, settings=section_of_loss(parse_settings(settings)), span=span)
     shown(line for panel in panels for line in [*terminal(panel, width=width()), ""])

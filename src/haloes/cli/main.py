@@ -4,7 +4,7 @@ import sys
 
 from cyclopts import App, CycloptsError, Parameter
 
-from haloes.cli.explained import explain_whole, shown_default
+from haloes.cli.help import explain_whole, shown_default
 
 app = App(
     name="haloes",
@@ -54,9 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Carry out the command and return its exit code."""
-    from haloes.cli.output import discard, fail
+    from haloes.cli.views.output import discard, fail
     from haloes.errors import UserError
-    from haloes.recipes.interrupt import interrupt_on_terminate
+    from haloes.runs.process import interrupt_on_terminate
 
     if arguments and arguments[0] in COMMANDS:
         explain_whole(app[arguments[0]])

@@ -97,11 +97,11 @@ def online(
     settings
         Any setting of the training as section.key=value, such as train.lr=1e-4.
     """
-    from haloes.cli.rounds import carry_out, make_critic, refuse_other_engines
-    from haloes.cli.settings import flag_settings
-    from haloes.recipes.config import config_of_file, parse_settings
-    from haloes.recipes.online.settings import OnlineSettings
-    from haloes.sample._contract import Decoding
+    from haloes.cli.flags import flag_settings
+    from haloes.cli.views.online import carry_out, make_critic, refuse_other_engines
+    from haloes.online_rounds.settings import OnlineSettings
+    from haloes.runs.config import config_of_file, parse_settings
+    from haloes.sampling._contract import Decoding
 
     refuse_other_engines(engine)
     given = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}

@@ -46,14 +46,14 @@ def plan(
     settings
         Any setting as section.key=value, such as train.microbatch_tokens=2048; may be given several times.
     """
-    from haloes.cli.display import TerminalDisplay
-    from haloes.cli.output import say, show
-    from haloes.cli.planned import as_json, plan_lines
-    from haloes.cli.settings import flag_settings
+    from haloes.cli.flags import flag_settings
+    from haloes.cli.views.output import say, show
+    from haloes.cli.views.plan import as_json, plan_lines
+    from haloes.cli.views.progress import TerminalDisplay
     from haloes.errors import ConfigError
-    from haloes.recipes.config import config_of_file, parse_settings
-    from haloes.recipes.plan.plan import make_plan
+    from haloes.planning.plan import make_plan
     from haloes.report.numbers import GIB, size
+    from haloes.runs.config import config_of_file, parse_settings
 
     if source is not None and Path(source).suffix in {".yaml", ".yml"}:
         if config is not None:

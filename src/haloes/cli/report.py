@@ -14,10 +14,10 @@ def report(run: Annotated[Path, Parameter(name=["RUN"])], /) -> None:
     run
         The run's folder.
     """
-    from haloes.cli.output import show
-    from haloes.recipes.evaluation.evaluation import write_judged_report
-    from haloes.recipes.folder import check_is_run
-    from haloes.report.summary import summary_lines
+    from haloes.cli.views.output import show
+    from haloes.cli.views.run import summary_lines
+    from haloes.evaluation.evaluation import write_judged_report
+    from haloes.runs.run_folder import check_is_run
 
     check_is_run(run)
     write_judged_report(run)

@@ -51,7 +51,7 @@ def families(
     settings
         Any setting as section.key=value, such as model.lora.rank=16.
     """
-    from haloes.cli.reproduced import experiment, show_families
+    from haloes.cli.views.experiments import experiment, show_families
     from haloes.errors import ConfigError
     from haloes.recipes.reproduce.families import BASELINE, METHODS
     from haloes.recipes.reproduce.families import families as compare
@@ -106,7 +106,7 @@ def imbalance(
     settings
         Any setting as section.key=value.
     """
-    from haloes.cli.reproduced import experiment, show_imbalance
+    from haloes.cli.views.experiments import experiment, show_imbalance
     from haloes.recipes.reproduce.imbalance import imbalance as compare
     from haloes.recipes.reproduce.sets import Sizes
 

@@ -26,7 +26,7 @@ def resume(
     settings
         Settings to change, as section.key=value; those that decide memory only (train.microbatch_tokens) may differ.
     """
-    from haloes.recipes.config import parse_settings
-    from haloes.recipes.folder import read_config
+    from haloes.runs.config import parse_settings
+    from haloes.runs.run_folder import read_config
 
     carry_out(read_config(run, parse_settings(settings)), run, resume=True, allow_changes=allow_changes)

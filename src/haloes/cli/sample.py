@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from haloes.cli.output import say
+from haloes.cli.views.output import say
 
 
 def sample(
@@ -69,13 +69,13 @@ def sample(
     settings
         How a feedback file is read, such as feedback.validation_share=0.2.
     """
-    from haloes.cli.display import TerminalDisplay
-    from haloes.cli.settings import flag_settings
+    from haloes.cli.flags import flag_settings
+    from haloes.cli.views.progress import TerminalDisplay
     from haloes.errors import ConfigError, RunError
-    from haloes.recipes.config import make_config, parse_settings
-    from haloes.recipes.prompts import load_prompts
-    from haloes.sample._contract import Decoding
-    from haloes.sample.run import check_request, sample_to_file
+    from haloes.runs.config import make_config, parse_settings
+    from haloes.runs.prompts import load_prompts
+    from haloes.sampling._contract import Decoding
+    from haloes.sampling.run import check_request, sample_to_file
 
     for option, value in (("n", n), ("batch_size", batch_size)):
         if value < 1:
@@ -85,7 +85,7 @@ def sample(
     check_request(out, decoding, seeds)
     config = make_config(flag_settings(source=source, columns=columns), parse_settings(settings))
     prompts = load_prompts(source, config.feedback, everything=everything, most=most, seed=config.train.seed)
-    from haloes.recipes.engines import make_engine  # here, as it brings torch in
+    from haloes.runs.engines import make_engine  # here, as it brings torch in
 
     made = make_engine(model, engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env)
     with TerminalDisplay() as display:

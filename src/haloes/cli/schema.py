@@ -5,7 +5,7 @@ def schema() -> None:
     """Print the JSON schema of a configuration file, with every setting, its default and its origin."""
     import json
 
-    from haloes.cli.output import say
-    from haloes.recipes.config import json_schema
+    from haloes.cli.views.output import say
+    from haloes.runs.config import json_schema
 
     say(json.dumps(json_schema(), indent=2))

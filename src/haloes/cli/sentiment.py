@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from haloes.cli.output import say, show
+from haloes.cli.views.output import say, show
 
 if TYPE_CHECKING:
     from haloes.recipes.reproduce.sentiment import Sentiment
@@ -70,7 +70,7 @@ def sentiment(
     settings
         Any setting as section.key=value.
     """
-    from haloes.cli.reproduced import experiment
+    from haloes.cli.views.experiments import experiment
     from haloes.errors import ConfigError
     from haloes.recipes.reproduce.sentiment import METHODS, Sizes, openings
     from haloes.recipes.reproduce.sentiment import sentiment as compare
@@ -96,7 +96,7 @@ def sentiment(
 
 def show_sentiment(found: "Sentiment") -> None:
     """The points as a table."""
-    from haloes.cli.tables import table
+    from haloes.cli.views.tables import table
 
     if found.scorer is not None:
         score = found.scorer

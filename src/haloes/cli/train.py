@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from haloes.cli.finished import carry_out
+from haloes.cli.flags import flag_settings
 from haloes.cli.folders import new_run_dir
-from haloes.cli.settings import flag_settings
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
     settings
         Any setting as section.key=value, such as train.lr=1e-4 (the one that matters most); may be given several times.
     """
-    from haloes.recipes.config import config_of_file, parse_settings
+    from haloes.runs.config import config_of_file, parse_settings
 
     flags = flag_settings(source=source, model=model, loss=loss, validation=validation, columns=columns)
     chosen = config_of_file(config, flags, parse_settings(settings))

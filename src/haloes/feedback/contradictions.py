@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from haloes.feedback.convert import unpair
-from haloes.feedback.identity import Row, completion_key, number_of
+from haloes.feedback.keys import Row, completion_key, number_of
 from haloes.records import Feedback, Pair, Refusal
 
 

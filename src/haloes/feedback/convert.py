@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError
-from haloes.feedback.identity import (
+from haloes.feedback.keys import (
     Numbers,
     Row,
     completion_key,

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from haloes.feedback import census
+from haloes.feedback import counts as census
 from haloes.feedback.convert import unpair
 from haloes.feedback.findings import Findings, Tally, Texts
-from haloes.feedback.identity import Row, where_of
-from haloes.feedback.votes import Votes, add_row
+from haloes.feedback.keys import Row, where_of
+from haloes.feedback.vote_index import Votes, add_row
 from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
 
 MARKERS: Sequence[str] = (

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from haloes.feedback.labels import parse_label, parse_score
 from haloes.feedback.messages import clean_text
-from haloes.feedback.refused import Reason, Refused, shown
+from haloes.feedback.refusals import Reason, Refused, shown
 
 Row: TypeAlias = Mapping[str, Any]
 """One row as its file holds it, with the columns renamed as the user asked."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from haloes.errors import DataError
-from haloes.feedback.refused import Refused, shown
+from haloes.feedback.refusals import Refused, shown
 
 _DESIRABLE = (
     ["true", "1", "1.0", "+1", "yes", "good", "up", "like", "desirable", "positive"]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haloes.feedback.refused import Refused, shown
+from haloes.feedback.refusals import Refused, shown
 from haloes.records import Message
 
 ROLES = {

@@ -14,7 +14,7 @@ from haloes.feedback.formats.contract import Format, Record
 from haloes.feedback.formats.table import FORMATS, detect
 from haloes.feedback.formats.vendors import recognise
 from haloes.feedback.labels import check_label_column
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.feedback.rows import Container, RawRow, open_container
 from haloes.records import Refusal, Where
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from haloes.errors import DataError
 from haloes.feedback import arrow_rows
 from haloes.feedback.json_array import elements
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.store import json_fault, open_bytes, read_json, read_lines
 
 RawRow: TypeAlias = tuple[int, dict[str, Any] | Refused]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError
-from haloes.feedback.identity import Numbers, Row, group_number, row_number, uniforms, where_of
+from haloes.feedback.keys import Numbers, Row, group_number, row_number, uniforms, where_of
 from haloes.feedback.twice import twice
 from haloes.records import Feedback, Refusal
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.identity import (
+from haloes.feedback.keys import (
     NO_NUMBER,
     Numbers,
     Row,

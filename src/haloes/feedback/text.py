@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from haloes.feedback.messages import check_no_reasoning, clean_text, parse_messages
-from haloes.feedback.refused import Reason, Refused, shown
+from haloes.feedback.refusals import Reason, Refused, shown
 from haloes.records import Message, Text, plain_text
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from haloes.feedback.identity import Row
+from haloes.feedback.keys import Row
 from haloes.records import Refusal
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 from haloes.errors import ConfigError
 from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs, Unpaired
-from haloes.losses._transport import coupling
+from haloes.losses._math import coupling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

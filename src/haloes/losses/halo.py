@@ -9,7 +9,7 @@ from haloes.errors import ConfigError
 from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs, Paired, Unpaired
 from haloes.losses._weights import Weight, check_weight, number
-from haloes.losses.dials import Logistic, LogRatio, MismatchedMean, ReferencePoint, Reward, Value
+from haloes.losses.components import Logistic, LogRatio, MismatchedMean, ReferencePoint, Reward, Value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,12 +13,11 @@ from typing import Any, TypeAlias
 
 from haloes.errors import ConfigError
 from haloes.losses._contract import Loss, Needs
-from haloes.losses._fits import PARTS, declared, fits, in_words
+from haloes.losses._type_check import PARTS, declared, fits, in_words
 from haloes.losses.aot_unpaired import AOTUnpaired
 from haloes.losses.apo_down import APODown
 from haloes.losses.bco import BCO
 from haloes.losses.bradley_terry import BradleyTerry
-from haloes.losses.built import BUILT, Built
 from haloes.losses.cdpo import CDPO
 from haloes.losses.cpo import CPO
 from haloes.losses.csft import CSFT
@@ -45,6 +44,7 @@ from haloes.losses.orpo import ORPO
 from haloes.losses.pmpo import PMPO
 from haloes.losses.ppo import PPO
 from haloes.losses.ppo_value import PPOValue
+from haloes.losses.presets import BUILT, Built
 from haloes.losses.robust_dpo import RobustDPO
 from haloes.losses.sft import SFT
 from haloes.losses.simpo import SimPO

@@ -17,8 +17,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from haloes.models.kernels import Kernel, attend
-from haloes.models.remembered import Remembered
-from haloes.models.spans import Spans
+from haloes.models.prefix_cache import Remembered
+from haloes.models.varlen import Spans
 
 NAME = "haloes_packed"
 

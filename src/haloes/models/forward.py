@@ -8,11 +8,11 @@ from torch import Tensor
 
 from haloes.errors import ModelError
 from haloes.models.attention import NAME
-from haloes.models.head import Head, target_logps
 from haloes.models.kernels import Kernel, choose_kernel
 from haloes.models.layout import WORTH, Packed, make_packed
+from haloes.models.lm_head import Head, target_logps
+from haloes.models.prefix_cache import Remembered
 from haloes.models.quiet import quiet
-from haloes.models.remembered import Remembered
 
 _LEAK = 2e-3
 """Nats by which a sequence may depend on its neighbours: rounding of matrix products whose shapes follow the tokens

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from haloes.models.spans import Spans, make_spans
+from haloes.models.varlen import Spans, make_spans
 
 _HALF = (torch.bfloat16, torch.float16)
 _LARGEST, _MULTIPLE = 256, 8

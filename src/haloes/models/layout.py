@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from haloes.models.spans import Spans, make_spans
 from haloes.models.transfer import to_device
+from haloes.models.varlen import Spans, make_spans
 
 Ids: TypeAlias = NDArray[np.int32]
 

@@ -1,8 +1,8 @@
 """
 Layer kernels of Liger (https://github.com/linkedin/Liger-Kernel): norms, gated MLPs and rotary positions in one pass.
 
-Its losses are left out: the head here is ours (`haloes.models.head`). The kernels are written in Triton and need a GPU.
-They replace functions of transformers' modules for the whole process, which is how Liger works.
+Its losses are left out: the head here is ours (`haloes.models.lm_head`). The kernels are written in Triton and need a
+GPU; they replace functions of transformers' modules for the whole process, which is how Liger works.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -15,15 +15,15 @@ from haloes.errors import ConfigError, MissingInputError
 from haloes.models.adapters import LoRA, add_lora
 from haloes.models.cache import cache_dir
 from haloes.models.classifier import check_classifier
-from haloes.models.distribution import log_collision, reference_kl, token_kl
+from haloes.models.divergence import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of, make_scorer
-from haloes.models.head import Head, target_logps
 from haloes.models.layout import Packed
-from haloes.models.parked import Parked
-from haloes.models.remembered import Remembered
+from haloes.models.lm_head import Head, target_logps
+from haloes.models.prefix_cache import Remembered
+from haloes.models.references import Parked
 from haloes.models.reward import RewardHead
+from haloes.models.scalar_heads import ValueHead
 from haloes.models.synced import Synced
-from haloes.models.value import ValueHead
 
 _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
 """Fields of a config that say where a model came from and how it is run."""

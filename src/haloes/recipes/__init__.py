@@ -1,1 +1,1 @@
-"""Whole runs: the configuration and the functions that carry it out."""
+"""Experiments that ship with haloes: the demo, the paper's comparisons, and its theory."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from haloes.feedback.convert import unpair
 from haloes.feedback.findings import Tally
-from haloes.feedback.identity import Row, where_of
+from haloes.feedback.keys import Row, where_of
 from haloes.feedback.ranks import quantile
 from haloes.records import Feedback, Refusal
 from haloes.tokens.encode import Encoded, Encoder, Unencodable

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.tokens.store import TokenStore
-from haloes.training.tables import Table
+from haloes.training.step_table import Table
 
 
 def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:

@@ -16,7 +16,7 @@ from haloes.models.layout import Packed, shared_length
 from haloes.models.reference_cache import ReferenceCache
 from haloes.models.transfer import to_device
 from haloes.tokens.store import TokenRow, TokenStore
-from haloes.training.overlap import fetched, prefetched
+from haloes.training.prefetch import fetched, prefetched
 
 Numbers: TypeAlias = NDArray[np.float64]
 Jobs: TypeAlias = NDArray[np.int64]

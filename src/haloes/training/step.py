@@ -16,14 +16,14 @@ from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired
 from haloes.models.layout import Packed, shared_length
 from haloes.models.policy import Policy, TokenScores
-from haloes.models.remembered import Remembered, make_continued
+from haloes.models.prefix_cache import Remembered, make_continued
 from haloes.models.transfer import to_device
 from haloes.tokens.store import TokenStore
-from haloes.training.overlap import fetched, prefetched
+from haloes.training.distributed import Ranks
+from haloes.training.prefetch import fetched, prefetched
 from haloes.training.ragged import Numbers, Ragged
-from haloes.training.ranks import Ranks
 from haloes.training.scoring import Jobs, Reference, bins_of, logps
-from haloes.training.tables import MismatchedTable, ReferenceTable, Table, tensor
+from haloes.training.step_table import MismatchedTable, ReferenceTable, Table, tensor
 
 
 @dataclass(frozen=True, slots=True)

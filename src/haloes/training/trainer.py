@@ -22,18 +22,18 @@ from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
-from haloes.training.best import Best
-from haloes.training.budget import MOST
-from haloes.training.log import MetricsLog, read_metrics
-from haloes.training.memory import Memory
+from haloes.training.distributed import Ranks
+from haloes.training.early_stopping import Best
+from haloes.training.loss_state import Memory
 from haloes.training.metrics import step_metrics
+from haloes.training.metrics_log import MetricsLog, read_metrics
+from haloes.training.microbatch_size import MOST
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.ragged import Numbers
-from haloes.training.ranks import Ranks
 from haloes.training.scoring import Reference, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings, is_validated, learning_rate
 from haloes.training.step import Stepper
-from haloes.training.tables import Table
+from haloes.training.step_table import Table
 from haloes.training.validation import Validation, make_schedule, validate
 
 GIB = 2**30

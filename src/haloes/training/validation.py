@@ -10,7 +10,7 @@ from haloes.errors import MissingInputError
 from haloes.tokens.store import TokenStore
 from haloes.training.metrics import class_rewards, reference_point
 from haloes.training.step import Stepper
-from haloes.training.tables import Table
+from haloes.training.step_table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from haloes.feedback.formats.contract import Format, Record
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.records import Refusal, Where
 
 ReadRow: TypeAlias = Callable[[Format, Mapping[str, Any]], list[Record]]

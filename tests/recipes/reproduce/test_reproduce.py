@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from haloes.errors import DataError
-from haloes.recipes.config import FeedbackSettings, RunConfig
 from haloes.recipes.reproduce.defaults import experiment_config
 from haloes.recipes.reproduce.families import METHODS, Families, families
 from haloes.recipes.reproduce.imbalance import imbalance, keep_desirable
 from haloes.recipes.reproduce.sets import Sizes, make_sets
+from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.store import read_jsonl
 from haloes.training.trainer import Interrupted
 from tiny_runs import save_model

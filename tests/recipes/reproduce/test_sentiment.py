@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from haloes.errors import DataError, RunError
-from haloes.recipes.config import RunConfig
 from haloes.recipes.reproduce.defaults import experiment_config
 from haloes.recipes.reproduce.scorer import fit_scorer, read_reviews
 from haloes.recipes.reproduce.sentiment import Sentiment, Sizes, openings, sentiment
-from haloes.sample.run import read_completions
+from haloes.runs.config import RunConfig
+from haloes.sampling.run import read_completions
 from haloes.training.trainer import Interrupted
 from tiny_runs import rows_of, save_model, write_rows
 

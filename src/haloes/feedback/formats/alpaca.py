@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from haloes.feedback.fields import Row, required, shared_fields, verdict
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.formats.pairs import make_pair
-from haloes.feedback.refused import Refused, shown
+from haloes.feedback.refusals import Refused, shown
 from haloes.feedback.text import parse_completion, parse_prompt
 from haloes.records import Feedback, Pair, Text, Where
 

@@ -13,7 +13,7 @@ from haloes.feedback.fields import Row, required
 from haloes.feedback.formats.contract import Format, no_labels
 from haloes.feedback.formats.pairs import make_pair
 from haloes.feedback.messages import clean_text
-from haloes.feedback.refused import Refused, shown
+from haloes.feedback.refusals import Refused, shown
 from haloes.feedback.text import check_completion, check_prompt, with_system
 from haloes.records import Message, Pair, Where
 

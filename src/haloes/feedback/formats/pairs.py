@@ -5,7 +5,7 @@ from typing import Any
 from haloes.feedback.fields import Row, shared_fields
 from haloes.feedback.labels import parse_score
 from haloes.feedback.messages import check_no_reasoning, parse_messages
-from haloes.feedback.refused import Refused
+from haloes.feedback.refusals import Refused
 from haloes.feedback.text import check_completion, check_prompt, same_answer, with_system
 from haloes.records import Message, Pair, Text, Where
 

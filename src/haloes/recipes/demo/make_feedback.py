@@ -71,7 +71,7 @@ def main(folder: Path) -> None:
     import torch
 
     from haloes.models.load import load_model
-    from haloes.sample.generate import sample
+    from haloes.sampling.generate import sample
 
     loaded = load_model("embedded", dtype=torch.float32, device="cpu")
 

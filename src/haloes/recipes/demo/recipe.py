@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from haloes.recipes.config import RunConfig, make_config
+from haloes.runs.config import RunConfig, make_config
 
 
 def demo_config(*overrides: Mapping[str, Any]) -> RunConfig:

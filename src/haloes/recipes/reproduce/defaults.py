@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from haloes.recipes.config import RunConfig, make_config
+from haloes.runs.config import RunConfig, make_config
 
 
 def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.evaluate.bootstrap import mean_with_interval
-from haloes.evaluate.rates import share_with_interval
 from haloes.records import Score
+from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.rates import share_with_interval
 
 _LIKED = 0.5
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from haloes.feedback.identity import completion_key, mix, number_of
-from haloes.recipes.config import FeedbackSettings, RunConfig, as_mapping
-from haloes.recipes.reproduce.auc_table import Row, auc_rows
-from haloes.recipes.reproduce.bench import Bench, Trial
+from haloes.feedback.keys import completion_key, mix, number_of
 from haloes.recipes.reproduce.ledger import Ledger, Runner
+from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import Sizes, make_sets
-from haloes.recipes.rows import open_rows
+from haloes.recipes.reproduce.trials import Bench, Trial
 from haloes.records import Feedback, to_json
+from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
+from haloes.runs.feedback_rows import open_rows
 from haloes.store import write_json, write_jsonl
 
 WEIGHTED, PLAIN = "by the rule", "all 1"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from haloes.recipes.reproduce.bench import Bench, Finding, Trial
+from haloes.recipes.reproduce.trials import Bench, Finding, Trial
 from haloes.store import read_jsonl
 
 

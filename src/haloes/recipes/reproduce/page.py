@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from haloes.recipes.reproduce.auc_table import Row
 from haloes.recipes.reproduce.families import Families
 from haloes.recipes.reproduce.imbalance import Imbalance
+from haloes.recipes.reproduce.numbers import Row
 from haloes.report.numbers import GIB, size
 
 

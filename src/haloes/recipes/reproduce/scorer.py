@@ -15,9 +15,9 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from haloes.errors import DataError
-from haloes.evaluate.logistic import sigmoid
-from haloes.evaluate.rates import share_with_interval
 from haloes.records import Score
+from haloes.stats.logistic import sigmoid
+from haloes.stats.rates import share_with_interval
 from haloes.store import read_jsonl
 
 Numbers = NDArray[np.float64]

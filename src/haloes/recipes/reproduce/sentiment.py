@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import DataError
-from haloes.recipes.config import FeedbackSettings, RunConfig, as_mapping
-from haloes.recipes.experiment import claim_experiment
-from haloes.recipes.measure import answer_kl
-from haloes.recipes.prompts import load_prompts
-from haloes.recipes.reproduce.bench import Bench, Trial
 from haloes.recipes.reproduce.frontier import Point, point, with_frontier
 from haloes.recipes.reproduce.ledger import Ledger
 from haloes.recipes.reproduce.scorer import Reviews, Scorer, accuracy, fit_scorer, read_reviews
 from haloes.recipes.reproduce.sets import Sets
+from haloes.recipes.reproduce.trials import Bench, Trial
 from haloes.records import Completion, Feedback, Score, Text, plain_text, to_json
-from haloes.sample._contract import Decoding
-from haloes.sample.run import read_completions, sample_to_file
-from haloes.sample.transformers_engine import TransformersEngine
+from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
+from haloes.runs.experiment import claim_experiment
+from haloes.runs.measure import answer_kl
+from haloes.runs.prompts import load_prompts
+from haloes.sampling._contract import Decoding
+from haloes.sampling.run import read_completions, sample_to_file
+from haloes.sampling.transformers_engine import TransformersEngine
 from haloes.store import write_json, write_jsonl
 from haloes.training.trainer import Interrupted
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.feedback.identity import group_number, mix
-from haloes.recipes.config import FeedbackSettings
-from haloes.recipes.rows import open_rows
+from haloes.feedback.keys import group_number, mix
 from haloes.records import Feedback, to_json
+from haloes.runs.config import FeedbackSettings
+from haloes.runs.feedback_rows import open_rows
 from haloes.store import write_jsonl
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from haloes.losses.dials import Logistic
+from haloes.losses.components import Logistic
 from haloes.losses.dpo import DPO
 from haloes.recipes.theory.answers import compared
 

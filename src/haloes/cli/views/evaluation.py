@@ -1,0 +1,119 @@
+"""An evaluation on the terminal."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from haloes.cli.benched import benchmark_lines
+from haloes.cli.views.tables import differences_table, percent, scores_table, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from haloes.evaluation.alpaca import AlpacaEval, AlpacaEvalRow
+    from haloes.evaluation.evaluation import Evaluation
+    from haloes.evaluation.judge_free import JudgeFree
+    from haloes.evaluation.judged import JudgedNumbers, Matchup
+
+
+def evaluation_lines(found: "Evaluation") -> "Iterator[RenderableType]":
+    """Everything that was found, from what was asked to what it rests on."""
+    from rich.text import Text
+
+    if found.judged is not None:
+        yield from _judged(found.judged)
+    for source in found.judge_free:
+        yield from _judge_free(source)
+    if found.alpaca_eval is not None:
+        yield from _alpaca(found.alpaca_eval)
+    if found.benchmarks is not None:
+        yield from benchmark_lines(found.benchmarks)
+    for note in found.notes:
+        yield Text(f"Note: {note}", style="yellow")
+
+
+def _judged(found: "JudgedNumbers") -> "Iterator[RenderableType]":
+    from rich.text import Text
+
+    for matchup in found.matchups:
+        yield Text("\n".join(_matchup(matchup)) + "\n")
+    if found.agreement:
+        yield scores_table("Agreement of judges, beyond chance", found.agreement)
+    if found.ratings:
+        yield scores_table("Bradley-Terry ratings, in log-odds around a mean of 0", found.ratings)
+    for name, label in dict.fromkeys((d.score.name, d.score.label) for d in found.differences):
+        some = [d for d in found.differences if (d.score.name, d.score.label) == (name, label)]
+        yield differences_table(f"Differences in {name.replace('_', ' ')}, {label}", some)
+    for note in found.notes:
+        yield Text(note, style="yellow")
+
+
+def _matchup(found: "Matchup") -> Iterator[str]:
+    test, smallest = found.sign_test, found.smallest_difference
+    yield f"{found.candidate} against {found.baseline}, by {found.judge}, {found.num_prompts} scored prompts"
+    yield f"  {found.wins} wins, {found.ties} ties, {found.losses} losses, {found.unscored} unscored"
+    yield f"  win rate: {percent(found.win_rate)}"
+    if found.length_controlled is not None:
+        yield f"  at equal length: {percent(found.length_controlled.score)}"
+    yield f"  sign test: {test.up} prompts for it, {test.down} against it, p = {test.p_value:.3g}"
+    if smallest is None:
+        yield "  so few prompts show no difference, however large"
+    else:
+        yield f"  so many prompts show (in 4 of 5 tries) a win rate of {0.5 + smallest:.1%} or {0.5 - smallest:.1%}"
+    yield f"  verdicts for the first place: {percent(found.position_bias)}"
+    yield f"  verdicts that flip with the order: {percent(found.flip_rate)}"
+    if found.canary_rate is not None:
+        yield f"  preference for answers that only ask to be chosen: {percent(found.canary_rate)}"
+    for score in found.by_length:
+        yield f"  win rate where its length differs by {score.label}: {percent(score)}"
+
+
+def _judge_free(source: "JudgeFree") -> "Iterator[RenderableType]":
+    from rich.text import Text
+
+    from haloes.evaluation.judge_free import LABELS
+
+    scores = [replace(score, label=score.label or LABELS.get(score.name, "")) for score in source.scores]
+    if scores:
+        yield scores_table(f"{source.source}, without a judge", scores)
+    if source.calibration is not None:
+        fit = source.calibration
+        yield Text(
+            f"The implied reward as a probability, P(desirable) = sigmoid({fit.scale:.3g} reward):\n"
+            f"  Brier score {fit.brier.value:.3f} ({fit.brier.low:.3f} to {fit.brier.high:.3f}; 0.25 says nothing)\n"
+            f"  expected calibration error {fit.expected_error:.3f} (up to {fit.expected_error_by_chance:.3f} by "
+            "chance)\n"
+        )
+
+
+def _alpaca(found: "AlpacaEval") -> "Iterator[RenderableType]":
+    for annotator in dict.fromkeys(row.annotator for row in found.rows):
+        yield _leaderboard(annotator, [row for row in found.rows if row.annotator == annotator])
+    if found.differences:
+        yield differences_table("Differences in win rate, as shares", found.differences)
+
+
+def _leaderboard(annotator: str, rows: "list[AlpacaEvalRow]") -> "Table":
+    return table(
+        f"AlpacaEval by {annotator or 'an unnamed annotator'}, in %",
+        ("Model", "Win rate", "SE", "95% interval", "At equal length", "N"),
+        (
+            (
+                row.generator,
+                f"{row.leaderboard.win_rate:.2f}",
+                "–" if row.leaderboard.standard_error is None else f"{row.leaderboard.standard_error:.2f}",
+                "–" if row.win_rate is None else f"{100 * row.win_rate.low:.2f} to {100 * row.win_rate.high:.2f}",
+                _length_controlled(row),
+                str(row.leaderboard.n_total),
+            )
+            for row in rows
+        ),
+        whole=("Model", "95% interval"),
+    )
+
+
+def _length_controlled(row: "AlpacaEvalRow") -> str:
+    if row.fitted is not None:
+        return f"{100 * row.fitted.value:.2f} ({100 * row.fitted.low:.2f} to {100 * row.fitted.high:.2f})"
+    return "–" if row.length_controlled is None else f"{row.length_controlled:.2f}"

@@ -1,0 +1,80 @@
+"""A plan on the terminal, and as JSON."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from haloes.cli.views.tables import table
+from haloes.report.numbers import size
+
+if TYPE_CHECKING:
+    from haloes.planning.plan import Plan, StepCost
+
+_SMALL = 10
+_LEAST = 0.05
+"""Seconds that are still written as 0.1."""
+
+
+def as_json(plan: "Plan") -> str:
+    """All numbers of a plan: bytes, seconds, floating-point operations."""
+    return json.dumps({**asdict(plan), "seconds in all": sum(plan.seconds.values())}, indent=1)
+
+
+def plan_lines(plan: "Plan") -> Iterator[Any]:
+    """What to show of a plan."""
+    from rich.text import Text
+
+    facts = [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in plan.facts.items()]
+    yield table("Run", ("", ""), facts)
+    yield _memory(plan)
+    if plan.seconds:
+        times = [(name, _time(value)) for name, value in plan.seconds.items() if value]
+        yield table("Time", ("", "about"), [*times, ("in all", _time(sum(plan.seconds.values())))])
+    if plan.step is not None:
+        yield _speed(plan, plan.step)
+    if plan.tried != "all":
+        yield Text(f"Tried: {plan.tried}; the rest is computed.")
+    if plan.changes:
+        changes = [(c.setting, size(c.peak), size(c.together), c.costs) for c in plan.changes]
+        yield table("What to change", ("Setting", "alone", "with those above", "at the cost of"), changes)
+    if not plan.fits and (not plan.changes or plan.changes[-1].together > plan.limit):
+        yield Text("No setting makes it fit: take a smaller model, or a machine with more memory.")
+    for warning in plan.warnings:
+        yield Text(f"Warning: {warning}.")
+
+
+def _memory(plan: "Plan") -> Any:
+    apart = "keys and values while sampling"
+    rows = [(name, size(value)) for name, value in plan.memory.items() if value and name != apart]
+    rows.append(("while training, in all", size(plan.training)))
+    rows.append((f"while sampling, in all ({size(plan.memory[apart])} of it keys and values)", size(plan.sampling)))
+    rows.append(("free", size(plan.limit)))
+    if plan.disk:
+        rows.append((f"on disk ({size(plan.disk_free)} free)", size(plan.disk)))
+    return table("Memory", ("", "about"), rows)
+
+
+def _speed(plan: "Plan", step: "StepCost") -> Any:
+    machine = plan.machine
+    threads = f"{machine.threads} on {machine.cores} cores"
+    if machine.one_thread is not None:
+        threads += f" ({machine.rate / machine.one_thread:.1f} times as fast as one)"
+    rows = [
+        ("threads", threads),
+        ("matrix products", f"{machine.rate / 1e9:,.0f} GFLOP/s in {plan.facts['dtype']}"),
+        ("typical micro-batch", f"{step.tokens} tokens, {step.seconds:.3g} s: {step.tokens / step.seconds:,.0f} tok/s"),
+        ("its floor", f"{step.operations / 1e9:,.3g} GFLOP, {step.floor:.3g} s"),
+        ("times the floor", f"{step.seconds / step.floor:.2f}"),
+        ("its reference, where not cached", f"{step.reference_seconds:.3g} s"),
+    ]
+    return table("Speed", ("", ""), rows)
+
+
+def _time(value: float) -> str:
+    if value < _LEAST:
+        return "under 0.1 s"
+    if value < 60:  # noqa: PLR2004 - a minute
+        return f"{value:.1f} s" if value < _SMALL else f"{value:.0f} s"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

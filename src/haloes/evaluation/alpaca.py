@@ -1,0 +1,175 @@
+"""AlpacaEval's table from AlpacaEval's files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ConfigError, DataError
+from haloes.records import Score
+from haloes.stats.alpaca_eval import (
+    Annotation,
+    LeaderboardRow,
+    leaderboard_row,
+    length_controlled_from_weights,
+    read_annotations,
+)
+from haloes.stats.length_control import length_controlled_win_rate
+from haloes.stats.paired import Difference, paired_differences
+from haloes.stats.win_rate import win_rate
+from haloes.store import read_jsonl
+
+ALPACA_EVAL_2 = "weighted_alpaca_eval_gpt4_turbo"
+"""The annotator whose judgements the published weights are fitted to."""
+_MOST_PAIRED = 6
+"""Models that are compared with each other; above this there are too many pairs to read."""
+_DIFFICULTIES = "instruction_difficulty.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlpacaEvalRow:
+    """One model by one annotator; what AlpacaEval gives in percent is in percent."""
+
+    generator: str
+    annotator: str
+    leaderboard: LeaderboardRow
+    win_rate: Score | None
+    """The same win rate as a share, with an interval from resampling instructions."""
+    average_length: float | None
+    length_controlled: float | None
+    """From the weights that were given, in percent."""
+    fitted: Score | None
+    """Without such weights: from a regression on these preferences alone, as a share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlpacaEval:
+    """The table, best first for each annotator, and the paired differences where few models are compared."""
+
+    rows: tuple[AlpacaEvalRow, ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What length control needs beside preferences."""
+
+    by_generator: Mapping[str, tuple[float, float]]
+    """theta and psi_difficulty."""
+    difficulties: Mapping[str, float]
+    """By the instruction's id."""
+
+
+def read_weights(path: Path, difficulties: Path | None) -> Weights:
+    """
+    Published length-control weights (JSONL: generator, theta, psi_difficulty) and the instructions' difficulties.
+
+    Args:
+        path: the weights.
+        difficulties: JSONL of instruction_id and difficulty; None for instruction_difficulty.jsonl beside the weights.
+
+    Raises:
+        DataError: a row lacks a field, or holds no number.
+        ConfigError: there is no file of difficulties.
+    """
+    place = difficulties or path.with_name(_DIFFICULTIES)
+    if not place.is_file():
+        raise ConfigError(f"--lc-weights needs the instructions' difficulties: {place} does not exist; --difficulties")
+    weights = {
+        str(row.get("generator")): (_number(row, "theta", where), _number(row, "psi_difficulty", where))
+        for row, where in _rows(path)
+    }
+    known = {str(row.get("instruction_id")): _number(row, "difficulty", where) for row, where in _rows(place)}
+    return Weights(weights, known)
+
+
+def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0) -> AlpacaEval:
+    """
+    The numbers of AlpacaEval's leaderboard for each annotator and model in the files.
+
+    Args:
+        files: of preferences, as `read_annotations` takes them.
+        weights: for the length-controlled win rate of AlpacaEval 2; None to fit one to the preferences instead.
+        seed: of the bootstrap draws.
+    """
+    judged: dict[tuple[str, str], list[Annotation]] = {}
+    for path in files:
+        for annotation in read_annotations(path):
+            judged.setdefault((annotation.annotator, annotation.generator), []).append(annotation)
+    rows = [row for some in judged.values() if (row := _row(some, weights, seed=seed)) is not None]
+    if not rows:
+        raise DataError(f"{', '.join(map(str, files))}: there is no preference in it")
+    rows.sort(key=lambda row: (row.annotator, -row.leaderboard.win_rate))
+    differences: list[Difference] = []
+    for annotator in dict.fromkeys(annotator for annotator, _ in judged):
+        by_model = {model: some for (by, model), some in judged.items() if by == annotator}
+        differences += _differences(by_model, seed=seed) if len(by_model) <= _MOST_PAIRED else []
+    return AlpacaEval(rows=tuple(rows), differences=tuple(differences))
+
+
+def _row(judged: Sequence[Annotation], weights: Weights | None, *, seed: int) -> AlpacaEvalRow | None:
+    about = judged[0]
+    leaderboard = leaderboard_row([annotation.preference for annotation in judged])
+    if leaderboard is None:
+        return None
+    lengths = [annotation.length for annotation in judged if annotation.length is not None]
+    shares, instructions = [one.share() for one in judged], [one.instruction for one in judged]
+    return AlpacaEvalRow(
+        generator=about.generator,
+        annotator=about.annotator,
+        leaderboard=leaderboard,
+        win_rate=win_rate(shares, instructions, variant=about.generator, label=about.annotator, seed=seed).score,
+        average_length=sum(lengths) / len(lengths) if lengths else None,
+        length_controlled=None if weights is None else _from_weights(about, weights),
+        fitted=_fitted(judged, seed=seed) if weights is None else None,
+    )
+
+
+def _from_weights(about: Annotation, weights: Weights) -> float | None:
+    if about.generator not in weights.by_generator or about.annotator not in {ALPACA_EVAL_2, ""}:
+        return None
+    theta, psi = weights.by_generator[about.generator]
+    return length_controlled_from_weights(
+        theta=theta, psi_difficulty=psi, difficulties=list(weights.difficulties.values())
+    )
+
+
+def _fitted(judged: Sequence[Annotation], *, seed: int) -> Score | None:
+    known = [(a, a.length, a.baseline_length) for a in judged if a.length is not None and a.baseline_length is not None]
+    found = length_controlled_win_rate(
+        [annotation.share() for annotation, _, _ in known],
+        [length for _, length, _ in known],
+        [length for _, _, length in known],
+        [annotation.instruction for annotation, _, _ in known],
+        variant=judged[0].generator,
+        label=judged[0].annotator,
+        draws=500,
+        seed=seed,
+    )
+    return None if found is None else found.score
+
+
+def _differences(by_model: Mapping[str, Sequence[Annotation]], *, seed: int) -> list[Difference]:
+    """On the instructions that all models were judged on."""
+    if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare
+        return []
+    shared = set.intersection(*({one.instruction for one in some} for some in by_model.values()))
+    given = {
+        model: (
+            [one.share() for one in some if one.instruction in shared],
+            [one.instruction for one in some if one.instruction in shared],
+        )
+        for model, some in by_model.items()
+    }
+    return paired_differences(given, seed=seed)
+
+
+def _rows(path: Path) -> list[tuple[dict[str, Any], str]]:
+    return [(row, f"{path}:{number}") for number, row in read_jsonl(path)]
+
+
+def _number(row: Mapping[str, Any], name: str, where: str) -> float:
+    value = row.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{where}: {name} must be a number, got {value!r}")
+    return float(value)

@@ -1,0 +1,189 @@
+"""Ask the models the questions; what is answered is kept at once, and a rerun asks only for what is missing."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ConfigError
+from haloes.evaluation.bench._contract import Harness, Loaded, Question, Render
+from haloes.evaluation.bench.draw import draw
+from haloes.evaluation.bench.journal import Answered, Journal
+from haloes.evaluation.bench.table import Benchmark, find_benchmarks
+from haloes.evaluation.bench.variants import Variant, load, variants
+from haloes.runs.callbacks import Display
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchSettings:
+    """What is asked, and how."""
+
+    names: str
+    """Benchmarks, separated by commas."""
+    data: Path | None = None
+    """A folder with the benchmarks' rows; None for the hub."""
+    limit: int | None = None
+    """Questions of each benchmark; None for all."""
+    seed: int = 0
+    """Of the draw of those."""
+    chat: bool = True
+    """Put the questions through the chat template of models that have one, as they were trained."""
+    run_generated_code: bool = False
+    batch_size: int = 8
+    """Questions at once."""
+    out: Path | None = None
+    """Where the answers go; None for the run's folder, or benchmarks/<model>."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A benchmark for one model."""
+
+    benchmark: Benchmark
+    loaded: Loaded
+    variant: Variant
+    journal: Journal
+    missing: list[Question]
+
+
+def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, display: Display) -> Path:
+    """
+    Answer the benchmarks' questions with the models of a source; gives back the folder of the answers.
+
+    Everything that can be found wrong is found before a model is loaded.
+
+    Args:
+        source: a run's folder (its model before and after), or one model.
+        settings: what is asked.
+        harness: who defines the benchmarks.
+        display: told of the progress.
+
+    Raises:
+        ConfigError: something is unknown or not installed, or generated code may not or cannot be run.
+        DataError: rows are missing or damaged.
+        RunError: the folder holds answers under other settings, or the run is not finished.
+        ModelError: a model cannot be loaded.
+    """
+    benchmarks = find_benchmarks(settings.names)
+    if settings.batch_size < 1:
+        raise ConfigError(f"--batch-size must be at least 1, got {settings.batch_size}")
+    if settings.limit is not None and settings.limit < 1:
+        raise ConfigError(f"--bench-limit must be at least 1, got {settings.limit}")
+    _require_permission(benchmarks, settings)
+    harness.require(benchmarks)
+    place, asked = variants(source)
+    folder = settings.out or place
+    loaded = {benchmark: _loaded(benchmark, settings, harness, display) for benchmark in benchmarks}
+    parts = [part for variant in asked for part in _parts(variant, loaded, settings, harness, folder)]
+    if any(part.benchmark.runs_code and part.missing for part in parts):
+        from haloes.evaluation.bench.sandbox.run import require_sandbox
+
+        require_sandbox()
+    for variant in asked:
+        todo = [part for part in parts if part.variant is variant and part.missing]
+        if todo:
+            display.stage(f"model {variant.name}")
+            _answer(todo, load(variant), settings, harness, display)
+    return folder
+
+
+def _require_permission(benchmarks: Sequence[Benchmark], settings: BenchSettings) -> None:
+    code = [benchmark.name for benchmark in benchmarks if benchmark.runs_code]
+    if code and not settings.run_generated_code:
+        raise ConfigError(
+            f"{code[0]} runs the programs that the model writes. It is done in a sandbox (no network, no files, no "
+            "environment, limits on time and memory), and only if you say so: --run-generated-code"
+        )
+
+
+def _loaded(benchmark: Benchmark, settings: BenchSettings, harness: Harness, display: Display) -> Loaded:
+    display.stage(f"{benchmark.name}: questions")
+    return harness.load(benchmark, settings.data)
+
+
+def _parts(
+    variant: Variant, loaded: dict[Benchmark, Loaded], settings: BenchSettings, harness: Harness, folder: Path
+) -> Iterator[_Part]:
+    from haloes.models.load import load_tokenizer
+
+    render = _render(load_tokenizer(variant.source)) if settings.chat else None
+    for benchmark, one in loaded.items():
+        chosen = draw(one.sizes, settings.limit, seed=settings.seed)
+        questions = one.questions(chosen, render)
+        journal = Journal(folder, benchmark.name, variant.name)
+        known = journal.claim(
+            {
+                "benchmark": benchmark.name,
+                "title": benchmark.title,
+                "harness": harness.version,
+                **one.about,
+                "questions": len(questions),
+                "of": sum(one.sizes.values()),
+                "seed": settings.seed if len(questions) < sum(one.sizes.values()) else None,
+                "chat_template": render is not None,
+                "rows": _digest(question.row for question in questions),
+                "prompts": _digest(question.prompt for question in questions),
+                "variant": variant.name,
+                "model": variant.source,
+                "model_contents": variant.digest,
+                "metric": benchmark.metric,
+                "label": benchmark.label,
+                "others": [list(other) for other in benchmark.others],
+            }
+        )
+        answered = {answer.key for answer in known}
+        yield _Part(benchmark, one, variant, journal, [q for q in questions if q.key not in answered])
+
+
+def _answer(parts: Sequence[_Part], model: Any, settings: BenchSettings, harness: Harness, display: Display) -> None:
+    asked = harness.model(model.model, model.tokenizer)
+    for part in parts:
+        display.stage(f"{part.benchmark.name}, {part.variant.name}", len(part.missing))
+        # Long ones first, so that what does not fit in memory shows at once; alike lengths together.
+        left = sorted(part.missing, key=lambda question: (-len(question.prompt), question.key))
+        for start in range(0, len(left), settings.batch_size):
+            batch = left[start : start + settings.batch_size]
+            replies = asked.answer(batch)
+            part.journal.add(_answered(part, question, reply) for question, reply in zip(batch, replies, strict=True))
+            display.advance(len(batch))
+
+
+def _answered(part: _Part, question: Question, reply: Any) -> Answered:
+    scored = part.loaded.score(question, reply)
+    return Answered(
+        subtask=question.subtask,
+        number=question.number,
+        prompt=_digest([question.prompt]),
+        reply=reply.text,
+        logps=None if reply.logps is None else list(reply.logps),
+        extracted=dict(scored.extracted),
+        scores=dict(scored.scores),
+        cut=reply.cut,
+        note=scored.note,
+    )
+
+
+def _render(tokenizer: Any) -> Render | None:
+    """The chat template as lm-eval calls it; None for a tokenizer without one."""
+    if not tokenizer.chat_template:
+        return None
+
+    def render(messages: Any, *, add_generation_prompt: bool = True) -> str:
+        return str(
+            tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        )
+
+    return render
+
+
+def _digest(texts: Any) -> str:
+    whole = hashlib.sha256()
+    for text in texts:
+        whole.update(hashlib.sha256(text.encode(errors="surrogatepass")).digest())
+    return whole.hexdigest()[:16]

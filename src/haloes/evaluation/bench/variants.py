@@ -1,0 +1,111 @@
+"""Which models are asked: a run's before and after, or one model as it is."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ModelError, RunError
+from haloes.evaluation.bench.journal import FOLDER
+from haloes.models import hub
+from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
+from haloes.runs import run_folder as folder
+from haloes.store import read_json
+
+_IDENTITY = ("*.safetensors", "config.json", "adapter_config.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A model that is asked."""
+
+    name: str
+    """"before" and "after" of a run; "model" for one on its own."""
+    source: str
+    """What to load."""
+    dtype: str
+    digest: str
+    """Of the files that it is loaded from."""
+    weights: str | None = None
+    """The fingerprint that its weights must have: a run's start is not just any model of that name."""
+
+
+def variants(source: str) -> tuple[Path, tuple[Variant, ...]]:
+    """
+    The models that a source stands for, and the folder where their answers go.
+
+    Args:
+        source: a run's folder; or a model's folder, name on the hub, .gguf file, or "embedded".
+
+    Raises:
+        RunError: the run is not finished.
+        ModelError: there is no such model.
+    """
+    run_dir = Path(source)
+    if not (run_dir / folder.CONFIG).is_file():
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).name or "model")
+        return Path(FOLDER) / name, (Variant(name="model", source=source, dtype="auto", digest=_digest(source)),)
+    config = folder.read_config(run_dir)
+    trained = run_dir / "model"
+    if not trained.is_dir():
+        raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
+    start = _digest(config.model.name)
+    before = Variant(
+        name="before",
+        source=config.model.name,
+        dtype=config.model.dtype,
+        digest=start,
+        weights=_start_weights(run_dir),
+    )
+    after = Variant(
+        name="after", source=str(trained), dtype=config.model.dtype, digest=f"{_digest(str(trained))} on {start}"
+    )
+    return run_dir / FOLDER, (before, after)
+
+
+def load(variant: Variant) -> Any:
+    """
+    The model and its tokenizer (`LoadedModel`).
+
+    Raises:
+        RunError: the start model's weights are not those that the run began with.
+        ModelError: it cannot be loaded.
+    """
+    from haloes.models.device import choose_device, choose_dtype
+    from haloes.models.load import load_model
+    from haloes.models.policy import weights_fingerprint
+
+    device = choose_device("auto")
+    loaded = load_model(variant.source, dtype=choose_dtype(variant.dtype, device), device=device)
+    if variant.weights is not None and weights_fingerprint(loaded.model) != variant.weights:
+        raise RunError(
+            f"{variant.source} is not the model that the run started from: its weights are others now, and what it "
+            'scores would not be the run\'s "before". Give it back its old contents'
+        )
+    return loaded
+
+
+def _start_weights(run_dir: Path) -> str | None:
+    path = run_dir / folder.ENVIRONMENT
+    known = read_json(path).get("fingerprints", {}) if path.exists() else {}
+    return known.get("model") or known.get("reference model")
+
+
+def _digest(name: str) -> str:
+    path = Path(name).expanduser()
+    if name.lower() in EMBEDDED_NAMES:
+        files = [embedded_path()]
+    elif path.is_file():
+        files = [path]
+    elif path.is_dir():
+        files = sorted(file for pattern in _IDENTITY for file in path.glob(pattern))
+    elif hub.is_hub_name(name):
+        files = sorted(file for pattern in _IDENTITY for file in hub.fetch(name, weights=True).glob(pattern))
+    else:
+        raise ModelError(f'{name}: no such folder; a model is a folder, a .gguf file, a hub name or "embedded"')
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            whole.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()[:16]

@@ -1,0 +1,144 @@
+"""Several runs against each other: on the held-out rows that they share, and by their judges."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TypeAlias
+
+from haloes.errors import ConfigError
+from haloes.evaluation.judged import JudgedNumbers, judged_numbers
+from haloes.evaluation.names import after_its_run
+from haloes.evaluation.sources import judged_files
+from haloes.records import Score
+from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf
+from haloes.report.load import load_run
+from haloes.runs.held_out import HeldOutRow, read_held_out
+from haloes.runs.run_folder import check_is_run
+from haloes.stats.auc import auc_with_interval
+from haloes.stats.auc_paired import ScoredRows, auc_differences
+from haloes.stats.paired import Difference
+
+_Rows: TypeAlias = Mapping[Hashable, HeldOutRow]
+_Key: TypeAlias = Callable[[HeldOutRow], Hashable]
+
+
+def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
+    """
+    Everything that can be said of runs beside each other.
+
+    Held-out rows of two runs are the same where prompt, label and answer are; between runs of different tokenizers,
+    where prompt, label, and the file and line are.
+
+    Args:
+        run_dirs: two or more run folders.
+        seed: of the bootstrap draws.
+
+    Raises:
+        ConfigError: fewer than two runs, or one of them twice.
+        RunError: a folder does not exist, or holds no run.
+        DataError: a held-out row or a judgement is damaged.
+    """
+    if len(run_dirs) < 2 or len({path.resolve() for path in run_dirs}) < len(run_dirs):  # noqa: PLR2004
+        raise ConfigError(f"give two or more different runs to compare, got {', '.join(map(str, run_dirs)) or 'none'}")
+    for path in run_dirs:
+        check_is_run(path)
+    runs = [load_run(path) for path in run_dirs]
+    names = _names(run_dirs)
+    held_out = [read_held_out(path) for path in run_dirs]
+    shared = _shared(held_out)
+    judged_by = [
+        after_its_run(file) for path, name in zip(run_dirs, names, strict=True) for file in judged_files(path, name)
+    ]
+    judged = judged_numbers(judged_by, seed=seed) if judged_by else None
+    notes = [
+        f"{name} has no held_out.jsonl, so its held-out rows are not compared; it is of an older haloes, unfinished, "
+        "or held nothing out"
+        for name, rows in zip(names, held_out, strict=True)
+        if not rows
+    ]
+    return ComparedRuns(
+        names=tuple(names),
+        runs=tuple(runs),
+        num_held_out=tuple(len(rows) for rows in held_out),
+        num_shared=len(shared[0]),
+        aucs=tuple(_auc(rows, seed=seed) for rows in held_out),
+        shared_aucs=tuple(_auc(rows, seed=seed) for rows in shared),
+        auc_differences=_auc_differences(dict(zip(names, held_out, strict=True)), seed=seed),
+        win_rates=_win_rates(judged),
+        win_rate_differences=_win_rate_differences(judged),
+        notes=(*notes, *(judged.notes if judged else ())),
+    )
+
+
+def _names(run_dirs: Sequence[Path]) -> list[str]:
+    """The folders' names; where two are the same, the paths as they were given."""
+    short = [path.resolve().name for path in run_dirs]
+    return short if len(set(short)) == len(short) else [str(path) for path in run_dirs]
+
+
+def _by_answer(row: HeldOutRow) -> Hashable:
+    return row.group, row.label, row.answer
+
+
+def _by_line(row: HeldOutRow) -> Hashable:
+    return row.group, row.label, row.where.replace("\\", "/").rpartition("/")[2]
+
+
+def _shared(held_out: Sequence[Sequence[HeldOutRow]]) -> list[list[HeldOutRow]]:
+    """Of each run the rows that all of them have, in one order; by answer, or by line where that finds more."""
+    keys: tuple[_Key, ...] = (_by_answer, _by_line)
+    return max((_shared_by(key, held_out) for key in keys), key=lambda rows: len(rows[0]))
+
+
+def _shared_by(key: _Key, held_out: Sequence[Sequence[HeldOutRow]]) -> list[list[HeldOutRow]]:
+    known: list[_Rows] = [{key(row): row for row in rows} for rows in held_out]
+    common = [name for name in known[0] if all(name in rows for rows in known)]
+    return [[rows[name] for name in common] for rows in known]
+
+
+def _auc(rows: Sequence[HeldOutRow], *, seed: int) -> Score | None:
+    if not rows:
+        return None
+    return auc_with_interval(
+        [row.reward for row in rows], [row.label for row in rows], [row.group for row in rows], seed=seed
+    )
+
+
+def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int) -> tuple[PairDifference, ...]:
+    """Of each pair on the rows that these two share."""
+    pairs = {}
+    for one, other in combinations(held_out, 2):
+        mine, theirs = _shared([held_out[one], held_out[other]])
+        if mine:
+            pairs[one, other] = ScoredRows(
+                scores=[row.reward for row in mine],
+                others=[row.reward for row in theirs],
+                labels=[row.label for row in mine],
+                prompts=[row.group for row in mine],
+            )
+    return tuple(map(_difference, auc_differences(pairs, seed=seed)))
+
+
+def _difference(found: Difference) -> PairDifference:
+    return PairDifference(
+        one=found.model, other=found.other, score=found.score, p_value=found.p_value, p_holm=found.p_holm
+    )
+
+
+def _win_rates(judged: JudgedNumbers | None) -> tuple[WinRateOf, ...]:
+    return tuple(
+        WinRateOf(
+            candidate=matchup.candidate,
+            baseline=matchup.baseline,
+            judge=matchup.judge,
+            raw=matchup.win_rate,
+            length_controlled=None if matchup.length_controlled is None else matchup.length_controlled.score,
+        )
+        for matchup in (judged.matchups if judged else ())
+        if matchup.win_rate is not None
+    )
+
+
+def _win_rate_differences(judged: JudgedNumbers | None) -> tuple[PairDifference, ...]:
+    differences = judged.differences if judged else ()
+    return tuple(_difference(found) for found in differences if found.score.name == "win_rate")

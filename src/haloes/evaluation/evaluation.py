@@ -1,0 +1,124 @@
+"""All numbers of what was sampled and judged, as one record that is kept beside it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ConfigError
+from haloes.evaluation.alpaca import AlpacaEval, alpaca_eval, read_weights
+from haloes.evaluation.bench.journal import FOLDER as BENCHMARKS
+from haloes.evaluation.bench.journal import journals
+from haloes.evaluation.bench.numbers import BenchmarkNumbers, benchmark_numbers
+from haloes.evaluation.judge_free import JudgeFree, judge_free
+from haloes.evaluation.judged import JudgedNumbers, judged_numbers
+from haloes.evaluation.made import mixtures
+from haloes.evaluation.sources import Source, judgement_files, read_source
+from haloes.records import Completion
+from haloes.runs import run_folder as folder
+from haloes.store import write_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What `haloes eval` found."""
+
+    judged: JudgedNumbers | None
+    """None where there are no judgements."""
+    judge_free: tuple[JudgeFree, ...]
+    alpaca_eval: AlpacaEval | None
+    benchmarks: BenchmarkNumbers | None = None
+    """None where no benchmark was asked."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers has to know, such as answers that were not made alike."""
+
+
+def evaluate(
+    sources: Sequence[Path],
+    *,
+    preferences: Sequence[Path] = (),
+    lc_weights: Path | None = None,
+    difficulties: Path | None = None,
+    benchmarks: Path | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """
+    Every number that the sources give.
+
+    Args:
+        sources: run folders, files of judgements, files of answers.
+        preferences: files of preferences in AlpacaEval's format.
+        lc_weights: AlpacaEval's published length-control weights.
+        difficulties: of AlpacaEval's instructions; beside the weights by default.
+        benchmarks: a folder of answers to benchmarks; that of the run, where one run is given, by default.
+        seed: of the bootstrap draws.
+
+    Raises:
+        DataError: a file cannot be read, or holds none of these.
+        ConfigError: nothing was given, or weights without preferences.
+    """
+    if benchmarks is None and len(sources) == 1:
+        benchmarks = sources[0] / BENCHMARKS
+    asked = None if benchmarks is None else benchmark_numbers(benchmarks, seed=seed)
+    if not sources and not preferences and asked is None:
+        raise ConfigError("nothing to evaluate: give a run's folder, judgements, answers, or --alpaca-eval FILE")
+    if (lc_weights is not None or difficulties is not None) and not preferences:
+        raise ConfigError("--lc-weights and --difficulties are for the preferences of --alpaca-eval FILE; give those")
+    read = [read_source(path, optional=asked is not None) for path in sources]
+    judged = [file for source in read for file in source.judged]
+    weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
+    return Evaluation(
+        judged=judged_numbers(judged, seed=seed) if judged else None,
+        judge_free=tuple(judge_free(source, seed=seed) for source in read if source.answers or source.held_out),
+        alpaca_eval=alpaca_eval(preferences, weights, seed=seed) if preferences else None,
+        benchmarks=asked,
+        notes=tuple(mixtures(_by_model(read))),
+    )
+
+
+def _by_model(sources: Sequence[Source]) -> dict[str, list[Completion]]:
+    """The answers of each model, which is called after its source where there are several sources."""
+    found: dict[str, list[Completion]] = {}
+    for source in sources:
+        for answer in source.answers:
+            name = answer.model if len(sources) == 1 else f"{answer.model} ({source.name})"
+            found.setdefault(name, []).append(answer)
+    return found
+
+
+def write_evaluation(path: Path, found: Evaluation) -> None:
+    """Write the record as JSON. Raises DataError where it cannot be written."""
+    write_json(path, as_json(found))
+
+
+def as_json(found: Evaluation) -> dict[str, Any]:
+    """The record as JSON-ready values; every measured number is a whole `Score`."""
+    return asdict(found)
+
+
+def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Path:
+    """Where the record goes by default: into the first run's folder, or beside the first file."""
+    first = [*sources, *preferences][0]
+    if first.is_dir():
+        return first / folder.EVALUATION
+    stem = first.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+    return first.with_name(f"{stem}.{folder.EVALUATION}")
+
+
+def write_judged_report(run_dir: Path) -> Path:
+    """
+    A run's report and model card with the newest numbers of its judgements and benchmarks, if it has some.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        RunError: the folder does not exist.
+        DataError: a judgement is damaged; the report is written all the same, with what was evaluated before.
+    """
+    try:
+        if run_dir.is_dir() and (judgement_files(run_dir) or journals(run_dir / BENCHMARKS)):
+            write_evaluation(run_dir / folder.EVALUATION, evaluate([run_dir]))
+    finally:
+        path = folder.write_pages(run_dir)
+    return path

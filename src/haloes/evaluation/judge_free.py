@@ -1,0 +1,115 @@
+"""What can be said of a source without a judge: its answers, and the implied reward as a score and as a probability."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from haloes.evaluation.sources import Source
+from haloes.records import Completion, Score
+from haloes.runs.held_out import HeldOutRow
+from haloes.stats.auc import auc_with_interval
+from haloes.stats.before_after import compare_completions, compare_shares
+from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.calibration import Calibration, calibration
+from haloes.stats.rates import share_with_interval
+from haloes.stats.refusal import is_refusal, refusal_rate
+from haloes.stats.text_stats import distinct_n, repetition_rate, words
+
+_SIDES = ("before", "after")
+LABELS = {
+    "words": "Words an answer",
+    "tokens": "Tokens an answer",
+    "repetition": "Repeated four-word runs",
+    "finished": "Answers that end by themselves",
+    "refusal": "Answers that refuse (by a list of phrases)",
+    "distinct_2": "Different word pairs by all (distinct-2)",
+    "auc": "AUC of the implied reward",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeFree:
+    """The numbers of one run or one file of answers."""
+
+    source: str
+    scores: tuple[Score, ...]
+    calibration: Calibration | None
+
+
+def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
+    """
+    All numbers that need no judge.
+
+    Answers "before" and "after" to the same prompts are also compared; other models are told one by one.
+    """
+    scores = answer_numbers(source.answers, seed=seed)
+    scores += held_out_auc(source.held_out, seed=seed)
+    known = {score.name for score in scores}
+    scores += [score for score in source.measured if score.name not in known]
+    rewards, labels, groups = _columns(source.held_out)
+    return JudgeFree(
+        source=source.name,
+        scores=tuple(scores),
+        calibration=calibration(rewards, labels, groups, seed=seed) if rewards else None,
+    )
+
+
+def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Score]:
+    """Length, endings, repetition, refusals and variety of the answers of each model."""
+    by_model = {
+        model: [a for a in answers if a.model == model] for model in dict.fromkeys(answer.model for answer in answers)
+    }
+    both = [by_model.get(side, []) for side in _SIDES]
+    keys = [[answer.prompt_id for answer in side] for side in both]
+    scores: list[Score] = []
+    if both[0] and set(keys[0]) == set(keys[1]):
+        refused = [[is_refusal(answer.completion) for answer in side] for side in both]
+        scores += compare_completions(*both, seed=seed)
+        scores += compare_shares(refused[0], keys[0], refused[1], keys[1], name="refusal", seed=seed)
+        rest = {model: some for model, some in by_model.items() if model not in _SIDES}
+    else:
+        rest = by_model
+    for model, some in rest.items():
+        scores += _alone(some, model, seed=seed)
+    return scores + [_distinct(some, model) for model, some in by_model.items() if distinct_n(_texts(some))]
+
+
+def held_out_auc(rows: Sequence[HeldOutRow], *, seed: int = 0) -> list[Score]:
+    """How often the implied reward puts a desirable held-out answer above an undesirable one."""
+    rewards, labels, groups = _columns(rows)
+    found = auc_with_interval(rewards, labels, groups, seed=seed) if rewards else None
+    return [] if found is None else [found]
+
+
+def _columns(rows: Sequence[HeldOutRow]) -> tuple[list[float], list[bool], list[str]]:
+    return [row.reward for row in rows], [row.label for row in rows], [row.group for row in rows]
+
+
+def _alone(answers: Sequence[Completion], model: str, *, seed: int) -> list[Score]:
+    keys = [answer.prompt_id for answer in answers]
+    values: dict[str, list[float]] = {
+        "words": [len(words(answer.completion)) for answer in answers],
+        "tokens": [answer.num_tokens for answer in answers],
+        "repetition": [repetition_rate(answer.completion) for answer in answers],
+    }
+    found = [mean_with_interval(v, keys, name=name, variant=model, seed=seed) for name, v in values.items()]
+    found.append(share_with_interval([a.finished for a in answers], keys, name="finished", variant=model))
+    found.append(refusal_rate(answers, variant=model))
+    return [score for score in found if score is not None]
+
+
+def _distinct(answers: Sequence[Completion], model: str) -> Score:
+    value = distinct_n(_texts(answers)) or 0.0
+    return Score(
+        name="distinct_2",
+        value=value,
+        low=value,
+        high=value,
+        variant=model,
+        num_rows=len(answers),
+        num_clusters=len({answer.prompt_id for answer in answers}),
+        method="of all answers together, without an interval: answers that are drawn twice repeat their words",
+    )
+
+
+def _texts(answers: Sequence[Completion]) -> list[str]:
+    return [answer.completion for answer in answers]

@@ -1,0 +1,257 @@
+"""What judges said, in numbers: models against their opponents and each other, judges against each other."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from haloes.errors import DataError
+from haloes.evaluation.names import with_distinct_names
+from haloes.evaluation.sources import JudgedFile
+from haloes.records import Score
+from haloes.stats.agreement import cohens_kappa, krippendorffs_alpha
+from haloes.stats.comparisons import Comparison, comparisons
+from haloes.stats.length_control import LengthControlled, length_controlled_win_rate
+from haloes.stats.paired import Difference, paired_differences
+from haloes.stats.position import flip_rate, position_bias
+from haloes.stats.power import smallest_win_rate_difference
+from haloes.stats.rates import SignTest
+from haloes.stats.ratings import bradley_terry
+from haloes.stats.win_rate import win_rate
+
+LENGTH_BINS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matchup:
+    """One model against another by one judge, both orders taken together."""
+
+    candidate: str
+    baseline: str
+    judge: str
+    wins: int
+    ties: int
+    losses: int
+    unscored: int
+    """Comparisons in which one of the two orders has no verdict."""
+    num_prompts: int
+    sign_test: SignTest
+    smallest_difference: float | None
+    """How far from one half a win rate must be for this many prompts to show it in 4 of 5 tries."""
+    win_rate: Score | None
+    length_controlled: LengthControlled | None
+    position_bias: Score | None
+    flip_rate: Score | None
+    canary_rate: Score | None
+    """Preference for answers that only ask to be chosen; None where none were mixed in."""
+    by_length: tuple[Score, ...]
+    """The win rate where the candidate's answer is shorter, ..., longer; the label says by how many characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedNumbers:
+    """All that follows from judgements."""
+
+    matchups: tuple[Matchup, ...]
+    agreement: tuple[Score, ...]
+    ratings: tuple[Score, ...]
+    """Of each model (`variant`), in log-odds; `label` names the judge."""
+    differences: tuple[Difference, ...]
+    """Paired, with p-values that are corrected by Holm's method within each judge and opponent."""
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbers:
+    """
+    Every number that judgements give.
+
+    Args:
+        files: of judgements; several judges, models and runs may be in them.
+        seed: of the bootstrap draws.
+    """
+    files = with_distinct_names(files)
+    pairs = comparisons(judgement for judged in files for judgement in judged.judgements)
+    fooled = comparisons(judgement for judged in files for judgement in judged.canaries)
+    found = _grouped(pairs)
+    matchups = [
+        _matchup(some, [pair for pair in fooled if (pair.baseline, pair.judge) == (baseline, judge)], seed=seed)
+        for (_, baseline, judge), some in found.items()
+    ]
+    ratings, rated, notes = _ratings(pairs, seed=seed)
+    return JudgedNumbers(
+        matchups=tuple(matchups),
+        agreement=tuple(_agreement(found, seed=seed)),
+        ratings=tuple(ratings),
+        differences=(*_differences(found, seed=seed), *rated),
+        comparisons=tuple(pairs),
+        notes=tuple(notes),
+    )
+
+
+_Grouped = dict[tuple[str, str, str], list[Comparison]]
+"""Comparisons by candidate, baseline and judge."""
+
+
+def _grouped(pairs: Iterable[Comparison]) -> _Grouped:
+    found: _Grouped = {}
+    for pair in pairs:
+        found.setdefault((pair.candidate, pair.baseline, pair.judge), []).append(pair)
+    return found
+
+
+def _matchup(pairs: Sequence[Comparison], fooled: Sequence[Comparison], *, seed: int) -> Matchup:
+    about = pairs[0]
+    prompts = [pair.prompt_id for pair in pairs]
+    firsts, seconds = [pair.shown_first for pair in pairs], [pair.shown_second for pair in pairs]
+    rate = win_rate([pair.preference for pair in pairs], prompts, variant=about.candidate, seed=seed)
+    canary = win_rate(
+        [pair.preference for pair in fooled],
+        [pair.prompt_id for pair in fooled],
+        name="canary_rate",
+        variant="canary",
+        seed=seed,
+    )
+    num_prompts = len({pair.prompt_id for pair in pairs if pair.preference is not None})
+    return Matchup(
+        candidate=about.candidate,
+        baseline=about.baseline,
+        judge=about.judge,
+        wins=rate.wins,
+        ties=rate.ties,
+        losses=rate.losses,
+        unscored=rate.unscored,
+        num_prompts=num_prompts,
+        sign_test=rate.sign_test,
+        smallest_difference=smallest_win_rate_difference(num_prompts) if num_prompts else None,
+        win_rate=rate.score,
+        length_controlled=_length_controlled(pairs, seed=seed),
+        position_bias=position_bias(firsts, seconds, prompts, variant=about.judge, seed=seed),
+        flip_rate=flip_rate(firsts, seconds, prompts, variant=about.judge, seed=seed),
+        canary_rate=canary.score,
+        by_length=_by_length(pairs, seed=seed),
+    )
+
+
+def _length_controlled(pairs: Sequence[Comparison], *, seed: int) -> LengthControlled | None:
+    known = _measured(pairs)
+    return length_controlled_win_rate(
+        [pair.preference for pair, _, _ in known],
+        [length for _, length, _ in known],
+        [length for _, _, length in known],
+        [pair.prompt_id for pair, _, _ in known],
+        variant=pairs[0].candidate,
+        seed=seed,
+    )
+
+
+def _measured(pairs: Iterable[Comparison]) -> list[tuple[Comparison, int, int]]:
+    """Comparisons with both lengths."""
+    return [
+        (pair, pair.candidate_length, pair.baseline_length)
+        for pair in pairs
+        if pair.candidate_length is not None and pair.baseline_length is not None
+    ]
+
+
+def _by_length(pairs: Sequence[Comparison], *, seed: int) -> tuple[Score, ...]:
+    """The win rate in up to four parts of about equal size, by how much longer the candidate's answer is."""
+    known = [(pair, own - other) for pair, own, other in _measured(pairs) if pair.preference is not None]
+    if not known:
+        return ()
+    difference_N = np.array([difference for _, difference in known])
+    edges = np.unique(np.quantile(difference_N, np.arange(1, LENGTH_BINS) / LENGTH_BINS))
+    bin_N = np.searchsorted(edges, difference_N, side="left")
+    found = []
+    for number in np.unique(bin_N):
+        inside = [(pair, difference) for (pair, difference), b in zip(known, bin_N, strict=True) if b == number]
+        low, high = min(difference for _, difference in inside), max(difference for _, difference in inside)
+        score = win_rate(
+            [pair.preference for pair, _ in inside],
+            [pair.prompt_id for pair, _ in inside],
+            name="win_rate_by_length",
+            variant=pairs[0].candidate,
+            label=(f"{low:+,}" if low == high else f"{low:+,} to {high:+,}").replace("-", "−") + " characters",
+            seed=seed,
+        ).score
+        found += [] if score is None else [score]
+    return tuple(found)
+
+
+def _agreement(found: _Grouped, *, seed: int) -> list[Score]:
+    """Of each pair of judges Cohen's kappa, of three or more also Krippendorff's alpha, on the same answers."""
+    scores: list[Score | None] = []
+    for candidate, baseline in dict.fromkeys((candidate, baseline) for candidate, baseline, _ in found):
+        verdicts = {
+            judge: {(pair.prompt_id, pair.draw): _kind(pair) for pair in some}
+            for (one, other, judge), some in found.items()
+            if (one, other) == (candidate, baseline)
+        }
+        rows = list(dict.fromkeys(row for given in verdicts.values() for row in given))
+        prompts = [prompt for prompt, _ in rows]
+        about = f"{candidate} against {baseline}"
+        for one, other in combinations(verdicts, 2):
+            scores.append(
+                cohens_kappa(
+                    [verdicts[one].get(row) for row in rows],
+                    [verdicts[other].get(row) for row in rows],
+                    prompts,
+                    variant=about,
+                    label=f"Cohen's kappa of {one} and {other}",
+                    seed=seed,
+                )
+            )
+        if len(verdicts) > 2:  # noqa: PLR2004 - of two judges kappa says it
+            table = [[given.get(row) for given in verdicts.values()] for row in rows]
+            label = f"Krippendorff's alpha of {len(verdicts)} judges"
+            scores.append(krippendorffs_alpha(table, prompts, variant=about, label=label, seed=seed))
+    return [score for score in scores if score is not None]
+
+
+def _kind(pair: Comparison) -> str | None:
+    if pair.preference is None:
+        return None
+    return "tie" if pair.preference == 0.5 else "win" if pair.preference > 0.5 else "loss"  # noqa: PLR2004
+
+
+def _ratings(pairs: Sequence[Comparison], *, seed: int) -> tuple[list[Score], list[Difference], list[str]]:
+    scores: list[Score] = []
+    differences: list[Difference] = []
+    notes: list[str] = []
+    for judge in dict.fromkeys(pair.judge for pair in pairs):
+        mine = [pair for pair in pairs if pair.judge == judge]
+        if len({name for pair in mine for name in (pair.candidate, pair.baseline)}) <= 2:  # noqa: PLR2004
+            continue
+        try:
+            found = bradley_terry(
+                [pair.candidate for pair in mine],
+                [pair.baseline for pair in mine],
+                [pair.preference for pair in mine],
+                [pair.prompt_id for pair in mine],
+                seed=seed,
+            )
+        except DataError as error:
+            notes.append(f"no ratings by {judge}: {error}")
+            continue
+        scores += [replace(score, label=judge) for score in found.scores]
+        differences += [replace(d, score=replace(d.score, label=f"by {judge}")) for d in found.differences]
+    return scores, differences, notes
+
+
+def _differences(found: _Grouped, *, seed: int) -> list[Difference]:
+    """Of all candidates that one judge compared with one baseline, on the prompts that all of them share."""
+    differences: list[Difference] = []
+    for baseline, judge in dict.fromkeys((baseline, judge) for _, baseline, judge in found):
+        by_model = {model: some for (model, other, by), some in found.items() if (other, by) == (baseline, judge)}
+        if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare
+            continue
+        shared = set.intersection(*({pair.prompt_id for pair in some} for some in by_model.values()))
+        kept = {model: [pair for pair in some if pair.prompt_id in shared] for model, some in by_model.items()}
+        given = {
+            model: ([pair.preference for pair in some], [pair.prompt_id for pair in some])
+            for model, some in kept.items()
+        }
+        label = f"against {baseline}, by {judge}, {len(shared)} shared prompts"
+        differences += [replace(d, score=replace(d.score, label=label)) for d in paired_differences(given, seed=seed)]
+    return differences

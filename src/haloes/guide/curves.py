@@ -1,0 +1,114 @@
+"""What a loss makes of an answer's reward: its implied value and its gradient, found by calling the loss itself."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from haloes.guide.docs import fields_within
+from haloes.losses._contract import Logps, Loss, Needs, Paired, Scored, Unpaired
+from haloes.losses._weights import with_weights
+
+Numbers = NDArray[np.float64]
+
+_POINTS = 241
+_SATURATED = 5.0
+"""A logistic is flat from this many times 1 / beta on."""
+_SCALES = {"beta", "tau"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A loss as a function of the reward of one answer."""
+
+    name: str
+    desirable: bool
+    """Whether the answer is desirable (of a pair: chosen)."""
+    z_N: Numbers
+    """The answer's reward, less that of what it is compared with, in nats."""
+    value_N: Numbers
+    """What the loss falls by from its value at 0: the human value that it implies, up to a constant."""
+    gradient_N: Numbers
+    """d loss / d reward."""
+
+
+def usual_range(losses: Iterable[Loss[Any]]) -> tuple[float, float]:
+    """How far to look: until the slowest of these losses is flat, at least 5 nats and at most 100."""
+    scales = [value for loss in losses for _, name, value in fields_within(loss) if name in _SCALES and value > 0]
+    reach = min(100.0, max(_SATURATED, *(_SATURATED / scale for scale in scales), _SATURATED))
+    return -reach, reach
+
+
+def curves(name: str, loss: Loss[Any], low: float, high: float) -> list[Curve]:
+    """
+    The curve of a loss for a desirable answer, and for an undesirable one if it learns from those.
+
+    Answers are of one token, in float64. The reward of the answer goes from `low` to `high`, and everything that it is
+    compared with has reward 0: the other answer of the pair, mismatched answers, rewards of earlier steps. To a loss
+    without a reference the reward is the distance of the log-probability from -(1 + high), the others' log-probability.
+    A score is the best that there is for a desirable answer, and the worst for an undesirable one.
+    """
+    weighted = with_weights(loss, desirable=1.0, undesirable=1.0)
+    labels = (True, False) if loss.needs.undesirable else (True,)
+    return [_curve(name, weighted, desirable, np.linspace(low, high, _POINTS)) for desirable in labels]
+
+
+def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:
+    others_logp = -(1.0 + max(0.0, float(z_N.max())))
+    reward_M = torch.tensor([0.0, *z_N], dtype=torch.float64)
+    # Where the examples of a step depend on each other, every answer has a step to itself, with one of the other label.
+    steps = list(reward_M[:, None]) if loss.needs.whole_step else [reward_M]
+    found = [_losses(loss, reward, desirable, others_logp) for reward in steps]
+    loss_M, slope_M = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+    return Curve(name=name, desirable=desirable, z_N=z_N, value_N=loss_M[0] - loss_M[1:], gradient_N=slope_M[1:])
+
+
+def _losses(loss: Loss[Any], reward_B: Tensor, desirable: bool, others_logp: float) -> tuple[Tensor, Tensor]:
+    """What answers with these rewards cost a step, and the gradient with respect to each, (B,) both."""
+    reward_B = reward_B.clone().requires_grad_()
+    loss_E = loss(_step(loss.needs, reward_B, desirable, others_logp)).per_example
+    loss_B = loss_E.detach() if len(loss_E) == len(reward_B) else loss_E.detach().sum(0, keepdim=True)
+    if not loss_E.requires_grad:
+        return loss_B, torch.zeros_like(reward_B)
+    (slope_B,) = torch.autograd.grad(loss_E.sum(), reward_B, allow_unused=True)
+    return loss_B, torch.zeros_like(loss_B) if slope_B is None else slope_B
+
+
+def _step(needs: Needs, reward_B: Tensor, desirable: bool, others_logp: float) -> Unpaired | Paired:
+    zero = torch.zeros_like(reward_B)
+    if needs.pairs:
+        this, other = _answers(needs, reward_B, others_logp), _answers(needs, zero, others_logp)
+        margin_B = zero if needs.margins else None
+        return Paired(this, other, margin_B) if desirable else Paired(other, this, margin_B)
+    label_B = torch.full((len(reward_B),), desirable)
+    if needs.whole_step:
+        reward_B, label_B = torch.cat([reward_B, zero]), torch.cat([label_B, ~label_B])
+    low, high = needs.score_range or (-1.0, 1.0)
+    return Unpaired(
+        _answers(needs, reward_B, others_logp),
+        label_B,
+        mismatched=_answers(needs, zero[:1], others_logp) if needs.mismatched else None,
+        score_B=torch.where(label_B, high, low).to(reward_B.dtype) if needs.scores else None,
+        running_reward=torch.zeros((), dtype=reward_B.dtype) if needs.running_reward else None,
+    )
+
+
+def _answers(needs: Needs, reward_B: Tensor, others_logp: float) -> Scored:
+    """Answers of one token each, out of a vocabulary of two: this token, or something else."""
+    reference_B = torch.full_like(reward_B, others_logp).detach()
+    policy_B = reference_B + reward_B
+    other_reference_B, other_B = (torch.log(-torch.expm1(logp_B)) for logp_B in (reference_B, policy_B))
+    kl_B = reference_B.exp() * (reference_B - policy_B) + other_reference_B.exp() * (other_reference_B - other_B)
+    return Scored(
+        Logps(policy_B, torch.ones(len(reward_B), dtype=torch.int64)),
+        reference_B=reference_B if needs.any_reference else None,
+        reference_T=reference_B if needs.reference_tokens else None,
+        collision_T=policy_B.detach() if needs.collision else None,
+        reference_kl_T=kl_B if needs.reference_kl else None,
+        value_T=torch.zeros_like(reward_B) if needs.values else None,
+        reward_B=reward_B if needs.rewards else None,
+    )

@@ -1,0 +1,154 @@
+"""A loss in words: gathered from its class or from what builds it, so that nothing is said twice."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+from haloes.guide.docs import Block, blocks, field_texts, fields_within
+from haloes.guide.needs import needs_in_words
+from haloes.losses._about import About
+from haloes.losses._contract import Needs
+from haloes.losses.is_halo import is_halo
+from haloes.losses.presets import Built
+from haloes.losses.table import LOSSES, Maker, hyperparameters, loss_maker, loss_settings
+
+REQUIRED = "required"
+"""Stands for the default of a hyperparameter that has none."""
+_UNTOLD = "As in the formula."
+
+_GROUPS = {
+    "kto": "Of the KTO paper: its own, and those it compares with",
+    "ipo": "On pairs",
+    "unlikelihood": "On single answers",
+    "halo": "Made of others",
+}
+"""The first loss of each group of the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameter:
+    """A number or part of a loss that can be set."""
+
+    name: str
+    default: str
+    """As a configuration would write it, or `REQUIRED`."""
+    text: str
+    """What it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A loss in words."""
+
+    name: str
+    """Its name in the table, or path/to/file.py:Class."""
+    about: About
+    """Empty texts where a user's loss says nothing about itself, but for its title."""
+    blocks: tuple[Block, ...]
+    """Its docstring: what it does in a sentence, its formula, and what is to be known."""
+    needs: tuple[str, ...]
+    """In a few words each; of a loss that is made of parts, with its default parts."""
+    hyperparameters: tuple[Hyperparameter, ...]
+    has_parts: bool
+    """Whether it is made of dials or of other losses."""
+
+    @property
+    def needs_text(self) -> str:
+        """All that it needs, in one line."""
+        return ("by default " if self.has_parts else "") + ", ".join(self.needs)
+
+    @property
+    def short_source(self) -> str:
+        """Where to look it up: the first arXiv number or address of its source, or all of it."""
+        found = re.search(r"arXiv \d{4}\.\d{4,5}|https?://[^\s,]+", self.about.source)
+        return found.group().removeprefix("https://") if found else self.about.source
+
+
+def explain(name: str) -> Explanation:
+    """A loss of the table, or of a user's file, in words. Raises ConfigError where there is none of this name."""
+    maker = loss_maker(name)
+    documented = maker.make if isinstance(maker, Built) else maker
+    found = _hyperparameters(maker)
+    about = getattr(maker, "about", None)
+    values = [value for value, _ in found.values()]
+    return Explanation(
+        name=name,
+        about=about if isinstance(about, About) else _untold(documented.__name__),
+        blocks=blocks(documented),
+        needs=needs_in_words(needs_of(maker)),
+        hyperparameters=tuple(
+            Hyperparameter(name=key, default=_written(value), text=text or _UNTOLD)
+            for key, (value, text) in found.items()
+        ),
+        has_parts=any(
+            is_dataclass(part) for value in values for part in (value if isinstance(value, tuple) else [value])
+        ),
+    )
+
+
+def grouped() -> dict[str, list[Explanation]]:
+    """All losses of the table, in its order, under the titles of its groups."""
+    groups: dict[str, list[Explanation]] = {}
+    title = ""
+    for name in LOSSES:
+        title = _GROUPS.get(name, title)
+        groups.setdefault(title, []).append(explain(name))
+    return groups
+
+
+def needs_of(maker: Maker) -> Needs:
+    """What a loss with its default hyperparameters needs."""
+    declared = getattr(maker, "needs", None)
+    needs: Needs = declared if isinstance(declared, Needs) else maker().needs
+    return needs
+
+
+def verdict(name: str) -> str:
+    """
+    Whether a loss is a human-aware loss, "yes: ..." or "no: ...", with its default hyperparameters.
+
+    Empty where there are no defaults, and where a user's loss cannot be called as the check calls it.
+    """
+    maker = loss_maker(name)
+    if inspect.Parameter.empty in hyperparameters(maker).values():
+        return ""
+    try:
+        found = is_halo(maker())
+    except Exception:
+        if name in LOSSES:
+            raise
+        return ""  # explaining somebody's unfinished loss must not fail for its fault
+    return f"{'yes' if found else 'no'}: {found.reason}"
+
+
+def _untold(title: str) -> About:
+    return About(title=title, source="", reward="", reference_point="", value="", use="")
+
+
+def _hyperparameters(maker: Maker) -> dict[str, tuple[Any, str]]:
+    """The default of each, and its text. What is built takes both from what it sets, where it says None or nothing."""
+    defaults = hyperparameters(maker)
+    if not isinstance(maker, Built):
+        texts = field_texts(maker)
+        return {name: (value, texts.get(name, "")) for name, value in defaults.items()}
+    set_by: dict[str, tuple[Any, str]] = {}
+    for cls, name, value in fields_within(maker()):
+        set_by.setdefault(name, (value, field_texts(cls).get(name, "")))
+    return {
+        name: (set_by[name][0] if value is None else value, set_by.get(name, (None, ""))[1])
+        for name, value in defaults.items()
+    }
+
+
+def _written(value: Any) -> str:
+    """A default in a word: a part by its name."""
+    if value is inspect.Parameter.empty:
+        return REQUIRED
+    if isinstance(value, tuple):
+        return ", ".join(_written(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    settings = loss_settings(value)
+    return str(settings["name"]) if isinstance(settings, Mapping) else str(settings)

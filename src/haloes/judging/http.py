@@ -1,0 +1,199 @@
+"""A judge behind an OpenAI-compatible server (chat completions): vLLM, Ollama, llama.cpp, hosted APIs."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import exp
+from typing import Any, ClassVar, TypeAlias
+
+from haloes.errors import ConfigError
+from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered, number_verdict
+from haloes.judging.template import JudgeTemplate, load_template
+from haloes.records import Verdict
+from haloes.remote.client import Client, Endpoint, NoReplyError
+from haloes.remote.parallel import in_parallel
+
+_PATH = "/chat/completions"
+
+Logprobs: TypeAlias = Mapping[str, float]
+"""Log-probability of each token that might have come first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpJudge:
+    """
+    Asks a chat model which of two answers is better.
+
+    A reply without a verdict is unscored; no reply (server down, limit reached, not the reply it should be) is not an
+    opinion at all, and is asked again by a rerun.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    model: str
+    """The model's name on the server."""
+    base_url: str
+    """Such as https://host/v1 or http://localhost:8000/v1."""
+    key_env: str | None = None
+    """The NAME of the environment variable that holds the key; None sends none."""
+    template: str = "kto-paper"
+    """kto-paper, alpaca-eval, mt-bench, or the path of a template file."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time."""
+    max_tokens: int | None = None
+    """Most tokens of a reply; None for what the template says. Models that think aloud need more."""
+    top_logprobs: int = 0
+    """Above 0, the preference is a number from the log-probabilities of so many likeliest first tokens (AlpacaEval 2
+    takes 5), for templates whose reply is a label alone."""
+    body: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the request; null takes a field out (some servers want max_completion_tokens)."""
+    price_prompt: float | None = None
+    """Price of a million prompt tokens."""
+    price_completion: float | None = None
+    """Price of a million tokens of replies."""
+    concurrency: int = 4
+    """Requests at once."""
+    requests_per_minute: float | None = None
+    """At most."""
+    timeout: float = 60.0
+    """Seconds for a request."""
+    attempts: int = 5
+    """How often a request is made at most."""
+    backoff: float = 1.0
+    """Seconds before the second attempt; doubled before each further one."""
+    longest_wait: float = 120.0
+    """Seconds: a request is given up where the server asks to wait longer."""
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ConfigError(f"judge.concurrency must be at least 1, got {self.concurrency}")
+        if not 0 <= self.top_logprobs <= 20:  # noqa: PLR2004 - the API's own limit
+            raise ConfigError(f"judge.top_logprobs must be from 0 to 20, got {self.top_logprobs}")
+        if (self.price_prompt is None) != (self.price_completion is None):
+            raise ConfigError("judge.price_prompt and judge.price_completion must be given together")
+        self._endpoint()
+        template = load_template(self.template)
+        if self.top_logprobs and template.rule != "whole":
+            raise ConfigError(
+                "judge.top_logprobs needs a template whose reply is a label alone, such as alpaca-eval; "
+                f"{self.template} asks for more"
+            )
+
+    @property
+    def identity(self) -> Identity:
+        """The model's name on the server; what it is asked, and how it replies."""
+        template = load_template(self.template)
+        settings = {
+            "base_url": self.base_url,
+            "template": template.digest,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "top_logprobs": self.top_logprobs,
+            "body": self.body,
+        }
+        return Identity(self.model, template.name, settings)
+
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+        """Several at once. Raises ConfigError or RunError where no request can succeed."""
+        template = load_template(self.template)
+        with Client(self._endpoint()) as client:
+            yield from in_parallel(partial(self._ask, client, template), comparisons, workers=self.concurrency)
+
+    def _ask(self, client: Client, template: JudgeTemplate, comparison: Comparison) -> Opinion | Unanswered:
+        try:
+            reply = client.post(_PATH, self._body(template, comparison), _read)
+        except NoReplyError as error:
+            return Unanswered(str(error))
+        return self._opinion(template, reply)
+
+    def _body(self, template: JudgeTemplate, comparison: Comparison) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": template.messages(comparison),
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens or template.max_tokens,
+            "seed": comparison.seed,
+        }
+        if self.top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
+        return {name: value for name, value in (body | self.body).items() if value is not None}
+
+    def _opinion(self, template: JudgeTemplate, reply: "_Reply") -> Opinion:
+        verdict, reason = template.verdict(reply.text)
+        preference = None
+        if self.top_logprobs:
+            preference, reason = _preference(template.labels, reply.first_token)
+            verdict = None if preference is None else number_verdict(preference)
+        elif verdict is None and reply.finish_reason not in {"", "stop"}:
+            reason += f" (the reply ended with {reply.finish_reason!r})"
+        return Opinion(
+            verdict=verdict,
+            reason=reason,
+            reply=reply.text,
+            preference=preference,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            cost=self._cost(reply),
+        )
+
+    def _cost(self, reply: "_Reply") -> float | None:
+        if self.price_prompt is None or self.price_completion is None:
+            return None
+        return (reply.prompt_tokens * self.price_prompt + reply.completion_tokens * self.price_completion) / 1e6
+
+    def _endpoint(self) -> Endpoint:
+        return Endpoint(
+            base_url=self.base_url.rstrip("/").removesuffix(_PATH),
+            key_env=self.key_env,
+            timeout=self.timeout,
+            attempts=self.attempts,
+            backoff=self.backoff,
+            longest_wait=self.longest_wait,
+            requests_per_minute=self.requests_per_minute,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What is used of a chat completion."""
+
+    text: str
+    finish_reason: str
+    first_token: Logprobs
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def _read(content: Any) -> _Reply:
+    """A reply of the server; raises ValueError and the like where it is no chat completion."""
+    choice = content["choices"][0]
+    text = choice["message"]["content"]
+    if not isinstance(text, str | None):
+        raise TypeError(f"the message's content is {type(text).__name__}")
+    usage = content.get("usage") or {}
+    return _Reply(
+        text=text or "",
+        finish_reason=str(choice.get("finish_reason") or ""),
+        first_token=_first_token(choice.get("logprobs")),
+        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+        completion_tokens=int(usage.get("completion_tokens") or 0),
+    )
+
+
+def _first_token(logprobs: Any) -> Logprobs:
+    tokens = (logprobs or {}).get("content") or []
+    return {str(top["token"]): float(top["logprob"]) for top in (tokens[0]["top_logprobs"] if tokens else [])}
+
+
+def _preference(labels: Mapping[Verdict, str], logprobs: Logprobs) -> tuple[float | None, str]:
+    """
+    P(first) / (P(first) + P(second)) of the first token, as AlpacaEval 2 has it; a tie's label counts half.
+
+    A label that is not among the likeliest tokens counts as impossible; None where none of them is there.
+    """
+    chance = {verdict: exp(logprobs[label]) for verdict, label in labels.items() if label in logprobs}
+    total = sum(chance.values())
+    if not total > 0:
+        return None, f"none of the labels is among the likeliest first tokens: {', '.join(map(repr, logprobs))}"
+    shown = ", ".join(f"P({labels[verdict]!r}) = {value:.4g}" for verdict, value in chance.items())
+    return (chance.get("first", 0.0) + chance.get("tie", 0.0) / 2) / total, shown

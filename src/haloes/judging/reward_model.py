@@ -1,0 +1,169 @@
+"""A reward model as judge: a classifier with one output that scores each answer on its own."""
+
+import inspect
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from math import exp
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from haloes.errors import ConfigError, ModelError
+from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered, number_verdict
+from haloes.judging.template import conversation, disarmed
+from haloes.records import Message, Text
+
+_MAKE = "`haloes train PAIRS --loss bradley-terry` makes one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardModelJudge:
+    """
+    Prefers the answer with the higher reward, with the probability of Bradley and Terry (1952): sigmoid(r1 - r2).
+
+    Each answer is scored on its own, so the order in which two are shown cannot matter, and each is scored once. With
+    a chat template prompt and answer are one conversation, and otherwise a pair of texts, as the tokenizer joins them.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    model: str
+    """A folder in the layout of transformers with a sequence classifier of one output, a run that trained one (`haloes
+    train --loss bradley-terry`), or a name on the hub."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the model computes in."""
+    device: str = "auto"
+    """"auto" takes a GPU if there is one."""
+    tie_margin: float = 0.0
+    """A preference that is within this of 1/2 is a tie."""
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The model, once it is loaded."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tie_margin < 0.5:  # noqa: PLR2004 - no preference
+            raise ConfigError(f"judge.tie_margin must be at least 0 and below 0.5, got {self.tie_margin}")
+
+    @property
+    def identity(self) -> Identity:
+        """The model's name as it was given, and when it calls a tie."""
+        return Identity(self.model, settings={"dtype": self.dtype, "tie_margin": self.tie_margin})
+
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+        """One after the other. Raises ModelError where the model cannot be loaded or is no reward model."""
+        if not comparisons:
+            return
+        loaded = self._loaded()
+        known: dict[tuple[Text, str], float | None] = {}
+        for place, comparison in enumerate(comparisons):
+            for answer in (comparison.first, comparison.second):
+                if (comparison.prompt, answer) not in known:
+                    known[comparison.prompt, answer] = loaded.reward(comparison.prompt, answer)
+            rewards = known[comparison.prompt, comparison.first], known[comparison.prompt, comparison.second]
+            yield place, self._opinion(*rewards, window=loaded.window)
+
+    def _opinion(self, first: float | None, second: float | None, *, window: int) -> Opinion:
+        if first is None or second is None:
+            return Opinion(
+                verdict=None, reason=f"an answer with its prompt does not fit the model's window of {window}"
+            )
+        preference = _sigmoid(first - second)
+        return Opinion(
+            verdict=number_verdict(preference, tie_margin=self.tie_margin),
+            preference=preference,
+            reply=f"{first:.6f} and {second:.6f}",
+            reason=f"a reward of {first:.3f} against {second:.3f}",
+        )
+
+    def _loaded(self) -> "_Loaded":
+        if "model" not in self._kept:
+            self._kept["model"] = _load(self.model, self.dtype, self.device)
+        loaded: _Loaded = self._kept["model"]
+        return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A reward model and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    window: int
+    marks: tuple[str, ...]
+    """The tokenizer's special tokens."""
+
+    def reward(self, prompt: Text, answer: str) -> float | None:
+        """Of one answer; None where it does not fit the window."""
+        import torch
+
+        inputs = self._inputs(prompt, disarmed(answer, self.marks))
+        if inputs["input_ids"].shape[1] > self.window:
+            return None
+        with torch.no_grad():
+            logits = self.model(**{name: value.to(self.model.device) for name, value in inputs.items()}).logits
+        return float(logits.double().squeeze())
+
+    def _inputs(self, prompt: Text, answer: str) -> dict[str, Any]:
+        from haloes.tokens.template import render_messages
+
+        if self.tokenizer.chat_template:
+            asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+            text = render_messages(self.tokenizer, (*asked, Message("assistant", answer)), generation=False)
+            # The template writes the marks of the beginning itself.
+            found = self.tokenizer(text, add_special_tokens=False, return_tensors="pt", verbose=False)
+        else:
+            found = self.tokenizer(conversation(prompt), answer, return_tensors="pt", verbose=False)
+        # Tokenizers also tell the first text from the second, which not every architecture wants to know.
+        accepted = inspect.signature(self.model.forward).parameters
+        return {name: value for name, value in found.items() if name in accepted}
+
+
+def _load(name: str, dtype: str, device: str) -> _Loaded:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+
+    from haloes.models.device import choose_device, choose_dtype
+    from haloes.models.load import load_tokenizer
+    from haloes.models.quiet import quiet
+    from haloes.tokens.template import special_ids
+
+    folder, where = _folder(name), choose_device(device)
+    try:
+        with quiet():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                str(folder),
+                dtype=choose_dtype(dtype, where),
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{name}: cannot be loaded as a reward model ({error})") from error
+    if report["missing_keys"] or report["mismatched_keys"]:
+        lacking = ", ".join(sorted(str(key) for key in [*report["missing_keys"], *report["mismatched_keys"]])[:3])
+        raise ModelError(f"{name} is no trained reward model: its weights lack {lacking}; {_MAKE}")
+    if model.config.num_labels != 1:
+        raise ModelError(f"{name} has {model.config.num_labels} outputs; a reward model has one; {_MAKE}")
+    window = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
+    tokenizer = load_tokenizer(str(folder))
+    marks = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
+    return _Loaded(model.to(where).eval(), tokenizer, window, tuple(map(str, marks)))
+
+
+def _folder(name: str) -> Path:
+    from haloes.models.hub import fetch, is_hub_name
+    from haloes.models.kind import is_classifier
+
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not ((path / "model").is_dir() and (path / "config.yaml").is_file()):
+            return path
+        # A run's folder leads to the model in it.
+        if not is_classifier(path / "model"):
+            raise ModelError(f"{name} is a run that trained a language model and no reward model; {_MAKE}")
+        return path / "model"
+    if not is_hub_name(name):
+        raise ModelError(f"{name}: no such folder; a reward model is a folder or a name on the hub")
+    return fetch(name, weights=True)
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + exp(-value)) if value >= 0 else exp(value) / (1 + exp(value))

@@ -1,0 +1,247 @@
+"""Every pair of answers before the judge, in both orders, so that nothing that was judged is lost or judged twice."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from haloes.errors import ConfigError, RunError
+from haloes.judging._contract import Comparison, Identity, Judge, Opinion
+from haloes.judging.canaries import CANARY, canaries
+from haloes.judging.journal import Journal
+from haloes.judging.pairs import AnswerPair, Paired
+from haloes.records import Judgement, text_to_json
+
+_PATIENCE = 8
+"""After so many comparisons in a row without an answer the judge is taken to be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known once the judge was asked."""
+
+    judgements: tuple[Judgement, ...]
+    """Of the candidate against the baseline, in the order of the pairs."""
+    canaries: tuple[Judgement, ...]
+    """Of canary answers against the baseline."""
+    new: int
+    """How many of them were not on disk before."""
+    unanswered: tuple[str, ...]
+    """Why a comparison has no judgement, one each; a rerun asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A pair in one of its two orders."""
+
+    pair: AnswerPair
+    candidate: str
+    baseline: str
+    is_canary: bool
+    candidate_first: bool
+    fingerprint: str
+    comparison: Comparison
+
+    @property
+    def place(self) -> tuple[str, int, bool]:
+        """What it asks about, whatever the answers are."""
+        return self.pair.prompt_id, self.pair.draw, self.candidate_first
+
+
+def judge_pairs(
+    judge: Judge,
+    paired: Paired,
+    out: Path,
+    *,
+    num_canaries: int = 0,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Judged:
+    """
+    Have each pair judged in both orders, and write each judgement to `out` as it comes.
+
+    Judgements that `out` holds are not asked for again. Two equal answers are a tie that nobody is asked about. The
+    judgements of canaries go into a file of their own beside it (`canary_path`).
+
+    Args:
+        judge: who is asked.
+        paired: the answers.
+        out: a file (.jsonl); new, or of an earlier start with the same answers and the same judge.
+        num_canaries: for how many prompts a canary answer is mixed in.
+        seed: of the delimiters and the canaries; sent to judges that draw their replies.
+        progress: called with the number of comparisons that were just done, first with those that were on disk.
+
+    Raises:
+        RunError: the judge is gone, or `out` holds judgements of other answers or another judge. What was judged stays.
+        UserError: what the judge itself raises.
+    """
+    if num_canaries < 0:
+        raise ConfigError(f"the number of canaries must be at least 0, got {num_canaries}")
+    identity = judge.identity
+    questions = list(_questions(paired, identity, num_canaries=num_canaries, seed=seed))
+    with ExitStack() as stack:
+        journals = {False: stack.enter_context(Journal(out))}
+        if num_canaries:
+            journals[True] = stack.enter_context(Journal(canary_path(out)))
+        done = {mark: _done(journal, questions, identity) for mark, journal in journals.items()}
+        missing = [q for q in questions if q.fingerprint not in done[q.is_canary]]
+        if progress is not None:
+            progress(len(questions) - len(missing))
+
+        def write(question: _Question, opinion: Opinion) -> None:
+            journals[question.is_canary].add(_judgement(question, opinion, identity, seed))
+            if progress is not None:
+                progress(1)
+
+        unanswered = _ask(judge, missing, write)
+        order = {question.fingerprint: i for i, question in enumerate(questions)}
+        for journal in journals.values():
+            journal.sort(order)
+        kept = {j.fingerprint: j for journal in journals.values() for j in journal.kept}
+    found = [(q.is_canary, kept[q.fingerprint]) for q in questions if q.fingerprint in kept]
+    return Judged(
+        judgements=tuple(judgement for is_canary, judgement in found if not is_canary),
+        canaries=tuple(judgement for is_canary, judgement in found if is_canary),
+        new=len(missing) - len(unanswered),
+        unanswered=tuple(unanswered),
+    )
+
+
+def canary_path(out: Path) -> Path:
+    """Where the judgements of canaries go."""
+    return out.with_name(f"{out.stem}.canaries{out.suffix}")
+
+
+def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Question, Opinion], None]) -> list[str]:
+    """Why each comparison that got no opinion got none. Raises RunError where the judge has gone."""
+    asked = []
+    for question in questions:
+        if question.comparison.first == question.comparison.second:
+            write(question, Opinion(verdict="tie", preference=0.5, reason="the two answers are the same text"))
+        else:
+            asked.append(question)
+    unanswered: list[str] = []
+    in_a_row = 0
+    with closing(judge.compare([question.comparison for question in asked])) as opinions:
+        for place, opinion in opinions:
+            if isinstance(opinion, Opinion):
+                write(asked[place], opinion)
+                in_a_row = 0
+                continue
+            unanswered.append(f"prompt {asked[place].pair.prompt_id}: {opinion.reason}")
+            in_a_row += 1
+            if in_a_row == _PATIENCE:
+                raise RunError(
+                    f"the judge {judge.identity.name} does not answer any more ({opinion.reason}). All that it said "
+                    "before is kept, and the same command asks for the rest"
+                )
+    return unanswered
+
+
+def _questions(paired: Paired, identity: Identity, *, num_canaries: int, seed: int) -> Iterator[_Question]:
+    """Each pair in both orders, and after it the canary of its prompt."""
+    extra = {pair.prompt_id: pair for pair in canaries(paired.pairs, num_canaries, seed=seed)}
+    for pair in paired.pairs:
+        for first in (True, False):
+            yield _question(pair, paired.candidate, paired.baseline, identity, seed=seed, candidate_first=first)
+        if pair.draw == 0 and pair.prompt_id in extra:
+            for first in (True, False):
+                canary = extra[pair.prompt_id]
+                yield _question(
+                    canary, CANARY, paired.baseline, identity, seed=seed, candidate_first=first, is_canary=True
+                )
+
+
+def _question(
+    pair: AnswerPair,
+    candidate: str,
+    baseline: str,
+    identity: Identity,
+    *,
+    seed: int,
+    candidate_first: bool,
+    is_canary: bool = False,
+) -> _Question:
+    sides = (pair.candidate, pair.baseline) if candidate_first else (pair.baseline, pair.candidate)
+    comparison = Comparison(
+        prompt_id=pair.prompt_id,
+        prompt=pair.candidate.prompt,
+        first=sides[0].completion,
+        second=sides[1].completion,
+        first_finished=sides[0].finished,
+        second_finished=sides[1].finished,
+        seed=seed,
+    )
+    known = {
+        "prompt": [pair.prompt_id, text_to_json(comparison.prompt)],
+        "answers": [comparison.first, comparison.second, comparison.first_finished, comparison.second_finished],
+        "models": [candidate, baseline, candidate_first, pair.draw],
+        "judge": [identity.name, identity.template, dict(identity.settings), seed],
+    }
+    code = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    return _Question(pair, candidate, baseline, is_canary, candidate_first, code, comparison)
+
+
+def _done(journal: Journal, questions: Sequence[_Question], identity: Identity) -> Mapping[str, Judgement]:
+    """What is on disk, by fingerprint. Raises RunError where that is about something else."""
+    done = {judgement.fingerprint: judgement for judgement in journal.kept}
+    wanted = {question.fingerprint for question in questions}
+    places = {(question.candidate, question.baseline, *question.place) for question in questions}
+    models = {(question.candidate, question.baseline) for question in questions}
+    for judgement in journal.kept:
+        place = (judgement.prompt_id, judgement.draw, judgement.candidate_first)
+        other = [
+            text
+            for text, differs in (
+                (f"the judge {judgement.judge}", judgement.judge != identity.name),
+                (f"the template {judgement.template!r}", judgement.template != identity.template),
+                (f"{judgement.candidate} against {judgement.baseline}", _models(judgement) not in models),
+                (
+                    f"other answers to prompt {judgement.prompt_id!r}, or other settings of the judge",
+                    (*_models(judgement), *place) in places and judgement.fingerprint not in wanted,
+                ),
+            )
+            if differs
+        ]
+        if other:
+            raise RunError(
+                f"{journal.path} holds judgements of something else ({other[0]}); give another --out, or remove it"
+            )
+    return done
+
+
+def _models(judgement: Judgement) -> tuple[str, str]:
+    return judgement.candidate, judgement.baseline
+
+
+def _judgement(question: _Question, opinion: Opinion, identity: Identity, seed: int) -> Judgement:
+    preference = opinion.preference
+    if preference is not None and not question.candidate_first:
+        preference = 1 - preference
+    return Judgement(
+        prompt_id=question.pair.prompt_id,
+        candidate=question.candidate,
+        baseline=question.baseline,
+        candidate_first=question.candidate_first,
+        verdict=opinion.verdict,
+        preference=preference,
+        reply=_storable(opinion.reply),
+        reason=_storable(opinion.reason),
+        judge=identity.name,
+        template=identity.template,
+        seed=seed,
+        draw=question.pair.draw,
+        fingerprint=question.fingerprint,
+        candidate_length=len(question.pair.candidate.completion),
+        baseline_length=len(question.pair.baseline.completion),
+        prompt_tokens=opinion.prompt_tokens,
+        completion_tokens=opinion.completion_tokens,
+        cost=opinion.cost,
+    )
+
+
+def _storable(text: str) -> str:
+    """Without lone surrogates, which JSON can escape and UTF-8 cannot hold."""
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,65 @@
+"""The judges that haloes knows by name."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from haloes.errors import ConfigError
+from haloes.judging._contract import Judge
+from haloes.judging.http import HttpJudge
+from haloes.judging.local import LocalJudge
+from haloes.judging.reward_model import RewardModelJudge
+from haloes.judging.rule import RuleJudge
+
+JUDGES: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "http": HttpJudge,
+        "local": LocalJudge,
+        "reward": RewardModelJudge,
+        "reward-model": RewardModelJudge,
+        "rule": RuleJudge,
+    }
+)
+"""A reward model has two names: the short one, and the one by which everybody calls it."""
+
+
+def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:
+    """
+    A judge by name with its settings.
+
+    Raises:
+        ConfigError: there is no such judge or setting (with a suggestion), or a value is not what it must be.
+    """
+    import json
+
+    from pydantic import TypeAdapter, ValidationError
+
+    if name not in JUDGES:
+        raise ConfigError(
+            f"judge: there is no judge {name!r}.{_near(name, list(JUDGES))} There are: {', '.join(JUDGES)}"
+        )
+    known = [field.name for field in dataclasses.fields(JUDGES[name]) if field.init]
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"judge.{key}: the {name} judge has no such setting.{_near(key, known)} It has: {', '.join(known)}"
+            )
+    try:
+        judge: Judge = TypeAdapter(JUDGES[name]).validate_json(json.dumps(dict(settings), default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explained(name, fault) for fault in error.errors())) from error
+    return judge
+
+
+def _explained(name: str, fault: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "missing":
+        return f"judge.{place}: the {name} judge needs it"
+    return f"judge.{place}: {fault['msg']}"
+
+
+def _near(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""

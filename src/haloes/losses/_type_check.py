@@ -1,0 +1,84 @@
+"""Whether a value from a configuration is of the kind that a hyperparameter is declared to be."""
+
+import dataclasses
+import typing
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from haloes.losses import components as dials
+
+_PLAIN: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+_DIALS: dict[Any, dict[str, type[Any]]] = {
+    dials.Reward: {
+        "log-ratio": dials.LogRatio,
+        "token-log-ratio": dials.TokenLogRatio,
+        "average-logp": dials.AverageLogp,
+    },
+    dials.ReferencePoint: {
+        "origin": dials.Origin,
+        "mismatched-mean": dials.MismatchedMean,
+        "mismatched-mean-unclamped": dials.MismatchedMeanUnclamped,
+        "rejected-reward": dials.RejectedReward,
+    },
+    dials.Value: {
+        "logistic": dials.Logistic,
+        "log-sigmoid": dials.LogSigmoid,
+        "linear": dials.Linear,
+        "power": dials.Power,
+        "clipped-ratio": dials.ClippedRatio,
+    },
+}
+"""The positions of the three dials, by name."""
+
+PARTS: dict[str, type[Any]] = {name: cls for positions in _DIALS.values() for name, cls in positions.items()}
+"""All of them."""
+
+
+def declared(made: Any) -> dict[str, Any]:
+    """The types of a maker's hyperparameters by name, as far as they can be found out."""
+    try:
+        return typing.get_type_hints(made)
+    except (NameError, TypeError, AttributeError):  # somebody's own class, with annotations that are no types
+        return {}
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a declared type; what is neither plain, nor a choice, nor a part, fits anyhow."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in {Union, UnionType}:
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
+    return _fits_a_part(value, kind) if _is_part(kind) else _fits_plainly(value, kind)
+
+
+def _fits_plainly(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return type(value) in {int, float}
+    return type(value) is kind if kind in _PLAIN or kind is NoneType else True
+
+
+def _fits_a_part(value: Any, kind: Any) -> bool:
+    """A loss is no dial, and a dial of haloes has one place; one of somebody's own may be any."""
+    right = type(value) in _DIALS[kind].values() if kind in _DIALS else False
+    return dataclasses.is_dataclass(value) and (right or type(value) not in PARTS.values())
+
+
+def in_words(kind: Any) -> str:
+    """What a value of this type is, for a message."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in {Union, UnionType}:
+        return " or ".join(in_words(one) for one in inner if one is not NoneType)
+    if origin is Literal:
+        return " or ".join(f'"{choice}"' for choice in inner)
+    if origin is tuple:
+        return f"a list, each item {in_words(inner[0])}"
+    if _is_part(kind):
+        return f"written with its name, such as {{name: {next(iter(_DIALS.get(kind, {'dpo': None})))}}}"
+    return _PLAIN.get(kind, "something else")
+
+
+def _is_part(kind: Any) -> bool:
+    return bool(getattr(get_origin(kind) or kind, "_is_protocol", False))

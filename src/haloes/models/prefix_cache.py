@@ -1,0 +1,103 @@
+"""
+Keys and values of a forward pass, kept so that other completions of the same prompts need not compute them again.
+
+KTO's mismatched completions y' stand under the prompts of the very rows whose gradient is taken. Where a step goes
+through the model at once, the forward pass of (x, y) leaves the keys and values of x in every layer, and (x, y') costs
+no more than y'. They are cut off from the autograd graph.
+
+Shape suffixes: T tokens of a layout.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from haloes.models.layout import Ids, Packed
+from haloes.models.transfer import to_device
+from haloes.models.varlen import Spans
+
+
+@dataclass(slots=True)
+class Remembered:
+    """The keys and values of every attention layer, each (1, key heads, T, head size)."""
+
+    layers: dict[int, tuple[Tensor, Tensor]] | None = field(default_factory=dict)
+    """By the layer's identity; None when they were given back."""
+    continues: bool = False
+    """Whether a pass through the model continues what is there; else it fills it in."""
+
+    def through(self, layer: torch.nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values as its attention has to see them: as they are, or after the remembered ones."""
+        if self.layers is None:  # a layer that is computed again in the backward pass
+            return key, value
+        if not self.continues:
+            self.layers[id(layer)] = key.detach(), value.detach()
+            return key, value
+        before = self.layers[id(layer)]
+        return torch.cat([before[0], key], dim=2), torch.cat([before[1], value], dim=2)
+
+    def forget(self) -> None:
+        """Give the memory back; from now on nothing is kept or continued."""
+        self.layers, self.continues = None, False
+
+
+def make_continued(
+    packed: Packed, sequences: Sequence[tuple[Ids, Ids, NDArray[np.bool_]]], device: torch.device
+) -> Packed:
+    """
+    Other completions of a layout's prompts, to go through the model after it.
+
+    Args:
+        packed: the layout whose keys and values are remembered.
+        sequences: for each of its sequences the same prompt, another completion, and which of its tokens are trained.
+        device: where the tensors shall live.
+
+    Returns:
+        A layout of its own whose pieces are the last token of each prompt with the completion, and whose spans say
+        which of the remembered and of its own keys each piece sees.
+    """
+    starts = np.cumsum([0, *packed.documents])
+    lengths = [max(len(prompt) + len(completion) - 1 - _known(prompt), 0) for prompt, completion, _ in sequences]
+    ends = np.cumsum([0, *lengths])
+    ids, positions, seen, predictors, targets = [], [], [], [], []
+    for i, (prompt, completion, trained) in enumerate(sequences):
+        whole, known = np.concatenate([prompt, completion]), _known(prompt)
+        leaf = packed.leaves[i]
+        places = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in [*packed.before[leaf], leaf]])
+        ids.append(whole[known:-1])
+        positions.append(np.arange(known, max(len(whole) - 1, known)))
+        seen.append(np.concatenate([places[:known], packed.num_tokens + np.arange(ends[i], ends[i + 1])]))
+        where = np.flatnonzero(trained) + len(prompt)
+        where = where[where > 0]
+        predictors.append(where - 1 - known + ends[i])
+        targets.append(whole[where])
+    return Packed(
+        ids_T=_tensor(ids, device),
+        position_T=_tensor(positions, device),
+        documents=lengths,
+        before=[[] for _ in lengths],
+        leaves=list(range(len(lengths))),
+        predictor_N=_tensor(predictors, device),
+        target_N=_tensor(targets, device),
+        trained=[len(target) for target in targets],
+        spans=Spans(
+            key_K=_tensor(seen, device),
+            query_ends=to_device(ends.astype(np.int32), device),
+            key_ends=to_device(np.cumsum([0, *map(len, seen)]).astype(np.int32), device),
+            queries=lengths,
+            keys=[len(keys) for keys in seen],
+        ),
+    )
+
+
+def _known(prompt: Ids) -> int:
+    """How many of a prompt's tokens are remembered: all but the last, from which the completion is predicted."""
+    return max(len(prompt) - 1, 0)
+
+
+def _tensor(parts: Sequence[NDArray[np.generic]], device: torch.device) -> Tensor:
+    return to_device(np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64), device)

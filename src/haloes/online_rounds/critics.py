@@ -1,0 +1,207 @@
+"""Who says what is good: a rater gives thumbs, a judge compares; both become feedback, and a rating of a model."""
+
+import hashlib
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Protocol
+
+from haloes.errors import RunError
+from haloes.judging._contract import Judge
+from haloes.judging.pairs import AnswerPair, Paired, pair_answers
+from haloes.judging.run import Judged, judge_pairs
+from haloes.records import Completion, Feedback, Pair, Score
+from haloes.runs.measure import load_rater, rate
+from haloes.stats.comparisons import comparisons
+from haloes.stats.rates import share_with_interval
+from haloes.stats.win_rate import win_rate
+from haloes.store import write_jsonl
+
+RATINGS, JUDGEMENTS = "ratings.jsonl", "judgements.jsonl"
+_EVEN = 0.5
+
+Advance = Callable[[int], None]
+
+
+class Critic(Protocol):
+    """Turns answers into feedback, and says how good a model's answers to held-out prompts are."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that decides the verdicts."""
+        ...
+
+    def feedback(
+        self, answers: Sequence[Completion], place: Path, *, pairs: bool, advance: Advance
+    ) -> list[Feedback | Pair]:
+        """
+        What is to be learnt from these answers of one model; the verdicts are kept in `place`.
+
+        Args:
+            answers: to the prompts of a round, several each.
+            place: a folder.
+            pairs: whether the loss wants pairs.
+            advance: called with the number of verdicts that just came.
+        """
+        ...
+
+    def rating(
+        self, answers: Sequence[Completion], first: Sequence[Completion], place: Path, *, advance: Advance
+    ) -> Score | None:
+        """How good the answers of a model are, beside those of the first model; the verdicts are kept in `place`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbs:
+    """A Python function that likes an answer or does not: (prompt, completion, finished) to (liked, reason)."""
+
+    rater: str
+    """`package.module:function` or `file.py:function`."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Its name and its source."""
+        try:
+            source = Path(inspect.getsourcefile(load_rater(self.rater)) or "").read_bytes()
+        except (OSError, TypeError):  # not written in Python, or not a plain function
+            source = b""
+        return {"rater": self.rater, "source": hashlib.sha256(source).hexdigest()[:16]}
+
+    def feedback(
+        self,
+        answers: Sequence[Completion],
+        place: Path,
+        *,
+        pairs: bool,  # noqa: ARG002 - a loss on pairs makes them of the thumbs
+        advance: Advance,
+    ) -> list[Feedback | Pair]:
+        """A rated answer each."""
+        liked = self._rated(answers, place / RATINGS, advance)
+        return [_feedback(answer, label=label) for answer, label in zip(answers, liked, strict=True)]
+
+    def rating(
+        self,
+        answers: Sequence[Completion],
+        first: Sequence[Completion],  # noqa: ARG002 - a thumb needs nothing beside it
+        place: Path,
+        *,
+        advance: Advance,
+    ) -> Score | None:
+        """The share that is liked."""
+        liked = self._rated(answers, place / RATINGS, advance)
+        prompts = [answer.prompt_id for answer in answers]
+        return share_with_interval(
+            liked, prompts, name="liked", variant=answers[0].model, label="Share of answers that the rater likes"
+        )
+
+    def _rated(self, answers: Sequence[Completion], path: Path, advance: Advance) -> list[bool]:
+        ratings = rate(load_rater(self.rater), answers)
+        rows = ({**asdict(rating), "seed": answer.seed} for rating, answer in zip(ratings, answers, strict=True))
+        advance(write_jsonl(path, rows))
+        return [rating.liked for rating in ratings]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparer:
+    """A judge that says which of two answers is better, asked in both orders."""
+
+    judge: Judge
+    seed: int
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Its name, template and settings."""
+        identity = self.judge.identity
+        return {"judge": identity.name, "template": identity.template, **identity.settings}
+
+    def feedback(
+        self, answers: Sequence[Completion], place: Path, *, pairs: bool, advance: Advance
+    ) -> list[Feedback | Pair]:
+        """
+        Every two answers to a prompt are compared.
+
+        For a loss on pairs each comparison with a winner is a pair. Otherwise an answer is desirable if it won more
+        than half of its comparisons (ties count half), undesirable if fewer, and left out if exactly half; the share is
+        its score. A comparison that holds no verdict, or whose orders make up for each other, says nothing.
+        """
+        compared = _every_two(answers)
+        preferences = self._preferences(compared, place / JUDGEMENTS, advance)
+        decided = [(pair, value) for pair, value in zip(compared.pairs, preferences, strict=True) if value is not None]
+        if pairs:
+            return [_pair(pair, value) for pair, value in decided if value != _EVEN]
+        points: defaultdict[tuple[str, int | None], list[float]] = defaultdict(list)
+        for pair, value in decided:
+            points[pair.prompt_id, pair.candidate.seed].append(value)
+            points[pair.prompt_id, pair.baseline.seed].append(1 - value)
+        won = [(answer, _mean(points[answer.prompt_id, answer.seed])) for answer in answers]
+        return [_feedback(answer, label=share > _EVEN, score=share) for answer, share in won if share != _EVEN]
+
+    def rating(
+        self, answers: Sequence[Completion], first: Sequence[Completion], place: Path, *, advance: Advance
+    ) -> Score | None:
+        """The win rate against the first model's answers to the same prompts."""
+        compared = pair_answers(answers, first, names=(answers[0].model, "first model"))
+        preferences = self._preferences(compared, place / JUDGEMENTS, advance)
+        prompts = [pair.prompt_id for pair in compared.pairs]
+        label = "Win rate against the first model"
+        return win_rate(preferences, prompts, variant=answers[0].model, label=label).score
+
+    def _preferences(self, compared: Paired, out: Path, advance: Advance) -> list[float | None]:
+        judged = judge_pairs(self.judge, compared, out, seed=self.seed, progress=advance)
+        _require_all(judged)
+        found = {(pair.prompt_id, pair.draw): pair.preference for pair in comparisons(judged.judgements)}
+        return [found[pair.prompt_id, pair.draw] for pair in compared.pairs]
+
+
+def _mean(points: Sequence[float]) -> float:
+    """Even where nothing is known."""
+    return sum(points) / len(points) if points else _EVEN
+
+
+def _every_two(answers: Sequence[Completion]) -> Paired:
+    by_prompt: defaultdict[str, list[Completion]] = defaultdict(list)
+    for answer in answers:
+        by_prompt[answer.prompt_id].append(answer)
+    pairs = [
+        AnswerPair(one, other, draw)
+        for of_prompt in by_prompt.values()
+        for draw, (one, other) in enumerate(combinations(of_prompt, 2))
+    ]
+    return Paired(tuple(pairs), "one answer", "another", left_over=0)
+
+
+def _feedback(answer: Completion, *, label: bool, score: float | None = None) -> Feedback:
+    return Feedback(
+        prompt=answer.prompt,
+        completion=answer.completion,
+        label=label,
+        score=score,
+        finished=answer.finished,
+        id=f"{answer.prompt_id}/{answer.seed}",
+        source=answer.model,
+    )
+
+
+def _pair(pair: AnswerPair, preference: float) -> Pair:
+    one, other = (pair.candidate, pair.baseline) if preference > _EVEN else (pair.baseline, pair.candidate)
+    return Pair(
+        prompt=one.prompt,
+        chosen=one.completion,
+        rejected=other.completion,
+        chosen_finished=one.finished,
+        rejected_finished=other.finished,
+        id=f"{one.prompt_id}/{one.seed}+{other.seed}",
+        source=one.model,
+    )
+
+
+def _require_all(judged: Judged) -> None:
+    if judged.unanswered:
+        raise RunError(
+            f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "
+            "asks for them again"
+        )

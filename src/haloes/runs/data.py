@@ -1,0 +1,369 @@
+"""
+From feedback to encoded rows on disk: index, split, encode; a few rows at a time in memory beside the index.
+
+Many rows are encoded in several processes (`haloes.tokens.parallel`); what is written is the same to the byte.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.errors import DataError
+from haloes.feedback.keys import conversation_number, group_number, group_of, mix
+from haloes.feedback.split import split
+from haloes.losses._contract import Needs
+from haloes.records import Feedback, Pair, Refusal, Text, Where
+from haloes.runs.config import FeedbackSettings
+from haloes.runs.feedback_rows import NOT_USED, Rows, grave, open_rows
+from haloes.tokens.encode import Encoded, Encoder, Unencodable
+from haloes.tokens.packed import Results, Side
+from haloes.tokens.parallel import Encode, encoding, processors
+from haloes.tokens.store import TokenStore, TokenStoreWriter
+
+Numbers: TypeAlias = NDArray[np.int64]
+_Numbered: TypeAlias = tuple[int, Feedback | Pair]
+"""A row after its group's number."""
+
+_CHUNK = 512
+_PARALLEL_FROM = 20_000
+"""Rows. A worker starts in 1.4 s, most of which is transformers: with fewer rows two of them do not gain as much."""
+_SHOWN = 10
+_ONE_PROMPT = (
+    "{path}: all rows answer the same prompt, so there is no mismatched completion for the loss's reference point; "
+    "add feedback on other prompts, or use a loss without a reference point"
+)
+_ONE_LEFT = (
+    "only one prompt is {side}, and the loss's reference point needs two; change feedback.validation_share or "
+    "feedback.validation_rows, or hold nothing out: feedback.validation_share=0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run trains and validates on."""
+
+    train: TokenStore
+    validation: TokenStore | None
+    prompts: dict[str, Text]
+    """Held-out prompts to answer before and after training, by id."""
+    facts: dict[str, Any]
+    """Counts and warnings, for the report."""
+
+
+def prepare(
+    settings: FeedbackSettings,
+    *,
+    needs: Needs,
+    encoder: Encoder,
+    folder: Path,
+    seed: int,
+    num_prompts: int,
+    progress: Callable[[int], None],
+    threads: int | None = None,
+    parallel_from: int = _PARALLEL_FROM,
+) -> Prepared:
+    """
+    Read, convert, split and encode the feedback into two stores under `folder`.
+
+    Args:
+        settings: of the feedback.
+        needs: of the loss: pairs or single answers, undesirable ones or not.
+        encoder: text to tokens.
+        folder: takes the folders `train` and `validation`.
+        seed: of the split, the pairing and the subsampling.
+        num_prompts: held-out prompts to pick for sampling.
+        progress: called with the number of rows that were just encoded.
+        threads: the most processors to use; None for all that the process may.
+        parallel_from: with so many rows or more they are encoded in as many processes.
+
+    Raises:
+        DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
+    """
+    middle = sum(_score_range(needs)) / 2 if needs.scores else None
+    opened = partial(
+        open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle, seed=seed
+    )
+    source = _Side.of(opened(settings.source), settings.source, settings)
+    held_out = None
+    if settings.validation is not None:
+        held_out = _Side.of(opened(settings.validation), settings.validation, settings)
+    if needs.mismatched:
+        _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
+    train, held, warnings = _divide(source, held_out, settings, seed=seed)
+    side = held_out or source
+    validation = None if held is None else _limited(side.group, held, settings.validation_rows, seed=seed)
+    if needs.mismatched:
+        _require_two_prompts(source.group[train], _ONE_LEFT.format(side="left to train on"))
+        if validation is not None:
+            _require_two_prompts(side.group[validation], _ONE_LEFT.format(side="held out"))
+    num_rows = int(train.sum()) + (0 if validation is None else int(validation.sum()))
+    processes = processors(threads) if num_rows >= parallel_from else 1
+    encoders = _encoders(encoder, needs)
+    with encoding(encoders, processes=processes) as encode:
+        writer = _Writer(encode, (len(encoders) - 1, 0), needs, settings, progress)
+        facts: dict[str, Any] = {
+            "sources": [settings.source],
+            "validation_source": settings.validation,
+            "rows": source.facts(),
+            "train": writer.write(source, train, folder / "train"),
+            "warnings": warnings,
+        }
+        if held is None or validation is None:
+            return Prepared(TokenStore(folder / "train"), None, {}, facts)
+        if held_out is not None:
+            facts["validation rows"] = held_out.facts()
+        # A reward model answers nothing.
+        most = 0 if needs.rewards else num_prompts
+        wanted = set(_first_groups(side.group[held], most, seed=seed).tolist())
+        # What is validated is the policy that will be used: under the control text of desirable answers, if any.
+        writer = _Writer(encode, (0, 0), needs, settings, progress)
+        facts["validation"] = writer.write(side, validation, folder / "validation", wanted)
+    return Prepared(TokenStore(folder / "train"), TokenStore(folder / "validation"), writer.prompts, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A file's usable rows, as an index."""
+
+    rows: Rows
+    group: Numbers
+    conversation: Numbers
+    refused: Counter[str]
+    left_out: int
+    """Undesirable rows that the loss does not use."""
+
+    @classmethod
+    def of(cls, rows: Rows, path: str, settings: FeedbackSettings) -> "_Side":
+        group, conversation = array("q"), array("q")
+        refused: Counter[str] = Counter()
+        first: dict[str, list[Refusal]] = {}
+        for row in rows:
+            if isinstance(row, Refusal):
+                refused[row.reason] += 1
+                shown = first.setdefault(row.reason, [])
+                if len(shown) < _SHOWN:
+                    shown.append(row)
+            else:
+                group.append(group_number(row))
+                conversation.append(conversation_number(row))
+        reasons = grave(refused, len(group))
+        if reasons and not settings.skip_refused:
+            faults = sorted((row for reason in reasons for row in first[reason]), key=lambda row: row.where.line)
+            raise _refused(faults[:_SHOWN], sum(refused[reason] for reason in reasons))
+        left_out = refused.pop(NOT_USED, 0)
+        if not group:
+            which = f"{_counted(refused)}; first {next(iter(first.values()))[0]}" if first else "there are none"
+            raise DataError(f"{path}: no row can be used: {which}")
+        return cls(rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)
+
+    def facts(self) -> dict[str, Any]:
+        refused = sum(self.refused.values())
+        return {
+            "read": len(self.group) + refused + self.left_out,
+            "accepted": len(self.group),
+            "refused": dict(self.refused),
+            "undesirable left out": self.left_out,
+        }
+
+
+def _divide(
+    source: _Side, held_out: _Side | None, settings: FeedbackSettings, *, seed: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, list[str]]:
+    """Which rows of the source are trained on, which of the source or of the held-out file are held out, warnings."""
+    if held_out is None:
+        if settings.validation_share == 0:
+            return np.ones(len(source.group), np.bool_), None, []
+        validation = split(source.group, source.conversation, validation=settings.validation_share, seed=seed)
+        return ~validation, validation, []
+    leaked = np.isin(held_out.group, source.group)
+    leaked |= np.isin(held_out.conversation, source.conversation[source.conversation != 0])
+    if leaked.all():
+        raise DataError(
+            f"{settings.validation}: all its prompts or conversations are in {settings.source} too; nothing is held out"
+        )
+    warnings = []
+    if leaked.any():
+        warnings.append(
+            f"{int(leaked.sum())} validation rows share a prompt or conversation with the training rows; "
+            "they were left out of the validation"
+        )
+    return np.ones(len(source.group), np.bool_), ~leaked, warnings
+
+
+def _require_two_prompts(group: Numbers, otherwise: str) -> None:
+    """What a reference point takes; it is better to know now than after the model is loaded."""
+    if len(np.unique(group)) == 1:
+        raise DataError(otherwise)
+
+
+def _limited(group: Numbers, chosen: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:
+    """Of the chosen rows at most so many, by whole prompts (the first prompt in any case)."""
+    if most is None or int(chosen.sum()) <= most:
+        return chosen
+    names, counts = np.unique(group[chosen], return_counts=True)
+    order = np.argsort(mix(names, seed=seed, purpose="validation"))
+    fits = np.cumsum(counts[order]) <= most
+    fits[0] = True
+    return chosen & np.isin(group, names[order][fits])
+
+
+def _first_groups(group: Numbers, most: int, *, seed: int) -> Numbers:
+    names = np.unique(group)
+    return names[np.argsort(mix(names, seed=seed, purpose="sample prompts"))][:most]
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Encodes chosen rows into a store, and counts what it sees."""
+
+    encode: Encode
+    encoder_of: tuple[int, int]
+    """The number of the encoder for undesirable answers, and for desirable ones."""
+    needs: Needs
+    settings: FeedbackSettings
+    progress: Callable[[int], None]
+    prompts: dict[str, Text] = field(default_factory=dict)
+
+    def write(
+        self, side: _Side, chosen: NDArray[np.bool_], path: Path, wanted: set[int] | None = None
+    ) -> dict[str, Any]:
+        refused: Counter[str] = Counter()
+        with TokenStoreWriter(path, paired=self.needs.pairs) as store:
+            usable = self._noting_prompts(side, wanted or set())
+            picked = (row for row, use in zip(usable, chosen.tolist(), strict=True) if use)
+            for chunk, results in self.encode(self._chunks(picked)):
+                self._append(chunk, results, store, refused)
+                self.progress(len(chunk))
+        written = TokenStore(path)
+        if written.num_examples == 0:
+            raise DataError(f"no row is left after encoding: {_counted(refused)}")
+        facts = _store_facts(written) | ({"refused": dict(refused)} if refused else {})
+        written.close()
+        return facts
+
+    def _noting_prompts(self, side: _Side, wanted: set[int]) -> Iterator[_Numbered]:
+        """The usable rows, numbered; the prompts of wanted groups are kept, whether or not their rows are written."""
+        usable = (row for row in side.rows if not isinstance(row, Refusal))
+        for group, row in zip(side.group.tolist(), usable, strict=True):
+            if group in wanted:
+                self.prompts.setdefault(group_of(row), row.prompt)
+            yield group, row
+
+    def _chunks(self, rows: Iterator[_Numbered]) -> Iterator[tuple[list[_Numbered], list[Side]]]:
+        while chunk := list(islice(rows, _CHUNK)):
+            yield (
+                chunk,
+                [
+                    (self.encoder_of[desirable], (row.prompt, text, row.tools), _finished(row, desirable=desirable))
+                    for _, row in chunk
+                    for text, desirable in _sides(row)
+                ],
+            )
+
+    def _append(
+        self, chunk: Sequence[_Numbered], results: Results, store: TokenStoreWriter, refused: Counter[str]
+    ) -> None:
+        encoded = iter(results)
+        for group, row in chunk:
+            sides = [(next(encoded), desirable) for _, desirable in _sides(row)]
+            where = row.where or Where("", 0)
+            bad = next((result for result, _ in sides if isinstance(result, Unencodable)), None) or self._bad_score(row)
+            if bad is not None:
+                if not self.settings.skip_refused:
+                    raise _refused([Refusal(where, bad.reason, bad.message)], 1)
+                refused[bad.reason] += 1
+                continue
+            for result, desirable in sides:
+                if isinstance(result, Encoded):
+                    store.append(
+                        result,
+                        desirable=desirable,
+                        group=group,
+                        weight=row.weight,
+                        source=where.path,
+                        line=where.line,
+                        score=self._score(row, desirable=desirable),
+                    )
+
+    def _score(self, row: Feedback | Pair, *, desirable: bool) -> float:
+        """
+        The row's score for a loss that wants one; where the human gave none, the end of the range by its label.
+
+        Of a pair it is the margin for the chosen answer and 0 for the other: their difference is what counts.
+        """
+        if isinstance(row, Pair):
+            return row.margin or 0.0 if desirable and self.needs.margins else 0.0
+        if not self.needs.scores:
+            return 0.0
+        low, high = _score_range(self.needs)
+        return row.score if row.score is not None else high if desirable else low
+
+    def _bad_score(self, row: Feedback | Pair) -> Unencodable | None:
+        if self.needs.margins and isinstance(row, Pair) and row.margin is None:
+            wanted = "give each pair a margin, or chosen_score and rejected_score, or leave loss.margin out"
+            return Unencodable("no margin", f"the loss wants to know by how much the chosen answer is better; {wanted}")
+        limits = self.needs.score_range
+        if limits is None or isinstance(row, Pair) or row.score is None or limits[0] <= row.score <= limits[1]:
+            return None
+        between = f"between {limits[0]:g} and {limits[1]:g}"
+        return Unencodable("score", f"the loss wants scores {between}, and this one is {row.score:g}; scale them")
+
+
+def _score_range(needs: Needs) -> tuple[float, float]:
+    """The scores of an undesirable and of a desirable answer that has none."""
+    return needs.score_range or (-1.0, 1.0)
+
+
+def _encoders(encoder: Encoder, needs: Needs) -> list[Encoder]:
+    """For desirable answers and, where the loss has control texts, for undesirable ones."""
+    if needs.rewards:
+        encoder = encoder.of_whole_conversations()
+    return [encoder] if needs.control is None else [encoder.with_control(control) for control in needs.control]
+
+
+def _sides(row: Feedback | Pair) -> list[tuple[Text, bool]]:
+    if isinstance(row, Pair):
+        return [(row.chosen, True), (row.rejected, False)]
+    return [(row.completion, bool(row.label))]
+
+
+def _finished(row: Feedback | Pair, *, desirable: bool) -> bool:
+    if isinstance(row, Pair):
+        return row.chosen_finished if desirable else row.rejected_finished
+    return row.finished
+
+
+def _store_facts(store: TokenStore) -> dict[str, Any]:
+    desirable = int(store.desirable.sum())
+    return {
+        "rows": store.num_examples,
+        "pairs": store.num_examples if store.paired else 0,
+        "desirable": desirable,
+        "undesirable": len(store) - desirable,
+        "prompts": len(np.unique(store.group)),
+        "tokens": store.num_tokens,
+        "prompts cut": store.num_prompt_cut,
+        "truncated": store.num_completion_cut,
+        "template differs": store.num_disagreeing,
+    }
+
+
+def _refused(faults: Sequence[Refusal], total: int) -> DataError:
+    lines = "\n".join(f"  {fault}" for fault in faults)
+    more = f"\n  and {total - len(faults)} more" if total > len(faults) else ""
+    return DataError(
+        f"{total} row(s) cannot be used:\n{lines}{more}\n"
+        "Mend them, or go on without them: --set feedback.skip_refused=true. `haloes doctor` lists them all by reason."
+    )
+
+
+def _counted(refused: Counter[str]) -> str:
+    return ", ".join(f"{count} x {reason}" for reason, count in refused.most_common())

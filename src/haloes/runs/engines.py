@@ -1,0 +1,67 @@
+"""Engines that answer prompts, by what a user says of them."""
+
+from pathlib import Path
+from typing import Literal
+
+from haloes.errors import ConfigError
+from haloes.models.device import choose_device, choose_dtype
+from haloes.models.load import load_model, load_tokenizer
+from haloes.remote.client import Endpoint
+from haloes.runs import run_folder as folder
+from haloes.sampling._contract import Engine
+from haloes.sampling.http import HttpEngine
+from haloes.sampling.transformers_engine import TransformersEngine
+from haloes.sampling.vllm_engine import VLLMEngine
+
+EngineName = Literal["transformers", "vllm", "http"]
+
+
+def make_engine(
+    model: str,
+    *,
+    engine: EngineName = "transformers",
+    name: str | None = None,
+    batch_size: int = 64,
+    dtype: str = "auto",
+    device: str = "auto",
+    base_url: str | None = None,
+    key_env: str | None = None,
+    concurrency: int = 4,
+) -> Engine:
+    """
+    An engine for a model.
+
+    Args:
+        model: a folder (a run's own counts as its trained model), an adapter, a name on the hub, a .gguf file,
+            "embedded"; or a name on a server.
+        engine: "transformers" in this process, "vllm", or "http" for an OpenAI-compatible server.
+        name: what to call the model in the records; its own name if left out.
+        batch_size: answers at once (transformers).
+        dtype: what it computes in (transformers); "auto" is a run's own for a run's folder, else the faster one here.
+        device: where (transformers).
+        base_url: of the server (http).
+        key_env: the NAME of the environment variable that holds the server's key (http).
+        concurrency: requests at once (http).
+
+    Raises:
+        ConfigError: what is given does not fit together.
+        ModelError: the model cannot be loaded.
+    """
+    if engine == "http":
+        if base_url is None:
+            raise ConfigError(
+                "sample.base_url is missing: --engine http asks a server, such as http://localhost:8000/v1"
+            )
+        return HttpEngine(model, Endpoint(base_url=base_url, key_env=key_env), concurrency)
+    if base_url is not None or key_env is not None:
+        raise ConfigError(f"sample.base_url and sample.key_env are for --engine http, and the engine is {engine}")
+    path = model
+    if (Path(model) / "model").is_dir() and (Path(model) / folder.CONFIG).is_file():
+        # A run stands for its trained model, in the dtype in which it was trained and measured.
+        path = str(Path(model) / "model")
+        dtype = folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype
+    if engine == "vllm":
+        return VLLMEngine(path, load_tokenizer(path), name or model)
+    where = choose_device(device)
+    loaded = load_model(path, dtype=choose_dtype(dtype, where), device=where)
+    return TransformersEngine(loaded.model, loaded.tokenizer, name or model, batch_size, place=path)

@@ -1,0 +1,137 @@
+"""The rows of a feedback file as a loss needs them: scores to labels, pairs to single answers and back."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import repeat
+from typing import Any, TypeAlias
+
+from haloes.errors import ConfigError
+from haloes.feedback.convert import one_per_prompt, pair, unpair
+from haloes.feedback.read import FeedbackSource
+from haloes.feedback.scores import RULES, ScoreRule, label_scores
+from haloes.records import Feedback, Pair, Refusal, Where
+from haloes.runs.config import FeedbackSettings
+
+Record: TypeAlias = Feedback | Pair | Refusal
+
+NOT_USED = "undesirable, which this loss does not use"
+NO_PARTNER = "no partner for a pair"
+"""Reasons given for rows that are left out for no fault of theirs."""
+
+_LEFT_OUT = {NOT_USED, NO_PARTNER, "no label", "no verdict"}
+"""Refusals that are in the nature of feedback: nobody rated the answer, the score says neither yes nor no ..."""
+_EMPTY = {"empty completion", "no completion", "empty prompt", "chosen equals rejected"}
+"""Refusals of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
+_FEW = 0.05
+"""The share of rows that may be empty in a file that is in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that can be read again and again, through conversions."""
+
+    source: Iterable[Record]
+    convert: Callable[[Iterable[Record]], Iterable[Record]]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.convert(self.source))
+
+
+def open_rows(
+    path: str,
+    settings: FeedbackSettings,
+    *,
+    pairs: bool,
+    undesirable: bool = True,
+    middle: float | None = None,
+    seed: int,
+) -> Rows:
+    """
+    The rows of a feedback file as a loss needs them: pairs, or single labelled answers.
+
+    Args:
+        path: the file, folder or data set.
+        settings: how it is read and what it is turned into.
+        pairs: whether pairs are needed.
+        undesirable: whether undesirable single answers are needed; where not they are refused as `NOT_USED`.
+        middle: for a loss that learns from scores: where there is no label, the one for reports is told apart here.
+        seed: of pairing and subsampling.
+
+    Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist, or where
+    pairs are needed and one answer a prompt is asked for.
+    """
+    if pairs and settings.one_per_prompt:
+        raise ConfigError("feedback.one_per_prompt is for single answers, and pairs are needed here; leave it out")
+    source = FeedbackSource(path, settings.format, settings.columns, settings.split)
+    rows: Iterable[Record] = source
+    if settings.labels_from is not None:
+        rule = score_rule(settings.labels_from)
+        rows = Rows(rows, partial(label_scores, rule=rule))
+    if pairs:
+        return Rows(Rows(rows, partial(_labelled, middle=None)), partial(_paired, seed=seed))
+    rows = Rows(rows, unpair)
+    if settings.one_per_prompt:
+        rows = Rows(rows, partial(one_per_prompt, seed=seed))
+    return Rows(Rows(rows, partial(_labelled, middle=middle)), partial(_used, undesirable=undesirable))
+
+
+def open_for_doctor(settings: FeedbackSettings) -> Rows:
+    """The rows of a feedback file as they are, with labels from scores if the settings say so; for looking only."""
+    source = FeedbackSource(settings.source, settings.format, settings.columns, settings.split)
+    if settings.labels_from is None:
+        return Rows(source, lambda rows: rows)
+    return Rows(source, partial(label_scores, rule=score_rule(settings.labels_from)))
+
+
+def grave(refused: Mapping[str, int], num_usable: int) -> set[str]:
+    """Which of these reasons to refuse rows, each with its count, show that a file is not what it was taken for."""
+    num_empty = sum(count for reason, count in refused.items() if reason in _EMPTY)
+    allowed = _LEFT_OUT if num_empty > _FEW * num_usable else _LEFT_OUT | _EMPTY
+    return {reason for reason, count in refused.items() if count and reason not in allowed}
+
+
+def score_rule(settings: dict[str, Any]) -> ScoreRule:
+    """A rule from its `rule` name and its parameters. Raises ConfigError where these do not fit."""
+    name = str(settings.get("rule"))
+    if name not in RULES:
+        raise ConfigError(f"feedback.labels_from.rule: there is no rule {name!r}. There are: {', '.join(RULES)}")
+    parameters = {key: value for key, value in settings.items() if key != "rule"}
+    try:
+        return RULES[name](**parameters)
+    except TypeError as error:
+        raise ConfigError(f"feedback.labels_from: the rule {name} cannot take {parameters}: {error}") from error
+
+
+def _used(rows: Iterable[Record], *, undesirable: bool) -> Iterator[Record]:
+    for row in rows:
+        if isinstance(row, Feedback) and row.label is False and not undesirable:
+            yield Refusal(row.where or Where("", 0), NOT_USED, "left out")
+        else:
+            yield row
+
+
+def _labelled(rows: Iterable[Record], *, middle: float | None) -> Iterator[Record]:
+    for row in rows:
+        if isinstance(row, Feedback) and row.label is None and row.score is not None and middle is not None:
+            yield replace(row, label=row.score > middle)
+        elif isinstance(row, Feedback) and row.label is None:
+            message = "the row has a score and no label; say how to make one: feedback.labels_from"
+            yield Refusal(row.where or Where("", 0), "score without label", message)
+        else:
+            yield row
+
+
+def _paired(rows: Iterable[Record], *, seed: int) -> Iterator[Record]:
+    """Pairs as they are, at once; then those that single answers to the same prompt make; the rest is refused."""
+    single: list[Feedback] = []
+    for row in rows:
+        if isinstance(row, Feedback):
+            single.append(row)
+        else:
+            yield row
+    made = pair(single, seed=seed)
+    yield from made.pairs
+    left = made.num_desirable_left + made.num_undesirable_left + made.num_contradictory
+    where = single[0].where if single else None
+    yield from repeat(Refusal(where or Where("", 0), NO_PARTNER, "no answer of the other label to this prompt"), left)

@@ -1,0 +1,128 @@
+"""Answers to held-out prompts before and after training, and everything that a finished run writes down."""
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from haloes.models.classifier import save_classifier
+from haloes.models.policy import Policy
+from haloes.models.quiet import quiet
+from haloes.models.reward import RewardHead
+from haloes.records import Completion, Score, to_json
+from haloes.runs import run_folder as folder
+from haloes.runs.callbacks import Display
+from haloes.runs.config import RunConfig
+from haloes.runs.held_out import write_held_out
+from haloes.runs.inputs import Inputs
+from haloes.runs.measure import Rater, answer_scores, kl_scores, rate, validation_scores
+from haloes.runs.measure_rewards import reward_pairs, write_calibration
+from haloes.runs.warnings import training_cautions
+from haloes.sampling.generate import sample
+from haloes.sampling.run import read_completions
+from haloes.store import write_json, write_jsonl
+from haloes.tokens.template import Template, controlled, plain_conversation
+from haloes.training.metrics_log import read_metrics
+from haloes.training.trainer import Outcome
+
+_KL_TOKENS, _KL_ANSWERS = 1024, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A run that is under way."""
+
+    config: RunConfig
+    run_dir: Path
+    policy: Policy
+    inputs: Inputs
+    display: Display
+
+
+def answer(work: Work, variant: str) -> list[Completion]:
+    """The policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
+    inputs, settings = work.inputs, work.config.samples
+    path = work.run_dir / folder.SAMPLES
+    known = read_completions(path) if path.exists() else []
+    made = [completion for completion in known if completion.model == variant]
+    if made or not inputs.prompts:
+        return made
+    work.display.stage(f"answers {variant} training", len(inputs.prompts))
+    with work.policy.scoring():
+        made = sample(
+            work.policy.model,
+            inputs.encoder.template.tokenizer,
+            inputs.prompts,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=settings.seed,
+            control=inputs.encoder.template.control if variant == "after" else "",
+            variant=variant,
+            batch_size=settings.batch_size,
+            progress=work.display.advance,
+        )
+    write_jsonl(path, (to_json(completion) for completion in [*known, *made]))
+    return made
+
+
+def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence[str]) -> tuple[Score, ...]:
+    """Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder."""
+    run_dir, encoder = work.run_dir, work.inputs.encoder
+    before, after = answer(work, "before"), answer(work, "after")
+    work.display.stage("measuring")
+    scores: list[Score] = []
+    if outcome.validation is not None and work.inputs.validation is not None:
+        scores = validation_scores(outcome.validation)
+        write_held_out(run_dir, outcome.validation, work.inputs.validation)
+        pairs = reward_pairs(outcome.validation)
+        if pairs is not None:
+            write_calibration(run_dir, pairs)
+    if after:
+        ratings = [] if rater is None else rate(rater, [*before, *after])
+        (run_dir / folder.RATINGS).unlink(missing_ok=True)
+        if ratings:
+            write_jsonl(run_dir / folder.RATINGS, (dataclasses.asdict(rating) for rating in ratings))
+        scores += answer_scores(before, after, ratings)
+        if work.policy.reference is not None:
+            scores += kl_scores(work.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
+    save_model(work.policy, encoder.template, run_dir / "model")
+    write_jsonl(run_dir / folder.SCORES, (to_json(score) for score in scores))
+    found = [*cautions, *training_cautions(read_metrics(run_dir / folder.METRICS), scores)]
+    write_json(run_dir / folder.WARNINGS, [{"severity": "warning", "message": text} for text in found])
+    return tuple(scores)
+
+
+def save_model(policy: Policy, template: Template, place: Path) -> None:
+    """
+    The adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft.
+
+    A control text becomes a part of the chat template, so that every program that uses the template samples with it;
+    where there is none the tokenizer's configuration names it, and haloes samples with it. A policy with a reward head
+    is saved whole, as a sequence classifier.
+    """
+    policy.scorer.model.set_attn_implementation("sdpa")
+    if policy.reward_head is not None:
+        save_reward_model(policy, policy.reward_head, template, place)
+        return
+    tokenizer = controlled(template.tokenizer, template.control)
+    with quiet():
+        policy.model.save_pretrained(place)
+        tokenizer.save_pretrained(place)
+
+
+def save_reward_model(policy: Policy, head: RewardHead, template: Template, place: Path) -> None:
+    """
+    A sequence classifier that any tool loads, its adapter merged; the policy itself is merged with it.
+
+    The tokenizer always has a chat template, which writes conversations as they were trained.
+    """
+    dtype, model = policy.scorer.model.dtype, policy.model
+    if model is not policy.scorer.model:  # merged in float32, whatever it computed in
+        with quiet():
+            model = model.float().merge_and_unload(safe_merge=True).to(dtype)
+    tokenizer = copy.deepcopy(template.tokenizer)
+    if not template.chat:
+        tokenizer.chat_template = plain_conversation(tokenizer, template.end_of_turn)
+    save_classifier(model, head.weight, tokenizer, place, ends=template.end_of_turn)

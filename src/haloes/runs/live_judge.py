@@ -1,0 +1,186 @@
+"""A judge while a run trains: the policy's answers of now against those before training, in both orders."""
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import ConfigError, RunError, UserError
+from haloes.judging._contract import Comparison, Identity, Judge, Opinion, Unanswered
+from haloes.judging.pairs import Paired, first_prompts, pair_answers
+from haloes.judging.run import judge_pairs
+from haloes.judging.table import JUDGES, make_judge
+from haloes.records import Completion, to_json
+from haloes.runs.alarms import JUDGE_ERROR
+from haloes.runs.config import RunConfig
+from haloes.stats.comparisons import comparisons
+from haloes.stats.win_rate import win_rate
+from haloes.store import write_jsonl
+
+WIN_RATE = "sampled/win_rate"
+_ENDS = (f"{WIN_RATE}/low", f"{WIN_RATE}/high")
+FOLDER = "watched"
+"""In the run's folder: of each validation the answers that were judged, and every judgement with its raw reply."""
+_BEFORE = "before"
+
+
+def configured_judge(config: RunConfig) -> Judge | None:
+    """
+    The judge of `watch.judge`; None where there is none.
+
+    Raises ConfigError where its settings are wrong, or `train.keep_best` wants its number and there is none.
+    """
+    section = config.watch.judge
+    if section is None:
+        if str(config.train.keep_best).startswith(WIN_RATE):
+            raise ConfigError(
+                f"train.keep_best is {config.train.keep_best}, which a judge measures while training; set watch.judge"
+            )
+        return None
+    if config.samples.prompts < 2:  # noqa: PLR2004 - one prompt has no spread
+        raise ConfigError(
+            f"watch.judge compares answers to held-out prompts, and samples.prompts is {config.samples.prompts}; "
+            "set it to 2 or more"
+        )
+    if "kind" not in section:
+        raise ConfigError(f"watch.judge.kind is missing: {', '.join(JUDGES)}")
+    settings = {name: value for name, value in section.items() if name != "kind"}
+    try:
+        judge = make_judge(str(section["kind"]), settings)
+        _ = judge.identity
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(f"watch.{text}" if text.startswith("judge") else f"watch.judge.{text}") from error
+    return judge
+
+
+class WatchJudge:
+    """Compares, counts what it asks, and never fails once it was tried out."""
+
+    def __init__(self, judge: Judge, before: Sequence[Completion], place: Path, *, seed: int, same_run: bool) -> None:
+        """
+        Nothing is asked yet.
+
+        Args:
+            judge: who is asked.
+            before: the answers before training.
+            place: a folder for answers and judgements.
+            seed: of the delimiters around the answers; sent to judges that draw their replies.
+            same_run: whether a run goes on as it was: judgements of steps that are done again hold, and a judge that
+                does not answer just now is no error.
+        """
+        self._judge, self._before, self._place, self._seed = judge, before, place, seed
+        self._same_run, self._gone = same_run, False
+
+    def try_out(self) -> str | None:
+        """
+        Ask one question, about answers to two different prompts, so that what is set up wrongly shows before training.
+
+        Returns:
+            What the user should know of the reply; None where it is in order.
+
+        Raises:
+            UserError: the judge cannot be used as it is set up, or does not answer.
+        """
+        one, other = self._before[0], self._before[-1]
+        trial = Comparison(
+            prompt_id=one.prompt_id,
+            prompt=one.prompt,
+            first=one.completion,
+            second=other.completion,
+            first_finished=one.finished,
+            second_finished=other.finished,
+            seed=self._seed,
+        )
+        name = self._judge.identity.name
+        try:
+            with closing(self._judge.compare([trial])) as opinions:
+                _, opinion = next(opinions)
+        except UserError as error:
+            raise type(error)(f"watch.judge: a trial question failed: {error}") from error
+        if isinstance(opinion, Opinion):
+            held = opinion.verdict is not None
+            return None if held else f"the judge {name} gave no verdict on a trial question: {opinion.reason}"
+        if not self._same_run:
+            raise RunError(
+                f"watch.judge: {name} does not answer a trial question ({opinion.reason}); put that right, or train "
+                "without a judge: watch.judge=null"
+            )
+        self._gone = True
+        return f"the judge {name} does not answer at present ({opinion.reason})"
+
+    def started(self, step: int, validations: int) -> str:
+        """Training begins after so many steps; how often the judge will be asked in the validations that come."""
+        for path in self._place.glob("step-*.jsonl"):
+            if not self._same_run and int(path.name[5:].partition(".")[0]) > step:
+                path.unlink()
+        each = 2 * len(self._before)
+        return (
+            f"judge {self._judge.identity.name}: {len(self._before)} answers against those before training, in both "
+            f"orders, at each of {validations} validations: at most {each * validations:,} questions "
+            f"({each} a validation; equal answers are not asked about)"
+        )
+
+    def numbers(self, step: int, answers: Sequence[Completion]) -> dict[str, Any]:
+        """
+        The win rate of the answers after a step against those before training, ties as half, with its interval.
+
+        It is None where the judge failed, and JUDGE_ERROR says why; an exception is never raised.
+        """
+        judge = _Counting(self._judge)
+        found: dict[str, Any] = dict.fromkeys((WIN_RATE, *_ENDS, f"{WIN_RATE}/unscored"))
+        try:
+            paired = pair_answers(answers, self._before, names=(f"step {step}", _BEFORE))
+            error = self._judged(judge, paired, step, found)
+        except Exception as failed:  # noqa: BLE001 - whatever a judge does, the training goes on
+            error = str(failed) if isinstance(failed, UserError) else f"{type(failed).__name__}: {failed}"
+        self._gone = bool(error) and found[WIN_RATE] is None
+        found["sampled/judge/questions"] = judge.asked
+        if judge.cost is not None:
+            found["sampled/judge/cost"] = judge.cost
+        return found | ({JUDGE_ERROR: error} if error else {})
+
+    def _judged(self, judge: "_Counting", paired: Paired, step: int, found: dict[str, Any]) -> str:
+        """Ask, and put the numbers into `found`; what went wrong, if something did."""
+        write_jsonl(self._place / f"step-{step:06}.answers.jsonl", (to_json(p.candidate) for p in paired.pairs))
+        out = self._place / f"step-{step:06}.judgements.jsonl"
+        if self._gone:
+            # A server that hangs would hold up every validation for as long as all its questions take.
+            tried = judge_pairs(judge, first_prompts(paired, 1), out, seed=self._seed)
+            if tried.unanswered:
+                return tried.unanswered[0]
+        judged = judge_pairs(judge, paired, out, seed=self._seed)
+        pairs = comparisons(judged.judgements)
+        rate = win_rate([pair.preference for pair in pairs], [pair.prompt_id for pair in pairs], seed=self._seed)
+        scored = rate.wins + rate.ties + rate.losses
+        found[f"{WIN_RATE}/unscored"] = len(paired.pairs) - scored
+        if rate.score is not None:
+            found |= zip((WIN_RATE, *_ENDS), (rate.score.value, rate.score.low, rate.score.high), strict=True)
+        if judged.unanswered:
+            return f"{len(judged.unanswered)} of {2 * len(paired.pairs)} questions, the first: {judged.unanswered[0]}"
+        if rate.score is None:
+            reason = next((judgement.reason for judgement in judged.judgements if judgement.verdict is None), "")
+            return f"{scored} of {len(paired.pairs)} prompts have a verdict in both orders; {reason}"
+        return ""
+
+
+@dataclass(slots=True)
+class _Counting:
+    """A judge that counts what it is asked, and what that costs."""
+
+    judge: Judge
+    asked: int = 0
+    cost: float | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return self.judge.identity
+
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+        with closing(self.judge.compare(comparisons)) as opinions:
+            for place, opinion in opinions:
+                self.asked += 1
+                if isinstance(opinion, Opinion) and opinion.cost is not None:
+                    self.cost = (self.cost or 0.0) + opinion.cost
+                yield place, opinion

@@ -1,0 +1,182 @@
+"""What a run did to its model, on held-out prompts: answers before and after, the rater's verdicts, and the numbers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from haloes.batches.collate import packed_rows
+from haloes.batches.pack import pack
+from haloes.errors import ConfigError
+from haloes.judging.rule import load_function
+from haloes.models.policy import Policy
+from haloes.records import Completion, Score, Text
+from haloes.runs.measure_rewards import accuracy_numbers, pair_scores, reward_pairs
+from haloes.stats.auc import auc_with_interval
+from haloes.stats.before_after import compare_completions, compare_shares
+from haloes.stats.bootstrap import mean_with_interval
+from haloes.tokens.encode import Encoded, Encoder
+from haloes.tokens.store import TokenRow
+from haloes.training.validation import Validation
+
+Rater: TypeAlias = Callable[[Text, str, bool], tuple[bool, str]]
+"""(prompt, completion, finished) to (liked, reason)."""
+
+_DRAWS_WHILE_TRAINING = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What the rater said of one answer."""
+
+    prompt_id: str
+    model: str
+    liked: bool
+    reason: str = ""
+
+
+def load_rater(name: str) -> Rater:
+    """
+    A function by `package.module:function` or `path/to/file.py:function`.
+
+    Raises ConfigError when there is no such function.
+    """
+    rater: Rater = load_function(name, setting="samples.rater")
+    return rater
+
+
+def rate(rater: Rater, completions: Iterable[Completion]) -> list[Rating]:
+    """The rater's verdict on each answer. Raises ConfigError when it fails, or gives back something else."""
+    ratings = []
+    for answer in completions:
+        try:
+            liked, reason = rater(answer.prompt, answer.completion, answer.finished)
+        except Exception as error:
+            raise ConfigError(
+                f"samples.rater: it failed on the answer to prompt {answer.prompt_id} "
+                f"({type(error).__name__}: {error}); it is called with (prompt, completion, finished) and gives back "
+                "(liked, reason)"
+            ) from error
+        ratings.append(Rating(answer.prompt_id, answer.model, bool(liked), str(reason)))
+    return ratings
+
+
+def validation_numbers(validation: Validation) -> Mapping[str, float]:
+    """The AUC of the implied reward (of a reward model: the pair accuracy) with its interval, while training."""
+    pairs = reward_pairs(validation)
+    if pairs is not None:
+        return accuracy_numbers(pairs)
+    score = auc_score(validation, draws=_DRAWS_WHILE_TRAINING)
+    return {} if score is None else {"auc": score.value, "auc/low": score.low, "auc/high": score.high}
+
+
+def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
+    """
+    How well the trained model separates held-out desirable from undesirable answers, without any judge.
+
+    It is the area under the ROC curve of the implied reward: log p of the trained model minus log p of the model before
+    training; of a reward model, the reward. None where the held-out answers all have one label.
+    """
+    rewards = validation.log_ratio if validation.reward is None else validation.reward
+    if rewards is None:
+        return None
+    return auc_with_interval(
+        rewards,
+        validation.desirable,
+        validation.group.tolist(),
+        name="auc",
+        variant="after",
+        label="AUC of the implied reward" if validation.reward is None else "AUC of the reward",
+        draws=draws,
+    )
+
+
+def auc_before(after: Score) -> Score:
+    """The same for the model before training: every implied reward is 0 there, so that the AUC is 1/2 by definition."""
+    return Score(
+        name=after.name,
+        value=0.5,
+        low=0.5,
+        high=0.5,
+        variant="before",
+        num_rows=after.num_rows,
+        num_clusters=after.num_clusters,
+        method="by definition: before training the policy is the reference, and every implied reward is 0",
+        label=after.label,
+    )
+
+
+def validation_scores(validation: Validation) -> list[Score]:
+    """The AUC before training and after it; of a reward model, what its rewards of held-out pairs say."""
+    pairs = reward_pairs(validation)
+    if pairs is not None:
+        return pair_scores(pairs)
+    after = auc_score(validation)
+    return [] if after is None else [auc_before(after), after]
+
+
+def answer_scores(before: Sequence[Completion], after: Sequence[Completion], ratings: Sequence[Rating]) -> list[Score]:
+    """Lengths, endings and repetition before and after, and the share that the rater likes where there is one."""
+    scores = list(compare_completions(before, after))
+    if ratings:
+        sides = [[r for r in ratings if r.model == model] for model in ("before", "after")]
+        values, keys = zip(*(([r.liked for r in side], [r.prompt_id for r in side]) for side in sides), strict=True)
+        label = "Share of answers that the rater likes"
+        scores += compare_shares(values[0], keys[0], values[1], keys[1], name="liked", label=label)
+    return scores
+
+
+def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[Score]:
+    """
+    KL(policy || reference) along the policy's own answers, in nats: summed over an answer's tokens, and per token.
+
+    At each token of an answer that the policy gave it is the divergence of the two whole next-token distributions, so
+    that it is exact there however the answer was decoded; for answers drawn at temperature 1 its mean over answers
+    estimates the divergence of the distributions over answers.
+    """
+    found = answer_kl(policy, encoder, answers, budget=budget)
+    total, tokens = np.array([kl.nats for kl in found]), np.array([kl.tokens for kl in found])
+    keys = [kl.prompt_id for kl in found]
+    scores = (
+        mean_with_interval(total, keys, name="kl", variant="after", label="KL to the reference, nats an answer"),
+        mean_with_interval(
+            total / np.maximum(tokens, 1),
+            keys,
+            name="kl_per_token",
+            variant="after",
+            label="KL to the reference per token",
+        ),
+    )
+    return [score for score in scores if score is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerKL:
+    """How far the policy's distributions along one of its answers are from the reference's."""
+
+    prompt_id: str
+    seed: int | None
+    """Of the answer."""
+    nats: float
+    """Summed over the answer's tokens."""
+    tokens: int
+
+
+def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[AnswerKL]:
+    """KL(policy || reference) along each answer, as in `kl_scores`; an answer without a token is left out."""
+    encoded = encoder.encode(
+        [(answer.prompt, answer.completion, ()) for answer in answers], finished=[answer.finished for answer in answers]
+    )
+    rows = {i: TokenRow(e.prompt, e.completion, e.trained) for i, e in enumerate(encoded) if isinstance(e, Encoded)}
+    places = list(rows)
+    total, tokens = np.zeros(len(places)), np.zeros(len(places))
+    for members in pack([len(rows[i].prompt) + len(rows[i].completion) for i in places], budget=budget):
+        packed = packed_rows([rows[places[m]] for m in members], policy.device)
+        parts = np.split(policy.token_kl(packed).double().cpu().numpy(), np.cumsum(packed.trained)[:-1])
+        total[members] = [part.sum() for part in parts]
+        tokens[members] = packed.trained
+    return [
+        AnswerKL(answers[i].prompt_id, answers[i].seed, float(nats), int(count))
+        for i, nats, count in zip(places, total, tokens, strict=True)
+    ]

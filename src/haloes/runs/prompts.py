@@ -1,0 +1,102 @@
+"""Prompts to answer, by id: of a run's held-out part, of a feedback file, of a file of prompts, or built in."""
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haloes.errors import ConfigError, DataError
+from haloes.feedback.keys import conversation_number, group_number, group_of, mix, number_of, prompt_key
+from haloes.feedback.split import split
+from haloes.records import Refusal, Text, text_from_json
+from haloes.runs.config import FeedbackSettings
+from haloes.runs.feedback_rows import open_rows
+from haloes.store import read_jsonl, read_lines
+
+EVERYDAY = "everyday"
+"""The name of the built-in list: a hundred everyday prompts."""
+
+
+def load_prompts(
+    source: str, settings: FeedbackSettings, *, everything: bool = False, most: int | None = None, seed: int = 0
+) -> dict[str, Text]:
+    """
+    Prompts by id.
+
+    Args:
+        source: "everyday"; a run's folder (its held-out prompts); a text file (a prompt a line); a JSONL file of rows
+            with a `prompt`; or a feedback file, of which the held-out prompts are taken as `haloes train` with the same
+            settings and seed would hold them out.
+        settings: how a feedback file is read.
+        everything: all prompts of a feedback file, not only the held-out ones.
+        most: so many of them at most, drawn by content and seed.
+        seed: of the split and the draw.
+
+    Raises:
+        ConfigError: `most` is not positive.
+        DataError: there are no prompts there, or one cannot be read.
+    """
+    if most is not None and most < 1:
+        raise ConfigError(f"sample.most must be at least 1, got {most}")
+    found = _from(source, settings, everything=everything, seed=seed)
+    if not found:
+        held_out = " (its run held none back to be answered: samples.prompts)" if Path(source).is_dir() else ""
+        raise DataError(f"{source}: there are no prompts in it{held_out}; give a file of prompts or of feedback")
+    if most is None or most >= len(found):
+        return found
+    names = list(found)
+    order = np.argsort(mix(np.array([number_of(name) for name in names]), seed=seed, purpose="sample prompts"))
+    return {names[i]: found[names[i]] for i in sorted(order[:most].tolist())}
+
+
+def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
+    path = Path(source)
+    if source == EVERYDAY and not path.exists():
+        built_in = Path(str(files("haloes.recipes.demo") / "prompts.jsonl"))
+        return _prompts(((number, row) for number, row in read_jsonl(built_in) if row["split"] == "held_out"), built_in)
+    if path.is_dir() and (path / "data" / "prompts.jsonl").exists():
+        return {row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(path / "data" / "prompts.jsonl")}
+    if path.suffix == ".txt":
+        lines = [_text(line, where=f"{path}:{number}") for number, line in read_lines(path)]
+        return {prompt_key(line): line for line in lines if line}
+    if path.name.endswith((".jsonl", ".jsonl.gz")) and _only_prompts(path):
+        return _prompts(read_jsonl(path), path)
+    return _held_out(source, settings, everything=everything, seed=seed)
+
+
+def _only_prompts(path: Path) -> bool:
+    for _, row in read_jsonl(path):
+        return "prompt" in row and not {"completion", "chosen", "label"} & set(row)
+    return False
+
+
+def _text(line: bytes, *, where: str) -> str:
+    try:
+        return line.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: invalid UTF-8 at byte {error.start}; save the file as UTF-8") from error
+
+
+def _prompts(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dict[str, Text]:
+    found: dict[str, Text] = {}
+    for number, row in rows:
+        try:
+            prompt = text_from_json(row["prompt"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}:{number}: `prompt` must be text or messages with role and content") from error
+        found[str(row.get("id") or row.get("prompt_id") or prompt_key(prompt))] = prompt
+    return found
+
+
+def _held_out(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
+    # Prompts are prompts whether the answers have labels or scores: any label does for the latter.
+    opened = open_rows(source, settings, pairs=False, middle=0.0, seed=seed)
+    rows = [row for row in opened if not isinstance(row, Refusal)]
+    if not rows or everything or settings.validation_share == 0:
+        return {group_of(row): row.prompt for row in rows}
+    groups = np.array([group_number(row) for row in rows], np.int64)
+    conversations = np.array([conversation_number(row) for row in rows], np.int64)
+    chosen = split(groups, conversations, validation=settings.validation_share, seed=seed)
+    return {group_of(row): row.prompt for row, held in zip(rows, chosen, strict=True) if held}

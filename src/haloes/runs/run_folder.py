@@ -1,0 +1,181 @@
+"""The run folder: what was done, with what, and what came out, all as plain files."""
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from haloes.errors import RunError
+from haloes.report.card import write_card
+from haloes.report.write import write_report
+from haloes.runs.config import RunConfig, as_mapping, config_of_file
+from haloes.store import read_json, write_json, write_text
+
+CONFIG, DATA, ENVIRONMENT = "config.yaml", "data.json", "environment.json"
+METRICS, SCORES, SAMPLES, RATINGS, WARNINGS = (
+    "metrics.jsonl",
+    "scores.jsonl",
+    "samples.jsonl",
+    "ratings.jsonl",
+    "warnings.json",
+)
+HELD_OUT, EVALUATION, REPORT = "held_out.jsonl", "evaluation.json", "report.html"
+_FINISHED = "finished_steps"
+_FREE = {
+    "microbatch_tokens",
+    "microbatch_examples",
+    "gradient_checkpointing",
+    "activation_offload",
+    "reference_cache",
+    "validate_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "threads",
+}
+"""Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
+
+_FREE_OF_A_JUDGE = {
+    "key_env",
+    "price_prompt",
+    "price_completion",
+    "concurrency",
+    "requests_per_minute",
+    "timeout",
+    "attempts",
+    "backoff",
+    "longest_wait",
+    "device",
+    "batch_tokens",
+}
+"""Settings of `watch.judge` that do not decide verdicts."""
+
+
+def claim(run_dir: Path) -> None:
+    """Make a new run's folder. Raises RunError when something is there already, or it cannot be made."""
+    if (run_dir / CONFIG).exists():
+        raise RunError(
+            f"{run_dir} holds a run already: resume it with `haloes resume {run_dir}`, or give another folder"
+        )
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+        raise RunError(f"{run_dir} is not empty and holds no run; give another folder")
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{run_dir} cannot be made ({error.strerror}); give another folder") from error
+
+
+def check_is_run(run_dir: Path) -> None:
+    """Raises RunError for a folder that holds nothing of a run, such as a model's. What does not exist passes."""
+    if run_dir.is_dir() and not any((run_dir / name).exists() for name in (CONFIG, METRICS, SCORES, SAMPLES, HELD_OUT)):
+        raise RunError(f"{run_dir} holds no run (no {CONFIG}); give the folder that `haloes train` wrote")
+
+
+def write_config(run_dir: Path, config: RunConfig) -> None:
+    """Save the resolved configuration; `read_config` makes the same from it."""
+    import yaml
+
+    write_text(run_dir / CONFIG, yaml.safe_dump(as_mapping(config), sort_keys=False, allow_unicode=True))
+
+
+def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
+    """The configuration that a run was started with, with overrides. Raises RunError where there is none."""
+    if not (run_dir / CONFIG).is_file():
+        raise RunError(f"{run_dir} holds no run (no {CONFIG}); `haloes train` starts one")
+    return config_of_file(run_dir / CONFIG, *overrides)
+
+
+def configuration_hash(config: RunConfig) -> str:
+    """Of everything that decides the result; not of what only decides memory, what is written when, or who rates."""
+    content = as_mapping(config)
+    content["train"] = {key: value for key, value in content["train"].items() if key not in _FREE}
+    content["samples"] = {key: value for key, value in content["samples"].items() if key not in {"rater", "batch_size"}}
+    content["watch"] = {key: value for key, value in content["watch"].items() if key != "judge"}
+    if config.watch.judge is not None:
+        deciding = {key: value for key, value in config.watch.judge.items() if key not in _FREE_OF_A_JUDGE}
+        content["watch"]["judge"] = deciding
+    content["feedback"] = {
+        key: value for key, value in content["feedback"].items() if key not in {"source", "validation"}
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
+    """Versions, machine and fingerprints; goes on from what an earlier part of the run wrote. None takes one out."""
+    import torch
+
+    path = run_dir / ENVIRONMENT
+    earlier = read_json(path) if path.exists() else {}
+    content = {
+        "haloes": installed("haloes"),
+        "torch": torch.__version__,
+        "transformers": installed("transformers"),
+        "peft": installed("peft"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "command": " ".join(["haloes", *sys.argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **(earlier if isinstance(earlier, dict) else {}),
+        "fingerprints": dict(identity),
+        **more,
+    }
+    write_json(path, {name: value for name, value in content.items() if value is not None})
+
+
+def finished_steps(run_dir: Path) -> int | None:
+    """How many steps a run took of which everything is written; None where there is something left to do."""
+    path = run_dir / ENVIRONMENT
+    if not path.is_file() or not all((run_dir / name).exists() for name in (SCORES, "model", REPORT)):
+        return None
+    content = read_json(path)
+    steps = content.get(_FINISHED) if isinstance(content, dict) else None
+    return steps if isinstance(steps, int) else None
+
+
+def finish(run_dir: Path, identity: Mapping[str, str], *, seconds: float, steps: int) -> None:
+    """The last of a run: how long it took, its pages, and that nothing is left to do."""
+    write_environment(run_dir, identity, seconds=seconds)
+    write_pages(run_dir)
+    write_environment(run_dir, identity, **{_FINISHED: steps})
+
+
+def start(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
+    """The first of a run, or of its going on: what it runs on, and that it is not finished."""
+    write_environment(run_dir, identity, **{"seconds": None, _FINISHED: None}, **more)
+
+
+def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
+    """Refuse to resume what is no longer the same run. Raises RunError naming what changed."""
+    path = run_dir / ENVIRONMENT
+    earlier = read_json(path).get("fingerprints", {}) if path.exists() else {}
+    changed = [name for name, value in identity.items() if name in earlier and earlier[name] != value]
+    if changed:
+        raise RunError(
+            f"{run_dir} was started with another {' and '.join(changed)}; give back what it was, start a new run, "
+            "or go on with the changed one all the same: --allow-changes"
+        )
+
+
+def installed(package: str) -> str:
+    """The installed version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def note_weights(run_dir: Path, weights: Mapping[str, float]) -> None:
+    """Write the class weights that were taken from the data into `data.json`."""
+    write_json(run_dir / DATA, {**read_json(run_dir / DATA), "weights": dict(weights)})
+
+
+def write_pages(run_dir: Path) -> Path:
+    """The report and, where there is a model, its card, from what the folder holds; the path of the report."""
+    if (run_dir / "model").is_dir():
+        write_card(run_dir, run_dir / "model")
+    return write_report(run_dir)

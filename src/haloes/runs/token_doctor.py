@@ -1,0 +1,75 @@
+"""What becomes of a feedback file as tokens of one model: the doctor's second half, which needs no weights."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from haloes.models.load import load_tokenizer
+from haloes.report.samples import readable
+from haloes.runs.config import RunConfig
+from haloes.runs.feedback_rows import Record
+from haloes.tokens.advice import advise
+from haloes.tokens.encode import make_encoder
+from haloes.tokens.findings import Preview, Role
+from haloes.tokens.inspect import inspect_tokens
+from haloes.tokens.render import render
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_STYLES: Mapping[Role, str] = {
+    "prompt": "",
+    "mark": "dim",
+    "context": "dim",
+    "elided": "italic dim",
+    "answer": "green",
+    "end": "bold green",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReport:
+    """What the doctor says of the tokens."""
+
+    lines: list[str]
+    """Plain text, which may hold bits of the data."""
+    previews: "list[Text]"
+    """Rows with the trained tokens coloured; lines that begin with "+" are trained, also where there are no colours."""
+    errors: list[str]
+    """Why no training can start."""
+
+
+def examine_tokens(config: RunConfig, rows: Iterable[Record], *, previews: int = 3) -> TokenReport:
+    """
+    Encode the rows as the configured model would be trained on them.
+
+    Args:
+        config: its model's tokenizer and `tokens.max_length` are used.
+        rows: single answers and pairs; refusals are passed over.
+        previews: how many rows to show.
+
+    Raises:
+        ModelError: there is no such model or tokenizer, or it cannot render the rows.
+    """
+    encoder = make_encoder(load_tokenizer(config.model.name), max_length=config.tokens.max_length)
+    findings = inspect_tokens(rows, encoder, previews=previews)
+    advice = advise(findings)
+    return TokenReport(
+        lines=render(findings, advice),
+        previews=[_coloured(shown) for shown in findings.previews],
+        errors=[one.finding for one in advice if one.severity == "error"],
+    )
+
+
+def _coloured(shown: Preview) -> "Text":
+    """The lines of `haloes.tokens.preview.preview_lines` in colour; nothing in them is taken for markup."""
+    from rich.text import Text
+
+    cut = [name for name, is_cut in (("prompt", shown.prompt_cut), ("completion", shown.completion_cut)) if is_cut]
+    whole = Text.assemble((f"{shown.where}, {shown.label}" + (f", {' and '.join(cut)} cut" if cut else ""), "bold"))
+    for trained, pieces in groupby(shown.pieces, key=lambda piece: piece.trained):
+        words = Text.assemble(*((readable(piece.text), _STYLES[piece.role]) for piece in pieces))
+        for line in words.split("\n"):
+            whole.append(f"\n    {'+' if trained else '|'} ", style="dim").append_text(line)
+    return whole

@@ -1,0 +1,216 @@
+"""Prompts and a model to answers, over the chat template that training uses."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from haloes.errors import ConfigError, DataError
+from haloes.records import Completion, Text
+from haloes.sampling._contract import Decoding
+from haloes.sampling.decode import decode
+from haloes.sampling.token_choice import drawn, draws, likeliest
+from haloes.tokens.encode import make_encoder
+from haloes.tokens.template import control_of, make_template
+
+
+def sample(
+    model: Any,
+    tokenizer: Any,
+    prompts: Mapping[str, Text],
+    *,
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    control: str = "",
+    variant: str = "model",
+    batch_size: int = 64,
+    batch_tokens: int = 16_384,
+    progress: Callable[[int], None] | None = None,
+) -> list[Completion]:
+    """
+    Answer each prompt once.
+
+    Messages are rendered by the tokenizer's chat template with its generation prompt; a text is one user message where
+    there is a template, and itself where there is none: the same ids as in training (`haloes.tokens`). Sampling
+    settings that a model brings along (`generation_config`: repetition penalty, top-k ...) are not applied.
+
+    The answer to a prompt depends on the model, the prompt and, above temperature 0, on (seed, prompt id); not on the
+    other prompts, nor on the batching, up to the rounding of the model's arithmetic. In float32 rounding decides only
+    between tokens that are as good as equally likely. In bfloat16 it decides often: answers are promised to be equal
+    where prompts, settings, batch size and machine are equal, so that the batches are the same ones.
+
+    Args:
+        model: a transformers causal language model or a peft model around one; its mode is restored afterwards.
+        tokenizer: the model's.
+        prompts: prompt id to prompt.
+        max_new_tokens: most tokens of an answer; where a prompt leaves less room in the model's window, that room.
+        temperature: 0 takes the likeliest token each time.
+        top_p: nucleus sampling, see `haloes.sampling.token_choice.drawn`.
+        seed: of the draws.
+        control: text after every prompt: the control token of a model that was trained on them (CSFT).
+        variant: what to call the model in the records ("before", "after" ...).
+        batch_size: most answers at once.
+        batch_tokens: most tokens (prompt and answer, padding included) held in the cache at once.
+        progress: called with the number of answers that were just finished.
+
+    Returns:
+        The answers in the order of the prompts. `num_tokens` counts the token that ends the turn, which the text lacks.
+
+    Raises:
+        ConfigError: a setting is out of range.
+        DataError: a prompt fills the model's window, or the chat template refuses it.
+        ModelError: messages meet a tokenizer without a chat template.
+    """
+    answers: dict[str, Completion] = {}
+    for batch in sample_batches(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        control=control,
+        variant=variant,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+    ):
+        answers.update((answer.prompt_id, answer) for answer in batch)
+        if progress is not None:
+            progress(len(batch))
+    return [answers[name] for name in prompts]
+
+
+def sample_batches(
+    model: Any,
+    tokenizer: Any,
+    prompts: Mapping[str, Text],
+    *,
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    control: str = "",
+    variant: str = "model",
+    batch_size: int = 64,
+    batch_tokens: int = 16_384,
+) -> Iterator[list[Completion]]:
+    """
+    Answer each prompt once, a batch at a time, longest prompts first, as `sample` does with the same arguments.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `sample`, before the first batch.
+    """
+    _check(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size)
+    window = _window(model)
+    encoder = make_encoder(tokenizer, max_length=window).with_control(control)
+    ids = {name: encoder.prompt_ids(prompt) for name, prompt in prompts.items()}
+    limits = {name: _limit(name, len(tokens), max_new_tokens, window) for name, tokens in ids.items()}
+    ends = end_of_turn_ids(tokenizer, model.generation_config)
+    made = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p).by(
+        "transformers", "", control=control_of(tokenizer) + control
+    )
+    with _evaluating(model):
+        for names in _batches(ids, limits, batch_size=batch_size, batch_tokens=batch_tokens):
+            choose = _chooser(names, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+            found = decode(model, [ids[n] for n in names], limits=[limits[n] for n in names], ends=ends, choose=choose)
+            yield [
+                Completion(
+                    prompt_id=name,
+                    prompt=prompts[name],
+                    completion=_text(tokenizer, answer, ends),
+                    model=variant,
+                    num_tokens=len(answer),
+                    finished=answer[-1] in ends,
+                    seed=seed if temperature > 0 else None,
+                    sampling=made,
+                )
+                for name, answer in zip(names, found, strict=True)
+            ]
+
+
+def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
+    """
+    The ids at which an answer is over.
+
+    What the model's generation settings name, the tokenizer's end of text, and the mark with which the chat template
+    ends an assistant turn: a base model's settings often know only the second, and an answer would run on.
+    """
+    named = getattr(generation_config, "eos_token_id", None)
+    ids = set(named) if isinstance(named, list | tuple) else {named}
+    ids.add(tokenizer.eos_token_id)
+    ids.add(tokenizer.convert_tokens_to_ids(make_template(tokenizer).end_of_turn))
+    return frozenset(int(token) for token in ids if token is not None)
+
+
+def _check(*, max_new_tokens: int, temperature: float, top_p: float, batch_size: int) -> None:
+    if max_new_tokens < 1:
+        raise ConfigError(f"sample.max_new_tokens must be at least 1, got {max_new_tokens}")
+    if not temperature >= 0:
+        raise ConfigError(f"sample.temperature must be 0 (take the likeliest token) or positive, got {temperature}")
+    if not 0 < top_p <= 1:
+        raise ConfigError(f"sample.top_p must be above 0 and at most 1, got {top_p}")
+    if batch_size < 1:
+        raise ConfigError(f"sample.batch_size must be at least 1, got {batch_size}")
+
+
+def _window(model: Any) -> int:
+    """How many tokens the model can read; architectures without absolute limits name none."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
+
+
+def _limit(name: str, num_prompt: int, max_new_tokens: int, window: int) -> int:
+    room = window - num_prompt
+    if room < 1:
+        raise DataError(f"prompt {name!r} has {num_prompt} tokens and fills the model's window of {window}; shorten it")
+    return min(max_new_tokens, room)
+
+
+def _batches(
+    ids: Mapping[str, list[int]], limits: Mapping[str, int], *, batch_size: int, batch_tokens: int
+) -> Iterator[list[str]]:
+    """Prompts of similar length together, longest first, so that what does not fit in memory shows at once."""
+    batch: list[str] = []
+    width = 0
+    for name in sorted(ids, key=lambda name: (-len(ids[name]), name)):
+        wider = max(width, len(ids[name]) + limits[name])
+        if batch and (len(batch) == batch_size or wider * (len(batch) + 1) > batch_tokens):
+            yield batch
+            batch, wider = [], len(ids[name]) + limits[name]
+        batch.append(name)
+        width = wider
+    if batch:
+        yield batch
+
+
+def _chooser(names: list[str], count: int, *, temperature: float, top_p: float, seed: int) -> Any:
+    if temperature == 0:
+        return lambda logits_BV, _rows, _step: likeliest(logits_BV)
+    table = np.stack([draws(name, seed=seed, count=count) for name in names])
+
+    def choose(logits_BV: Tensor, rows: list[int], step: int) -> Tensor:
+        draw_B = torch.from_numpy(table[rows, step]).to(logits_BV.device)
+        return drawn(logits_BV, draw_B, temperature=temperature, top_p=top_p)
+
+    return choose
+
+
+def _text(tokenizer: Any, answer: list[int], ends: frozenset[int]) -> str:
+    words = answer[:-1] if answer[-1] in ends else answer
+    text: str = tokenizer.decode(words, skip_special_tokens=True)
+    return text
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

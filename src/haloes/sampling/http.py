@@ -1,0 +1,74 @@
+"""Answers from an OpenAI-compatible server (chat completions): vLLM, Ollama, llama.cpp, hosted APIs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from haloes.records import Completion, Sampling, Text, text_to_json
+from haloes.remote.client import Client, Endpoint, NoReplyError
+from haloes.remote.parallel import in_parallel
+from haloes.sampling._contract import Ask, Decoding, NoAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class HttpEngine:
+    """A model on a server. The server renders the prompts by its own template."""
+
+    model: str
+    """Its name there."""
+    endpoint: Endpoint
+    concurrency: int = 4
+    """Requests at once."""
+
+    @property
+    def name(self) -> str:
+        """The model's name on the server."""
+        return self.model
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        """The model's name on the server; the server knows which control text its template writes."""
+        return decoding.by("http", self.model)
+
+    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+        """Several at once. Raises ConfigError or RunError where no request can succeed."""
+        with Client(self.endpoint) as client:
+            for _, found in in_parallel(partial(self._ask, client, decoding), asks, workers=self.concurrency):
+                yield found
+
+    def _ask(self, client: Client, decoding: Decoding, ask: Ask) -> Completion | NoAnswer:
+        body = {
+            "model": self.model,
+            "messages": _messages(ask.prompt),
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "max_tokens": decoding.max_new_tokens,
+            "seed": ask.seed,
+        }
+        try:
+            text, finished, tokens = client.post("/chat/completions", body, _read)
+        except NoReplyError as error:
+            return NoAnswer(ask.prompt_id, str(error))
+        return Completion(
+            prompt_id=ask.prompt_id,
+            prompt=ask.prompt,
+            completion=text,
+            model=self.model,
+            num_tokens=tokens,
+            finished=finished,
+            seed=ask.seed if decoding.temperature > 0 else None,
+        )
+
+
+def _messages(prompt: Text) -> Any:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else text_to_json(prompt)
+
+
+def _read(content: Any) -> tuple[str, bool, int]:
+    """Text, whether the model ended its turn itself, and tokens; TypeError and the like for another shape."""
+    choice = content["choices"][0]
+    text = choice["message"]["content"]
+    if not isinstance(text, str):
+        raise TypeError(f"the message's content is {type(text).__name__}")
+    usage = content.get("usage") or {}
+    return text, choice.get("finish_reason") == "stop", int(usage.get("completion_tokens") or 0)

@@ -1,0 +1,44 @@
+"""Answers from a model in this process, batch by batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from haloes.records import Completion, Sampling
+from haloes.sampling._contract import Ask, Decoding, NoAnswer
+from haloes.sampling.generate import sample_batches
+from haloes.tokens.template import control_of
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersEngine:
+    """A transformers or peft model; see `sample` for what an answer depends on."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+    batch_size: int = 64
+    """Answers at once."""
+    place: str = ""
+    """From where it was loaded, for the records."""
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        """With the control text that the tokenizer knows."""
+        return decoding.by("transformers", self.place, control=control_of(self.tokenizer))
+
+    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+        """A batch at a time, so that what is done is not lost. Raises DataError where a prompt cannot be rendered."""
+        for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
+            for batch in sample_batches(
+                self.model,
+                self.tokenizer,
+                {ask.prompt_id: ask.prompt for ask in of_seed},
+                max_new_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                seed=seed,
+                variant=self.name,
+                batch_size=self.batch_size,
+            ):
+                yield from batch

@@ -1,0 +1,72 @@
+"""Answers from vLLM, where it is installed: the same token ids as in training go in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+from haloes.errors import ConfigError
+from haloes.records import Completion, Sampling
+from haloes.sampling._contract import Ask, Decoding, NoAnswer
+from haloes.sampling.generate import end_of_turn_ids
+from haloes.tokens.encode import make_encoder
+from haloes.tokens.template import control_of
+
+
+@dataclass(frozen=True, slots=True)
+class VLLMEngine:
+    """A model folder or hub name that vLLM loads itself."""
+
+    path: str
+    tokenizer: Any
+    """The model's; it renders the prompts."""
+    name: str
+    max_length: int = 4096
+    """The window that is used."""
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        """With the control text that the tokenizer knows."""
+        return decoding.by("vllm", self.path, control=control_of(self.tokenizer))
+
+    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+        """All at once: vLLM batches for itself. Raises ConfigError without vLLM, DataError as rendering does."""
+        vllm = _vllm()
+        encoder = make_encoder(self.tokenizer, max_length=self.max_length)
+        ends = sorted(end_of_turn_ids(self.tokenizer, None))
+        model = _loaded(self.path, self.max_length)
+        for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
+            batch = list(of_seed)
+            parameters = vllm.SamplingParams(
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                max_tokens=decoding.max_new_tokens,
+                seed=seed,
+                stop_token_ids=ends,
+            )
+            ids = [{"prompt_token_ids": encoder.prompt_ids(ask.prompt)} for ask in batch]
+            for ask, output in zip(batch, model.generate(ids, parameters, use_tqdm=False), strict=True):
+                yield replace(self._completion(ask, output.outputs[0]), seed=seed if decoding.temperature > 0 else None)
+
+    def _completion(self, ask: Ask, output: Any) -> Completion:
+        return Completion(
+            prompt_id=ask.prompt_id,
+            prompt=ask.prompt,
+            completion=str(output.text).strip(),
+            model=self.name,
+            num_tokens=len(output.token_ids),
+            finished=output.finish_reason == "stop",
+        )
+
+
+def _vllm() -> Any:
+    try:
+        import vllm
+    except ImportError as error:
+        raise ConfigError("vLLM is not installed here (pip install vllm); leave out --engine vllm") from error
+    return vllm
+
+
+@cache
+def _loaded(path: str, max_length: int) -> Any:
+    return _vllm().LLM(model=path, max_model_len=max_length, trust_remote_code=False)

@@ -1,0 +1,103 @@
+"""Before and after on the same prompts: each side's number and their difference, all with intervals."""
+
+from collections.abc import Hashable, Iterable, Sequence
+
+from numpy.typing import ArrayLike
+
+from haloes.records import Completion, Score
+from haloes.stats.bootstrap import DRAWS, difference_with_interval, mean_with_interval
+from haloes.stats.rates import share_difference_with_interval, share_with_interval
+from haloes.stats.text_stats import repetition_rate, words
+
+
+def compare_shares(
+    before: ArrayLike,
+    before_keys: Sequence[Hashable],
+    after: ArrayLike,
+    after_keys: Sequence[Hashable],
+    *,
+    name: str,
+    label: str = "",
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[Score, ...]:
+    """
+    The share before, after, and the difference; what has no interval (fewer than two prompts) is left out.
+
+    Args:
+        before: true or false for each row of the model before.
+        before_keys: the prompt of each of those rows.
+        after: the same for the model after.
+        after_keys: the prompts of those; the same prompts as before, in any order.
+        name: what was measured.
+        label: how a report calls it.
+        level: coverage of the intervals.
+        seed: of the bootstrap, where one is needed.
+
+    Raises:
+        DataError: the sides are about different prompts, or an outcome is neither true nor false.
+    """
+    found = (
+        share_with_interval(before, before_keys, name=name, variant="before", label=label, level=level),
+        share_with_interval(after, after_keys, name=name, variant="after", label=label, level=level),
+        share_difference_with_interval(
+            before, before_keys, after, after_keys, name=name, label=label, level=level, seed=seed
+        ),
+    )
+    return tuple(score for score in found if score is not None)
+
+
+def compare_means(
+    before: ArrayLike,
+    before_keys: Sequence[Hashable],
+    after: ArrayLike,
+    after_keys: Sequence[Hashable],
+    *,
+    name: str,
+    label: str = "",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[Score, ...]:
+    """The mean before, after, and the difference; arguments and errors as in `compare_shares`, values any number."""
+    found = (
+        mean_with_interval(
+            before, before_keys, name=name, variant="before", label=label, level=level, draws=draws, seed=seed
+        ),
+        mean_with_interval(
+            after, after_keys, name=name, variant="after", label=label, level=level, draws=draws, seed=seed
+        ),
+        difference_with_interval(
+            before, before_keys, after, after_keys, name=name, label=label, level=level, draws=draws, seed=seed
+        ),
+    )
+    return tuple(score for score in found if score is not None)
+
+
+def compare_completions(
+    before: Sequence[Completion], after: Sequence[Completion], *, level: float = 0.95, seed: int = 0
+) -> tuple[Score, ...]:
+    """
+    What can be said of answers without a judge: words, tokens, repeated 4-grams, and the share that came to an end.
+
+    Args:
+        before: answers of the model before training.
+        after: answers of the model after, to the same prompts (joined on `prompt_id`).
+        level: coverage of the intervals.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: the two sides are about different prompts.
+    """
+    keys = [c.prompt_id for c in before], [c.prompt_id for c in after]
+    measures: dict[str, Iterable[list[float]]] = {
+        "words": ([len(words(c.completion)) for c in side] for side in (before, after)),
+        "tokens": ([c.num_tokens for c in side] for side in (before, after)),
+        "repetition": ([repetition_rate(c.completion) for c in side] for side in (before, after)),
+    }
+    scores: list[Score] = []
+    for name, (old, new) in measures.items():
+        scores.extend(compare_means(old, keys[0], new, keys[1], name=name, level=level, seed=seed))
+    finished = [c.finished for c in before], [c.finished for c in after]
+    scores.extend(compare_shares(finished[0], keys[0], finished[1], keys[1], name="finished", level=level, seed=seed))
+    return tuple(scores)

@@ -1,0 +1,130 @@
+"""Means over prompts of numbers in [0, 1], such as preferences: intervals for many prompts, few, and unanimous ones."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm, t
+
+from haloes.errors import DataError
+from haloes.records import Score
+from haloes.stats.bootstrap import (
+    DRAWS,
+    FEW_CLUSTERS,
+    Codes,
+    Floats,
+    bootstrap_method,
+    cluster_weights,
+    codes_for,
+    expanded_interval,
+    finite,
+)
+from haloes.stats.rates import wilson_interval
+
+FEW_PROMPTS = 50
+"""Below this many prompts the bootstrap is too narrow, and Wilson's interval stands in."""
+FEW_ON_ONE_SIDE = 10
+"""So it is where fewer than about this many prompts speak for one of the two sides."""
+
+
+def bounded_mean_with_interval(
+    values: ArrayLike,
+    keys: Sequence[Hashable],
+    *,
+    name: str,
+    variant: str,
+    label: str = "",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Score | None:
+    """
+    The mean over prompts of each prompt's mean, so that a prompt with more rows does not count for more.
+
+    The interval comes from resampling prompts with all their rows: what varies within a prompt (seeds, orders) is part
+    of how its mean varies. With fewer than 50 prompts, or fewer than 10 prompts' worth on one side, it is Wilson's
+    interval with the effective number of prompts n * p (1 - p) / (variance of the prompts' means), adjusted to the t
+    distribution as Korn and Graubard (1998) do; ties make that number larger than n. Where all prompts agree see
+    `unanimous_interval`.
+
+    Args:
+        values: one number in [0, 1] a row.
+        keys: the prompt of each row (see `bootstrap.cluster_codes`).
+        name: what was measured, for the record.
+        variant: which model it is about, for the record.
+        label: how a report calls the number.
+        level: coverage of the interval.
+        draws: number of bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        The score; None with fewer than two prompts.
+
+    Raises:
+        DataError: the lengths differ, or a value is not in [0, 1].
+    """
+    value_N = unit_interval(values, name)
+    mean_C = prompt_means(value_N, codes_for(value_N, keys, name))
+    num = len(mean_C)
+    if num < 2:  # noqa: PLR2004 - one prompt has no spread
+        return None
+    value = float(mean_C.mean())
+    if np.ptp(mean_C) == 0:
+        low, high = unanimous_interval(value, num, level)
+        method = f"Wilson's bound on the prompts that may differ, as all {num} agree"
+    elif num < FEW_PROMPTS or num * min(value, 1 - value) < FEW_ON_ONE_SIDE:
+        low, high, worth = _effective_wilson(mean_C, level)
+        method = f"Wilson, {num} prompts worth {worth:.1f} decided ones"
+        method += f"; fewer than {FEW_CLUSTERS} prompts" if num < FEW_CLUSTERS else ""
+    else:
+        drawn = [weight_DC @ mean_C / num for weight_DC in cluster_weights(num, draws=draws, seed=seed)]
+        low, high = expanded_interval(np.concatenate(drawn), level, num)
+        method = f"expanded {bootstrap_method(num, draws)}"
+    return Score(
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        level=level,
+        variant=variant,
+        num_rows=len(value_N),
+        num_clusters=num,
+        method=method,
+        label=label,
+    )
+
+
+def prompt_means(value_N: Floats, codes_N: Codes) -> Floats:
+    """The mean of each prompt's rows, by number of the prompt."""
+    return np.asarray(np.bincount(codes_N, weights=value_N) / np.bincount(codes_N), dtype=np.float64)
+
+
+def unanimous_interval(value: float, num_prompts: int, level: float) -> tuple[float, float]:
+    """
+    How far off the mean may be when each of `num_prompts` prompts gave `value`.
+
+    Wilson's upper bound on the share of prompts that are not so, z^2 / (n + z^2), may lie at 0 or at 1. At `value` 0
+    and 1 this is Wilson's own interval. A bootstrap would give no width at all.
+    """
+    z = float(norm.ppf((1 + level) / 2))
+    same = num_prompts / (num_prompts + z**2)
+    return value * same, value * same + (1 - same)
+
+
+def unit_interval(values: ArrayLike, name: str) -> Floats:
+    """The values as float64; one outside [0, 1] is refused."""
+    value_N = finite(values, name)
+    bad = np.flatnonzero((value_N < 0) | (value_N > 1))
+    if len(bad):
+        raise DataError(f"{name}: value {value_N[bad[0]]} of row {bad[0]} is not in [0, 1] ({len(bad)} such rows)")
+    return value_N
+
+
+def _effective_wilson(mean_C: Floats, level: float) -> tuple[float, float, float]:
+    """Wilson's interval with the effective number of prompts, and that number."""
+    num, share = len(mean_C), float(mean_C.mean())
+    z = float(norm.ppf((1 + level) / 2))
+    adjust = (z / float(t.ppf((1 + level) / 2, num - 1))) ** 2
+    worth = adjust * num * share * (1 - share) / float(mean_C.var(ddof=1))
+    low, high = wilson_interval(share * worth, worth, z=z)
+    return low, high, worth

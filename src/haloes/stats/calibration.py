@@ -1,0 +1,218 @@
+"""
+Whether the implied reward can be read as a probability: calibration on held-out thumbs.
+
+The implied reward has its own scale, so a single number is fitted first: P(desirable) = sigmoid(scale * reward). What
+is left is the shape, not the scale.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+
+from haloes.errors import DataError
+from haloes.records import Score
+from haloes.stats.bootstrap import (
+    DRAWS,
+    Floats,
+    bootstrap_method,
+    cluster_weights,
+    codes_for,
+    expanded_interval,
+    finite,
+)
+from haloes.stats.logistic import fit_logistic, sigmoid
+from haloes.stats.rates import wilson_interval
+
+BINS = 10
+_PRIOR_SD = 100.0
+"""Of the scale, in units of 1 / (root mean square reward); keeps it finite where the classes are separable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Rows with similar predicted probabilities: how many of them are desirable?"""
+
+    predicted: float
+    """Mean predicted probability."""
+    desirable: float
+    """Share of desirable rows."""
+    low: float
+    """Wilson's interval of that share, as if the rows were independent."""
+    high: float
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How the implied reward does as a probability."""
+
+    scale: float
+    """What the reward is multiplied by; negative where it ranks the wrong way round."""
+    brier: Score
+    """Mean squared error of the probabilities: 0 is perfect, 0.25 is saying one half throughout."""
+    expected_error: float
+    """Expected calibration error: the mean distance of the bins' shares from their predictions, weighted by rows."""
+    expected_error_by_chance: float
+    """What 95 % of perfectly calibrated models would stay below on as many rows; the error is never zero."""
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """How far predicted probabilities and shares of desirable rows are apart."""
+
+    expected_error: float
+    """As in `Calibration`."""
+    expected_error_by_chance: float
+    bins: tuple[ReliabilityBin, ...]
+
+
+def reliability(
+    chance_N: Floats, label_N: Floats, *, bins: int = BINS, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+) -> Reliability:
+    """
+    Predicted probabilities against labels, in bins of about equally many rows; equal predictions share a bin.
+
+    Args:
+        chance_N: of each row, in [0, 1].
+        label_N: 1 for desirable rows, 0 for the others.
+        bins: how many bins, at most.
+        level: coverage of the bins' intervals.
+        draws: number of perfectly calibrated models that the error by chance is taken from.
+        seed: of those.
+    """
+    bin_N = _bin_numbers(chance_N, bins)
+    return Reliability(
+        expected_error=float(_expected_errors(chance_N, label_N[None], bin_N)[0]),
+        expected_error_by_chance=_error_by_chance(chance_N, bin_N, draws=draws, seed=seed),
+        bins=_reliability(chance_N, label_N, bin_N, level),
+    )
+
+
+def calibration(
+    rewards: ArrayLike,
+    labels: ArrayLike,
+    prompts: Sequence[Hashable],
+    *,
+    bins: int = BINS,
+    variant: str = "after",
+    label: str = "",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Calibration | None:
+    """
+    Fit the scale, then say how far predicted probabilities and shares of desirable rows are apart.
+
+    The scale is fitted to the rows that are measured; one number can hide little. The Brier score's interval resamples
+    prompts and refits the scale in each draw. Bins hold about equally many rows; equal predictions share a bin.
+
+    Args:
+        rewards: the implied reward of each row, on any scale.
+        labels: True for desirable rows.
+        prompts: the prompt of each row.
+        bins: how many bins, at most.
+        variant: which model it is about, for the record.
+        label: how a report calls the number.
+        level: coverage of the intervals.
+        draws: number of bootstrap draws, and of models that the error by chance is taken from.
+        seed: of the draws.
+
+    Returns:
+        The calibration; None with fewer than two prompts.
+
+    Raises:
+        DataError: the lengths differ, a reward is not finite, a label is neither true nor false, or bins is below 1.
+    """
+    reward_N, label_N = finite(rewards, "calibration"), finite(labels, "calibration: label")
+    codes_N = codes_for(reward_N, prompts, "calibration")
+    if label_N.shape != reward_N.shape or not np.isin(label_N, [0, 1]).all():
+        raise DataError("calibration: labels must be true or false, one a reward")
+    if bins < 1:
+        raise DataError(f"calibration: bins must be at least 1, got {bins}")
+    num = int(codes_N.max(initial=-1)) + 1
+    if num < 2:  # noqa: PLR2004 - one prompt has no spread
+        return None
+    # In units of the rewards' own size, so that the prior means the same on any scale.
+    size = float(np.sqrt((reward_N**2).mean())) or 1.0
+    scaled_N1 = (reward_N / size)[:, None]
+    scale_1 = fit_logistic(scaled_N1, label_N, np.ones((1, len(label_N))), prior_sd=_PRIOR_SD)[0]
+    chance_N = sigmoid(scaled_N1 @ scale_1)
+    drawn_D = np.concatenate(
+        [
+            _brier(scaled_N1, label_N, weight_DC[:, codes_N], start_K=scale_1)
+            for weight_DC in cluster_weights(num, draws=draws, seed=seed)
+        ]
+    )
+    low, high = expanded_interval(drawn_D, level, num)
+    found = reliability(chance_N, label_N, bins=bins, level=level, draws=draws, seed=seed)
+    return Calibration(
+        scale=float(scale_1[0]) / size,
+        brier=Score(
+            name="brier",
+            value=float(((chance_N - label_N) ** 2).mean()),
+            low=low,
+            high=high,
+            level=level,
+            variant=variant,
+            num_rows=len(label_N),
+            num_clusters=num,
+            method=f"expanded {bootstrap_method(num, draws)}",
+            label=label,
+        ),
+        expected_error=found.expected_error,
+        expected_error_by_chance=found.expected_error_by_chance,
+        bins=found.bins,
+    )
+
+
+def _brier(scaled_N1: Floats, label_N: Floats, weight_DN: Floats, *, start_K: Floats) -> Floats:
+    scale_D1 = fit_logistic(scaled_N1, label_N, weight_DN, prior_sd=_PRIOR_SD, start_K=start_K)
+    square_DN = (sigmoid(scale_D1 * scaled_N1[:, 0]) - label_N) ** 2
+    return np.asarray((weight_DN * square_DN).sum(axis=1) / weight_DN.sum(axis=1), dtype=np.float64)
+
+
+def _bin_numbers(chance_N: Floats, bins: int) -> NDArray[np.intp]:
+    edges = np.unique(np.quantile(chance_N, np.arange(1, bins) / bins))
+    return np.unique(np.searchsorted(edges, chance_N, side="left"), return_inverse=True)[1]
+
+
+def _expected_errors(chance_N: Floats, label_DN: Floats, bin_N: NDArray[np.intp]) -> Floats:
+    """For each set of labels, the sum over bins of |sum of labels - sum of predictions|, by the number of rows."""
+    member_NB = np.eye(int(bin_N.max()) + 1)[bin_N]
+    return np.asarray(np.abs((label_DN - chance_N) @ member_NB).sum(axis=1) / len(chance_N), dtype=np.float64)
+
+
+def _error_by_chance(chance_N: Floats, bin_N: NDArray[np.intp], *, draws: int, seed: int) -> float:
+    """The 95 % point of the error when labels are drawn from the predictions (Broecker and Smith, 2007)."""
+    rng = np.random.default_rng(seed)
+    at_once = max(1, 2_000_000 // len(chance_N))
+    errors = []
+    for start in range(0, draws, at_once):
+        is_desirable_DN = rng.random((min(at_once, draws - start), len(chance_N))) < chance_N
+        errors.append(_expected_errors(chance_N, is_desirable_DN.astype(np.float64), bin_N))
+    return float(np.quantile(np.concatenate(errors), 0.95))
+
+
+def _reliability(
+    chance_N: Floats, label_N: Floats, bin_N: NDArray[np.intp], level: float
+) -> tuple[ReliabilityBin, ...]:
+    z = float(norm.ppf((1 + level) / 2))
+    found = []
+    for number in range(int(bin_N.max()) + 1):
+        inside = bin_N == number
+        num, desirable = int(inside.sum()), float(label_N[inside].sum())
+        low, high = wilson_interval(desirable, num, z=z)
+        found.append(
+            ReliabilityBin(
+                predicted=float(chance_N[inside].mean()),
+                desirable=desirable / num,
+                low=low,
+                high=high,
+                num_rows=num,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,71 @@
+"""From verdicts to comparisons: the two orders of each pair of answers brought together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from haloes.records import Judgement
+from haloes.stats.win_rate import both_orders
+
+_FOR_FIRST = {"first": 1.0, "tie": 0.5, "second": 0.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two answers to one prompt, and what one judge preferred in each order."""
+
+    prompt_id: str
+    candidate: str
+    baseline: str
+    judge: str
+    draw: int = 0
+    shown_first: float | None = None
+    """Preference in [0, 1] for the candidate's answer when it stood first; None where that was not scored."""
+    shown_second: float | None = None
+    """The same when it stood second."""
+    preference: float | None = None
+    """The mean of the two; None where one of them was not scored."""
+    candidate_length: int | None = None
+    baseline_length: int | None = None
+
+
+def comparisons(judgements: Iterable[Judgement]) -> list[Comparison]:
+    """
+    One comparison for each pair of answers and each judge, template and seed, in order of first appearance.
+
+    An order that was never judged counts as not scored. Of two judgements of the same question the later one holds, as
+    when a reply that held no verdict was asked for again.
+    """
+    orders: dict[tuple[object, ...], dict[bool, Judgement]] = {}
+    for made in judgements:
+        key = (made.prompt_id, made.candidate, made.baseline, made.judge, made.template, made.seed, made.draw)
+        orders.setdefault(key, {})[made.candidate_first] = made
+    return [_joined(found.get(True), found.get(False)) for found in orders.values()]
+
+
+def preference_of(judgement: Judgement) -> float | None:
+    """The preference for the candidate: the judge's own number, or what its verdict says; None is unscored."""
+    if judgement.verdict is None:
+        return None
+    if judgement.preference is not None:
+        return judgement.preference
+    for_first = _FOR_FIRST[judgement.verdict]
+    return for_first if judgement.candidate_first else 1 - for_first
+
+
+def _joined(first: Judgement | None, second: Judgement | None) -> Comparison:
+    about = first or second
+    assert about is not None  # noqa: S101 - a key exists only with a judgement
+    shown_first = preference_of(first) if first else None
+    shown_second = preference_of(second) if second else None
+    return Comparison(
+        prompt_id=about.prompt_id,
+        candidate=about.candidate,
+        baseline=about.baseline,
+        judge=about.judge,
+        draw=about.draw,
+        shown_first=shown_first,
+        shown_second=shown_second,
+        preference=both_orders([shown_first], [shown_second])[0],
+        candidate_length=about.candidate_length,
+        baseline_length=about.baseline_length,
+    )

@@ -1,0 +1,203 @@
+"""
+The length-controlled win rate: what the win rate would be if both answers were equally long.
+
+The form is AlpacaEval 2's (Dubois et al., 2024, https://arxiv.org/abs/2404.04475): with lengths in characters and the
+difficulty g of an instruction, where it is known,
+
+    logit P(model preferred) = theta + phi * tanh((baseline length - length) / sd) + psi * g
+
+so that phi is negative where the judge prefers longer answers, and the rate is the mean of sigmoid(theta + psi * g).
+AlpacaEval chooses an L1 penalty by cross-validation and adds the judgements of two reference models as a prior; both
+need its own data. Here a wide normal prior on the coefficients keeps them finite, and nothing else is added.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from haloes.errors import DataError
+from haloes.records import Score
+from haloes.stats.bootstrap import (
+    DRAWS,
+    Codes,
+    Floats,
+    bootstrap_method,
+    cluster_weights,
+    codes_for,
+    expanded_interval,
+    finite,
+)
+from haloes.stats.bounded_mean import unanimous_interval, unit_interval
+from haloes.stats.logistic import fit_logistic, sigmoid
+from haloes.stats.win_rate import Preferences
+
+PRIOR_SD = 5.0
+"""Of the coefficients: AlpacaEval's published ones lie between -4.2 and 2, so that only separable rows feel it."""
+_ONE_SIDED = 0.05
+_CHUNK = 400_000
+"""Draws x rows held at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LengthControlled:
+    """A length-controlled win rate and the regression it comes from."""
+
+    score: Score
+    theta: float
+    """Log-odds of being preferred at equal length (and difficulty 0)."""
+    phi_length: float
+    """Weight of tanh(standardised baseline length - length): negative where the judge prefers longer answers."""
+    psi_difficulty: float | None
+    """Weight of the instruction's difficulty; None where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What the regression sees: a row without a preference is predicted, as AlpacaEval does, but not fitted."""
+
+    share_N: Floats
+    is_scored_N: Floats
+    shorter_by_N: Floats
+    difficulty_N: Floats | None
+    codes_N: Codes
+    per_prompt_N: Floats
+    """1 / rows of the prompt, so that each prompt counts once."""
+
+
+def length_controlled_win_rate(
+    preferences: Preferences,
+    lengths: Sequence[float],
+    baseline_lengths: Sequence[float],
+    prompts: Sequence[Hashable],
+    *,
+    difficulties: Sequence[float] | None = None,
+    name: str = "length_controlled_win_rate",
+    variant: str = "after",
+    label: str = "",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> LengthControlled | None:
+    """
+    The win rate at equal length, with an interval that resamples prompts and refits the regression in each draw.
+
+    Args:
+        preferences: in [0, 1] for the model's answer, ties 0.5, None where a comparison could not be scored.
+        lengths: of the model's answers, in characters.
+        baseline_lengths: of the answers they are compared with.
+        prompts: the prompt of each comparison.
+        difficulties: of each comparison's instruction, such as AlpacaEval's; None where not known.
+        name: what was measured, for the record.
+        variant: which model it is about, for the record.
+        label: how a report calls the number.
+        level: coverage of the interval.
+        draws: number of bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        The score and the coefficients; None with fewer than two scored prompts.
+
+    Raises:
+        DataError: the lengths differ, a preference is not in [0, 1], or another number is not finite.
+    """
+    rows = _rows(preferences, lengths, baseline_lengths, prompts, difficulties=difficulties, name=name)
+    num = int(rows.codes_N.max(initial=-1)) + 1
+    num_scored = len(np.unique(rows.codes_N[rows.is_scored_N > 0]))
+    if num_scored < 2:  # noqa: PLR2004 - one prompt has no spread
+        return None
+    rates, coefficients = _fitted(rows, np.ones((1, num)), start_K=None)
+    low, high = expanded_interval(_rate_draws(rows, coefficients[0], draws=draws, seed=seed), level, num_scored)
+    method = f"expanded {bootstrap_method(num_scored, draws)}, refitted in each"
+    value = float(rates[0])
+    if np.ptp(rows.share_N[rows.is_scored_N > 0]) == 0:
+        low, high = unanimous_interval(value, num_scored, level)
+        method = f"Wilson's bound on the prompts that may differ, as all {num_scored} agree"
+    score = Score(
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        level=level,
+        variant=variant,
+        num_rows=int(rows.is_scored_N.sum()),
+        num_clusters=num_scored,
+        method=method + _extrapolation(rows),
+        label=label,
+    )
+    theta, phi, *psi = coefficients[0].tolist()
+    return LengthControlled(score=score, theta=theta, phi_length=phi, psi_difficulty=psi[0] if psi else None)
+
+
+def _rows(
+    preferences: Preferences,
+    lengths: Sequence[float],
+    baseline_lengths: Sequence[float],
+    prompts: Sequence[Hashable],
+    *,
+    difficulties: Sequence[float] | None,
+    name: str,
+) -> _Rows:
+    sizes = [len(preferences), len(lengths), len(baseline_lengths)]
+    sizes += [] if difficulties is None else [len(difficulties)]
+    if len(set(sizes)) > 1:
+        raise DataError(f"{name}: preferences, lengths and difficulties must be as many as each other, got {sizes}")
+    # What stands in for a missing preference weighs nothing.
+    share_N = unit_interval([0.5 if value is None else value for value in preferences], name)
+    codes_N = codes_for(share_N, prompts, name)
+    return _Rows(
+        share_N=share_N,
+        is_scored_N=np.array([value is not None for value in preferences], dtype=np.float64),
+        shorter_by_N=finite(baseline_lengths, f"{name}: baseline length") - finite(lengths, f"{name}: length"),
+        difficulty_N=None if difficulties is None else finite(difficulties, f"{name}: difficulty"),
+        codes_N=codes_N,
+        per_prompt_N=(1 / np.bincount(codes_N))[codes_N] if len(codes_N) else share_N,
+    )
+
+
+def _fitted(rows: _Rows, weight_DC: Floats, *, start_K: Floats | None) -> tuple[Floats, Floats]:
+    """The length-controlled rate and the coefficients (D, K) in each draw."""
+    weight_DN = weight_DC[:, rows.codes_N] * rows.per_prompt_N
+    length_DN = np.tanh(_standardised(rows.shorter_by_N, weight_DN))
+    columns = [np.ones_like(length_DN), length_DN]
+    if rows.difficulty_N is not None:
+        columns.append(np.broadcast_to(rows.difficulty_N, length_DN.shape))
+    coefficient_DK = fit_logistic(
+        np.stack(columns, axis=-1), rows.share_N, weight_DN * rows.is_scored_N, prior_sd=PRIOR_SD, start_K=start_K
+    )
+    if rows.difficulty_N is None:
+        return sigmoid(coefficient_DK[:, 0]), coefficient_DK
+    chance_DN = sigmoid(coefficient_DK[:, :1] + coefficient_DK[:, 2:] * rows.difficulty_N)
+    return np.asarray((weight_DN * chance_DN).sum(axis=1) / weight_DN.sum(axis=1)), coefficient_DK
+
+
+def _standardised(value_N: Floats, weight_DN: Floats) -> Floats:
+    """Values by their standard deviation (n - 1) in each draw, not centred; zero where they do not vary."""
+    total_D = weight_DN.sum(axis=1)
+    mean_D = weight_DN @ value_N / total_D
+    square_D = (weight_DN * (value_N - mean_D[:, None]) ** 2).sum(axis=1)
+    sd_D = np.sqrt(square_D / np.maximum(total_D - 1, 1))
+    scaled_DN = np.zeros_like(weight_DN)
+    np.divide(value_N, sd_D[:, None], out=scaled_DN, where=sd_D[:, None] > 0)
+    return scaled_DN
+
+
+def _rate_draws(rows: _Rows, start_K: Floats, *, draws: int, seed: int) -> Floats:
+    num = int(rows.codes_N.max()) + 1
+    at_once = max(1, _CHUNK // len(rows.codes_N))
+    rates = [
+        _fitted(rows, weight_DC[start : start + at_once], start_K=start_K)[0]
+        for weight_DC in cluster_weights(num, draws=draws, seed=seed)
+        for start in range(0, len(weight_DC), at_once)
+    ]
+    return np.concatenate(rates)
+
+
+def _extrapolation(rows: _Rows) -> str:
+    """A warning where the answers of one side are nearly always the longer ones: then equal length was hardly seen."""
+    known = rows.is_scored_N > 0
+    longer, shorter = (rows.shorter_by_N[known] < 0).mean(), (rows.shorter_by_N[known] > 0).mean()
+    if min(longer, shorter) >= _ONE_SIDED or longer == shorter or longer + shorter < _ONE_SIDED:
+        return ""
+    side, share = ("longer", longer) if longer > shorter else ("shorter", shorter)
+    return f"; {share:.0%} of the answers are {side} than the baseline's, so equal length is extrapolated"

@@ -1,0 +1,101 @@
+"""Several models on the same prompts: all paired differences, intervals, and p-values corrected for their number."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from haloes.errors import DataError
+from haloes.records import Score
+from haloes.stats.bootstrap import DRAWS, finite
+from haloes.stats.holm import holm
+from haloes.stats.win_rate import Preferences, means_by_prompt, win_rate_difference
+
+FLIPS = 20_000
+_EXACT_UP_TO = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One model against another."""
+
+    model: str
+    other: str
+    score: Score
+    """The model's number minus the other's."""
+    p_value: float
+    p_holm: float
+    """The p-value corrected for all comparisons made together."""
+
+
+def paired_differences(
+    preferences: Mapping[str, tuple[Preferences, Sequence[Hashable]]],
+    *,
+    name: str = "win_rate",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Difference]:
+    """
+    The differences of all pairs of models in their win rates against one opponent, on the same prompts.
+
+    Intervals are those of `win_rate_difference`; p-values are those of `sign_flip_test` on the prompts' differences,
+    corrected by Holm's method for the number of pairs. Pairs with fewer than two prompts in common are left out.
+
+    Args:
+        preferences: of each model, its preferences in [0, 1] (None unscored) and the prompts of those.
+        name: what was measured, for the record.
+        level: coverage of each interval, not corrected for their number.
+        draws: number of bootstrap draws.
+        seed: of the draws and the test.
+
+    Raises:
+        DataError: two models were judged on different prompts, or a preference is not in [0, 1].
+    """
+    means = {model: means_by_prompt(values, prompts, name) for model, (values, prompts) in preferences.items()}
+    found: list[tuple[str, str, Score, float]] = []
+    for model, other in combinations(preferences, 2):
+        score = win_rate_difference(
+            *preferences[other], *preferences[model], name=name, level=level, draws=draws, seed=seed
+        )
+        if score is not None:
+            shared = [prompt for prompt in means[model] if prompt in means[other]]
+            change = [means[model][prompt] - means[other][prompt] for prompt in shared]
+            found.append((model, other, score, sign_flip_test(change, seed=seed)))
+    corrected = holm([p_value for *_, p_value in found])
+    return [
+        Difference(model=model, other=other, score=score, p_value=p_value, p_holm=p_holm)
+        for (model, other, score, p_value), p_holm in zip(found, corrected, strict=True)
+    ]
+
+
+def sign_flip_test(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> float:
+    """
+    The two-sided p-value that paired differences have mean zero, from flipping their signs (Fisher, 1935).
+
+    If it made no difference which side was which, each sign could as well be the other. Up to 14 differences all signs
+    are tried; beyond that `flips` at random, the observed ones being one of them, so that p is never 0.
+
+    Raises:
+        DataError: a difference is not finite, or they are not one row.
+    """
+    change_N = finite(differences, "sign-flip test")
+    if change_N.ndim != 1:
+        raise DataError(f"sign-flip test: differences must be one row of numbers, got shape {change_N.shape}")
+    change_N = change_N[change_N != 0]
+    if not len(change_N):
+        return 1.0
+    # A little slack, so that sums that differ by rounding only count as equal.
+    observed = abs(float(change_N.sum())) * (1 - 1e-9)
+    if len(change_N) <= _EXACT_UP_TO:
+        sign_FN = np.array(list(product((-1.0, 1.0), repeat=len(change_N))))
+        return float((np.abs(sign_FN @ change_N) >= observed).mean())
+    rng = np.random.default_rng(seed)
+    at_once = max(1, 2_000_000 // len(change_N))
+    as_large = 0
+    for start in range(0, flips, at_once):
+        sign_FN = 2.0 * rng.integers(2, size=(min(at_once, flips - start), len(change_N))) - 1
+        as_large += int((np.abs(sign_FN @ change_N) >= observed).sum())
+    return (as_large + 1) / (flips + 1)

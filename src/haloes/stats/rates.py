@@ -1,0 +1,203 @@
+"""Shares of answers and how they changed: intervals that stay honest at 0 and 1, and exact tests."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest, norm, t
+
+from haloes.errors import DataError
+from haloes.records import Score
+from haloes.stats.bootstrap import (
+    DRAWS,
+    FEW_CLUSTERS,
+    Codes,
+    Floats,
+    codes_for,
+    difference_with_interval,
+    finite,
+    require_same_prompts,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignTest:
+    """How many rows went up, down, or stayed, and how surprising that is if up and down were equally likely."""
+
+    up: int
+    down: int
+    same: int
+    p_value: float
+    """Two-sided and exact; 1 where nothing changed."""
+
+
+def wilson_interval(successes: float, trials: float, *, z: float) -> tuple[float, float]:
+    """
+    Wilson's score interval (1927) of a share: the shares p from which the observed one is z standard errors off.
+
+    `successes` and `trials` need not be whole, so that `trials` may be an effective sample size.
+    """
+    share = successes / trials
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    # At 0 and 1 the formula gives the bound itself up to rounding.
+    low = 0.0 if share == 0 else max(0.0, float(centre - half))
+    high = 1.0 if share == 1 else min(1.0, float(centre + half))
+    return low, high
+
+
+def share_with_interval(
+    outcomes: ArrayLike,
+    keys: Sequence[Hashable],
+    *,
+    name: str,
+    variant: str,
+    label: str = "",
+    level: float = 0.95,
+) -> Score | None:
+    """
+    The share of rows that are true, with Wilson's interval.
+
+    With one row a prompt the rows are independent and the interval is Wilson's own. Otherwise the number of rows is
+    divided by the design effect (the variance over whole prompts by that of independent rows, at least 1) and adjusted
+    to the t distribution with (prompts - 1) degrees of freedom, as Korn and Graubard (1998) do for surveys.
+    Where all rows agree that variance cannot be seen, and each prompt counts as one row.
+
+    Args:
+        outcomes: true or false for each row.
+        keys: the prompt identity of each row (see `bootstrap.cluster_codes`).
+        name: what was measured, for the record.
+        variant: which model it is about, for the record.
+        label: how a report calls the number.
+        level: coverage of the interval.
+
+    Returns:
+        The score; None with fewer than two prompts.
+
+    Raises:
+        DataError: the lengths differ, or an outcome is neither true nor false.
+    """
+    outcome_N = _outcomes(outcomes, name)
+    codes_N = codes_for(outcome_N, keys, name)
+    num_rows, num_clusters = len(outcome_N), int(codes_N.max(initial=-1)) + 1
+    if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
+        return None
+    share = float(outcome_N.mean())
+    z = float(norm.ppf((1 + level) / 2))
+    if num_clusters == num_rows:
+        trials, method = float(num_rows), f"Wilson, {num_rows} independent rows"
+    else:
+        adjust = (z / float(t.ppf((1 + level) / 2, num_clusters - 1))) ** 2
+        trials = adjust * num_rows / design_effect(outcome_N, codes_N)
+        method = f"Wilson, {num_rows} rows worth {trials:.1f} independent ones over {num_clusters} prompts"
+    if num_clusters < FEW_CLUSTERS:
+        method += f"; fewer than {FEW_CLUSTERS} prompts"
+    low, high = wilson_interval(share * trials, trials, z=z)
+    return Score(
+        name=name,
+        value=share,
+        low=low,
+        high=high,
+        level=level,
+        variant=variant,
+        num_rows=num_rows,
+        num_clusters=num_clusters,
+        method=method,
+        label=label,
+    )
+
+
+def design_effect(outcome_N: Floats, codes_N: Codes) -> float:
+    """
+    How many dependent rows are worth one independent row: at least 1, and rows / prompts where all rows agree.
+
+    The cluster-robust variance of the share, m / (m - 1) * sum_c (sum of residuals in c)^2 / N^2, by p (1 - p) / N.
+    """
+    num_rows, num_clusters = len(outcome_N), int(codes_N.max()) + 1
+    share = outcome_N.mean()
+    if share in {0.0, 1.0}:
+        return num_rows / num_clusters
+    residual_C = np.bincount(codes_N, weights=outcome_N - share)
+    clustered = num_clusters / (num_clusters - 1) * float(residual_C @ residual_C) / num_rows**2
+    return max(1.0, clustered / float(share * (1 - share) / num_rows))
+
+
+def share_difference_with_interval(
+    before: ArrayLike,
+    before_keys: Sequence[Hashable],
+    after: ArrayLike,
+    after_keys: Sequence[Hashable],
+    *,
+    name: str,
+    label: str = "",
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Score | None:
+    """
+    Share after minus share before on the same prompts.
+
+    With one row a prompt on each side, the interval is Bonett and Price's adjusted Wald interval for paired shares
+    (J. Educ. Behav. Stat. 37, 2012, 479-488), which keeps its width where no answer changed sides. With several rows a
+    prompt it is the cluster bootstrap of `difference_with_interval`, whose arguments, result and errors this shares.
+    """
+    before_N, after_M = _outcomes(before, name), _outcomes(after, name)
+    if len(set(before_keys)) != len(before_keys) or len(set(after_keys)) != len(after_keys):
+        return difference_with_interval(
+            before_N, before_keys, after_M, after_keys, name=name, label=label, level=level, draws=draws, seed=seed
+        )
+    codes_for(before_N, before_keys, name)
+    codes_for(after_M, after_keys, name)
+    require_same_prompts(before_keys, after_keys, name)
+    num = len(before_N)
+    if num < 2:  # noqa: PLR2004 - one prompt has no spread
+        return None
+    row_of = {key: row for row, key in enumerate(after_keys)}
+    change_N = after_M[[row_of[key] for key in before_keys]] - before_N
+    up, down = float((change_N > 0).sum()), float((change_N < 0).sum())
+    z = float(norm.ppf((1 + level) / 2))
+    smooth_up, smooth_down = (up + 1) / (num + 2), (down + 1) / (num + 2)
+    centre = smooth_up - smooth_down
+    half = z * np.sqrt((smooth_up + smooth_down - centre**2) / (num + 2))
+    return Score(
+        name=name,
+        value=(up - down) / num,
+        low=max(-1.0, float(centre - half)),
+        high=min(1.0, float(centre + half)),
+        level=level,
+        variant="difference",
+        num_rows=2 * num,
+        num_clusters=num,
+        method=f"Bonett-Price interval for paired shares, {num} prompts",
+        label=label,
+    )
+
+
+def sign_test(before: ArrayLike, after: ArrayLike) -> SignTest:
+    """
+    The exact two-sided sign test of paired values; on true/false outcomes this is McNemar's exact test.
+
+    Rows that did not change say nothing about the direction and are left out of the test, but counted.
+
+    Args:
+        before: one number (or true/false) a row.
+        after: the same for the same rows.
+
+    Raises:
+        DataError: the lengths differ, or a value is not finite.
+    """
+    before_N, after_N = finite(before, "sign test"), finite(after, "sign test")
+    if before_N.shape != after_N.shape or before_N.ndim != 1:
+        raise DataError(f"sign test: {before_N.shape} values before and {after_N.shape} after; they must pair up")
+    up, down = int((after_N > before_N).sum()), int((after_N < before_N).sum())
+    p_value = float(binomtest(up, up + down).pvalue) if up + down else 1.0
+    return SignTest(up=up, down=down, same=len(before_N) - up - down, p_value=p_value)
+
+
+def _outcomes(outcomes: ArrayLike, name: str) -> Floats:
+    outcome_N = finite(outcomes, name)
+    bad = outcome_N[~np.isin(outcome_N, [0.0, 1.0])]
+    if len(bad):
+        raise DataError(f"{name}: outcomes must be true or false, got {bad[0]}")
+    return outcome_N

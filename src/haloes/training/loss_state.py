@@ -1,0 +1,58 @@
+"""What a run remembers from one step to the next because its loss asks for it, beside weights and moments."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from haloes.errors import ConfigError, RunError
+from haloes.losses._contract import Needs
+from haloes.models.policy import Policy
+from haloes.models.synced import Synced
+from haloes.training.step_table import Table
+
+_REWARD = "running_reward"
+
+
+class Memory:
+    """The mean reward so far, and a reference that is brought up to the policy from time to time."""
+
+    def __init__(self, needs: Needs, policy: Policy) -> None:
+        """
+        Begin with nothing to remember.
+
+        Raises ConfigError when the loss wants its reference synced and the policy's cannot be.
+        """
+        self._sync_every = needs.sync_every
+        self._synced = policy.reference if isinstance(policy.reference, Synced) else None
+        if needs.sync_every is not None and self._synced is None:
+            raise ConfigError("this loss syncs its reference with the policy; make the policy with synced=True")
+        self._sum, self._count = 0.0, 0
+
+    @property
+    def running_reward(self) -> float:
+        """The mean log-ratio over the sequences of all steps so far; 0 before the first."""
+        return self._sum / max(self._count, 1)
+
+    def after(self, table: Table, *, step: int) -> None:
+        """Take in what a step found, `step` steps being done with it and the weights updated."""
+        if table.log_ratio is not None:
+            self._sum += float(table.log_ratio.sum())
+            self._count += len(table.log_ratio)
+        if self._sync_every is not None and self._synced is not None and step % self._sync_every == 0:
+            self._synced.sync()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything, to be saved."""
+        reward = torch.tensor([self._sum, self._count], dtype=torch.float64)
+        weights = {} if self._synced is None else self._synced.state()
+        return {_REWARD: reward, **{f"reference/{name}": weight for name, weight in weights.items()}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put saved memories back. Raises RunError when they are of another reference than this run's."""
+        own = {name: memory.shape for name, memory in self.state().items()}
+        if self._synced is not None and {name: memory.shape for name, memory in state.items()} != own:
+            raise RunError("the checkpoint holds another reference than this run's; start a new run in another folder")
+        self._sum, self._count = float(state[_REWARD][0]), int(state[_REWARD][1])
+        if self._synced is not None:
+            self._synced.restore({name.removeprefix("reference/"): state[name] for name in state if name != _REWARD})

@@ -1,0 +1,80 @@
+"""How many tokens go through the model together: as many as pay, where there is memory for them."""
+
+from pathlib import Path
+
+import psutil
+import torch
+
+from haloes.models.activation_memory import kept_bytes, kept_of
+from haloes.models.forward import head_of
+from haloes.models.lm_head import CHUNK_BYTES
+from haloes.models.policy import Policy
+from haloes.training.settings import TrainSettings
+
+MOST = {"cuda": 16_384, "cpu": 1024}
+"""Tokens beyond which a device's matrix products are no faster, by its type."""
+LEAST = 128
+MOMENTS = {"adamw": 8, "adamw8bit": 2, "rmsprop": 4}
+"""Bytes that the optimizer keeps for each trained number."""
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+_FLOAT32 = 4
+_GAPS = 2.0
+"""Resident memory grows by about twice of what a pass keeps: allocators leave gaps (LOG.md)."""
+_SAFE = 0.9
+
+
+def choose_budget(policy: Policy, settings: TrainSettings, *, free: int) -> int:
+    """
+    Tokens of a micro-batch: what the settings say, else as many as pay and fit.
+
+    Args:
+        policy: as it is before training: its gradients and its optimizer are still to come.
+        settings: of the training.
+        free: bytes that the process can come to hold on the policy's device beside what it holds now.
+    """
+    if settings.microbatch_tokens is not None:
+        return settings.microbatch_tokens
+    most = MOST.get(policy.device.type, MOST["cpu"])
+    token = _token_bytes(policy, settings)
+    fitting = int((_SAFE * free - _later_bytes(policy, settings)) / (_GAPS * token))
+    return max(LEAST, min(most, fitting // LEAST * LEAST))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process can come to hold on the device, what it holds already included."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device))
+    free = int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+    try:
+        return min(free, int(_CGROUP.read_text()))
+    except (OSError, ValueError):  # no such limit
+        return free
+
+
+def held(device: torch.device) -> int:
+    """Bytes that the process (on a GPU: its tensors) holds now."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    rss: int = psutil.Process().memory_info().rss
+    return rss
+
+
+def _token_bytes(policy: Policy, settings: TrainSettings) -> float:
+    """That a token leaves for the backward pass."""
+    return kept_of(
+        kept_bytes(policy),
+        layers=policy.model.config.get_text_config().num_hidden_layers,
+        inputs=head_of(policy.scorer.model).weight_VH.shape[1] * policy.model.dtype.itemsize,
+        checkpointing=settings.gradient_checkpointing,
+        offload=settings.activation_offload,
+    )
+
+
+def _later_bytes(policy: Policy, settings: TrainSettings) -> int:
+    """What training adds whatever the micro-batch: gradients, moments, float32 weights, a chunk of logits."""
+    later = 2 * CHUNK_BYTES
+    for weight in policy.trainable().values():
+        copy = 0 if weight.dtype == torch.float32 else _FLOAT32
+        later += weight.numel() * (copy + _FLOAT32 + MOMENTS[settings.optimizer])
+    return later

@@ -1,0 +1,89 @@
+"""The terminal summary: complete, fits a narrow window, and text of the run cannot command the terminal."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from haloes.cli.views.run import summary_lines
+from haloes.report.write import write_report
+
+Write = Callable[..., Path]
+
+
+def printed(folder: Path, *, width: int = 100, terminal: bool = False, num_answers: int = 3) -> str:
+    colours = "standard" if terminal else None
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=colours)
+    for line in summary_lines(folder, num_answers=num_answers):
+        console.print(line)
+    return console.file.getvalue()
+
+
+def test_it_says_the_verdict_the_numbers_and_where_the_report_is(run_dir: Path) -> None:
+    write_report(run_dir)
+    text = printed(run_dir)
+    assert text.startswith("Better on unseen prompts")
+    assert "+43 points" in text
+    assert "+32 to +53" in text
+    assert "KL to the reference (nats)" in text
+    assert "✓ liked · 24 words" in text
+    assert "✗ not liked · 61 words · cut off" in text
+    assert "warning: Three prompts have one answer that was rated both ways." in text
+    assert text.replace("\n", "").rstrip().endswith(f"Report: {run_dir / 'report.html'}")
+
+
+def test_the_first_prompts_of_the_file_are_shown(run_dir: Path) -> None:
+    text = printed(run_dir, num_answers=1, width=200)
+    assert "How do I keep basil alive" in text
+    assert "Explain to a child" not in text
+    assert "✓" not in printed(run_dir, num_answers=0)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_is_wider_than_the_window(run_dir: Path, width: int) -> None:
+    assert max(map(len, printed(run_dir, width=width).splitlines())) <= width
+
+
+def test_an_empty_folder_is_said_to_be_so(tmp_path: Path) -> None:
+    text = printed(tmp_path, width=300)
+    assert "Not measured yet" in text
+    assert "Missing from the run folder: " in text
+    assert f"No report yet in {tmp_path}" in text
+
+
+def test_markup_and_escape_sequences_of_the_run_take_no_effect(bare_run: Write) -> None:
+    evil = "[bold red]x[/] [link=file:///etc/passwd]y[/link] \x1b]0;owned\x07 \x1b[2J \x9b31m"
+    text = printed(
+        bare_run(
+            samples_jsonl=[
+                {
+                    "prompt_id": "a",
+                    "prompt": evil,
+                    "completion": evil,
+                    "model": "after",
+                    "num_tokens": 1,
+                    "finished": True,
+                }
+            ],
+            warnings_json=[{"severity": evil, "message": evil}],
+            data_json={"sources": [evil]},
+            config_yaml={"model": evil, "loss": evil},
+            scores_jsonl=[{"name": "x", "value": 1, "low": 0, "high": 2, "variant": "after", "label": evil}],
+        ),
+        width=300,
+        terminal=True,
+    )
+    assert "[bold red]x[/]" in text
+    assert "\x1b]0;" not in text
+    assert "\x1b[2J" not in text
+    assert not set("\x07\x9b") & set(text)
+
+
+def test_a_long_answer_is_shortened(bare_run: Write) -> None:
+    row = {"prompt_id": "a", "prompt": "?", "completion": "word " * 500, "model": "after", "num_tokens": 1}
+    text = printed(bare_run(samples_jsonl=[row]))
+    assert "…" in text
+    assert text.count("word") < 110
+    assert "500 words" in text

@@ -1,0 +1,68 @@
+"""AUC over seeds, within prompts, and against a baseline: sums done by hand, and SciPy."""
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+
+from haloes.recipes.reproduce.numbers import auc_rows, within_prompt
+
+GOOD = np.array([True, False, True, False])
+
+
+def test_within_prompts_only_answers_to_one_prompt_are_compared():
+    # Prompt 1: 3 beats 1. Prompt 2: 0 loses against 2. Across prompts nothing is compared.
+    assert within_prompt(np.array([3.0, 1.0, 0.0, 2.0]), GOOD, [1, 1, 2, 2]) == 0.5
+    # Prompt 1: a tie. Prompt 2: right.
+    assert within_prompt(np.array([1.0, 1.0, 5.0, 2.0]), GOOD, [1, 1, 2, 2]) == 0.75
+
+
+def test_a_prompt_with_one_label_has_no_pair():
+    assert np.isnan(within_prompt(np.array([3.0, 1.0]), np.array([True, True]), [1, 1]))
+
+
+def make(seed: int, strength: float) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(240) < 0.5
+    return strength * labels + rng.normal(size=240), labels, (np.arange(240) // 4).tolist()
+
+
+def test_a_methods_auc_is_the_mean_over_its_seeds():
+    first, labels, prompts = make(0, 1.0)
+    second = make(1, 1.0)[0]
+    [row, _] = auc_rows({"a": [first, second], "b": [first, first]}, labels, prompts, baseline="b")
+
+    each = [mannwhitneyu(r[labels], r[~labels]).statistic / (labels.sum() * (~labels).sum()) for r in (first, second)]
+    assert row.auc == pytest.approx(np.mean(each))
+    assert row.low < row.auc < row.high
+
+
+def test_the_baseline_does_not_differ_from_itself():
+    rewards, labels, prompts = make(0, 1.0)
+    [row] = auc_rows({"a": [rewards]}, labels, prompts, baseline="a")
+
+    assert (row.difference, row.difference_low, row.difference_high, row.p) == (0, 0, 0, 1)
+
+
+def test_a_method_that_is_far_better_differs_and_one_that_is_alike_does_not():
+    strong, labels, prompts = make(0, 3.0)
+    rng = np.random.default_rng(5)
+    weak = rng.normal(size=len(strong))
+    alike = strong + 1e-9 * rng.normal(size=len(strong))
+    rows = {
+        row.method: row
+        for row in auc_rows({"base": [strong], "weak": [weak], "alike": [alike]}, labels, prompts, baseline="base")
+    }
+
+    assert rows["weak"].difference < rows["weak"].difference_high < 0
+    assert rows["weak"].p < 0.01
+    assert rows["alike"].p > 0.5
+
+
+def test_rewards_that_are_paired_differ_less_than_their_intervals_overlap():
+    # The same rows with a little more signal: the paired difference is sure though the intervals overlap.
+    rewards, labels, prompts = make(0, 1.0)
+    better = rewards + 0.4 * labels
+    base, other = auc_rows({"base": [rewards], "better": [better]}, labels, prompts, baseline="base")
+
+    assert base.high > other.low
+    assert other.difference_low > 0

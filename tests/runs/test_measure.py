@@ -1,0 +1,217 @@
+"""What a run did to its model: the rater's verdicts, the AUC of the implied reward, and the KL to the reference."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import mannwhitneyu
+
+from fakes import byte_tokenizer, tiny_model
+from haloes.errors import ConfigError
+from haloes.models.adapters import LoRA
+from haloes.models.policy import Policy, make_policy
+from haloes.records import Completion, Score
+from haloes.runs.measure import (
+    Rating,
+    answer_scores,
+    auc_before,
+    auc_score,
+    kl_scores,
+    load_rater,
+    rate,
+    validation_numbers,
+    validation_scores,
+)
+from haloes.tokens.encode import Encoded, make_encoder
+from haloes.training.validation import Validation
+
+
+def answers(model: str = "after", *texts: str) -> list[Completion]:
+    return [
+        Completion(prompt_id=f"p{i}", prompt=f"Q{i}", completion=text, model=model, num_tokens=3, finished=True)
+        for i, text in enumerate(texts)
+    ]
+
+
+def validation(*, reference: bool = True, labels: tuple[bool, ...] = (True, False) * 6) -> Validation:
+    rng = np.random.default_rng(0)
+    num = len(labels)
+    label = np.array(labels)
+    return Validation(
+        loss=0.5,
+        sequences=np.arange(num),
+        log_ratio=rng.normal(size=num) + label if reference else None,
+        logp=rng.normal(size=num) - 30 + 4 * label,
+        mismatched=None,
+        desirable=label,
+        group=np.arange(num) // 2,
+        tokens=rng.integers(1, 9, num).astype(np.int32),
+    )
+
+
+# --- raters
+
+
+def test_a_rater_is_found_in_a_file_and_in_a_package(tmp_path: Path):
+    (tmp_path / "my rater.py").write_text(
+        "def brief(prompt, completion, finished):\n    return len(completion) < 5, ''\n"
+    )
+
+    assert load_rater(f"{tmp_path / 'my rater.py'}:brief")("p", "four", True) == (True, "")
+    assert load_rater("haloes.recipes.demo.rule:rate") is sys.modules["haloes.recipes.demo.rule"].rate
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "samples.rater: nothing cannot be loaded (ValueError: Empty module name); give package.module:"),
+        ("no_such_package.x:f", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("json:nope", "AttributeError: module 'json' has no attribute 'nope'"),
+        ("json:__name__", "samples.rater: json:__name__ is not a function"),
+        ("nope.py:f", "there is no file nope.py"),
+        ("FOLDER/broken.py:f", "SyntaxError"),
+    ],
+)
+def test_a_rater_that_cannot_be_loaded_is_refused_with_the_cause(name: str, message: str, tmp_path: Path):
+    (tmp_path / "broken.py").write_text("def f(:\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_rater(name.replace("FOLDER", str(tmp_path)))
+
+    assert message in str(caught.value)
+
+
+def test_verdicts_are_kept_with_their_reasons():
+    found = rate(lambda prompt, text, finished: (len(text) > 2, f"{prompt} {finished}"), answers("before", "no", "yes"))
+
+    assert found == [Rating("p0", "before", False, "Q0 True"), Rating("p1", "before", True, "Q1 True")]
+
+
+@pytest.mark.parametrize(
+    ("rater", "cause"),
+    [
+        (lambda prompt, text, finished: True, "TypeError: cannot unpack non-iterable bool object"),
+        (lambda prompt: (True, ""), "TypeError"),
+        (lambda prompt, text, finished: 1 / 0, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_rater_that_fails_is_named_with_the_prompt(rater: object, cause: str):
+    with pytest.raises(ConfigError, match=r"samples\.rater: it failed on the answer to prompt p0") as caught:
+        rate(rater, answers("before", "x"))  # type: ignore[arg-type]
+
+    assert cause in str(caught.value)
+
+
+# --- the AUC
+
+
+def test_the_auc_is_that_of_the_implied_reward():
+    held_out = validation()
+    assert held_out.log_ratio is not None
+    good, bad = held_out.log_ratio[held_out.desirable], held_out.log_ratio[~held_out.desirable]
+    found = auc_score(held_out)
+
+    assert found is not None
+    assert found.value == pytest.approx(mannwhitneyu(good, bad).statistic / (len(good) * len(bad)))
+    assert found.low <= found.value <= found.high
+    assert (found.num_rows, found.num_clusters, found.label) == (12, 6, "AUC of the implied reward")
+
+
+def test_before_training_every_reward_is_zero_and_the_auc_one_half():
+    before, after = validation_scores(validation())
+
+    assert (before.value, before.low, before.high, before.variant) == (0.5, 0.5, 0.5, "before")
+    assert before == auc_before(after)
+    assert (before.num_rows, before.num_clusters) == (after.num_rows, after.num_clusters)
+
+
+def test_one_label_has_no_auc():
+    held_out = validation(labels=(True,) * 6)
+
+    assert auc_score(held_out) is None
+    assert validation_scores(held_out) == []
+    assert validation_numbers(held_out) == {}
+
+
+def test_the_metrics_get_the_auc_with_its_interval():
+    found = validation_numbers(validation())
+
+    assert set(found) == {"auc", "auc/low", "auc/high"}
+    assert found["auc/low"] <= found["auc"] <= found["auc/high"]
+
+
+# --- answers
+
+
+def test_the_share_that_the_rater_likes_is_given_before_and_after():
+    before, after = answers("before", *["x"] * 8), answers("after", *["y y"] * 8)
+    ratings = [Rating(c.prompt_id, c.model, c.model == "after" or c.prompt_id == "p0") for c in (*before, *after)]
+    found = {(s.name, s.variant): s.value for s in answer_scores(before, after, ratings)}
+
+    assert (found["liked", "before"], found["liked", "after"]) == (1 / 8, 1)
+    assert found["liked", "difference"] == pytest.approx(7 / 8)
+    assert (found["words", "before"], found["words", "after"]) == (1, 2)
+
+
+def test_without_a_rater_nothing_is_liked_or_not():
+    found = answer_scores(answers("before", "x", "y"), answers("after", "x", "y"), [])
+
+    assert "liked" not in {score.name for score in found}
+
+
+# --- the KL
+
+
+def policy_with(lora: LoRA | None) -> Policy:
+    policy = make_policy(tiny_model(), lora=lora, reference=True, seed=0)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in policy.trainable().values():
+            weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.05)
+    return policy
+
+
+def kl_by_hand(policy: Policy, rows: list[Encoded]) -> list[np.ndarray]:
+    """Of each trained token, from full logits of the plain model in float64."""
+
+    def logp(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return model(ids[None]).logits[0].double().log_softmax(-1)
+
+    found = []
+    for row in rows:
+        ids = torch.tensor([*row.prompt.tolist(), *row.completion.tolist()])
+        own = logp(policy.model, ids)
+        assert policy.reference is not None
+        with policy.reference() as scorer:
+            reference = logp(scorer.model, ids)
+        kl = (own.exp() * (own - reference)).sum(-1)
+        found.append(kl[len(row.prompt) - 1 : -1].numpy()[row.trained])
+    return found
+
+
+@pytest.mark.parametrize("lora", [LoRA(rank=2), None], ids=["adapter off", "frozen copy"])
+@pytest.mark.parametrize("budget", [64, 10_000])
+def test_the_kl_is_exact_at_each_token_of_the_answers_whatever_the_packing(lora: LoRA | None, budget: int):
+    policy, encoder = policy_with(lora), make_encoder(byte_tokenizer(), max_length=256)
+    given = answers("after", "yes", "a longer answer", "", "no no")
+    rows = [row for row in encoder.encode([(a.prompt, a.completion, ()) for a in given]) if isinstance(row, Encoded)]
+    expected = kl_by_hand(policy, rows)
+    kl, per_token = kl_scores(policy, encoder, given, budget=budget)
+
+    assert kl.value == pytest.approx(np.mean([part.sum() for part in expected]), rel=1e-4)
+    assert per_token.value == pytest.approx(np.mean([part.mean() for part in expected]), rel=1e-4)
+    assert (kl.name, kl.variant, kl.num_rows) == ("kl", "after", 4)
+
+
+def test_before_training_the_kl_is_zero():
+    policy = make_policy(tiny_model(), lora=LoRA(rank=2), reference=True, seed=0)
+    found = kl_scores(policy, make_encoder(byte_tokenizer(), max_length=256), answers("after", "a", "b"), budget=512)
+
+    assert [score.value for score in found] == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_scores_are_records():
+    assert all(isinstance(score, Score) for score in validation_scores(validation()))

@@ -1,0 +1,213 @@
+"""Ctrl-C: the first ends a run after the step with everything saved, the second at once; kill -9 costs a step."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import haloes
+from haloes.runs.align import align
+from haloes.runs.process import interrupt_on_terminate, stop_on_interrupt
+from haloes.runs.run_folder import read_config
+from haloes.training.trainer import Interrupted
+from tiny_runs import CrashAt, config, flags, metrics, same_result
+
+LOSS = '''
+"""KTO that halts in a step, until it is told to go on, where the environment asks for it."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from haloes.losses._contract import Needs
+from haloes.losses.kto import KTO
+
+PLACE, STEP = os.environ.get("HALT_PLACE"), int(os.environ.get("HALT_STEP", "0"))
+done = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halting:
+    needs: ClassVar[Needs] = KTO.needs
+    beta: float = 0.1
+
+    def __call__(self, batch):
+        global done
+        done += batch.completions.policy.token_T.requires_grad
+        if PLACE and done == STEP and batch.completions.policy.token_T.requires_grad:
+            Path(PLACE, "reached").touch()
+            while not Path(PLACE, "go").exists():
+                time.sleep(0.01)
+        return KTO(beta=self.beta)(batch)
+'''
+
+
+class SignalAt(CrashAt):
+    """A display that sends a signal to its own process when the numbers of a step are out."""
+
+    def __init__(self, step: int, *numbers: signal.Signals) -> None:
+        super().__init__()
+        self.step, self.numbers = step, numbers
+
+    def wrote(self, numbers: Mapping[str, Any]) -> None:
+        if numbers["split"] == "train" and numbers["step"] == self.step:
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+
+
+# --- the handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_second_interrupts(number: signal.Signals):
+    with stop_on_interrupt() as stop:
+        assert not stop()
+        signal.raise_signal(number)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+
+def test_handlers_are_put_back_also_after_an_error():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    with contextlib.suppress(ValueError), stop_on_interrupt():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+        raise ValueError
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_outside_the_main_thread_nothing_is_changed():
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with stop_on_interrupt() as stop:
+            seen.append((stop(), signal.getsignal(signal.SIGINT) is before))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+    assert seen == [(False, True)]
+
+
+def test_sigterm_is_a_ctrl_c_inside_the_block_and_what_it_was_after_it():
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"), interrupt_on_terminate():
+        signal.raise_signal(signal.SIGTERM)
+
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_sigterm_that_somebody_ignores_stays_ignored():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with interrupt_on_terminate():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+# --- a run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_is_saved_after_the_step_and_goes_on_as_if_it_had_not_been(
+    number: signal.Signals, model: Path, thumbs_file: Path, tmp_path: Path
+):
+    cfg = config(model, thumbs_file, train={"epochs": 2, "checkpoint_every": 50})
+    with pytest.raises(Interrupted, match="stopped after step 2 of 6"):
+        align(cfg, tmp_path / "run", display=SignalAt(2, number))
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
+    display = CrashAt()
+    run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, display=display)
+
+    assert "training from 2 of 6" in display.stages
+    assert same_result(align(cfg, tmp_path / "straight"), run)
+
+
+def test_a_second_signal_does_not_wait_for_the_step(model: Path, thumbs_file: Path, tmp_path: Path):
+    cfg = config(model, thumbs_file, train={"checkpoint_every": 50})
+    with pytest.raises(KeyboardInterrupt):
+        align(cfg, tmp_path / "run", display=SignalAt(2, signal.SIGINT, signal.SIGINT))
+
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True)
+    assert same_result(align(cfg, tmp_path / "straight"), run)
+
+
+# --- a process
+
+
+@contextmanager
+def process(arguments: list[str], place: Path, *, halt_at: int) -> Iterator[subprocess.Popen[str]]:
+    """`haloes` in a process of its own, which has halted in this of its own steps."""
+    place.mkdir()
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(haloes.__file__).parents[1]),
+        "HALT_PLACE": str(place),
+        "HALT_STEP": str(halt_at),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "haloes", *arguments], env=environment, stderr=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            while not (place / "reached").exists() and running.poll() is None:
+                time.sleep(0.02)
+            yield running
+        finally:
+            running.kill()
+
+
+def test_ctrl_c_and_then_kill_9_and_the_result_is_bit_equal(model: Path, thumbs_file: Path, tmp_path: Path):
+    (tmp_path / "loss.py").write_text(LOSS)
+    run_dir, loss = tmp_path / "run", f"{tmp_path / 'loss.py'}:Halting"
+    arguments = [*flags(model, train__epochs="2", train__checkpoint_every="2"), "--loss", loss, "--out", str(run_dir)]
+
+    with process(["train", str(thumbs_file), *arguments], tmp_path / "first", halt_at=3) as running:
+        running.send_signal(signal.SIGINT)
+        (tmp_path / "first" / "go").touch()
+        _, errors = running.communicate()
+    assert running.returncode == 130
+    assert f"haloes: stopped after step 3 of 6, and saved. Go on with: haloes resume {run_dir}" in errors
+    assert "Traceback" not in errors
+    assert [line["step"] for line in metrics(run_dir)] == [1, 2, 3]
+
+    with process(["resume", str(run_dir)], tmp_path / "second", halt_at=2) as running:
+        running.kill()
+    assert running.returncode == -signal.SIGKILL
+    assert [line["step"] for line in metrics(run_dir)] == [1, 2, 3, 4]
+
+    resumed = align(read_config(run_dir), run_dir, resume=True)
+    straight = align(read_config(run_dir), tmp_path / "straight")
+    assert same_result(straight, resumed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_plan_that_is_stopped_leaves_nothing_behind(
+    number: signal.Signals, model: Path, thumbs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "loss.py").write_text(LOSS)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    arguments = [*flags(model), "--loss", f"{tmp_path / 'loss.py'}:Halting"]
+
+    with process(["plan", str(thumbs_file), *arguments], tmp_path / "first", halt_at=1) as running:
+        assert list((tmp_path / "temporary").glob("haloes-plan-*"))
+        running.send_signal(number)
+        _, errors = running.communicate()
+
+    assert running.returncode == 130
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "temporary").glob("haloes-plan-*"))

@@ -1,0 +1,202 @@
+"""The AUC against counting pairs, scipy, and simulations whose truth is known."""
+
+import math
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
+
+from haloes.errors import DataError
+from haloes.stats.auc import auc, auc_difference_with_interval, auc_draws, auc_with_interval
+from haloes.stats.bootstrap import cluster_codes, cluster_weights
+
+
+def by_counting(scores: Iterable[float], labels: Iterable[bool]) -> float:
+    """Every desirable answer against every undesirable one."""
+    good = [s for s, label in zip(scores, labels, strict=True) if label]
+    bad = [s for s, label in zip(scores, labels, strict=True) if not label]
+    wins = sum((g > b) + 0.5 * (g == b) for g in good for b in bad)
+    return wins / (len(good) * len(bad))
+
+
+rows = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30)
+
+
+@given(rows)
+def test_it_is_the_share_of_pairs_that_are_in_order(pairs: list[tuple[int, bool]]):
+    scores, labels = zip(*pairs, strict=True)
+    if any(labels) and not all(labels):
+        assert auc(scores, labels) == pytest.approx(by_counting(scores, labels), abs=1e-12)
+    else:
+        assert auc(scores, labels) is None
+
+
+@pytest.mark.peer
+def test_scikit_learn_gives_the_same_area_with_ties():
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed (make test-peers runs it)")
+    rng = np.random.default_rng(0)
+    labels = rng.random(200) < 0.3
+    scores = np.round(rng.normal(0, 1, 200) + labels, 1)
+    assert auc(scores, labels) == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+
+
+@given(rows)
+def test_swapping_the_classes_gives_the_complement(pairs: list[tuple[int, bool]]):
+    scores, labels = zip(*pairs, strict=True)
+    value = auc(scores, labels)
+    if value is not None:
+        assert auc(scores, [not label for label in labels]) == pytest.approx(1 - value)
+        assert auc([math.exp(s) for s in scores], labels) == pytest.approx(value), "only the order of scores counts"
+
+
+def test_it_is_scipys_mann_whitney_statistic_over_the_number_of_pairs():
+    rng = np.random.default_rng(0)
+    good, bad = rng.normal(0.5, size=40).round(1), rng.normal(size=70).round(1)
+    expected = mannwhitneyu(good, bad).statistic / (40 * 70)
+    assert auc(np.concatenate([good, bad]), [True] * 40 + [False] * 70) == pytest.approx(expected)
+
+
+def test_a_worked_example_with_a_tie():
+    # Desirable 3 and 1; undesirable 1 and 0. Pairs: 3>1, 3>0, 1=1 (half), 1>0. 3.5 of 4.
+    assert auc([3.0, 1.0, 1.0, 0.0], [True, True, False, False]) == 0.875
+
+
+@pytest.mark.parametrize("labels", [[True, True], [False, False], []])
+def test_one_class_only_has_no_auc(labels: list[bool]):
+    scores = [0.1 * i for i in range(len(labels))]
+    assert auc(scores, labels) is None
+    assert auc_with_interval(scores, labels, list(range(len(labels)))) is None
+
+
+def test_rows_of_one_prompt_have_no_interval():
+    assert auc_with_interval([1.0, 0.0, 2.0], [True, False, True], ["same"] * 3) is None
+
+
+def test_a_score_that_is_not_finite_is_refused_by_row():
+    with pytest.raises(DataError, match="value nan of row 1 is not finite"):
+        auc([0.0, math.nan], [True, False])
+
+
+def test_labels_must_be_true_or_false():
+    with pytest.raises(DataError, match="must be true or false, got -1"):
+        auc([0.0, 1.0], [1, -1])
+
+
+@pytest.mark.parametrize(("labels", "keys"), [([True], ["a", "b"]), ([True, False], ["a"])])
+def test_lengths_must_agree(labels: list[bool], keys: list[str]):
+    with pytest.raises(DataError, match="give one"):
+        auc_with_interval([0.0, 1.0], labels, keys)
+
+
+def test_each_draw_is_the_auc_of_the_rows_it_repeats():
+    rng = np.random.default_rng(1)
+    keys = [f"p{i // 3}" for i in range(24)]
+    scores, labels = rng.integers(0, 5, 24).astype(float), rng.random(24) < 0.5
+    drawn = auc_draws(scores, labels, cluster_codes(keys), draws=20, seed=7)
+    (weights,) = cluster_weights(8, draws=20, seed=7)
+    for value, weight in zip(drawn, weights, strict=True):
+        repeat = np.repeat(np.arange(24), weight[np.arange(24) // 3].astype(int))
+        assert value == pytest.approx(by_counting(scores[repeat], labels[repeat]))
+
+
+def test_draws_of_one_class_are_left_out_and_counted():
+    # Three prompts, one of them desirable: (2/3)^3 of the draws miss it, (1/3)^3 hold nothing else; 9/27 together.
+    score = auc_with_interval([1.0, 0.0, 2.0], [True, False, False], ["a", "b", "c"], draws=3000)
+    assert score.value == 0.5
+    left_out = int(re.search(r"(\d+) of them left out because they held one class only", score.method)[1])
+    assert left_out == pytest.approx(1000, abs=100)
+
+
+def test_where_all_draws_agree_the_interval_does_not_shrink_to_a_point():
+    # One prompt of each class: every draw that holds both is the whole data again.
+    score = auc_with_interval([1.0, 0.0, 1.0], [True, False, False], ["a", "b", "b"])
+    assert score.value == 0.75
+    assert score.low < 0.3
+    assert score.high > 0.95
+    assert "Newcombe" in score.method
+
+
+def test_perfect_separation_still_has_an_interval_of_some_width():
+    score = auc_with_interval([2.0] * 10 + [1.0] * 10, [True] * 10 + [False] * 10, list(range(20)))
+    assert score.value == 1.0
+    assert score.high == 1.0
+    # Newcombe 2006: at AUC 1 the lower limit solves (1 - t)^2 = z^2 t (1 - t) (1 + 9 ((1-t)/(2-t) + t/(1+t))) / 100.
+    t = score.low
+    spread = 1 + 9 * ((1 - t) / (2 - t) + t / (1 + t))
+    assert (1 - t) ** 2 == pytest.approx(1.959964**2 * t * (1 - t) * spread / 100, rel=1e-6)
+    assert 0.7 < score.low < 0.9
+    assert "Newcombe" in score.method
+
+
+def test_perfect_inversion_mirrors_perfect_separation():
+    best = auc_with_interval([1.0] * 4 + [0.0] * 4, [True] * 4 + [False] * 4, list(range(8)))
+    worst = auc_with_interval([0.0] * 4 + [1.0] * 4, [True] * 4 + [False] * 4, list(range(8)))
+    assert (worst.low, worst.high) == (0.0, pytest.approx(1 - best.low))
+
+
+def test_a_reward_that_is_constant_is_exactly_at_chance():
+    # Before training the policy is the reference, so every implied reward is zero.
+    score = auc_with_interval([0.0] * 8, [True, False] * 4, list(range(8)))
+    assert (score.value, score.low, score.high) == (0.5, 0.5, 0.5)
+
+
+def test_few_prompts_of_one_class_are_flagged():
+    many = auc_with_interval(np.arange(40.0) % 7, [True, False] * 20, list(range(40)))
+    few = auc_with_interval(np.arange(40.0) % 7, [True] * 3 + [False] * 37, list(range(40)))
+    assert "too narrow" not in many.method
+    assert "fewer than 10 prompts of one class" in few.method
+
+
+def test_rows_that_repeat_a_prompt_do_not_narrow_the_interval():
+    rng = np.random.default_rng(3)
+    labels = rng.random(60) < 0.5
+    scores = rng.normal(size=60) + labels
+    once = auc_with_interval(scores, labels, list(range(60)))
+    copied = auc_with_interval(np.repeat(scores, 5), np.repeat(labels, 5), np.repeat(np.arange(60), 5).tolist())
+    assert (copied.value, copied.low, copied.high) == pytest.approx((once.value, once.low, once.high))
+    naive = auc_with_interval(np.repeat(scores, 5), np.repeat(labels, 5), list(range(300)))
+    assert naive.high - naive.low < 0.6 * (once.high - once.low)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    # 40 prompts with a shared effect and two rows each. Two normals that are d apart, each of variance 1 + s^2, have
+    # AUC Phi(d / sqrt(2 (1 + s^2))); the few pairs within a prompt (1 in 80) move it by far less than the tolerance.
+    rng = np.random.default_rng(4)
+    truth = 0.5 * (1 + math.erf(1.0 / math.sqrt(2 * (1 + 0.25)) / math.sqrt(2)))
+    covered = 0
+    for run in range(200):
+        effect = np.repeat(rng.normal(scale=0.5, size=40), 2)
+        labels = rng.random(80) < 0.5
+        scores = rng.normal(size=80) + effect + labels
+        score = auc_with_interval(scores, labels, (np.arange(80) // 2).tolist(), level=0.9, draws=300, seed=run)
+        covered += score.low <= truth <= score.high
+    assert 0.84 <= covered / 200 <= 0.95
+
+
+def test_the_same_seed_gives_the_same_interval():
+    labels = [True, False] * 15
+    scores = (np.arange(30.0) * 7) % 11
+    assert auc_with_interval(scores, labels, list(range(30)), seed=1) == auc_with_interval(
+        scores, labels, list(range(30)), seed=1
+    )
+
+
+def test_a_difference_of_aucs_is_paired_draw_by_draw():
+    rng = np.random.default_rng(5)
+    labels = rng.random(50) < 0.5
+    before = rng.normal(size=50)
+    after = before + 1.5 * labels
+    score = auc_difference_with_interval(before, after, labels, list(range(50)))
+    assert score.value == pytest.approx(by_counting(after, labels) - by_counting(before, labels))
+    assert 0 < score.low < score.value < score.high
+    assert score.variant == "difference"
+    same = auc_difference_with_interval(before, before, labels, list(range(50)))
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_difference_without_both_classes_does_not_exist():
+    assert auc_difference_with_interval([0.0, 1.0], [1.0, 0.0], [True, True], ["a", "b"]) is None
