@@ -64,6 +64,7 @@ def eval(  # noqa: A001 - the name of the command
     from haloes.cli.views.evaluation import evaluation_lines
     from haloes.cli.views.output import say, show
     from haloes.evaluation.evaluation import evaluate, evaluation_path, write_evaluation
+    from haloes.run_files import is_run
     from haloes.runs.run_folder import write_pages
 
     answers = ask(
@@ -77,7 +78,7 @@ def eval(  # noqa: A001 - the name of the command
         batch_size=batch_size,
         seed=seed,
     )
-    of_run = len(sources) == 1 and (sources[0] / "config.yaml").is_file()
+    of_run = len(sources) == 1 and is_run(sources[0])
     if answers is not None and not of_run:
         sources = ()
     found = evaluate(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.cli.views.output import say, show
+from haloes.run_files import MODEL
 
 
 def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool = False) -> None:
@@ -25,7 +26,7 @@ def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool =
     show(summary_lines(run.run_dir))
     if run.was_finished:
         say(f"The run was finished before, with all of its {run.num_steps} steps: nothing was left to do.")
-    made = run.run_dir / "model"
+    made = run.run_dir / MODEL
     if is_classifier(made):
         say(f"The reward model is in {made}. Let it judge: haloes judge ANSWERS --judge reward --model {run.run_dir}")
     else:

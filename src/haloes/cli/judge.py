@@ -67,13 +67,14 @@ def judge(
     from haloes.judging.pairs import first_prompts, read_pairs
     from haloes.judging.run import canary_path, judge_pairs
     from haloes.judging.table import make_judge
+    from haloes.run_files import JUDGEMENTS
     from haloes.runs.config import parse_settings
 
     flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     given = {name: value for name, value in flags.items() if value is not None}
     made = make_judge(kind, {**parse_settings(settings), **given})
     paired = first_prompts(read_pairs(answers, other, candidate=candidate, baseline=baseline), most)
-    file = out or (answers if answers.is_dir() else Path()) / "judgements.jsonl"
+    file = out or (answers if answers.is_dir() else Path()) / JUDGEMENTS
     total = 2 * (len(paired.pairs) + min(canaries, paired.num_prompts))
     try:
         with TerminalDisplay() as display:

@@ -12,8 +12,8 @@ from haloes.evaluation.sources import judged_files
 from haloes.records import Score
 from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf
 from haloes.report.load import load_run
+from haloes.run_files import check_is_run
 from haloes.runs.held_out import HeldOutRow, read_held_out
-from haloes.runs.run_folder import check_is_run
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.auc_paired import ScoredRows, auc_differences
 from haloes.stats.paired import Difference

@@ -7,7 +7,6 @@ from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.evaluation.alpaca import AlpacaEval, alpaca_eval, read_weights
-from haloes.evaluation.bench.journal import FOLDER as BENCHMARKS
 from haloes.evaluation.bench.journal import journals
 from haloes.evaluation.bench.numbers import BenchmarkNumbers, benchmark_numbers
 from haloes.evaluation.judge_free import JudgeFree, judge_free
@@ -15,6 +14,7 @@ from haloes.evaluation.judged import JudgedNumbers, judged_numbers
 from haloes.evaluation.made import mixtures
 from haloes.evaluation.sources import Source, judgement_files, read_source
 from haloes.records import Completion
+from haloes.run_files import BENCHMARKS, EVALUATION
 from haloes.runs import run_folder as folder
 from haloes.store import write_json
 
@@ -100,9 +100,9 @@ def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Pat
     """Where the record goes by default: into the first run's folder, or beside the first file."""
     first = [*sources, *preferences][0]
     if first.is_dir():
-        return first / folder.EVALUATION
+        return first / EVALUATION
     stem = first.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
-    return first.with_name(f"{stem}.{folder.EVALUATION}")
+    return first.with_name(f"{stem}.{EVALUATION}")
 
 
 def write_judged_report(run_dir: Path) -> Path:
@@ -118,7 +118,7 @@ def write_judged_report(run_dir: Path) -> Path:
     """
     try:
         if run_dir.is_dir() and (judgement_files(run_dir) or journals(run_dir / BENCHMARKS)):
-            write_evaluation(run_dir / folder.EVALUATION, evaluate([run_dir]))
+            write_evaluation(run_dir / EVALUATION, evaluate([run_dir]))
     finally:
         path = folder.write_pages(run_dir)
     return path

@@ -9,7 +9,7 @@ from haloes.judging.pairs import read_completions
 from haloes.judging.run import canary_path
 from haloes.records import Completion, Judgement, Score, judgement_from_json
 from haloes.report.load import load_run
-from haloes.runs import run_folder as folder
+from haloes.run_files import HELD_OUT, SAMPLES
 from haloes.runs.held_out import HeldOutRow, read_held_out
 from haloes.store import read_jsonl
 
@@ -78,13 +78,12 @@ def judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
 
 def _run_folder(path: Path, *, optional: bool) -> Source:
     name = path.resolve().name
-    answers = read_completions(path) if (path / folder.SAMPLES).is_file() else []
+    answers = read_completions(path) if (path / SAMPLES).is_file() else []
     judged = judged_files(path, name)
     held_out = read_held_out(path)
     if not answers and not judged and not held_out and not optional:
         raise DataError(
-            f"{path}: the folder has nothing to evaluate: no judgements*.jsonl, no {folder.SAMPLES} and no "
-            f"{folder.HELD_OUT}"
+            f"{path}: the folder has nothing to evaluate: no judgements*.jsonl, no {SAMPLES} and no {HELD_OUT}"
         )
     return Source(
         name=name, path=path, judged=judged, answers=answers, held_out=held_out, measured=load_run(path).scores

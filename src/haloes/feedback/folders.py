@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from haloes.errors import DataError
+from haloes.run_files import DATA, is_run
 
 _DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 _SHOWN = 5
@@ -20,7 +21,7 @@ def check_folder(folder: Path) -> None:
         (folder / "config.json").is_file() and (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")))
     ):
         raise DataError(f"{folder}: the folder holds a model, and feedback is wanted here; a model is given by --model")
-    if (folder / "config.yaml").is_file() and (folder / "data.json").is_file():
+    if is_run(folder) and (folder / DATA).is_file():
         raise DataError(
             f"{folder}: the folder holds a run, and feedback is wanted here; give the feedback's own file (data.json "
             f"names it), or go on with the run: haloes resume {folder}"

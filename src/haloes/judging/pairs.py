@@ -7,10 +7,9 @@ from pathlib import Path
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Completion, completion_from_json
+from haloes.run_files import SAMPLES
 from haloes.store import read_jsonl
 
-SAMPLES = "samples.jsonl"
-"""Where a run's folder holds its answers."""
 BEFORE, AFTER = "before", "after"
 
 

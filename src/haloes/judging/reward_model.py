@@ -11,6 +11,7 @@ from haloes.errors import ConfigError, ModelError
 from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered, number_verdict
 from haloes.judging.template import conversation, disarmed
 from haloes.records import Message, Text
+from haloes.run_files import MODEL, is_trained_run
 
 _MAKE = "`haloes train PAIRS --loss bradley-terry` makes one"
 
@@ -154,12 +155,12 @@ def _folder(name: str) -> Path:
 
     path = Path(name).expanduser()
     if path.is_dir():
-        if not ((path / "model").is_dir() and (path / "config.yaml").is_file()):
+        if not is_trained_run(path):
             return path
         # A run's folder leads to the model in it.
-        if not is_classifier(path / "model"):
+        if not is_classifier(path / MODEL):
             raise ModelError(f"{name} is a run that trained a language model and no reward model; {_MAKE}")
-        return path / "model"
+        return path / MODEL
     if not is_hub_name(name):
         raise ModelError(f"{name}: no such folder; a reward model is a folder or a name on the hub")
     return fetch(name, weights=True)

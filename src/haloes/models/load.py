@@ -13,6 +13,7 @@ from haloes.models.kind import is_classifier
 from haloes.models.liger import apply_liger
 from haloes.models.quantize import keep_differentiable, quantization
 from haloes.models.quiet import quiet
+from haloes.run_files import MODEL, is_trained_run
 
 if TYPE_CHECKING:
     import torch
@@ -168,8 +169,8 @@ def _tokenizer(place: _Place) -> Any:
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         if _is_adapter(place):
             return load_tokenizer(_base_name(place))
-        if (folder / "config.yaml").is_file() and (folder / "model").is_dir():
-            raise ModelError(f"{place.name} is a run's folder, and its model is in it; give {folder / 'model'}")
+        if is_trained_run(folder):
+            raise ModelError(f"{place.name} is a run's folder, and its model is in it; give {folder / MODEL}")
         raise ModelError(f"{place.name}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)})")
     try:
         with quiet():

@@ -14,13 +14,13 @@ from haloes.judging._contract import Judge
 from haloes.judging.pairs import AnswerPair, Paired, pair_answers
 from haloes.judging.run import Judged, judge_pairs
 from haloes.records import Completion, Feedback, Pair, Score
+from haloes.run_files import JUDGEMENTS, RATINGS
 from haloes.runs.measure import load_rater, rate
 from haloes.stats.comparisons import comparisons
 from haloes.stats.rates import share_with_interval
 from haloes.stats.win_rate import win_rate
 from haloes.store import write_jsonl
 
-RATINGS, JUDGEMENTS = "ratings.jsonl", "judgements.jsonl"
 _EVEN = 0.5
 
 Advance = Callable[[int], None]

@@ -15,7 +15,7 @@ from haloes.online_rounds.learnable import counts_of, learnable, require_enough
 from haloes.online_rounds.settings import OnlineSettings, of_round
 from haloes.online_rounds.stages import ANSWERS, KL, Model, answers_of, kl_to_first
 from haloes.records import Completion, Score, Text, text_to_json, to_json
-from haloes.runs import run_folder as folder
+from haloes.run_files import MODEL, is_run
 from haloes.runs.align import align, configured_loss
 from haloes.runs.callbacks import Display
 from haloes.runs.config import FeedbackSettings, RunConfig
@@ -58,7 +58,7 @@ class _Experiment:
 
     def model(self, number: int) -> Model:
         """The model that a round left."""
-        place = self.config.model.name if number == 0 else str((self.folder(number) / RUN / "model").absolute())
+        place = self.config.model.name if number == 0 else str((self.folder(number) / RUN / MODEL).absolute())
         return Model(f"round-{number}", place)
 
 
@@ -151,7 +151,7 @@ def _train(experiment: _Experiment, number: int) -> None:
     if (place / ROUND).exists():
         return
     run_dir = place / RUN
-    resume = (run_dir / folder.CONFIG).exists()
+    resume = is_run(run_dir)
     if not resume:
         # A kill while the feedback was encoded leaves no run to go on with.
         shutil.rmtree(run_dir, ignore_errors=True)

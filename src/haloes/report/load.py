@@ -16,6 +16,18 @@ from haloes.errors import DataError, RunError
 from haloes.records import Completion, Message, Score, Text, sampling_from_json
 from haloes.report.benchmarks import BenchmarkTable, benchmark_table
 from haloes.report.judged import Fields, JudgedRun, judged_run, score_of
+from haloes.run_files import (
+    CALIBRATION,
+    CONFIG,
+    DATA,
+    ENVIRONMENT,
+    EVALUATION,
+    METRICS,
+    RATINGS,
+    SAMPLES,
+    SCORES,
+    WARNINGS,
+)
 
 Read = TypeVar("Read")
 
@@ -83,11 +95,11 @@ def load_run(run_dir: Path) -> RunRecords:
     if not run_dir.is_dir():
         raise RunError(f"{run_dir}: no such run folder; give the folder that `haloes train` wrote")
     files = _Files(run_dir)
-    config = files.mapping("config.yaml", yaml.safe_load)
-    environment = files.mapping("environment.json", json.loads)
-    data = files.mapping("data.json", json.loads)
-    metrics = files.rows("metrics.jsonl", _metrics)
-    evaluation = files.value("evaluation.json", json.loads, optional=True)
+    config = files.mapping(CONFIG, yaml.safe_load)
+    environment = files.mapping(ENVIRONMENT, json.loads)
+    data = files.mapping(DATA, json.loads)
+    metrics = files.rows(METRICS, _metrics)
+    evaluation = files.value(EVALUATION, json.loads, optional=True)
     judged = files.part(evaluation, judged_run, JudgedRun())
     benchmarks = files.part(evaluation, benchmark_table, BenchmarkTable())
     return RunRecords(
@@ -97,13 +109,13 @@ def load_run(run_dir: Path) -> RunRecords:
         data=data,
         train=_by_step(metrics, "train"),
         validation=_by_step(metrics, "validation"),
-        scores=files.rows("scores.jsonl", score_of),
-        samples=files.rows("samples.jsonl", _completion, optional=_asks_nothing(config)),
-        ratings=dict(files.rows("ratings.jsonl", _rating, optional=True)),
+        scores=files.rows(SCORES, score_of),
+        samples=files.rows(SAMPLES, _completion, optional=_asks_nothing(config)),
+        ratings=dict(files.rows(RATINGS, _rating, optional=True)),
         warnings=_gravest_first((*files.warnings(), *_data_warnings(data))),
         missing=tuple(files.missing),
         gaps=tuple(files.gaps),
-        calibration=files.mapping("calibration.json", json.loads, optional=True),
+        calibration=files.mapping(CALIBRATION, json.loads, optional=True),
         judged=judged,
         benchmarks=benchmarks,
     )
@@ -170,13 +182,13 @@ class _Files:
         try:
             return parse(_fields({} if evaluation is None else evaluation))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            gap = f"evaluation.json: left out ({_reason(error)}); `haloes eval` writes it again"
+            gap = f"{EVALUATION}: left out ({_reason(error)}); `haloes eval` writes it again"
             if gap not in self.gaps:
                 self.gaps.append(gap)
             return nothing
 
     def warnings(self) -> tuple[Warned, ...]:
-        value = self.value("warnings.json", json.loads, optional=True)
+        value = self.value(WARNINGS, json.loads, optional=True)
         items = value if isinstance(value, list) else []
         return tuple(_warned(item) for item in items)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from haloes.report.load import load_run
 from haloes.report.page import page
+from haloes.run_files import REPORT
 from haloes.store import write_text
 
 
@@ -15,6 +16,6 @@ def write_report(run_dir: Path) -> Path:
         RunError: the folder does not exist.
         DataError: the page cannot be written.
     """
-    path = run_dir / "report.html"
+    path = run_dir / REPORT
     write_text(path, page(load_run(run_dir)))
     return path

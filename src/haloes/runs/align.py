@@ -25,6 +25,7 @@ from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.records import Score
 from haloes.report.load import load_run
+from haloes.run_files import METRICS, SAMPLES
 from haloes.runs import run_folder as folder
 from haloes.runs.callbacks import Display, Silent, tensorboard_if_installed
 from haloes.runs.config import RunConfig
@@ -126,7 +127,7 @@ def align(
                 attention=policy.scorer.attention,
             )
             if allow_changes:
-                (run_dir / folder.SAMPLES).unlink(missing_ok=True)
+                (run_dir / SAMPLES).unlink(missing_ok=True)
         during = _during(work, rater, judge, ranks, resume=check)
         outcome = _train(work, loss, ranks, during, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
@@ -292,7 +293,7 @@ def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if ranks.is_main and not resume and not (run_dir / folder.METRICS).exists():
+        if ranks.is_main and not resume and not (run_dir / METRICS).exists():
             shutil.rmtree(run_dir, ignore_errors=True)
         cause = _out_of_room(error, run_dir)
         if cause is not None:

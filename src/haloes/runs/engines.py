@@ -7,6 +7,7 @@ from haloes.errors import ConfigError
 from haloes.models.device import choose_device, choose_dtype
 from haloes.models.load import load_model, load_tokenizer
 from haloes.remote.client import Endpoint
+from haloes.run_files import MODEL, is_trained_run
 from haloes.runs import run_folder as folder
 from haloes.sampling._contract import Engine
 from haloes.sampling.http import HttpEngine
@@ -56,9 +57,9 @@ def make_engine(
     if base_url is not None or key_env is not None:
         raise ConfigError(f"sample.base_url and sample.key_env are for --engine http, and the engine is {engine}")
     path = model
-    if (Path(model) / "model").is_dir() and (Path(model) / folder.CONFIG).is_file():
+    if is_trained_run(Path(model)):
         # A run stands for its trained model, in the dtype in which it was trained and measured.
-        path = str(Path(model) / "model")
+        path = str(Path(model) / MODEL)
         dtype = folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype
     if engine == "vllm":
         return VLLMEngine(path, load_tokenizer(path), name or model)

@@ -10,6 +10,7 @@ from haloes.models.kind import is_classifier
 from haloes.models.load import load_model
 from haloes.models.quiet import quiet
 from haloes.report.card import write_card
+from haloes.run_files import MODEL
 from haloes.runs import run_folder as folder
 
 
@@ -39,19 +40,19 @@ def export_model(run_dir: Path, out: Path) -> Path:
         ModelError: the base model cannot be loaded.
     """
     config = folder.read_config(run_dir)
-    if not (run_dir / "model").is_dir():
+    if not (run_dir / MODEL).is_dir():
         raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is there already and not empty; give a new folder")
     dtype = torch.bfloat16 if config.model.dtype == "bfloat16" else torch.float32
     # A reward model is whole already.
-    whole = is_classifier(run_dir / "model")
-    loaded = None if whole else load_model(str(run_dir / "model"), dtype=dtype, device="cpu")
+    whole = is_classifier(run_dir / MODEL)
+    loaded = None if whole else load_model(str(run_dir / MODEL), dtype=dtype, device="cpu")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         if loaded is None:
-            shutil.copytree(run_dir / "model", partial)
+            shutil.copytree(run_dir / MODEL, partial)
         else:
             with quiet():
                 loaded.model.save_pretrained(partial)

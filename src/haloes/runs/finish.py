@@ -11,7 +11,7 @@ from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.reward import RewardHead
 from haloes.records import Completion, Score, to_json
-from haloes.runs import run_folder as folder
+from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs.callbacks import Display
 from haloes.runs.config import RunConfig
 from haloes.runs.held_out import write_held_out
@@ -43,7 +43,7 @@ class Work:
 def answer(work: Work, variant: str) -> list[Completion]:
     """The policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
     inputs, settings = work.inputs, work.config.samples
-    path = work.run_dir / folder.SAMPLES
+    path = work.run_dir / SAMPLES
     known = read_completions(path) if path.exists() else []
     made = [completion for completion in known if completion.model == variant]
     if made or not inputs.prompts:
@@ -81,16 +81,16 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
             write_calibration(run_dir, pairs)
     if after:
         ratings = [] if rater is None else rate(rater, [*before, *after])
-        (run_dir / folder.RATINGS).unlink(missing_ok=True)
+        (run_dir / RATINGS).unlink(missing_ok=True)
         if ratings:
-            write_jsonl(run_dir / folder.RATINGS, (dataclasses.asdict(rating) for rating in ratings))
+            write_jsonl(run_dir / RATINGS, (dataclasses.asdict(rating) for rating in ratings))
         scores += answer_scores(before, after, ratings)
         if work.policy.reference is not None:
             scores += kl_scores(work.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
-    save_model(work.policy, encoder.template, run_dir / "model")
-    write_jsonl(run_dir / folder.SCORES, (to_json(score) for score in scores))
-    found = [*cautions, *training_cautions(read_metrics(run_dir / folder.METRICS), scores)]
-    write_json(run_dir / folder.WARNINGS, [{"severity": "warning", "message": text} for text in found])
+    save_model(work.policy, encoder.template, run_dir / MODEL)
+    write_jsonl(run_dir / SCORES, (to_json(score) for score in scores))
+    found = [*cautions, *training_cautions(read_metrics(run_dir / METRICS), scores)]
+    write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in found])
     return tuple(scores)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.runs import run_folder as folder
+from haloes.run_files import HELD_OUT
 from haloes.store import read_jsonl, write_jsonl
 from haloes.tokens.store import TokenStore
 from haloes.training.validation import Validation
@@ -39,7 +39,7 @@ class HeldOutRow:
 
 def write_held_out(run_dir: Path, validation: Validation, store: TokenStore) -> None:
     """Write the last validation of a run, in the order of its rows."""
-    write_jsonl(run_dir / folder.HELD_OUT, (asdict(row) for row in _rows(validation, store)))
+    write_jsonl(run_dir / HELD_OUT, (asdict(row) for row in _rows(validation, store)))
 
 
 def read_held_out(run_dir: Path) -> list[HeldOutRow]:
@@ -49,7 +49,7 @@ def read_held_out(run_dir: Path) -> list[HeldOutRow]:
     Raises:
         DataError: a line is not one of them; the message names the file and the line.
     """
-    path = run_dir / folder.HELD_OUT
+    path = run_dir / HELD_OUT
     return [_row(row, f"{path}:{number}") for number, row in read_jsonl(path)] if path.exists() else []
 
 

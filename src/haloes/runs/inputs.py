@@ -11,6 +11,7 @@ from haloes.errors import ConfigError
 from haloes.feedback.read import FeedbackSource
 from haloes.models.load import load_tokenizer
 from haloes.records import Text, text_from_json, text_to_json
+from haloes.run_files import DATA, ENCODED
 from haloes.runs import run_folder as folder
 from haloes.runs.callbacks import Display
 from haloes.runs.config import RunConfig
@@ -60,7 +61,7 @@ def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, ch
     if check:
         folder.check_identity(run_dir, identity)
     encoder = make_encoder(tokenizer, max_length=config.tokens.max_length)
-    place = run_dir / "data"
+    place = run_dir / ENCODED
     if ranks.is_main and not _is_made(place, identity):
         display.stage("feedback")
         shutil.rmtree(place, ignore_errors=True)
@@ -74,7 +75,7 @@ def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, ch
             progress=display.advance,
             threads=config.train.threads,
         )
-        write_json(run_dir / folder.DATA, prepared.facts)
+        write_json(run_dir / DATA, prepared.facts)
         rows = ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prepared.prompts.items())
         write_jsonl(place / "prompts.jsonl", rows)
         write_json(place / "identity.json", identity)
@@ -86,7 +87,7 @@ def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, ch
         train=TokenStore(place / "train"),
         validation=TokenStore(validation) if validation.exists() else None,
         prompts={row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(place / "prompts.jsonl")},
-        facts=read_json(run_dir / folder.DATA),
+        facts=read_json(run_dir / DATA),
     )
 
 

@@ -20,8 +20,6 @@ from haloes.store import write_jsonl
 
 WIN_RATE = "sampled/win_rate"
 _ENDS = (f"{WIN_RATE}/low", f"{WIN_RATE}/high")
-FOLDER = "watched"
-"""In the run's folder: of each validation the answers that were judged, and every judgement with its raw reply."""
 _BEFORE = "before"
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from haloes.records import Score
+from haloes.run_files import CALIBRATION
 from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
 from haloes.store import write_json
 from haloes.training.validation import Validation
 
-CALIBRATION = "calibration.json"
 _DRAWS_WHILE_TRAINING = 500
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from haloes.errors import ConfigError
 from haloes.judging._contract import Judge
 from haloes.records import Completion, Text
-from haloes.runs import run_folder as folder
+from haloes.run_files import METRICS, WATCHED
 from haloes.runs.alarms import ENDS_GAINED, ENDS_LOST, Alarms
 from haloes.runs.finish import Work
-from haloes.runs.live_judge import FOLDER, WatchJudge
+from haloes.runs.live_judge import WatchJudge
 from haloes.runs.measure import Rater, kl_scores, rate, validation_numbers
 from haloes.sampling.generate import sample
 from haloes.stats.text_stats import repetition_rate, words
@@ -48,7 +48,7 @@ def watch_judge(work: Work, judge: Judge, before: Sequence[Completion], *, resum
             "set feedback.validation_share, or give feedback.validation"
         )
     kept = [answer for answer in before if answer.prompt_id in prompts]
-    made = WatchJudge(judge, kept, work.run_dir / FOLDER, seed=work.config.samples.seed, same_run=resume)
+    made = WatchJudge(judge, kept, work.run_dir / WATCHED, seed=work.config.samples.seed, same_run=resume)
     work.display.stage(f"trying out the judge {judge.identity.name}")
     if text := made.try_out():
         work.display.note(text)
@@ -90,7 +90,7 @@ class During:
     def never_measured(self) -> list[str]:
         """What is to be said where no validation has the number that train.keep_best follows, for the judge failed."""
         name = self._work.config.train.keep_best
-        lines = [line for line in read_metrics(self._work.run_dir / folder.METRICS) if line["split"] == "validation"]
+        lines = [line for line in read_metrics(self._work.run_dir / METRICS) if line["split"] == "validation"]
         if name is None or not lines or any(line.get(name) is not None for line in lines):
             return []
         return [
@@ -103,7 +103,7 @@ class During:
             settings = self._work.config.train
             coming = sum(is_validated(settings, number, num_steps) for number in range(step + 1, num_steps + 1))
             self._work.display.note(self._judge.started(step, coming))
-        for line in read_metrics(self._work.run_dir / folder.METRICS):
+        for line in read_metrics(self._work.run_dir / METRICS):
             self._alarms.take(line)
 
     def wrote(self, numbers: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import conversation_number, group_number, group_of, mix, number_of, prompt_key
 from haloes.feedback.split import split
 from haloes.records import Refusal, Text, text_from_json
+from haloes.run_files import ENCODED
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows
 from haloes.store import read_jsonl, read_lines
@@ -56,8 +57,8 @@ def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: in
     if source == EVERYDAY and not path.exists():
         built_in = Path(str(files("haloes.recipes.demo") / "prompts.jsonl"))
         return _prompts(((number, row) for number, row in read_jsonl(built_in) if row["split"] == "held_out"), built_in)
-    if path.is_dir() and (path / "data" / "prompts.jsonl").exists():
-        return {row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(path / "data" / "prompts.jsonl")}
+    if path.is_dir() and (path / ENCODED / "prompts.jsonl").exists():
+        return {row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(path / ENCODED / "prompts.jsonl")}
     if path.suffix == ".txt":
         lines = [_text(line, where=f"{path}:{number}") for number, line in read_lines(path)]
         return {prompt_key(line): line for line in lines if line}

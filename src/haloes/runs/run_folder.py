@@ -13,18 +13,10 @@ from typing import Any
 from haloes.errors import RunError
 from haloes.report.card import write_card
 from haloes.report.write import write_report
+from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
 from haloes.runs.config import RunConfig, as_mapping, config_of_file
 from haloes.store import read_json, write_json, write_text
 
-CONFIG, DATA, ENVIRONMENT = "config.yaml", "data.json", "environment.json"
-METRICS, SCORES, SAMPLES, RATINGS, WARNINGS = (
-    "metrics.jsonl",
-    "scores.jsonl",
-    "samples.jsonl",
-    "ratings.jsonl",
-    "warnings.json",
-)
-HELD_OUT, EVALUATION, REPORT = "held_out.jsonl", "evaluation.json", "report.html"
 _FINISHED = "finished_steps"
 _FREE = {
     "microbatch_tokens",
@@ -57,7 +49,7 @@ _FREE_OF_A_JUDGE = {
 
 def claim(run_dir: Path) -> None:
     """Make a new run's folder. Raises RunError when something is there already, or it cannot be made."""
-    if (run_dir / CONFIG).exists():
+    if is_run(run_dir):
         raise RunError(
             f"{run_dir} holds a run already: resume it with `haloes resume {run_dir}`, or give another folder"
         )
@@ -69,12 +61,6 @@ def claim(run_dir: Path) -> None:
         raise RunError(f"{run_dir} cannot be made ({error.strerror}); give another folder") from error
 
 
-def check_is_run(run_dir: Path) -> None:
-    """Raises RunError for a folder that holds nothing of a run, such as a model's. What does not exist passes."""
-    if run_dir.is_dir() and not any((run_dir / name).exists() for name in (CONFIG, METRICS, SCORES, SAMPLES, HELD_OUT)):
-        raise RunError(f"{run_dir} holds no run (no {CONFIG}); give the folder that `haloes train` wrote")
-
-
 def write_config(run_dir: Path, config: RunConfig) -> None:
     """Save the resolved configuration; `read_config` makes the same from it."""
     import yaml
@@ -84,7 +70,7 @@ def write_config(run_dir: Path, config: RunConfig) -> None:
 
 def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
     """The configuration that a run was started with, with overrides. Raises RunError where there is none."""
-    if not (run_dir / CONFIG).is_file():
+    if not is_run(run_dir):
         raise RunError(f"{run_dir} holds no run (no {CONFIG}); `haloes train` starts one")
     return config_of_file(run_dir / CONFIG, *overrides)
 
@@ -130,7 +116,7 @@ def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object
 def finished_steps(run_dir: Path) -> int | None:
     """How many steps a run took of which everything is written; None where there is something left to do."""
     path = run_dir / ENVIRONMENT
-    if not path.is_file() or not all((run_dir / name).exists() for name in (SCORES, "model", REPORT)):
+    if not path.is_file() or not all((run_dir / name).exists() for name in (SCORES, MODEL, REPORT)):
         return None
     content = read_json(path)
     steps = content.get(_FINISHED) if isinstance(content, dict) else None
@@ -176,6 +162,6 @@ def note_weights(run_dir: Path, weights: Mapping[str, float]) -> None:
 
 def write_pages(run_dir: Path) -> Path:
     """The report and, where there is a model, its card, from what the folder holds; the path of the report."""
-    if (run_dir / "model").is_dir():
-        write_card(run_dir, run_dir / "model")
+    if (run_dir / MODEL).is_dir():
+        write_card(run_dir, run_dir / MODEL)
     return write_report(run_dir)

@@ -20,6 +20,7 @@ from haloes.models.offload import offloaded
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
+from haloes.run_files import BEST, CHECKPOINTS, METRICS
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks
@@ -37,7 +38,6 @@ from haloes.training.step_table import Table
 from haloes.training.validation import Validation, make_schedule, validate
 
 GIB = 2**30
-_CHECKPOINTS, _BEST, _METRICS = "checkpoints", "best", "metrics.jsonl"
 
 
 class Interrupted(Exception):  # noqa: N818 - it is what happened, not an error
@@ -172,11 +172,11 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
             validation = going.validate()
             numbers = job.ranks.same({**validation.metrics(), **job.measure(step, validation)})
             log.validation(step, numbers)
-            going.save_if(best.take(step, numbers), _BEST, step, keep=1)
+            going.save_if(best.take(step, numbers), BEST, step, keep=1)
         last = step == schedule.num_steps or best.given_up
         stopped = not last and job.ranks.any(job.stop(), job.policy.device)
         due = last or stopped or step % settings.checkpoint_every == 0
-        going.save_if(due, _CHECKPOINTS, step, keep=settings.keep_checkpoints)
+        going.save_if(due, CHECKPOINTS, step, keep=settings.keep_checkpoints)
         if stopped:
             raise Interrupted(step, schedule.num_steps)
     if best.step not in {None, step}:
@@ -227,7 +227,7 @@ class _Going:
     def resume(self) -> tuple[int, list[str]]:
         """Go back to the newest intact checkpoint; the steps that are done with it, and what was passed over."""
         job = self.job
-        found, damaged = checkpoint.newest(job.run_dir / _CHECKPOINTS)
+        found, damaged = checkpoint.newest(job.run_dir / CHECKPOINTS)
         if found is None:
             return 0, damaged
         changed = [name for name, value in job.identity.items() if found.identity.get(name) != value]
@@ -241,7 +241,7 @@ class _Going:
 
     def restore_best(self) -> list[str]:
         """Go back to the best weights; what is to be said where they cannot be read."""
-        found, damaged = checkpoint.newest(self.job.run_dir / _BEST)
+        found, damaged = checkpoint.newest(self.job.run_dir / BEST)
         if found is None:
             return [*damaged, "the best step's weights are gone: the result is the model after the last step"]
         checkpoint.restore(found, self.masters, self.optimizer)
@@ -395,11 +395,11 @@ class _Log:
 
     def __init__(self, job: TrainJob, watchers: Sequence[Watcher], done: int) -> None:
         self._job, self._watchers = job, watchers
-        self._file = MetricsLog(job.run_dir / _METRICS, from_step=done) if job.ranks.is_main else None
+        self._file = MetricsLog(job.run_dir / METRICS, from_step=done) if job.ranks.is_main else None
 
     def lines(self) -> list[dict[str, Any]]:
         """What was written so far, on all processes."""
-        return self._job.ranks.same(read_metrics(self._job.run_dir / _METRICS) if self._job.ranks.is_main else [])
+        return self._job.ranks.same(read_metrics(self._job.run_dir / METRICS) if self._job.ranks.is_main else [])
 
     def step(self, table: Table, *, rate: float, norm: float, seconds: float, per_epoch: int) -> None:
         store = self._job.train

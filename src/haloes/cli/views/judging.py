@@ -64,9 +64,9 @@ def say_judged(judged: "Judged", paired: "Paired", file: Path, canary_file: Path
 def refresh_report(place: Path) -> None:
     """Write report and model card of the run that the judgements lie in again, with what follows; nothing elsewhere."""
     from haloes.evaluation.evaluation import write_judged_report
-    from haloes.runs import run_folder as folder
+    from haloes.run_files import is_run
 
-    if (place / folder.CONFIG).is_file():
+    if is_run(place):
         say(f"Report: {write_judged_report(place)}")
 
 

@@ -7,6 +7,7 @@ from haloes.report import facts
 from haloes.report.headline import Result, headline, results
 from haloes.report.load import RunRecords, Warned, load_run
 from haloes.report.samples import Answer, SidesOfPrompt, readable, sides_of_prompts
+from haloes.run_files import REPORT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -129,6 +130,6 @@ def _warning(warning: Warned) -> "Text":
 def _report_line(run: RunRecords) -> "Text":
     from rich.text import Text
 
-    path = run.run_dir / "report.html"
+    path = run.run_dir / REPORT
     known = path.is_file()
     return Text(f"Report: {path}" if known else f"No report yet in {run.run_dir}", style="bold" if known else "dim")

@@ -12,8 +12,6 @@ from typing import Any
 from haloes.errors import DataError, RunError
 from haloes.store import read_growing, read_json, write_json
 
-FOLDER = "benchmarks"
-"""In a run's folder."""
 _FREE = {"model", "title", "label", "others"}
 """Settings that say how something is called, and not what it is."""
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ModelError, RunError
-from haloes.evaluation.bench.journal import FOLDER
 from haloes.models import hub
 from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
+from haloes.run_files import BENCHMARKS, ENVIRONMENT, MODEL, is_run
 from haloes.runs import run_folder as folder
 from haloes.store import read_json
 
@@ -43,11 +43,11 @@ def variants(source: str) -> tuple[Path, tuple[Variant, ...]]:
         ModelError: there is no such model.
     """
     run_dir = Path(source)
-    if not (run_dir / folder.CONFIG).is_file():
+    if not is_run(run_dir):
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).name or "model")
-        return Path(FOLDER) / name, (Variant(name="model", source=source, dtype="auto", digest=_digest(source)),)
+        return Path(BENCHMARKS) / name, (Variant(name="model", source=source, dtype="auto", digest=_digest(source)),)
     config = folder.read_config(run_dir)
-    trained = run_dir / "model"
+    trained = run_dir / MODEL
     if not trained.is_dir():
         raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
     start = _digest(config.model.name)
@@ -61,7 +61,7 @@ def variants(source: str) -> tuple[Path, tuple[Variant, ...]]:
     after = Variant(
         name="after", source=str(trained), dtype=config.model.dtype, digest=f"{_digest(str(trained))} on {start}"
     )
-    return run_dir / FOLDER, (before, after)
+    return run_dir / BENCHMARKS, (before, after)
 
 
 def load(variant: Variant) -> Any:
@@ -87,7 +87,7 @@ def load(variant: Variant) -> Any:
 
 
 def _start_weights(run_dir: Path) -> str | None:
-    path = run_dir / folder.ENVIRONMENT
+    path = run_dir / ENVIRONMENT
     known = read_json(path).get("fingerprints", {}) if path.exists() else {}
     return known.get("model") or known.get("reference model")
 

@@ -24,6 +24,7 @@ from haloes.models.load import load_model, load_tokenizer
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.recipes.reproduce.sets import Sets
+from haloes.run_files import CHECKPOINTS, METRICS
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.runs.data import prepare
 from haloes.tokens.encode import Encoder, make_encoder
@@ -178,8 +179,8 @@ class Bench:
                 stop=self._stop,
             )
         )
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-        lines = read_metrics(run_dir / "metrics.jsonl")
+        shutil.rmtree(run_dir / CHECKPOINTS, ignore_errors=True)
+        lines = read_metrics(run_dir / METRICS)
         return Cost(max(line["memory_gib"] for line in lines), outcome.num_steps)
 
     def _settings(self, trial: Trial, store: TokenStore) -> TrainSettings:

@@ -1,0 +1,40 @@
+"""The files of a run's folder by name, and whether a folder is a run's: the one place that says so."""
+
+from pathlib import Path
+
+from haloes.errors import RunError
+
+CONFIG, DATA, ENVIRONMENT = "config.yaml", "data.json", "environment.json"
+"""The resolved configuration, the facts of the feedback, and what the run ran on."""
+METRICS, SCORES, WARNINGS, CALIBRATION = "metrics.jsonl", "scores.jsonl", "warnings.json", "calibration.json"
+"""Numbers of each step, numbers at the end, what a reader has to know, and how sure a reward model was."""
+SAMPLES, RATINGS, HELD_OUT = "samples.jsonl", "ratings.jsonl", "held_out.jsonl"
+"""Answers before and after training, what the rater said of them, and the held-out rows with their rewards."""
+JUDGEMENTS, EVALUATION, REPORT = "judgements.jsonl", "evaluation.json", "report.html"
+"""What `haloes judge` and `haloes eval` add by default, and the page that shows all of it."""
+
+MODEL, CHECKPOINTS, BEST = "model", "checkpoints", "best"
+"""Folders: the trained model or adapter, the newest checkpoints, and the best one where the run keeps it."""
+ENCODED, WATCHED, BENCHMARKS = "data", "watched", "benchmarks"
+"""Folders: encoded feedback, answers and judgements of the judge that watched, and answers to benchmarks."""
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is a run's: training writes the configuration before anything else."""
+    return (folder / CONFIG).is_file()
+
+
+def is_trained_run(folder: Path) -> bool:
+    """Return whether a folder is a run's and has a trained model in it."""
+    return is_run(folder) and (folder / MODEL).is_dir()
+
+
+def check_is_run(run_dir: Path) -> None:
+    """
+    Raise RunError for a folder that holds nothing of a run, such as a model's; a folder that does not exist passes.
+
+    A run that lost its configuration can still be shown, so any of the files that are shown will do.
+    """
+    shown = (CONFIG, METRICS, SCORES, SAMPLES, HELD_OUT)
+    if run_dir.is_dir() and not any((run_dir / name).exists() for name in shown):
+        raise RunError(f"{run_dir} holds no run (no {CONFIG}); give the folder that `haloes train` wrote")
