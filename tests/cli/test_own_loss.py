@@ -24,6 +24,7 @@ from haloes import LossOutput, Needs, Unpaired
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MyLoss:
     needs: ClassVar[Needs] = Needs(reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("worth",)
     scale: float = 1.0
 
     def __call__(self, batch: Unpaired) -> LossOutput:
@@ -71,3 +72,23 @@ def test_a_setting_that_it_does_not_have_is_refused(
 ):
     assert run(["train", str(thumbs_file), "--loss", f"{own_loss}:MyLoss", *flags(model, loss__scal="0.5")]) == 2
     assert 'no hyperparameter "scal". Did you mean "scale"?' in capsys.readouterr().err
+
+
+def test_metrics_that_it_does_not_declare_are_refused_with_the_line_to_write(
+    model: Path, thumbs_file: Path, own_loss: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    line = '    metrics: ClassVar[tuple[str, ...]] = ("worth",)\n'
+    own_loss.write_text(MY_LOSS.replace(line, ""))
+    arguments = [
+        "train",
+        str(thumbs_file),
+        "--loss",
+        f"{own_loss}:MyLoss",
+        *flags(model),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert run(arguments) == 2
+    assert "write metrics: ClassVar[tuple[str, ...]] = ('worth',) in its class" in " ".join(
+        capsys.readouterr().err.split()
+    )

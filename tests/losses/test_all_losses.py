@@ -17,12 +17,28 @@ from haloes.errors import ConfigError, MissingInputError
 from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs
 from haloes.losses.bradley_terry import BradleyTerry
+from haloes.losses.dpo import DPO
+from haloes.losses.dro import DRO
 from haloes.losses.halo import HALO
+from haloes.losses.humanline import Humanline
+from haloes.losses.kto import KTO
+from haloes.losses.length_normalised import LengthNormalised
+from haloes.losses.mixture import Mixture
+from haloes.losses.pmpo import PMPO
+from haloes.losses.ppo_value import PPOValue
+from haloes.losses.sft import SFT
 from haloes.losses.table import LOSSES
+from haloes.losses.wpo import WPO
 from loss_batches import Example, Side, evaluate, gradient, make_batch, make_examples, make_mismatched, ratio_side
 
 MADE = {name: make() for name, make in LOSSES.items()} | {
-    "bradley-terry with margins": BradleyTerry(margin=0.7, center=0.3)
+    "bradley-terry with margins": BradleyTerry(margin=0.7, center=0.3),
+    "mixture on pairs with losses on single completions": Mixture(
+        losses=(WPO(), PMPO(), SFT(), DPO(beta=0.2), DPO()), weights=(1.0, 0.5, 0.1, 0.0, 2.0)
+    ),
+    "humanline of a length-normalised mixture": Humanline(
+        loss=LengthNormalised(loss=Mixture(losses=(KTO(), PPOValue(), DRO()), weights=(1.0, 1.0, 0.5)))
+    ),
 }
 CLASSES = {name: make for name, make in LOSSES.items() if isinstance(make, type)}
 
@@ -257,6 +273,11 @@ def test_it_computes_in_the_precision_of_its_input(loss: Any, dtype: torch.dtype
 
     assert output.per_example.dtype == dtype
     assert all(values.dtype == dtype for values in output.metrics.values())
+
+
+@every_loss
+def test_it_returns_exactly_the_metrics_that_it_declares(loss: Any) -> None:
+    assert tuple(sorted(evaluate(loss, make_examples()).metrics)) == loss.metrics
 
 
 @every_loss

@@ -1,10 +1,15 @@
 """What losses are given: ragged log-probabilities, log-ratios, and the reference point."""
 
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import pytest
 import torch
 
-from haloes.errors import MissingInputError
-from haloes.losses._contract import Logps, LossOutput, Needs, Paired, Scored, Unpaired
+from haloes.errors import ConfigError, MissingInputError
+from haloes.losses._contract import Logps, LossOutput, Needs, Paired, Scored, Unpaired, call_loss, declared_metrics
+from haloes.losses.length_normalised import LengthNormalised
+from haloes.losses.mixture import Mixture
 from loss_batches import of_ratios
 
 
@@ -129,3 +134,67 @@ def test_a_loss_that_declares_nothing_gets_single_completions_of_both_labels_and
 
 def test_metrics_are_optional() -> None:
     assert LossOutput(torch.zeros(2)).metrics == {}
+
+
+@dataclass(frozen=True)
+class Own:
+    """A loss from outside that returns these metrics and declares none."""
+
+    returned: tuple[str, ...] = ()
+    needs: ClassVar[Needs] = Needs()
+
+    def __call__(self, batch: Unpaired) -> LossOutput:
+        loss_B = -batch.completions.policy.total()
+        return LossOutput(loss_B, dict.fromkeys(self.returned, loss_B.detach()))
+
+
+@dataclass(frozen=True)
+class Declaring(Own):
+    """The same with a declaration."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("worth",)
+
+
+def test_a_loss_that_returns_no_metrics_need_not_declare_any() -> None:
+    own: Any = Own()
+
+    assert declared_metrics(own) == ()
+    assert call_loss(own, unpaired(None)).metrics == {}
+
+
+def test_a_loss_that_returns_what_it_declares_is_called() -> None:
+    own: Any = Declaring(returned=("worth",))
+
+    assert list(call_loss(own, unpaired(None)).metrics) == list(declared_metrics(own)) == ["worth"]
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (
+            Own(("b", "a")),
+            "write metrics: ClassVar[tuple[str, ...]] = ('a', 'b') in its class",
+        ),
+        (Declaring(("worth", "more")), 'returns the metrics "more", "worth" and declares "worth"; write'),
+        (Declaring(), 'Declaring returns the metrics none and declares "worth"; write'),
+    ],
+    ids=["nothing declared", "too few declared", "too many declared"],
+)
+def test_a_loss_that_returns_other_metrics_than_it_declares_is_refused_with_the_line_to_write(
+    own: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        call_loss(own, unpaired(None))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda own: Mixture(losses=(own,), weights=(1.0,)),
+        lambda own: LengthNormalised(loss=own),
+    ],
+)
+def test_a_wrapper_names_the_loss_inside_that_declares_no_metrics(wrapped: Any) -> None:
+    with pytest.raises(ConfigError, match="loss: Own returns the metrics"):
+        wrapped(Own(("a",)))(unpaired(None))

@@ -108,6 +108,7 @@ def test_token_log_ratios_are_those_of_the_normalised_log_probabilities() -> Non
 
     class Spy:
         needs = Needs(reference_tokens=True)
+        metrics = SFT.metrics
 
         def __call__(self, batch: Any) -> Any:
             seen.append(batch.completions)

@@ -42,6 +42,12 @@ class Silent:
     scale: float = 1.0
 
 
+@dataclass(frozen=True)
+class Misdeclared:
+    needs: ClassVar[Needs] = Needs()
+    metrics: ClassVar[str] = "value"
+
+
 not_a_class = 3
 """
 
@@ -222,6 +228,7 @@ def test_two_files_of_one_name_are_two_losses(own_file: Path, tmp_path: Path) ->
         ("not_a_class", 'has no dataclass "not_a_class"'),
         ("", 'has no dataclass ""'),
         ("Silent", "does not say what it needs"),
+        ("Misdeclared", r"must declare its metrics like metrics: ClassVar\[.*\] = \('name', 'another'\), got 'value'"),
     ],
 )
 def test_what_is_no_loss_in_a_file_is_refused(own_file: Path, attribute: str, message: str) -> None:

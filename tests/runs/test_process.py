@@ -40,6 +40,7 @@ done = 0
 @dataclass(frozen=True, kw_only=True)
 class Halting:
     needs: ClassVar[Needs] = KTO.needs
+    metrics: ClassVar[tuple[str, ...]] = KTO.metrics
     beta: float = 0.1
 
     def __call__(self, batch):

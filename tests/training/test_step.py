@@ -471,11 +471,11 @@ class Spy:
         return LossOutput(-sum(side.policy.total() for side in sides))
 
     def batches(self, **fields: Any) -> list[Any]:
-        """All that it was given by a step, without the trial call that finds its metrics."""
+        """All that it was given by a step."""
         policy = disturb(policy_for(self))
         self.given.clear()
         run(policy, self, **fields)
-        return self.given[1:]
+        return self.given
 
 
 def test_tokens_of_the_reference_reach_the_loss_beside_their_own_sequences(tmp_path: Path):

@@ -5,14 +5,14 @@ Shape suffixes: B examples (or sequences) of a micro-batch, T completion tokens 
 completions are those of the *whole step*. Log-probabilities and log-ratios are natural logarithms, in nats.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from haloes.errors import MissingInputError
+from haloes.errors import ConfigError, MissingInputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,9 +250,41 @@ class Loss(Protocol[BatchT_contra]):
         """What it has to be given: the same for all its instances, or derived from its fields."""
         ...
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that it returns, sorted. A loss from outside that returns none may leave it out."""
+        ...
+
     def __call__(self, batch: BatchT_contra) -> LossOutput:
         """One finite number an example, (B,), and the loss's own metrics. No reduction, no communication, no model."""
         ...
+
+
+def declared_metrics(loss: Loss[Any]) -> tuple[str, ...]:
+    """Return the names of the metrics that a loss returns beside its values; none where it declares nothing."""
+    names: tuple[str, ...] = getattr(loss, "metrics", ())
+    return names
+
+
+def call_loss(loss: Loss[Any], batch: Unpaired | Paired) -> LossOutput:
+    """Call a loss; raise ConfigError where it returns other metrics than it declares."""
+    output = loss(batch)
+    if set(output.metrics) != set(declared_metrics(loss)):
+        returned, declared = _listed(output.metrics), _listed(declared_metrics(loss))
+        raise ConfigError(
+            f"loss: {type(loss).__name__} returns the metrics {returned} and declares {declared}; "
+            f"write {metrics_line(sorted(output.metrics))} in its class"
+        )
+    return output
+
+
+def metrics_line(names: Sequence[str]) -> str:
+    """Return the line of a loss's class that declares these metrics."""
+    return f"metrics: ClassVar[tuple[str, ...]] = {tuple(names)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in sorted(names)) or "none"
 
 
 def _given(value: Tensor | None, name: str) -> Tensor:

@@ -27,6 +27,7 @@ class AOTUnpaired:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, whole_step=True)
+    metrics: ClassVar[tuple[str, ...]] = ()
     about: ClassVar[About] = About(
         title="Alignment via Optimal Transport, unpaired",
         source="Melnyk et al., NeurIPS 2024, arXiv 2406.05882; checked against the authors' slides and TRL",

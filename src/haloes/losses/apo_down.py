@@ -26,6 +26,7 @@ class APODown:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Anchored Preference Optimization, down",
         source="D'Oosterlinck et al., TACL 2025, arXiv 2408.06266, eq. 8",

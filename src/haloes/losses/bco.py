@@ -30,6 +30,7 @@ class BCO:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, running_reward=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Binary Classifier Optimization",
         source="Jung et al., ACL 2025, arXiv 2404.04656, without underlying distribution matching",

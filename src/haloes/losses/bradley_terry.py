@@ -26,6 +26,7 @@ class BradleyTerry:
     where rewards lie, and it draws them towards 0. The result is a sequence classifier, and no language model any more.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Bradley-Terry reward model",
         source="Ouyang et al., NeurIPS 2022, arXiv 2203.02155, eq. 1; margin: arXiv 2307.09288, eq. 2; center: "

@@ -25,6 +25,7 @@ class CDPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Conservative DPO",
         source="Mitchell, 2023, https://ericmitchell.ai/cdpo.pdf, eq. 3",

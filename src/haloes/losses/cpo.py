@@ -25,6 +25,7 @@ class CPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Contrastive Preference Optimization",
         source="Xu et al., ICML 2024, arXiv 2401.08417, L_prefer + L_NLL",

@@ -22,6 +22,7 @@ class CSFT:
     ordinary text to a tokenizer that does not know them; the authors add them to the vocabulary.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("nll_per_token",)
     about: ClassVar[About] = About(
         title="Conditional supervised finetuning",
         source="Korbak et al., ICML 2023, arXiv 2302.08582; as a baseline in Ethayarajh et al., ICML 2024, section 3.3",

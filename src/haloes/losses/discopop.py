@@ -26,6 +26,7 @@ class DiscoPOP:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="DiscoPOP (log-ratio modulated loss)",
         source="Lu et al., NeurIPS 2024, arXiv 2406.08414, eq. 5",

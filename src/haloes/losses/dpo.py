@@ -24,6 +24,7 @@ class DPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Direct Preference Optimization",
         source="Rafailov et al., NeurIPS 2023, arXiv 2305.18290, eq. 7",

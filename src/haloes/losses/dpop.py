@@ -25,6 +25,7 @@ class DPOP:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="DPO-Positive",
         source="Pal et al. 2024, arXiv 2402.13228, L_DPOP",

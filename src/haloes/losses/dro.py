@@ -23,6 +23,7 @@ class DRO:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, scores=True)
+    metrics: ClassVar[tuple[str, ...]] = ()
     about: ClassVar[About] = About(
         title="Direct Reward Optimisation with a constant baseline",
         source="Richemond et al., 2024, arXiv 2405.19107 (through a reader's notes and two implementations)",

@@ -27,6 +27,7 @@ class DROValue:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, scores=True, values=True)
+    metrics: ClassVar[tuple[str, ...]] = ("prompt_value",)
     about: ClassVar[About] = About(
         title="Direct Reward Optimisation with a value function (DRO-V)",
         source="Richemond et al., 2024, arXiv 2405.19107 (through a reader's notes and two implementations)",

@@ -26,6 +26,7 @@ class EXO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Efficient Exact Optimization (pairs)",
         source="Ji et al., ICML 2024, arXiv 2402.00856, eq. 16",

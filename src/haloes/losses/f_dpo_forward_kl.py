@@ -27,6 +27,7 @@ class ForwardKLDPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="f-DPO, forward KL",
         source="Wang et al., ICLR 2024, arXiv 2309.16240, table of f-divergences",

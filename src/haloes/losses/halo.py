@@ -25,6 +25,7 @@ class HALO:
     for the others that can be made.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("value",)
     about: ClassVar[About] = About(
         title="Human-aware loss, built",
         source="Ethayarajh et al., ICML 2024, arXiv 2402.01306, Definition 3.4",

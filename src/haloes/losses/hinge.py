@@ -26,6 +26,7 @@ class Hinge:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Hinge loss on log-ratios (RSO hinge-norm)",
         source="Liu et al., ICLR 2024, arXiv 2309.06657, L_hinge-norm",

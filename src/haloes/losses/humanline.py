@@ -5,7 +5,7 @@ from math import inf
 from typing import Any
 
 from haloes.errors import ConfigError
-from haloes.losses._contract import Logps, Loss, LossOutput, Needs, Scored
+from haloes.losses._contract import Logps, Loss, LossOutput, Needs, Scored, call_loss, declared_metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +45,13 @@ class Humanline:
         """What the loss needs, and token log-probabilities of a reference that is synced."""
         return replace(self.loss.needs, reference_tokens=True, sync_every=self.every)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The loss's own."""
+        return declared_metrics(self.loss)
+
     def __call__(self, batch: Any) -> LossOutput:
-        return self.loss(batch.mapped(self._clamped))
+        return call_loss(self.loss, batch.mapped(self._clamped))
 
     def _clamped(self, side: Scored) -> Scored:
         ratio_T = side.token_log_ratio()

@@ -24,6 +24,7 @@ class IPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Identity Preference Optimization",
         source="Gheshlaghi Azar et al., AISTATS 2024, arXiv 2310.12036, eq. 17",

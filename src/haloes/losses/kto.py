@@ -25,6 +25,7 @@ class KTO:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, mismatched=True)
+    metrics: ClassVar[tuple[str, ...]] = ("value",)
     about: ClassVar[About] = About(
         title="Kahneman-Tversky Optimization",
         source="Ethayarajh et al., ICML 2024, arXiv 2402.01306, eq. 8",

@@ -27,6 +27,7 @@ class LDDPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True, reference_tokens=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Length-desensitised DPO",
         source="Liu et al. 2024, arXiv 2409.06411",

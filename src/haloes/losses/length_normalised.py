@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from haloes.errors import ConfigError
-from haloes.losses._contract import Logps, Loss, LossOutput, Needs, Scored
+from haloes.losses._contract import Logps, Loss, LossOutput, Needs, Scored, call_loss, declared_metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +33,13 @@ class LengthNormalised:
         """What the loss needs."""
         return self.loss.needs
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The loss's own."""
+        return declared_metrics(self.loss)
+
     def __call__(self, batch: Any) -> LossOutput:
-        return self.loss(batch.mapped(_per_token))
+        return call_loss(self.loss, batch.mapped(_per_token))
 
 
 def _per_token(side: Scored) -> Scored:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from haloes.errors import ConfigError
-from haloes.losses._contract import Loss, LossOutput, Needs, Paired, Unpaired
+from haloes.losses._contract import Loss, LossOutput, Needs, Paired, Unpaired, call_loss, declared_metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +47,12 @@ class Mixture:
         """What all parts need together."""
         return reduce(or_, (loss.needs for loss in self.losses))
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those of its parts and the loss of each, under the parts' names."""
+        parts = zip(_names(self.losses), self.losses, strict=True)
+        return tuple(sorted(f"{name}/{metric}" for name, loss in parts for metric in ("loss", *declared_metrics(loss))))
+
     def __call__(self, batch: Unpaired | Paired) -> LossOutput:
         outputs = [_called(loss, batch) for loss in self.losses]
         terms = [weight * out.per_example for weight, out in zip(self.weights, outputs, strict=True)]
@@ -80,16 +86,16 @@ def _names(losses: tuple[Loss[Any], ...]) -> list[str]:
 
 def _called(loss: Loss[Any], batch: Unpaired | Paired) -> LossOutput:
     if isinstance(batch, Paired) and loss.needs.pairs:
-        return loss(batch)
+        return call_loss(loss, batch)
     if isinstance(batch, Unpaired):
-        output = loss(batch)
+        output = call_loss(loss, batch)
         used_B = batch.desirable_B | loss.needs.undesirable
         return LossOutput(torch.where(used_B, output.per_example, 0), output.metrics)
     count, device = len(batch.chosen.policy.lengths_B), batch.chosen.policy.lengths_B.device
-    chosen = loss(Unpaired(batch.chosen, torch.ones(count, dtype=torch.bool, device=device)))
+    chosen = call_loss(loss, Unpaired(batch.chosen, torch.ones(count, dtype=torch.bool, device=device)))
     if not loss.needs.undesirable:
         return chosen
-    rejected = loss(Unpaired(batch.rejected, torch.zeros(count, dtype=torch.bool, device=device)))
+    rejected = call_loss(loss, Unpaired(batch.rejected, torch.zeros(count, dtype=torch.bool, device=device)))
     return LossOutput(
         (chosen.per_example + rejected.per_example) / 2,
         {name: (values + rejected.metrics[name]) / 2 for name, values in chosen.metrics.items()},

@@ -26,6 +26,7 @@ class NCA:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Noise Contrastive Alignment (pairs)",
         source="Chen et al., NeurIPS 2024, arXiv 2402.05369, section 4.1",

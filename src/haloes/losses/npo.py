@@ -28,6 +28,7 @@ class NPO:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ()
     about: ClassVar[About] = About(
         title="Negative Preference Optimization",
         source="Zhang et al., COLM 2024, arXiv 2404.05868; formula as in the authors' code",

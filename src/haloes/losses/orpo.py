@@ -28,6 +28,7 @@ class ORPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Odds Ratio Preference Optimization",
         source="Hong, Lee, Thorne, EMNLP 2024, arXiv 2403.07691, eq. 3 to 7",

@@ -27,6 +27,7 @@ class PMPO:
     """
 
     needs: ClassVar[Needs] = Needs(reference_kl=True)
+    metrics: ClassVar[tuple[str, ...]] = ("reference_kl",)
     about: ClassVar[About] = About(
         title="Preference-based Maximum a Posteriori Policy Optimization",
         source="Abdolmaleki et al., ICLR 2025, arXiv 2410.04166 version 3, eq. 10 (through a reader's excerpt)",

@@ -26,6 +26,7 @@ class PPO:
     """
 
     needs: ClassVar[Needs] = Needs(reference_tokens=True)
+    metrics: ClassVar[tuple[str, ...]] = ("clipped",)
     about: ClassVar[About] = About(
         title="Offline PPO-Clip with dummy rewards",
         source="Ethayarajh et al., ICML 2024, arXiv 2402.01306, section 3.3; PPO-Clip: arXiv 1707.06347, eq. 7",

@@ -26,6 +26,7 @@ class PPOValue:
     """
 
     needs: ClassVar[Needs] = Needs(reference_tokens=True, values=True)
+    metrics: ClassVar[tuple[str, ...]] = ("critic_error",)
     about: ClassVar[About] = About(
         title="Offline PPO-Clip with a value head",
         source="Ethayarajh et al., ICML 2024, arXiv 2402.01306, appendix; details from ContextualAI/HALOs",

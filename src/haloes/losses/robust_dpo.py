@@ -26,6 +26,7 @@ class RobustDPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Robust DPO",
         source="Ray Chowdhury, Kini, Natarajan, ICML 2024, arXiv 2403.00409, section 3.1",

@@ -20,6 +20,7 @@ class SFT:
     """
 
     needs: ClassVar[Needs] = Needs(undesirable=False)
+    metrics: ClassVar[tuple[str, ...]] = ("nll_per_token",)
     about: ClassVar[About] = About(
         title="Supervised finetuning",
         source="Ouyang et al., NeurIPS 2022, arXiv 2203.02155, step 1",

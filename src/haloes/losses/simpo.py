@@ -25,6 +25,7 @@ class SimPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Simple Preference Optimization",
         source="Meng, Xia, Chen, NeurIPS 2024, arXiv 2405.14734, eq. 6",

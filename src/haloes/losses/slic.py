@@ -26,6 +26,7 @@ class SLiC:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Sequence Likelihood Calibration (SLiC-HF)",
         source="Zhao et al. 2023, arXiv 2305.10425; restated in arXiv 2402.01306, section 3.3",

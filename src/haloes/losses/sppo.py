@@ -24,6 +24,7 @@ class SPPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Self-Play Preference Optimization (hard labels)",
         source="Wu et al., ICLR 2025, arXiv 2405.00675, eq. 4.7",

@@ -12,7 +12,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
 from haloes.errors import ConfigError
-from haloes.losses._contract import Loss, Needs
+from haloes.losses._contract import Loss, Needs, metrics_line
 from haloes.losses._type_check import PARTS, declared, fits, in_words
 from haloes.losses.aot_unpaired import AOTUnpaired
 from haloes.losses.apo_down import APODown
@@ -226,7 +226,15 @@ def _from_file(path: Path, attribute: str) -> type[Any]:
         raise ConfigError(f'loss: {path} has no dataclass "{attribute}"')
     if not isinstance(getattr(cls, "needs", None), Needs):
         raise ConfigError(f"loss: {attribute} in {path} does not say what it needs; add needs: ClassVar[Needs] to it")
+    names = getattr(cls, "metrics", ())
+    if not isinstance(names, property) and not _are_names(names):
+        line = metrics_line(["name", "another"])
+        raise ConfigError(f"loss: {attribute} in {path} must declare its metrics like {line}, got {names!r}")
     return cls
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value) and len(set(value)) == len(value)
 
 
 def _module_of(path: Path) -> ModuleType:

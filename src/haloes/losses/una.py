@@ -27,6 +27,7 @@ class UNA:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     about: ClassVar[About] = About(
         title="Unified Alignment, binary feedback with cross entropy",
         source="Wang et al., 2024, arXiv 2408.15339, and the authors' code",

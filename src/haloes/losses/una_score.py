@@ -26,6 +26,7 @@ class UNAScore:
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, scores=True, score_range=(0.0, 1.0))
+    metrics: ClassVar[tuple[str, ...]] = ("implied_score",)
     about: ClassVar[About] = About(
         title="Unified Alignment, scores with squared error",
         source="Wang et al., 2024, arXiv 2408.15339, and the authors' code",

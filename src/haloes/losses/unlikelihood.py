@@ -28,6 +28,7 @@ class Unlikelihood:
     """
 
     needs: ClassVar[Needs] = Needs()
+    metrics: ClassVar[tuple[str, ...]] = ("nll_per_token",)
     about: ClassVar[About] = About(
         title="Unlikelihood training",
         source="Welleck et al., ICLR 2020, arXiv 1908.04319, eq. 5; Li et al., ACL 2020, arXiv 1911.03860",

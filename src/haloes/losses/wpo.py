@@ -26,6 +26,7 @@ class WPO:
     """
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True, collision=True)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "weight")
     about: ClassVar[About] = About(
         title="Weighted Preference Optimization",
         source="Zhou et al., EMNLP 2024, arXiv 2406.11827, eq. 2; the authors' code",

@@ -13,7 +13,7 @@ from torch import Tensor
 from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.pack import pack_by_prompt
 from haloes.batches.schedule import Step
-from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired
+from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired, call_loss, declared_metrics
 from haloes.models.layout import Packed, shared_length
 from haloes.models.policy import Policy, TokenScores
 from haloes.models.prefix_cache import Remembered, make_continued
@@ -68,7 +68,7 @@ class Stepper:
             self._sum(*mismatched.columns())
         weight = self.store.weight[sequences[: len(step.examples)]].astype(np.float64)
         weight /= weight.sum()
-        names = metric_names(self.loss)
+        names = declared_metrics(self.loss)
         filled = _Filled(
             logp=np.zeros(len(sequences)),
             reward=np.zeros(len(sequences)),
@@ -91,7 +91,7 @@ class Stepper:
                         mismatched = MismatchedTable(self._continued(packed, remembered, jobs), others)
                     completions = _scored(tokens, packed, reference, rows)
                     batch = self._batch(completions, packed, sequences[rows], mismatched, running_reward)
-                    output = self.loss(batch)
+                    output = call_loss(self.loss, batch)
                     weighted = (output.per_example * tensor(weight[members], output.per_example)).sum()
                 if backward:
                     torch.autograd.backward(weighted)
@@ -258,16 +258,6 @@ def paired(completions: Scored, trained: Sequence[int], *, margin_B: Tensor | No
         _part(completions, slice(count, None), slice(tokens, None)),
         margin_B,
     )
-
-
-def metric_names(loss: Loss[Any]) -> tuple[str, ...]:
-    """The names of a loss's own metrics, found by calling it on one made-up example."""
-    one, zero = torch.ones(1, dtype=torch.int64), torch.zeros(1)
-    scored = Scored(Logps(-torch.ones(1), one), -torch.ones(1), -torch.ones(1), -torch.ones(1), zero, zero, zero)
-    if loss.needs.pairs:
-        return tuple(sorted(loss(Paired(scored, scored, zero)).metrics))
-    batch = Unpaired(scored, torch.tensor([True]), scored, torch.ones(1), torch.tensor(0.0))
-    return tuple(sorted(loss(batch).metrics))
 
 
 def _scored(tokens: TokenScores, packed: Packed, reference: ReferenceTable | None, rows: NDArray[np.int64]) -> Scored:
