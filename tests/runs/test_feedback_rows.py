@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.scores import AboveMean, Threshold
+from haloes.feedback.score_rules import AboveMean, Threshold
 from haloes.records import Feedback, Pair, Refusal
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import NO_PARTNER, NOT_USED, Rows, grave, open_for_doctor, open_rows, score_rule

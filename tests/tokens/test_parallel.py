@@ -23,8 +23,7 @@ from haloes.errors import ModelError
 from haloes.records import Message
 from haloes.tokens import parallel
 from haloes.tokens.encode import Encoded, Unencodable, make_encoder
-from haloes.tokens.packed import Results, Side, encode_sides, pack, unpack
-from haloes.tokens.parallel import Encode, encoding, processors
+from haloes.tokens.parallel import Encode, Results, Side, encode_sides, encoding, pack, processors, unpack
 
 ENCODERS = [
     make_encoder(byte_tokenizer(chat_template=REFUSES_SYSTEM), max_length=128),
@@ -149,11 +148,11 @@ def test_workers_have_no_torch_and_do_not_print_into_the_results() -> None:
     script = """
         import pickle, subprocess, sys
         import haloes.tokens.worker as worker
-        from haloes.tokens import packed
+        from haloes.tokens import parallel
 
         def loud(encoders, sides):
             print("a library says something")
-            return [packed.Unencodable("torch", str(bool(sys.modules.get("torch"))))]
+            return [parallel.Unencodable("torch", str(bool(sys.modules.get("torch"))))]
 
         worker.encode_sides = loud
         worker.main()

@@ -31,9 +31,9 @@ def doctor(
     from haloes.cli.flags import flag_settings
     from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
-    from haloes.feedback.advice import advise
-    from haloes.feedback.doctor import examine
-    from haloes.feedback.render import render
+    from haloes.feedback.doctor.advice import advise
+    from haloes.feedback.doctor.examine import examine
+    from haloes.feedback.doctor.render import render
     from haloes.runs.config import make_config, parse_settings
     from haloes.runs.feedback_rows import grave, open_for_doctor
 

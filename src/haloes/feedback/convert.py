@@ -21,7 +21,6 @@ from haloes.feedback.keys import (
     row_number,
     where_of,
 )
-from haloes.feedback.twice import twice
 from haloes.records import Feedback, Pair, Refusal
 
 CHOSEN_SUFFIX = "-chosen"
@@ -128,7 +127,7 @@ def one_per_prompt(rows: Iterable[Row | Refusal], *, seed: int) -> Iterator[Feed
 
     The rows are read twice, and only an index is held in memory, unless they come from a generator.
     """
-    source = twice(rows)
+    source = rereadable(rows)
     groups, numbers, labels = array("q"), array("q"), array("b")
     for row in unpair(source):
         if isinstance(row, Feedback) and row.label is not None:
@@ -167,6 +166,16 @@ def keep_one_per_prompt(
     kept_N = np.zeros(len(group_N), dtype=np.bool_)
     kept_N[candidate_M[is_first_M]] = True
     return kept_N
+
+
+def rereadable(rows: Iterable[Row | Refusal]) -> Iterable[Row | Refusal]:
+    """
+    Rows that can be read two times with the same result.
+
+    A file source or a list starts anew at every reading and comes back as it is, so that nothing but an index need be
+    held in memory; a generator can be read once only, and its rows are kept.
+    """
+    return list(rows) if iter(rows) is rows else rows
 
 
 def _half(row: Pair, *, desirable: bool) -> Feedback:

@@ -9,13 +9,13 @@ from os import fspath
 
 from haloes.errors import DataError
 from haloes.feedback.columns import check_columns, rename, suggestion
+from haloes.feedback.containers import Container, RawRow, open_container
 from haloes.feedback.fields import Row
 from haloes.feedback.formats.contract import Format, Record
 from haloes.feedback.formats.table import FORMATS, detect
-from haloes.feedback.formats.vendors import recognise
+from haloes.feedback.formats.unsupported import recognise
 from haloes.feedback.labels import check_label_column
 from haloes.feedback.refusals import Refused
-from haloes.feedback.rows import Container, RawRow, open_container
 from haloes.records import Refusal, Where
 
 _PROBED_ROWS = 100

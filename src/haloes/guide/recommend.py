@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from haloes.errors import DataError
-from haloes.feedback.contradictions import contradictions
-from haloes.feedback.doctor import examine
+from haloes.feedback.doctor.duplicates_and_contradictions import contradictions
+from haloes.feedback.doctor.examine import examine
 from haloes.guide.explain import needs_of
 from haloes.guide.suits import Advice, Seen, advice
 from haloes.losses._contract import Needs

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from haloes.feedback.contradictions import Contradictions
-from haloes.feedback.findings import Balance, Findings
+from haloes.feedback.doctor.duplicates_and_contradictions import Contradictions
+from haloes.feedback.doctor.findings import Balance, Findings
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 
 NOISY = 0.05

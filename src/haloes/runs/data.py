@@ -24,8 +24,7 @@ from haloes.records import Feedback, Pair, Refusal, Text, Where
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import NOT_USED, Rows, grave, open_rows
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
-from haloes.tokens.packed import Results, Side
-from haloes.tokens.parallel import Encode, encoding, processors
+from haloes.tokens.parallel import Encode, Results, Side, encoding, processors
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 
 Numbers: TypeAlias = NDArray[np.int64]

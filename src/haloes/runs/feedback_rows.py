@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from haloes.errors import ConfigError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.read import FeedbackSource
-from haloes.feedback.scores import RULES, ScoreRule, label_scores
+from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
 from haloes.records import Feedback, Pair, Refusal, Where
 from haloes.runs.config import FeedbackSettings
 

@@ -9,11 +9,11 @@ from haloes.models.load import load_tokenizer
 from haloes.report.samples import readable
 from haloes.runs.config import RunConfig
 from haloes.runs.feedback_rows import Record
-from haloes.tokens.advice import advise
+from haloes.tokens.doctor.advice import advise
+from haloes.tokens.doctor.inspect import inspect_tokens
+from haloes.tokens.doctor.preview import Preview, Role
+from haloes.tokens.doctor.render import render
 from haloes.tokens.encode import make_encoder
-from haloes.tokens.findings import Preview, Role
-from haloes.tokens.inspect import inspect_tokens
-from haloes.tokens.render import render
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -63,7 +63,7 @@ def examine_tokens(config: RunConfig, rows: Iterable[Record], *, previews: int =
 
 
 def _coloured(shown: Preview) -> "Text":
-    """The lines of `haloes.tokens.preview.preview_lines` in colour; nothing in them is taken for markup."""
+    """The lines of `haloes.tokens.doctor.preview.preview_lines` in colour; nothing in them is taken for markup."""
     from rich.text import Text
 
     cut = [name for name, is_cut in (("prompt", shown.prompt_cut), ("completion", shown.completion_cut)) if is_cut]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from haloes.tokens.encode import Encoder
-from haloes.tokens.packed import Packed, Side, encode_sides, pack
+from haloes.tokens.parallel import Packed, Side, encode_sides, pack
 
 
 def main() -> None:

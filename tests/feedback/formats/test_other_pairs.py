@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from haloes.feedback.formats.llamafactory_dpo import LLAMAFACTORY_DPO
+from haloes.feedback.formats.ms_swift_pairs import REJECTED_RESPONSE
 from haloes.feedback.formats.openai import OPENAI
-from haloes.feedback.formats.rejected_response import REJECTED_RESPONSE
 from haloes.records import Message, Pair
 
 USER = {"role": "user", "content": "q"}

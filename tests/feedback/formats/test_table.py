@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from haloes.feedback.formats.table import FORMATS, detect
-from haloes.feedback.formats.vendors import recognise
+from haloes.feedback.formats.unsupported import recognise
 
 USER = {"role": "user", "content": "q"}
 GOOD = {"role": "assistant", "content": "a"}

@@ -9,10 +9,10 @@ The prompt is the instruction, a line break, and the input where there is one; `
 from collections.abc import Iterator
 
 from haloes.feedback.fields import Row, required, shared_fields, verdict
+from haloes.feedback.formats.build_pair import make_pair
 from haloes.feedback.formats.contract import Format
-from haloes.feedback.formats.pairs import make_pair
+from haloes.feedback.messages import parse_completion, parse_prompt
 from haloes.feedback.refusals import Refused, shown
-from haloes.feedback.text import parse_completion, parse_prompt
 from haloes.records import Feedback, Pair, Text, Where
 
 _LABELS = ("kto_tag", "label")

@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator
 
 from haloes.feedback.fields import Row, required
+from haloes.feedback.formats.build_pair import make_pair
 from haloes.feedback.formats.contract import Format, no_labels
-from haloes.feedback.formats.pairs import make_pair
-from haloes.feedback.messages import clean_text
+from haloes.feedback.messages import check_completion, check_prompt, clean_text, with_system
 from haloes.feedback.refusals import Refused, shown
-from haloes.feedback.text import check_completion, check_prompt, with_system
 from haloes.records import Message, Pair, Where
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 from haloes.feedback.fields import Row, required
+from haloes.feedback.formats.build_pair import make_pair
 from haloes.feedback.formats.contract import Format, no_labels
-from haloes.feedback.formats.pairs import make_pair
 from haloes.feedback.formats.rated_messages import turns_column
-from haloes.feedback.messages import is_message
-from haloes.feedback.text import parse_completion, parse_prompt
+from haloes.feedback.messages import is_message, parse_completion, parse_prompt
 from haloes.records import Pair, Where
 
 

@@ -8,10 +8,10 @@ these `preferred_completion` and `non_preferred_completion`; both are read.
 from collections.abc import Iterator, Mapping
 
 from haloes.feedback.fields import Row, parse_tools, required
+from haloes.feedback.formats.build_pair import make_pair
 from haloes.feedback.formats.contract import Format, no_labels
-from haloes.feedback.formats.pairs import make_pair
+from haloes.feedback.messages import parse_completion, parse_prompt
 from haloes.feedback.refusals import Refused, shown
-from haloes.feedback.text import parse_completion, parse_prompt
 from haloes.records import Pair, Where
 
 

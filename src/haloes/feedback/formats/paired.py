@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 from haloes.feedback.fields import Row, finished, required
+from haloes.feedback.formats.build_pair import make_pair, split_common_prompt
 from haloes.feedback.formats.contract import Format, no_labels
-from haloes.feedback.formats.pairs import make_pair, split_common_prompt
-from haloes.feedback.messages import is_messages, parse_messages, role_of
+from haloes.feedback.messages import is_messages, parse_completion, parse_messages, parse_prompt, role_of
 from haloes.feedback.refusals import Refused
-from haloes.feedback.text import parse_completion, parse_prompt
 from haloes.records import Message, Pair, Text, Where
 
 

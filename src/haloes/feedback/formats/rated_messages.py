@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 from haloes.feedback.fields import Row, shared_fields, verdict
 from haloes.feedback.formats.contract import Format
-from haloes.feedback.messages import is_messages
+from haloes.feedback.messages import is_messages, parse_completion, parse_prompt, split_last_turn
 from haloes.feedback.refusals import Refused
-from haloes.feedback.text import parse_completion, parse_prompt, split_last_turn
 from haloes.records import Feedback, Where
 
 _LABELS = ("label", "kto_tag")

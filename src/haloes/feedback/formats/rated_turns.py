@@ -22,9 +22,8 @@ from typing import Any
 from haloes.feedback.fields import Row, shared_fields, verdict
 from haloes.feedback.formats.contract import Format, Record
 from haloes.feedback.formats.rated_messages import turns_column
-from haloes.feedback.messages import is_messages, role_of
+from haloes.feedback.messages import is_messages, parse_completion, parse_prompt, role_of
 from haloes.feedback.refusals import Refused, shown
-from haloes.feedback.text import parse_completion, parse_prompt
 from haloes.records import Feedback, Where
 
 _LABELS = ("label", "rating", "feedback", "thumb")

@@ -7,11 +7,11 @@ from haloes.feedback.formats.alpaca import ALPACA
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.formats.hh import HH
 from haloes.feedback.formats.llamafactory_dpo import LLAMAFACTORY_DPO
+from haloes.feedback.formats.ms_swift_pairs import REJECTED_RESPONSE
 from haloes.feedback.formats.openai import OPENAI
 from haloes.feedback.formats.paired import PAIRED
 from haloes.feedback.formats.rated_messages import RATED_MESSAGES
 from haloes.feedback.formats.rated_turns import RATED_TURNS
-from haloes.feedback.formats.rejected_response import REJECTED_RESPONSE
 from haloes.feedback.formats.unpaired import UNPAIRED
 
 # The more a shape asks for, the earlier it comes: a row that two shapes fit belongs to the one that says more about it.

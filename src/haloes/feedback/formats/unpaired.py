@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from haloes.feedback.fields import Row, finished, required, shared_fields, verdict
 from haloes.feedback.formats.contract import Format
-from haloes.feedback.text import parse_completion, parse_prompt
+from haloes.feedback.messages import parse_completion, parse_prompt
 from haloes.records import Feedback, Where
 
 

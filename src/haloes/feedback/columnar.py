@@ -1,0 +1,206 @@
+"""Raw rows of columnar data: Parquet files and datasets (a folder, or a name on the hub), a batch at a time."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from haloes.errors import DataError
+from haloes.run_files import DATA, is_run
+from haloes.store import is_gzipped, open_bytes
+
+_ROWS_PER_BATCH = 1000
+_NOT_ON_HUB = (
+    "there is no such file or folder, and the hub gave no dataset of this name (check the spelling and the network, or "
+    "download the dataset and pass its file or folder)"
+)
+_DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+_SHOWN = 5
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def parquet_rows(path: str) -> Generator[tuple[int, dict[str, Any]]]:
+    """
+    The rows of a Parquet file, numbered from 1; class labels come as their names.
+
+    Raises:
+        DataError: The file is damaged or cut off.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with _seekable(path) as stream, pq.ParquetFile(stream) as file:
+            classes = _classes_of_schema(file.schema_arrow.metadata)
+            yield from _numbered(file.iter_batches(batch_size=_ROWS_PER_BATCH), classes)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}; is the file complete?") from error
+
+
+def may_be_hub_name(name: str) -> bool:
+    """Whether a text has the form of a dataset's name on the hub: "name" or "owner/name"."""
+    return _HUB_NAME.fullmatch(name) is not None
+
+
+def load_dataset(name: str, *, split: str) -> Any:
+    """
+    Open one split of a dataset through `datasets`, memory-mapped; code that comes with a dataset is never run.
+
+    Args:
+        name: A folder of `save_to_disk`, a folder of data files, or a name on the hub.
+        split: The split, where there are several.
+
+    Raises:
+        DataError: There is no such dataset or split, or the hub cannot be reached.
+    """
+    folder = Path(name)
+    is_saved = _is_saved_dataset(folder)
+    if folder.is_dir() and not is_saved:
+        _check_folder(folder)
+    import datasets
+
+    try:
+        if is_saved:
+            found = datasets.load_from_disk(name)
+        elif folder.is_dir():
+            with _without_bars():
+                return datasets.load_dataset(str(folder.resolve()), split=split)
+        else:
+            return datasets.load_dataset(name, split=split)
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError, KeyError) as error:
+        if is_saved:
+            raise DataError(f"{name}: the saved data set cannot be read: {error}; is it complete?") from error
+        if folder.is_dir():
+            raise _not_one_dataset(folder, error) from error
+        raise DataError(f"{name}: {_NOT_ON_HUB}: {error}") from error
+    if not isinstance(found, Mapping):
+        return found
+    if split not in found:
+        raise DataError(f"{name}: the dataset has no split {split!r}; it has {', '.join(sorted(found))}")
+    return found[split]
+
+
+def dataset_rows(dataset: Any) -> Generator[tuple[int, dict[str, Any]]]:
+    """The rows of a dataset, numbered from 1; class labels come as their names."""
+    classes = {name: kind.names for name, kind in dataset.features.items() if type(kind).__name__ == "ClassLabel"}
+    batches = dataset.with_format("arrow").iter(batch_size=_ROWS_PER_BATCH)
+    yield from _numbered(batches, classes)
+
+
+def fingerprint(dataset: Any) -> str:
+    """The fingerprint that `datasets` keeps of a dataset's content and history."""
+    return str(dataset._fingerprint)  # noqa: SLF001  # the library shows it nowhere else
+
+
+def _is_saved_dataset(folder: Path) -> bool:
+    """Whether `datasets.save_to_disk` wrote the folder."""
+    return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises DataError for a folder that holds a model, a run, or no data file, which is no feedback."""
+    if (folder / "adapter_config.json").is_file() or (
+        (folder / "config.json").is_file() and (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")))
+    ):
+        raise DataError(f"{folder}: the folder holds a model, and feedback is wanted here; a model is given by --model")
+    if is_run(folder) and (folder / DATA).is_file():
+        raise DataError(
+            f"{folder}: the folder holds a run, and feedback is wanted here; give the feedback's own file (data.json "
+            f"names it), or go on with the run: haloes resume {folder}"
+        )
+    if next(_data_files(folder), None) is None:
+        raise DataError(f"{folder}: there is no data file in the folder (JSONL, JSON, CSV, Parquet or Arrow)")
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    """The files that may be data, in any order."""
+    for path in folder.rglob("*"):
+        if path.name.lower().removesuffix(".gz").endswith(_DATA) and not path.name.startswith("."):
+            yield path
+
+
+def _not_one_dataset(folder: Path, error: Exception) -> DataError:
+    """What to say of a folder whose files `datasets` cannot read as one data set."""
+    from datasets.table import CastError
+
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    if isinstance(cause, CastError):
+        reason = "its files have different columns"
+    names = sorted(map(str, _data_files(folder)))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return DataError(
+        f"{folder}: the folder cannot be read as one data set ({reason}); give one of its files: "
+        f"{', '.join(names[:_SHOWN])}{more}"
+    )
+
+
+def _numbered(batches: Any, classes: Mapping[str, list[str]]) -> Generator[tuple[int, dict[str, Any]]]:
+    number = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            number += 1
+            for name, names in classes.items():
+                row[name] = _class_name(row.get(name), names)
+            yield number, {name: _without_nulls(value) for name, value in row.items()}
+
+
+def _class_name(value: object, names: list[str]) -> object:
+    """The name of a class; None for -1, which marks rows without one; a number that names nothing stays as it is."""
+    if value == -1:
+        return None
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
+
+
+def _without_nulls(value: object) -> object:
+    """A value without the empty keys that a column adds to each of its objects, since all share one type."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _classes_of_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
+    """The names of class labels, from what `datasets` writes into the Parquet files it makes."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
+    return {
+        name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel" and "names" in kind
+    }
+
+
+@contextmanager
+def _seekable(path: str) -> Iterator[BinaryIO]:
+    """The file itself, or, where it is gzipped, its content in a temporary file: Parquet is read from its end."""
+    with open_bytes(path) as stream:
+        if not is_gzipped(path):
+            yield stream
+            return
+        with tempfile.TemporaryFile() as unzipped:
+            shutil.copyfileobj(stream, unzipped)
+            unzipped.seek(0)
+            yield unzipped
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Local files are converted in a moment, and a bar of it would stand between the lines of the run."""
+    import datasets
+
+    were_off = datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            datasets.enable_progress_bars()

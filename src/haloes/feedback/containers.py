@@ -1,0 +1,209 @@
+"""Raw rows of any container: JSONL, JSON array, CSV (gzipped or not), Parquet, dataset folder, hub dataset."""
+
+import csv
+import difflib
+import hashlib
+import io
+import json
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from haloes.errors import DataError
+from haloes.feedback import columnar
+from haloes.feedback.json_array import elements
+from haloes.feedback.refusals import Refused
+from haloes.store import json_fault, open_bytes, read_json, read_lines
+
+RawRow: TypeAlias = tuple[int, dict[str, Any] | Refused]
+"""A row's line (its number, from 1, in containers without lines), and its columns, or why there are none."""
+
+_NOT_READ = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV (UTF-8)",
+    b"\xff\xfe": "UTF-16 text: save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text: save it as UTF-8",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: decompress it first (or use gzip)",
+    b"BZh": "compressed with bzip2: decompress it first (or use gzip)",
+    b"\xfd7zXZ": "compressed with xz: decompress it first (or use gzip)",
+    b"ARROW1": "an Arrow file: pass the dataset folder that it lies in, or save it as Parquet",
+}
+_JSON_SUFFIXES = {".jsonl", ".json", ".ndjson"}
+_FILE_SUFFIXES = _JSON_SUFFIXES | {".csv", ".tsv", ".txt", ".parquet", ".gz", ".xlsx", ".zip"}
+_HEAD = 1 << 12
+_MAX_CELL = 1 << 24
+_MAX_OBJECT = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a path holds, and how its rows are read."""
+
+    kind: str
+    """"JSONL", "JSON array", "JSON object", "CSV", "Parquet", "dataset folder" or "hub dataset"."""
+    rows: Callable[[], Generator[RawRow]]
+    """All rows from the start, as often as it is called, a few at a time in memory."""
+    fingerprint: Callable[[], str]
+    """sha256 of the file's bytes, or the fingerprint that a dataset carries."""
+
+
+def open_container(path: str, *, split: str) -> Container:
+    """
+    Find out what a path (or else a hub name) holds, by its content; no row is read yet.
+
+    Args:
+        path: A file, a folder of `datasets.save_to_disk` or of data files, or the name of a dataset on the hub.
+        split: Which split of a dataset with several; files have none.
+
+    Raises:
+        DataError: Nothing is there, or it is of a kind that is not read; the message says what to do.
+    """
+    place = Path(path)
+    if place.is_file():
+        if split != "train":
+            raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
+        kind = _kind_of(path)
+        return Container(kind, lambda: _READERS[kind](path), lambda: _digest(path))
+    if place.is_dir() or (place.suffix.lower() not in _FILE_SUFFIXES and columnar.may_be_hub_name(path)):
+        dataset = columnar.load_dataset(path, split=split)
+        kind = "dataset folder" if place.is_dir() else "hub dataset"
+        return Container(kind, lambda: columnar.dataset_rows(dataset), lambda: columnar.fingerprint(dataset))
+    raise DataError(f"{path}: there is no such file{_near(place)}")
+
+
+def _kind_of(path: str) -> str:
+    with open_bytes(path) as stream:
+        head = stream.read(_HEAD)
+        if head.startswith(b"PAR1"):
+            return "Parquet"
+        for magic, what in _NOT_READ.items():
+            if head.startswith(magic):
+                raise DataError(f"{path}: the file is {what}")
+        text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        while not text and head:
+            head = stream.read(_HEAD)
+            text = head.lstrip()
+    if not text:
+        raise DataError(f"{path}: the file is empty")
+    if text[:1] == b"[":
+        return "JSON array"
+    if text[:1] == b"{":
+        return "JSON object" if _is_one_object(path) else "JSONL"
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
+    return "JSONL" if suffixes and suffixes[-1] in _JSON_SUFFIXES else "CSV"
+
+
+def _is_one_object(path: str) -> bool:
+    """Whether the file is a single JSON object over several lines, of a size to be held in memory."""
+    _, first = next(read_lines(path))
+    if isinstance(_object(first), dict):
+        return False
+    with open_bytes(path) as stream:
+        text = stream.read(_MAX_OBJECT + 1)
+    return len(text) <= _MAX_OBJECT and isinstance(_object(text.removeprefix(b"\xef\xbb\xbf")), dict)
+
+
+def _jsonl_rows(path: str) -> Generator[RawRow]:
+    for number, line in read_lines(path):
+        yield number, _object(line)
+
+
+def _array_rows(path: str) -> Generator[RawRow]:
+    # Bytes that are not UTF-8 become surrogates, which the text checks refuse row by row.
+    with open_bytes(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text:
+        for line, element in elements(text, path=path):
+            yield line, _object(element, line=line)
+
+
+def _object(text: bytes | str, *, line: int = 1) -> dict[str, Any] | Refused:
+    try:
+        row = json.loads(text if isinstance(text, str) else text.decode())
+    except UnicodeDecodeError as error:
+        return Refused("invalid unicode", f"invalid UTF-8 at byte {error.start}; save the file as UTF-8")
+    except (ValueError, RecursionError) as error:
+        return Refused("broken JSON", f"broken JSON: {json_fault(error, line=line)}")
+    if isinstance(row, dict):
+        return row
+    return Refused("wrong type", f"a row must be a JSON object, not {type(row).__name__}")
+
+
+def _object_rows(path: str) -> Generator[RawRow]:
+    yield 1, read_json(path)
+
+
+def _csv_rows(path: str) -> Generator[RawRow]:
+    # Python's own limit (128 KiB a cell) is below what answers with code reach; a bound still stops a lost quote from
+    # swallowing the file.
+    csv.field_size_limit(_MAX_CELL)
+    with (
+        open_bytes(path) as stream,
+        io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
+    ):
+        first = text.readline()
+        reader = csv.reader(chain([first], text), delimiter=max(",;\t", key=first.count), strict=True)
+        header: list[str] = []
+        while True:
+            line = reader.line_num + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                if "expected after" in str(error):  # a stray quote spoils its own row only
+                    yield line, Refused("broken CSV", f"broken CSV: {error}; a quote inside a cell is written twice")
+                    continue
+                raise DataError(f"{path}:{line}: broken CSV: {error}; is a quote left open?") from error
+            if cells is None:
+                return
+            if not header:
+                header = _checked_header(cells, path=path)
+            elif cells:
+                yield line, _named_cells(header, cells)
+
+
+def _checked_header(header: list[str], *, path: str) -> list[str]:
+    for name in header:
+        if not name.strip():
+            raise DataError(f"{path}:1: the header has a column without a name; the first line must name the columns")
+        if header.count(name) > 1:
+            raise DataError(f"{path}:1: the header names {name!r} twice; the first line must name the columns")
+    return header
+
+
+def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | Refused:
+    if len(cells) != len(header):
+        return Refused("broken CSV", f"the row has {len(cells)} cells, and the header names {len(header)} columns")
+    return {name: _cell(cell) for name, cell in zip(header, cells, strict=True)}
+
+
+def _cell(cell: str) -> object:
+    """A cell's text, or the chat turns or tool definitions that it spells as JSON, since CSV has no lists."""
+    if not (cell.startswith("[{") and cell.endswith("]")):
+        return cell
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+    keys = set(value[0])
+    return value if {"role", "content"} <= keys or {"from", "value"} <= keys or "function" in keys else cell
+
+
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _near(place: Path) -> str:
+    """The names in the same folder that come close to one that does not exist."""
+    folder = place.parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    near = difflib.get_close_matches(place.name, names, n=1)
+    return f"; did you mean {folder / near[0]}?" if near else ""
+
+
+_READERS: dict[str, Callable[[str], Generator[RawRow]]] = {
+    "JSONL": _jsonl_rows,
+    "JSON array": _array_rows,
+    "JSON object": _object_rows,
+    "CSV": _csv_rows,
+    "Parquet": columnar.parquet_rows,
+}

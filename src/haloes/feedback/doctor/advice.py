@@ -1,0 +1,278 @@
+"""What the findings mean for training, and what to do: one function a rule."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+from haloes.feedback.doctor.findings import Advice, Findings, Prompts, Severity, Tally
+from haloes.feedback.ranks import auc_noise
+from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
+
+TELLING_AUC = 0.1
+"""How far from 0.5 the AUC of the length must be to matter; it must also be more than chance explains."""
+LARGE_USER = 0.2
+"""The share of the votes from which one user is worth a warning, if it is also three times an even share."""
+LARGE_UNIT = 0.5
+"""The share of the answers from which one prompt or conversation stands in the way."""
+MANY = 0.01
+"""The share of rows from which duplicates, echoes and markers are more than an accident."""
+
+_SEVERITIES: Sequence[Severity] = ("error", "warning", "note")
+
+
+def advise(findings: Findings) -> list[Advice]:
+    """What the findings mean for training, the worst first."""
+    if findings.num_accepted == 0:
+        return list(_nothing_to_train_on(findings))
+    found = [advice for rule in _RULES for advice in rule(findings)]
+    return sorted(found, key=lambda advice: _SEVERITIES.index(advice.severity))
+
+
+def _nothing_to_train_on(findings: Findings) -> Iterator[Advice]:
+    reason = next(iter(findings.refusals), None)
+    yield Advice(
+        severity="error",
+        name="nothing to train on",
+        finding="no row can be used" if findings.num_read else "there are no rows",
+        meaning="there is nothing to learn from",
+        action=f'see the places refused for "{reason}"' if reason else "check the path, and that the file is not empty",
+    )
+
+
+def _refusals(findings: Findings) -> Iterator[Advice]:
+    if findings.num_refused:
+        yield Advice(
+            severity="warning",
+            name="refused rows",
+            finding=f"{_share(findings.num_refused, findings.num_read)} rows were refused",
+            meaning="they are left out of training",
+            action="correct them at the places named, or accept the loss",
+        )
+
+
+def _labels(findings: Findings) -> Iterator[Advice]:
+    balance = findings.balance
+    num_labelled = balance.num_desirable + balance.num_undesirable
+    if num_labelled == 0:
+        yield Advice(
+            severity="error",
+            name="no labels",
+            finding="rows have scores and no labels",
+            meaning="losses on thumbs need to know which answers are desirable",
+            action="choose a rule that turns scores into labels: threshold, mean, median or bernoulli",
+        )
+        return
+    if balance.num_unlabelled:
+        yield Advice(
+            severity="warning",
+            name="some rows without label",
+            finding=f"{_share(balance.num_unlabelled, findings.num_answers)} answers have a score and no label",
+            meaning="they cannot be trained on as they are",
+            action="choose a rule that turns scores into labels, or leave them out",
+        )
+    if balance.ratio is None:
+        label = "desirable" if balance.num_desirable else "undesirable"
+        yield Advice(
+            severity="warning",
+            name="one label only",
+            finding=f"all {num_labelled} answers are {label}",
+            meaning="the model is only pulled towards them or pushed away, and the AUC that shows success is undefined",
+            action="add answers of the other label; check that the label column was read as meant",
+        )
+
+
+def _balance(findings: Findings) -> Iterator[Advice]:
+    balance = findings.balance
+    if balance.ratio is None or is_in_paper_range(balance.ratio):
+        return
+    rarer = "desirable" if balance.ratio < LOWEST_RATIO else "undesirable"
+    weight = balance.weights.desirable if rarer == "desirable" else balance.weights.undesirable
+    yield Advice(
+        severity="note",
+        name="imbalance",
+        finding=f"n_desirable / n_undesirable is {balance.ratio:.3g}, outside [{LOWEST_RATIO:g}, {HIGHEST_RATIO:g}]",
+        meaning=f"unweighted, the {rarer} answers count too little (KTO paper, eq. 9)",
+        action=f"set the class weights to auto, or {rarer}_weight to {weight:.4g}",
+    )
+
+
+def _prompts(findings: Findings) -> Iterator[Advice]:
+    prompts = findings.prompts
+    if prompts is None:
+        return
+    if prompts.num == 1:
+        yield Advice(
+            severity="error",
+            name="one prompt only",
+            finding="all rows answer the same prompt",
+            meaning="KTO compares with answers to other prompts, and there are none; nor can any prompt be held out",
+            action="add feedback on other prompts; check that the prompt column and the groups were read as meant",
+        )
+        return
+    if prompts.largest_share > LARGE_UNIT:
+        yield Advice(
+            severity="warning",
+            name="one prompt prevails",
+            finding=f"one prompt has {prompts.largest_share:.0%} of the answers",
+            meaning="steps may hold too few other prompts for KTO's mismatched pairs",
+            action="keep fewer answers per prompt (one_per_prompt)",
+        )
+    elif prompts.num_units == 1:
+        yield Advice(
+            severity="warning",
+            name="no split possible",
+            finding="all rows hang together through shared prompts and conversations",
+            meaning="no validation set exists that shares neither with the training set",
+            action="give a separate validation file, or correct the conversation ids",
+        )
+    elif prompts.largest_unit_share > LARGE_UNIT:
+        yield Advice(
+            severity="warning",
+            name="rows hang together",
+            finding=f"{prompts.largest_unit_share:.0%} of the answers hang together by prompts and conversations",
+            meaning="they must stay on one side of a train/validation split, so some validation shares cannot be met",
+            action="correct the conversation ids if they are too coarse, or give a separate validation file",
+        )
+    yield from _answers_per_prompt(findings, prompts)
+
+
+def _answers_per_prompt(findings: Findings, prompts: Prompts) -> Iterator[Advice]:
+    if prompts.num_with_several_answers and findings.num_answers > 2 * findings.num_pairs:
+        yield Advice(
+            severity="note",
+            name="several answers per prompt",
+            finding=f"{_share(prompts.num_with_several_answers, prompts.num)} prompts have several answers "
+            f"(median {prompts.median_answers}, most {prompts.max_answers})",
+            meaning="they never serve each other as mismatched answers, and stay together in a split",
+            action="nothing; to give every prompt the same say, keep one answer each (one_per_prompt)",
+        )
+    if prompts.num_torn_prompts:
+        yield Advice(
+            severity="warning",
+            name="one prompt under several groups",
+            finding=f"prompts that occur under different groups: {prompts.num_torn_prompts}",
+            meaning="they count as different prompts: validation may hold what was trained on",
+            action="leave out the group column, or give equal prompts equal groups",
+        )
+    if prompts.num_wide_groups:
+        yield Advice(
+            severity="note",
+            name="groups of several prompts",
+            finding=f"groups that hold more than one prompt: {prompts.num_wide_groups}",
+            meaning="prompts of one group stay together in a split and are never mismatched with each other",
+            action="nothing if that is meant; otherwise leave out the group column",
+        )
+
+
+def _repeats(findings: Findings) -> Iterator[Advice]:
+    duplicates, conflicts = findings.repeats.duplicates, findings.repeats.conflicts
+    if duplicates.num:
+        yield Advice(
+            severity=_by_share(duplicates.num, findings.num_accepted),
+            name="duplicates",
+            finding=f"{_share(duplicates.num, findings.num_accepted)} rows repeat an earlier row{_at(duplicates)}",
+            meaning="each copy counts once more in the loss",
+            action="nothing if they are votes of different people; otherwise remove the copies",
+        )
+    if conflicts.num:
+        pairs = " (in pairs, an answer that wins one and loses another)" if findings.num_pairs else ""
+        yield Advice(
+            severity="warning",
+            name="conflicts",
+            finding=f"answers rated both ways{pairs}: {conflicts.num}, "
+            f"with {findings.repeats.num_conflicting_votes} votes{_at(conflicts)}",
+            meaning="such votes cancel in part: the model learns from the majority, slowly",
+            action="keep them if people disagree; if one of the ratings is a mistake, correct it",
+        )
+
+
+def _answers(findings: Findings) -> Iterator[Advice]:
+    texts = findings.texts
+    cases: tuple[tuple[Severity, str, Tally, str, str, str], ...] = (
+        ("warning", "empty answers", texts.empty, "are empty", "the model is taught to end its turn at once, or not to",
+         "leave them out, unless silence is an answer"),
+        ("note", "answers without words", texts.wordless, "hold neither letter nor digit", "they may be failed answers",
+         "look at them, and leave out what is no answer"),
+        ("note", "whitespace", texts.padded, "begin or end with whitespace", "the model is taught to write it",
+         "strip the answers if it has no meaning"),
+        (_by_share(texts.echoes.num, findings.num_answers), "echoes", texts.echoes,
+         "begin with the user's whole last turn", "the model is taught to repeat it",
+         "remove the prompt from the answers if the export put it there"),
+    )  # fmt: skip
+    for severity, name, tally, what, meaning, action in cases:
+        if tally.num:
+            finding = f"{_share(tally.num, findings.num_answers)} answers {what}{_at(tally)}"
+            yield Advice(severity=severity, name=name, finding=finding, meaning=meaning, action=action)
+
+
+def _markers(findings: Findings) -> Iterator[Advice]:
+    for marker, tally in findings.texts.markers.items():
+        yield Advice(
+            severity=_by_share(tally.num, findings.num_accepted),
+            name="template markers",
+            finding=f"{marker!r} stands in the text of {_share(tally.num, findings.num_accepted)} rows{_at(tally)}",
+            meaning="the text was rendered with a chat template before, or several turns run together: the model would "
+            "be given its template twice",
+            action="give messages or plain text without markers; transcripts are split where their format is known",
+        )
+
+
+def _lengths(findings: Findings) -> Iterator[Advice]:
+    auc, balance = findings.length_auc, findings.balance
+    if auc is None:
+        return
+    distance = abs(auc - 0.5)
+    if distance < TELLING_AUC or distance < 3 * auc_noise(balance.num_desirable, balance.num_undesirable):
+        return
+    which = "longer" if auc > 0.5 else "shorter"  # noqa: PLR2004  (the AUC of chance)
+    yield Advice(
+        severity="warning",
+        name="length separates the labels",
+        finding=f"the desirable answer of two is the {which} one in {max(auc, 1 - auc):.0%} of cases",
+        meaning=f"a model can please by {which} answers alone, and a validation AUC up to this shows nothing else",
+        action="compare lengths before and after training; if length is not what people meant, add feedback in which "
+        f"{which} answers are undesirable",
+    )
+
+
+def _users(findings: Findings) -> Iterator[Advice]:
+    users = findings.users
+    largest = users.largest
+    if largest is not None and largest.share >= max(LARGE_USER, 3 / users.num):
+        yield Advice(
+            severity="warning",
+            name="one user prevails",
+            finding=f"user {largest.name} gave {largest.share:.0%} of the votes ({largest.num_votes})",
+            meaning="the model learns this user's taste more than that of the others",
+            action="lower the weight of this user's rows, or take a part of them",
+        )
+    if users.num_one_sided:
+        most = ", ".join(
+            f"{user.name} ({user.num_votes} times {'desirable' if user.share_desirable else 'undesirable'})"
+            for user in users.one_sided
+        )
+        yield Advice(
+            severity="warning",
+            name="one-sided users",
+            finding=f"users who always vote the same, more than chance explains: {users.num_one_sided}, such as {most}",
+            meaning="such votes say more about the user than about the answers",
+            action="look at their rows; leave them out if they were given without reading",
+        )
+
+
+_Rule: TypeAlias = Callable[[Findings], Iterator[Advice]]
+_RULES: tuple[_Rule, ...] = (
+    _refusals, _labels, _balance, _prompts, _repeats, _answers, _markers, _lengths, _users,
+)  # fmt: skip
+
+
+def _by_share(num: int, total: int) -> Severity:
+    return "warning" if num >= MANY * total else "note"
+
+
+def _share(num: int, total: int) -> str:
+    return f"{num} of {total} ({num / total:.1%})"
+
+
+def _at(tally: Tally) -> str:
+    more = ", ..." if tally.num > len(tally.examples) else ""
+    return f" ({', '.join(tally.examples)}{more})" if tally.examples else ""

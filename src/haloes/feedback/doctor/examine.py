@@ -1,0 +1,149 @@
+"""What is in a set of feedback, found in one reading that keeps an index of numbers and no text."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from haloes.feedback.convert import unpair
+from haloes.feedback.doctor import counts
+from haloes.feedback.doctor.duplicates_and_contradictions import repeats
+from haloes.feedback.doctor.findings import Findings, Tally, Texts
+from haloes.feedback.doctor.vote_index import Votes, add_row
+from haloes.feedback.keys import Row, where_of
+from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
+
+MARKERS: Sequence[str] = (
+    "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>",
+    "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<start_of_turn>", "<end_of_turn>",
+    "[INST]", "[/INST]", "<<SYS>>", "\n\nHuman:", "\n\nAssistant:", "### Instruction:", "### Response:",
+)  # fmt: skip
+"""Parts of chat templates: inside a text they show that the text was rendered before, or that turns run together."""
+
+SHORTEST_ECHO = 20
+"""Characters a user turn must have for an answer that begins with it to count as an echo."""
+
+_MARKER = re.compile("|".join(re.escape(marker) for marker in MARKERS))
+_WORD = re.compile(r"[^\W_]")
+
+
+def examine(rows: Iterable[Row | Refusal], *, num_examples: int = 3) -> Findings:
+    """
+    Read the rows once and say what is in them.
+
+    Memory grows by about 200 bytes an answer, and with the number of different users; no text is kept.
+
+    Args:
+        rows: Single answers, pairs (each counts as a desirable and an undesirable answer), and refusals.
+        num_examples: How many places to name of everything that is counted.
+    """
+    seen = _Seen(num_examples)
+    for position, row in enumerate(rows, start=1):
+        if isinstance(row, Refusal):
+            seen.refusals.setdefault(row.reason, _Count()).add(str(row), num_examples)
+        else:
+            _look_at_row(seen, row, where_of(row, position=position))
+    reasons = sorted(seen.refusals.items(), key=lambda item: -item[1].num)
+    return Findings(
+        num_accepted=len(seen.votes.content),
+        num_refused=sum(count.num for _, count in reasons),
+        num_pairs=seen.kinds["pair"],
+        num_labelled=seen.kinds["labelled"],
+        num_scored=seen.kinds["scored"],
+        refusals={reason: count.tally() for reason, count in reasons},
+        balance=counts.balance(seen.votes),
+        prompts=counts.prompts(seen.votes),
+        repeats=repeats(seen.votes, num_examples=num_examples),
+        texts=Texts(
+            empty=seen.empty.tally(),
+            wordless=seen.wordless.tally(),
+            padded=seen.padded.tally(),
+            echoes=seen.echoes.tally(),
+            markers={marker: seen.markers[marker].tally() for marker in MARKERS if marker in seen.markers},
+        ),
+        lengths=counts.lengths(seen.votes),
+        length_auc=counts.length_auc(seen.votes),
+        users=counts.users(seen.votes, num_examples=num_examples),
+    )
+
+
+@dataclass(slots=True)
+class _Count:
+    """A tally under way."""
+
+    num: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, example: str, most: int) -> None:
+        self.num += 1
+        if len(self.examples) < most:
+            self.examples.append(example)
+
+    def tally(self) -> Tally:
+        return Tally(self.num, tuple(self.examples))
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen so far."""
+
+    num_examples: int
+    votes: Votes = field(default_factory=Votes)
+    kinds: Counter[str] = field(default_factory=Counter)
+    refusals: dict[str, _Count] = field(default_factory=dict)
+    empty: _Count = field(default_factory=_Count)
+    wordless: _Count = field(default_factory=_Count)
+    padded: _Count = field(default_factory=_Count)
+    echoes: _Count = field(default_factory=_Count)
+    markers: dict[str, _Count] = field(default_factory=dict)
+
+
+def _look_at_row(seen: _Seen, row: Row, where: Where) -> None:
+    if isinstance(row, Pair):
+        seen.kinds["pair"] += 1
+    else:
+        seen.kinds["labelled"] += row.label is not None
+        seen.kinds["scored"] += row.score is not None
+    answers = [half for half in unpair([row]) if isinstance(half, Feedback)]
+    add_row(seen.votes, row, answers, where)
+    for answer in answers:
+        _look_at_answer(seen, answer, where)
+    found = {marker for text in (row.prompt, *(answer.completion for answer in answers)) for marker in _markers(text)}
+    for marker in found:
+        seen.markers.setdefault(marker, _Count()).add(str(where), seen.num_examples)
+
+
+def _look_at_answer(seen: _Seen, answer: Feedback, where: Where) -> None:
+    pieces = list(_pieces(answer.completion))
+    words = "\n".join(pieces).strip()
+    if not words:
+        if not _calls_tools(answer.completion):
+            seen.empty.add(str(where), seen.num_examples)
+        return
+    if not _WORD.search(words):
+        seen.wordless.add(f"{where} {words[:20]!r}", seen.num_examples)
+    if any(piece != piece.strip() for piece in pieces):
+        seen.padded.add(str(where), seen.num_examples)
+    asked = _last_user_turn(answer.prompt)
+    if len(asked) >= SHORTEST_ECHO and words.casefold().startswith(asked):
+        seen.echoes.add(str(where), seen.num_examples)
+
+
+def _pieces(text: Text) -> Iterator[str]:
+    if isinstance(text, str):
+        yield text
+    else:
+        yield from (message.content for message in text)
+
+
+def _calls_tools(text: Text) -> bool:
+    return not isinstance(text, str) and any(message.tool_calls for message in text)
+
+
+def _last_user_turn(prompt: Text) -> str:
+    turns: tuple[Message, ...] = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+    return next((turn.content.strip().casefold() for turn in reversed(turns) if turn.role == "user"), "")
+
+
+def _markers(text: Text) -> set[str]:
+    return {marker for piece in _pieces(text) for marker in _MARKER.findall(piece)}

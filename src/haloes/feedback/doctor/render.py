@@ -1,0 +1,87 @@
+"""Findings as lines of plain text, for a terminal or a log. Nothing is printed here."""
+
+from collections.abc import Iterator, Sequence
+
+from haloes.feedback.doctor.findings import Advice, Balance, Findings, Length, Prompts, Users
+from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
+
+
+def render(findings: Findings, advice: Sequence[Advice] = ()) -> list[str]:
+    """
+    The findings as lines, and the advice after them; every advice begins with its severity and a colon.
+
+    The lines hold names and bits of text from the data: print them as text, never as markup.
+    """
+    return [*_rows(findings), *_facts(findings), *_advice(advice)]
+
+
+def _rows(findings: Findings) -> Iterator[str]:
+    yield _line("rows", f"{findings.num_read} read, {findings.num_accepted} usable, {findings.num_refused} refused")
+    for reason, tally in findings.refusals.items():
+        yield _line("", f"{tally.num} refused: {reason}")
+        for example in tally.examples:
+            yield _line("", f"    {example}")
+
+
+def _facts(findings: Findings) -> Iterator[str]:
+    if findings.prompts is None:
+        return
+    kinds = (("labelled", findings.num_labelled), ("with score", findings.num_scored), ("in pairs", findings.num_pairs))
+    yield _line("kinds", ", ".join(f"{num} {name}" for name, num in kinds if num))
+    yield from _balance(findings.balance)
+    yield from _prompts(findings.prompts)
+    yield from _users(findings.users)
+    yield from _lengths(findings.lengths)
+    if findings.length_auc is not None:
+        yield _line("", f"the length of an answer alone predicts its label with AUC {findings.length_auc:.3f}")
+
+
+def _balance(balance: Balance) -> Iterator[str]:
+    line = f"{balance.num_desirable} desirable, {balance.num_undesirable} undesirable"
+    if balance.num_unlabelled:
+        line += f", {balance.num_unlabelled} without label"
+    if balance.ratio is None or balance.weighted_ratio is None:
+        yield _line("labels", line)
+        return
+    yield _line("labels", f"{line}; ratio {balance.ratio:.3g} (paper: {LOWEST_RATIO:g} to {HIGHEST_RATIO:g})")
+    yield _line(
+        "weights",
+        f"auto: desirable {balance.weights.desirable:.4g}, undesirable {balance.weights.undesirable:.4g}; "
+        f"ratio then {balance.weighted_ratio:.3g}",
+    )
+
+
+def _prompts(prompts: Prompts) -> Iterator[str]:
+    yield _line(
+        "prompts",
+        f"{prompts.num}, of which {prompts.num_with_several_answers} have several answers and "
+        f"{prompts.num_with_both_labels} have both labels",
+    )
+    yield _line(
+        "", f"answers each: median {prompts.median_answers}, p95 {prompts.p95_answers}, most {prompts.max_answers}"
+    )
+    linked = f"; conversations: {prompts.num_conversations}" if prompts.num_conversations else ""
+    yield _line("", f"sets of rows that a split can separate: {prompts.num_units}{linked}")
+
+
+def _users(users: Users) -> Iterator[str]:
+    if users.largest is not None:
+        yield _line("users", f"{users.num}; the most active gave {users.largest.share:.1%} of the votes")
+
+
+def _lengths(lengths: Sequence[Length]) -> Iterator[str]:
+    yield _line("lengths", f"{'':36}{'median':>8}{'p95':>8}{'most':>8}")
+    for length in lengths:
+        name = f"{length.text}, {length.label}, {length.unit}"
+        yield _line("", f"{name:36}{length.median:>8}{length.p95:>8}{length.maximum:>8}")
+
+
+def _advice(advice: Sequence[Advice]) -> Iterator[str]:
+    for one in advice:
+        yield f"{one.severity}: {one.finding}"
+        yield f"    means: {one.meaning}"
+        yield f"    do:    {one.action}"
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:10}{text}"

@@ -1,0 +1,104 @@
+"""An index of votes that holds numbers and no text: what can be counted after one reading of any number of rows."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haloes.feedback.keys import Row, completion_key, conversation_number, group_of, number_of, prompt_key
+from haloes.records import Feedback, Pair, Where, plain_text
+
+NO_LABEL = -1
+NO_USER = -1
+
+LengthUnit: TypeAlias = Literal["characters", "words"]
+Column: TypeAlias = "array[int]"
+
+
+_int8, _int32, _int64 = partial(array, "b"), partial(array, "i"), partial(array, "q")
+
+
+def _lengths() -> dict[LengthUnit, Column]:
+    return {"characters": _int32(), "words": _int32()}
+
+
+@dataclass(slots=True)
+class Votes:
+    """
+    One entry a row in `content`, `file` and `line`, and one a vote in the other columns; a pair is one row, two votes.
+
+    Texts and names are there as 64-bit numbers: equal numbers, equal texts.
+    """
+
+    content: Column = field(default_factory=_int64)
+    """The row as a whole: prompt, answer and label, or both answers of a pair."""
+    file: Column = field(default_factory=_int32)
+    """Which of `files` the row was read from."""
+    line: Column = field(default_factory=_int64)
+    row: Column = field(default_factory=_int64)
+    """Which row the vote belongs to, from 0."""
+    label: Column = field(default_factory=_int8)
+    """1 desirable, 0 undesirable, or `NO_LABEL`."""
+    group: Column = field(default_factory=_int64)
+    prompt: Column = field(default_factory=_int64)
+    """The words of the prompt, whatever group the row names."""
+    answer: Column = field(default_factory=_int64)
+    """The words of prompt and answer."""
+    conversation: Column = field(default_factory=_int64)
+    user: Column = field(default_factory=_int32)
+    """Which of `users` voted, or `NO_USER`."""
+    prompt_length: dict[LengthUnit, Column] = field(default_factory=_lengths)
+    completion_length: dict[LengthUnit, Column] = field(default_factory=_lengths)
+    files: dict[str, int] = field(default_factory=dict)
+    """The number of each file's name."""
+    users: dict[str, int] = field(default_factory=dict)
+    """The number of each user's name."""
+    weights: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
+    """The sum of the rows' weights by label."""
+
+    def where(self, row: int) -> str:
+        """Where a row was read."""
+        name = next(name for name, number in self.files.items() if number == self.file[row])
+        return str(Where(name, self.line[row]))
+
+
+def add_row(votes: Votes, row: Row, answers: Sequence[Feedback], where: Where) -> None:
+    """Enter a row and its answers: itself, or the two halves of a pair."""
+    keys = [completion_key(answer) for answer in answers]
+    votes.content.append(number_of(f"{keys} {_verdict(row)}"))
+    votes.file.append(votes.files.setdefault(where.path, len(votes.files)))
+    votes.line.append(where.line)
+    words_key = prompt_key(row.prompt)
+    group_key = words_key if row.group is None else group_of(row)
+    for answer, key in zip(answers, keys, strict=True):
+        votes.row.append(len(votes.content) - 1)
+        votes.group.append(number_of(group_key))
+        votes.prompt.append(number_of(words_key))
+        votes.answer.append(number_of(key))
+        votes.conversation.append(conversation_number(answer))
+        votes.user.append(NO_USER if answer.user is None else votes.users.setdefault(answer.user, len(votes.users)))
+        votes.label.append(NO_LABEL if answer.label is None else answer.label)
+        if answer.label is not None:
+            votes.weights[answer.label] += answer.weight
+        _add_length(votes.prompt_length, plain_text(answer.prompt))
+        _add_length(votes.completion_length, plain_text(answer.completion))
+
+
+def as_array(column: Column) -> NDArray[np.int64]:
+    """Copy a column into a NumPy array of 64-bit numbers."""
+    return np.array(column, dtype=np.int64)
+
+
+def _verdict(row: Row) -> object:
+    if isinstance(row, Pair):
+        return "pair"
+    return row.score if row.label is None else row.label
+
+
+def _add_length(columns: dict[LengthUnit, Column], text: str) -> None:
+    columns["characters"].append(len(text))
+    columns["words"].append(len(text.split()))

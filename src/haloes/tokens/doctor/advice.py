@@ -1,0 +1,94 @@
+"""What the findings about tokens mean for training, and what to do: one function a rule."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from haloes.feedback.doctor.findings import Advice, Severity
+from haloes.tokens.doctor.inspect import TokenFindings
+
+MANY = 0.01
+"""The share of rows from which cuts are more than an accident."""
+
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+def advise(findings: TokenFindings) -> list[Advice]:
+    """What the findings mean for training, the worst first."""
+    found = [advice for rule in _RULES for advice in rule(findings)]
+    return sorted(found, key=lambda advice: _SEVERITIES.index(advice.severity))
+
+
+def _refusals(findings: TokenFindings) -> Iterator[Advice]:
+    refused = findings.num_rows - findings.num_encoded
+    if not refused:
+        return
+    everything = refused == findings.num_rows
+    reason = next(iter(findings.refusals))
+    yield Advice(
+        severity="error" if everything else "warning",
+        name="rows that cannot be encoded",
+        finding=f"{_share(refused, findings.num_rows)} rows cannot be turned into tokens, most often for the reason "
+        f'"{reason}"',
+        meaning="there is nothing to train on" if everything else "training stops at them, or goes on without them",
+        action="correct them at the places named"
+        + ("" if everything else ", or leave them out: --set feedback.skip_refused=true"),
+    )
+
+
+def _completions(findings: TokenFindings) -> Iterator[Advice]:
+    if findings.completions_cut.num:
+        yield Advice(
+            severity=_by_share(findings.completions_cut.num, findings.num_encoded),
+            name="completions cut",
+            finding=f"{_share(findings.completions_cut.num, findings.num_encoded)} rows have a completion that does "
+            f"not fit the window of {findings.window} tokens",
+            meaning="their end, and the token that ends the turn, are not trained: half an answer is judged as a whole",
+            action=f"raise tokens.max_length (no row is longer than {findings.longest}), or leave long answers out",
+        )
+
+
+def _prompts(findings: TokenFindings) -> Iterator[Advice]:
+    if findings.prompts_cut.num:
+        yield Advice(
+            severity=_by_share(findings.prompts_cut.num, findings.num_encoded),
+            name="prompts cut",
+            finding=f"{_share(findings.prompts_cut.num, findings.num_encoded)} rows lose the oldest part of their "
+            f"prompt to the window of {findings.window} tokens",
+            meaning="the answer is judged without what it may refer to",
+            action=f"raise tokens.max_length (no row is longer than {findings.longest}), if memory allows",
+        )
+
+
+def _joint(findings: TokenFindings) -> Iterator[Advice]:
+    if findings.disagreements.num:
+        yield Advice(
+            severity="note",
+            name="joint rendering differs",
+            finding=f"{_share(findings.disagreements.num, findings.num_encoded)} rows are written in other words when "
+            "the chat template renders prompt and answer together",
+            meaning="training follows what inference sees: the prompt as a server renders it, then the answer itself",
+            action="nothing, if the answers stand as the model wrote them; if not, see the difference shown",
+        )
+
+
+def _template(findings: TokenFindings) -> Iterator[Advice]:
+    if not findings.has_chat_template and findings.num_rows:
+        yield Advice(
+            severity="note",
+            name="no chat template",
+            finding="the tokenizer has no chat template",
+            meaning="prompt and completion are joined as they stand, without roles or marks between them",
+            action="nothing, if the prompts say all that the model needs; else use the model's instruct version",
+        )
+
+
+_Rule: TypeAlias = Callable[[TokenFindings], Iterator[Advice]]
+_RULES: tuple[_Rule, ...] = (_refusals, _completions, _prompts, _joint, _template)
+
+
+def _by_share(num: int, total: int) -> Severity:
+    return "warning" if num >= MANY * total else "note"
+
+
+def _share(num: int, total: int) -> str:
+    return f"{num} of {total} ({num / total:.1%})"

@@ -1,0 +1,225 @@
+"""What becomes of feedback when it is turned into tokens, found in one reading that keeps lengths and no text."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from haloes.feedback.convert import unpair
+from haloes.feedback.doctor.findings import Tally
+from haloes.feedback.keys import Row, where_of
+from haloes.feedback.ranks import quantile
+from haloes.records import Feedback, Refusal
+from haloes.tokens.doctor.preview import Preview, preview
+from haloes.tokens.encode import Encoded, Encoder, Unencodable
+
+_Label: TypeAlias = Literal["desirable", "undesirable", "unlabelled"]
+_Column: TypeAlias = "array[int]"
+_TextName: TypeAlias = Literal["prompt", "completion", "both"]
+
+_LABELS: Mapping[bool | None, _Label] = {True: "desirable", False: "undesirable", None: "unlabelled"}
+_CHUNK = 256
+_NO_WINDOW = 2**31 - 1
+_BEFORE, _AFTER = 40, 80
+"""Characters to show around the first difference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLength:
+    """How many tokens texts have before anything is cut."""
+
+    text: Literal["prompt", "completion", "both"]
+    label: Literal["desirable", "undesirable", "unlabelled"]
+    median: int
+    p95: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Where the chat template writes a conversation otherwise than inference sees it, with what surrounds it."""
+
+    where: str
+    inference: str
+    joint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFindings:
+    """All that one reading shows. What is counted are rows: a pair is one, and is cut if one of its sides is."""
+
+    num_rows: int
+    num_encoded: int
+    window: int
+    """Most tokens of prompt and completion together."""
+    has_chat_template: bool
+    end_of_turn: str
+    lengths: tuple[TokenLength, ...]
+    longest: int
+    """Tokens of the longest prompt with completion."""
+    num_over_window: int
+    prompts_cut: Tally
+    completions_cut: Tally
+    refusals: Mapping[str, Tally]
+    """Rows that cannot be encoded, by reason, the most frequent first."""
+    disagreements: Tally
+    """Rows of which the template, rendering prompt and completion jointly, writes other words than inference sees."""
+    difference: Difference | None
+    """Of the first such row."""
+    previews: tuple[Preview, ...]
+
+
+def inspect_tokens(
+    rows: Iterable[Row | Refusal], encoder: Encoder, *, previews: int = 3, num_examples: int = 3
+) -> TokenFindings:
+    """
+    Encode the rows once and say what becomes of them.
+
+    Memory grows by 12 bytes an answer; no text is kept but that of the previews.
+
+    Args:
+        rows: Single answers and pairs; refusals are passed over.
+        encoder: Its window decides what is cut.
+        previews: How many rows to show.
+        num_examples: How many places to name of everything that is counted.
+
+    Raises:
+        ModelError: There are messages, and the tokenizer has no chat template.
+    """
+    seen = _Seen(encoder, replace(encoder, max_length=_NO_WINDOW), previews, num_examples)
+    usable = ((position, row) for position, row in enumerate(rows, start=1) if not isinstance(row, Refusal))
+    while chunk := list(islice(usable, _CHUNK)):
+        seen.add([(str(where_of(row, position=position)), row) for position, row in chunk])
+    return seen.findings()
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen so far."""
+
+    encoder: Encoder
+    unlimited: Encoder
+    num_previews: int
+    num_examples: int
+    num_rows: int = 0
+    num_encoded: int = 0
+    num_over_window: int = 0
+    longest: int = 0
+    lengths: dict[tuple[_TextName, _Label], _Column] = field(default_factory=dict)
+    prompts_cut: Tally = field(default_factory=Tally)
+    completions_cut: Tally = field(default_factory=Tally)
+    disagreements: Tally = field(default_factory=Tally)
+    refusals: dict[str, Tally] = field(default_factory=dict)
+    difference: Difference | None = None
+    previews: list[Preview] = field(default_factory=list)
+
+    def add(self, rows: list[tuple[str, Row]]) -> None:
+        answers = [(where, list(_answers(row))) for where, row in rows]
+        whole = iter(_encoded(self.unlimited, [answer for _, sides in answers for answer in sides]))
+        for where, sides in answers:
+            self._add_row(where, [(side, next(whole)) for side in sides])
+
+    def _add_row(self, where: str, sides: list[tuple[Feedback, Encoded | Unencodable]]) -> None:
+        self.num_rows += 1
+        encoded: list[tuple[Feedback, Encoded]] = []
+        for answer, result in sides:
+            if isinstance(result, Unencodable):
+                known = self.refusals.get(result.reason, Tally())
+                self.refusals[result.reason] = self._and(known, f"{where}: {result.message}")
+                return
+            encoded.append((answer, result))
+        self.num_encoded += 1
+        for answer, row in encoded:
+            self._measure(row, _LABELS[answer.label])
+        if any(not row.agrees for _, row in encoded):
+            self._note_difference(where, next(answer for answer, row in encoded if not row.agrees))
+        self._look_at_cut(where, encoded)
+
+    def _measure(self, row: Encoded, label: _Label) -> None:
+        num_prompt, num_completion = len(row.prompt), len(row.completion)
+        numbers: tuple[tuple[_TextName, int], ...] = (
+            ("prompt", num_prompt),
+            ("completion", num_completion),
+            ("both", num_prompt + num_completion),
+        )
+        for text, number in numbers:
+            self.lengths.setdefault((text, label), array("i")).append(number)
+        self.longest = max(self.longest, num_prompt + num_completion)
+
+    def _look_at_cut(self, where: str, whole: list[tuple[Feedback, Encoded]]) -> None:
+        rows = [row for _, row in whole]
+        if any(len(row.prompt) + len(row.completion) > self.encoder.max_length for row in rows):
+            self.num_over_window += 1
+            rows = [row for row in _encoded(self.encoder, [answer for answer, _ in whole]) if isinstance(row, Encoded)]
+            if any(row.prompt_cut for row in rows):
+                self.prompts_cut = self._and(self.prompts_cut, where)
+            if any(row.completion_cut for row in rows):
+                self.completions_cut = self._and(self.completions_cut, where)
+        if self.num_encoded <= self.num_previews:
+            tokenizer = self.encoder.template.tokenizer
+            for (answer, _), row in zip(whole, rows, strict=True):
+                self.previews.append(preview(row, tokenizer, where=where, label=_LABELS[answer.label]))
+
+    def _note_difference(self, where: str, answer: Feedback) -> None:
+        self.disagreements = self._and(self.disagreements, where)
+        if self.difference is None:
+            template = self.encoder.template
+            seen = template.render(answer.prompt, answer.completion, answer.tools).text
+            joint = template.joint(answer.prompt, answer.completion, answer.tools)
+            at = next(
+                (i for i, (a, b) in enumerate(zip(seen, joint, strict=False)) if a != b), min(len(seen), len(joint))
+            )
+            self.difference = Difference(where=where, inference=_around(seen, at), joint=_around(joint, at))
+
+    def _and(self, tally: Tally, example: str) -> Tally:
+        more = (example,) if len(tally.examples) < self.num_examples else ()
+        return Tally(tally.num + 1, tally.examples + more)
+
+    def findings(self) -> TokenFindings:
+        return TokenFindings(
+            num_rows=self.num_rows,
+            num_encoded=self.num_encoded,
+            window=self.encoder.max_length,
+            has_chat_template=self.encoder.template.chat,
+            end_of_turn=self.encoder.template.end_of_turn,
+            lengths=tuple(_lengths(self.lengths)),
+            longest=self.longest,
+            num_over_window=self.num_over_window,
+            prompts_cut=self.prompts_cut,
+            completions_cut=self.completions_cut,
+            refusals=dict(sorted(self.refusals.items(), key=lambda item: -item[1].num)),
+            disagreements=self.disagreements,
+            difference=self.difference,
+            previews=tuple(self.previews),
+        )
+
+
+def _encoded(encoder: Encoder, answers: list[Feedback]) -> list[Encoded | Unencodable]:
+    return encoder.encode([(a.prompt, a.completion, a.tools) for a in answers], finished=[a.finished for a in answers])
+
+
+def _answers(row: Row) -> Iterator[Feedback]:
+    return (half for half in unpair([row]) if isinstance(half, Feedback))
+
+
+def _lengths(numbers: Mapping[tuple[_TextName, _Label], _Column]) -> Iterator[TokenLength]:
+    texts: tuple[_TextName, ...] = ("prompt", "completion", "both")
+    for text in texts:
+        for label in _LABELS.values():
+            if (text, label) in numbers:
+                number_N = np.array(numbers[text, label], np.int64)
+                yield TokenLength(
+                    text=text,
+                    label=label,
+                    median=quantile(number_N, 0.5),
+                    p95=quantile(number_N, 0.95),
+                    maximum=int(number_N.max()),
+                )
+
+
+def _around(text: str, at: int) -> str:
+    start, end = max(at - _BEFORE, 0), at + _AFTER
+    return ("..." if start else "") + text[start:end] + ("..." if end < len(text) else "")

@@ -1,0 +1,61 @@
+"""The findings as text."""
+
+from haloes.feedback.doctor.advice import advise
+from haloes.feedback.doctor.examine import examine
+from haloes.feedback.doctor.render import render
+from haloes.records import Feedback, Pair, Refusal, Where
+
+
+def test_findings_are_told_in_lines() -> None:
+    rows = [
+        Feedback(prompt="p", completion="aa", label=True, user="ann", conversation="1"),
+        Feedback(prompt="q", completion="b", label=False, score=2.0),
+        Feedback(prompt="q", completion="b", score=1.0),
+        Pair(prompt="r", chosen="c", rejected="d"),
+        Refusal(Where("f.jsonl", 3), "label", "what is 'maybe'?"),
+    ]
+
+    assert render(examine(rows)) == [
+        "rows      5 read, 4 usable, 1 refused",
+        "          1 refused: label",
+        "              f.jsonl:3: what is 'maybe'?",
+        "kinds     2 labelled, 2 with score, 1 in pairs",
+        "labels    2 desirable, 2 undesirable, 1 without label; ratio 1 (paper: 1 to 1.5)",
+        "weights   auto: desirable 1, undesirable 1; ratio then 1",
+        "prompts   3, of which 2 have several answers and 1 have both labels",
+        "          answers each: median 2, p95 2, most 2",
+        "          sets of rows that a split can separate: 3; conversations: 1",
+        "users     1; the most active gave 100.0% of the votes",
+        "lengths                                         median     p95    most",
+        "          prompt, desirable, characters              1       1       1",
+        "          prompt, undesirable, characters            1       1       1",
+        "          prompt, unlabelled, characters             1       1       1",
+        "          prompt, desirable, words                   1       1       1",
+        "          prompt, undesirable, words                 1       1       1",
+        "          prompt, unlabelled, words                  1       1       1",
+        "          completion, desirable, characters          1       2       2",
+        "          completion, undesirable, characters        1       1       1",
+        "          completion, unlabelled, characters         1       1       1",
+        "          completion, desirable, words               1       1       1",
+        "          completion, undesirable, words             1       1       1",
+        "          completion, unlabelled, words              1       1       1",
+        "          the length of an answer alone predicts its label with AUC 0.750",
+    ]
+
+
+def test_one_label_has_no_ratio_and_no_weights() -> None:
+    lines = render(examine([Feedback(prompt="p", completion="a", label=True)]))
+
+    assert "labels    1 desirable, 0 undesirable" in lines
+    assert not any(line.startswith("weights") for line in lines)
+
+
+def test_advice_begins_with_its_severity() -> None:
+    findings = examine([])
+
+    assert render(findings, advise(findings)) == [
+        "rows      0 read, 0 usable, 0 refused",
+        "error: there are no rows",
+        "    means: there is nothing to learn from",
+        "    do:    check the path, and that the file is not empty",
+    ]
