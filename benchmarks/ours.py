@@ -46,11 +46,11 @@ class Clock:
         self.seconds: list[float] = []
         self._num_steps, self._lap = 0, 0.0
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         self._num_steps = num_steps - step
         self._lap = time.perf_counter()
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         del numbers
         now = time.perf_counter()
         self.seconds.append(now - self._lap)

@@ -118,10 +118,10 @@ class CrashAt:
     def note(self, text: str) -> None:
         pass
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         self.stages.append(f"training from {step} of {num_steps}")
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         if numbers["split"] == "train" and numbers["step"] == self._step:
             raise self._error
 

@@ -52,11 +52,11 @@ class Clock:
         self.seconds: list[float] = []
         self._steps, self._until, self._device, self._lap = steps, until, device, 0.0
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         del step, num_steps
         self._lap = self._now()
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         del numbers
         now = self._now()
         self.seconds.append(now - self._lap)

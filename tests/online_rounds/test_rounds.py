@@ -14,8 +14,8 @@ from haloes.errors import ConfigError, RunError
 from haloes.judging.rule import RuleJudge
 from haloes.models.load import load_model
 from haloes.online_rounds import stages
-from haloes.online_rounds.critics import Comparer, Critic, Thumbs
-from haloes.online_rounds.rounds import Point, online
+from haloes.online_rounds.labelers import JudgeLabeler, Labeler, RaterLabeler
+from haloes.online_rounds.rounds import CurvePoint, online
 from haloes.online_rounds.settings import OnlineSettings
 from haloes.runs.config import RunConfig, make_config
 from haloes.sampling._contract import Decoding
@@ -47,8 +47,8 @@ def rules(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def thumbs(rules: Path) -> Critic:
-    return Thumbs(f"{rules}:rate")
+def thumbs(rules: Path) -> Labeler:
+    return RaterLabeler(f"{rules}:rate")
 
 
 def config(model: Path, **sections: Mapping[str, Any]) -> RunConfig:
@@ -60,7 +60,7 @@ def config(model: Path, **sections: Mapping[str, Any]) -> RunConfig:
     return make_config(base, sections)
 
 
-def go(cfg: RunConfig, critic: Critic, out: Path, *, settings: OnlineSettings = SETTINGS, **given: Any) -> Any:
+def go(cfg: RunConfig, critic: Labeler, out: Path, *, settings: OnlineSettings = SETTINGS, **given: Any) -> Any:
     given = {"display": CrashAt(), "prompts": PROMPTS, "held_out": HELD_OUT} | given
     return online(cfg, settings, critic, out=out, **given)
 
@@ -76,8 +76,8 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if "metrics" not in name}
 
 
-def test_each_round_starts_from_the_one_before_and_keeps_everything(model: Path, thumbs: Critic, tmp_path: Path):
-    points: tuple[Point, ...] = go(config(model), thumbs, tmp_path / "out")
+def test_each_round_starts_from_the_one_before_and_keeps_everything(model: Path, thumbs: Labeler, tmp_path: Path):
+    points: tuple[CurvePoint, ...] = go(config(model), thumbs, tmp_path / "out")
     one, two = tmp_path / "out" / "round-1", tmp_path / "out" / "round-2"
 
     assert base_of(one) == str(model)
@@ -98,7 +98,7 @@ def test_each_round_starts_from_the_one_before_and_keeps_everything(model: Path,
     assert points[2].feedback["desirable"] + points[2].feedback["undesirable"] == len(feedback)
 
 
-def test_the_curve_is_of_records_and_begins_at_zero_divergence(model: Path, thumbs: Critic, tmp_path: Path):
+def test_the_curve_is_of_records_and_begins_at_zero_divergence(model: Path, thumbs: Labeler, tmp_path: Path):
     points = go(config(model), thumbs, tmp_path / "out")
     curve = json.loads((tmp_path / "out" / "curve.json").read_text())
 
@@ -114,7 +114,7 @@ def test_the_curve_is_of_records_and_begins_at_zero_divergence(model: Path, thum
         assert point.words.variant == f"round-{point.round}"
 
 
-def test_the_divergence_is_to_the_very_first_model(model: Path, thumbs: Critic, tmp_path: Path):
+def test_the_divergence_is_to_the_very_first_model(model: Path, thumbs: Labeler, tmp_path: Path):
     go(config(model), thumbs, tmp_path / "out")
     place = tmp_path / "out" / "round-2" / "held_out"
     answer = read_completions(place / "answers.jsonl")[0]
@@ -135,7 +135,7 @@ def test_the_divergence_is_to_the_very_first_model(model: Path, thumbs: Critic, 
     assert row["nats"] == pytest.approx(float(expected), rel=1e-3)
 
 
-def test_rounds_learn_what_is_liked(model: Path, thumbs: Critic, tmp_path: Path):
+def test_rounds_learn_what_is_liked(model: Path, thumbs: Labeler, tmp_path: Path):
     held_out = {f"h{i}": f"Tell {i}" for i in range(64)}
     prompts = {f"p{i}": f"Say {i}" for i in range(12)}
     decoding = Decoding(max_new_tokens=1, temperature=0.3)
@@ -150,7 +150,7 @@ def test_rounds_learn_what_is_liked(model: Path, thumbs: Critic, tmp_path: Path)
 
 @pytest.mark.parametrize(("reference", "expected"), [("fixed", "first"), ("previous", "round before")])
 def test_the_reference_of_a_round_is_what_was_asked_for(
-    reference: Any, expected: str, model: Path, thumbs: Critic, tmp_path: Path
+    reference: Any, expected: str, model: Path, thumbs: Labeler, tmp_path: Path
 ):
     loss = {"name": "kto-no-reference-point", "beta": 1.0}
     cfg = config(model, loss=loss, train={"lr": 1e-2, "batch_size": 64})
@@ -180,7 +180,7 @@ def test_the_reference_of_a_round_is_what_was_asked_for(
     ids=str,
 )
 def test_rounds_that_were_killed_come_to_the_same_end(
-    crash: dict[str, Any], model: Path, thumbs: Critic, tmp_path: Path, whole: dict[str, bytes]
+    crash: dict[str, Any], model: Path, thumbs: Labeler, tmp_path: Path, whole: dict[str, bytes]
 ):
     out = tmp_path / "rounds" / "out"
     with pytest.raises(Crash):
@@ -197,12 +197,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[str, by
     """What rounds leave that nobody killed."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "rules.py").write_text(FIRST_LETTERS)
-    go(config(model), Thumbs(f"{folder / 'rules.py'}:rate"), folder / "out")
+    go(config(model), RaterLabeler(f"{folder / 'rules.py'}:rate"), folder / "out")
     return tree(folder / "out")
 
 
 def test_finished_stages_are_not_done_again_and_more_rounds_can_follow(
-    model: Path, thumbs: Critic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, thumbs: Labeler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     first = go(config(model), thumbs, tmp_path / "out", settings=replace(SETTINGS, rounds=1))
     second = go(config(model), thumbs, tmp_path / "out")
@@ -213,7 +213,7 @@ def test_finished_stages_are_not_done_again_and_more_rounds_can_follow(
 
 
 def test_another_experiment_in_the_folder_is_refused_by_what_differs(
-    model: Path, thumbs: Critic, rules: Path, tmp_path: Path
+    model: Path, thumbs: Labeler, rules: Path, tmp_path: Path
 ):
     out = tmp_path / "out"
     with pytest.raises(Crash):
@@ -226,7 +226,7 @@ def test_another_experiment_in_the_folder_is_refused_by_what_differs(
     with pytest.raises(RunError, match="another held-out prompts"):
         go(config(model), thumbs, out, held_out={"h": "x", "i": "y"})
     with pytest.raises(RunError, match="another critic"):
-        go(config(model), Comparer(RuleJudge(rule=f"{rules}:earlier"), 0), out)
+        go(config(model), JudgeLabeler(RuleJudge(rule=f"{rules}:earlier"), 0), out)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(RunError, match="is not empty and holds no such experiment"):
@@ -237,7 +237,7 @@ def test_another_experiment_in_the_folder_is_refused_by_what_differs(
 def test_a_judge_that_compares_trains_losses_on_answers_and_on_pairs(
     loss: str, model: Path, rules: Path, tmp_path: Path
 ):
-    critic = Comparer(RuleJudge(rule=f"{rules}:earlier"), 0)
+    critic = JudgeLabeler(RuleJudge(rule=f"{rules}:earlier"), 0)
     points = go(config(model, loss={"name": loss}), critic, tmp_path / "out", settings=replace(SETTINGS, rounds=1))
 
     assert points[0].rating.value == 0.5
@@ -247,7 +247,7 @@ def test_a_judge_that_compares_trains_losses_on_answers_and_on_pairs(
     assert (counts["desirable"] > 0 and counts["undesirable"] > 0) == (loss == "kto")
 
 
-def test_thumbs_train_a_loss_on_pairs(model: Path, thumbs: Critic, tmp_path: Path):
+def test_thumbs_train_a_loss_on_pairs(model: Path, thumbs: Labeler, tmp_path: Path):
     points = go(config(model, loss={"name": "dpo"}), thumbs, tmp_path / "out", settings=replace(SETTINGS, rounds=1))
 
     facts = json.loads((tmp_path / "out" / "round-1" / "run" / "data.json").read_text())
@@ -255,7 +255,7 @@ def test_thumbs_train_a_loss_on_pairs(model: Path, thumbs: Critic, tmp_path: Pat
     assert points[1].kl.value > 0
 
 
-def test_a_loss_with_control_texts_is_refused(model: Path, thumbs: Critic, tmp_path: Path):
+def test_a_loss_with_control_texts_is_refused(model: Path, thumbs: Labeler, tmp_path: Path):
     with pytest.raises(ConfigError, match="control texts, which would pile up"):
         go(config(model, loss={"name": "csft"}), thumbs, tmp_path / "out")
     assert not (tmp_path / "out").exists()

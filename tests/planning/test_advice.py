@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from haloes.planning.advice import Options, advise
-from haloes.planning.cost_model import Load, Sizes, memory
+from haloes.planning.cost_model import ModelSize, StepLoad, memory
 
-SIZES = Sizes(
+SIZES = ModelSize(
     weights=1000,
     trained=1000,
     blocks=600,
@@ -18,11 +18,11 @@ SIZES = Sizes(
 )
 ADAPTERS = replace(SIZES, weights=1100, trained=100)
 # 4000 of weights, 4000 of a reference, 8000 of moments, 4000 of gradients, 100,000 of activations.
-LOAD = Load(itemsize=4, moments=8, reference=1000, chunk=1, tokens=1000, positions=0, kept=100.0)
+LOAD = StepLoad(itemsize=4, moments=8, reference=1000, chunk=1, tokens=1000, positions=0, kept=100.0)
 OPTIONS = Options(budget=1000, longest=200, longest_sequence=200, max_length=512, batch_size=32, with_lora=ADAPTERS)
 
 
-def settings(limit: int, load: Load = LOAD, options: Options = OPTIONS) -> list[str]:
+def settings(limit: int, load: StepLoad = LOAD, options: Options = OPTIONS) -> list[str]:
     return [change.setting for change in advise(SIZES, load, options, limit=limit)]
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from haloes.planning.cost_model import (
     Layout,
-    Load,
+    ModelSize,
     Rates,
-    Sizes,
-    Work,
+    StepLoad,
+    Workload,
     activations,
     forward_operations,
     head_chunk,
@@ -19,7 +19,7 @@ from haloes.planning.cost_model import (
     training_operations,
 )
 
-FULL = Sizes(
+FULL = ModelSize(
     weights=1000,
     trained=1000,
     blocks=600,
@@ -32,7 +32,7 @@ FULL = Sizes(
     head_trained=True,
 )
 ADAPTERS = replace(FULL, weights=1100, trained=100, head_trained=False)
-STEP = Load(itemsize=4, moments=8, reference=1000, chunk=10, tokens=50, positions=30, kept=80.0)
+STEP = StepLoad(itemsize=4, moments=8, reference=1000, chunk=10, tokens=50, positions=30, kept=80.0)
 
 
 def test_full_tuning_in_float32_holds_weights_reference_moments_and_gradients():
@@ -173,7 +173,7 @@ def test_time_is_work_times_rates():
         answer_token=0.25,
         saved_byte=0.001,
     )
-    work = Work(
+    work = Workload(
         steps=10,
         training_tokens=1000,
         reference_tokens=2000,

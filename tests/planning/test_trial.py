@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from haloes.batches.schedule import Step
-from haloes.planning.cost_model import Layout, Load, Sizes, memory
-from haloes.planning.probe import Candidates, Passed
+from haloes.planning.cost_model import Layout, ModelSize, StepLoad, memory
+from haloes.planning.probe import Candidates, MicroBatchCost
 from haloes.planning.trial import measure
 
-SIZES = Sizes(weights=1000, trained=100, blocks=0, head=0, width=0, vocabulary=0, layers=10, key_values=0, queries=0)
+SIZES = ModelSize(
+    weights=1000, trained=100, blocks=0, head=0, width=0, vocabulary=0, layers=10, key_values=0, queries=0
+)
 # 4000 bytes of weights, 800 of moments, 400 of gradients: 5200 beside activations.
 HELD = 5200
-LOAD = Load(itemsize=4, moments=8, chunk=1)
+LOAD = StepLoad(itemsize=4, moments=8, chunk=1)
 KEPT = 10
 """Bytes that a token leaves."""
 PLENTY = 10**9
@@ -32,10 +34,10 @@ class Scripted:
     def layout(self, step: Step) -> Layout:
         return Layout(tokens=len(step.examples), seen=0, positions=0)
 
-    def run(self, step: Step, *, count: bool = False) -> Passed:
+    def run(self, step: Step, *, count: bool = False) -> MicroBatchCost:
         tokens = len(step.examples)
         self.seen.append(str(tokens))
-        return Passed(
+        return MicroBatchCost(
             tokens=tokens,
             layout=self.layout(step),
             mismatched=Layout(tokens=0, seen=0, positions=0),
@@ -97,7 +99,7 @@ def test_the_gradients_of_a_step_in_one_micro_batch_are_gone_when_the_next_begin
 
 
 def test_with_checkpointing_only_the_example_is_counted():
-    load, *_ = measure(Scripted(), TRIED, SIZES, Load(itemsize=4, moments=8, chunk=1, checkpointing=True), PLENTY)
+    load, *_ = measure(Scripted(), TRIED, SIZES, StepLoad(itemsize=4, moments=8, chunk=1, checkpointing=True), PLENTY)
 
     assert load.kept == KEPT
     assert memory(SIZES, load).parts["activations"] == 400 * KEPT // 10

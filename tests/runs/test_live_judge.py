@@ -13,8 +13,8 @@ from haloes.judging._contract import Comparison, Judge
 from haloes.judging.scripted import ScriptedJudge, always, longer
 from haloes.records import Completion
 from haloes.runs.align import Run, align
-from haloes.runs.callbacks import Silent
-from haloes.runs.live_judge import WIN_RATE, WatchJudge
+from haloes.runs.callbacks import NullProgress
+from haloes.runs.live_judge import WIN_RATE, LiveJudge
 from tiny_runs import config, crash, metrics, rows_of, thumbs, warnings_of, write_rows
 
 KEY = "sk-secret-0123456789"
@@ -28,8 +28,8 @@ def answers(*texts: str, model: str = "before") -> list[Completion]:
     ]
 
 
-def watching(judge: Judge, place: Path, *before: str, same_run: bool = False) -> WatchJudge:
-    return WatchJudge(judge, answers(*(before or ("aa", "aa", "aa", "aa"))), place, seed=0, same_run=same_run)
+def watching(judge: Judge, place: Path, *before: str, same_run: bool = False) -> LiveJudge:
+    return LiveJudge(judge, answers(*(before or ("aa", "aa", "aa", "aa"))), place, seed=0, same_run=same_run)
 
 
 # --- the numbers
@@ -141,7 +141,7 @@ def test_a_step_that_is_done_again_in_the_same_run_asks_nothing_again(tmp_path: 
     now = answers("w", "x", "y", "z")
     before = watching(always("Response 1"), tmp_path).numbers(5, now)
     again = watching(always("Response 1"), tmp_path, same_run=True)
-    again.started(2, 1)
+    again.begin(2, 1)
 
     after = again.numbers(5, now)
 
@@ -154,7 +154,7 @@ def test_a_changed_run_asks_anew_from_where_it_goes_on(tmp_path: Path):
     for step in (2, 5):
         watching(always("Response 1"), tmp_path).numbers(step, now)
     again = watching(always("Response 2"), tmp_path)
-    again.started(2, 1)
+    again.begin(2, 1)
 
     assert again.numbers(5, now)["sampled/judge/questions"] == 8
     assert {row["reply"] for row in rows_of(tmp_path / "step-000002.judgements.jsonl")} == {"Response 1"}
@@ -177,7 +177,7 @@ def test_a_trial_question_tells_of_a_reply_without_a_verdict(tmp_path: Path):
 
 
 def test_the_number_of_questions_is_told_before(tmp_path: Path):
-    text = watching(always("Response 1"), tmp_path).started(0, 3)
+    text = watching(always("Response 1"), tmp_path).begin(0, 3)
 
     assert "at most 24 questions (8 a validation" in text
 
@@ -185,7 +185,7 @@ def test_the_number_of_questions_is_told_before(tmp_path: Path):
 # --- in a run
 
 
-class Noting(Silent):
+class Noting(NullProgress):
     def __init__(self) -> None:
         self.notes: list[str] = []
 

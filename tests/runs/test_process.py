@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import haloes
+from haloes.errors import ConfigError
 from haloes.runs.align import align
-from haloes.runs.process import interrupt_on_terminate, stop_on_interrupt
+from haloes.runs.process import computing_with, interrupt_on_terminate, stop_on_interrupt
 from haloes.runs.run_folder import read_config
+from haloes.store import read_json
+from haloes.training.settings import TrainSettings
 from haloes.training.trainer import Interrupted
 from tiny_runs import CrashAt, config, flags, metrics, same_result
 
@@ -61,7 +65,7 @@ class SignalAt(CrashAt):
         super().__init__()
         self.step, self.numbers = step, numbers
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         if numbers["split"] == "train" and numbers["step"] == self.step:
             for number in self.numbers:
                 os.kill(os.getpid(), number)
@@ -212,3 +216,24 @@ def test_a_plan_that_is_stopped_leaves_nothing_behind(
     assert running.returncode == 130
     assert "Traceback" not in errors
     assert not list((tmp_path / "temporary").glob("haloes-plan-*"))
+
+
+def test_a_run_computes_with_the_threads_that_it_is_given_and_leaves_torch_s_as_they_were(
+    model: Path, thumbs_file: Path, tmp_path: Path
+):
+    before = torch.get_num_threads()
+    align(config(model, thumbs_file, train={"threads": before + 1}, samples={"prompts": 0}), tmp_path / "run")
+
+    assert read_json(tmp_path / "run" / "environment.json")["threads"] == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_left_out_they_are_torch_s():
+    before = torch.get_num_threads()
+    with computing_with(None):
+        assert torch.get_num_threads() == before
+
+
+def test_there_is_at_least_one():
+    with pytest.raises(ConfigError, match=r"train\.threads must be at least 1"):
+        TrainSettings(threads=0)

@@ -14,14 +14,15 @@ from haloes.errors import ConfigError, DataError, ModelError
 from haloes.judging._contract import Comparison
 from haloes.judging.reward_model import RewardModelJudge
 from haloes.models.quiet import quiet
-from haloes.online_rounds.critics import Thumbs
+from haloes.online_rounds.labelers import RaterLabeler
 from haloes.online_rounds.rounds import online
 from haloes.online_rounds.settings import OnlineSettings
 from haloes.records import Score
-from haloes.runs.align import Run, align, without_answers
-from haloes.runs.callbacks import Silent
+from haloes.runs.align import Run, align
+from haloes.runs.callbacks import NullProgress
 from haloes.runs.config import make_config, read_yaml
 from haloes.runs.export import export_model
+from haloes.runs.setup import without_answers
 from tiny_runs import config, crash, metrics, pairs, rows_of, same_result, save_model, warnings_of, write_rows
 
 LOSS = {"name": "bradley-terry", "center": 0.01}
@@ -228,4 +229,12 @@ def test_a_reward_model_is_no_language_model(run: Run, model: Path, pairs_file: 
 def test_it_is_no_loss_for_online_rounds():
     chosen = make_config({"loss": {"name": "bradley-terry"}})
     with pytest.raises(ConfigError, match="trains a reward model, which gives no answers to learn from"):
-        online(chosen, OnlineSettings(), Thumbs("a:b"), prompts={}, held_out={}, out=Path("no"), display=Silent())
+        online(
+            chosen,
+            OnlineSettings(),
+            RaterLabeler("a:b"),
+            prompts={},
+            held_out={},
+            out=Path("no"),
+            display=NullProgress(),
+        )

@@ -10,7 +10,7 @@ from haloes.losses.sft import SFT
 from haloes.models.forward import Scorer
 from haloes.models.kernels import Kernel, plain
 from haloes.records import Score
-from haloes.runs.warnings import data_cautions, speed_cautions, training_cautions
+from haloes.runs.warnings import data_warnings, speed_warnings, training_warnings
 from haloes.training.settings import TrainSettings
 
 
@@ -32,8 +32,8 @@ def auc(low: float, value: float, high: float) -> Score:
 def test_clean_data_and_a_good_run_give_no_caution():
     good = steps(**{"reward/desirable": 2.0, "reward/undesirable": -2.0, "reference_point/clamped": 0.1})
 
-    assert data_cautions(facts(), KTO()) == []
-    assert training_cautions(good, [auc(0.6, 0.7, 0.8)]) == []
+    assert data_warnings(facts(), KTO()) == []
+    assert training_warnings(good, [auc(0.6, 0.7, 0.8)]) == []
 
 
 def test_attention_that_could_be_faster_is_told_with_the_reason():
@@ -41,19 +41,19 @@ def test_attention_that_could_be_faster_is_told_with_the_reason():
     none, fast = Scorer(None, packs=True, no_kernel_because="old GPU"), Scorer(None, packs=True, kernel=kernel)
     dropping = TrainSettings(dropout=0.1)
 
-    assert speed_cautions(Scorer(None, packs=True), TrainSettings()) == []
-    assert speed_cautions(fast, TrainSettings()) == []
-    assert [text.endswith("all at once: old GPU") for text in speed_cautions(none, TrainSettings())] == [True]
-    assert ["varlen knows no dropout" in text for text in speed_cautions(fast, dropping)] == [True]
+    assert speed_warnings(Scorer(None, packs=True), TrainSettings()) == []
+    assert speed_warnings(fast, TrainSettings()) == []
+    assert [text.endswith("all at once: old GPU") for text in speed_warnings(none, TrainSettings())] == [True]
+    assert ["varlen knows no dropout" in text for text in speed_warnings(fast, dropping)] == [True]
 
 
 def test_warnings_of_the_preparation_come_first():
-    assert data_cautions({**facts(), "warnings": ["2 rows leak"]}, KTO())[0] == "2 rows leak"
+    assert data_warnings({**facts(), "warnings": ["2 rows leak"]}, KTO())[0] == "2 rows leak"
 
 
 def test_rows_left_out_are_counted_by_reason_for_both_files():
     known = {**facts(), "rows": {"refused": {"no label": 7, "label": 2}}, "validation rows": {"refused": {"NaN": 1}}}
-    found = data_cautions(known, KTO())
+    found = data_warnings(known, KTO())
 
     assert found[0].startswith("rows left out: 7 no label, 2 label (")
     assert found[1].startswith("rows of the validation file left out: 1 NaN (")
@@ -68,7 +68,7 @@ def test_rows_left_out_are_counted_by_reason_for_both_files():
     ],
 )
 def test_what_the_window_or_the_template_changed_is_told_with_what_to_do(counted: dict[str, int], words: str):
-    (found,) = data_cautions(facts(**counted), KTO())
+    (found,) = data_warnings(facts(**counted), KTO())
 
     assert words in found
     assert "tokens.max_length" in found or "haloes doctor" in found
@@ -77,44 +77,44 @@ def test_what_the_window_or_the_template_changed_is_told_with_what_to_do(counted
 @pytest.mark.parametrize(("label", "words"), [("desirable", "pulled towards"), ("undesirable", "pushed away from")])
 def test_one_label_only_is_told(label: str, words: str):
     other = "undesirable" if label == "desirable" else "desirable"
-    (found,) = data_cautions(facts(**{other: 0}), KTO())
+    (found,) = data_warnings(facts(**{other: 0}), KTO())
 
     assert f"all answers to train on are {label}: the model is only {words} them" in found
-    assert data_cautions(facts(undesirable=0), SFT()) == []
+    assert data_warnings(facts(undesirable=0), SFT()) == []
 
 
 def test_weights_outside_the_papers_range_are_told_with_those_that_help():
     # 30 desirable to 60 undesirable: 1 * 30 / (1 * 60) = 0.5, and a desirable weight of 2 brings it to 1.
-    (found,) = data_cautions(facts(desirable=30, undesirable=60), KTO())
+    (found,) = data_warnings(facts(desirable=30, undesirable=60), KTO())
 
     assert "is 0.50, outside the [1, 1.5]" in found
     assert "loss.desirable_weight=2 and loss.undesirable_weight=1" in found
-    assert data_cautions(facts(desirable=30, undesirable=60), KTO(desirable_weight=2.5)) == []
-    assert data_cautions(facts(desirable=30, undesirable=60), DPO()) == []
-    assert data_cautions(facts(desirable=30, undesirable=60), KTO(undesirable_weight=0)) == []
+    assert data_warnings(facts(desirable=30, undesirable=60), KTO(desirable_weight=2.5)) == []
+    assert data_warnings(facts(desirable=30, undesirable=60), DPO()) == []
+    assert data_warnings(facts(desirable=30, undesirable=60), KTO(undesirable_weight=0)) == []
 
 
 def test_a_short_run_is_told():
-    assert "only 9 steps" in training_cautions(steps(9), [])[0]
-    assert training_cautions(steps(10), []) == []
+    assert "only 9 steps" in training_warnings(steps(9), [])[0]
+    assert training_warnings(steps(10), []) == []
 
 
 def test_a_reference_point_that_is_clamped_nearly_always_is_told():
-    assert "clamped at 0 in 95% of the steps" in training_cautions(steps(**{"reference_point/clamped": 0.95}), [])[0]
-    assert training_cautions(steps(**{"reference_point/clamped": 0.9}), []) == []
+    assert "clamped at 0 in 95% of the steps" in training_warnings(steps(**{"reference_point/clamped": 0.95}), [])[0]
+    assert training_warnings(steps(**{"reference_point/clamped": 0.9}), []) == []
 
 
 @pytest.mark.parametrize(
     ("interval", "told"), [((0.4, 0.6, 0.8), True), ((0.51, 0.6, 0.8), False), ((0.1, 0.3, 0.5), True)]
 )
 def test_an_auc_that_may_be_chance_is_told(interval: tuple[float, float, float], told: bool):
-    found = training_cautions(steps(), [auc(*interval)])
+    found = training_warnings(steps(), [auc(*interval)])
 
     assert bool(found) == told
 
 
 def test_an_auc_below_chance_is_told():
-    found = training_cautions(steps(), [auc(0.1, 0.2, 0.3)])
+    found = training_warnings(steps(), [auc(0.1, 0.2, 0.3)])
 
     assert "below chance" in found[0]
 
@@ -124,8 +124,8 @@ def pair(name: str, low: float, value: float, high: float) -> Score:
 
 
 def test_a_reward_model_that_is_a_coin_or_worse_is_told():
-    [coin] = training_cautions(steps(), [pair("pair_accuracy", 0.45, 0.55, 0.65)])
-    [worse] = training_cautions(steps(), [pair("pair_accuracy", 0.2, 0.3, 0.4)])
+    [coin] = training_warnings(steps(), [pair("pair_accuracy", 0.45, 0.55, 0.65)])
+    [worse] = training_warnings(steps(), [pair("pair_accuracy", 0.2, 0.3, 0.4)])
 
     assert coin.startswith("the held-out pair accuracy of 0.550 [0.450, 0.650] cannot be told from chance (0.5)")
     assert worse.startswith("the held-out pair accuracy of 0.300 [0.200, 0.400] lies below chance (0.5)")
@@ -133,8 +133,8 @@ def test_a_reward_model_that_is_a_coin_or_worse_is_told():
 
 def test_a_reward_model_that_goes_by_length_is_told_and_one_that_may_not_is_not():
     good, long = pair("pair_accuracy", 0.6, 0.7, 0.8), pair("pair_accuracy_longer", 0.8, 0.9, 0.95)
-    [text] = training_cautions(steps(), [good, long, pair("pair_accuracy_shorter", 0.2, 0.3, 0.4)])
+    [text] = training_warnings(steps(), [good, long, pair("pair_accuracy_shorter", 0.2, 0.3, 0.4)])
 
     assert "right in 0.900 [0.800, 0.950] of the pairs whose chosen answer is the longer one" in text
     assert "will write longer answers" in text
-    assert training_cautions(steps(), [good, long, pair("pair_accuracy_shorter", 0.6, 0.7, 0.85)]) == []
+    assert training_warnings(steps(), [good, long, pair("pair_accuracy_shorter", 0.6, 0.7, 0.85)]) == []

@@ -45,10 +45,10 @@ class Recorder:
         self.lines: list[Mapping[str, Any]] = []
         self.kill_at = kill_at
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         self.began = step, num_steps
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         self.lines.append(numbers)
         if numbers["step"] == self.kill_at:
             raise Killed
@@ -355,7 +355,7 @@ def make_encoder_ids(text: str) -> list[int]:
 def test_a_row_that_is_not_a_number_is_named_and_nothing_is_changed(name: str, row: Row, tmp_path: Path):
     job = poisoned(LOSSES[name], row, tmp_path)
     recorder, before = Recorder(), {0: weights(job.policy)}
-    recorder.wrote = lambda line: before.update({line["step"]: weights(job.policy)})  # type: ignore[method-assign]
+    recorder.on_metrics = lambda line: before.update({line["step"]: weights(job.policy)})  # type: ignore[method-assign]
 
     with pytest.raises(RunError) as error:
         train(job, [recorder])

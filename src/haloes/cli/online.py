@@ -98,14 +98,14 @@ def online(
         Any setting of the training as section.key=value, such as train.lr=1e-4.
     """
     from haloes.cli.flags import flag_settings
-    from haloes.cli.views.online import carry_out, make_critic, refuse_other_engines
+    from haloes.cli.views.online import carry_out, make_labeler, refuse_other_engines
     from haloes.online_rounds.settings import OnlineSettings
     from haloes.runs.config import config_of_file, parse_settings
     from haloes.sampling._contract import Decoding
 
     refuse_other_engines(engine)
     given = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
-    critic = make_critic(rater, kind, given, judge_settings, seed=seed)
+    critic = make_labeler(rater, kind, given, judge_settings, seed=seed)
     chosen = config_of_file(config, flag_settings(model=model, loss=loss, columns=columns), parse_settings(settings))
     rounds_settings = OnlineSettings(
         rounds=rounds,

@@ -9,16 +9,15 @@ from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.models.device import choose_device
-from haloes.online_rounds.claim import claim, release
-from haloes.online_rounds.critics import Critic
-from haloes.online_rounds.learnable import counts_of, learnable, require_enough
-from haloes.online_rounds.settings import OnlineSettings, of_round
+from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require_enough
+from haloes.online_rounds.settings import OnlineSettings, claim, of_round, release
 from haloes.online_rounds.stages import ANSWERS, KL, Model, answers_of, kl_to_first
 from haloes.records import Completion, Score, Text, text_to_json, to_json
 from haloes.run_files import MODEL, is_run
-from haloes.runs.align import align, configured_loss
-from haloes.runs.callbacks import Display
+from haloes.runs.align import align
+from haloes.runs.callbacks import Progress
 from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.runs.setup import configured_loss
 from haloes.stats.bootstrap import mean_with_interval
 from haloes.stats.text_stats import words
 from haloes.store import read_jsonl, write_json, write_jsonl
@@ -29,7 +28,7 @@ PROMPTS, FEEDBACK, RUN, HELD_OUT = "prompts.jsonl", "feedback.jsonl", "run", "he
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class CurvePoint:
     """A model on the reward-KL curve: round 0 is the first model."""
 
     round: int
@@ -47,11 +46,11 @@ class Point:
 class _Experiment:
     config: RunConfig
     settings: OnlineSettings
-    critic: Critic
+    labeler: Labeler
     prompts: Mapping[str, Text]
     held_out: Mapping[str, Text]
     out: Path
-    display: Display
+    display: Progress
 
     def folder(self, number: int) -> Path:
         return self.out / f"round-{number}"
@@ -65,20 +64,20 @@ class _Experiment:
 def online(
     config: RunConfig,
     settings: OnlineSettings,
-    critic: Critic,
+    labeler: Labeler,
     *,
     prompts: Mapping[str, Text],
     held_out: Mapping[str, Text],
     out: Path,
-    display: Display,
-) -> tuple[Point, ...]:
+    display: Progress,
+) -> tuple[CurvePoint, ...]:
     """
     Carry the rounds out, or go on with those that `out` holds.
 
     Args:
         config: model, loss and training of each round; its feedback settings say how the verdicts are read.
         settings: of the rounds.
-        critic: who says what is good.
+        labeler: who says what is good.
         prompts: to learn on, by id, in the order in which they are taken.
         held_out: to measure on, by id.
         out: the experiment's folder. Each round has one of its own in it with its prompts, answers, verdicts,
@@ -111,8 +110,8 @@ def online(
             "with `haloes train`, and take it as the judge: --judge reward --judge-model ITS_RUN"
         )
     given = {"prompts": prompts, "held-out prompts": held_out}
-    config = claim(out, config=config, settings=settings, critic=critic, prompts=given, loss=repr(loss))
-    experiment = _Experiment(config, settings, critic, prompts, held_out, out, display)
+    config = claim(out, config=config, settings=settings, labeler=labeler, prompts=given, loss=repr(loss))
+    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, display)
     try:
         points = [_measure(experiment, 0, {})]
     except BaseException:
@@ -138,7 +137,7 @@ def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: 
         stage = f"round {number}: answers"
         answers = _answers(experiment, number - 1, prompts, place / ANSWERS, seeds=seeds, stage=stage)
         experiment.display.stage(f"round {number}: verdicts")
-        found = experiment.critic.feedback(answers, place, pairs=pairs, advance=experiment.display.advance)
+        found = experiment.labeler.feedback(answers, place, pairs=pairs, advance=experiment.display.advance)
         rows = learnable(found)
         require_enough(rows, number, pairs=pairs, undesirable=undesirable)
         write_jsonl(place / FEEDBACK, map(to_json, rows))
@@ -179,7 +178,7 @@ def _reading(settings: FeedbackSettings, source: Path) -> FeedbackSettings:
     )
 
 
-def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) -> Point:
+def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) -> CurvePoint:
     """The model after a round on the held-out prompts."""
     place, first = experiment.folder(number) / HELD_OUT, experiment.model(0)
     seeds = range(experiment.settings.seed, experiment.settings.seed + 1)
@@ -187,13 +186,13 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
     answers = _answers(experiment, number, experiment.held_out, place / ANSWERS, seeds=seeds, stage=f"{label} answers")
     baseline = answers if number == 0 else _first_answers(experiment, seeds)
     experiment.display.stage(f"{label} verdicts")
-    rating = experiment.critic.rating(answers, baseline, place, advance=experiment.display.advance)
+    rating = experiment.labeler.rating(answers, baseline, place, advance=experiment.display.advance)
     experiment.display.stage(f"{label} divergence")
     kl = kl_to_first(experiment.model(number), first, answers, place / KL, config=experiment.config)
     prompts = [answer.prompt_id for answer in answers]
     lengths = [len(words(answer.completion)) for answer in answers]
     long = mean_with_interval(lengths, prompts, name="words", variant=answers[0].model, label="Words an answer")
-    return Point(round=number, rating=rating, kl=kl, words=long, feedback=counts)
+    return CurvePoint(round=number, rating=rating, kl=kl, words=long, feedback=counts)
 
 
 def _first_answers(experiment: _Experiment, seeds: range) -> list[Completion]:
@@ -219,7 +218,7 @@ def _answers(
     )
 
 
-def _plain(point: Point) -> dict[str, Any]:
+def _plain(point: CurvePoint) -> dict[str, Any]:
     scores = {name: getattr(point, name) for name in ("rating", "kl", "words")}
     return {
         "round": point.round,

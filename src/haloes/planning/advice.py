@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from haloes.planning.cost_model import FLOAT32, Load, Sizes, memory
+from haloes.planning.cost_model import FLOAT32, ModelSize, StepLoad, memory
 
-Setup: TypeAlias = tuple[Sizes, Load]
+Setup: TypeAlias = tuple[ModelSize, StepLoad]
 
 _HALF = 2
 _WORTH = 0.99
@@ -15,7 +15,7 @@ _BFLOAT16 = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SettingChange:
     """A setting to change."""
 
     setting: str
@@ -39,7 +39,7 @@ class Options:
     max_length: int
     batch_size: int
     """`samples.batch_size`."""
-    with_lora: Sizes | None
+    with_lora: ModelSize | None
     """Of the same model with adapters; None where it has them, or where its reference is not the model itself."""
 
 
@@ -50,9 +50,9 @@ class _Step:
     apply: Callable[[Setup], Setup]
 
 
-def advise(sizes: Sizes, load: Load, options: Options, *, limit: int) -> list[Change]:
+def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) -> list[SettingChange]:
     """The changes that save memory, cheapest first, until they fit within the limit together; none where it fits."""
-    found: list[Change] = []
+    found: list[SettingChange] = []
     now = sizes, load
     reached = memory(*now).peak
     for step in _steps(now, options, limit):
@@ -61,7 +61,7 @@ def advise(sizes: Sizes, load: Load, options: Options, *, limit: int) -> list[Ch
         alone, together = memory(*step.apply((sizes, load))).peak, memory(*step.apply(now)).peak
         if together < _WORTH * reached:
             now, reached = step.apply(now), together
-            found.append(Change(step.setting, step.costs, alone, together))
+            found.append(SettingChange(step.setting, step.costs, alone, together))
     return found
 
 
@@ -112,7 +112,7 @@ def _checkpointing(setup: Setup) -> Setup:
     return sizes, replace(load, checkpointing=True)
 
 
-def _lora(setup: Setup, adapters: Sizes) -> Setup:
+def _lora(setup: Setup, adapters: ModelSize) -> Setup:
     """The adapter switched off is the reference, so that no copy of the model is kept."""
     _, load = setup
     return adapters, replace(load, reference=0)

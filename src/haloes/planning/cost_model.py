@@ -18,7 +18,7 @@ CACHE_RECORD = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class ModelSize:
     """How large a model is, in numbers (not bytes)."""
 
     weights: int
@@ -43,7 +43,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class StepLoad:
     """What goes through the model at once, and how it is trained."""
 
     itemsize: int
@@ -83,7 +83,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryUse:
     """Bytes by part while a step's largest micro-batch is worked on, and in all."""
 
     parts: Mapping[str, int]
@@ -97,7 +97,7 @@ class Memory:
         return max(self.training, self.sampling)
 
 
-def memory(sizes: Sizes, load: Load) -> Memory:
+def memory(sizes: ModelSize, load: StepLoad) -> MemoryUse:
     """The memory of a run. What is there at another time than the step's is not part of `training`."""
     held = {
         "program": load.base,
@@ -120,10 +120,10 @@ def memory(sizes: Sizes, load: Load) -> Memory:
     beside = sum(trained.values()) if load.sampled_while_training else 0
     sampling = sum(held.values()) + answers + load.other_sampling + beside
     parts = {**held, **trained, **step}
-    return Memory({**parts, "keys and values while sampling": answers}, sum(parts.values()), sampling)
+    return MemoryUse({**parts, "keys and values while sampling": answers}, sum(parts.values()), sampling)
 
 
-def activations(sizes: Sizes, load: Load) -> int:
+def activations(sizes: ModelSize, load: StepLoad) -> int:
     """Bytes that the largest micro-batch leaves for its backward pass: with checkpointing or offloading far fewer."""
     token = kept_of(
         load.kept,
@@ -135,7 +135,7 @@ def activations(sizes: Sizes, load: Load) -> int:
     return int(load.tokens * token)
 
 
-def head_chunk(sizes: Sizes, load: Load) -> int:
+def head_chunk(sizes: ModelSize, load: StepLoad) -> int:
     """Bytes of a chunk of float32 logits with its copy in the compute dtype, hidden states' and weights' gradients."""
     copies = FLOAT32 if load.itemsize == FLOAT32 else FLOAT32 + load.itemsize
     logits = min(load.chunk, load.positions) * sizes.vocabulary * copies
@@ -162,7 +162,7 @@ def layout_of(documents: Sequence[int], before: Sequence[Sequence[int]], positio
     return Layout(tokens=sum(documents), seen=seen, positions=positions)
 
 
-def forward_operations(sizes: Sizes, layout: Layout) -> tuple[float, float, float]:
+def forward_operations(sizes: ModelSize, layout: Layout) -> tuple[float, float, float]:
     """Floating-point operations of a forward pass: of the blocks' matrices, of attention, of the output layer."""
     return (
         2.0 * sizes.blocks * layout.tokens,
@@ -171,7 +171,7 @@ def forward_operations(sizes: Sizes, layout: Layout) -> tuple[float, float, floa
     )
 
 
-def training_operations(sizes: Sizes, layout: Layout, *, full: bool) -> float:
+def training_operations(sizes: ModelSize, layout: Layout, *, full: bool) -> float:
     """
     Floating-point operations that a forward and backward pass needs, nothing of them computed twice.
 
@@ -206,7 +206,7 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Workload:
     """How much there is to do."""
 
     steps: int
@@ -225,7 +225,7 @@ class Work:
     """Of all checkpoints and the model."""
 
 
-def seconds(work: Work, rates: Rates) -> dict[str, float]:
+def seconds(work: Workload, rates: Rates) -> dict[str, float]:
     """Seconds by part."""
     return {
         "reading and tokenising": rates.reading,

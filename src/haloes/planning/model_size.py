@@ -8,10 +8,10 @@ import torch
 from haloes.models.adapters import LoRA, add_lora
 from haloes.models.load import empty_model
 from haloes.models.scalar_heads import ValueHead
-from haloes.planning.cost_model import Sizes
+from haloes.planning.cost_model import ModelSize
 
 
-def sizes_by_name(name: str, lora: LoRA | None, *, values: bool = False) -> Sizes:
+def sizes_by_name(name: str, lora: LoRA | None, *, values: bool = False) -> ModelSize:
     """
     The sizes of a model that is trained in full, or with adapters.
 
@@ -24,7 +24,7 @@ def sizes_by_name(name: str, lora: LoRA | None, *, values: bool = False) -> Size
     return sizes_of(model if lora is None else add_lora(model, lora, seed=0), full=lora is None, values=values)
 
 
-def sizes_of(model: Any, *, full: bool, values: bool = False) -> Sizes:
+def sizes_of(model: Any, *, full: bool, values: bool = False) -> ModelSize:
     """The sizes of a model: itself, or the peft model around it, whose adapters alone are trained unless `full`."""
     head = model.get_output_embeddings().weight
     embeddings = model.get_input_embeddings().weight
@@ -38,7 +38,7 @@ def sizes_of(model: Any, *, full: bool, values: bool = False) -> Sizes:
     layers = int(getattr(config, "num_hidden_layers", 0))
     heads = int(getattr(config, "num_attention_heads", 1))
     size = int(getattr(config, "head_dim", None) or head.shape[1] // heads)
-    return Sizes(
+    return ModelSize(
         weights=weights + extra,
         trained=sum(p.numel() for p in trained.values()) + extra,
         blocks=sum(p.numel() for p in blocks) - sum(named[name].numel() for name in adapters),

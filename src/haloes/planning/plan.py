@@ -12,10 +12,10 @@ from haloes.losses._weights import with_weights
 from haloes.models.adapters import LoRA
 from haloes.models.device import choose_device, choose_dtype
 from haloes.models.lm_head import CHUNK_BYTES
-from haloes.planning.advice import Change, Options, advise
+from haloes.planning.advice import Options, SettingChange, advise
 from haloes.planning.cost_model import (
     FLOAT32,
-    Load,
+    StepLoad,
     forward_operations,
     memory,
     seconds,
@@ -23,15 +23,14 @@ from haloes.planning.cost_model import (
 )
 from haloes.planning.machine import Machine, look, thread_warnings
 from haloes.planning.model_size import itemsize, sizes_by_name
-from haloes.planning.trial import Subject, Trial, try_out
+from haloes.planning.trial import Subject, TrialResult, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
 from haloes.report.numbers import size
-from haloes.runs.align import configured_loss, label_weights
-from haloes.runs.callbacks import Display, Silent
+from haloes.runs.callbacks import NullProgress, Progress
 from haloes.runs.config import RunConfig
-from haloes.runs.extras import check_extras
 from haloes.runs.inputs import make_inputs
-from haloes.runs.threads import computing_with
+from haloes.runs.process import computing_with
+from haloes.runs.setup import check_extras, configured_loss, label_weights
 from haloes.training.distributed import Ranks
 from haloes.training.microbatch_size import free_memory, held
 
@@ -75,12 +74,12 @@ class Plan:
     """By part; empty where nothing was tried."""
     step: StepCost | None
     machine: Machine
-    changes: tuple[Change, ...]
+    changes: tuple[SettingChange, ...]
     """What to change where it does not fit, cheapest first."""
     warnings: tuple[str, ...]
 
 
-def make_plan(config: RunConfig, *, limit: int | None = None, display: Display | None = None) -> Plan:
+def make_plan(config: RunConfig, *, limit: int | None = None, display: Progress | None = None) -> Plan:
     """
     Find out what a run of this configuration would take, as one process.
 
@@ -95,7 +94,7 @@ def make_plan(config: RunConfig, *, limit: int | None = None, display: Display |
     Raises:
         UserError: what `align` would refuse of the configuration, the data or the model.
     """
-    display = display or Silent()
+    display = display or NullProgress()
     device = choose_device(config.model.device)
     check_extras(config, device)
     dtype = choose_dtype(config.model.dtype, device)
@@ -116,10 +115,10 @@ def make_plan(config: RunConfig, *, limit: int | None = None, display: Display |
         return _told(subject, load, trial, machine, limit=limit)
 
 
-def _known_load(subject: Subject) -> Load:
+def _known_load(subject: Subject) -> StepLoad:
     """What is known of a run's memory before anything is tried."""
     config, sizes = subject.config, subject.sizes
-    return Load(
+    return StepLoad(
         itemsize=itemsize(subject.dtype),
         moments=moments(config),
         reference=_reference(subject),
@@ -148,7 +147,7 @@ def _reference(subject: Subject) -> int:
     return sizes.weights if copied else 0
 
 
-def _told(subject: Subject, known: Load, trial: Trial | None, machine: Machine, *, limit: int) -> Plan:
+def _told(subject: Subject, known: StepLoad, trial: TrialResult | None, machine: Machine, *, limit: int) -> Plan:
     sizes, load = subject.sizes, known if trial is None else trial.load
     found = memory(sizes, load)
     disk, free = 0, free_disk(Path("runs"))
@@ -182,7 +181,7 @@ def _told(subject: Subject, known: Load, trial: Trial | None, machine: Machine, 
     )
 
 
-def _facts(subject: Subject, load: Load, trial: Trial | None) -> dict[str, Any]:
+def _facts(subject: Subject, load: StepLoad, trial: TrialResult | None) -> dict[str, Any]:
     config, train = subject.config, subject.inputs.train
     facts = {
         "model": config.model.name,
@@ -200,7 +199,7 @@ def _facts(subject: Subject, load: Load, trial: Trial | None) -> dict[str, Any]:
     return facts | {"steps": trial.work.steps, "tokens of the largest micro-batch": load.tokens}
 
 
-def _step_cost(subject: Subject, trial: Trial, machine: Machine) -> StepCost:
+def _step_cost(subject: Subject, trial: TrialResult, machine: Machine) -> StepCost:
     passed = trial.typical
     operations = training_operations(subject.sizes, passed.layout, full=subject.config.model.lora is None)
     operations += sum(forward_operations(subject.sizes, passed.mismatched))
@@ -213,7 +212,7 @@ def _step_cost(subject: Subject, trial: Trial, machine: Machine) -> StepCost:
     )
 
 
-def _options(subject: Subject, trial: Trial | None) -> Options:
+def _options(subject: Subject, trial: TrialResult | None) -> Options:
     config, train = subject.config, subject.inputs.train
     lengths = (train.prompt_length + train.completion_length).reshape(-1, train.sequences_per_example).sum(axis=1)
     adapters = None

@@ -45,7 +45,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class MicroBatchCost:
     """What working on one micro-batch took."""
 
     tokens: int
@@ -67,7 +67,7 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class SamplingCost:
     """What a batch of answers took."""
 
     answers: int
@@ -90,7 +90,7 @@ class Probe:
     several: bool
     """Whether the run has steps of several micro-batches."""
 
-    def run(self, step: Step, *, count: bool = False) -> Passed:
+    def run(self, step: Step, *, count: bool = False) -> MicroBatchCost:
         """Work on one micro-batch; its gradients are added to those that are there."""
         job, store = self.job, self.job.train
         timed = _Timed(None)
@@ -114,7 +114,7 @@ class Probe:
                 stepper.run(step, backward=True)
             _wait(job.policy.device)
             took, computed = time.perf_counter() - began, time.process_time() - computed
-        return Passed(
+        return MicroBatchCost(
             busy=computed / took,
             tokens=sum(store.length(int(i)) for i in sequences_of(store, step.examples)),
             layout=layout_of(packed.documents, packed.before, len(packed.target_N)),
@@ -169,7 +169,7 @@ def part_of(step: Step, members: NDArray[np.int64]) -> Step:
     return replace(step, examples=step.examples[members], mismatched=mismatched)
 
 
-def answer(policy: Policy, prompts: list[list[int]]) -> Answered:
+def answer(policy: Policy, prompts: list[list[int]]) -> SamplingCost:
     """Sample a few tokens after a batch of prompts."""
     times: list[float] = []
 
@@ -181,7 +181,7 @@ def answer(policy: Policy, prompts: list[list[int]]) -> Answered:
     with policy.scoring(), Peak(policy.device) as peak:
         began = time.perf_counter()
         decode(policy.model, prompts, limits=[_NEW_TOKENS] * len(prompts), ends=frozenset(), choose=likeliest)
-    return Answered(
+    return SamplingCost(
         answers=len(prompts),
         prefill=times[0] - began,
         token=(times[-1] - times[0]) / (len(times) - 1),

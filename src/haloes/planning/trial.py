@@ -10,13 +10,13 @@ import torch
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Loss
 from haloes.models.policy import Policy
-from haloes.planning.cost_model import Layout, Load, Rates, Sizes, Work, activations, memory
-from haloes.planning.probe import Answered, Candidates, Passed, answer, candidates, probing
+from haloes.planning.cost_model import Layout, ModelSize, Rates, StepLoad, Workload, activations, memory
+from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, answer, candidates, probing
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
-from haloes.runs.align import load_policy, with_budget
-from haloes.runs.callbacks import Display
+from haloes.runs.callbacks import Progress
 from haloes.runs.config import RunConfig
 from haloes.runs.inputs import Inputs
+from haloes.runs.setup import load_policy, with_budget
 from haloes.training.distributed import Ranks
 from haloes.training.microbatch_size import held
 from haloes.training.trainer import TrainJob, make_stepper, training_schedule
@@ -37,28 +37,30 @@ class Subject:
     loss: Loss[Any]
     """With its final weights."""
     inputs: Inputs
-    sizes: Sizes
+    sizes: ModelSize
     """Of the model."""
     device: torch.device
     dtype: torch.dtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class TrialResult:
     """What was found."""
 
-    load: Load
+    load: StepLoad
     """The run's, with what the trial found out."""
     budget: int
     """Tokens of a micro-batch, as they are in force."""
-    typical: Passed
+    typical: MicroBatchCost
     complete: bool
     """Whether the largest micro-batch was tried; where it does not fit, its memory follows from a shorter one's."""
     rates: Rates
-    work: Work
+    work: Workload
 
 
-def try_out(subject: Subject, load: Load, *, folder: Path, reading: float, limit: int, display: Display) -> Trial:
+def try_out(
+    subject: Subject, load: StepLoad, *, folder: Path, reading: float, limit: int, display: Progress
+) -> TrialResult:
     """
     Work on a few micro-batches of a run as it would, and forget them.
 
@@ -111,7 +113,7 @@ def try_out(subject: Subject, load: Load, *, folder: Path, reading: float, limit
         at_once=at_once,
         known=known_share(config, loss.needs, policy.reference_fingerprint, schedule, inputs.train),
     )
-    return Trial(load=load, budget=stepper.budget, typical=passed, complete=complete, rates=rates, work=work)
+    return TrialResult(load=load, budget=stepper.budget, typical=passed, complete=complete, rates=rates, work=work)
 
 
 def _job(subject: Subject, policy: Policy, folder: Path) -> TrainJob:
@@ -133,7 +135,7 @@ def _job(subject: Subject, policy: Policy, folder: Path) -> TrainJob:
 class Steps(Protocol):
     """What works on micro-batches and measures it: a `Probe`."""
 
-    def run(self, step: Step, *, count: bool = False) -> Passed:
+    def run(self, step: Step, *, count: bool = False) -> MicroBatchCost:
         """Work on a micro-batch; where asked, count what waits for its backward pass."""
         ...
 
@@ -146,7 +148,9 @@ class Steps(Protocol):
         ...
 
 
-def measure(probe: Steps, tried: Candidates, sizes: Sizes, load: Load, limit: int) -> tuple[Load, Passed, float, bool]:
+def measure(
+    probe: Steps, tried: Candidates, sizes: ModelSize, load: StepLoad, limit: int
+) -> tuple[StepLoad, MicroBatchCost, float, bool]:
     """
     A single example, then the largest micro-batch if it fits, then the typical one, with which time is taken.
 
@@ -178,25 +182,25 @@ def measure(probe: Steps, tried: Candidates, sizes: Sizes, load: Load, limit: in
     return _of(load, tried.largest, probe), passed, probe.update(), complete
 
 
-def _fits(load: Load, sizes: Sizes, limit: int) -> bool:
+def _fits(load: StepLoad, sizes: ModelSize, limit: int) -> bool:
     return memory(sizes, load).training * _ROOM <= limit
 
 
-def _of(load: Load, step: Step, probe: Steps) -> Load:
+def _of(load: StepLoad, step: Step, probe: Steps) -> StepLoad:
     return _laid_out(load, probe.layout(step))
 
 
-def _laid_out(load: Load, layout: Layout) -> Load:
+def _laid_out(load: StepLoad, layout: Layout) -> StepLoad:
     return replace(load, tokens=layout.tokens, positions=layout.positions)
 
 
-def _beyond(load: Load, sizes: Sizes, passed: Passed) -> int:
+def _beyond(load: StepLoad, sizes: ModelSize, passed: MicroBatchCost) -> int:
     """Bytes that a micro-batch took beyond all that is counted."""
     counted = _laid_out(replace(load, other=0, slack=0.0), passed.layout)
     return max(0, passed.peak - memory(sizes, counted).training)
 
 
-def _with_answers(load: Load, sizes: Sizes, answered: Answered, widest: int) -> Load:
+def _with_answers(load: StepLoad, sizes: ModelSize, answered: SamplingCost, widest: int) -> StepLoad:
     """With a batch of answers at its full width, and what a begun one took beyond all that is counted."""
     load = replace(load, answers=answered.answers, answer_tokens=answered.tokens)
     other = answered.peak - memory(sizes, replace(load, sampled_while_training=False)).sampling

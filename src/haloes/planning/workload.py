@@ -13,7 +13,7 @@ from haloes.batches.schedule import Schedule
 from haloes.losses._contract import Needs
 from haloes.models.cache import cache_dir
 from haloes.models.reference_cache import ReferenceCache
-from haloes.planning.cost_model import CACHE_RECORD, FLOAT32, Sizes, Work
+from haloes.planning.cost_model import CACHE_RECORD, FLOAT32, ModelSize, Workload
 from haloes.runs.config import RunConfig
 from haloes.tokens.store import TokenStore
 from haloes.training.microbatch_size import MOMENTS
@@ -29,7 +29,7 @@ _LOOKED_UP = 2
 def count_work(
     config: RunConfig,
     needs: Needs,
-    sizes: Sizes,
+    sizes: ModelSize,
     *,
     train: TokenStore,
     validation: TokenStore | None,
@@ -38,7 +38,7 @@ def count_work(
     num_prompts: int,
     at_once: int,
     known: float,
-) -> Work:
+) -> Workload:
     """
     Count what there is to do.
 
@@ -59,7 +59,7 @@ def count_work(
     validations = num_validations(config, schedule.num_steps) if validation is not None else 0
     held_out = 0 if validation is None else validation.num_tokens
     during = validations * _batches(min(config.watch.prompts, num_prompts), at_once)
-    return Work(
+    return Workload(
         steps=schedule.num_steps,
         training_tokens=round(train.num_tokens * passes),
         reference_tokens=round(
@@ -103,7 +103,7 @@ def num_checkpoints(config: RunConfig, num_steps: int) -> int:
     return -(-num_steps // config.train.checkpoint_every)
 
 
-def checkpoint_bytes(sizes: Sizes, config: RunConfig) -> int:
+def checkpoint_bytes(sizes: ModelSize, config: RunConfig) -> int:
     """Of one checkpoint: the trained weights and the optimizer's moments, in float32."""
     return sizes.trained * (FLOAT32 + moments(config))
 
@@ -113,7 +113,7 @@ def moments(config: RunConfig) -> int:
     return MOMENTS[config.train.optimizer]
 
 
-def disk_bytes(config: RunConfig, sizes: Sizes, work: Work, *, train: TokenStore, itemsize: int) -> int:
+def disk_bytes(config: RunConfig, sizes: ModelSize, work: Workload, *, train: TokenStore, itemsize: int) -> int:
     """What a run takes on disk: its rows, its checkpoints, its model, and the reference cache."""
     kept = min(num_checkpoints(config, work.steps), config.train.keep_checkpoints + 1)
     best = checkpoint_bytes(sizes, config) if config.train.keep_best is not None else 0

@@ -11,7 +11,7 @@ from haloes.losses.table import loss_settings
 from haloes.models.cache import cache_dir
 from haloes.records import Feedback, Pair, to_json
 from haloes.runs.align import Run, align
-from haloes.runs.callbacks import Display
+from haloes.runs.callbacks import Progress
 from haloes.runs.config import config_of_file, make_config
 from haloes.store import write_jsonl
 
@@ -26,7 +26,7 @@ def train(
     config: str | Path | Mapping[str, Any] | None = None,
     resume: bool = False,
     allow_changes: bool = False,
-    display: Display | None = None,
+    display: Progress | None = None,
 ) -> Run:
     """
     Align a model with feedback, and measure it on held-out prompts: `haloes train` as a function.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 
-class Display(Protocol):
+class Progress(Protocol):
     """Shows what a run is doing. The run itself prints nothing."""
 
     def stage(self, name: str, total: int | None = None) -> None:
@@ -18,14 +18,14 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """Something the user should know."""
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         """Training begins, with `step` of `num_steps` steps already done."""
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """A line was added to the metrics."""
 
 
-class Silent:
+class NullProgress:
     """Nobody looks on."""
 
     def stage(self, name: str, total: int | None = None) -> None:
@@ -37,10 +37,10 @@ class Silent:
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         """Nothing."""
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """Nothing."""
 
 
@@ -53,10 +53,10 @@ class TensorBoard:
 
         self._writer = SummaryWriter(str(run_dir / "tensorboard"))
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         """Nothing."""
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """Add the numbers at their step."""
         for name, value in numbers.items():
             if isinstance(value, int | float) and name != "step":

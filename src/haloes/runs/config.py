@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
-from haloes.runs.alarms import WatchSettings
 from haloes.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -136,6 +135,45 @@ class SampleSettings:
                 raise ConfigError(f"samples.{name} must be {rule}, got {getattr(self, name)}")
         if self.rater is not None and self.prompts == 0:
             raise ConfigError("samples.rater has nothing to rate while samples.prompts is 0; raise it, or leave it out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings:
+    """What is looked at while training, and when it is too much. All limits are ours."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    prompts: int = 0
+    """Held-out prompts that are answered at every validation; 0 for none. They are of those in samples.prompts."""
+    judge: dict[str, Any] | None = None
+    """A judge that compares these answers with those before training, in both orders: `kind` (http, local, reward or
+    rule) and its settings as in `haloes judge`, such as {kind: http, model: NAME, base_url: http://localhost:8000/v1,
+    template: alpaca-eval}. Each validation asks it two questions a prompt; its win rate is `sampled/win_rate`, which
+    train.keep_best can follow. A key comes from the environment variable that key_env names, and from nowhere else."""
+    length: float = 2.0
+    """Alarm when answers have more words than this times as many as before training, or fewer than that part."""
+    repetition: float = 0.1
+    """Alarm when the share of four-word runs that an answer repeats has risen by this."""
+    finished: float = 0.2
+    """Alarm when the share of answers that the model ends itself has fallen by this, and so many prompts lost their end
+    that it is no chance (exact paired test, p < 0.05): at least 6, so that fewer prompts give no such alarm."""
+    kl: float = 50.0
+    """Alarm when the KL divergence to the reference passes this, in nats an answer."""
+
+    def __post_init__(self) -> None:
+        for name, fits, rule in (
+            ("prompts", self.prompts >= 0, "at least 0"),
+            ("length", 1 < self.length < inf, "above 1 and finite"),
+            ("repetition", 0 < self.repetition <= 1, "above 0 and at most 1"),
+            ("finished", 0 < self.finished <= 1, "above 0 and at most 1"),
+            ("kl", 0 < self.kl < inf, "positive and finite"),
+        ):
+            if not fits:
+                raise ConfigError(f"watch.{name} must be {rule}, got {getattr(self, name)}")
+        if self.judge is not None and self.prompts < 2:  # noqa: PLR2004 - one prompt has no spread
+            raise ConfigError(
+                f"watch.judge has too little to compare while watch.prompts is {self.prompts}; set 2 or more"
+            )
 
 
 def _default_loss() -> dict[str, Any]:

@@ -12,13 +12,20 @@ from haloes.models.quiet import quiet
 from haloes.models.reward import RewardHead
 from haloes.records import Completion, Score, to_json
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
-from haloes.runs.callbacks import Display
+from haloes.runs.callbacks import Progress
 from haloes.runs.config import RunConfig
 from haloes.runs.held_out import write_held_out
 from haloes.runs.inputs import Inputs
-from haloes.runs.measure import Rater, answer_scores, kl_scores, rate, validation_scores
-from haloes.runs.measure_rewards import reward_pairs, write_calibration
-from haloes.runs.warnings import training_cautions
+from haloes.runs.measure import (
+    Rater,
+    answer_scores,
+    kl_scores,
+    rate,
+    reward_pairs,
+    validation_scores,
+    write_calibration,
+)
+from haloes.runs.warnings import training_warnings
 from haloes.sampling.generate import sample
 from haloes.sampling.run import read_completions
 from haloes.store import write_json, write_jsonl
@@ -30,28 +37,28 @@ _KL_TOKENS, _KL_ANSWERS = 1024, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunContext:
     """A run that is under way."""
 
     config: RunConfig
     run_dir: Path
     policy: Policy
     inputs: Inputs
-    display: Display
+    display: Progress
 
 
-def answer(work: Work, variant: str) -> list[Completion]:
+def answer(context: RunContext, variant: str) -> list[Completion]:
     """The policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
-    inputs, settings = work.inputs, work.config.samples
-    path = work.run_dir / SAMPLES
+    inputs, settings = context.inputs, context.config.samples
+    path = context.run_dir / SAMPLES
     known = read_completions(path) if path.exists() else []
     made = [completion for completion in known if completion.model == variant]
     if made or not inputs.prompts:
         return made
-    work.display.stage(f"answers {variant} training", len(inputs.prompts))
-    with work.policy.scoring():
+    context.display.stage(f"answers {variant} training", len(inputs.prompts))
+    with context.policy.scoring():
         made = sample(
-            work.policy.model,
+            context.policy.model,
             inputs.encoder.template.tokenizer,
             inputs.prompts,
             max_new_tokens=settings.max_new_tokens,
@@ -61,21 +68,21 @@ def answer(work: Work, variant: str) -> list[Completion]:
             control=inputs.encoder.template.control if variant == "after" else "",
             variant=variant,
             batch_size=settings.batch_size,
-            progress=work.display.advance,
+            progress=context.display.advance,
         )
     write_jsonl(path, (to_json(completion) for completion in [*known, *made]))
     return made
 
 
-def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence[str]) -> tuple[Score, ...]:
+def finish(context: RunContext, outcome: Outcome, rater: Rater | None, warnings: Sequence[str]) -> tuple[Score, ...]:
     """Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder."""
-    run_dir, encoder = work.run_dir, work.inputs.encoder
-    before, after = answer(work, "before"), answer(work, "after")
-    work.display.stage("measuring")
+    run_dir, encoder = context.run_dir, context.inputs.encoder
+    before, after = answer(context, "before"), answer(context, "after")
+    context.display.stage("measuring")
     scores: list[Score] = []
-    if outcome.validation is not None and work.inputs.validation is not None:
+    if outcome.validation is not None and context.inputs.validation is not None:
         scores = validation_scores(outcome.validation)
-        write_held_out(run_dir, outcome.validation, work.inputs.validation)
+        write_held_out(run_dir, outcome.validation, context.inputs.validation)
         pairs = reward_pairs(outcome.validation)
         if pairs is not None:
             write_calibration(run_dir, pairs)
@@ -85,11 +92,11 @@ def finish(work: Work, outcome: Outcome, rater: Rater | None, cautions: Sequence
         if ratings:
             write_jsonl(run_dir / RATINGS, (dataclasses.asdict(rating) for rating in ratings))
         scores += answer_scores(before, after, ratings)
-        if work.policy.reference is not None:
-            scores += kl_scores(work.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
-    save_model(work.policy, encoder.template, run_dir / MODEL)
+        if context.policy.reference is not None:
+            scores += kl_scores(context.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
+    save_model(context.policy, encoder.template, run_dir / MODEL)
     write_jsonl(run_dir / SCORES, (to_json(score) for score in scores))
-    found = [*cautions, *training_cautions(read_metrics(run_dir / METRICS), scores)]
+    found = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores)]
     write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in found])
     return tuple(scores)
 

@@ -13,7 +13,7 @@ from haloes.models.load import load_tokenizer
 from haloes.records import Text, text_from_json, text_to_json
 from haloes.run_files import DATA, ENCODED
 from haloes.runs import run_folder as folder
-from haloes.runs.callbacks import Display
+from haloes.runs.callbacks import Progress
 from haloes.runs.config import RunConfig
 from haloes.runs.data import prepare
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl
@@ -38,7 +38,7 @@ class Inputs:
     """Counts and warnings (`data.json`)."""
 
 
-def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, check: bool, display: Display) -> Inputs:
+def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, check: bool, display: Progress) -> Inputs:
     """
     Encode the run's feedback into its folder, or open what an earlier part of the run encoded.
 

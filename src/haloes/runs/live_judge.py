@@ -12,7 +12,6 @@ from haloes.judging.pairs import Paired, first_prompts, pair_answers
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import JUDGES, make_judge
 from haloes.records import Completion, to_json
-from haloes.runs.alarms import JUDGE_ERROR
 from haloes.runs.config import RunConfig
 from haloes.stats.comparisons import comparisons
 from haloes.stats.win_rate import win_rate
@@ -20,6 +19,8 @@ from haloes.store import write_jsonl
 
 WIN_RATE = "sampled/win_rate"
 _ENDS = (f"{WIN_RATE}/low", f"{WIN_RATE}/high")
+JUDGE_ERROR = "sampled/judge/error"
+"""In a line of a validation: why a judge's win rate is missing, or does not rest on all answers."""
 _BEFORE = "before"
 
 
@@ -53,7 +54,7 @@ def configured_judge(config: RunConfig) -> Judge | None:
     return judge
 
 
-class WatchJudge:
+class LiveJudge:
     """Compares, counts what it asks, and never fails once it was tried out."""
 
     def __init__(self, judge: Judge, before: Sequence[Completion], place: Path, *, seed: int, same_run: bool) -> None:
@@ -108,7 +109,7 @@ class WatchJudge:
         self._gone = True
         return f"the judge {name} does not answer at present ({opinion.reason})"
 
-    def started(self, step: int, validations: int) -> str:
+    def begin(self, step: int, validations: int) -> str:
         """Training begins after so many steps; how often the judge will be asked in the validations that come."""
         for path in self._place.glob("step-*.jsonl"):
             if not self._same_run and int(path.name[5:].partition(".")[0]) > step:

@@ -1,7 +1,8 @@
 """What a run did to its model, on held-out prompts: answers before and after, the rater's verdicts, and the numbers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -12,10 +13,12 @@ from haloes.errors import ConfigError
 from haloes.judging.rule import load_function
 from haloes.models.policy import Policy
 from haloes.records import Completion, Score, Text
-from haloes.runs.measure_rewards import accuracy_numbers, pair_scores, reward_pairs
+from haloes.run_files import CALIBRATION
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
+from haloes.store import write_json
 from haloes.tokens.encode import Encoded, Encoder
 from haloes.tokens.store import TokenRow
 from haloes.training.validation import Validation
@@ -180,3 +183,48 @@ def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
         AnswerKL(answers[i].prompt_id, answers[i].seed, float(nats), int(count))
         for i, nats, count in zip(places, total, tokens, strict=True)
     ]
+
+
+def reward_pairs(validation: Validation) -> RewardPairs | None:
+    """The held-out pairs with their rewards; None where nothing rewards them, or they are no pairs."""
+    chosen, rejected = validation.pairs()
+    if validation.reward is None or not len(chosen):
+        return None
+    return RewardPairs(
+        chosen=validation.reward[chosen],
+        rejected=validation.reward[rejected],
+        chosen_length=validation.tokens[chosen].astype(np.float64),
+        rejected_length=validation.tokens[rejected].astype(np.float64),
+        prompts=validation.group[chosen].tolist(),
+    )
+
+
+def accuracy_numbers(pairs: RewardPairs) -> Mapping[str, float]:
+    """The accuracy with its interval, for the metrics while training."""
+    found = pair_accuracy(pairs, draws=_DRAWS_WHILE_TRAINING)
+    return {} if found is None else {"accuracy": found.value, "accuracy/low": found.low, "accuracy/high": found.high}
+
+
+def pair_scores(pairs: RewardPairs) -> list[Score]:
+    """All that is said of the trained model, after what is known of it before training."""
+    accuracy, calibrated = pair_accuracy(pairs), pair_calibration(pairs)
+    if accuracy is None or calibrated is None:
+        return []
+    before = Score(
+        name=accuracy.name,
+        value=0.5,
+        low=0.5,
+        high=0.5,
+        variant="before",
+        num_rows=accuracy.num_rows,
+        num_clusters=accuracy.num_clusters,
+        method="by definition: before training the reward head is zero, and every pair a tie that a coin decides",
+    )
+    return [before, accuracy, *length_bias(pairs), calibrated.slope, calibrated.brier]
+
+
+def write_calibration(run_dir: Path, pairs: RewardPairs) -> None:
+    """Write how sure the model was and how often it was right, for the report."""
+    found = pair_calibration(pairs)
+    if found is not None:
+        write_json(run_dir / CALIBRATION, asdict(found.reliability))

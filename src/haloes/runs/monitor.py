@@ -9,31 +9,37 @@ from haloes.errors import ConfigError
 from haloes.judging._contract import Judge
 from haloes.records import Completion, Text
 from haloes.run_files import METRICS, WATCHED
-from haloes.runs.alarms import ENDS_GAINED, ENDS_LOST, Alarms
-from haloes.runs.finish import Work
-from haloes.runs.live_judge import WatchJudge
+from haloes.runs.config import WatchSettings
+from haloes.runs.finish import RunContext
+from haloes.runs.live_judge import JUDGE_ERROR, LiveJudge
 from haloes.runs.measure import Rater, kl_scores, rate, validation_numbers
 from haloes.sampling.generate import sample
+from haloes.stats.rates import sign_test
 from haloes.stats.text_stats import repetition_rate, words
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import is_validated
 from haloes.training.validation import Validation
 
+ENDS_LOST, ENDS_GAINED = "sampled/finished/lost", "sampled/finished/gained"
+"""How many of the watched prompts' answers ended by themselves before training and do not now, and the reverse."""
+_IN_A_ROW = 3
+_BY_CHANCE = 0.05
+"""An exact test's p-value from which on a change may be chance."""
 _KL_TOKENS = 1024
 
 
-def watched_prompts(work: Work) -> dict[str, Text]:
+def monitored_prompts(context: RunContext) -> dict[str, Text]:
     """The prompts that are answered at every validation."""
-    names = list(work.inputs.prompts)[: work.config.watch.prompts]
-    return {name: work.inputs.prompts[name] for name in names}
+    names = list(context.inputs.prompts)[: context.config.watch.prompts]
+    return {name: context.inputs.prompts[name] for name in names}
 
 
-def watch_judge(work: Work, judge: Judge, before: Sequence[Completion], *, resume: bool) -> WatchJudge:
+def make_live_judge(context: RunContext, judge: Judge, before: Sequence[Completion], *, resume: bool) -> LiveJudge:
     """
     The judge of a run, tried out.
 
     Args:
-        work: the run.
+        context: the run.
         judge: who is asked.
         before: the answers before training.
         resume: whether a run goes on as it was; a judge that does not answer just now is no error then.
@@ -41,32 +47,32 @@ def watch_judge(work: Work, judge: Judge, before: Sequence[Completion], *, resum
     Raises:
         UserError: the judge cannot be used, or there is nothing held out to compare.
     """
-    prompts = watched_prompts(work)
-    if len(prompts) < 2 or work.inputs.validation is None:  # noqa: PLR2004 - one prompt has no spread
+    prompts = monitored_prompts(context)
+    if len(prompts) < 2 or context.inputs.validation is None:  # noqa: PLR2004 - one prompt has no spread
         raise ConfigError(
             f"watch.judge compares answers to held-out prompts at each validation, and {len(prompts)} are held out; "
             "set feedback.validation_share, or give feedback.validation"
         )
     kept = [answer for answer in before if answer.prompt_id in prompts]
-    made = WatchJudge(judge, kept, work.run_dir / WATCHED, seed=work.config.samples.seed, same_run=resume)
-    work.display.stage(f"trying out the judge {judge.identity.name}")
+    made = LiveJudge(judge, kept, context.run_dir / WATCHED, seed=context.config.samples.seed, same_run=resume)
+    context.display.stage(f"trying out the judge {judge.identity.name}")
     if text := made.try_out():
-        work.display.note(text)
+        context.display.note(text)
     return made
 
 
-class During:
+class Monitor:
     """Measures at every validation, and tells of each alarm once."""
 
     def __init__(
-        self, work: Work, before: Sequence[Completion], rater: Rater | None, judge: WatchJudge | None = None
+        self, context: RunContext, before: Sequence[Completion], rater: Rater | None, judge: LiveJudge | None = None
     ) -> None:
         """`before`: the answers before training. The judge is asked by one process only, and the others give none."""
-        self._work, self._rater, self._judge = work, rater, judge
-        self._prompts = watched_prompts(work)
+        self._context, self._rater, self._judge = context, rater, judge
+        self._prompts = monitored_prompts(context)
         kept = [answer for answer in before if answer.prompt_id in self._prompts]
         self._ended = {answer.prompt_id: answer.finished for answer in kept}
-        self._alarms = Alarms(self._numbers(kept), work.config.watch)
+        self._alarms = Alarms(self._numbers(kept), context.config.watch)
 
     def measure(self, step: int, validation: Validation) -> Mapping[str, Any]:
         """Further numbers of a validation: the AUC, and what the policy's answers are like now."""
@@ -76,8 +82,8 @@ class During:
             found |= self._numbers(answers)
             changes = [(self._ended.get(answer.prompt_id, answer.finished), answer.finished) for answer in answers]
             found[ENDS_LOST], found[ENDS_GAINED] = changes.count((True, False)), changes.count((False, True))
-            if self._work.policy.reference is not None:
-                scores = kl_scores(self._work.policy, self._work.inputs.encoder, answers, budget=_KL_TOKENS)
+            if self._context.policy.reference is not None:
+                scores = kl_scores(self._context.policy, self._context.inputs.encoder, answers, budget=_KL_TOKENS)
                 found["sampled/kl"] = next(score.value for score in scores if score.name == "kl")
             if self._judge is not None:
                 found |= self._judge.numbers(step, answers)
@@ -89,33 +95,33 @@ class During:
 
     def never_measured(self) -> list[str]:
         """What is to be said where no validation has the number that train.keep_best follows, for the judge failed."""
-        name = self._work.config.train.keep_best
-        lines = [line for line in read_metrics(self._work.run_dir / METRICS) if line["split"] == "validation"]
+        name = self._context.config.train.keep_best
+        lines = [line for line in read_metrics(self._context.run_dir / METRICS) if line["split"] == "validation"]
         if name is None or not lines or any(line.get(name) is not None for line in lines):
             return []
         return [
             f"the model is that after the last step: train.keep_best={name} could not be measured at any validation"
         ]
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         """Take in what was written before the run was stopped; tell how often a judge will be asked."""
         if self._judge is not None:
-            settings = self._work.config.train
+            settings = self._context.config.train
             coming = sum(is_validated(settings, number, num_steps) for number in range(step + 1, num_steps + 1))
-            self._work.display.note(self._judge.started(step, coming))
-        for line in read_metrics(self._work.run_dir / METRICS):
+            self._context.display.note(self._judge.begin(step, coming))
+        for line in read_metrics(self._context.run_dir / METRICS):
             self._alarms.take(line)
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """Tell of what is newly alarming."""
         for text in self._alarms.take(numbers):
-            self._work.display.note(f"alarm: {text}")
+            self._context.display.note(f"alarm: {text}")
 
     def _answers(self) -> list[Completion]:
-        settings, encoder = self._work.config.samples, self._work.inputs.encoder
-        with self._work.policy.scoring():
+        settings, encoder = self._context.config.samples, self._context.inputs.encoder
+        with self._context.policy.scoring():
             return sample(
-                self._work.policy.model,
+                self._context.policy.model,
                 encoder.template.tokenizer,
                 self._prompts,
                 max_new_tokens=settings.max_new_tokens,
@@ -138,3 +144,96 @@ class During:
         if self._rater is not None:
             found["sampled/liked"] = np.mean([rating.liked for rating in rate(self._rater, answers)])
         return {name: float(value) for name, value in found.items()}
+
+
+class Alarms:
+    """Follows a run's metrics; each kind of alarm is given once."""
+
+    def __init__(self, before: Mapping[str, float], limits: WatchSettings) -> None:
+        """
+        Nothing has been seen yet.
+
+        Args:
+            before: the numbers of the answers before training (`sampled/words` ...); empty if none were made.
+            limits: when it is too much.
+        """
+        self._before, self._limits = before, limits
+        self._falling = 0
+        self.given: dict[str, str] = {}
+        """By a short name, in the order in which they came."""
+
+    def take(self, line: Mapping[str, Any]) -> list[str]:
+        """Take in a line of the metrics; what is newly alarming."""
+        found = self._of_rewards(line) if line["split"] == "train" else _of_answers(line, self._before, self._limits)
+        new = {name: f"step {line['step']}: {text}" for name, text in found.items() if name not in self.given}
+        self.given |= new
+        return list(new.values())
+
+    def _of_rewards(self, line: Mapping[str, Any]) -> dict[str, str]:
+        """The paper's sign of a learning rate that is too high: the rewards of both classes fall."""
+        good, bad = line.get("reward/desirable"), line.get("reward/undesirable")
+        if good is None or bad is None:
+            return {}
+        self._falling = self._falling + 1 if good < -1 and bad < -1 else 0
+        if self._falling < _IN_A_ROW:
+            return {}
+        text = (
+            f"the rewards of both classes have fallen ({good:.1f} and {bad:.1f} nats): the learning rate is probably "
+            "too high (KTO paper, section 4.2); lower train.lr"
+        )
+        return {"rewards": text}
+
+
+def _of_answers(line: Mapping[str, Any], before: Mapping[str, float], limits: WatchSettings) -> dict[str, str]:
+    found = {}
+    words, words_before = line.get("sampled/words"), before.get("sampled/words")
+    if words is not None and words_before:
+        ratio = words / words_before
+        if ratio > limits.length:
+            found["longer"] = (
+                f"answers have {words:.0f} words, {ratio:.1f} times as many as before training; are long answers liked "
+                "more often in the feedback (`haloes doctor`)? Raise loss.beta, or lower train.lr"
+            )
+        if ratio < 1 / limits.length:
+            found["shorter"] = (
+                f"answers have {words:.0f} words, and {words_before:.0f} before training; raise loss.beta, or lower "
+                "train.lr"
+            )
+    risen = _change("sampled/repetition", line, before)
+    if risen is not None and risen > limits.repetition:
+        found["repetition"] = (
+            f"{line['sampled/repetition']:.0%} of an answer's four-word runs are repeated, {risen * 100:.0f} points "
+            "more than before training; lower train.lr"
+        )
+    unended = _fewer_ends(line, before, limits)
+    if unended is not None:
+        found["end of turn"] = unended
+    if JUDGE_ERROR in line:
+        found["judge"] = f"the judge's win rate is missing or rests on fewer answers ({line[JUDGE_ERROR]})"
+    kl = line.get("sampled/kl")
+    if kl is not None and kl > limits.kl:
+        found["kl"] = (
+            f"the KL divergence to the reference is {kl:.0f} nats an answer, above watch.kl={limits.kl:g}; "
+            "raise loss.beta, or lower train.lr"
+        )
+    return found
+
+
+def _fewer_ends(line: Mapping[str, Any], before: Mapping[str, float], limits: WatchSettings) -> str | None:
+    """What to say where the model ends fewer answers itself, by more than the limit and more than by chance."""
+    change = _change("sampled/finished", line, before)
+    lost, gained = line.get(ENDS_LOST), line.get(ENDS_GAINED)
+    if change is None or change >= -limits.finished or lost is None or gained is None:
+        return None
+    p_value = sign_test([True] * lost + [False] * gained, [False] * lost + [True] * gained).p_value
+    if p_value >= _BY_CHANCE:
+        return None
+    return (
+        f"the model ends {line['sampled/finished']:.0%} of its answers itself, {-change * 100:.0f} points less than "
+        f"before training ({lost} prompts lost their end, {gained} gained one, exact p = {p_value:.2g}); were answers "
+        "in the feedback cut off without being marked (finished: false)?"
+    )
+
+
+def _change(name: str, line: Mapping[str, Any], before: Mapping[str, float]) -> float | None:
+    return float(line[name]) - before[name] if name in line and name in before else None

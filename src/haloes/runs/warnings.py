@@ -14,7 +14,7 @@ _FEW_STEPS = 10
 _OFTEN = 0.02
 
 
-def data_cautions(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
+def data_warnings(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     """About the data as the run uses it."""
     train = facts["train"]
     found = list(facts["warnings"])
@@ -36,10 +36,10 @@ def data_cautions(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
             f"{train['template differs']} completions are rendered in other words by the chat template when it sees "
             "the whole conversation; training follows what inference sees (`haloes doctor FILE --model M` shows them)"
         )
-    return found + _label_caution(train, loss) + _weight_caution(train, loss)
+    return found + _label_warning(train, loss) + _weight_warning(train, loss)
 
 
-def speed_cautions(scorer: Scorer, settings: TrainSettings) -> list[str]:
+def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:
     """About attention that is slower than it could be."""
     slower = "attention runs sequence by sequence, which is slower on a GPU than all at once"
     if scorer.no_kernel_because is not None:
@@ -49,7 +49,7 @@ def speed_cautions(scorer: Scorer, settings: TrainSettings) -> list[str]:
     return []
 
 
-def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
+def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
     """About how training went."""
     steps = [line for line in metrics if line["split"] == "train"]
     found: list[str] = []
@@ -78,10 +78,10 @@ def training_cautions(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
                 f"{measured} lies below chance (0.5): the model prefers what people disliked; look whether labels of "
                 "the training or the validation rows are swapped"
             )
-    return found + _length_caution(after)
+    return found + _length_warning(after)
 
 
-def _length_caution(after: Mapping[str, Score]) -> list[str]:
+def _length_warning(after: Mapping[str, Score]) -> list[str]:
     """A reward model that is right only where it can go by length."""
     longer, shorter = after.get("pair_accuracy_longer"), after.get("pair_accuracy_shorter")
     if longer is None or shorter is None or (longer.low <= shorter.high and shorter.low <= longer.high):
@@ -99,7 +99,7 @@ def _in_words(score: Score) -> str:
     return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
 
 
-def _label_caution(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
+def _label_warning(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     if not loss.needs.undesirable or (train["desirable"] and train["undesirable"]):
         return []
     label, pushed = ("desirable", "pulled towards") if train["desirable"] else ("undesirable", "pushed away from")
@@ -110,7 +110,7 @@ def _label_caution(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     return [text]
 
 
-def _weight_caution(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
+def _weight_warning(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     weights = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss) if f.name.endswith("desirable_weight")}  # type: ignore[arg-type]
     if len(weights) != 2 or not (train["desirable"] and train["undesirable"]):  # noqa: PLR2004 - both classes
         return []

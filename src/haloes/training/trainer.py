@@ -52,10 +52,10 @@ class Interrupted(Exception):  # noqa: N818 - it is what happened, not an error
 class Watcher(Protocol):
     """Somebody who looks on: a progress bar, a logger, a test."""
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         """Training begins, with `step` of `num_steps` steps already done."""
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """A line was added to the metrics: of a step ("split": "train") or of a validation."""
 
 
@@ -154,7 +154,7 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
     log = _Log(job, watchers, done)
     best = Best(settings.keep_best, settings.early_stop, log.lines())
     for watcher in watchers:
-        watcher.started(step=done, num_steps=schedule.num_steps)
+        watcher.on_start(step=done, num_steps=schedule.num_steps)
     began = time.perf_counter()
     validation: Validation | None = None
     step = done
@@ -424,7 +424,7 @@ class _Log:
         if self._file is not None:
             self._file.write(numbers)
             for watcher in self._watchers:
-                watcher.wrote(numbers)
+                watcher.on_metrics(numbers)
 
 
 def _memory_gib(device: torch.device) -> float:

@@ -17,7 +17,7 @@ from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
 from haloes.evaluation.bench.sandbox.run import require_sandbox
 from haloes.evaluation.bench.table import BENCHMARKS, Benchmark, find_benchmarks
-from haloes.runs.callbacks import Silent
+from haloes.runs.callbacks import NullProgress
 from tiny_runs import save_model
 
 
@@ -296,7 +296,7 @@ def test_every_benchmark_s_metrics_are_those_that_lm_eval_gives(data: Path, tmp_
 def test_a_tiny_model_is_asked_choices_and_texts(data: Path, tmp_path: Path):
     model = save_model(tmp_path / "m", seed=1, max_position_embeddings=4096)
     settings = BenchSettings(names="mmlu,gsm8k", data=data, limit=3, out=tmp_path / "out", chat=False)
-    run_benchmarks(str(model), settings, harness=_HARNESS, display=Silent())
+    run_benchmarks(str(model), settings, harness=_HARNESS, display=NullProgress())
     numbers = benchmark_numbers(tmp_path / "out")
     assert numbers is not None
     by_name = {result.name: result for result in numbers.results}

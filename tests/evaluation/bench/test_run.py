@@ -15,7 +15,7 @@ from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
 from haloes.evaluation.evaluation import as_json, evaluate, write_evaluation
 from haloes.report.write import write_report
 from haloes.runs.align import align
-from haloes.runs.callbacks import Silent
+from haloes.runs.callbacks import NullProgress
 from tiny_runs import config, save_model, thumbs, write_rows
 
 
@@ -33,7 +33,9 @@ def out(tmp_path: Path) -> Path:
 
 
 def ask(source: Path, harness: FakeHarness, out: Path | None, names: str = "gsm8k", **more: Any) -> Path:
-    return run_benchmarks(str(source), BenchSettings(names=names, out=out, **more), harness=harness, display=Silent())
+    return run_benchmarks(
+        str(source), BenchSettings(names=names, out=out, **more), harness=harness, display=NullProgress()
+    )
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

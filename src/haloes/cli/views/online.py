@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from haloes.cli.views.output import say, show
 
 if TYPE_CHECKING:
-    from haloes.online_rounds.critics import Critic
-    from haloes.online_rounds.rounds import Point
+    from haloes.online_rounds.labelers import Labeler
+    from haloes.online_rounds.rounds import CurvePoint
     from haloes.online_rounds.settings import OnlineSettings
     from haloes.records import Score
     from haloes.runs.config import RunConfig
@@ -31,13 +31,13 @@ def refuse_other_engines(engine: str) -> None:
         raise ConfigError(_ENGINES[engine])
 
 
-def make_critic(
+def make_labeler(
     rater: str | None, kind: str | None, given: Mapping[str, str | None], further: Sequence[str], *, seed: int
-) -> "Critic":
+) -> "Labeler":
     """The rater or the judge that the flags name. Raises ConfigError for both or neither."""
     from haloes.errors import ConfigError
     from haloes.judging.table import make_judge
-    from haloes.online_rounds.critics import Comparer, Thumbs
+    from haloes.online_rounds.labelers import JudgeLabeler, RaterLabeler
     from haloes.runs.config import parse_settings
     from haloes.runs.measure import load_rater
 
@@ -45,18 +45,18 @@ def make_critic(
     if (rater is None) == (kind is None):
         raise ConfigError("give either --rater module:function, or --judge rule, http, local or reward")
     if kind is not None:
-        return Comparer(make_judge(kind, settings), seed)
+        return JudgeLabeler(make_judge(kind, settings), seed)
     if settings:
         raise ConfigError(f"{next(iter(settings))} is a setting of a judge, and --rater is none; leave it out")
     load_rater(str(rater))
-    return Thumbs(str(rater))
+    return RaterLabeler(str(rater))
 
 
 def carry_out(
     source: str,
     config: "RunConfig",
     settings: "OnlineSettings",
-    critic: "Critic",
+    critic: "Labeler",
     *,
     held_out: int,
     out: Path | None,
@@ -81,7 +81,7 @@ def carry_out(
     say(f"haloes export {folder / f'round-{settings.rounds}' / 'run'} FOLDER")
 
 
-def show_curve(points: "Sequence[Point]", num_prompts: int, reference: str) -> None:
+def show_curve(points: "Sequence[CurvePoint]", num_prompts: int, reference: str) -> None:
     """The reward-KL curve as a table."""
     from haloes.cli.views.tables import table
 

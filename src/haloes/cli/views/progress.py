@@ -14,7 +14,7 @@ _LINE_EVERY_SECONDS = 15.0
 
 
 class TerminalDisplay:
-    """A `haloes.runs.callbacks.Display` on stderr; use as a context manager."""
+    """A `haloes.runs.callbacks.Progress` on stderr; use as a context manager."""
 
     def __init__(self) -> None:
         """Nothing is shown yet."""
@@ -63,7 +63,7 @@ class TerminalDisplay:
         """Something the user should know."""
         self._console.print(text, markup=False)
 
-    def started(self, *, step: int, num_steps: int) -> None:
+    def on_start(self, *, step: int, num_steps: int) -> None:
         """Training begins."""
         self.stage("training", num_steps)
         self._steps = num_steps
@@ -72,7 +72,7 @@ class TerminalDisplay:
         if step >= num_steps:
             self.note(f"all {num_steps} steps were done before; what is left is to answer, measure and write")
 
-    def wrote(self, numbers: Mapping[str, Any]) -> None:
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """A step or a validation is done."""
         if self._task is None:
             return

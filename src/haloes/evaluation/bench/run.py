@@ -12,7 +12,7 @@ from haloes.evaluation.bench.draw import draw
 from haloes.evaluation.bench.journal import Answered, Journal
 from haloes.evaluation.bench.table import Benchmark, find_benchmarks
 from haloes.evaluation.bench.variants import Variant, load, variants
-from haloes.runs.callbacks import Display
+from haloes.runs.callbacks import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class _Part:
     missing: list[Question]
 
 
-def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, display: Display) -> Path:
+def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, display: Progress) -> Path:
     """
     Answer the benchmarks' questions with the models of a source; gives back the folder of the answers.
 
@@ -97,7 +97,7 @@ def _require_permission(benchmarks: Sequence[Benchmark], settings: BenchSettings
         )
 
 
-def _loaded(benchmark: Benchmark, settings: BenchSettings, harness: Harness, display: Display) -> Loaded:
+def _loaded(benchmark: Benchmark, settings: BenchSettings, harness: Harness, display: Progress) -> Loaded:
     display.stage(f"{benchmark.name}: questions")
     return harness.load(benchmark, settings.data)
 
@@ -136,7 +136,7 @@ def _parts(
         yield _Part(benchmark, one, variant, journal, [q for q in questions if q.key not in answered])
 
 
-def _answer(parts: Sequence[_Part], model: Any, settings: BenchSettings, harness: Harness, display: Display) -> None:
+def _answer(parts: Sequence[_Part], model: Any, settings: BenchSettings, harness: Harness, display: Progress) -> None:
     asked = harness.model(model.model, model.tokenizer)
     for part in parts:
         display.stage(f"{part.benchmark.name}, {part.variant.name}", len(part.missing))

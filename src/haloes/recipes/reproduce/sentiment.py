@@ -20,9 +20,9 @@ from haloes.recipes.reproduce.sets import Sets
 from haloes.recipes.reproduce.trials import Bench, Trial
 from haloes.records import Completion, Feedback, Score, Text, plain_text, to_json
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
-from haloes.runs.experiment import claim_experiment
 from haloes.runs.measure import answer_kl
 from haloes.runs.prompts import load_prompts
+from haloes.runs.run_folder import claim_experiment
 from haloes.sampling._contract import Decoding
 from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine

@@ -10,9 +10,10 @@ import pytest
 
 from haloes.errors import ConfigError
 from haloes.records import Completion
-from haloes.runs.alarms import Alarms, WatchSettings
 from haloes.runs.align import align
-from haloes.runs.callbacks import Silent
+from haloes.runs.callbacks import NullProgress
+from haloes.runs.config import WatchSettings
+from haloes.runs.monitor import Alarms
 from haloes.sampling.generate import sample
 from haloes.training.metrics_log import read_metrics
 from tiny_runs import config, save_model, thumbs, write_rows
@@ -149,7 +150,7 @@ def test_limits_out_of_range_are_refused(limits: dict[str, float], message: str)
 # --- in a run
 
 
-class Noting(Silent):
+class Noting(NullProgress):
     def __init__(self) -> None:
         self.notes: list[str] = []
 

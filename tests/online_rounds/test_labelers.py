@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from haloes.errors import ConfigError, RunError
+from haloes.errors import ConfigError, DataError, RunError
 from haloes.judging._contract import Comparison
 from haloes.judging.scripted import ScriptedJudge
-from haloes.online_rounds.critics import Comparer, Thumbs
-from haloes.records import Completion, Feedback, Pair
+from haloes.online_rounds.labelers import JudgeLabeler, RaterLabeler, counts_of, learnable, require_enough
+from haloes.records import Completion, Feedback, Pair, to_json
 from tiny_runs import rows_of
 
 
@@ -26,8 +26,8 @@ def answer(text: str, *, seed: int = 0, prompt: str = "p", finished: bool = True
     )
 
 
-def judge(better: Callable[[Comparison], str | None]) -> Comparer:
-    return Comparer(ScriptedJudge(script=better, template="mt-bench"), seed=0)
+def judge(better: Callable[[Comparison], str | None]) -> JudgeLabeler:
+    return JudgeLabeler(ScriptedJudge(script=better, template="mt-bench"), seed=0)
 
 
 def longer(comparison: Comparison) -> str:
@@ -50,7 +50,7 @@ def rater(tmp_path: Path) -> str:
 
 def test_a_thumb_is_a_row_of_feedback_that_knows_where_it_is_from(rater: str, tmp_path: Path):
     rows = feedback(
-        Thumbs(rater), [answer("good"), answer("good", seed=1, finished=False), answer("bad", seed=2)], tmp_path
+        RaterLabeler(rater), [answer("good"), answer("good", seed=1, finished=False), answer("bad", seed=2)], tmp_path
     )
 
     common = {"prompt": "Say p", "source": "round-1"}
@@ -68,21 +68,21 @@ def test_a_thumb_is_a_row_of_feedback_that_knows_where_it_is_from(rater: str, tm
 
 def test_thumbs_rate_a_model_by_the_share_that_is_liked(rater: str, tmp_path: Path):
     answers = [answer("good" if i < 3 else "bad", prompt=f"p{i}", model="round-2") for i in range(4)]
-    score = Thumbs(rater).rating(answers, [], tmp_path, advance=lambda _: None)
+    score = RaterLabeler(rater).rating(answers, [], tmp_path, advance=lambda _: None)
 
     assert score is not None
     assert (score.name, score.variant, score.value, score.num_clusters) == ("liked", "round-2", 0.75, 4)
 
 
 def test_a_raters_identity_changes_with_its_source(rater: str):
-    before = Thumbs(rater).identity
+    before = RaterLabeler(rater).identity
     path = Path(rater.rpartition(":")[0])
     path.write_text(path.read_text() + "# changed\n")
 
-    assert before["rater"] == Thumbs(rater).identity["rater"]
-    assert before["source"] != Thumbs(rater).identity["source"]
+    assert before["rater"] == RaterLabeler(rater).identity["rater"]
+    assert before["source"] != RaterLabeler(rater).identity["source"]
     with pytest.raises(ConfigError, match="cannot be loaded"):
-        _ = Thumbs("nowhere.py:rate").identity
+        _ = RaterLabeler("nowhere.py:rate").identity
 
 
 def test_win_counts_become_labels_and_scores(tmp_path: Path):
@@ -153,3 +153,51 @@ def test_a_judge_rates_a_model_by_its_wins_against_the_first(tmp_path: Path):
     same = judge(longer).rating(first, first, tmp_path / "same", advance=lambda _: None)
     assert same is not None
     assert same.value == 0.5
+
+
+GOOD, BAD = Feedback(prompt="p", completion="a", label=True), Feedback(prompt="p", completion="b", label=False)
+OTHER = Feedback(prompt="q", completion="b", label=False)
+PAIR = Pair(prompt="p", chosen="a", rejected="b")
+
+
+def test_empty_answers_and_pairs_of_one_text_are_left_out():
+    empty = Feedback(prompt="p", completion=" \n", label=True)
+    half, same = Pair(prompt="p", chosen="a", rejected=""), Pair(prompt="p", chosen="a", rejected="a ")
+
+    assert learnable([GOOD, empty, PAIR, half, same, BAD]) == [GOOD, PAIR, BAD]
+
+
+def test_rows_are_counted_as_they_stand_in_a_file():
+    assert counts_of([to_json(row) for row in (GOOD, BAD, OTHER, PAIR)]) == {
+        "desirable": 1,
+        "undesirable": 2,
+        "pairs": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "needs", "message"),
+    [
+        ([], {"pairs": False, "undesirable": True}, "round 3: no verdict says anything"),
+        ([GOOD, OTHER], {"pairs": True, "undesirable": True}, "no prompt has a liked and a disliked answer"),
+        ([BAD, OTHER], {"pairs": False, "undesirable": False}, "no answer is liked"),
+    ],
+)
+def test_a_round_with_nothing_to_learn_is_refused_with_what_to_do(rows: list[Any], needs: Any, message: str):
+    with pytest.raises(DataError, match=message) as caught:
+        require_enough(rows, 3, **needs)
+    assert "raise --per-prompt" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "needs"),
+    [
+        ([BAD], {"pairs": False, "undesirable": True}),
+        ([GOOD, BAD], {"pairs": True, "undesirable": True}),
+        ([PAIR], {"pairs": True, "undesirable": True}),
+        ([PAIR], {"pairs": False, "undesirable": False}),
+        ([GOOD], {"pairs": False, "undesirable": False}),
+    ],
+)
+def test_enough_is_enough(rows: list[Any], needs: Any):
+    require_enough(rows, 1, **needs)
