@@ -1,12 +1,14 @@
-"""Ctrl-C and SIGTERM: while training the first one ends the run after the current step; elsewhere they act at once."""
+"""
+The process that a run works in: its signals and its threads.
+
+While training the first Ctrl-C or SIGTERM ends the run after the current step; elsewhere they act at once.
+"""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-import torch
 
 
 @contextmanager
@@ -55,6 +57,8 @@ def interrupt_on_terminate() -> Iterator[None]:
 @contextmanager
 def computing_with(threads: int | None) -> Iterator[None]:
     """Inside the block torch computes with so many threads on the CPU, after it as before; None changes nothing."""
+    import torch  # here, as every command imports this file, and most of them compute nothing
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
