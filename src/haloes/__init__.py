@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from haloes.errors import ConfigError, DataError, MissingInputError, ModelError, RunError, UserError
+    from haloes.errors import ConfigError, DataError, Interrupted, MissingInputError, ModelError, RunError, UserError
     from haloes.feedback.read import FeedbackSource
     from haloes.losses._contract import Loss, LossOutput, Needs, Paired, Unpaired
     from haloes.losses.aot_unpaired import AOTUnpaired
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from haloes.runs.align import Run
     from haloes.runs.api import train
     from haloes.runs.export import export_model
-    from haloes.training.trainer import Interrupted
 
 __all__ = [
     "BCO",
@@ -128,7 +127,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "haloes.errors": ("ConfigError", "DataError", "MissingInputError", "ModelError", "RunError", "UserError"),
+    "haloes.errors": (
+        "ConfigError",
+        "DataError",
+        "Interrupted",
+        "MissingInputError",
+        "ModelError",
+        "RunError",
+        "UserError",
+    ),
     "haloes.feedback.read": ("FeedbackSource",),
     "haloes.losses._contract": ("Loss", "LossOutput", "Needs", "Paired", "Unpaired"),
     "haloes.losses.aot_unpaired": ("AOTUnpaired",),
@@ -176,7 +183,6 @@ _HOMES = {
     "haloes.runs.api": ("train",),
     "haloes.runs.export": ("export_model",),
     "haloes.records": ("Completion", "Feedback", "Message", "Pair", "Score"),
-    "haloes.training.trainer": ("Interrupted",),
 }
 
 

@@ -16,13 +16,12 @@ import pytest
 import torch
 
 import haloes
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, Interrupted
 from haloes.runs.align import align
 from haloes.runs.process import computing_with, interrupt_on_terminate, stop_on_interrupt
 from haloes.runs.run_folder import read_config
 from haloes.store import read_json
 from haloes.training.settings import TrainSettings
-from haloes.training.trainer import Interrupted
 from tiny_runs import CrashAt, config, flags, metrics, same_result
 
 LOSS = '''

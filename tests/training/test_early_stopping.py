@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, Interrupted
 from haloes.training.early_stopping import Best
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
-from haloes.training.trainer import Interrupted, train
+from haloes.training.trainer import train
 from haloes.training.validation import Validation
 from training_jobs import LOSSES, make_job, make_store, policy_for
 

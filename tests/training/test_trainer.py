@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fakes import tiny_model
-from haloes.errors import ConfigError, DataError, RunError
+from haloes.errors import ConfigError, DataError, Interrupted, RunError
 from haloes.losses._contract import Loss
 from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
@@ -28,7 +28,7 @@ from haloes.training.loss_state import Memory
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
-from haloes.training.trainer import Interrupted, Outcome, TrainJob, train
+from haloes.training.trainer import Outcome, TrainJob, train
 from haloes.training.validation import Validation
 from training_jobs import EVERY, LOSSES, Row, disturb, make_job, make_store, policy_for, thumbs, write_store
 

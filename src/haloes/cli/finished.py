@@ -11,9 +11,9 @@ def carry_out(config: Any, run_dir: Path, *, resume: bool, allow_changes: bool =
     """Train, measure and summarise; on Ctrl-C say how to go on."""
     from haloes.cli.views.progress import TerminalDisplay
     from haloes.cli.views.run import summary_lines
+    from haloes.errors import Interrupted
     from haloes.models.kind import is_classifier
     from haloes.runs.align import align
-    from haloes.training.trainer import Interrupted
 
     try:
         with TerminalDisplay() as display:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +203,15 @@ def claim_experiment(path: Path, mine: Mapping[str, Any]) -> None:
             "folder"
         )
     write_json(path, plain)
+
+
+def new_run_dir(config: RunConfig) -> Path:
+    """Return the first of runs/<feedback>-<loss>-1, -2 ... that does not exist."""
+    source = Path(config.feedback.source).name.split(".")[0] or "run"
+    loss = str(config.loss.get("name", "loss")).rpartition(":")[2]
+    return numbered_run_dir(re.sub(r"[^A-Za-z0-9_-]+", "-", f"{source}-{loss}"))
+
+
+def numbered_run_dir(stem: str) -> Path:
+    """Return the first of runs/<stem>-1, -2 ... that does not exist."""
+    return next(path for n in count(1) if not (path := Path("runs") / f"{stem}-{n}").exists())

@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from haloes.batches.schedule import Schedule
-from haloes.errors import ConfigError, RunError
+from haloes.errors import ConfigError, Interrupted, RunError
 from haloes.losses._contract import Loss
 from haloes.models.dropout import set_dropout
 from haloes.models.offload import offloaded
@@ -38,15 +38,6 @@ from haloes.training.step_table import Table
 from haloes.training.validation import Validation, make_schedule, validate
 
 GIB = 2**30
-
-
-class Interrupted(Exception):  # noqa: N818 - it is what happened, not an error
-    """The run was stopped by its user after a whole step, and everything was saved."""
-
-    def __init__(self, step: int, num_steps: int) -> None:
-        """`step` steps of `num_steps` are done."""
-        super().__init__(f"stopped after step {step} of {num_steps}")
-        self.step, self.num_steps = step, num_steps
 
 
 class Watcher(Protocol):
@@ -178,7 +169,7 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
         due = last or stopped or step % settings.checkpoint_every == 0
         going.save_if(due, CHECKPOINTS, step, keep=settings.keep_checkpoints)
         if stopped:
-            raise Interrupted(step, schedule.num_steps)
+            raise Interrupted(step, schedule.num_steps, job.run_dir)
     if best.step not in {None, step}:
         damaged += going.restore_best()
         validation = None

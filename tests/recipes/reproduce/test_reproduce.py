@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from haloes.errors import DataError
+from haloes.errors import DataError, Interrupted
 from haloes.recipes.reproduce.defaults import experiment_config
 from haloes.recipes.reproduce.families import METHODS, Families, families
 from haloes.recipes.reproduce.imbalance import imbalance, keep_desirable
 from haloes.recipes.reproduce.sets import Sizes, make_sets
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.store import read_jsonl
-from haloes.training.trainer import Interrupted
 from tiny_runs import save_model
 
 SIZES = Sizes(train=16, tune=8, test=12, per_prompt=2)

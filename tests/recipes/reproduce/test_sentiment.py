@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from haloes.errors import DataError, RunError
+from haloes.errors import DataError, Interrupted, RunError
 from haloes.recipes.reproduce.defaults import experiment_config
 from haloes.recipes.reproduce.scorer import fit_scorer, read_reviews
 from haloes.recipes.reproduce.sentiment import Sentiment, Sizes, openings, sentiment
 from haloes.runs.config import RunConfig
 from haloes.sampling.run import read_completions
-from haloes.training.trainer import Interrupted
 from tiny_runs import rows_of, save_model, write_rows
 
 SIZES = Sizes(prompts=8, per_prompt=4, test_prompts=6, max_new_tokens=6)

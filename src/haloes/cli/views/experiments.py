@@ -26,10 +26,10 @@ def experiment(
 ) -> tuple[Found, Path]:
     """Carry it out; what was found and the folder that holds it. On Ctrl-C it says how to go on."""
     from haloes.cli.flags import flag_settings
+    from haloes.errors import Interrupted
     from haloes.recipes.reproduce.defaults import experiment_config
     from haloes.runs.config import parse_settings
     from haloes.runs.process import stop_on_interrupt
-    from haloes.training.trainer import Interrupted
 
     config = experiment_config(source, flag_settings(columns=columns), parse_settings(settings))
     folder = out or Path("runs") / f"{run.__name__}-{Path(source).name.split('.')[0]}"

@@ -63,10 +63,10 @@ def carry_out(
 ) -> None:
     """Go through the rounds and show what came of them; on Ctrl-C say how to go on."""
     from haloes.cli.views.progress import TerminalDisplay
+    from haloes.errors import Interrupted
     from haloes.online_rounds.rounds import CURVE, online
     from haloes.online_rounds.settings import hold_out
     from haloes.runs.prompts import load_prompts
-    from haloes.training.trainer import Interrupted
 
     found = load_prompts(source, config.feedback, everything=True)
     learnt, measured = hold_out(found, held_out, seed=settings.seed)

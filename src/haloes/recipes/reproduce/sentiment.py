@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from haloes.errors import DataError
+from haloes.errors import DataError, Interrupted
 from haloes.recipes.reproduce.frontier import Point, point, with_frontier
 from haloes.recipes.reproduce.ledger import Ledger
 from haloes.recipes.reproduce.scorer import Reviews, Scorer, accuracy, fit_scorer, read_reviews
@@ -27,7 +27,6 @@ from haloes.sampling._contract import Decoding
 from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine
 from haloes.store import write_json, write_jsonl
-from haloes.training.trainer import Interrupted
 
 METHODS: Mapping[str, bool] = {"kto": True, "dpo": True, "sft": False}
 """The losses that are compared, and whether beta is among their hyperparameters. SFT learns the liked ones alone."""
