@@ -254,23 +254,34 @@ def _zipped(stream: BinaryIO, path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A stream into a temporary file beside `path`, which takes its place once everything is safely on the disk."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """
+    Yield a stream into a temporary file beside `path`, which takes its name once everything is safely on the disk.
+
+    Raises:
+        OSError: the file cannot be written; the old one stays, and nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {_cause(error)}; free space or choose another place") from error
+        temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replacing(path: str | Path) -> Iterator[BinaryIO]:
+    try:
+        with replacing(Path(path)) as stream:
+            yield stream
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {_cause(error)}; free space or choose another place") from error
 
 
 def _sync_folder(folder: Path) -> None:

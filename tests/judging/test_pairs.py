@@ -1,14 +1,13 @@
 """Which answers are compared."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from haloes.errors import ConfigError, DataError
-from haloes.judging.pairs import first_prompts, pair_answers, read_completions, read_pairs
-from haloes.records import Completion, Message
+from haloes.judging.pairs import first_prompts, pair_answers, read_pairs
+from haloes.records import Completion
 from tiny_runs import write_rows
 
 
@@ -132,45 +131,3 @@ def test_the_first_prompts_keep_all_their_answers():
     assert first_prompts(paired, None) == paired
     with pytest.raises(ConfigError, match="--most"):
         first_prompts(paired, 0)
-
-
-def test_messages_are_read_and_what_is_missing_has_a_default(tmp_path: Path):
-    turns = [{"role": "user", "content": "Hi"}]
-    path = write_rows(tmp_path / "mine.jsonl", [{"prompt_id": 7, "prompt": turns, "completion": "Hello"}])
-
-    assert read_completions(path) == [
-        Completion(
-            prompt_id="7",
-            prompt=(Message("user", "Hi"),),
-            completion="Hello",
-            model="mine",
-            num_tokens=0,
-            finished=True,
-        )
-    ]
-
-
-@pytest.mark.parametrize(
-    ("bad", "fault"),
-    [
-        ({"prompt_id": "a", "prompt": "p"}, "it has no 'completion'"),
-        ({"prompt": "p", "completion": "c"}, "it has no 'prompt_id'"),
-        ({"prompt_id": "a", "prompt": "p", "completion": None}, "completion must be text, got NoneType"),
-        ({"prompt_id": "a", "prompt": [{"content": "x"}], "completion": "c"}, "role and content"),
-        ({"prompt_id": "a", "prompt": None, "completion": "c"}, "role and content"),
-        ({"prompt_id": "a", "prompt": ["x"], "completion": "c"}, "role and content"),
-    ],
-)
-def test_a_bad_row_is_named(bad: dict[str, Any], fault: str, tmp_path: Path):
-    path = write_rows(tmp_path / "x.jsonl", [row("a", "x"), bad])
-
-    with pytest.raises(DataError, match=rf"x\.jsonl:2: .*{re.escape(fault)}"):
-        read_completions(path)
-
-
-def test_files_that_are_empty_or_missing_are_named(tmp_path: Path):
-    (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(DataError, match="there are no answers in it"):
-        read_completions(tmp_path / "empty.jsonl")
-    with pytest.raises(DataError, match=r"no answers in it \(no samples\.jsonl\).*haloes sample"):
-        read_completions(tmp_path)

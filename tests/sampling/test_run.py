@@ -5,13 +5,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from haloes.errors import ConfigError, DataError, RunError
-from haloes.records import Completion, Sampling
+from haloes.records import Completion, Message, Sampling
 from haloes.sampling._contract import Ask, Decoding, NoAnswer
 from haloes.sampling.run import Sampled, read_completions, sample_to_file
+from tiny_runs import write_rows
 
 PROMPTS = {"a": "Is it?", "b": "Why?", "c": "When?"}
 DRAWN = Decoding(max_new_tokens=8, temperature=1.0)
@@ -231,3 +233,45 @@ def test_nothing_is_left_where_nobody_answered(tmp_path: Path):
     path = tmp_path / "answers.jsonl"
     assert run(Scripted(unknown=frozenset(PROMPTS)), path).answers == 0
     assert not path.exists()
+
+
+def test_messages_are_read_and_what_is_missing_has_a_default(tmp_path: Path):
+    turns = [{"role": "user", "content": "Hi"}]
+    path = write_rows(tmp_path / "mine.jsonl", [{"prompt_id": 7, "prompt": turns, "completion": "Hello"}])
+
+    assert read_completions(path) == [
+        Completion(
+            prompt_id="7",
+            prompt=(Message("user", "Hi"),),
+            completion="Hello",
+            model="mine",
+            num_tokens=0,
+            finished=True,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "fault"),
+    [
+        ({"prompt_id": "a", "prompt": "p"}, "it has no 'completion'"),
+        ({"prompt": "p", "completion": "c"}, "it has no 'prompt_id'"),
+        ({"prompt_id": "a", "prompt": "p", "completion": None}, "completion must be text, got NoneType"),
+        ({"prompt_id": "a", "prompt": [{"content": "x"}], "completion": "c"}, "role and content"),
+        ({"prompt_id": "a", "prompt": None, "completion": "c"}, "role and content"),
+        ({"prompt_id": "a", "prompt": ["x"], "completion": "c"}, "role and content"),
+    ],
+)
+def test_a_bad_row_is_named(bad: dict[str, Any], fault: str, tmp_path: Path):
+    path = write_rows(tmp_path / "x.jsonl", [{"prompt_id": "a", "prompt": "p", "completion": "c"}, bad])
+
+    with pytest.raises(DataError, match=rf"x\.jsonl:2: .*{re.escape(fault)}"):
+        read_completions(path)
+
+
+def test_files_that_are_empty_or_missing_are_named(tmp_path: Path):
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(DataError, match="there are no answers in it"):
+        read_completions(tmp_path / "empty.jsonl")
+    with pytest.raises(DataError, match=r"no answers in it \(no samples\.jsonl\).*haloes sample"):
+        read_completions(tmp_path)

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haloes.errors import DataError
-from haloes.judging.pairs import read_completions
 from haloes.judging.run import canary_path
 from haloes.records import Completion, Judgement, Score, judgement_from_json
 from haloes.report.load import load_run
 from haloes.run_files import HELD_OUT, SAMPLES
 from haloes.runs.held_out import HeldOutRow, read_held_out
+from haloes.sampling.run import read_completions
 from haloes.store import read_jsonl
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haloes.errors import ConfigError, DataError
-from haloes.records import Completion, completion_from_json
-from haloes.run_files import SAMPLES
-from haloes.store import read_jsonl
+from haloes.records import Completion
+from haloes.sampling.run import read_completions
 
 BEFORE, AFTER = "before", "after"
 
@@ -116,20 +115,6 @@ def pair_answers(
         )
     called = names or (candidate[0].model, baseline[0].model)
     return Paired(tuple(pairs), *called, left_over=len(candidate) + len(baseline) - 2 * len(pairs))
-
-
-def read_completions(path: Path) -> list[Completion]:
-    """Answers from JSONL, or of a run's folder; DataError, with file and line, where a row is none."""
-    file = path / SAMPLES if path.is_dir() else path
-    if path.is_dir() and not file.exists():
-        raise DataError(
-            f"{path}: there are no answers in it (no {SAMPLES}), as after samples.prompts=0 or of a reward model; "
-            "`haloes sample` writes a file of answers"
-        )
-    found = [completion_from_json(row, where=f"{file}:{n}", model=file.stem) for n, row in read_jsonl(file)]
-    if not found:
-        raise DataError(f"{file}: there are no answers in it")
-    return found
 
 
 def _by_prompt(answers: Iterable[Completion]) -> dict[str, list[Completion]]:

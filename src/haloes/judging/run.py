@@ -3,16 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from haloes.errors import ConfigError, RunError
+from haloes.journal import Journal
 from haloes.judging._contract import Comparison, Identity, Judge, Opinion
 from haloes.judging.canaries import CANARY, canaries
-from haloes.judging.journal import Journal
 from haloes.judging.pairs import AnswerPair, Paired
-from haloes.records import Judgement, text_to_json
+from haloes.records import Judgement, judgement_from_json, text_to_json, to_json
 
 _PATIENCE = 8
 """After so many comparisons in a row without an answer the judge is taken to be gone."""
@@ -81,26 +81,28 @@ def judge_pairs(
         raise ConfigError(f"the number of canaries must be at least 0, got {num_canaries}")
     identity = judge.identity
     questions = list(_questions(paired, identity, num_canaries=num_canaries, seed=seed))
-    with ExitStack() as stack:
-        journals = {False: stack.enter_context(Journal(out))}
-        if num_canaries:
-            journals[True] = stack.enter_context(Journal(canary_path(out)))
-        done = {mark: _done(journal, questions, identity) for mark, journal in journals.items()}
-        missing = [q for q in questions if q.fingerprint not in done[q.is_canary]]
+    journals = {False: judgement_file(out)}
+    if num_canaries:
+        journals[True] = judgement_file(canary_path(out))
+    kept = {mark: _resume(journal, questions, identity) for mark, journal in journals.items()}
+    done = {judgement.fingerprint: judgement for rows in kept.values() for judgement in rows}
+    missing = [q for q in questions if q.fingerprint not in done]
+    if progress is not None:
+        progress(len(questions) - len(missing))
+
+    def write(question: _Question, opinion: Opinion) -> None:
+        judgement = _judgement(question, opinion, identity, seed)
+        journals[question.is_canary].add(judgement)
+        kept[question.is_canary].append(judgement)
+        done[question.fingerprint] = judgement
         if progress is not None:
-            progress(len(questions) - len(missing))
+            progress(1)
 
-        def write(question: _Question, opinion: Opinion) -> None:
-            journals[question.is_canary].add(_judgement(question, opinion, identity, seed))
-            if progress is not None:
-                progress(1)
-
-        unanswered = _ask(judge, missing, write)
-        order = {question.fingerprint: i for i, question in enumerate(questions)}
-        for journal in journals.values():
-            journal.sort(order)
-        kept = {j.fingerprint: j for journal in journals.values() for j in journal.kept}
-    found = [(q.is_canary, kept[q.fingerprint]) for q in questions if q.fingerprint in kept]
+    unanswered = _ask(judge, missing, write)
+    order = {question.fingerprint: i for i, question in enumerate(questions)}
+    for mark, journal in journals.items():
+        put_in_order(journal, kept[mark], order)
+    found = [(q.is_canary, done[q.fingerprint]) for q in questions if q.fingerprint in done]
     return Judged(
         judgements=tuple(judgement for is_canary, judgement in found if not is_canary),
         canaries=tuple(judgement for is_canary, judgement in found if is_canary),
@@ -184,32 +186,59 @@ def _question(
     return _Question(pair, candidate, baseline, is_canary, candidate_first, code, comparison)
 
 
-def _done(journal: Journal, questions: Sequence[_Question], identity: Identity) -> Mapping[str, Judgement]:
-    """What is on disk, by fingerprint. Raises RunError where that is about something else."""
-    done = {judgement.fingerprint: judgement for judgement in journal.kept}
+def judgement_file(path: Path) -> Journal[Judgement]:
+    """
+    Return the journal of a file of judgements.
+
+    Raises:
+        ConfigError: the file's name has another ending than .jsonl.
+    """
+    if path.suffix != ".jsonl":
+        raise ConfigError(f"{path}: give a name that ends in .jsonl; judgements are added to it line by line")
+    return Journal(
+        path,
+        first_key="prompt_id",
+        load=lambda row, where: judgement_from_json(row, where=where),
+        dump=lambda judgement: json.dumps(to_json(judgement), ensure_ascii=False, allow_nan=False),
+        advice="what was judged before is there, and the same command goes on from it",
+    )
+
+
+def put_in_order(journal: Journal[Judgement], judgements: Sequence[Judgement], order: Mapping[str, int]) -> None:
+    """Put the lines in this order of their fingerprints, others last: replies come in any, and files are compared."""
+    ranked = sorted(judgements, key=lambda judgement: order.get(judgement.fingerprint, len(order)))
+    if ranked != list(judgements):
+        journal.rewrite(ranked)
+
+
+def _resume(journal: Journal[Judgement], questions: Sequence[_Question], identity: Identity) -> list[Judgement]:
+    """Return what is on disk. Raises RunError where that is about something else."""
     wanted = {question.fingerprint for question in questions}
     places = {(question.candidate, question.baseline, *question.place) for question in questions}
     models = {(question.candidate, question.baseline) for question in questions}
-    for judgement in journal.kept:
-        place = (judgement.prompt_id, judgement.draw, judgement.candidate_first)
-        other = [
-            text
-            for text, differs in (
-                (f"the judge {judgement.judge}", judgement.judge != identity.name),
-                (f"the template {judgement.template!r}", judgement.template != identity.template),
-                (f"{judgement.candidate} against {judgement.baseline}", _models(judgement) not in models),
-                (
-                    f"other answers to prompt {judgement.prompt_id!r}, or other settings of the judge",
-                    (*_models(judgement), *place) in places and judgement.fingerprint not in wanted,
-                ),
-            )
-            if differs
-        ]
-        if other:
-            raise RunError(
-                f"{journal.path} holds judgements of something else ({other[0]}); give another --out, or remove it"
-            )
-    return done
+
+    def check(judgements: Sequence[Judgement]) -> None:
+        for judgement in judgements:
+            place = (judgement.prompt_id, judgement.draw, judgement.candidate_first)
+            other = [
+                text
+                for text, differs in (
+                    (f"the judge {judgement.judge}", judgement.judge != identity.name),
+                    (f"the template {judgement.template!r}", judgement.template != identity.template),
+                    (f"{judgement.candidate} against {judgement.baseline}", _models(judgement) not in models),
+                    (
+                        f"other answers to prompt {judgement.prompt_id!r}, or other settings of the judge",
+                        (*_models(judgement), *place) in places and judgement.fingerprint not in wanted,
+                    ),
+                )
+                if differs
+            ]
+            if other:
+                raise RunError(
+                    f"{journal.path} holds judgements of something else ({other[0]}); give another --out, or remove it"
+                )
+
+    return journal.resume(check)
 
 
 def _models(judgement: Judgement) -> tuple[str, str]:

@@ -1,16 +1,16 @@
 """Answers to a set of prompts into a file, a line each as it comes; what is there is not asked again."""
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from haloes.errors import ConfigError, RunError
+from haloes.errors import ConfigError, DataError, RunError
+from haloes.journal import Journal
 from haloes.records import Completion, Sampling, Text, completion_from_json, to_json
+from haloes.run_files import SAMPLES
 from haloes.sampling._contract import Ask, Decoding, Engine, NoAnswer
-from haloes.store import read_growing, read_jsonl
+from haloes.store import read_jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def sample_to_file(
     """
     check_request(path, decoding, seeds)
     sampling = engine.sampling(decoding)
-    known = _known(path, engine.name, sampling)
+    journal = _journal(path)
+    there = journal.resume(lambda answers: _require_same(path, answers, engine.name, sampling))
+    known = {(answer.prompt_id, answer.seed) for answer in there}
     asks = [
         Ask(name, prompt, seed)
         for seed in seeds
@@ -67,7 +69,7 @@ def sample_to_file(
         if isinstance(found, NoAnswer):
             unanswered.append(found)
             continue
-        _add(path, replace(found, sampling=sampling))
+        journal.add(replace(found, sampling=sampling))
         fresh += 1
         progress(1)
     return Sampled(len(known) + fresh, fresh, tuple(unanswered))
@@ -92,14 +94,38 @@ def check_request(path: Path, decoding: Decoding, seeds: range) -> None:
         )
 
 
-def read_completions(path: Path) -> list[Completion]:
-    """The answers of a file. Raises DataError where a line is none, with its number."""
-    return [completion_from_json(row, where=f"{path}:{number}") for number, row in read_jsonl(path)]
+def read_completions(source: Path) -> list[Completion]:
+    """
+    Read answers from a file, or from a run's folder; a row that names no model is of the model "<the file's stem>".
+
+    Raises:
+        DataError: there are no answers, or a row is none; the message names the file and the line.
+    """
+    file = source / SAMPLES if source.is_dir() else source
+    if source.is_dir() and not file.exists():
+        raise DataError(
+            f"{source}: there are no answers in it (no {SAMPLES}), as after samples.prompts=0 or of a reward model; "
+            "`haloes sample` writes a file of answers"
+        )
+    answers = [completion_from_json(row, where=f"{file}:{n}", model=file.stem) for n, row in read_jsonl(file)]
+    if not answers:
+        raise DataError(f"{file}: there are no answers in it")
+    return answers
 
 
-def _known(path: Path, model: str, sampling: Sampling) -> set[tuple[str, int | None]]:
-    rows, end = read_growing(path, first_key="prompt_id")
-    answers = [completion_from_json(row, where=f"{path}:{number}") for number, row in rows]
+def _journal(path: Path) -> Journal[Completion]:
+    return Journal(
+        path,
+        first_key="prompt_id",
+        load=lambda row, where: completion_from_json(row, where=where),
+        dump=lambda answer: json.dumps(to_json(answer), ensure_ascii=False),
+        advice="free some space or give another place: what was answered before is kept, and the same command goes on "
+        "from it",
+    )
+
+
+def _require_same(path: Path, answers: Sequence[Completion], model: str, sampling: Sampling) -> None:
+    """Raise RunError where answers are of another model, or were drawn in another way."""
     others = {answer.model for answer in answers} - {model}
     if others:
         raise RunError(
@@ -111,10 +137,6 @@ def _known(path: Path, model: str, sampling: Sampling) -> set[tuple[str, int | N
         raise RunError(
             f"{path} holds answers that were made otherwise ({other}); give another file, or the same settings"
         )
-    if path.exists():
-        with _writing(path):
-            os.truncate(path, end)
-    return {(answer.prompt_id, answer.seed) for answer in answers}
 
 
 def _otherwise(known: Sampling | None, wanted: Sampling) -> str | None:
@@ -126,21 +148,3 @@ def _otherwise(known: Sampling | None, wanted: Sampling) -> str | None:
         if one != other:
             return f"{f.name.replace('_', ' ')} {one!r}, and these would have {other!r}"
     return None
-
-
-def _add(path: Path, answer: Completion) -> None:
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write((json.dumps(to_json(answer), ensure_ascii=False) + "\n").encode())
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); free some space or give another place: what was "
-            "answered before is kept, and the same command goes on from it"
-        ) from error

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloes.errors import ConfigError, DataError, RunError
-from haloes.judging.journal import Journal
+from haloes.judging.run import judgement_file, put_in_order
 from haloes.records import Judgement, judgement_from_json, to_json
 
 shares = st.none() | st.floats(0, 1)
@@ -39,66 +39,64 @@ def made(name: str, **fields: Any) -> Judgement:
 
 def test_what_is_added_is_there_at_once(tmp_path: Path):
     path = tmp_path / "new" / "j.jsonl"
-    with Journal(path) as journal:
-        assert not path.exists()
-        journal.add(made("a", verdict="first"))
-        assert Journal(path).kept == [made("a", verdict="first")]
-        journal.add(made("b", reply="ü\n"))
-    assert Journal(path).kept == journal.kept == [made("a", verdict="first"), made("b", reply="ü\n")]
+    journal = judgement_file(path)
+    assert not path.exists()
+    journal.add(made("a", verdict="first"))
+    assert judgement_file(path).resume() == [made("a", verdict="first")]
+    journal.add(made("b", reply="ü\n"))
+    assert judgement_file(path).resume() == [made("a", verdict="first"), made("b", reply="ü\n")]
 
 
 @pytest.mark.parametrize("left", [1, 5, 40])
 def test_a_line_that_a_kill_cut_off_is_taken_away(left: int, tmp_path: Path):
     path = tmp_path / "j.jsonl"
-    with Journal(path) as journal:
-        for name in "abc":
-            journal.add(made(name))
+    for name in "abc":
+        judgement_file(path).add(made(name))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1] + lines[2][:left])
 
-    with Journal(path) as again:
-        assert [judgement.prompt_id for judgement in again.kept] == ["a", "b"]
-        again.add(made("d"))
-    assert [judgement.prompt_id for judgement in Journal(path).kept] == ["a", "b", "d"]
+    again = judgement_file(path)
+    assert [judgement.prompt_id for judgement in again.resume()] == ["a", "b"]
+    again.add(made("d"))
+    assert [judgement.prompt_id for judgement in judgement_file(path).resume()] == ["a", "b", "d"]
 
 
 def test_a_file_of_something_else_stays_as_it_is(tmp_path: Path):
     (tmp_path / "j.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": "b"}')
     with pytest.raises(DataError, match=r"j\.jsonl:1: this is not a judgement"):
-        Journal(tmp_path / "j.jsonl")
+        judgement_file(tmp_path / "j.jsonl").resume()
     assert (tmp_path / "j.jsonl").read_bytes() == b'{"prompt": "a"}\n{"prompt": "b"}'
 
 
 def test_an_empty_file_is_a_beginning(tmp_path: Path):
     (tmp_path / "j.jsonl").write_text("")
-    assert Journal(tmp_path / "j.jsonl").kept == []
+    assert judgement_file(tmp_path / "j.jsonl").resume() == []
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"prompt_id": "a"}'])
 def test_a_whole_line_that_is_no_judgement_is_named(line: str, tmp_path: Path):
     (tmp_path / "j.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"j\.jsonl:1"):
-        Journal(tmp_path / "j.jsonl")
+        judgement_file(tmp_path / "j.jsonl").resume()
 
 
 def test_lines_are_put_in_order(tmp_path: Path):
-    path = tmp_path / "j.jsonl"
-    with Journal(path) as journal:
-        for name in "cxab":
-            journal.add(made(name))
-        journal.sort({"a": 0, "b": 1, "c": 2})
-        assert [judgement.prompt_id for judgement in Journal(path).kept] == ["a", "b", "c", "x"]
+    journal = judgement_file(tmp_path / "j.jsonl")
+    for name in "cxab":
+        journal.add(made(name))
+    put_in_order(journal, journal.resume(), {"a": 0, "b": 1, "c": 2})
+    assert [judgement.prompt_id for judgement in journal.resume()] == ["a", "b", "c", "x"]
 
 
 def test_a_compressed_file_cannot_be_added_to(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"ends in \.jsonl"):
-        Journal(tmp_path / "j.jsonl.gz")
+        judgement_file(tmp_path / "j.jsonl.gz")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with Journal(tmp_path / "file" / "j.jsonl") as journal, pytest.raises(RunError, match="cannot be written"):
-        journal.add(made("a"))
+    with pytest.raises(RunError, match="cannot be written"):
+        judgement_file(tmp_path / "file" / "j.jsonl").add(made("a"))
 
 
 @given(judgements)
