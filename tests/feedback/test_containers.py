@@ -10,7 +10,7 @@ import pytest
 
 from haloes.errors import DataError
 from haloes.feedback.containers import open_container
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 
 ROWS = [{"prompt": "q", "label": True}, {"prompt": "é👍", "label": False}]
 
@@ -18,7 +18,7 @@ ROWS = [{"prompt": "q", "label": True}, {"prompt": "é👍", "label": False}]
 def raw(path: Path) -> list[tuple[int, Any]]:
     """The rows of a file; refusals as their reason and message."""
     found = open_container(str(path), split="train").rows()
-    return [(line, (row.reason, row.message) if isinstance(row, Refused) else row) for line, row in found]
+    return [(line, (row.reason, row.message) if isinstance(row, RefusalError) else row) for line, row in found]
 
 
 def written(path: Path, content: str | bytes) -> Path:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from haloes.feedback.fields import parse_tools, required, shared_fields, verdict
-from haloes.feedback.refusals import Refused
+from haloes.feedback.fields import parse_rating, parse_shared_fields, parse_tools, required_value
+from haloes.feedback.refusals import RefusalError
 
 TOOL = {"type": "function", "function": {"name": "add"}}
 
@@ -19,14 +19,14 @@ def test_what_a_row_carries_is_taken_over() -> None:
         "tools": [TOOL],
         "x": 1,
     }
-    assert shared_fields(row) == {
+    assert parse_shared_fields(row) == {
         "id": "7", "group": "g", "conversation": "c", "user": "3", "source": "s", "weight": 2.5, "tools": (TOOL,),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("blank", [None, "", " "])
 def test_blank_fields_are_as_good_as_absent(blank: object) -> None:
-    assert shared_fields({"id": blank, "weight": blank, "tools": blank, "images": [], "source": blank}) == {}
+    assert parse_shared_fields({"id": blank, "weight": blank, "tools": blank, "images": [], "source": blank}) == {}
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_blank_fields_are_as_good_as_absent(blank: object) -> None:
     ],
 )
 def test_a_broken_field_is_refused_by_its_column(row: dict[str, object], reason: str) -> None:
-    with pytest.raises(Refused) as refused:
-        shared_fields(row)
+    with pytest.raises(RefusalError) as refused:
+        parse_shared_fields(row)
     assert refused.value.reason == reason
     assert refused.value.column == next(iter(row))
 
@@ -61,21 +61,21 @@ def test_tools_may_be_json_in_a_text() -> None:
 
 
 def test_a_verdict_is_a_label_or_a_score_or_both() -> None:
-    assert verdict({"label": "up"}) == {"label": True}
-    assert verdict({"label": None, "score": 0.25}) == {"score": 0.25}
-    assert verdict({"label": 0, "score": "3"}) == {"label": False, "score": 3.0}
-    assert verdict({"kto_tag": False, "label": None}, label_columns=("label", "kto_tag")) == {"label": False}
+    assert parse_rating({"label": "up"}) == {"label": True}
+    assert parse_rating({"label": None, "score": 0.25}) == {"score": 0.25}
+    assert parse_rating({"label": 0, "score": "3"}) == {"label": False, "score": 3.0}
+    assert parse_rating({"kto_tag": False, "label": None}, label_columns=("label", "kto_tag")) == {"label": False}
 
 
 def test_without_a_verdict_nobody_rated_the_answer() -> None:
     for row in ({}, {"label": None}, {"label": "", "score": None}):
-        with pytest.raises(Refused, match="neither a label nor a score") as refused:
-            verdict(row)
+        with pytest.raises(RefusalError, match="neither a label nor a score") as refused:
+            parse_rating(row)
         assert refused.value.reason == "no label"
 
 
 def test_a_column_that_the_row_lacks_is_named() -> None:
-    assert required({"prompt": None}, "prompt") is None
-    with pytest.raises(Refused, match="the row has no prompt") as refused:
-        required({}, "prompt")
+    assert required_value({"prompt": None}, "prompt") is None
+    with pytest.raises(RefusalError, match="the row has no prompt") as refused:
+        required_value({}, "prompt")
     assert refused.value.reason == "missing column"

@@ -14,10 +14,10 @@ from haloes.feedback.keys import (
     conversation_number,
     group_number,
     group_of,
-    mix,
     number_of,
     row_number,
-    uniforms,
+    seeded_hash,
+    seeded_uniform,
     user_number,
     where_of,
 )
@@ -119,12 +119,12 @@ def test_mixing_is_the_finaliser_of_splitmix64() -> None:
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
     z ^= z >> 31
 
-    assert mix(np.array([5]), seed=7, purpose="test").tolist() == [z]
+    assert seeded_hash(np.array([5]), seed=7, purpose="test").tolist() == [z]
 
 
 def test_draws_are_uniform_and_unrelated_between_seeds_and_purposes() -> None:
     number_N = np.arange(20_000, dtype=np.int64)
-    draws = [uniforms(number_N, seed=seed, purpose=purpose) for seed, purpose in ((0, "a"), (1, "a"), (0, "b"))]
+    draws = [seeded_uniform(number_N, seed=seed, purpose=purpose) for seed, purpose in ((0, "a"), (1, "a"), (0, "b"))]
 
     for draw_N in draws:
         assert np.histogram(draw_N, bins=10, range=(0, 1))[0] == pytest.approx(np.full(10, 2000), abs=250)
@@ -133,9 +133,9 @@ def test_draws_are_uniform_and_unrelated_between_seeds_and_purposes() -> None:
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20), st.integers())
 def test_a_draw_depends_on_its_number_only(numbers: list[int], seed: int) -> None:
-    together = uniforms(np.array(numbers, dtype=np.int64), seed=seed, purpose="x").tolist()
+    together = seeded_uniform(np.array(numbers, dtype=np.int64), seed=seed, purpose="x").tolist()
 
-    assert together == [uniforms(np.array([n], dtype=np.int64), seed=seed, purpose="x").item() for n in numbers]
+    assert together == [seeded_uniform(np.array([n], dtype=np.int64), seed=seed, purpose="x").item() for n in numbers]
     assert all(0 <= draw < 1 for draw in together)
 
 

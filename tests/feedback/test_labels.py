@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from haloes.errors import DataError
 from haloes.feedback.labels import check_label_column, parse_label, parse_score
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 
 # Written by hand, not taken from the code under test.
 DESIRABLE = {"true", "1", "1.0", "+1", "yes", "good", "up", "like", "desirable", "positive", "👍", "👍🏽"}
@@ -38,7 +38,7 @@ def test_booleans_and_the_numbers_0_and_1(value: object, label: bool) -> None:
     "value", [-1, 2, 0.2, 0.999, -1.0, 10**400, math.inf, "2", "0.2", "-1.0", "maybe", "none", [], {}, [True]]
 )
 def test_anything_else_is_refused_with_its_value(value: object) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusalError) as refused:
         parse_label(value)
     assert refused.value.reason == "label"
     assert repr(value)[:20] in refused.value.message
@@ -46,7 +46,7 @@ def test_anything_else_is_refused_with_its_value(value: object) -> None:
 
 @pytest.mark.parametrize("value", [-1, 0.2, "0.2", "3"])
 def test_a_number_on_a_scale_points_to_scores(value: object) -> None:
-    with pytest.raises(Refused, match=r"feedback\.labels_from"):
+    with pytest.raises(RefusalError, match=r"feedback\.labels_from"):
         parse_label(value)
 
 
@@ -54,7 +54,7 @@ def test_a_number_on_a_scale_points_to_scores(value: object) -> None:
     ("value", "reason"), [(math.nan, "NaN"), ("NaN", "NaN"), (None, "no label"), ("", "no label"), (" ", "no label")]
 )
 def test_an_absent_label_is_not_a_wrong_one(value: object, reason: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusalError) as refused:
         parse_label(value)
     assert refused.value.reason == reason
 
@@ -63,7 +63,7 @@ def test_an_absent_label_is_not_a_wrong_one(value: object, reason: str) -> None:
 def test_no_value_outside_the_list_ever_becomes_a_label(value: object) -> None:
     listed = value.strip().casefold() in DESIRABLE | UNDESIRABLE if isinstance(value, str) else value in (0, 1)
     assume(not listed)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusalError):
         parse_label(value)
 
 
@@ -78,7 +78,7 @@ def test_a_score_is_a_number_or_a_text_that_spells_one(number: float) -> None:
      ("1_000", "score"), (math.nan, "NaN")],
 )  # fmt: skip
 def test_what_is_not_a_finite_number_is_no_score(value: object, reason: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusalError) as refused:
         parse_score(value)
     assert refused.value.reason == reason
 

@@ -15,7 +15,7 @@ from haloes.feedback.messages import (
     same_answer,
     split_last_turn,
 )
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Message
 
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -26,7 +26,7 @@ def parsed(*turns: Any) -> tuple[Message, ...]:
 
 
 def refusal(*turns: Any) -> tuple[str, str]:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusalError) as refused:
         parsed(*turns)
     return refused.value.reason, refused.value.message
 
@@ -99,7 +99,7 @@ def test_a_broken_turn_is_refused_with_its_place(turn: object, reason: str) -> N
 
 
 def test_something_that_is_no_list_of_turns_is_refused() -> None:
-    with pytest.raises(Refused, match="prompt is 'hello', not the turns of a chat"):
+    with pytest.raises(RefusalError, match="prompt is 'hello', not the turns of a chat"):
         parse_messages("hello", column="prompt")
 
 
@@ -129,7 +129,7 @@ def test_empty_keys_of_a_shared_type_are_as_good_as_absent() -> None:
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
 def test_reasoning_beside_a_rated_answer_is_refused(name: str) -> None:
     turns = [{"role": "assistant", "content": "4", name: "2 + 2"}]
-    with pytest.raises(Refused, match=f"'{name}', which would be left out of training"):
+    with pytest.raises(RefusalError, match=f"'{name}', which would be left out of training"):
         check_no_reasoning(turns, column="completion")
     check_no_reasoning([{"role": "assistant", "content": "4", name: None}], column="completion")
     check_no_reasoning("text", column="completion")
@@ -149,7 +149,7 @@ def turns(*roles: str) -> list[dict[str, Any]]:
 
 
 def reason_of(parse: Any, value: object) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusalError) as refused:
         parse(value)
     return str(refused.value.reason)
 
@@ -238,13 +238,13 @@ def test_a_blank_system_column_changes_nothing(system: object) -> None:
 
 
 def test_two_different_system_messages_are_refused() -> None:
-    with pytest.raises(Refused, match="different system messages") as refused:
+    with pytest.raises(RefusalError, match="different system messages") as refused:
         parse_prompt(turns("system", "user"), system="Be brief.")
     assert refused.value.reason == "two system messages"
 
 
 def test_a_system_column_that_is_no_text_is_refused() -> None:
-    with pytest.raises(Refused, match=r"the system message is \['x'\], not text"):
+    with pytest.raises(RefusalError, match=r"the system message is \['x'\], not text"):
         parse_prompt("Hi", system=["x"])
 
 
@@ -257,7 +257,7 @@ def test_the_same_answer_in_other_clothes() -> None:
 
 def test_the_last_turn_is_split_off() -> None:
     assert split_last_turn([1, 2, 3], column="messages") == ([1, 2], [3])
-    with pytest.raises(Refused, match="messages has no turn"):
+    with pytest.raises(RefusalError, match="messages has no turn"):
         split_last_turn([], column="messages")
-    with pytest.raises(Refused, match="messages is 'x', not the turns of a chat"):
+    with pytest.raises(RefusalError, match="messages is 'x', not the turns of a chat"):
         split_last_turn("x", column="messages")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from haloes.errors import DataError
 from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.read import FeedbackSource
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Feedback, Message, Pair, Refusal, Where, to_json
 from haloes.store import write_jsonl
 
@@ -287,7 +287,7 @@ def test_whatever_a_row_holds_it_is_read_or_refused(name: str, row: dict[str, An
     known.labels(row)
     try:
         records = list(known.parse(row, Where("f", 1)))
-    except Refused:
+    except RefusalError:
         return
     assert all(isinstance(record, Feedback | Pair | Refusal) for record in records)
 

@@ -462,7 +462,7 @@ NO_SYSTEM = [{"role": "system", "content": "Be brief."}, USER]
 
 def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(data, "_CHUNK", 8)
-    monkeypatch.setattr(data, "processors", lambda _: 2)
+    monkeypatch.setattr(data, "num_processors", lambda _: 2)
     rows: list[dict[str, Any]] = [{**row, "weight": 1 + i % 3} for i, row in enumerate(thumbs(40))]
     rows[7]["prompt"] = rows[33]["prompt"] = NO_SYSTEM
     rows[11]["prompt"] = [*[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}] * 9, USER]
@@ -491,7 +491,7 @@ def test_a_row_that_cannot_be_encoded_is_named_by_several_processes_as_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(data, "_CHUNK", 8)
-    monkeypatch.setattr(data, "processors", lambda _: 2)
+    monkeypatch.setattr(data, "num_processors", lambda _: 2)
     rows: list[dict[str, Any]] = thumbs(20)
     rows[30]["prompt"] = rows[35]["prompt"] = NO_SYSTEM
     path, said = broken(tmp_path, rows), []
@@ -515,7 +515,7 @@ def test_who_interrupts_several_processes_leaves_neither_a_store_nor_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(data, "_CHUNK", 8)
-    monkeypatch.setattr(data, "processors", lambda _: 2)
+    monkeypatch.setattr(data, "num_processors", lambda _: 2)
     path = write_rows(tmp_path / "f.jsonl", thumbs(20))
     seen: list[int] = []
 

@@ -4,7 +4,7 @@ import pytest
 
 from fakes import IM_END_ID, byte_tokenizer
 from haloes.feedback.formats.unpaired import UNPAIRED
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Feedback, Where, to_json
 from haloes.tokens.encode import Encoded, make_encoder
 
@@ -40,5 +40,5 @@ def test_a_row_says_whether_its_answer_came_to_an_end():
 
 @pytest.mark.parametrize("value", ["false", 0, 1.0, "yes"])
 def test_finished_is_true_or_false_and_nothing_else(value: object):
-    with pytest.raises(Refused, match="finished must be true or false"):
+    with pytest.raises(RefusalError, match="finished must be true or false"):
         parsed(finished=value)

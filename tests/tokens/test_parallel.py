@@ -23,7 +23,16 @@ from haloes.errors import ModelError
 from haloes.records import Message
 from haloes.tokens import parallel
 from haloes.tokens.encode import Encoded, Unencodable, make_encoder
-from haloes.tokens.parallel import Encode, Results, Side, encode_sides, encoding, pack, processors, unpack
+from haloes.tokens.parallel import (
+    EncodeFn,
+    EncodeResults,
+    EncodeTask,
+    encode_tasks,
+    num_processors,
+    pack_results,
+    parallel_encoding,
+    unpack_results,
+)
 
 ENCODERS = [
     make_encoder(byte_tokenizer(chat_template=REFUSES_SYSTEM), max_length=128),
@@ -32,9 +41,9 @@ ENCODERS = [
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
 
 
-def sides(start: int, end: int) -> list[Side]:
+def sides(start: int, end: int) -> list[EncodeTask]:
     """Answers of many kinds: long and cut off ones, calls, such that the template refuses or writes in other words."""
-    found: list[Side] = []
+    found: list[EncodeTask] = []
     for i in range(start, end):
         answer = "<think>hm</think>yes" if i % 3 == 0 else "word " * (i % 40)
         prompt: Any = f"Is {i // 2} it?" if i % 5 else (Message("system", "Be brief."), Message("user", "Hi"))
@@ -52,7 +61,7 @@ def same(one: Encoded | Unencodable, other: Encoded | Unencodable) -> bool:
     )
 
 
-def all_same(ones: Results, others: Results) -> bool:
+def all_same(ones: EncodeResults, others: EncodeResults) -> bool:
     return len(ones) == len(others) and all(map(same, ones, others))
 
 
@@ -61,9 +70,9 @@ def children() -> set[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Encode]:
+def two() -> Iterator[EncodeFn]:
     before = children()
-    with encoding(ENCODERS, processes=2) as encode:
+    with parallel_encoding(ENCODERS, processes=2) as encode:
         assert len(children() - before) == 2
         yield encode
     assert children() == before
@@ -71,14 +80,14 @@ def two() -> Iterator[Encode]:
 
 @given(st.lists(st.integers(0, 200), max_size=6))
 def test_results_come_out_of_their_arrays_as_they_went_in(numbers: list[int]) -> None:
-    results = [result for i in numbers for result in encode_sides(ENCODERS, sides(i, i + 1))]
+    results = [result for i in numbers for result in encode_tasks(ENCODERS, sides(i, i + 1))]
 
-    assert all_same(unpack(pack(results)), results)
+    assert all_same(unpack_results(pack_results(results)), results)
 
 
-def test_two_processes_give_what_one_gives_in_the_same_order(two: Encode) -> None:
+def test_two_processes_give_what_one_gives_in_the_same_order(two: EncodeFn) -> None:
     chunks = [(start, sides(start, start + 16)) for start in range(0, 320, 16)]
-    with encoding(ENCODERS, processes=1) as here:
+    with parallel_encoding(ENCODERS, processes=1) as here:
         alone = list(here(chunks))
     found = list(two(chunks))
 
@@ -89,10 +98,10 @@ def test_two_processes_give_what_one_gives_in_the_same_order(two: Encode) -> Non
     assert {result.agrees for result in flat if isinstance(result, Encoded)} == {True, False}
 
 
-def test_no_more_chunks_are_read_than_are_soon_encoded(two: Encode) -> None:
+def test_no_more_chunks_are_read_than_are_soon_encoded(two: EncodeFn) -> None:
     read: list[int] = []
 
-    def chunks() -> Iterator[tuple[int, Sequence[Side]]]:
+    def chunks() -> Iterator[tuple[int, Sequence[EncodeTask]]]:
         for i in range(50):
             read.append(i)
             yield i, sides(i, i + 1)
@@ -102,8 +111,8 @@ def test_no_more_chunks_are_read_than_are_soon_encoded(two: Encode) -> None:
     assert max(ahead) == 5
 
 
-def test_the_workers_do_the_work(two: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "encode_sides", None)
+def test_the_workers_do_the_work(two: EncodeFn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "encode_tasks", None)
 
     assert len(list(two((i, sides(i, i + 4)) for i in range(8)))) == 8
 
@@ -111,8 +120,8 @@ def test_the_workers_do_the_work(two: Encode, monkeypatch: pytest.MonkeyPatch) -
 def test_an_error_in_a_worker_is_that_of_one_process_and_ends_them_all() -> None:
     before = children()
     plain = make_encoder(byte_tokenizer(chat_template=None), max_length=64)
-    messages: Side = (0, ((Message("user", "Hi"),), "Hello.", ()), True)
-    with pytest.raises(ModelError, match="no chat template"), encoding([plain], processes=2) as encode:
+    messages: EncodeTask = (0, ((Message("user", "Hi"),), "Hello.", ()), True)
+    with pytest.raises(ModelError, match="no chat template"), parallel_encoding([plain], processes=2) as encode:
         list(encode([(0, sides(1, 2)[:0]), (1, [messages])]))
 
     assert children() == before
@@ -121,7 +130,7 @@ def test_an_error_in_a_worker_is_that_of_one_process_and_ends_them_all() -> None
 def test_what_killed_workers_leave_is_encoded_here() -> None:
     before = children()
     chunks = [(i, sides(i, i + 4)) for i in range(0, 40, 4)]
-    with encoding(ENCODERS, processes=2) as encode:
+    with parallel_encoding(ENCODERS, processes=2) as encode:
         results = encode(chunks)
         found = [next(results)]
         for child in children() - before:
@@ -129,7 +138,7 @@ def test_what_killed_workers_leave_is_encoded_here() -> None:
         found += results
 
     assert all(
-        all_same(results, encode_sides(ENCODERS, given)) for (_, results), (_, given) in zip(found, chunks, strict=True)
+        all_same(results, encode_tasks(ENCODERS, given)) for (_, results), (_, given) in zip(found, chunks, strict=True)
     )
 
 
@@ -138,10 +147,10 @@ def test_where_no_worker_starts_everything_is_encoded_here(
     program: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", program)
-    with encoding(ENCODERS, processes=2) as encode:
+    with parallel_encoding(ENCODERS, processes=2) as encode:
         [(_, results)] = encode([(None, sides(0, 8))])
 
-    assert all_same(results, encode_sides(ENCODERS, sides(0, 8)))
+    assert all_same(results, encode_tasks(ENCODERS, sides(0, 8)))
 
 
 def test_workers_have_no_torch_and_do_not_print_into_the_results() -> None:
@@ -154,7 +163,7 @@ def test_workers_have_no_torch_and_do_not_print_into_the_results() -> None:
             print("a library says something")
             return [parallel.Unencodable("torch", str(bool(sys.modules.get("torch"))))]
 
-        worker.encode_sides = loud
+        worker.encode_tasks = loud
         worker.main()
     """
     known = pickle.dumps(ENCODERS) + pickle.dumps([])
@@ -166,7 +175,7 @@ def test_workers_have_no_torch_and_do_not_print_into_the_results() -> None:
         env=_environment(),
     )
 
-    assert unpack(pickle.loads(done.stdout)) == [Unencodable("torch", "False")]
+    assert unpack_results(pickle.loads(done.stdout)) == [Unencodable("torch", "False")]
     assert b"a library says something" in done.stderr
 
 
@@ -180,7 +189,7 @@ def test_a_script_without_a_guard_is_run_once_and_its_workers_end_with_it_even_i
 
             print("run", flush=True)
             encoders = pickle.loads(pathlib.Path({str(known)!r}).read_bytes())
-            with parallel.encoding(encoders, processes=2) as encode:
+            with parallel.parallel_encoding(encoders, processes=2) as encode:
                 for _ in encode((i, [(0, ("p", "c", ()), True)]) for i in range(9)):
                     pass
                 print("encoded", flush=True)
@@ -202,9 +211,9 @@ def test_a_script_without_a_guard_is_run_once_and_its_workers_end_with_it_even_i
 def test_no_more_processes_encode_than_processors_may_be_used() -> None:
     usable = len(psutil.Process().cpu_affinity())
 
-    assert processors() == min(usable, 8)
-    assert processors(1) == 1
-    assert processors(1000) == min(usable, 8)
+    assert num_processors() == min(usable, 8)
+    assert num_processors(1) == 1
+    assert num_processors(1000) == min(usable, 8)
 
 
 def _environment() -> dict[str, str]:

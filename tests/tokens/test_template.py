@@ -22,7 +22,15 @@ from fake_tokenizers import (
 from fakes import SYSTEM, byte_tokenizer
 from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
-from haloes.tokens.template import Rendered, Segment, Template, control_of, controlled, make_template, render_messages
+from haloes.tokens.template import (
+    Rendered,
+    Segment,
+    Template,
+    control_text,
+    make_template,
+    render_messages,
+    with_control_text,
+)
 
 ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 """What inference sees of the prompt "Hi" under every template here that adds no system turn."""
@@ -302,7 +310,7 @@ def test_a_controlled_template_writes_the_control_text_after_its_generation_prom
     chat_template: str, control: str
 ) -> None:
     plain = byte_tokenizer(chat_template=chat_template)
-    steered = controlled(plain, control)
+    steered = with_control_text(plain, control)
     turns = (user("Hi"), bot("Hello."))
 
     asked = [render_messages(tokenizer, turns[:1], generation=True) for tokenizer in (plain, steered)]
@@ -314,18 +322,18 @@ def test_a_controlled_template_writes_the_control_text_after_its_generation_prom
 
 @pytest.mark.parametrize("control", CONTROLS)
 def test_a_controlled_template_writes_what_the_model_was_trained_on(control: str) -> None:
-    steered = make_template(controlled(byte_tokenizer(chat_template=CHATML), control))
+    steered = make_template(with_control_text(byte_tokenizer(chat_template=CHATML), control))
 
     assert steered.prompt("Hi") == with_control(CHATML, control).prompt("Hi")
 
 
 def test_a_tokenizer_without_a_chat_template_knows_its_control_text_after_it_was_saved(tmp_path: Path) -> None:
-    controlled(byte_tokenizer(chat_template=None), " <|good|>").save_pretrained(tmp_path)
+    with_control_text(byte_tokenizer(chat_template=None), " <|good|>").save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
 
-    assert control_of(loaded) == " <|good|>"
+    assert control_text(loaded) == " <|good|>"
     assert make_template(loaded).prompt("Hi") == "Hi <|good|>"
-    assert control_of(byte_tokenizer(chat_template=None)) == ""
+    assert control_text(byte_tokenizer(chat_template=None)) == ""
 
 
 ROWS: list[tuple[Text, Text, tuple[dict[str, Any], ...]]] = [
@@ -354,7 +362,7 @@ def rendered_or_refused(template: Template, row: tuple[Text, Text, Any]) -> Rend
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:3], ROWS[4:6]])
 def test_rows_that_are_rendered_together_agree_or_not_as_they_do_alone(chat_template: str, rows: list[Any]) -> None:
     alone = template(chat_template)
-    together = alone.knowing(rows)
+    together = alone.with_rendered(rows)
 
     for row in rows:
         assert rendered_or_refused(together, row) == rendered_or_refused(alone, row)
@@ -371,7 +379,7 @@ def test_rows_that_are_rendered_together_take_two_calls_and_equal_prompts_one_re
         return apply(turns, **how)
 
     monkeypatch.setattr(found.tokenizer, "apply_chat_template", counted)
-    together = found.knowing(ROWS[:2])
+    together = found.with_rendered(ROWS[:2])
     for row in ROWS[:2]:
         together.render(*row)
         together.joint(*row)

@@ -7,7 +7,7 @@ import pytest
 from fakes import CHAT_TEMPLATE, byte_tokenizer
 from haloes.records import Message
 from haloes.tokens.encode import Encoded, Encoder, Unencodable, make_encoder
-from haloes.tokens.template import plain_conversation, render_messages
+from haloes.tokens.template import plain_chat_template, render_messages
 
 CHAT = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Why?"))
 THINKS = CHAT_TEMPLATE.replace(
@@ -19,7 +19,7 @@ THINKS = CHAT_TEMPLATE.replace(
 
 
 def encoder(template: str | None = CHAT_TEMPLATE, *, max_length: int = 400) -> Encoder:
-    return make_encoder(byte_tokenizer(chat_template=template), max_length=max_length).of_whole_conversations()
+    return make_encoder(byte_tokenizer(chat_template=template), max_length=max_length).for_whole_conversations()
 
 
 def encode(made: Encoder, prompt: Any, completion: Any, **more: Any) -> Encoded:
@@ -60,7 +60,7 @@ def test_without_a_chat_template_the_words_stand_as_they_are_and_end():
 
     assert tokenizer.decode([*found.prompt, *found.completion]) == "Why? Because.<|im_end|>"
     # With the chat template that such a tokenizer is given, everybody gets the same.
-    tokenizer.chat_template = plain_conversation(tokenizer, made.template.end_of_turn)
+    tokenizer.chat_template = plain_chat_template(tokenizer, made.template.end_of_turn)
     turns = (Message("user", "Why? "), Message("assistant", "Because."))
     assert render_messages(tokenizer, turns, generation=False) == "Why? Because.<|im_end|>"
     assert render_messages(tokenizer, turns[:1], generation=True) == "Why? "
@@ -73,9 +73,9 @@ def test_the_beginning_of_a_text_is_written_where_the_tokenizer_writes_one():
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="<|im_start|> $A", special_tokens=[("<|im_start|>", 0)]
     )
-    made = make_encoder(tokenizer, max_length=100).of_whole_conversations()
+    made = make_encoder(tokenizer, max_length=100).for_whole_conversations()
     found = encode(made, "Why?", "So.")
-    tokenizer.chat_template = plain_conversation(tokenizer, made.template.end_of_turn)
+    tokenizer.chat_template = plain_chat_template(tokenizer, made.template.end_of_turn)
     text = render_messages(tokenizer, (Message("user", "Why?"), Message("assistant", "So.")), generation=False)
 
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]

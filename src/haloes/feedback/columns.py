@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from haloes.errors import DataError
-from haloes.feedback.fields import Row
+from haloes.feedback.fields import RawRow
 
 _CONTENT = ("prompt", "completion", "label", "score", "chosen", "rejected", "messages", "rejected_response", "system")
 _CARRIED = ("tools", "weight", "margin", "id", "group", "conversation", "user", "source")
@@ -58,7 +58,7 @@ def check_columns(columns: Mapping[str, str | None], *, seen: Iterable[str], pat
             raise DataError(f"{path}: columns: the file has no column {column!r} for {name}{_hint(column, known)}")
 
 
-def rename(row: Row, columns: Mapping[str, str | None]) -> Row:
+def rename(row: RawRow, columns: Mapping[str, str | None]) -> RawRow:
     """
     The row under our names.
 

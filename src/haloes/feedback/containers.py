@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from haloes.errors import DataError
 from haloes.feedback import columnar
 from haloes.feedback.json_array import elements
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.store import json_fault, open_bytes, read_json, read_lines
 
-RawRow: TypeAlias = tuple[int, dict[str, Any] | Refused]
+NumberedRow: TypeAlias = tuple[int, dict[str, Any] | RefusalError]
 """A row's line (its number, from 1, in containers without lines), and its columns, or why there are none."""
 
 _NOT_READ = {
@@ -42,7 +42,7 @@ class Container:
 
     kind: str
     """"JSONL", "JSON array", "JSON object", "CSV", "Parquet", "dataset folder" or "hub dataset"."""
-    rows: Callable[[], Generator[RawRow]]
+    rows: Callable[[], Generator[NumberedRow]]
     """All rows from the start, as often as it is called, a few at a time in memory."""
     fingerprint: Callable[[], str]
     """sha256 of the file's bytes, or the fingerprint that a dataset carries."""
@@ -104,35 +104,35 @@ def _is_one_object(path: str) -> bool:
     return len(text) <= _MAX_OBJECT and isinstance(_object(text.removeprefix(b"\xef\xbb\xbf")), dict)
 
 
-def _jsonl_rows(path: str) -> Generator[RawRow]:
+def _jsonl_rows(path: str) -> Generator[NumberedRow]:
     for number, line in read_lines(path):
         yield number, _object(line)
 
 
-def _array_rows(path: str) -> Generator[RawRow]:
+def _array_rows(path: str) -> Generator[NumberedRow]:
     # Bytes that are not UTF-8 become surrogates, which the text checks refuse row by row.
     with open_bytes(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text:
         for line, element in elements(text, path=path):
             yield line, _object(element, line=line)
 
 
-def _object(text: bytes | str, *, line: int = 1) -> dict[str, Any] | Refused:
+def _object(text: bytes | str, *, line: int = 1) -> dict[str, Any] | RefusalError:
     try:
         row = json.loads(text if isinstance(text, str) else text.decode())
     except UnicodeDecodeError as error:
-        return Refused("invalid unicode", f"invalid UTF-8 at byte {error.start}; save the file as UTF-8")
+        return RefusalError("invalid unicode", f"invalid UTF-8 at byte {error.start}; save the file as UTF-8")
     except (ValueError, RecursionError) as error:
-        return Refused("broken JSON", f"broken JSON: {json_fault(error, line=line)}")
+        return RefusalError("broken JSON", f"broken JSON: {json_fault(error, line=line)}")
     if isinstance(row, dict):
         return row
-    return Refused("wrong type", f"a row must be a JSON object, not {type(row).__name__}")
+    return RefusalError("wrong type", f"a row must be a JSON object, not {type(row).__name__}")
 
 
-def _object_rows(path: str) -> Generator[RawRow]:
+def _object_rows(path: str) -> Generator[NumberedRow]:
     yield 1, read_json(path)
 
 
-def _csv_rows(path: str) -> Generator[RawRow]:
+def _csv_rows(path: str) -> Generator[NumberedRow]:
     # Python's own limit (128 KiB a cell) is below what answers with code reach; a bound still stops a lost quote from
     # swallowing the file.
     csv.field_size_limit(_MAX_CELL)
@@ -149,7 +149,8 @@ def _csv_rows(path: str) -> Generator[RawRow]:
                 cells = next(reader, None)
             except csv.Error as error:
                 if "expected after" in str(error):  # a stray quote spoils its own row only
-                    yield line, Refused("broken CSV", f"broken CSV: {error}; a quote inside a cell is written twice")
+                    message = f"broken CSV: {error}; a quote inside a cell is written twice"
+                    yield line, RefusalError("broken CSV", message)
                     continue
                 raise DataError(f"{path}:{line}: broken CSV: {error}; is a quote left open?") from error
             if cells is None:
@@ -169,9 +170,9 @@ def _checked_header(header: list[str], *, path: str) -> list[str]:
     return header
 
 
-def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | Refused:
+def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | RefusalError:
     if len(cells) != len(header):
-        return Refused("broken CSV", f"the row has {len(cells)} cells, and the header names {len(header)} columns")
+        return RefusalError("broken CSV", f"the row has {len(cells)} cells, and the header names {len(header)} columns")
     return {name: _cell(cell) for name, cell in zip(header, cells, strict=True)}
 
 
@@ -200,7 +201,7 @@ def _near(place: Path) -> str:
     return f"; did you mean {folder / near[0]}?" if near else ""
 
 
-_READERS: dict[str, Callable[[str], Generator[RawRow]]] = {
+_READERS: dict[str, Callable[[str], Generator[NumberedRow]]] = {
     "JSONL": _jsonl_rows,
     "JSON array": _array_rows,
     "JSON object": _object_rows,

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError
 from haloes.feedback.keys import (
-    Numbers,
+    Int64s,
     Row,
     completion_key,
     group_number,
     group_of,
-    mix,
     prompt_key,
     row_number,
+    seeded_hash,
     where_of,
 )
 from haloes.records import Feedback, Pair, Refusal
@@ -148,7 +148,7 @@ def one_per_prompt(rows: Iterable[Row | Refusal], *, seed: int) -> Iterator[Feed
 
 
 def keep_one_per_prompt(
-    group_N: Numbers, row_N: Numbers, desirable_N: NDArray[np.bool_], *, seed: int
+    group_N: Int64s, row_N: Int64s, desirable_N: NDArray[np.bool_], *, seed: int
 ) -> NDArray[np.bool_]:
     """Which rows stay when one answer per prompt is kept, from index arrays; see `one_per_prompt`."""
     group_G, node_N = np.unique(group_N, return_inverse=True)
@@ -156,11 +156,11 @@ def keep_one_per_prompt(
     has_both_G = (desirable_G > 0) & (desirable_G < np.bincount(node_N, minlength=len(group_G)))
     wanted_G = desirable_G > 0
     both_B = np.flatnonzero(has_both_G)
-    order_B = np.argsort(mix(group_G[both_B], seed=seed, purpose="one per prompt"))
+    order_B = np.argsort(seeded_hash(group_G[both_B], seed=seed, purpose="one per prompt"))
     wanted_G[both_B[order_B]] = np.arange(len(both_B)) % 2 == 0
     # Of each prompt's answers with the wanted label, the one with the lowest draw stays.
     candidate_M = np.flatnonzero(desirable_N == wanted_G[node_N])
-    draw_M = mix(row_N[candidate_M], seed=seed, purpose="one per prompt")
+    draw_M = seeded_hash(row_N[candidate_M], seed=seed, purpose="one per prompt")
     candidate_M = candidate_M[np.lexsort((draw_M, node_N[candidate_M]))]
     is_first_M = np.diff(node_N[candidate_M], prepend=-1) != 0
     kept_N = np.zeros(len(group_N), dtype=np.bool_)
@@ -240,7 +240,7 @@ def _diagonals(num_chosen: int, num_rejected: int) -> Iterator[tuple[int, int]]:
 def _shuffled(rows: list[Feedback], *, seed: int, purpose: str) -> list[Feedback]:
     if len(rows) < 2:  # noqa: PLR2004  (nothing to shuffle)
         return rows
-    draw_N = mix(np.array([row_number(row) for row in rows], dtype=np.int64), seed=seed, purpose=purpose)
+    draw_N = seeded_hash(np.array([row_number(row) for row in rows], dtype=np.int64), seed=seed, purpose=purpose)
     return [rows[i] for i in np.argsort(draw_N, kind="stable")]
 
 

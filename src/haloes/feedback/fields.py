@@ -6,33 +6,33 @@ from typing import Any, TypeAlias
 
 from haloes.feedback.labels import parse_label, parse_score
 from haloes.feedback.messages import clean_text
-from haloes.feedback.refusals import Reason, Refused, shown
+from haloes.feedback.refusals import Reason, RefusalError, short_repr
 
-Row: TypeAlias = Mapping[str, Any]
+RawRow: TypeAlias = Mapping[str, Any]
 """One row as its file holds it, with the columns renamed as the user asked."""
 
 _SHARED = frozenset({"id", "group", "conversation", "user", "source", "weight", "tools"})
 _MEDIA_COLUMNS = frozenset({"images", "image", "videos", "video", "audios", "audio"})
 
 
-def required(row: Row, column: str) -> Any:
+def required_value(row: RawRow, column: str) -> Any:
     """
     The value of a column that the format needs; it may be null.
 
     Raises:
-        Refused: The row does not have the column.
+        RefusalError: The row does not have the column.
     """
     if column not in row:
-        raise Refused("missing column", f"the row has no {column}", column=column)
+        raise RefusalError("missing column", f"the row has no {column}", column=column)
     return row[column]
 
 
-def verdict(row: Row, *, label_columns: Iterable[str] = ("label",)) -> dict[str, Any]:
+def parse_rating(row: RawRow, *, label_columns: Iterable[str] = ("label",)) -> dict[str, Any]:
     """
     The label and the score of a row, as far as it has them: at least one of the two.
 
     Raises:
-        Refused: It has neither, or one of them is not what it should be.
+        RefusalError: It has neither, or one of them is not what it should be.
     """
     found: dict[str, Any] = {}
     for column in label_columns:
@@ -43,38 +43,40 @@ def verdict(row: Row, *, label_columns: Iterable[str] = ("label",)) -> dict[str,
         found["score"] = parse_score(row["score"])
     if not found:
         names = " or ".join(label_columns)
-        raise Refused(
+        raise RefusalError(
             "no label", f"the row has neither a {names} nor a score: nobody rated this answer", column="label"
         )
     return found
 
 
-def finished(row: Row, column: str = "finished") -> bool:
+def parse_finished(row: RawRow, column: str = "finished") -> bool:
     """
     Whether the answer that the column is about came to its end; so it is taken to be where the row does not say.
 
     Raises:
-        Refused: It says something else than true or false.
+        RefusalError: It says something else than true or false.
     """
     value = row.get(column)
     if value is None:
         return True
     if not isinstance(value, bool):
-        raise Refused("wrong type", f"{column} must be true or false, got {shown(value)}", column=column)
+        raise RefusalError("wrong type", f"{column} must be true or false, got {short_repr(value)}", column=column)
     return value
 
 
-def shared_fields(row: Row) -> dict[str, Any]:
+def parse_shared_fields(row: RawRow) -> dict[str, Any]:
     """
     The fields that `Feedback` and `Pair` have in common: id, group, conversation, user, source, weight, tools.
 
     Raises:
-        Refused: One of them is not what it should be, or the row comes with images, audio or video.
+        RefusalError: One of them is not what it should be, or the row comes with images, audio or video.
     """
     found: dict[str, Any] = {}
     for column, value in row.items():
         if column in _MEDIA_COLUMNS and value:
-            raise Refused("multimodal content", f"the row has {column}; only text can be trained on", column=column)
+            raise RefusalError(
+                "multimodal content", f"the row has {column}; only text can be trained on", column=column
+            )
         if column not in _SHARED or _is_blank(value):
             continue
         if column == "weight":
@@ -91,16 +93,20 @@ def parse_tools(value: object) -> tuple[Mapping[str, Any], ...]:
     Tool definitions: a list of objects, or a text that holds such a list as JSON (LLaMA-Factory, ms-swift).
 
     Raises:
-        Refused: It is neither.
+        RefusalError: It is neither.
     """
     tools = value
     if isinstance(value, str):
         try:
             tools = json.loads(value) if value.strip() else []
         except (ValueError, RecursionError) as error:
-            raise Refused("wrong type", f"tools is {shown(value)}, which is not JSON", column="tools") from error
+            raise RefusalError(
+                "wrong type", f"tools is {short_repr(value)}, which is not JSON", column="tools"
+            ) from error
     if not isinstance(tools, list | tuple) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise Refused("wrong type", f"tools is {shown(value)}, not a list of tool definitions", column="tools")
+        raise RefusalError(
+            "wrong type", f"tools is {short_repr(value)}, not a list of tool definitions", column="tools"
+        )
     return tuple(tools)
 
 
@@ -116,17 +122,19 @@ def _name(value: object, *, column: str) -> str:
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    message = f"{column} is {shown(value)}, neither text nor a whole number; leave the column out (--columns {column}=)"
-    raise Refused("wrong type", message, column=column)
+    message = (
+        f"{column} is {short_repr(value)}, neither text nor a whole number; leave the column out (--columns {column}=)"
+    )
+    raise RefusalError("wrong type", message, column=column)
 
 
 def _weight(value: object) -> float:
     try:
         weight = parse_score(value)
-    except Refused as refused:
+    except RefusalError as refused:
         reason: Reason = "NaN" if refused.reason == "NaN" else "weight"
-        raise Refused(reason, f"weight {shown(value)} is not a finite number", column="weight") from refused
+        raise RefusalError(reason, f"weight {short_repr(value)} is not a finite number", column="weight") from refused
     if weight <= 0:
-        message = f"weight {shown(value)} is not positive; leave the row out instead of weighing it with 0"
-        raise Refused("weight", message, column="weight")
+        message = f"weight {short_repr(value)} is not positive; leave the row out instead of weighing it with 0"
+        raise RefusalError("weight", message, column="weight")
     return weight

@@ -12,7 +12,7 @@ from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
 
 Row: TypeAlias = Feedback | Pair
 """What can be trained on."""
-Numbers: TypeAlias = NDArray[np.int64]
+Int64s: TypeAlias = NDArray[np.int64]
 """One number a row, in an index array."""
 
 NO_NUMBER = 0
@@ -74,7 +74,7 @@ def row_number(row: Feedback) -> int:
     return number_of(json.dumps([completion_key(row), row.id, row.conversation, row.user]))
 
 
-def mix(number_N: Numbers, *, seed: int, purpose: str) -> NDArray[np.uint64]:
+def seeded_hash(number_N: Int64s, *, seed: int, purpose: str) -> NDArray[np.uint64]:
     """
     A random-looking 64-bit number for each number: a pure function of it, the seed and the purpose.
 
@@ -88,9 +88,9 @@ def mix(number_N: Numbers, *, seed: int, purpose: str) -> NDArray[np.uint64]:
     return z_N ^ (z_N >> np.uint64(31))
 
 
-def uniforms(number_N: Numbers, *, seed: int, purpose: str) -> NDArray[np.float64]:
+def seeded_uniform(number_N: Int64s, *, seed: int, purpose: str) -> NDArray[np.float64]:
     """A uniform draw in [0, 1) for each number: a pure function of it, the seed and the purpose."""
-    return (mix(number_N, seed=seed, purpose=purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (seeded_hash(number_N, seed=seed, purpose=purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def where_of(row: Row | Refusal, *, position: int) -> Where:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from haloes.errors import DataError
-from haloes.feedback.refusals import Refused, shown
+from haloes.feedback.refusals import RefusalError, short_repr
 
 _DESIRABLE = (
     ["true", "1", "1.0", "+1", "yes", "good", "up", "like", "desirable", "positive"]
@@ -45,7 +45,7 @@ def parse_label(value: object) -> bool:
     Accepted are booleans, the numbers 0 and 1, and the words of `LABEL_WORDS` whatever their case.
 
     Raises:
-        Refused: Anything else, None and NaN included.
+        RefusalError: Anything else, None and NaN included.
     """
     if value is True or value is False:
         return value
@@ -58,15 +58,15 @@ def parse_label(value: object) -> bool:
         if value in (0, 1):
             return value == 1
         if _is_nan(value):
-            raise Refused("NaN", "the label is NaN (not a number)", column="label")
-        raise Refused(
+            raise RefusalError("NaN", "the label is NaN (not a number)", column="label")
+        raise RefusalError(
             "label",
-            f"label {shown(value)} is a number other than 0 and 1, which is a score, not a label: {_USE_SCORES}",
+            f"label {short_repr(value)} is a number other than 0 and 1, which is a score, not a label: {_USE_SCORES}",
             column="label",
         )
     if value is None:
-        raise Refused("no label", "the label is null: nobody rated this answer", column="label")
-    raise Refused("label", f"label {shown(value)} is not one of {_ACCEPTED}", column="label")
+        raise RefusalError("no label", "the label is null: nobody rated this answer", column="label")
+    raise RefusalError("label", f"label {short_repr(value)} is not one of {_ACCEPTED}", column="label")
 
 
 def parse_score(value: object) -> float:
@@ -74,20 +74,20 @@ def parse_score(value: object) -> float:
     A finite number; a text that spells one (a CSV cell) counts.
 
     Raises:
-        Refused: Anything else: booleans, NaN and infinities included.
+        RefusalError: Anything else: booleans, NaN and infinities included.
     """
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused("score", f"score {shown(value)} is not a number", column="score")
+        raise RefusalError("score", f"score {short_repr(value)} is not a number", column="score")
     if _is_nan(value):
-        raise Refused("NaN", "the score is NaN (not a number)", column="score")
+        raise RefusalError("NaN", "the score is NaN (not a number)", column="score")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if math.isinf(number):
-        raise Refused("score", f"score {shown(value)} is not finite", column="score")
+        raise RefusalError("score", f"score {short_repr(value)} is not finite", column="score")
     return number
 
 
@@ -111,7 +111,7 @@ def check_label_column(values: Sequence[tuple[str, object]]) -> None:
     enough = len(given) >= _MIN_LABELS_TO_JUDGE and len(others) > _MAX_SHARE_OF_OTHER_NUMBERS * len(given)
     only_texts = all(value in ("-1", "1", "+1") for _, value in given)
     if has_minus_one_as_text or (enough and not only_texts):
-        seen = ", ".join(shown(number, limit=12) for number in sorted({number for _, number in numbers})[:6])
+        seen = ", ".join(short_repr(number, limit=12) for number in sorted({number for _, number in numbers})[:6])
         raise DataError(
             f"{others[0][0]}: the labels are numbers other than 0 and 1 (seen: {seen}), so a 0 or a 1 among them "
             f"cannot be trusted to mean undesirable or desirable; {_USE_SCORES}"
@@ -131,10 +131,10 @@ def _is_nan(value: float) -> bool:
     return isinstance(value, float) and math.isnan(value)  # a huge int has no float to ask
 
 
-def _refused_word(value: str) -> Refused:
+def _refused_word(value: str) -> RefusalError:
     if not value.strip():
-        return Refused("no label", "the label is empty: nobody rated this answer", column="label")
+        return RefusalError("no label", "the label is empty: nobody rated this answer", column="label")
     if value.strip().casefold() == "nan":
-        return Refused("NaN", f"label {shown(value)} is not a number", column="label")
+        return RefusalError("NaN", f"label {short_repr(value)} is not a number", column="label")
     hint = f"; if it is a number on a scale, {_USE_SCORES}" if _NUMBER.fullmatch(value.strip()) else ""
-    return Refused("label", f"label {shown(value)} is not one of {_ACCEPTED}{hint}", column="label")
+    return RefusalError("label", f"label {short_repr(value)} is not one of {_ACCEPTED}{hint}", column="label")

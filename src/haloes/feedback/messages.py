@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haloes.feedback.refusals import Reason, Refused, shown
+from haloes.feedback.refusals import Reason, RefusalError, short_repr
 from haloes.records import Message, Text, plain_text
 
 ROLES = {
@@ -51,7 +51,7 @@ def parse_prompt(value: object, *, system: object = None, column: str = "prompt"
         column: What the column is called in messages.
 
     Raises:
-        Refused: It is none of these.
+        RefusalError: It is none of these.
     """
     prompt = _parse(value, column=column, missing="empty prompt")
     return check_prompt(with_system(prompt, system), column=column)
@@ -62,7 +62,7 @@ def parse_completion(value: object, *, column: str = "completion") -> Text:
     A completion: a text that is not blank, or turns that begin and end with the assistant's.
 
     Raises:
-        Refused: It is neither.
+        RefusalError: It is neither.
     """
     if not isinstance(value, str):
         check_no_reasoning(value, column=column)
@@ -74,18 +74,18 @@ def check_prompt(prompt: Text, *, column: str = "prompt") -> Text:
     The same prompt, if it is one (see `parse_prompt`).
 
     Raises:
-        Refused: It is not.
+        RefusalError: It is not.
     """
     if isinstance(prompt, str):
         if not prompt.strip():
-            raise Refused("empty prompt", f"the {column} is blank", column=column)
+            raise RefusalError("empty prompt", f"the {column} is blank", column=column)
         return prompt
     if not any(message.content.strip() or message.tool_calls for message in prompt if message.role != "system"):
-        raise Refused("empty prompt", f"the {column} has no words beside a system message", column=column)
+        raise RefusalError("empty prompt", f"the {column} has no words beside a system message", column=column)
     if not any(message.role == "user" for message in prompt):
-        raise Refused("no user turn", f"the {column} has no turn of the user", column=column)
+        raise RefusalError("no user turn", f"the {column} has no turn of the user", column=column)
     if prompt[-1].role == "assistant":
-        raise Refused(
+        raise RefusalError(
             "prompt ends with assistant turn",
             f"the {column} ends with an assistant turn, so that the completion answers nobody",
             column=column,
@@ -98,23 +98,23 @@ def check_completion(completion: Text, *, column: str = "completion") -> Text:
     The same completion, if it is one (see `parse_completion`).
 
     Raises:
-        Refused: It is not.
+        RefusalError: It is not.
     """
     if isinstance(completion, str):
         if not completion.strip():
-            raise Refused("empty completion", f"the {column} is blank", column=column)
+            raise RefusalError("empty completion", f"the {column} is blank", column=column)
         return completion
     if not completion:
-        raise Refused("empty completion", f"the {column} has no turn", column=column)
+        raise RefusalError("empty completion", f"the {column} has no turn", column=column)
     for position, message in (("last", completion[-1]), ("first", completion[0])):
         if message.role != "assistant":
-            raise Refused(
+            raise RefusalError(
                 "first turn not assistant" if position == "first" else "last turn not assistant",
                 f"the {position} turn of the {column} is a {message.role} turn; it must be the assistant's",
                 column=column,
             )
     if not completion[-1].content.strip() and not completion[-1].tool_calls:
-        raise Refused("empty completion", f"the last turn of the {column} is blank", column=column)
+        raise RefusalError("empty completion", f"the last turn of the {column} is blank", column=column)
     return completion
 
 
@@ -123,12 +123,12 @@ def with_system(prompt: Text, system: object) -> Text:
     The prompt after the system message of a row's own column; a blank one changes nothing.
 
     Raises:
-        Refused: It is not text, or the prompt has a different system message of its own.
+        RefusalError: It is not text, or the prompt has a different system message of its own.
     """
     if system is None or system == "":
         return prompt
     if not isinstance(system, str):
-        raise Refused("wrong type", f"the system message is {shown(system)}, not text", column="system")
+        raise RefusalError("wrong type", f"the system message is {short_repr(system)}, not text", column="system")
     if not clean_text(system, place="the system message", column="system").strip():
         return prompt
     if isinstance(prompt, str):
@@ -136,7 +136,7 @@ def with_system(prompt: Text, system: object) -> Text:
     if not prompt or prompt[0].role != "system":
         return (Message("system", system), *prompt)
     if prompt[0].content != system:
-        raise Refused(
+        raise RefusalError(
             "two system messages",
             "the system column and the first turn hold different system messages; drop one (--columns system=)",
             column="system",
@@ -154,12 +154,12 @@ def split_last_turn(value: object, *, column: str) -> tuple[list[Any], list[Any]
     The turns before the last one, and the last one.
 
     Raises:
-        Refused: There is no turn.
+        RefusalError: There is no turn.
     """
     if not isinstance(value, list | tuple):
-        raise Refused("wrong type", f"{column} is {shown(value)}, not the turns of a chat", column=column)
+        raise RefusalError("wrong type", f"{column} is {short_repr(value)}, not the turns of a chat", column=column)
     if not value:
-        raise Refused("no completion", f"{column} has no turn", column=column)
+        raise RefusalError("no completion", f"{column} has no turn", column=column)
     return list(value[:-1]), list(value[-1:])
 
 
@@ -178,14 +178,14 @@ def role_of(message: Mapping[str, Any], *, place: str) -> str:
     The canonical role of a turn: "system", "user", "assistant" or "tool".
 
     Raises:
-        Refused: The turn has no role, or one that nobody uses.
+        RefusalError: The turn has no role, or one that nobody uses.
     """
     named = message.get("role")
     named = message.get("from") if named is None else named
     role = ROLES.get(named.strip().lower()) if isinstance(named, str) else None
     if role is None:
         known = "system, user (human), assistant (gpt, model), tool (observation)"
-        raise Refused("unknown role", f"{place} has the role {shown(named)}; known are {known}")
+        raise RefusalError("unknown role", f"{place} has the role {short_repr(named)}; known are {known}")
     return role
 
 
@@ -196,11 +196,11 @@ def parse_messages(value: object, *, column: str) -> tuple[Message, ...]:
     Both spellings are read: `role`/`content` (OpenAI) and `from`/`value` (ShareGPT). Text parts are joined.
 
     Raises:
-        Refused: Something is not a turn, has an unknown role, or holds more than text and tool calls.
+        RefusalError: Something is not a turn, has an unknown role, or holds more than text and tool calls.
     """
     turns = [value] if isinstance(value, Mapping) else value
     if not isinstance(turns, list | tuple):
-        raise Refused("wrong type", f"{column} is {shown(value)}, not the turns of a chat", column=column)
+        raise RefusalError("wrong type", f"{column} is {short_repr(value)}, not the turns of a chat", column=column)
     return tuple(_message(turn, place=f"{column}[{number}]", column=column) for number, turn in enumerate(turns))
 
 
@@ -209,12 +209,12 @@ def check_no_reasoning(turns: object, *, column: str) -> None:
     Refuse rated turns whose reasoning stands beside their content: training on the content alone would drop it.
 
     Raises:
-        Refused: A turn has a non-empty `reasoning_content`, `reasoning` or `thinking`.
+        RefusalError: A turn has a non-empty `reasoning_content`, `reasoning` or `thinking`.
     """
     for turn in [turns] if isinstance(turns, Mapping) else turns if isinstance(turns, Sequence) else ():
         for name in ("reasoning_content", "reasoning", "thinking"):
             if isinstance(turn, Mapping) and turn.get(name):
-                raise Refused(
+                raise RefusalError(
                     "reasoning field",
                     f"{column} has a turn with {name!r}, which would be left out of training; "
                     f"write it into the content as the model does (for example <think>...</think>), or remove it",
@@ -227,12 +227,12 @@ def clean_text(value: str, *, place: str, column: str | None = None) -> str:
     The same text, if it can be encoded.
 
     Raises:
-        Refused: It holds half of a surrogate pair (from a broken escape in JSON, or from bytes that are not UTF-8).
+        RefusalError: It holds half of a surrogate pair (a broken escape in JSON, or bytes that are not UTF-8).
     """
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise Refused(
+        raise RefusalError(
             "invalid unicode",
             f"{place} holds invalid unicode at character {error.start + 1}; save the file as UTF-8",
             column=column,
@@ -242,7 +242,9 @@ def clean_text(value: str, *, place: str, column: str | None = None) -> str:
 
 def _message(turn: object, *, place: str, column: str) -> Message:
     if not isinstance(turn, Mapping):
-        raise Refused("wrong type", f"{place} is {shown(turn)}, not a turn with role and content", column=column)
+        raise RefusalError(
+            "wrong type", f"{place} is {short_repr(turn)}, not a turn with role and content", column=column
+        )
     role = role_of(turn, place=place)
     content = turn.get("content")
     content = turn.get("value") if content is None else content
@@ -261,8 +263,8 @@ def _content(content: object, *, place: str, column: str) -> str:
     if isinstance(content, list | tuple):
         return "".join(_part(part, place=place, column=column) for part in content)
     if isinstance(content, float) and content != content:  # noqa: PLR0124  # only NaN differs from itself
-        raise Refused("NaN", f"the content of {place} is NaN, not text", column=column)
-    raise Refused("wrong type", f"the content of {place} is {shown(content)}, not text", column=column)
+        raise RefusalError("NaN", f"the content of {place} is NaN, not text", column=column)
+    raise RefusalError("wrong type", f"the content of {place} is {short_repr(content)}, not text", column=column)
 
 
 def _part(part: object, *, place: str, column: str) -> str:
@@ -274,9 +276,9 @@ def _part(part: object, *, place: str, column: str) -> str:
         return clean_text(text, place=place, column=column)
     if isinstance(kind, str) and _MEDIA.search(kind):
         message = f"{place} holds a part of type {kind!r}; only text can be trained on"
-        raise Refused("multimodal content", message, column=column)
-    what = f"type {kind!r}" if isinstance(kind, str) else shown(part)
-    raise Refused("content part", f"{place} holds a part ({what}) that is not text", column=column)
+        raise RefusalError("multimodal content", message, column=column)
+    what = f"type {kind!r}" if isinstance(kind, str) else short_repr(part)
+    raise RefusalError("content part", f"{place} holds a part ({what}) that is not text", column=column)
 
 
 def _tool_calls(turn: Mapping[str, Any], *, place: str, column: str) -> tuple[Mapping[str, Any], ...]:
@@ -286,7 +288,9 @@ def _tool_calls(turn: Mapping[str, Any], *, place: str, column: str) -> tuple[Ma
     if not calls:
         return ()
     if not isinstance(calls, list | tuple) or not all(isinstance(call, Mapping) for call in calls):
-        raise Refused("wrong type", f"the tool_calls of {place} are {shown(calls)}, not a list of calls", column=column)
+        raise RefusalError(
+            "wrong type", f"the tool_calls of {place} are {short_repr(calls)}, not a list of calls", column=column
+        )
     return tuple(calls)
 
 
@@ -298,8 +302,8 @@ def _calls_in_text(content: object, *, place: str, column: str) -> tuple[Mapping
         value = None
     calls = value if isinstance(value, list) else [value]
     if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
-        message = f"{place} is a tool call, and its content {shown(content)} is not JSON with a name and arguments"
-        raise Refused("wrong type", message, column=column)
+        message = f"{place} is a tool call, and its content {short_repr(content)} is not JSON with a name and arguments"
+        raise RefusalError("wrong type", message, column=column)
     return tuple({"type": "function", "function": call} for call in calls)
 
 
@@ -315,9 +319,11 @@ def _parse(value: object, *, column: str, missing: Reason) -> Text:
     if isinstance(value, str):
         return clean_text(value, place=f"the {column}", column=column)
     if value is None:
-        raise Refused(missing, f"the {column} is null", column=column)
+        raise RefusalError(missing, f"the {column} is null", column=column)
     if isinstance(value, float) and math.isnan(value):
-        raise Refused("NaN", f"the {column} is NaN, not text", column=column)
+        raise RefusalError("NaN", f"the {column} is NaN, not text", column=column)
     if not isinstance(value, list | tuple | dict):
-        raise Refused("wrong type", f"the {column} is {shown(value)}, neither text nor turns of a chat", column=column)
+        raise RefusalError(
+            "wrong type", f"the {column} is {short_repr(value)}, neither text nor turns of a chat", column=column
+        )
     return parse_messages(value, column=column)

@@ -9,13 +9,13 @@ from os import fspath
 
 from haloes.errors import DataError
 from haloes.feedback.columns import check_columns, rename, suggestion
-from haloes.feedback.containers import Container, RawRow, open_container
-from haloes.feedback.fields import Row
+from haloes.feedback.containers import Container, NumberedRow, open_container
+from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.contract import Format, Record
 from haloes.feedback.formats.table import FORMATS, detect
 from haloes.feedback.formats.unsupported import recognise
 from haloes.feedback.labels import check_label_column
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Refusal, Where
 
 _PROBED_ROWS = 100
@@ -53,19 +53,19 @@ class FeedbackSource:
         parse = FORMATS[self.format_name].parse
         for line, raw in open_container(self.path, split=self.split).rows():
             where = Where(self.path, line)
-            if isinstance(raw, Refused):
+            if isinstance(raw, RefusalError):
                 yield raw.at(where)
                 continue
             try:
                 yield from parse(rename(raw, self.columns), where)
-            except Refused as refused:
+            except RefusalError as refused:
                 yield self._explained(refused, where)
 
     def fingerprint(self) -> str:
         """sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
         return open_container(self.path, split=self.split).fingerprint()
 
-    def _explained(self, refused: Refused, where: Where) -> Refusal:
+    def _explained(self, refused: RefusalError, where: Where) -> Refusal:
         """A refusal that names the file's own column where ours is mapped from it."""
         column = self.columns.get(refused.column) if refused.column is not None else None
         refusal = refused.at(where)
@@ -80,7 +80,7 @@ def _probe(source: FeedbackSource) -> Format:
     container = open_container(path, split=source.split)
     with closing(container.rows()) as rows:
         probed = list(islice(rows, _PROBED_ROWS))
-    raw_rows = [row for _, row in probed if not isinstance(row, Refused)]
+    raw_rows = [row for _, row in probed if not isinstance(row, RefusalError)]
     if not raw_rows:
         raise _unreadable(path, container, probed)
     seen = list(dict.fromkeys(name for row in raw_rows for name in row))
@@ -92,14 +92,14 @@ def _probe(source: FeedbackSource) -> Format:
     labels = [
         (f"{path}:{line}", label)
         for line, row in probed
-        if not isinstance(row, Refused)
+        if not isinstance(row, RefusalError)
         for label in found.labels(rename(row, source.columns))
     ]
     check_label_column(labels)
     return found
 
 
-def _named(name: str, rows: Sequence[Row], *, path: str) -> Format:
+def _named(name: str, rows: Sequence[RawRow], *, path: str) -> Format:
     if name not in FORMATS:
         near = get_close_matches(name, FORMATS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -113,11 +113,11 @@ def _named(name: str, rows: Sequence[Row], *, path: str) -> Format:
     return FORMATS[name]
 
 
-def _unreadable(path: str, container: Container, probed: Sequence[RawRow]) -> DataError:
+def _unreadable(path: str, container: Container, probed: Sequence[NumberedRow]) -> DataError:
     if not probed:
         return DataError(f"{path}: the {container.kind} has no rows")
     line, first = probed[0]
-    message = first.message if isinstance(first, Refused) else ""
+    message = first.message if isinstance(first, RefusalError) else ""
     return DataError(
         f"{path}:{line}: {message}; none of the first {len(probed)} rows can be read as {container.kind}. "
         f"Feedback is read from JSONL (one object a line), a JSON array of objects, CSV with a header, or Parquet"
@@ -125,7 +125,7 @@ def _unreadable(path: str, container: Container, probed: Sequence[RawRow]) -> Da
 
 
 def _unknown(
-    path: str, *, seen: Sequence[str], rows: Sequence[Row], num_probed: int, renamed: Sequence[Row]
+    path: str, *, seen: Sequence[str], rows: Sequence[RawRow], num_probed: int, renamed: Sequence[RawRow]
 ) -> DataError:
     names = {name for row in renamed for name in row}
     columns = f"Columns seen: {', '.join(seen)}"

@@ -33,7 +33,7 @@ Reason: TypeAlias = Literal[
 ]
 
 
-class Refused(Exception):  # noqa: N818  # not an error of the program: what is wrong with one row
+class RefusalError(Exception):  # not an error of the program: what is wrong with one row
     """One row cannot be used: the kind of fault, what is wrong in words, and the column at fault if one is."""
 
     def __init__(self, reason: Reason, message: str, *, column: str | None = None) -> None:
@@ -47,7 +47,7 @@ class Refused(Exception):  # noqa: N818  # not an error of the program: what is 
         return Refusal(where=where, reason=self.reason, message=self.message)
 
 
-def shown(value: object, *, limit: int = 60) -> str:
+def short_repr(value: object, *, limit: int = 60) -> str:
     """A value as an error message shows it: its Python form, cut to `limit` characters."""
     text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

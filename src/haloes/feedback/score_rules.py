@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError
 from haloes.feedback.convert import rereadable
-from haloes.feedback.keys import Numbers, Row, group_number, row_number, uniforms, where_of
+from haloes.feedback.keys import Int64s, Row, group_number, row_number, seeded_uniform, where_of
 from haloes.records import Feedback, Refusal
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -25,13 +25,13 @@ NO_VERDICT = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
+class ScoreIndex:
     """What a rule looks at, as index arrays with one entry a row."""
 
     score_N: Floats
-    group_N: Numbers
+    group_N: Int64s
     """Names the prompt (`identity.group_number`)."""
-    row_N: Numbers
+    row_N: Int64s
     """Names the row (`identity.row_number`)."""
 
 
@@ -41,7 +41,7 @@ class ScoreRule(Protocol):
     no_verdict: ClassVar[str]
     """What it means that a row gets no verdict."""
 
-    def __call__(self, scores: Scores) -> Verdicts:
+    def __call__(self, scores: ScoreIndex) -> Verdicts:
         """One verdict a row."""
         ...
 
@@ -67,7 +67,7 @@ class Threshold:
         if not 0 <= self.dead_zone < float("inf"):
             raise ConfigError(f"threshold: dead_zone must be 0 or more, got {self.dead_zone}")
 
-    def __call__(self, scores: Scores) -> Verdicts:
+    def __call__(self, scores: ScoreIndex) -> Verdicts:
         """One verdict a row."""
         return _verdicts(scores.score_N >= self.tau + self.dead_zone, scores.score_N <= self.tau - self.dead_zone)
 
@@ -81,7 +81,7 @@ class AboveMean:
     per_prompt: bool = False
     """Compare with the mean over the answers to the same prompt. The only answer to its prompt is dropped."""
 
-    def __call__(self, scores: Scores) -> Verdicts:
+    def __call__(self, scores: ScoreIndex) -> Verdicts:
         """One verdict a row."""
         return _by_centre(scores, _means, per_prompt=self.per_prompt)
 
@@ -99,7 +99,7 @@ class AboveMedian:
     per_prompt: bool = False
     """Compare with the median over the answers to the same prompt. The only answer to its prompt is dropped."""
 
-    def __call__(self, scores: Scores) -> Verdicts:
+    def __call__(self, scores: ScoreIndex) -> Verdicts:
         """One verdict a row."""
         return _by_centre(scores, _medians, per_prompt=self.per_prompt)
 
@@ -128,12 +128,12 @@ class Bernoulli:
         if not 0 < self.scale < float("inf"):
             raise ConfigError(f"bernoulli: scale must be positive, got {self.scale}")
 
-    def __call__(self, scores: Scores) -> Verdicts:
+    def __call__(self, scores: ScoreIndex) -> Verdicts:
         """One verdict a row."""
         # tanh is the logistic without an overflow at large differences.
         with np.errstate(over="ignore"):
             probability_N = 0.5 + 0.5 * np.tanh((scores.score_N - self.location) / self.scale / 2)
-        return (uniforms(scores.row_N, seed=self.seed, purpose="bernoulli") < probability_N).astype(np.int8)
+        return (seeded_uniform(scores.row_N, seed=self.seed, purpose="bernoulli") < probability_N).astype(np.int8)
 
 
 RULES: Mapping[str, type[Threshold | AboveMean | AboveMedian | Bernoulli]] = MappingProxyType(
@@ -166,14 +166,14 @@ def label_scores(rows: Iterable[Row | Refusal], rule: ScoreRule) -> Iterator[Row
             yield replace(row, label=bool(verdict == DESIRABLE))
 
 
-def _read_scores(rows: Iterable[Row | Refusal]) -> Scores:
+def _read_scores(rows: Iterable[Row | Refusal]) -> ScoreIndex:
     scores, groups, numbers = array("d"), array("q"), array("q")
     for row in rows:
         if isinstance(row, Feedback) and _is_number(row.score):
             scores.append(row.score)
             groups.append(group_number(row))
             numbers.append(row_number(row))
-    return Scores(
+    return ScoreIndex(
         score_N=np.array(scores, dtype=np.float64),
         group_N=np.array(groups, dtype=np.int64),
         row_N=np.array(numbers, dtype=np.int64),
@@ -188,7 +188,7 @@ def _verdicts(is_desirable_N: NDArray[np.bool_], is_undesirable_N: NDArray[np.bo
     return np.where(is_desirable_N, DESIRABLE, np.where(is_undesirable_N, UNDESIRABLE, NO_VERDICT)).astype(np.int8)
 
 
-def _by_centre(scores: Scores, centres: Callable[[Floats, Numbers], Floats], *, per_prompt: bool) -> Verdicts:
+def _by_centre(scores: ScoreIndex, centres: Callable[[Floats, Int64s], Floats], *, per_prompt: bool) -> Verdicts:
     if len(scores.score_N) == 0:
         return np.zeros(0, dtype=np.int8)
     zeros_N = np.zeros_like(scores.group_N)
@@ -199,11 +199,11 @@ def _by_centre(scores: Scores, centres: Callable[[Floats, Numbers], Floats], *, 
     return _verdicts(distance_N > rounding, distance_N < -rounding)
 
 
-def _means(score_N: Floats, node_N: Numbers) -> Floats:
+def _means(score_N: Floats, node_N: Int64s) -> Floats:
     return np.asarray(np.bincount(node_N, weights=score_N) / np.bincount(node_N), dtype=np.float64)
 
 
-def _medians(score_N: Floats, node_N: Numbers) -> Floats:
+def _medians(score_N: Floats, node_N: Int64s) -> Floats:
     ordered_N = score_N[np.lexsort((score_N, node_N))]
     count_G = np.bincount(node_N)
     start_G = np.cumsum(count_G) - count_G

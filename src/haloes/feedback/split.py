@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import (
     NO_NUMBER,
-    Numbers,
+    Int64s,
     Row,
     conversation_number,
     group_number,
-    mix,
-    uniforms,
+    seeded_hash,
+    seeded_uniform,
     user_number,
 )
 from haloes.records import Refusal
@@ -29,7 +29,7 @@ class Split:
     refused: list[Refusal]
 
 
-def split(group_N: Numbers, *links: Numbers, validation: float, seed: int) -> NDArray[np.bool_]:
+def split(group_N: Int64s, *links: Int64s, validation: float, seed: int) -> NDArray[np.bool_]:
     """
     Which rows validate: True for validation, False for training.
 
@@ -91,7 +91,7 @@ def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, b
     return Split(train=sides[0], validation=sides[1], refused=refused)
 
 
-def components(group_N: Numbers, *links: Numbers) -> tuple[Numbers, Numbers]:
+def components(group_N: Int64s, *links: Int64s) -> tuple[Int64s, Int64s]:
     """
     Which component each row belongs to, and a key of each component that does not depend on the order of rows.
 
@@ -123,12 +123,12 @@ def components(group_N: Numbers, *links: Numbers) -> tuple[Numbers, Numbers]:
     return rank_C[component_G][node_N], group_G[first_C[order_C]]
 
 
-def _choose(size_C: Numbers, key_C: Numbers, *, validation: float, seed: int) -> NDArray[np.bool_]:
+def _choose(size_C: Int64s, key_C: Int64s, *, validation: float, seed: int) -> NDArray[np.bool_]:
     """Which components validate: exactly as many rows as closest to the share, whatever the sizes."""
     size_K, class_C, count_K = np.unique(size_C, return_inverse=True, return_counts=True)
     take_K = _take(size_K.tolist(), count_K.tolist(), validation=validation, seed=seed)
     # Within a size, those with the lowest draws are taken.
-    order_C = np.lexsort((mix(key_C, seed=seed, purpose="split"), class_C))
+    order_C = np.lexsort((seeded_hash(key_C, seed=seed, purpose="split"), class_C))
     start_K = np.cumsum(count_K) - count_K
     rank_C = np.arange(len(size_C)) - start_K[class_C[order_C]]
     chosen_C = np.empty(len(size_C), dtype=np.bool_)
@@ -150,7 +150,7 @@ def _take(sizes: Sequence[int], counts: Sequence[int], *, validation: float, see
     for size, count in zip(sizes, counts, strict=True):
         reachable.append(_add_multiples(reachable[-1], size, count, limit))
     rest = _nearest(reachable[-1], target)
-    draws = uniforms(_numbers(sizes), seed=seed, purpose="split sizes")
+    draws = seeded_uniform(_numbers(sizes), seed=seed, purpose="split sizes")
     take = [0] * len(sizes)
     rest_total = total
     for k in reversed(range(len(sizes))):
@@ -197,5 +197,5 @@ def _closest_count(wish: int, *, rest: int, size: int, count: int, reachable: in
     raise AssertionError(f"no count of size {size} reaches {rest}")
 
 
-def _numbers(values: Sequence[int]) -> Numbers:
+def _numbers(values: Sequence[int]) -> Int64s:
     return np.array(values, dtype=np.int64)

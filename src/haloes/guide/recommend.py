@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from haloes.errors import DataError
-from haloes.feedback.doctor.duplicates_and_contradictions import contradictions
+from haloes.feedback.doctor.duplicates_and_contradictions import count_contradictions
 from haloes.feedback.doctor.examine import examine
 from haloes.guide.explain import needs_of
 from haloes.guide.suits import Advice, Seen, advice
@@ -38,7 +38,7 @@ def recommend(settings: FeedbackSettings) -> Recommendation:
     Raises DataError when there is nothing in it to train on, or the file cannot be read.
     """
     rows = open_for_doctor(settings)
-    seen = Seen(findings=examine(rows), pairs=contradictions(rows), scores=_score_range(rows))
+    seen = Seen(findings=examine(rows), pairs=count_contradictions(rows), scores=_score_range(rows))
     if not seen.findings.num_accepted:
         raise DataError(f"{settings.source}: no row can be used; `haloes doctor {settings.source}` says why")
     if seen.scores is not None and seen.balance.num_desirable + seen.balance.num_undesirable == 0:

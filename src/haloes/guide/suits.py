@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from haloes.feedback.doctor.duplicates_and_contradictions import Contradictions
-from haloes.feedback.doctor.findings import Balance, Findings
+from haloes.feedback.doctor.findings import Findings, LabelCounts
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 
 NOISY = 0.05
@@ -41,7 +41,7 @@ class Seen:
     """Where scores had to be made labels: from which score on answers were taken for desirable."""
 
     @property
-    def balance(self) -> Balance:
+    def balance(self) -> LabelCounts:
         """How many answers there are of each label."""
         return self.findings.balance
 
@@ -175,7 +175,7 @@ def _for_one_label(seen: Seen) -> Iterator[Advice]:
     yield Advice(topic="beta", what="0.1", why="the default of its paper", source="NPO, arXiv 2404.05868")
 
 
-def _weights(balance: Balance) -> Advice:
+def _weights(balance: LabelCounts) -> Advice:
     good, bad = balance.weights.desirable, balance.weights.undesirable
     bounds = f"[{LOWEST_RATIO:g}, {HIGHEST_RATIO:g}]"
     if balance.ratio is not None and is_in_paper_range(balance.ratio):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.keys import mix, number_of
+from haloes.feedback.keys import number_of, seeded_hash
 from haloes.models.device import choose_device, choose_dtype
 from haloes.online_rounds.labelers import Labeler
 from haloes.records import Text, text_to_json
@@ -75,7 +75,9 @@ def hold_out(prompts: Mapping[str, Text], count: int, *, seed: int) -> tuple[dic
 def in_order(prompts: Mapping[str, Text], *, seed: int) -> list[str]:
     """The prompts' ids in an order that depends on them and the seed alone."""
     names = list(prompts)
-    order = np.argsort(mix(np.array([number_of(name) for name in names], np.int64), seed=seed, purpose="online"))
+    order = np.argsort(
+        seeded_hash(np.array([number_of(name) for name in names], np.int64), seed=seed, purpose="online")
+    )
     return [names[i] for i in order]
 
 

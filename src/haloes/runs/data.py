@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
-from haloes.feedback.keys import conversation_number, group_number, group_of, mix
+from haloes.feedback.keys import conversation_number, group_number, group_of, seeded_hash
 from haloes.feedback.split import split
 from haloes.losses._contract import Needs
 from haloes.records import Feedback, Pair, Refusal, Text, Where
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import NOT_USED, Rows, grave, open_rows
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
-from haloes.tokens.parallel import Encode, Results, Side, encoding, processors
+from haloes.tokens.parallel import EncodeFn, EncodeResults, EncodeTask, num_processors, parallel_encoding
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 
 Numbers: TypeAlias = NDArray[np.int64]
@@ -104,9 +104,9 @@ def prepare(
         if validation is not None:
             _require_two_prompts(side.group[validation], _ONE_LEFT.format(side="held out"))
     num_rows = int(train.sum()) + (0 if validation is None else int(validation.sum()))
-    processes = processors(threads) if num_rows >= parallel_from else 1
+    processes = num_processors(threads) if num_rows >= parallel_from else 1
     encoders = _encoders(encoder, needs)
-    with encoding(encoders, processes=processes) as encode:
+    with parallel_encoding(encoders, processes=processes) as encode:
         writer = _Writer(encode, (len(encoders) - 1, 0), needs, settings, progress)
         facts: dict[str, Any] = {
             "sources": [settings.source],
@@ -208,7 +208,7 @@ def _limited(group: Numbers, chosen: NDArray[np.bool_], most: int | None, *, see
     if most is None or int(chosen.sum()) <= most:
         return chosen
     names, counts = np.unique(group[chosen], return_counts=True)
-    order = np.argsort(mix(names, seed=seed, purpose="validation"))
+    order = np.argsort(seeded_hash(names, seed=seed, purpose="validation"))
     fits = np.cumsum(counts[order]) <= most
     fits[0] = True
     return chosen & np.isin(group, names[order][fits])
@@ -216,14 +216,14 @@ def _limited(group: Numbers, chosen: NDArray[np.bool_], most: int | None, *, see
 
 def _first_groups(group: Numbers, most: int, *, seed: int) -> Numbers:
     names = np.unique(group)
-    return names[np.argsort(mix(names, seed=seed, purpose="sample prompts"))][:most]
+    return names[np.argsort(seeded_hash(names, seed=seed, purpose="sample prompts"))][:most]
 
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
     """Encodes chosen rows into a store, and counts what it sees."""
 
-    encode: Encode
+    encode: EncodeFn
     encoder_of: tuple[int, int]
     """The number of the encoder for undesirable answers, and for desirable ones."""
     needs: Needs
@@ -256,7 +256,7 @@ class _Writer:
                 self.prompts.setdefault(group_of(row), row.prompt)
             yield group, row
 
-    def _chunks(self, rows: Iterator[_Numbered]) -> Iterator[tuple[list[_Numbered], list[Side]]]:
+    def _chunks(self, rows: Iterator[_Numbered]) -> Iterator[tuple[list[_Numbered], list[EncodeTask]]]:
         while chunk := list(islice(rows, _CHUNK)):
             yield (
                 chunk,
@@ -268,7 +268,7 @@ class _Writer:
             )
 
     def _append(
-        self, chunk: Sequence[_Numbered], results: Results, store: TokenStoreWriter, refused: Counter[str]
+        self, chunk: Sequence[_Numbered], results: EncodeResults, store: TokenStoreWriter, refused: Counter[str]
     ) -> None:
         encoded = iter(results)
         for group, row in chunk:
@@ -324,7 +324,7 @@ def _score_range(needs: Needs) -> tuple[float, float]:
 def _encoders(encoder: Encoder, needs: Needs) -> list[Encoder]:
     """For desirable answers and, where the loss has control texts, for undesirable ones."""
     if needs.rewards:
-        encoder = encoder.of_whole_conversations()
+        encoder = encoder.for_whole_conversations()
     return [encoder] if needs.control is None else [encoder.with_control(control) for control in needs.control]
 
 

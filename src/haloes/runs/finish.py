@@ -29,7 +29,7 @@ from haloes.runs.warnings import training_warnings
 from haloes.sampling.generate import sample
 from haloes.sampling.run import read_completions
 from haloes.store import write_json, write_jsonl
-from haloes.tokens.template import Template, controlled, plain_conversation
+from haloes.tokens.template import Template, plain_chat_template, with_control_text
 from haloes.training.metrics_log import read_metrics
 from haloes.training.trainer import Outcome
 
@@ -113,7 +113,7 @@ def save_model(policy: Policy, template: Template, place: Path) -> None:
     if policy.reward_head is not None:
         save_reward_model(policy, policy.reward_head, template, place)
         return
-    tokenizer = controlled(template.tokenizer, template.control)
+    tokenizer = with_control_text(template.tokenizer, template.control)
     with quiet():
         policy.model.save_pretrained(place)
         tokenizer.save_pretrained(place)
@@ -131,5 +131,5 @@ def save_reward_model(policy: Policy, head: RewardHead, template: Template, plac
             model = model.float().merge_and_unload(safe_merge=True).to(dtype)
     tokenizer = copy.deepcopy(template.tokenizer)
     if not template.chat:
-        tokenizer.chat_template = plain_conversation(tokenizer, template.end_of_turn)
+        tokenizer.chat_template = plain_chat_template(tokenizer, template.end_of_turn)
     save_classifier(model, head.weight, tokenizer, place, ends=template.end_of_turn)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.keys import conversation_number, group_number, group_of, mix, number_of, prompt_key
+from haloes.feedback.keys import conversation_number, group_number, group_of, number_of, prompt_key, seeded_hash
 from haloes.feedback.split import split
 from haloes.records import Refusal, Text, text_from_json
 from haloes.run_files import ENCODED
@@ -48,7 +48,7 @@ def load_prompts(
     if most is None or most >= len(found):
         return found
     names = list(found)
-    order = np.argsort(mix(np.array([number_of(name) for name in names]), seed=seed, purpose="sample prompts"))
+    order = np.argsort(seeded_hash(np.array([number_of(name) for name in names]), seed=seed, purpose="sample prompts"))
     return {names[i]: found[names[i]] for i in sorted(order[:most].tolist())}
 
 

@@ -14,7 +14,7 @@ from haloes.sampling._contract import Decoding
 from haloes.sampling.decode import decode
 from haloes.sampling.token_choice import drawn, draws, likeliest
 from haloes.tokens.encode import make_encoder
-from haloes.tokens.template import control_of, make_template
+from haloes.tokens.template import control_text, make_template
 
 
 def sample(
@@ -113,7 +113,7 @@ def sample_batches(
     limits = {name: _limit(name, len(tokens), max_new_tokens, window) for name, tokens in ids.items()}
     ends = end_of_turn_ids(tokenizer, model.generation_config)
     made = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p).by(
-        "transformers", "", control=control_of(tokenizer) + control
+        "transformers", "", control=control_text(tokenizer) + control
     )
     with _evaluating(model):
         for names in _batches(ids, limits, batch_size=batch_size, batch_tokens=batch_tokens):

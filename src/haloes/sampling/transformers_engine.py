@@ -8,7 +8,7 @@ from typing import Any
 from haloes.records import Completion, Sampling
 from haloes.sampling._contract import Ask, Decoding, NoAnswer
 from haloes.sampling.generate import sample_batches
-from haloes.tokens.template import control_of
+from haloes.tokens.template import control_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class TransformersEngine:
 
     def sampling(self, decoding: Decoding) -> Sampling:
         """With the control text that the tokenizer knows."""
-        return decoding.by("transformers", self.place, control=control_of(self.tokenizer))
+        return decoding.by("transformers", self.place, control=control_text(self.tokenizer))
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         """A batch at a time, so that what is done is not lost. Raises DataError where a prompt cannot be rendered."""

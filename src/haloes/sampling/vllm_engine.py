@@ -11,7 +11,7 @@ from haloes.records import Completion, Sampling
 from haloes.sampling._contract import Ask, Decoding, NoAnswer
 from haloes.sampling.generate import end_of_turn_ids
 from haloes.tokens.encode import make_encoder
-from haloes.tokens.template import control_of
+from haloes.tokens.template import control_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class VLLMEngine:
 
     def sampling(self, decoding: Decoding) -> Sampling:
         """With the control text that the tokenizer knows."""
-        return decoding.by("vllm", self.path, control=control_of(self.tokenizer))
+        return decoding.by("vllm", self.path, control=control_text(self.tokenizer))
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         """All at once: vLLM batches for itself. Raises ConfigError without vLLM, DataError as rendering does."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Message, Text
-from haloes.tokens.template import Rendered, Segment, Template, control_of, make_template
+from haloes.tokens.template import Rendered, Segment, Template, control_text, make_template
 
 Ids: TypeAlias = NDArray[np.int32]
 
@@ -40,7 +40,7 @@ class Unencodable:
     message: str
 
 
-Row: TypeAlias = tuple[Text, Text, Sequence[Mapping[str, Any]]]
+TextRow: TypeAlias = tuple[Text, Text, Sequence[Mapping[str, Any]]]
 """Prompt, completion, tools."""
 
 
@@ -69,11 +69,11 @@ class Encoder:
         """The same encoder with this text after every prompt, beside what the tokenizer has there of its own."""
         return replace(self, template=replace(self.template, control=control))
 
-    def of_whole_conversations(self) -> "Encoder":
+    def for_whole_conversations(self) -> "Encoder":
         """The same encoder for models that score conversations and do not answer."""
         return replace(self, whole=True)
 
-    def encode(self, rows: Sequence[Row], *, finished: Sequence[bool] | None = None) -> list[Encoded | Unencodable]:
+    def encode(self, rows: Sequence[TextRow], *, finished: Sequence[bool] | None = None) -> list[Encoded | Unencodable]:
         """
         Encode many rows with few calls of the tokenizer; a row that cannot be encoded comes back as the reason.
 
@@ -85,7 +85,7 @@ class Encoder:
         Raises:
             ModelError: a row holds messages and the tokenizer has no chat template.
         """
-        template = self.template.knowing(rows)
+        template = self.template.with_rendered(rows)
         if self.whole:
             return self._encode_whole(rows, template)
         rendered = [
@@ -128,12 +128,14 @@ class Encoder:
     def _opened(self, ids: list[int]) -> list[int]:
         return ids if tuple(ids[: len(self.opening)]) == self.opening else [*self.opening, *ids]
 
-    def _assemble(self, row: Row, rendered: Rendered, ids: list[int], parts: list[list[int]]) -> Encoded | Unencodable:
+    def _assemble(
+        self, row: TextRow, rendered: Rendered, ids: list[int], parts: list[list[int]]
+    ) -> Encoded | Unencodable:
         completion = parts[0] if len(parts) == 1 else [token for part in parts for token in part]
         trained = np.repeat([segment.trained for segment in rendered.completion], [len(part) for part in parts])
         return self._fitted(row, self._opened(ids), completion, trained, agrees=rendered.agrees)
 
-    def _encode_whole(self, rows: Sequence[Row], template: Template) -> list[Encoded | Unencodable]:
+    def _encode_whole(self, rows: Sequence[TextRow], template: Template) -> list[Encoded | Unencodable]:
         """Each row's conversation as one text, cut into prompt and completion where it leaves what inference sees."""
         written = [_written(template, row) for row in rows]
         usable = [texts for texts in written if not isinstance(texts, Unencodable)]
@@ -143,7 +145,7 @@ class Encoder:
             for row, texts in zip(rows, written, strict=True)
         ]
 
-    def _divided(self, row: Row, prompt: list[int], whole: list[int]) -> Encoded | Unencodable:
+    def _divided(self, row: TextRow, prompt: list[int], whole: list[int]) -> Encoded | Unencodable:
         prompt, whole = self._opened(prompt), self._opened(whole)
         alike = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
         cut = min(alike, len(whole) - 1)
@@ -151,7 +153,7 @@ class Encoder:
         return self._fitted(row, whole[:cut], completion, np.ones(len(completion), np.bool_), agrees=True)
 
     def _fitted(
-        self, row: Row, prompt: list[int], completion: list[int], trained: NDArray[np.bool_], *, agrees: bool
+        self, row: TextRow, prompt: list[int], completion: list[int], trained: NDArray[np.bool_], *, agrees: bool
     ) -> Encoded | Unencodable:
         """Both within the window."""
         whole = prompt
@@ -172,7 +174,7 @@ class Encoder:
             agrees=agrees,
         )
 
-    def _cut_prompt(self, row: Row, prompt: list[int], room: int) -> list[int]:
+    def _cut_prompt(self, row: TextRow, prompt: list[int], room: int) -> list[int]:
         """
         The prompt within `room`, without its oldest turns.
 
@@ -196,7 +198,7 @@ class Encoder:
         return [*first, *prompt[len(prompt) - room + len(first) :]]
 
 
-def _render(template: Template, row: Row) -> Rendered | Unencodable:
+def _render(template: Template, row: TextRow) -> Rendered | Unencodable:
     completion = row[1]
     if not isinstance(completion, str) and not any(turn.role == "assistant" for turn in completion):
         return Unencodable("nothing to train on", "the completion has no turn of the assistant")
@@ -206,7 +208,7 @@ def _render(template: Template, row: Row) -> Rendered | Unencodable:
         return Unencodable("chat template", str(error))
 
 
-def _written(template: Template, row: Row) -> tuple[str, str] | Unencodable:
+def _written(template: Template, row: TextRow) -> tuple[str, str] | Unencodable:
     """The prompt, and the whole conversation."""
     found = _render(template, row)
     if isinstance(found, Unencodable):
@@ -231,7 +233,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     else:
         rules = repr(sorted(tokenizer.get_vocab().items()))
     special = repr(sorted((str(k), str(v)) for k, v in tokenizer.special_tokens_map.items()))
-    parts = [rules, str(tokenizer.chat_template), special, *filter(None, [control_of(tokenizer)])]
+    parts = [rules, str(tokenizer.chat_template), special, *filter(None, [control_text(tokenizer)])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -22,18 +22,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from haloes.tokens.encode import Encoded, Encoder, Ids, Row, Unencodable
+from haloes.tokens.encode import Encoded, Encoder, Ids, TextRow, Unencodable
 
-Side: TypeAlias = tuple[int, Row, bool]
+EncodeTask: TypeAlias = tuple[int, TextRow, bool]
 """One answer: which encoder is for it, prompt and completion and tools, and whether it came to its end."""
 
-Results: TypeAlias = list[Encoded | Unencodable]
-Encode: TypeAlias = Callable[[Iterable[tuple[Any, Sequence[Side]]]], Iterator[tuple[Any, Results]]]
+EncodeResults: TypeAlias = list[Encoded | Unencodable]
+EncodeFn: TypeAlias = Callable[[Iterable[tuple[Any, Sequence[EncodeTask]]]], Iterator[tuple[Any, EncodeResults]]]
 """Chunks of answers, each with something of the caller's, to that and the results; lazily, and in order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedResults:
     """Results in a row."""
 
     ids: Ids
@@ -48,20 +48,20 @@ class Packed:
     """By place; the others are encoded."""
 
 
-Waiting: TypeAlias = deque[tuple[Any, Sequence[Side], "Future[Packed | None]"]]
+Waiting: TypeAlias = deque[tuple[Any, Sequence[EncodeTask], "Future[PackedResults | None]"]]
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
-MOST = 8
+MAX_PROCESSES = 8
 """Processes. The rows are read and written by one, which could not keep more at work; each takes 0.1 GiB."""
 
 
-def processors(most: int | None = None) -> int:
-    """How many processors this process may use, of which no more than `most` (None: all) and `MOST` are wanted."""
+def num_processors(most: int | None = None) -> int:
+    """How many processors this process may use, but no more than `most` (None: all) and `MAX_PROCESSES`."""
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(usable, most or MOST, MOST)
+    return min(usable, most or MAX_PROCESSES, MAX_PROCESSES)
 
 
-def encode_sides(encoders: Sequence[Encoder], sides: Sequence[Side]) -> Results:
+def encode_tasks(encoders: Sequence[Encoder], sides: Sequence[EncodeTask]) -> EncodeResults:
     """Each answer as its encoder has it. Raises ModelError as `Encoder.encode` does."""
     found: dict[int, Encoded | Unencodable] = {}
     for number, encoder in enumerate(encoders):
@@ -71,11 +71,11 @@ def encode_sides(encoders: Sequence[Encoder], sides: Sequence[Side]) -> Results:
     return [found[i] for i in range(len(sides))]
 
 
-def pack(results: Results) -> Packed:
+def pack_results(results: EncodeResults) -> PackedResults:
     """Results as a few arrays."""
     rows = [row for row in results if isinstance(row, Encoded)]
     none: list[Ids] = [np.zeros(0, np.int32)]
-    return Packed(
+    return PackedResults(
         ids=np.concatenate([part for row in rows for part in (row.prompt, row.completion)] or none),
         trained=np.concatenate([row.trained for row in rows] or [np.zeros(0, np.bool_)]),
         lengths_N2=np.array([(len(row.prompt), len(row.completion)) for row in rows], np.int64).reshape(-1, 2),
@@ -84,9 +84,9 @@ def pack(results: Results) -> Packed:
     )
 
 
-def unpack(packed: Packed) -> Results:
+def unpack_results(packed: PackedResults) -> EncodeResults:
     """The inverse of `pack`; the rows' arrays are views."""
-    results: Results = []
+    results: EncodeResults = []
     lengths, flags = iter(packed.lengths_N2.tolist()), iter(packed.flags_N3.tolist())
     start = said = 0
     for i in range(len(packed.lengths_N2) + len(packed.refused)):
@@ -102,7 +102,7 @@ def unpack(packed: Packed) -> Results:
 
 
 @contextmanager
-def encoding(encoders: Sequence[Encoder], *, processes: int) -> Iterator[Encode]:
+def parallel_encoding(encoders: Sequence[Encoder], *, processes: int) -> Iterator[EncodeFn]:
     """
     A function that encodes chunks; with more than one process, a few chunks ahead of whoever takes them.
 
@@ -133,17 +133,19 @@ def encoding(encoders: Sequence[Encoder], *, processes: int) -> Iterator[Encode]
             _bury(worker)
 
 
-def _here(encoders: Sequence[Encoder], chunks: Iterable[tuple[Any, Sequence[Side]]]) -> Iterator[tuple[Any, Results]]:
+def _here(
+    encoders: Sequence[Encoder], chunks: Iterable[tuple[Any, Sequence[EncodeTask]]]
+) -> Iterator[tuple[Any, EncodeResults]]:
     for mine, sides in chunks:
-        yield mine, encode_sides(encoders, sides)
+        yield mine, encode_tasks(encoders, sides)
 
 
 def _ahead(
     encoders: Sequence[Encoder],
-    submit: Callable[[bytes], "Future[Packed | None]"],
+    submit: Callable[[bytes], "Future[PackedResults | None]"],
     most: int,
-    chunks: Iterable[tuple[Any, Sequence[Side]]],
-) -> Iterator[tuple[Any, Results]]:
+    chunks: Iterable[tuple[Any, Sequence[EncodeTask]]],
+) -> Iterator[tuple[Any, EncodeResults]]:
     waiting: Waiting = deque()
     for mine, sides in chunks:
         waiting.append((mine, sides, submit(pickle.dumps(sides, pickle.HIGHEST_PROTOCOL))))
@@ -153,10 +155,10 @@ def _ahead(
         yield _first(encoders, waiting)
 
 
-def _first(encoders: Sequence[Encoder], waiting: Waiting) -> tuple[Any, Results]:
+def _first(encoders: Sequence[Encoder], waiting: Waiting) -> tuple[Any, EncodeResults]:
     mine, sides, answer = waiting.popleft()
     packed = answer.result()
-    return mine, encode_sides(encoders, sides) if packed is None else unpack(packed)
+    return mine, encode_tasks(encoders, sides) if packed is None else unpack_results(packed)
 
 
 def _start(workers: list[Process], wanted: int) -> None:
@@ -182,12 +184,12 @@ def _introduce(worker: Process, encoders: bytes, idle: "SimpleQueue[Process]") -
     idle.put(worker)
 
 
-def _ask(idle: "SimpleQueue[Process]", sides: bytes) -> Packed | None:
+def _ask(idle: "SimpleQueue[Process]", sides: bytes) -> PackedResults | None:
     """What a worker makes of a chunk; None where it makes nothing of it."""
     worker = idle.get()
     try:
         _send(worker, sides)
-        packed: Packed | None = pickle.load(worker.stdout)  # type: ignore[arg-type] # noqa: S301 - a process of ours
+        packed: PackedResults | None = pickle.load(worker.stdout)  # type: ignore[arg-type] # noqa: S301 - a process of ours
     except (OSError, EOFError, pickle.UnpicklingError):
         return None
     finally:

@@ -63,9 +63,9 @@ class Template:
     control: str = ""
     """Further text after every prompt, such as the control token of a model that is being made conditional."""
     written: _Written = field(default_factory=dict, compare=False, repr=False)
-    """Renderings that are known already; see `knowing`."""
+    """Renderings that are known already; see `with_rendered`."""
 
-    def knowing(self, rows: Iterable[tuple[Text, Text, Sequence[Mapping[str, Any]]]]) -> "Template":
+    def with_rendered(self, rows: Iterable[tuple[Text, Text, Sequence[Mapping[str, Any]]]]) -> "Template":
         """
         The same template for these rows (prompt, completion, tools), which it has rendered together.
 
@@ -194,16 +194,16 @@ def make_template(tokenizer: Any) -> Template:
     if not end:
         raise ModelError("the tokenizer has no end-of-text token, so a completion cannot be ended; set its eos_token")
     separator = "" if mark else closing[len(closing.rstrip()) :]
-    ending = "" if chat else control_of(tokenizer)
+    ending = "" if chat else control_text(tokenizer)
     return Template(tokenizer=tokenizer, chat=chat, end_of_turn=end, separator=separator, ending=ending)
 
 
-def control_of(tokenizer: Any) -> str:
+def control_text(tokenizer: Any) -> str:
     """The control text that the tokenizer was saved with; empty for most."""
     return str(tokenizer.init_kwargs.get(CONTROL_KEY) or "")
 
 
-def controlled(tokenizer: Any, control: str) -> Any:
+def with_control_text(tokenizer: Any, control: str) -> Any:
     """
     A copy of a tokenizer that knows a control text, after the one that it may know already.
 
@@ -212,7 +212,7 @@ def controlled(tokenizer: Any, control: str) -> Any:
     if not control:
         return tokenizer
     made = copy.deepcopy(tokenizer)
-    made.init_kwargs[CONTROL_KEY] = control_of(tokenizer) + control
+    made.init_kwargs[CONTROL_KEY] = control_text(tokenizer) + control
     if made.chat_template:
         made.chat_template = _controlled(made.chat_template, control)
     return made
@@ -223,7 +223,7 @@ def _controlled(chat_template: str, control: str) -> str:
     return chat_template.removesuffix("\n") + f"{{% if add_generation_prompt %}}{{{{ {written} }}}}{{% endif %}}"
 
 
-def plain_conversation(tokenizer: Any, end: str) -> str:
+def plain_chat_template(tokenizer: Any, end: str) -> str:
     """A chat template for a tokenizer without one: its turns' words as they are, begun and ended as plain text is."""
     opened = tokenizer("", add_special_tokens=True)["input_ids"]
     begins = "{{ bos_token }}" if tokenizer.bos_token_id in opened[:1] else ""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from haloes.tokens.encode import Encoder
-from haloes.tokens.parallel import Packed, Side, encode_sides, pack
+from haloes.tokens.parallel import EncodeTask, PackedResults, encode_tasks, pack_results
 
 
 def main() -> None:
@@ -24,16 +24,16 @@ def main() -> None:
     encoders: Sequence[Encoder] = pickle.load(requests)  # noqa: S301 - from the process that started this one
     while True:
         try:
-            sides: Sequence[Side] = pickle.load(requests)  # noqa: S301
+            sides: Sequence[EncodeTask] = pickle.load(requests)  # noqa: S301
         except EOFError:
             return
         pickle.dump(_encoded(encoders, sides), answers, pickle.HIGHEST_PROTOCOL)
         answers.flush()
 
 
-def _encoded(encoders: Sequence[Encoder], sides: Sequence[Side]) -> Packed | None:
+def _encoded(encoders: Sequence[Encoder], sides: Sequence[EncodeTask]) -> PackedResults | None:
     try:
-        return pack(encode_sides(encoders, sides))
+        return pack_results(encode_tasks(encoders, sides))
     except Exception:  # noqa: BLE001 - the process that asked encodes these itself, and raises it there
         return None
 

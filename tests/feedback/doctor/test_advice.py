@@ -4,7 +4,7 @@ import pytest
 
 from haloes.feedback.doctor.advice import advise
 from haloes.feedback.doctor.examine import examine
-from haloes.feedback.doctor.findings import Advice
+from haloes.feedback.doctor.findings import DataAdvice
 from haloes.records import Feedback, Pair, Refusal, Where
 
 HEALTHY = [
@@ -13,7 +13,7 @@ HEALTHY = [
 ]
 
 
-def named(rows: list[Feedback | Pair | Refusal] | list[Feedback]) -> dict[str, Advice]:
+def named(rows: list[Feedback | Pair | Refusal] | list[Feedback]) -> dict[str, DataAdvice]:
     return {advice.name: advice for advice in advise(examine(rows))}
 
 

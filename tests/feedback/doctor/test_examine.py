@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from haloes.feedback.doctor.examine import examine
-from haloes.feedback.doctor.findings import Findings, Length, Tally, User, as_json
+from haloes.feedback.doctor.findings import Findings, LengthSummary, Tally, UserVotes, as_json
 from haloes.feedback.weights import ClassWeights
 from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
 
@@ -25,7 +25,7 @@ def pair(line: int, prompt: str, chosen: str, rejected: str) -> Pair:
     return Pair(prompt=prompt, chosen=chosen, rejected=rejected, where=Where("f", line))
 
 
-def length_of(findings: Findings, text: str, label: str, unit: str) -> Length:
+def length_of(findings: Findings, text: str, label: str, unit: str) -> LengthSummary:
     [found] = [one for one in findings.lengths if (one.text, one.label, one.unit) == (text, label, unit)]
     return found
 
@@ -144,7 +144,7 @@ def test_lengths_are_counted_by_label_in_characters_and_words() -> None:
 
     found = examine(rows)
 
-    assert length_of(found, "completion", "desirable", "characters") == Length(
+    assert length_of(found, "completion", "desirable", "characters") == LengthSummary(
         text="completion", label="desirable", unit="characters", median=1, p95=8, maximum=8
     )
     assert length_of(found, "completion", "desirable", "words").maximum == 3
@@ -200,10 +200,10 @@ def test_the_largest_user_is_named_and_one_sided_ones_are_found() -> None:
     users = examine(rows).users
 
     assert users.num == 3
-    assert users.largest == User(name="mixed", num_votes=30, share=30 / 53, share_desirable=0.5)
+    assert users.largest == UserVotes(name="mixed", num_votes=30, share=30 / 53, share_desirable=0.5)
     # Of 53 votes with a user 15 are good. Twenty bad ones in a row: 3 (38/53)^20 = 0.004; three: 3 (38/53)^3 = 1.1.
     assert users.num_one_sided == 1
-    assert users.one_sided == (User(name="grump", num_votes=20, share=20 / 53, share_desirable=0.0),)
+    assert users.one_sided == (UserVotes(name="grump", num_votes=20, share=20 / 53, share_desirable=0.0),)
 
 
 def test_among_many_users_some_vote_the_same_by_chance() -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from haloes.feedback.formats.contract import Format, Record
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Refusal, Where
 
 ReadRow: TypeAlias = Callable[[Format, Mapping[str, Any]], list[Record]]
@@ -20,7 +20,7 @@ def read_row() -> ReadRow:
         where = Where("f.jsonl", 1)
         try:
             return list(known.parse(row, where))
-        except Refused as refused:
+        except RefusalError as refused:
             return [refused.at(where)]
 
     return read

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from haloes.feedback.doctor.findings import Advice, Tally
+from haloes.feedback.doctor.findings import DataAdvice, Tally
 from haloes.tokens.doctor.advice import advise
-from haloes.tokens.doctor.inspect import Difference, TokenFindings
+from haloes.tokens.doctor.inspect import RenderingDifference, TokenFindings
 
 HEALTHY = TokenFindings(
     num_rows=1000,
@@ -24,7 +24,7 @@ HEALTHY = TokenFindings(
 )
 
 
-def only(findings: TokenFindings) -> Advice:
+def only(findings: TokenFindings) -> DataAdvice:
     [found] = advise(findings)
     return found
 
@@ -74,7 +74,7 @@ def test_a_few_cuts_are_a_note() -> None:
 
 
 def test_a_joint_rendering_that_differs_is_a_note() -> None:
-    difference = Difference(where="f:1", inference="a", joint="b")
+    difference = RenderingDifference(where="f:1", inference="a", joint="b")
 
     found = only(replace(HEALTHY, disagreements=Tally(1000, ("f:1",)), difference=difference))
 

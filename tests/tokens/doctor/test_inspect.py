@@ -11,7 +11,7 @@ from fakes import byte_tokenizer
 from haloes.errors import ModelError
 from haloes.feedback.doctor.findings import Tally, as_json
 from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
-from haloes.tokens.doctor.inspect import Difference, TokenLength, inspect_tokens
+from haloes.tokens.doctor.inspect import RenderingDifference, TokenLength, inspect_tokens
 from haloes.tokens.encode import Encoder, make_encoder
 
 # In this template a prompt of n letters has n + 19 tokens (n + 8 for the user's turn, 11 for the generation prompt),
@@ -115,7 +115,7 @@ def test_joint_renderings_that_differ_are_counted_and_the_first_is_shown() -> No
     found = inspect_tokens(rows, encoder(INSERTS_THINKING, max_length=1000))
 
     assert found.disagreements == Tally(2, ("f:2", "f:3"))
-    assert found.difference == Difference(
+    assert found.difference == RenderingDifference(
         where="f:2",
         inference="...user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>",
         joint="...user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nHello.<|im_end|>\n",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from haloes.feedback.doctor.findings import Advice, Findings, Prompts, Severity, Tally
+from haloes.feedback.doctor.findings import DataAdvice, Findings, PromptCounts, Severity, Tally
 from haloes.feedback.ranks import auc_noise
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 
@@ -19,7 +19,7 @@ MANY = 0.01
 _SEVERITIES: Sequence[Severity] = ("error", "warning", "note")
 
 
-def advise(findings: Findings) -> list[Advice]:
+def advise(findings: Findings) -> list[DataAdvice]:
     """What the findings mean for training, the worst first."""
     if findings.num_accepted == 0:
         return list(_nothing_to_train_on(findings))
@@ -27,9 +27,9 @@ def advise(findings: Findings) -> list[Advice]:
     return sorted(found, key=lambda advice: _SEVERITIES.index(advice.severity))
 
 
-def _nothing_to_train_on(findings: Findings) -> Iterator[Advice]:
+def _nothing_to_train_on(findings: Findings) -> Iterator[DataAdvice]:
     reason = next(iter(findings.refusals), None)
-    yield Advice(
+    yield DataAdvice(
         severity="error",
         name="nothing to train on",
         finding="no row can be used" if findings.num_read else "there are no rows",
@@ -38,9 +38,9 @@ def _nothing_to_train_on(findings: Findings) -> Iterator[Advice]:
     )
 
 
-def _refusals(findings: Findings) -> Iterator[Advice]:
+def _refusals(findings: Findings) -> Iterator[DataAdvice]:
     if findings.num_refused:
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="refused rows",
             finding=f"{_share(findings.num_refused, findings.num_read)} rows were refused",
@@ -49,11 +49,11 @@ def _refusals(findings: Findings) -> Iterator[Advice]:
         )
 
 
-def _labels(findings: Findings) -> Iterator[Advice]:
+def _labels(findings: Findings) -> Iterator[DataAdvice]:
     balance = findings.balance
     num_labelled = balance.num_desirable + balance.num_undesirable
     if num_labelled == 0:
-        yield Advice(
+        yield DataAdvice(
             severity="error",
             name="no labels",
             finding="rows have scores and no labels",
@@ -62,7 +62,7 @@ def _labels(findings: Findings) -> Iterator[Advice]:
         )
         return
     if balance.num_unlabelled:
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="some rows without label",
             finding=f"{_share(balance.num_unlabelled, findings.num_answers)} answers have a score and no label",
@@ -71,7 +71,7 @@ def _labels(findings: Findings) -> Iterator[Advice]:
         )
     if balance.ratio is None:
         label = "desirable" if balance.num_desirable else "undesirable"
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="one label only",
             finding=f"all {num_labelled} answers are {label}",
@@ -80,13 +80,13 @@ def _labels(findings: Findings) -> Iterator[Advice]:
         )
 
 
-def _balance(findings: Findings) -> Iterator[Advice]:
+def _balance(findings: Findings) -> Iterator[DataAdvice]:
     balance = findings.balance
     if balance.ratio is None or is_in_paper_range(balance.ratio):
         return
     rarer = "desirable" if balance.ratio < LOWEST_RATIO else "undesirable"
     weight = balance.weights.desirable if rarer == "desirable" else balance.weights.undesirable
-    yield Advice(
+    yield DataAdvice(
         severity="note",
         name="imbalance",
         finding=f"n_desirable / n_undesirable is {balance.ratio:.3g}, outside [{LOWEST_RATIO:g}, {HIGHEST_RATIO:g}]",
@@ -95,12 +95,12 @@ def _balance(findings: Findings) -> Iterator[Advice]:
     )
 
 
-def _prompts(findings: Findings) -> Iterator[Advice]:
+def _prompts(findings: Findings) -> Iterator[DataAdvice]:
     prompts = findings.prompts
     if prompts is None:
         return
     if prompts.num == 1:
-        yield Advice(
+        yield DataAdvice(
             severity="error",
             name="one prompt only",
             finding="all rows answer the same prompt",
@@ -109,7 +109,7 @@ def _prompts(findings: Findings) -> Iterator[Advice]:
         )
         return
     if prompts.largest_share > LARGE_UNIT:
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="one prompt prevails",
             finding=f"one prompt has {prompts.largest_share:.0%} of the answers",
@@ -117,7 +117,7 @@ def _prompts(findings: Findings) -> Iterator[Advice]:
             action="keep fewer answers per prompt (one_per_prompt)",
         )
     elif prompts.num_units == 1:
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="no split possible",
             finding="all rows hang together through shared prompts and conversations",
@@ -125,7 +125,7 @@ def _prompts(findings: Findings) -> Iterator[Advice]:
             action="give a separate validation file, or correct the conversation ids",
         )
     elif prompts.largest_unit_share > LARGE_UNIT:
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="rows hang together",
             finding=f"{prompts.largest_unit_share:.0%} of the answers hang together by prompts and conversations",
@@ -135,9 +135,9 @@ def _prompts(findings: Findings) -> Iterator[Advice]:
     yield from _answers_per_prompt(findings, prompts)
 
 
-def _answers_per_prompt(findings: Findings, prompts: Prompts) -> Iterator[Advice]:
+def _answers_per_prompt(findings: Findings, prompts: PromptCounts) -> Iterator[DataAdvice]:
     if prompts.num_with_several_answers and findings.num_answers > 2 * findings.num_pairs:
-        yield Advice(
+        yield DataAdvice(
             severity="note",
             name="several answers per prompt",
             finding=f"{_share(prompts.num_with_several_answers, prompts.num)} prompts have several answers "
@@ -146,7 +146,7 @@ def _answers_per_prompt(findings: Findings, prompts: Prompts) -> Iterator[Advice
             action="nothing; to give every prompt the same say, keep one answer each (one_per_prompt)",
         )
     if prompts.num_torn_prompts:
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="one prompt under several groups",
             finding=f"prompts that occur under different groups: {prompts.num_torn_prompts}",
@@ -154,7 +154,7 @@ def _answers_per_prompt(findings: Findings, prompts: Prompts) -> Iterator[Advice
             action="leave out the group column, or give equal prompts equal groups",
         )
     if prompts.num_wide_groups:
-        yield Advice(
+        yield DataAdvice(
             severity="note",
             name="groups of several prompts",
             finding=f"groups that hold more than one prompt: {prompts.num_wide_groups}",
@@ -163,10 +163,10 @@ def _answers_per_prompt(findings: Findings, prompts: Prompts) -> Iterator[Advice
         )
 
 
-def _repeats(findings: Findings) -> Iterator[Advice]:
+def _repeats(findings: Findings) -> Iterator[DataAdvice]:
     duplicates, conflicts = findings.repeats.duplicates, findings.repeats.conflicts
     if duplicates.num:
-        yield Advice(
+        yield DataAdvice(
             severity=_by_share(duplicates.num, findings.num_accepted),
             name="duplicates",
             finding=f"{_share(duplicates.num, findings.num_accepted)} rows repeat an earlier row{_at(duplicates)}",
@@ -175,7 +175,7 @@ def _repeats(findings: Findings) -> Iterator[Advice]:
         )
     if conflicts.num:
         pairs = " (in pairs, an answer that wins one and loses another)" if findings.num_pairs else ""
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="conflicts",
             finding=f"answers rated both ways{pairs}: {conflicts.num}, "
@@ -185,7 +185,7 @@ def _repeats(findings: Findings) -> Iterator[Advice]:
         )
 
 
-def _answers(findings: Findings) -> Iterator[Advice]:
+def _answers(findings: Findings) -> Iterator[DataAdvice]:
     texts = findings.texts
     cases: tuple[tuple[Severity, str, Tally, str, str, str], ...] = (
         ("warning", "empty answers", texts.empty, "are empty", "the model is taught to end its turn at once, or not to",
@@ -201,12 +201,12 @@ def _answers(findings: Findings) -> Iterator[Advice]:
     for severity, name, tally, what, meaning, action in cases:
         if tally.num:
             finding = f"{_share(tally.num, findings.num_answers)} answers {what}{_at(tally)}"
-            yield Advice(severity=severity, name=name, finding=finding, meaning=meaning, action=action)
+            yield DataAdvice(severity=severity, name=name, finding=finding, meaning=meaning, action=action)
 
 
-def _markers(findings: Findings) -> Iterator[Advice]:
+def _markers(findings: Findings) -> Iterator[DataAdvice]:
     for marker, tally in findings.texts.markers.items():
-        yield Advice(
+        yield DataAdvice(
             severity=_by_share(tally.num, findings.num_accepted),
             name="template markers",
             finding=f"{marker!r} stands in the text of {_share(tally.num, findings.num_accepted)} rows{_at(tally)}",
@@ -216,7 +216,7 @@ def _markers(findings: Findings) -> Iterator[Advice]:
         )
 
 
-def _lengths(findings: Findings) -> Iterator[Advice]:
+def _lengths(findings: Findings) -> Iterator[DataAdvice]:
     auc, balance = findings.length_auc, findings.balance
     if auc is None:
         return
@@ -224,7 +224,7 @@ def _lengths(findings: Findings) -> Iterator[Advice]:
     if distance < TELLING_AUC or distance < 3 * auc_noise(balance.num_desirable, balance.num_undesirable):
         return
     which = "longer" if auc > 0.5 else "shorter"  # noqa: PLR2004  (the AUC of chance)
-    yield Advice(
+    yield DataAdvice(
         severity="warning",
         name="length separates the labels",
         finding=f"the desirable answer of two is the {which} one in {max(auc, 1 - auc):.0%} of cases",
@@ -234,11 +234,11 @@ def _lengths(findings: Findings) -> Iterator[Advice]:
     )
 
 
-def _users(findings: Findings) -> Iterator[Advice]:
+def _users(findings: Findings) -> Iterator[DataAdvice]:
     users = findings.users
     largest = users.largest
     if largest is not None and largest.share >= max(LARGE_USER, 3 / users.num):
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="one user prevails",
             finding=f"user {largest.name} gave {largest.share:.0%} of the votes ({largest.num_votes})",
@@ -250,7 +250,7 @@ def _users(findings: Findings) -> Iterator[Advice]:
             f"{user.name} ({user.num_votes} times {'desirable' if user.share_desirable else 'undesirable'})"
             for user in users.one_sided
         )
-        yield Advice(
+        yield DataAdvice(
             severity="warning",
             name="one-sided users",
             finding=f"users who always vote the same, more than chance explains: {users.num_one_sided}, such as {most}",
@@ -259,7 +259,7 @@ def _users(findings: Findings) -> Iterator[Advice]:
         )
 
 
-_Rule: TypeAlias = Callable[[Findings], Iterator[Advice]]
+_Rule: TypeAlias = Callable[[Findings], Iterator[DataAdvice]]
 _RULES: tuple[_Rule, ...] = (
     _refusals, _labels, _balance, _prompts, _repeats, _answers, _markers, _lengths, _users,
 )  # fmt: skip

@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from haloes.feedback.doctor.findings import Balance, Length, Prompts, User, Users
-from haloes.feedback.doctor.vote_index import NO_LABEL, NO_USER, Column, LengthUnit, Votes, as_array
-from haloes.feedback.keys import NO_NUMBER, Numbers
+from haloes.feedback.doctor.findings import LabelCounts, LengthSummary, PromptCounts, UserCounts, UserVotes
+from haloes.feedback.doctor.vote_index import NO_LABEL, NO_USER, Column, LengthUnit, VoteIndex, as_array
+from haloes.feedback.keys import NO_NUMBER, Int64s
 from haloes.feedback.ranks import auc, quantile
 from haloes.feedback.split import components
 from haloes.feedback.weights import class_weights, ratio
@@ -22,12 +22,12 @@ _LABELS: tuple[tuple[int, Literal["desirable", "undesirable", "unlabelled"]], ..
 )
 
 
-def balance(votes: Votes) -> Balance:
+def count_labels(votes: VoteIndex) -> LabelCounts:
     """How many votes there are of each label, and the class weights that follow."""
     label_N = as_array(votes.label)
     desirable, undesirable = votes.weights[True], votes.weights[False]
     weights = class_weights(desirable, undesirable)
-    return Balance(
+    return LabelCounts(
         num_desirable=int((label_N == 1).sum()),
         num_undesirable=int((label_N == 0).sum()),
         num_unlabelled=int((label_N == NO_LABEL).sum()),
@@ -37,7 +37,7 @@ def balance(votes: Votes) -> Balance:
     )
 
 
-def prompts(votes: Votes) -> Prompts | None:
+def count_prompts(votes: VoteIndex) -> PromptCounts | None:
     """How answers spread over prompts, and prompts over conversations; None without rows."""
     group_N, prompt_N, conversation_N = map(as_array, (votes.group, votes.prompt, votes.conversation))
     if len(group_N) == 0:
@@ -47,7 +47,7 @@ def prompts(votes: Votes) -> Prompts | None:
     has_good_G, has_bad_G = (np.bincount(node_N[label_N == label], minlength=len(count_G)) > 0 for label in (1, 0))
     named_G, named_P = _unique_pairs(group_N, prompt_N)
     unit_N, key_U = components(group_N, conversation_N)
-    return Prompts(
+    return PromptCounts(
         num=len(count_G),
         num_with_several_answers=int((count_G > 1).sum()),
         num_with_both_labels=int((has_good_G & has_bad_G).sum()),
@@ -63,7 +63,7 @@ def prompts(votes: Votes) -> Prompts | None:
     )
 
 
-def lengths(votes: Votes) -> tuple[Length, ...]:
+def summarize_lengths(votes: VoteIndex) -> tuple[LengthSummary, ...]:
     """How long prompts and answers are, by label."""
     return (
         *_lengths("prompt", votes.prompt_length, votes.label),
@@ -71,7 +71,7 @@ def lengths(votes: Votes) -> tuple[Length, ...]:
     )
 
 
-def length_auc(votes: Votes) -> float | None:
+def length_auc(votes: VoteIndex) -> float | None:
     """How well the number of characters of an answer predicts its label; None unless both labels occur."""
     label_N = as_array(votes.label)
     is_labelled_N = label_N != NO_LABEL
@@ -79,14 +79,14 @@ def length_auc(votes: Votes) -> float | None:
     return auc(length_N[is_labelled_N], label_N[is_labelled_N] == 1)
 
 
-def users(votes: Votes, *, num_examples: int) -> Users:
+def count_users(votes: VoteIndex, *, num_examples: int) -> UserCounts:
     """Who votes most, and who votes always the same although the others do not."""
     user_N, label_N = as_array(votes.user), as_array(votes.label)
     counts_N = (user_N != NO_USER) & (label_N != NO_LABEL)
     num_U = np.bincount(user_N[counts_N], minlength=len(votes.users))
     good_U = np.bincount(user_N[counts_N & (label_N == 1)], minlength=len(votes.users))
     if num_U.sum() == 0:
-        return Users(num=len(votes.users), largest=None, num_one_sided=0, one_sided=())
+        return UserCounts(num=len(votes.users), largest=None, num_one_sided=0, one_sided=())
     share = good_U.sum() / num_U.sum()
     # A user of n votes gives them all the majority's way with probability share^n, if all users vote alike.
     by_chance_U = np.where(good_U == num_U, share**num_U, np.where(good_U == 0, (1 - share) ** num_U, 1.0))
@@ -94,15 +94,15 @@ def users(votes: Votes, *, num_examples: int) -> Users:
     names = list(votes.users)
     order_U = np.argsort(-num_U, kind="stable")
 
-    def user(u: int) -> User:
-        return User(
+    def user(u: int) -> UserVotes:
+        return UserVotes(
             name=names[u],
             num_votes=int(num_U[u]),
             share=float(num_U[u] / num_U.sum()),
             share_desirable=float(good_U[u] / num_U[u]),
         )
 
-    return Users(
+    return UserCounts(
         num=len(names),
         largest=user(int(order_U[0])),
         num_one_sided=int(is_one_sided_U.sum()),
@@ -112,13 +112,13 @@ def users(votes: Votes, *, num_examples: int) -> Users:
 
 def _lengths(
     text: Literal["prompt", "completion"], columns: Mapping[LengthUnit, Column], label: Column
-) -> Iterator[Length]:
+) -> Iterator[LengthSummary]:
     label_N = as_array(label)
     for unit, column in columns.items():
         for code, name in _LABELS:
             length_N = as_array(column)[label_N == code]
             if len(length_N):
-                yield Length(
+                yield LengthSummary(
                     text=text,
                     label=name,
                     unit=unit,
@@ -128,7 +128,7 @@ def _lengths(
                 )
 
 
-def _unique_pairs(a_N: Numbers, b_N: Numbers) -> tuple[Numbers, Numbers]:
+def _unique_pairs(a_N: Int64s, b_N: Int64s) -> tuple[Int64s, Int64s]:
     """The different combinations of two numbers."""
     order_N = np.lexsort((b_N, a_N))
     a_N, b_N = a_N[order_N], b_N[order_N]
@@ -137,6 +137,6 @@ def _unique_pairs(a_N: Numbers, b_N: Numbers) -> tuple[Numbers, Numbers]:
     return a_N[is_new_N], b_N[is_new_N]
 
 
-def _num_repeated(value_N: Numbers) -> int:
+def _num_repeated(value_N: Int64s) -> int:
     """How many values occur more than once."""
     return int((np.unique(value_N, return_counts=True)[1] > 1).sum())

@@ -8,7 +8,7 @@ import numpy as np
 
 from haloes.feedback.convert import unpair
 from haloes.feedback.doctor.findings import Repeats, Tally
-from haloes.feedback.doctor.vote_index import NO_LABEL, Votes, as_array
+from haloes.feedback.doctor.vote_index import NO_LABEL, VoteIndex, as_array
 from haloes.feedback.keys import Row, completion_key, number_of
 from haloes.records import Feedback, Pair, Refusal
 
@@ -24,7 +24,7 @@ class Contradictions:
     """Pairs in a circle: A preferred to B and B to A, or A to B, B to C and C to A."""
 
 
-def repeats(votes: Votes, *, num_examples: int) -> Repeats:
+def find_repeats(votes: VoteIndex, *, num_examples: int) -> Repeats:
     """Rows that repeat an earlier one, and answers that were rated both ways."""
     content_R = as_array(votes.content)
     _, first_C, class_R = np.unique(content_R, return_index=True, return_inverse=True)
@@ -37,7 +37,7 @@ def repeats(votes: Votes, *, num_examples: int) -> Repeats:
     return Repeats(duplicates=Tally(len(again_D), duplicates), conflicts=conflicts, num_conflicting_votes=num_votes)
 
 
-def contradictions(rows: Iterable[Row | Refusal]) -> Contradictions:
+def count_contradictions(rows: Iterable[Row | Refusal]) -> Contradictions:
     """
     Read the rows once and find the pairs that contradict each other.
 
@@ -73,7 +73,7 @@ def _counted(chosen_E: np.ndarray, rejected_E: np.ndarray) -> Contradictions:
     )
 
 
-def _conflicts(votes: Votes, *, num_examples: int) -> tuple[Tally, int]:
+def _conflicts(votes: VoteIndex, *, num_examples: int) -> tuple[Tally, int]:
     """Answers rated both ways, named by their first vote of each label; and how many votes such answers have."""
     label_N = as_array(votes.label)
     labelled_M = np.flatnonzero(label_N != NO_LABEL)

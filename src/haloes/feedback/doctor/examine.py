@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from haloes.feedback.convert import unpair
 from haloes.feedback.doctor import counts
-from haloes.feedback.doctor.duplicates_and_contradictions import repeats
-from haloes.feedback.doctor.findings import Findings, Tally, Texts
-from haloes.feedback.doctor.vote_index import Votes, add_row
+from haloes.feedback.doctor.duplicates_and_contradictions import find_repeats
+from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
+from haloes.feedback.doctor.vote_index import VoteIndex, add_row
 from haloes.feedback.keys import Row, where_of
 from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
 
@@ -37,10 +37,10 @@ def examine(rows: Iterable[Row | Refusal], *, num_examples: int = 3) -> Findings
         rows: Single answers, pairs (each counts as a desirable and an undesirable answer), and refusals.
         num_examples: How many places to name of everything that is counted.
     """
-    seen = _Seen(num_examples)
+    seen = _Examination(num_examples)
     for position, row in enumerate(rows, start=1):
         if isinstance(row, Refusal):
-            seen.refusals.setdefault(row.reason, _Count()).add(str(row), num_examples)
+            seen.refusals.setdefault(row.reason, _TallyBuilder()).add(str(row), num_examples)
         else:
             _look_at_row(seen, row, where_of(row, position=position))
     reasons = sorted(seen.refusals.items(), key=lambda item: -item[1].num)
@@ -51,24 +51,24 @@ def examine(rows: Iterable[Row | Refusal], *, num_examples: int = 3) -> Findings
         num_labelled=seen.kinds["labelled"],
         num_scored=seen.kinds["scored"],
         refusals={reason: count.tally() for reason, count in reasons},
-        balance=counts.balance(seen.votes),
-        prompts=counts.prompts(seen.votes),
-        repeats=repeats(seen.votes, num_examples=num_examples),
-        texts=Texts(
+        balance=counts.count_labels(seen.votes),
+        prompts=counts.count_prompts(seen.votes),
+        repeats=find_repeats(seen.votes, num_examples=num_examples),
+        texts=TextFaults(
             empty=seen.empty.tally(),
             wordless=seen.wordless.tally(),
             padded=seen.padded.tally(),
             echoes=seen.echoes.tally(),
             markers={marker: seen.markers[marker].tally() for marker in MARKERS if marker in seen.markers},
         ),
-        lengths=counts.lengths(seen.votes),
+        lengths=counts.summarize_lengths(seen.votes),
         length_auc=counts.length_auc(seen.votes),
-        users=counts.users(seen.votes, num_examples=num_examples),
+        users=counts.count_users(seen.votes, num_examples=num_examples),
     )
 
 
 @dataclass(slots=True)
-class _Count:
+class _TallyBuilder:
     """A tally under way."""
 
     num: int = 0
@@ -84,21 +84,21 @@ class _Count:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Examination:
     """What was seen so far."""
 
     num_examples: int
-    votes: Votes = field(default_factory=Votes)
+    votes: VoteIndex = field(default_factory=VoteIndex)
     kinds: Counter[str] = field(default_factory=Counter)
-    refusals: dict[str, _Count] = field(default_factory=dict)
-    empty: _Count = field(default_factory=_Count)
-    wordless: _Count = field(default_factory=_Count)
-    padded: _Count = field(default_factory=_Count)
-    echoes: _Count = field(default_factory=_Count)
-    markers: dict[str, _Count] = field(default_factory=dict)
+    refusals: dict[str, _TallyBuilder] = field(default_factory=dict)
+    empty: _TallyBuilder = field(default_factory=_TallyBuilder)
+    wordless: _TallyBuilder = field(default_factory=_TallyBuilder)
+    padded: _TallyBuilder = field(default_factory=_TallyBuilder)
+    echoes: _TallyBuilder = field(default_factory=_TallyBuilder)
+    markers: dict[str, _TallyBuilder] = field(default_factory=dict)
 
 
-def _look_at_row(seen: _Seen, row: Row, where: Where) -> None:
+def _look_at_row(seen: _Examination, row: Row, where: Where) -> None:
     if isinstance(row, Pair):
         seen.kinds["pair"] += 1
     else:
@@ -110,10 +110,10 @@ def _look_at_row(seen: _Seen, row: Row, where: Where) -> None:
         _look_at_answer(seen, answer, where)
     found = {marker for text in (row.prompt, *(answer.completion for answer in answers)) for marker in _markers(text)}
     for marker in found:
-        seen.markers.setdefault(marker, _Count()).add(str(where), seen.num_examples)
+        seen.markers.setdefault(marker, _TallyBuilder()).add(str(where), seen.num_examples)
 
 
-def _look_at_answer(seen: _Seen, answer: Feedback, where: Where) -> None:
+def _look_at_answer(seen: _Examination, answer: Feedback, where: Where) -> None:
     pieces = list(_pieces(answer.completion))
     words = "\n".join(pieces).strip()
     if not words:

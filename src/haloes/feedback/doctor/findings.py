@@ -20,7 +20,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
+class LabelCounts:
     """How many votes there are of each label, and the class weights that follow."""
 
     num_desirable: int
@@ -36,7 +36,7 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompts:
+class PromptCounts:
     """How answers spread over prompts, and prompts over conversations."""
 
     num: int
@@ -70,7 +70,7 @@ class Repeats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
+class TextFaults:
     """Answers that may not be what a model should learn from."""
 
     empty: Tally
@@ -86,7 +86,7 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Length:
+class LengthSummary:
     """How long texts are."""
 
     text: Literal["prompt", "completion"]
@@ -98,7 +98,7 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class UserVotes:
     """How one user votes."""
 
     name: str
@@ -109,15 +109,15 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Users:
+class UserCounts:
     """Who votes."""
 
     num: int
-    largest: User | None
+    largest: UserVotes | None
     """Who votes most."""
     num_one_sided: int
     """Users who vote always the same, more often than chance explains."""
-    one_sided: tuple[User, ...]
+    one_sided: tuple[UserVotes, ...]
     """The most active of these."""
 
 
@@ -133,15 +133,15 @@ class Findings:
     """Rows with a score, labelled or not."""
     refusals: Mapping[str, Tally]
     """Refused rows by reason, the most frequent first."""
-    balance: Balance
-    prompts: Prompts | None
+    balance: LabelCounts
+    prompts: PromptCounts | None
     """None when no row was accepted."""
     repeats: Repeats
-    texts: Texts
-    lengths: tuple[Length, ...]
+    texts: TextFaults
+    lengths: tuple[LengthSummary, ...]
     length_auc: float | None
     """How well the length of an answer (in characters) alone predicts its label: 0.5 not at all, 1 longer is better."""
-    users: Users
+    users: UserCounts
 
     @property
     def num_read(self) -> int:
@@ -155,7 +155,7 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class DataAdvice:
     """One thing that the findings mean for training."""
 
     severity: Severity

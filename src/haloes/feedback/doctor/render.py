@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from haloes.feedback.doctor.findings import Advice, Balance, Findings, Length, Prompts, Users
+from haloes.feedback.doctor.findings import DataAdvice, Findings, LabelCounts, LengthSummary, PromptCounts, UserCounts
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
 
 
-def render(findings: Findings, advice: Sequence[Advice] = ()) -> list[str]:
+def render(findings: Findings, advice: Sequence[DataAdvice] = ()) -> list[str]:
     """
     The findings as lines, and the advice after them; every advice begins with its severity and a colon.
 
@@ -36,7 +36,7 @@ def _facts(findings: Findings) -> Iterator[str]:
         yield _line("", f"the length of an answer alone predicts its label with AUC {findings.length_auc:.3f}")
 
 
-def _balance(balance: Balance) -> Iterator[str]:
+def _balance(balance: LabelCounts) -> Iterator[str]:
     line = f"{balance.num_desirable} desirable, {balance.num_undesirable} undesirable"
     if balance.num_unlabelled:
         line += f", {balance.num_unlabelled} without label"
@@ -51,7 +51,7 @@ def _balance(balance: Balance) -> Iterator[str]:
     )
 
 
-def _prompts(prompts: Prompts) -> Iterator[str]:
+def _prompts(prompts: PromptCounts) -> Iterator[str]:
     yield _line(
         "prompts",
         f"{prompts.num}, of which {prompts.num_with_several_answers} have several answers and "
@@ -64,19 +64,19 @@ def _prompts(prompts: Prompts) -> Iterator[str]:
     yield _line("", f"sets of rows that a split can separate: {prompts.num_units}{linked}")
 
 
-def _users(users: Users) -> Iterator[str]:
+def _users(users: UserCounts) -> Iterator[str]:
     if users.largest is not None:
         yield _line("users", f"{users.num}; the most active gave {users.largest.share:.1%} of the votes")
 
 
-def _lengths(lengths: Sequence[Length]) -> Iterator[str]:
+def _lengths(lengths: Sequence[LengthSummary]) -> Iterator[str]:
     yield _line("lengths", f"{'':36}{'median':>8}{'p95':>8}{'most':>8}")
     for length in lengths:
         name = f"{length.text}, {length.label}, {length.unit}"
         yield _line("", f"{name:36}{length.median:>8}{length.p95:>8}{length.maximum:>8}")
 
 
-def _advice(advice: Sequence[Advice]) -> Iterator[str]:
+def _advice(advice: Sequence[DataAdvice]) -> Iterator[str]:
     for one in advice:
         yield f"{one.severity}: {one.finding}"
         yield f"    means: {one.meaning}"

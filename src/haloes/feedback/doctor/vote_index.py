@@ -27,7 +27,7 @@ def _lengths() -> dict[LengthUnit, Column]:
 
 
 @dataclass(slots=True)
-class Votes:
+class VoteIndex:
     """
     One entry a row in `content`, `file` and `line`, and one a vote in the other columns; a pair is one row, two votes.
 
@@ -66,7 +66,7 @@ class Votes:
         return str(Where(name, self.line[row]))
 
 
-def add_row(votes: Votes, row: Row, answers: Sequence[Feedback], where: Where) -> None:
+def add_row(votes: VoteIndex, row: Row, answers: Sequence[Feedback], where: Where) -> None:
     """Enter a row and its answers: itself, or the two halves of a pair."""
     keys = [completion_key(answer) for answer in answers]
     votes.content.append(number_of(f"{keys} {_verdict(row)}"))

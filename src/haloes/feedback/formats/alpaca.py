@@ -8,24 +8,24 @@ The prompt is the instruction, a line break, and the input where there is one; `
 
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, required, shared_fields, verdict
+from haloes.feedback.fields import RawRow, parse_rating, parse_shared_fields, required_value
 from haloes.feedback.formats.build_pair import make_pair
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.messages import parse_completion, parse_prompt
-from haloes.feedback.refusals import Refused, shown
+from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Feedback, Pair, Text, Where
 
 _LABELS = ("kto_tag", "label")
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     if "instruction" not in row:
         return False
     rated = "output" in row and any(name in row for name in (*_LABELS, "score"))
     return rated or ("chosen" in row and "rejected" in row)
 
 
-def _parse(row: Row, where: Where) -> Iterator[Feedback | Pair]:
+def _parse(row: RawRow, where: Where) -> Iterator[Feedback | Pair]:
     if "chosen" in row and "rejected" in row:
         yield make_pair(
             row,
@@ -35,22 +35,24 @@ def _parse(row: Row, where: Where) -> Iterator[Feedback | Pair]:
             rejected=parse_completion(row["rejected"], column="rejected"),
         )
         return
-    rated = verdict(row, label_columns=_LABELS)
-    completion = parse_completion(required(row, "output"), column="output")
-    yield Feedback(prompt=_prompt(row), completion=completion, **rated, **shared_fields(row), where=where)
+    rated = parse_rating(row, label_columns=_LABELS)
+    completion = parse_completion(required_value(row, "output"), column="output")
+    yield Feedback(prompt=_prompt(row), completion=completion, **rated, **parse_shared_fields(row), where=where)
 
 
-def _prompt(row: Row) -> Text:
-    parts = [required(row, "instruction"), row.get("input")]
+def _prompt(row: RawRow) -> Text:
+    parts = [required_value(row, "instruction"), row.get("input")]
     for column, part in zip(("instruction", "input"), parts, strict=True):
         if part is not None and not isinstance(part, str):
-            raise Refused("wrong type", f"{column} is {shown(part)}, not text", column=column)
+            raise RefusalError("wrong type", f"{column} is {short_repr(part)}, not text", column=column)
     question = "\n".join(part for part in parts if part)
     earlier = row.get("history")
     if not earlier:
         return parse_prompt(question, system=row.get("system"), column="instruction")
     if not isinstance(earlier, list) or not all(isinstance(turn, list | tuple) and len(turn) == 2 for turn in earlier):  # noqa: PLR2004  # a question and its answer
-        raise Refused("wrong type", f"history is {shown(earlier)}, not a list of [question, answer]", column="history")
+        raise RefusalError(
+            "wrong type", f"history is {short_repr(earlier)}, not a list of [question, answer]", column="history"
+        )
     turns = [
         {"role": role, "content": words}
         for turn in earlier

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from haloes.feedback.fields import Row, shared_fields
+from haloes.feedback.fields import RawRow, parse_shared_fields
 from haloes.feedback.labels import parse_score
 from haloes.feedback.messages import (
     check_completion,
@@ -12,38 +12,38 @@ from haloes.feedback.messages import (
     same_answer,
     with_system,
 )
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Message, Pair, Text, Where
 
 _SCORES = (("chosen_score", "rejected_score"), ("score_chosen", "score_rejected"))
 """What sets of pairs call the scores of the two answers."""
 
 
-def make_pair(row: Row, where: Where, *, prompt: Text, chosen: Text, rejected: Text, **more: Any) -> Pair:
+def make_pair(row: RawRow, where: Where, *, prompt: Text, chosen: Text, rejected: Text, **more: Any) -> Pair:
     """
     A pair with the fields that its row carries; `more` adds to them.
 
     Raises:
-        Refused: Both answers are the same, or a field is not what it should be.
+        RefusalError: Both answers are the same, or a field is not what it should be.
     """
     if same_answer(chosen, rejected):
-        raise Refused("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
+        raise RefusalError("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
     return Pair(
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
         margin=margin_of(row),
-        **(shared_fields(row) | more),
+        **(parse_shared_fields(row) | more),
         where=where,
     )
 
 
-def margin_of(row: Row) -> float | None:
+def margin_of(row: RawRow) -> float | None:
     """
     By how much the chosen answer is better: a `margin` (as in TRL), or both answers' scores; None without either.
 
     Raises:
-        Refused: One of them is not a finite number.
+        RefusalError: One of them is not a finite number.
     """
     if row.get("margin") is not None:
         return parse_score(row["margin"])
@@ -61,16 +61,16 @@ def split_common_prompt(chosen: object, rejected: object, *, system: object = No
     itself end with one.
 
     Raises:
-        Refused: They are the same, share no such beginning, or either is broken.
+        RefusalError: They are the same, share no such beginning, or either is broken.
     """
     chosen_turns = parse_messages(chosen, column="chosen")
     rejected_turns = parse_messages(rejected, column="rejected")
     if chosen_turns == rejected_turns:
-        raise Refused("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
+        raise RefusalError("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
     end = _end_of_prompt(chosen_turns, rejected_turns)
     if end == 0:
         message = "chosen and rejected share no turns before an answer; give the prompt in a column of its own"
-        raise Refused("no common prompt", message)
+        raise RefusalError("no common prompt", message)
     for column, value in (("chosen", chosen), ("rejected", rejected)):
         check_no_reasoning(_turns_from(value, end), column=column)
     return (

@@ -9,11 +9,11 @@ import os
 import re
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, required
+from haloes.feedback.fields import RawRow, required_value
 from haloes.feedback.formats.build_pair import make_pair
 from haloes.feedback.formats.contract import Format, no_labels
 from haloes.feedback.messages import check_completion, check_prompt, clean_text, with_system
-from haloes.feedback.refusals import Refused, shown
+from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Message, Pair, Where
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
@@ -21,14 +21,14 @@ _ANSWER = "\n\nAssistant:"
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     texts = [row.get("chosen"), row.get("rejected"), row.get("prompt", "")]
     if not all(isinstance(text, str) for text in texts):
         return False
     return _begins(row["prompt"]) if row.get("prompt") else _begins(row["chosen"]) and _begins(row["rejected"])
 
 
-def _parse(row: Row, where: Where) -> Iterator[Pair]:
+def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
     chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
     if row.get("prompt"):
         prompt = _text(row, "prompt").rstrip().removesuffix(_ANSWER)
@@ -38,7 +38,7 @@ def _parse(row: Row, where: Where) -> Iterator[Pair]:
         end = common.rfind(_ANSWER)
         if end <= 0:
             message = 'chosen and rejected share no beginning up to an "Assistant:" that could be the prompt'
-            raise Refused("no common prompt", message)
+            raise RefusalError("no common prompt", message)
         prompt, chosen, rejected = chosen[:end], chosen[end:], rejected[end:]
     yield make_pair(
         row,
@@ -54,10 +54,10 @@ def _begins(text: str) -> bool:
     return first is not None and not text[: first.start()].strip()
 
 
-def _text(row: Row, column: str) -> str:
-    value = required(row, column)
+def _text(row: RawRow, column: str) -> str:
+    value = required_value(row, column)
     if not isinstance(value, str):
-        raise Refused("wrong type", f"{column} is {shown(value)}, not a transcript", column=column)
+        raise RefusalError("wrong type", f"{column} is {short_repr(value)}, not a transcript", column=column)
     return clean_text(value, place=f"the {column}", column=column)
 
 
@@ -71,8 +71,8 @@ def _after(prompt: str, answer: str) -> str:
 def _turns(transcript: str, *, column: str) -> tuple[Message, ...]:
     pieces = _TURN.split(transcript)
     if pieces[0].strip():
-        message = f'the {column} begins with {shown(pieces[0])}, not with "Human:" or "Assistant:"'
-        raise Refused("wrong type", message, column=column)
+        message = f'the {column} begins with {short_repr(pieces[0])}, not with "Human:" or "Assistant:"'
+        raise RefusalError("wrong type", message, column=column)
     return tuple(Message(_ROLES[role], words.strip()) for role, words in zip(pieces[1::2], pieces[2::2], strict=True))
 
 

@@ -6,25 +6,25 @@ ms-swift's pairs: `messages` ends with the chosen answer; the other one is `reje
 
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, required
+from haloes.feedback.fields import RawRow, required_value
 from haloes.feedback.formats.build_pair import make_pair, split_common_prompt
 from haloes.feedback.formats.contract import Format, no_labels
 from haloes.feedback.messages import parse_completion, parse_prompt, split_last_turn
 from haloes.records import Pair, Where
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     return "messages" in row and ("rejected_response" in row or "rejected_messages" in row)
 
 
-def _parse(row: Row, where: Where) -> Iterator[Pair]:
-    messages = required(row, "messages")
+def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
+    messages = required_value(row, "messages")
     if row.get("rejected_messages"):
         prompt, chosen, rejected = split_common_prompt(messages, row["rejected_messages"], system=row.get("system"))
         yield make_pair(row, where, prompt=prompt, chosen=chosen, rejected=rejected)
         return
     before, last = split_last_turn(messages, column="messages")
-    answer = required(row, "rejected_response")
+    answer = required_value(row, "rejected_response")
     turns = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
     yield make_pair(
         row,

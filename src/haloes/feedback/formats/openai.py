@@ -7,31 +7,31 @@ these `preferred_completion` and `non_preferred_completion`; both are read.
 
 from collections.abc import Iterator, Mapping
 
-from haloes.feedback.fields import Row, parse_tools, required
+from haloes.feedback.fields import RawRow, parse_tools, required_value
 from haloes.feedback.formats.build_pair import make_pair
 from haloes.feedback.formats.contract import Format, no_labels
 from haloes.feedback.messages import parse_completion, parse_prompt
-from haloes.feedback.refusals import Refused, shown
+from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Pair, Where
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     asked = isinstance(row.get("input"), Mapping) and "messages" in row["input"]
     return asked and ("preferred_output" in row or "preferred_completion" in row)
 
 
-def _parse(row: Row, where: Where) -> Iterator[Pair]:
-    asked = required(row, "input")
+def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
+    asked = required_value(row, "input")
     if not isinstance(asked, Mapping) or "messages" not in asked:
-        raise Refused("wrong type", f"input is {shown(asked)}, not an object with messages", column="input")
+        raise RefusalError("wrong type", f"input is {short_repr(asked)}, not an object with messages", column="input")
     ending = "completion" if "preferred_completion" in row else "output"
     chosen, rejected = f"preferred_{ending}", f"non_preferred_{ending}"
     yield make_pair(
         row,
         where,
         prompt=parse_prompt(asked["messages"], system=row.get("system"), column="input.messages"),
-        chosen=parse_completion(required(row, chosen), column=chosen),
-        rejected=parse_completion(required(row, rejected), column=rejected),
+        chosen=parse_completion(required_value(row, chosen), column=chosen),
+        rejected=parse_completion(required_value(row, rejected), column=rejected),
         **({"tools": parse_tools(asked["tools"])} if asked.get("tools") else {}),
     )
 

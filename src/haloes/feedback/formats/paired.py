@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, finished, required
+from haloes.feedback.fields import RawRow, parse_finished, required_value
 from haloes.feedback.formats.build_pair import make_pair, split_common_prompt
 from haloes.feedback.formats.contract import Format, no_labels
 from haloes.feedback.messages import is_messages, parse_completion, parse_messages, parse_prompt, role_of
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Message, Pair, Text, Where
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     if "chosen" not in row or "rejected" not in row:
         return False
     return "prompt" in row or (is_messages(row["chosen"]) and is_messages(row["rejected"]))
 
 
-def _parse(row: Row, where: Where) -> Iterator[Pair]:
-    chosen, rejected = required(row, "chosen"), required(row, "rejected")
-    ended = {column: finished(row, column) for column in ("chosen_finished", "rejected_finished")}
+def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
+    chosen, rejected = required_value(row, "chosen"), required_value(row, "rejected")
+    ended = {column: parse_finished(row, column) for column in ("chosen_finished", "rejected_finished")}
     if _is_conversation(chosen) and _is_conversation(rejected):
         prompt, one, other = split_common_prompt(chosen, rejected, system=row.get("system"))
         _check_prompt_given(row.get("prompt"), prompt)
@@ -27,7 +27,7 @@ def _parse(row: Row, where: Where) -> Iterator[Pair]:
     yield make_pair(
         row,
         where,
-        prompt=parse_prompt(required(row, "prompt"), system=row.get("system")),
+        prompt=parse_prompt(required_value(row, "prompt"), system=row.get("system")),
         chosen=parse_completion(chosen, column="chosen"),
         rejected=parse_completion(rejected, column="rejected"),
         **ended,
@@ -51,7 +51,7 @@ def _check_prompt_given(given: object, found: Text) -> None:
         agrees = found[-len(turns) :] == turns
     if not agrees:
         message = "the prompt differs from the turns with which chosen and rejected begin; drop one (--columns prompt=)"
-        raise Refused("prompt mismatch", message, column="prompt")
+        raise RefusalError("prompt mismatch", message, column="prompt")
 
 
 PAIRED = Format(

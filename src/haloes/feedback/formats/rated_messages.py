@@ -6,37 +6,37 @@ ms-swift and LLaMA-Factory write this. As with them, the label belongs to the la
 
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, shared_fields, verdict
+from haloes.feedback.fields import RawRow, parse_rating, parse_shared_fields
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.messages import is_messages, parse_completion, parse_prompt, split_last_turn
-from haloes.feedback.refusals import Refused
+from haloes.feedback.refusals import RefusalError
 from haloes.records import Feedback, Where
 
 _LABELS = ("label", "kto_tag")
 
 
-def turns_column(row: Row) -> str | None:
+def turns_column(row: RawRow) -> str | None:
     """The column that holds the conversation: `messages`, or ShareGPT's `conversations`."""
     return next((name for name in ("messages", "conversations") if name in row), None)
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     column = turns_column(row)
     return column is not None and is_messages(row[column]) and any(name in row for name in (*_LABELS, "score"))
 
 
-def _parse(row: Row, where: Where) -> Iterator[Feedback]:
-    rated = verdict(row, label_columns=_LABELS)
+def _parse(row: RawRow, where: Where) -> Iterator[Feedback]:
+    rated = parse_rating(row, label_columns=_LABELS)
     column = turns_column(row)
     if column is None:
-        raise Refused("missing column", "the row has no messages", column="messages")
+        raise RefusalError("missing column", "the row has no messages", column="messages")
     before, last = split_last_turn(row[column], column=column)
     completion = parse_completion(last, column=column)
     yield Feedback(
         prompt=parse_prompt(before, system=row.get("system"), column="prompt"),
         completion=completion,
         **rated,
-        **shared_fields(row),
+        **parse_shared_fields(row),
         where=where,
     )
 

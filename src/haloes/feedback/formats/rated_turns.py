@@ -19,53 +19,53 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from haloes.feedback.fields import Row, shared_fields, verdict
+from haloes.feedback.fields import RawRow, parse_rating, parse_shared_fields
 from haloes.feedback.formats.contract import Format, Record
 from haloes.feedback.formats.rated_messages import turns_column
 from haloes.feedback.messages import is_messages, parse_completion, parse_prompt, role_of
-from haloes.feedback.refusals import Refused, shown
+from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Feedback, Where
 
 _LABELS = ("label", "rating", "feedback", "thumb")
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     column = turns_column(row)
     return column is not None and is_messages(row[column]) and any(map(_is_rated, row[column]))
 
 
-def _parse(row: Row, where: Where) -> Iterator[Record]:
+def _parse(row: RawRow, where: Where) -> Iterator[Record]:
     column = turns_column(row)
     turns = row[column] if column is not None else None
     if not isinstance(turns, list | tuple):
-        raise Refused(
+        raise RefusalError(
             "missing column" if column is None else "wrong type", "the row has no messages", column="messages"
         )
     if any(row.get(name) is not None for name in ("label", "kto_tag", "score")):
         message = "the row has a label beside those of its turns; keep one of them (--columns label= leaves it out)"
-        raise Refused("label", message, column="label")
+        raise RefusalError("label", message, column="label")
     rated = [number for number, turn in enumerate(turns) if _is_rated(turn)]
     if not rated:
-        raise Refused("no label", "no turn of the conversation has a label: nobody rated it", column="label")
-    shared = shared_fields(row)
+        raise RefusalError("no label", "no turn of the conversation has a label: nobody rated it", column="label")
+    shared = parse_shared_fields(row)
     name = shared.setdefault("conversation", shared.get("id") or _name_of(turns))
     for number in rated:
         own = {"id": f"{shared.get('id', name)}#{number}"}
         try:
             yield _feedback(row, turns, number, where, shared=shared | own)
-        except Refused as refused:
+        except RefusalError as refused:
             yield refused.at(where)
 
 
-def _feedback(row: Row, turns: Any, number: int, where: Where, *, shared: Mapping[str, Any]) -> Feedback:
+def _feedback(row: RawRow, turns: Any, number: int, where: Where, *, shared: Mapping[str, Any]) -> Feedback:
     turn = turns[number]
     if role_of(turn, place=f"messages[{number}]") != "assistant":
-        message = f"messages[{number}] is rated and is not an assistant turn: {shown(turn.get('content'))}"
-        raise Refused("last turn not assistant", message)
+        message = f"messages[{number}] is rated and is not an assistant turn: {short_repr(turn.get('content'))}"
+        raise RefusalError("last turn not assistant", message)
     return Feedback(
         prompt=parse_prompt(list(turns[:number]), system=row.get("system")),
         completion=parse_completion([turn]),
-        **verdict(turn, label_columns=_LABELS),
+        **parse_rating(turn, label_columns=_LABELS),
         **shared,
         where=where,
     )
@@ -81,7 +81,7 @@ def _name_of(turns: object) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _labels(row: Row) -> list[object]:
+def _labels(row: RawRow) -> list[object]:
     column = turns_column(row)
     turns = row[column] if column is not None and is_messages(row[column]) else ()
     return [

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from haloes.feedback.fields import Row
+from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.alpaca import ALPACA
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.formats.hh import HH
@@ -32,7 +32,7 @@ FORMATS: dict[str, Format] = {known.name: known for known in _IN_ORDER}
 """Every format by its name."""
 
 
-def detect(rows: Sequence[Row]) -> Format | None:
+def detect(rows: Sequence[RawRow]) -> Format | None:
     """The format that fits most of these rows, the earliest in the table where several do; None if none fits any."""
     counts = {known.name: sum(map(known.matches, rows)) for known in _IN_ORDER}
     best = max(_IN_ORDER, key=lambda known: counts[known.name])

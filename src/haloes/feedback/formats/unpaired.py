@@ -2,25 +2,25 @@
 
 from collections.abc import Iterator
 
-from haloes.feedback.fields import Row, finished, required, shared_fields, verdict
+from haloes.feedback.fields import RawRow, parse_finished, parse_rating, parse_shared_fields, required_value
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.messages import parse_completion, parse_prompt
 from haloes.records import Feedback, Where
 
 
-def _matches(row: Row) -> bool:
+def _matches(row: RawRow) -> bool:
     return "prompt" in row and "completion" in row and ("label" in row or "score" in row)
 
 
-def _parse(row: Row, where: Where) -> Iterator[Feedback]:
+def _parse(row: RawRow, where: Where) -> Iterator[Feedback]:
     # The verdict first: a log has many rows that nobody rated, and these are counted as such whatever else they lack.
-    rated = verdict(row)
+    rated = parse_rating(row)
     yield Feedback(
-        prompt=parse_prompt(required(row, "prompt"), system=row.get("system")),
-        completion=parse_completion(required(row, "completion")),
+        prompt=parse_prompt(required_value(row, "prompt"), system=row.get("system")),
+        completion=parse_completion(required_value(row, "completion")),
         **rated,
-        finished=finished(row),
-        **shared_fields(row),
+        finished=parse_finished(row),
+        **parse_shared_fields(row),
         where=where,
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from haloes.feedback.fields import Row
+from haloes.feedback.fields import RawRow
 
 _SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
     ("a Langfuse export", frozenset({"trace_id", "data_type", "string_value"})),
@@ -27,7 +27,7 @@ _SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 
 
-def recognise(rows: Iterable[Row]) -> str | None:
+def recognise(rows: Iterable[RawRow]) -> str | None:
     """What the rows are, if they bear the signs of an export that is not read yet; also one page of an API's answer."""
     for row in rows:
         for columns in _column_sets(row):
@@ -39,7 +39,7 @@ def recognise(rows: Iterable[Row]) -> str | None:
     return None
 
 
-def _column_sets(row: Row) -> Iterable[set[str]]:
+def _column_sets(row: RawRow) -> Iterable[set[str]]:
     yield set(row)
     page = row.get("data")
     if isinstance(page, list) and page and isinstance(page[0], Mapping):

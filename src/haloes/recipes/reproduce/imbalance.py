@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from haloes.feedback.keys import completion_key, mix, number_of
+from haloes.feedback.keys import completion_key, number_of, seeded_hash
 from haloes.recipes.reproduce.ledger import Ledger, Runner
 from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import Sizes, make_sets
@@ -74,7 +74,9 @@ def keep_desirable(source: Path, share: float, target: Path) -> tuple[int, int]:
     """Write the rows with this share of the desirable ones, drawn by content; how many of each label are left."""
     rows = [r for r in open_rows(str(source), FeedbackSettings(), pairs=False, seed=0) if isinstance(r, Feedback)]
     good = [row for row in rows if row.label]
-    order = np.argsort(mix(np.array([number_of(completion_key(row)) for row in good]), seed=0, purpose="imbalance"))
+    order = np.argsort(
+        seeded_hash(np.array([number_of(completion_key(row)) for row in good]), seed=0, purpose="imbalance")
+    )
     chosen = {int(i) for i in order[: max(1, round(share * len(good)))]}
     kept = {id(row) for i, row in enumerate(good) if i in chosen}
     left = [row for row in rows if not row.label or id(row) in kept]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.feedback.keys import group_number, mix
+from haloes.feedback.keys import group_number, seeded_hash
 from haloes.records import Feedback, to_json
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows
@@ -50,7 +50,9 @@ def make_sets(settings: FeedbackSettings, sizes: Sizes, folder: Path, *, seed: i
     rows = [row for row in open_rows(settings.source, settings, pairs=False, seed=seed) if isinstance(row, Feedback)]
     groups = np.array([group_number(row) for row in rows], np.int64)
     names = np.unique(groups)
-    order = {int(name): i for i, name in enumerate(names[np.argsort(mix(names, seed=seed, purpose="reproduce"))])}
+    order = {
+        int(name): i for i, name in enumerate(names[np.argsort(seeded_hash(names, seed=seed, purpose="reproduce"))])
+    }
     left = _balanced(sorted(rows, key=lambda row: order[group_number(row)]), sizes.per_prompt)
     folder.mkdir(parents=True, exist_ok=True)
     for path, size in ((sets.train, sizes.train), (sets.tune, sizes.tune), (sets.test, sizes.test)):

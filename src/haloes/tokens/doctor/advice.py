@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from haloes.feedback.doctor.findings import Advice, Severity
+from haloes.feedback.doctor.findings import DataAdvice, Severity
 from haloes.tokens.doctor.inspect import TokenFindings
 
 MANY = 0.01
@@ -12,19 +12,19 @@ MANY = 0.01
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
-def advise(findings: TokenFindings) -> list[Advice]:
+def advise(findings: TokenFindings) -> list[DataAdvice]:
     """What the findings mean for training, the worst first."""
     found = [advice for rule in _RULES for advice in rule(findings)]
     return sorted(found, key=lambda advice: _SEVERITIES.index(advice.severity))
 
 
-def _refusals(findings: TokenFindings) -> Iterator[Advice]:
+def _refusals(findings: TokenFindings) -> Iterator[DataAdvice]:
     refused = findings.num_rows - findings.num_encoded
     if not refused:
         return
     everything = refused == findings.num_rows
     reason = next(iter(findings.refusals))
-    yield Advice(
+    yield DataAdvice(
         severity="error" if everything else "warning",
         name="rows that cannot be encoded",
         finding=f"{_share(refused, findings.num_rows)} rows cannot be turned into tokens, most often for the reason "
@@ -35,9 +35,9 @@ def _refusals(findings: TokenFindings) -> Iterator[Advice]:
     )
 
 
-def _completions(findings: TokenFindings) -> Iterator[Advice]:
+def _completions(findings: TokenFindings) -> Iterator[DataAdvice]:
     if findings.completions_cut.num:
-        yield Advice(
+        yield DataAdvice(
             severity=_by_share(findings.completions_cut.num, findings.num_encoded),
             name="completions cut",
             finding=f"{_share(findings.completions_cut.num, findings.num_encoded)} rows have a completion that does "
@@ -47,9 +47,9 @@ def _completions(findings: TokenFindings) -> Iterator[Advice]:
         )
 
 
-def _prompts(findings: TokenFindings) -> Iterator[Advice]:
+def _prompts(findings: TokenFindings) -> Iterator[DataAdvice]:
     if findings.prompts_cut.num:
-        yield Advice(
+        yield DataAdvice(
             severity=_by_share(findings.prompts_cut.num, findings.num_encoded),
             name="prompts cut",
             finding=f"{_share(findings.prompts_cut.num, findings.num_encoded)} rows lose the oldest part of their "
@@ -59,9 +59,9 @@ def _prompts(findings: TokenFindings) -> Iterator[Advice]:
         )
 
 
-def _joint(findings: TokenFindings) -> Iterator[Advice]:
+def _joint(findings: TokenFindings) -> Iterator[DataAdvice]:
     if findings.disagreements.num:
-        yield Advice(
+        yield DataAdvice(
             severity="note",
             name="joint rendering differs",
             finding=f"{_share(findings.disagreements.num, findings.num_encoded)} rows are written in other words when "
@@ -71,9 +71,9 @@ def _joint(findings: TokenFindings) -> Iterator[Advice]:
         )
 
 
-def _template(findings: TokenFindings) -> Iterator[Advice]:
+def _template(findings: TokenFindings) -> Iterator[DataAdvice]:
     if not findings.has_chat_template and findings.num_rows:
-        yield Advice(
+        yield DataAdvice(
             severity="note",
             name="no chat template",
             finding="the tokenizer has no chat template",
@@ -82,7 +82,7 @@ def _template(findings: TokenFindings) -> Iterator[Advice]:
         )
 
 
-_Rule: TypeAlias = Callable[[TokenFindings], Iterator[Advice]]
+_Rule: TypeAlias = Callable[[TokenFindings], Iterator[DataAdvice]]
 _RULES: tuple[_Rule, ...] = (_refusals, _completions, _prompts, _joint, _template)
 
 

@@ -39,7 +39,7 @@ class TokenLength:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class RenderingDifference:
     """Where the chat template writes a conversation otherwise than inference sees it, with what surrounds it."""
 
     where: str
@@ -67,7 +67,7 @@ class TokenFindings:
     """Rows that cannot be encoded, by reason, the most frequent first."""
     disagreements: Tally
     """Rows of which the template, rendering prompt and completion jointly, writes other words than inference sees."""
-    difference: Difference | None
+    difference: RenderingDifference | None
     """Of the first such row."""
     previews: tuple[Preview, ...]
 
@@ -89,7 +89,7 @@ def inspect_tokens(
     Raises:
         ModelError: There are messages, and the tokenizer has no chat template.
     """
-    seen = _Seen(encoder, replace(encoder, max_length=_NO_WINDOW), previews, num_examples)
+    seen = _TokenExamination(encoder, replace(encoder, max_length=_NO_WINDOW), previews, num_examples)
     usable = ((position, row) for position, row in enumerate(rows, start=1) if not isinstance(row, Refusal))
     while chunk := list(islice(usable, _CHUNK)):
         seen.add([(str(where_of(row, position=position)), row) for position, row in chunk])
@@ -97,7 +97,7 @@ def inspect_tokens(
 
 
 @dataclass(slots=True)
-class _Seen:
+class _TokenExamination:
     """What was seen so far."""
 
     encoder: Encoder
@@ -113,7 +113,7 @@ class _Seen:
     completions_cut: Tally = field(default_factory=Tally)
     disagreements: Tally = field(default_factory=Tally)
     refusals: dict[str, Tally] = field(default_factory=dict)
-    difference: Difference | None = None
+    difference: RenderingDifference | None = None
     previews: list[Preview] = field(default_factory=list)
 
     def add(self, rows: list[tuple[str, Row]]) -> None:
@@ -172,7 +172,7 @@ class _Seen:
             at = next(
                 (i for i, (a, b) in enumerate(zip(seen, joint, strict=False)) if a != b), min(len(seen), len(joint))
             )
-            self.difference = Difference(where=where, inference=_around(seen, at), joint=_around(joint, at))
+            self.difference = RenderingDifference(where=where, inference=_around(seen, at), joint=_around(joint, at))
 
     def _and(self, tally: Tally, example: str) -> Tally:
         more = (example,) if len(tally.examples) < self.num_examples else ()

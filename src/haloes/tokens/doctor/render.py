@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from haloes.feedback.doctor.findings import Advice, Tally
+from haloes.feedback.doctor.findings import DataAdvice, Tally
 from haloes.tokens.doctor.inspect import TokenFindings
 
 
-def render(findings: TokenFindings, advice: Sequence[Advice] = ()) -> list[str]:
+def render(findings: TokenFindings, advice: Sequence[DataAdvice] = ()) -> list[str]:
     """
     The findings as lines, and the advice after them; every advice begins with its severity and a colon.
 
@@ -61,7 +61,7 @@ def _joint(findings: TokenFindings) -> Iterator[str]:
     yield _line("", f"    rendered together:             {findings.difference.joint!r}")
 
 
-def _advice(advice: Sequence[Advice]) -> Iterator[str]:
+def _advice(advice: Sequence[DataAdvice]) -> Iterator[str]:
     for one in advice:
         yield f"{one.severity}: {one.finding}"
         yield f"    means: {one.meaning}"
