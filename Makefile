@@ -40,6 +40,7 @@ bench: .venv/demo
 
 docs: .venv/demo
 	.venv/bin/haloes losses page > docs/losses.md
+	.venv/bin/python tests/stubs.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

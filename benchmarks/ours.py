@@ -23,7 +23,7 @@ from benchmarks.piece import (
 from benchmarks.rows import SEED, schedule_of, tokens_of_steps
 
 from haloes.batches.collate import packed_rows
-from haloes.losses.table import make_loss
+from haloes.losses.make import make_loss
 from haloes.models.adapters import LoRA
 from haloes.models.device import choose_dtype
 from haloes.models.load import load_model

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,11 +27,14 @@ import haloes
 from haloes.cli.main import COMMANDS, run
 from haloes.errors import ConfigError
 from haloes.feedback.read import FeedbackSource
-from haloes.losses.table import LOSSES, PARTS, make_loss
+from haloes.losses.components import PARTS
+from haloes.losses.make import make_loss
+from haloes.losses.table import LOSSES
 from haloes.models.adapters import LoRA
 from haloes.recipes.demo.recipe import demo_config
 from haloes.records import Refusal
 from haloes.runs.config import as_mapping, make_config, parse_settings
+from stubs import PACKAGES, stub, stub_path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "haloes"
@@ -76,7 +80,7 @@ def test_a_package_is_a_docstring(path: Path):
     body = tree(path).body
 
     assert ast.get_docstring(tree(path))
-    assert len(body) == 1 or path.parent == PACKAGE
+    assert len(body) == 1 or path.parent in {PACKAGE, PACKAGE / "losses"}
 
 
 def calls(path: Path) -> Iterator[str]:
@@ -113,23 +117,34 @@ def test_layers_point_one_way():
 # --- the public names
 
 
-def test_the_public_names_are_exactly_those_that_are_announced():
-    homes = [name for names in haloes._HOMES.values() for name in names]
+every_public_package = pytest.mark.parametrize("package", [haloes, haloes.losses], ids=PACKAGES)
+
+
+@every_public_package
+def test_the_public_names_are_exactly_those_that_are_announced(package: ModuleType):
+    own = {haloes: "losses", haloes.losses: "LOSSES"}[package]
+
+    assert sorted(package.__all__) == sorted([*package.HOME_OF, own]) == dir(package)
+    assert len(set(package.__all__)) == len(package.__all__)
+
+
+@every_public_package
+def test_type_checkers_read_the_same_names_from_the_same_modules(package: ModuleType):
+    assert stub_path(package).read_text(encoding="utf-8") == stub(package), "run `make docs`"
     imported = [
-        (node.module, alias.name)
-        for branch in tree(PACKAGE / "__init__.py").body
-        if isinstance(branch, ast.If)
-        for node in ast.walk(branch)
+        (node.module, alias.name, alias.asname)
+        for node in ast.parse(stub(package)).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     ]
 
-    assert sorted(haloes.__all__) == sorted(homes) == dir(haloes)
-    assert len(set(homes)) == len(homes)
-    assert sorted(imported) == sorted((home, name) for home, names in haloes._HOMES.items() for name in names)
+    assert sorted(name for _, name, _ in imported) == dir(package)
+    assert all(name == public for _, name, public in imported)
+    for home, name, _ in imported:
+        assert getattr(importlib.import_module(home or ""), name) is getattr(package, name)
 
 
-@pytest.mark.parametrize("name", haloes.__all__)
+@pytest.mark.parametrize("name", sorted(haloes.HOME_OF))
 def test_every_public_name_is_there_and_explained(name: str):
     thing = getattr(haloes, name)
 
@@ -138,9 +153,38 @@ def test_every_public_name_is_there_and_explained(name: str):
     assert not (inspect.getdoc(thing) or "").startswith(f"{name}("), "the docstring is made up by dataclasses"
 
 
+def test_every_loss_is_a_name_of_the_losses_and_of_haloes():
+    classes = [made for made in LOSSES.values() if isinstance(made, type)]
+    assert classes
+    for cls in classes:
+        assert getattr(haloes.losses, cls.__name__) is getattr(haloes, cls.__name__) is cls
+
+
+@pytest.mark.parametrize("name", haloes.losses.HOME_OF)
+def test_a_name_of_the_losses_is_one_of_haloes(name: str):
+    assert getattr(haloes.losses, name) is getattr(haloes, name)
+
+
+def test_the_public_names_are_known_without_torch():
+    script = (
+        "import sys, haloes; assert haloes.losses.LOSSES and dir(haloes) and dir(haloes.losses); print(*sys.modules)"
+    )
+    modules = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+    assert not set(MIDDLING) & set(modules)
+
+
 def test_a_name_that_is_not_public_is_no_attribute():
     with pytest.raises(AttributeError, match="module 'haloes' has no attribute 'nope'"):
         haloes.nope  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'haloes\.losses' has no attribute 'nope'"):
+        haloes.losses.nope  # noqa: B018
 
 
 # --- what a command may cost

@@ -7,7 +7,7 @@ import yaml
 
 import haloes
 from haloes.cli.main import run
-from haloes.losses.table import make_loss
+from haloes.losses.make import make_loss
 from tiny_runs import flags, metrics
 
 MY_LOSS = '''

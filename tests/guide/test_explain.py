@@ -12,8 +12,9 @@ from haloes.losses._contract import Needs
 from haloes.losses.components import Power
 from haloes.losses.halo import HALO
 from haloes.losses.kto import KTO
-from haloes.losses.presets import Built
-from haloes.losses.table import LOSSES, hyperparameters, loss_maker
+from haloes.losses.make import hyperparameters, loss_maker
+from haloes.losses.presets import Preset
+from haloes.losses.table import LOSSES
 
 OWN_LOSS = '''
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def test_the_groups_hold_the_whole_table_in_its_order():
 def test_needs_are_those_of_the_loss_with_its_defaults():
     for name, maker in LOSSES.items():
         assert needs_of(maker) == maker().needs, name
-        assert isinstance(maker, Built) or needs_of(maker)
+        assert isinstance(maker, Preset) or needs_of(maker)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from haloes.errors import ConfigError, MissingInputError
 from haloes.losses._contract import LossOutput, Needs, Paired, Scored, Unpaired
 from haloes.losses.bradley_terry import BradleyTerry
-from haloes.losses.is_halo import is_halo
+from haloes.losses.definition import is_halo
 from haloes.losses.length_normalised import LengthNormalised
 
 SETTINGS = [(0.0, 0.0), (1.0, 0.0), (0.0, 0.01), (0.7, 0.3)]

@@ -16,8 +16,8 @@ from haloes.losses.humanline import Humanline
 from haloes.losses.kto import KTO
 from haloes.losses.length_normalised import LengthNormalised
 from haloes.losses.mixture import Mixture
-from haloes.losses.presets import BUILT
 from haloes.losses.sft import SFT
+from haloes.losses.table import LOSSES
 from loss_batches import Example, Numbers, evaluate, gradient, make_examples, make_mismatched, ratio_side, side_of
 from loss_oracles import Oracle, Row, assert_agrees
 from pair_checks import Tokens, log_ratio
@@ -64,7 +64,7 @@ def one(ratio: float, *, desirable: bool = True) -> Example:
 
 def losses_of(name: str, examples: list[Example], mismatched: Sequence[float] = (), **settings: Any) -> list[float]:
     sides = [ratio_side(ratio) for ratio in mismatched]
-    found: list[float] = evaluate(BUILT[name](**settings), examples, mismatched=sides).per_example.tolist()
+    found: list[float] = evaluate(LOSSES[name](**settings), examples, mismatched=sides).per_example.tolist()
     return found
 
 
@@ -78,45 +78,45 @@ def test_without_a_reference_point_the_outcome_is_the_reward(name: str) -> None:
     assert losses_of(name, BOTH, **WEIGHTS) == pytest.approx(
         [1.5 * (1 - sigmoid(0.5)), 0.7 * (1 - sigmoid(0.1))], rel=1e-12
     )
-    assert BUILT[name]().needs == Needs(reference=True)
+    assert LOSSES[name]().needs == Needs(reference=True)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_without_a_reference_point_it_is_its_formula(seed: int) -> None:
     oracle = kto_like(lambda w, z: w * (1 - sigmoid(z)), beta=0.4)
 
-    assert_agrees(BUILT["kto-no-reference-point"](beta=0.4, **WEIGHTS), oracle, seed=seed)
+    assert_agrees(LOSSES["kto-no-reference-point"](beta=0.4, **WEIGHTS), oracle, seed=seed)
 
 
 def test_the_concave_ablation_never_gives_up_on_an_example() -> None:
     # -1.5 log sigmoid(0.1 * 3) and -0.7 log sigmoid(0.1 * 3)
     found = losses_of("kto-concave", BOTH, [1.0, 3.0], **WEIGHTS)
     hopeless = one(-1000.0)
-    [slope] = gradient(evaluate(BUILT["kto-concave"](), [hopeless]).per_example.sum(), [hopeless.completion.policy])
+    [slope] = gradient(evaluate(LOSSES["kto-concave"](), [hopeless]).per_example.sum(), [hopeless.completion.policy])
 
     assert found == pytest.approx([1.5 * log(1 + exp(-0.3)), 0.7 * log(1 + exp(-0.3))], rel=1e-12)
     assert slope.item() == pytest.approx(-0.1)
-    assert BUILT["kto-concave"]().needs == KTO.needs
+    assert LOSSES["kto-concave"]().needs == KTO.needs
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_concave_ablation_is_its_formula(seed: int) -> None:
     oracle = kto_like(lambda w, z: w * np.log1p(np.exp(-z)), z0=ratio_z0(), beta=0.4)
 
-    assert_agrees(BUILT["kto-concave"](beta=0.4, **WEIGHTS), oracle, seed=seed)
+    assert_agrees(LOSSES["kto-concave"](beta=0.4, **WEIGHTS), oracle, seed=seed)
 
 
 def test_the_risk_neutral_ablation_is_linear() -> None:
     # -1.5 * 0.1 * 3 and -0.7 * 0.1 * 3
     assert losses_of("kto-risk-neutral", BOTH, [1.0, 3.0], **WEIGHTS) == pytest.approx([-0.45, -0.21], rel=1e-12)
-    assert BUILT["kto-risk-neutral"]().needs == KTO.needs
+    assert LOSSES["kto-risk-neutral"]().needs == KTO.needs
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_risk_neutral_ablation_is_its_formula(seed: int) -> None:
     oracle = kto_like(lambda w, z: -w * z, z0=ratio_z0(), beta=0.4)
 
-    assert_agrees(BUILT["kto-risk-neutral"](beta=0.4, **WEIGHTS), oracle, seed=seed)
+    assert_agrees(LOSSES["kto-risk-neutral"](beta=0.4, **WEIGHTS), oracle, seed=seed)
 
 
 def test_the_reference_free_ablation_compares_mean_log_probabilities() -> None:
@@ -125,13 +125,13 @@ def test_the_reference_free_ablation_compares_mean_log_probabilities() -> None:
     examples = [Example(side, True, 0.0, side), Example(side, False, 0.0, side)]
     others = [side_of([-2.0], [0.0]), side_of([-1.0, -5.0], [0.0, 0.0])]
 
-    found = evaluate(BUILT["kto-reference-free"](beta=0.5), examples, mismatched=others).per_example.tolist()
+    found = evaluate(LOSSES["kto-reference-free"](beta=0.5), examples, mismatched=others).per_example.tolist()
 
     assert found == pytest.approx([1.75 * (1 - sigmoid(0.5)), 1 - sigmoid(-0.5)], rel=1e-12)
 
 
 def test_the_reference_free_ablation_needs_no_reference() -> None:
-    assert BUILT["kto-reference-free"]().needs == Needs(mismatched=True)
+    assert LOSSES["kto-reference-free"]().needs == Needs(mismatched=True)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -144,7 +144,7 @@ def test_the_reference_free_ablation_is_its_formula(seed: int) -> None:
         return np.array([1.5 * (1 - sigmoid(v)) if row.desirable else 0.7 * (1 - sigmoid(-v)) for row, v in pairs])
 
     assert z0 < 0
-    assert_agrees(BUILT["kto-reference-free"](beta=0.8, **WEIGHTS), oracle, seed=seed)
+    assert_agrees(LOSSES["kto-reference-free"](beta=0.8, **WEIGHTS), oracle, seed=seed)
 
 
 def test_kahneman_and_tverskys_value_weighs_losses_more_than_gains() -> None:
@@ -155,7 +155,7 @@ def test_kahneman_and_tverskys_value_weighs_losses_more_than_gains() -> None:
     assert found == pytest.approx(
         [-1.5 * 3**0.88, -0.7 * 3**0.88, 1.5 * 2.25 * 3**0.88, 0.7 * 2.25 * 3**0.88], rel=2e-3
     )
-    assert BUILT["kahneman-tversky"]().needs == KTO.needs
+    assert LOSSES["kahneman-tversky"]().needs == KTO.needs
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -170,13 +170,13 @@ def test_kahneman_and_tverskys_value_is_its_formula_0_001_away_from_zero(
     oracle = kto_like(cost, z0=ratio_z0(), beta=beta)
     settings = {"alpha": alpha, "loss_aversion": aversion, "beta": beta}
 
-    assert_agrees(BUILT["kahneman-tversky"](**settings, **WEIGHTS), oracle, seed=seed)
+    assert_agrees(LOSSES["kahneman-tversky"](**settings, **WEIGHTS), oracle, seed=seed)
 
 
 def test_the_first_step_with_kahneman_and_tverskys_value_teaches() -> None:
     # Policy and reference agree to the bit: every outcome is 0, where a power has no slope.
     examples = [one(0.0), one(0.0, desirable=False)]
-    output = evaluate(BUILT["kahneman-tversky"](), examples, mismatched=[ratio_side(0.0)])
+    output = evaluate(LOSSES["kahneman-tversky"](), examples, mismatched=[ratio_side(0.0)])
     slopes = gradient(output.per_example.sum(), [example.completion.policy for example in examples])
 
     assert output.per_example.tolist() == [0.0, 0.0]
@@ -193,7 +193,7 @@ def test_length_normalised_dpo_is_its_formula(seed: int) -> None:
     def oracle(chosen: Tokens, rejected: Tokens) -> float:
         return float(np.log1p(np.exp(-2.0 * (normalised_ratio(chosen) - normalised_ratio(rejected)))))
 
-    assert_pairs_agree(BUILT["dpo-length-normalised"](beta=2.0), oracle, seed=seed)
+    assert_pairs_agree(LOSSES["dpo-length-normalised"](beta=2.0), oracle, seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -202,7 +202,7 @@ def test_dpo_with_sft_is_its_formula(seed: int) -> None:
         margin = 0.3 * (log_ratio(chosen) - log_ratio(rejected))
         return float(np.log1p(np.exp(-margin)) - 0.2 * chosen["policy"].sum())
 
-    assert_pairs_agree(BUILT["dpo-sft"](beta=0.3, sft_weight=0.2), oracle, seed=seed)
+    assert_pairs_agree(LOSSES["dpo-sft"](beta=0.3, sft_weight=0.2), oracle, seed=seed)
 
 
 def test_dpo_with_sft_by_hand() -> None:
@@ -223,16 +223,16 @@ def test_dpo_with_sft_by_hand() -> None:
     ],
 )
 def test_what_is_made_when_nothing_is_said(name: str, made: Any) -> None:
-    assert BUILT[name]() == made
+    assert LOSSES[name]() == made
 
 
 def test_what_is_made_of_given_losses() -> None:
     inner = KTO(beta=0.3)
 
-    assert BUILT["humanline"](loss=inner, every=2) == Humanline(loss=inner, every=2)
-    assert BUILT["length-normalised"](loss=inner) == LengthNormalised(loss=inner)
-    assert BUILT["mixture"](losses=(inner, SFT())) == Mixture(losses=(inner, SFT()), weights=(1.0, 1.0))
-    assert BUILT["mixture"](weights=(2.0, 1.0)) == Mixture(losses=(DPO(), SFT()), weights=(2.0, 1.0))
+    assert LOSSES["humanline"](loss=inner, every=2) == Humanline(loss=inner, every=2)
+    assert LOSSES["length-normalised"](loss=inner) == LengthNormalised(loss=inner)
+    assert LOSSES["mixture"](losses=(inner, SFT())) == Mixture(losses=(inner, SFT()), weights=(1.0, 1.0))
+    assert LOSSES["mixture"](weights=(2.0, 1.0)) == Mixture(losses=(DPO(), SFT()), weights=(2.0, 1.0))
 
 
 WEIGHTED = ["kto-no-reference-point", "apo-zero", "kto-concave", "kto-risk-neutral", "kto-reference-free"]
@@ -241,11 +241,11 @@ WEIGHTED += ["kahneman-tversky"]
 
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_weights_can_be_left_to_the_data(name: str) -> None:
-    loss = BUILT[name](desirable_weight="auto", undesirable_weight="auto")
+    loss = LOSSES[name](desirable_weight="auto", undesirable_weight="auto")
 
     with pytest.raises(ConfigError, match='still "auto"'):
         evaluate(loss, make_examples())
-    assert with_weights(loss, desirable=1.5, undesirable=0.7) == BUILT[name](**WEIGHTS)
+    assert with_weights(loss, desirable=1.5, undesirable=0.7) == LOSSES[name](**WEIGHTS)
 
 
 @pytest.mark.parametrize("name", WEIGHTED)
@@ -253,7 +253,7 @@ def test_each_label_has_its_weight(name: str) -> None:
     examples = make_examples()
     desirable = torch.tensor([example.desirable for example in examples])
     plain, weighted = (
-        evaluate(BUILT[name](desirable_weight=d, undesirable_weight=u), examples).per_example
+        evaluate(LOSSES[name](desirable_weight=d, undesirable_weight=u), examples).per_example
         for d, u in ((1.0, 1.0), (3.0, 5.0))
     )
 
@@ -294,4 +294,4 @@ def test_weights_of_losses_inside_others_are_filled_in_too(loss: Any, filled: An
 @pytest.mark.parametrize("beta", [0.0, -1.0, float("nan")])
 def test_a_beta_out_of_range_is_refused(name: str, beta: float) -> None:
     with pytest.raises(ConfigError, match=f"beta must be positive and finite, got {beta}"):
-        BUILT[name](beta=beta)
+        LOSSES[name](beta=beta)

@@ -10,9 +10,10 @@ from haloes.guide.docs import Block, blocks, field_texts, fields_within
 from haloes.guide.needs import needs_in_words
 from haloes.losses._about import About
 from haloes.losses._contract import Needs
-from haloes.losses.is_halo import is_halo
-from haloes.losses.presets import Built
-from haloes.losses.table import LOSSES, Maker, hyperparameters, loss_maker, loss_settings
+from haloes.losses.definition import is_halo
+from haloes.losses.make import hyperparameters, loss_maker, loss_settings
+from haloes.losses.presets import Maker, Preset
+from haloes.losses.table import LOSSES
 
 REQUIRED = "required"
 """Stands for the default of a hyperparameter that has none."""
@@ -69,7 +70,7 @@ class Explanation:
 def explain(name: str) -> Explanation:
     """A loss of the table, or of a user's file, in words. Raises ConfigError where there is none of this name."""
     maker = loss_maker(name)
-    documented = maker.make if isinstance(maker, Built) else maker
+    documented = maker.make if isinstance(maker, Preset) else maker
     found = _hyperparameters(maker)
     about = getattr(maker, "about", None)
     values = [value for value, _ in found.values()]
@@ -130,7 +131,7 @@ def _untold(title: str) -> About:
 def _hyperparameters(maker: Maker) -> dict[str, tuple[Any, str]]:
     """The default of each, and its text. What is built takes both from what it sets, where it says None or nothing."""
     defaults = hyperparameters(maker)
-    if not isinstance(maker, Built):
+    if not isinstance(maker, Preset):
         texts = field_texts(maker)
         return {name: (value, texts.get(name, "")) for name, value in defaults.items()}
     set_by: dict[str, tuple[Any, str]] = {}

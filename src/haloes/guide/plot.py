@@ -6,7 +6,7 @@ from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.guide.curves import Curve, curves, usual_range
-from haloes.losses.table import hyperparameters, loss_maker, make_loss
+from haloes.losses.make import hyperparameters, loss_maker, make_loss
 from haloes.report.plot import MOST_COLOURS, Panel, Trace
 
 _X = "reward less what it is compared with, in nats"

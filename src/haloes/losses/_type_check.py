@@ -5,33 +5,9 @@ import typing
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from haloes.losses import components as dials
+from haloes.losses.components import COMPONENTS, PARTS
 
 _PLAIN: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-_DIALS: dict[Any, dict[str, type[Any]]] = {
-    dials.Reward: {
-        "log-ratio": dials.LogRatio,
-        "token-log-ratio": dials.TokenLogRatio,
-        "average-logp": dials.AverageLogp,
-    },
-    dials.ReferencePoint: {
-        "origin": dials.Origin,
-        "mismatched-mean": dials.MismatchedMean,
-        "mismatched-mean-unclamped": dials.MismatchedMeanUnclamped,
-        "rejected-reward": dials.RejectedReward,
-    },
-    dials.Value: {
-        "logistic": dials.Logistic,
-        "log-sigmoid": dials.LogSigmoid,
-        "linear": dials.Linear,
-        "power": dials.Power,
-        "clipped-ratio": dials.ClippedRatio,
-    },
-}
-"""The positions of the three dials, by name."""
-
-PARTS: dict[str, type[Any]] = {name: cls for positions in _DIALS.values() for name, cls in positions.items()}
-"""All of them."""
 
 
 def declared(made: Any) -> dict[str, Any]:
@@ -62,7 +38,7 @@ def _fits_plainly(value: Any, kind: Any) -> bool:
 
 def _fits_a_part(value: Any, kind: Any) -> bool:
     """A loss is no dial, and a dial of haloes has one place; one of somebody's own may be any."""
-    right = type(value) in _DIALS[kind].values() if kind in _DIALS else False
+    right = type(value) in COMPONENTS[kind].values() if kind in COMPONENTS else False
     return dataclasses.is_dataclass(value) and (right or type(value) not in PARTS.values())
 
 
@@ -76,7 +52,7 @@ def in_words(kind: Any) -> str:
     if origin is tuple:
         return f"a list, each item {in_words(inner[0])}"
     if _is_part(kind):
-        return f"written with its name, such as {{name: {next(iter(_DIALS.get(kind, {'dpo': None})))}}}"
+        return f"written with its name, such as {{name: {next(iter(COMPONENTS.get(kind, {'dpo': None})))}}}"
     return _PLAIN.get(kind, "something else")
 
 

@@ -264,6 +264,28 @@ class ClippedRatio:
         return torch.where(desirable_K, ratio_K.clamp(max=self.high), -ratio_K.clamp(min=self.low))
 
 
+COMPONENTS: dict[Any, dict[str, type[Any]]] = {
+    Reward: {"log-ratio": LogRatio, "token-log-ratio": TokenLogRatio, "average-logp": AverageLogp},
+    ReferencePoint: {
+        "origin": Origin,
+        "mismatched-mean": MismatchedMean,
+        "mismatched-mean-unclamped": MismatchedMeanUnclamped,
+        "rejected-reward": RejectedReward,
+    },
+    Value: {
+        "logistic": Logistic,
+        "log-sigmoid": LogSigmoid,
+        "linear": Linear,
+        "power": Power,
+        "clipped-ratio": ClippedRatio,
+    },
+}
+"""The positions of the three dials, by name."""
+
+PARTS: dict[str, type[Any]] = {name: cls for positions in COMPONENTS.values() for name, cls in positions.items()}
+"""All of them."""
+
+
 def _toward(outcome_K: Tensor, desirable_K: Tensor) -> Tensor:
     """The outcome as the human sees it: what raises the reward of an undesirable answer is a loss (eq. 8)."""
     return torch.where(desirable_K, outcome_K, -outcome_K)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from haloes.losses._about import About
 from haloes.losses._contract import Loss
@@ -30,7 +30,7 @@ _MISMATCHED = "mean reward of the step's mismatched completions, not below 0"
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class Preset:
     """A loss with a name of its own that has no class of its own."""
 
     make: Callable[..., Loss[Any]]
@@ -38,11 +38,30 @@ class Built:
     about: About
 
     def __call__(self, **settings: Any) -> Loss[Any]:
-        """The loss with these hyperparameters."""
+        """Make the loss with these hyperparameters."""
         return self.make(**settings)
 
 
-def kto_without_reference_point(
+Maker: TypeAlias = type[Any] | Preset
+"""What makes a loss from its hyperparameters: its class, or a preset."""
+
+
+def preset(about: About) -> Callable[[Callable[..., Loss[Any]]], Preset]:
+    """Return a decorator that turns a function of hyperparameters, whose docstring explains the loss, into a preset."""
+    return lambda make: Preset(make, about)
+
+
+@preset(
+    About(
+        title="KTO without a reference point (ablation)",
+        source=_ABLATION,
+        reward=_RATIO,
+        reference_point="none",
+        value="logistic: concave in gains, convex in losses",
+        use="After SFT on the same data, where z0 is near 0 anyway; a step costs about a third less.",
+    )
+)
+def kto_no_reference_point(
     *, beta: float = 0.1, desirable_weight: Weight = 1.0, undesirable_weight: Weight = 1.0
 ) -> HALO:
     """
@@ -61,6 +80,16 @@ def kto_without_reference_point(
     )
 
 
+@preset(
+    About(
+        title="KTO with a concave value function (ablation)",
+        source=_ABLATION,
+        reward=_RATIO,
+        reference_point=_MISMATCHED,
+        value="log-sigmoid: concave everywhere",
+        use="To see what risk-seeking in losses is good for: this one keeps pushing at examples that are hopeless.",
+    )
+)
 def kto_concave(*, beta: float = 0.1, desirable_weight: Weight = 1.0, undesirable_weight: Weight = 1.0) -> HALO:
     """
     KTO with DPO's value function, which is concave in losses too: no example is ever given up.
@@ -71,6 +100,16 @@ def kto_concave(*, beta: float = 0.1, desirable_weight: Weight = 1.0, undesirabl
     return HALO(value=LogSigmoid(beta=beta), desirable_weight=desirable_weight, undesirable_weight=undesirable_weight)
 
 
+@preset(
+    About(
+        title="KTO with a risk-neutral value function (ablation)",
+        source=_ABLATION,
+        reward=_RATIO,
+        reference_point=_MISMATCHED,
+        value="identity",
+        use="To see what a value function is good for: without one the policy can run away from the reference.",
+    )
+)
 def kto_risk_neutral(*, beta: float = 0.1, desirable_weight: Weight = 1.0, undesirable_weight: Weight = 1.0) -> HALO:
     """
     KTO with the identity as its value function: rewards of desirable answers grow, and of others fall, without end.
@@ -81,6 +120,16 @@ def kto_risk_neutral(*, beta: float = 0.1, desirable_weight: Weight = 1.0, undes
     return HALO(value=Linear(beta=beta), desirable_weight=desirable_weight, undesirable_weight=undesirable_weight)
 
 
+@preset(
+    About(
+        title="KTO without a reference model (ablation)",
+        source=_ABLATION + "; the authors' code",
+        reward="mean log p_policy of a token",
+        reference_point="the same of the step's mismatched completions, on average",
+        value="logistic: concave in gains, convex in losses",
+        use="Full tuning where the reference's memory is not to be had. More sensitive to the weights than KTO.",
+    )
+)
 def kto_reference_free(*, beta: float = 1.0, desirable_weight: Weight = 1.75, undesirable_weight: Weight = 1.0) -> HALO:
     """
     KTO without a reference model, as if every answer were as likely to it.
@@ -102,6 +151,16 @@ def kto_reference_free(*, beta: float = 1.0, desirable_weight: Weight = 1.75, un
     )
 
 
+@preset(
+    About(
+        title="KTO with the Kahneman-Tversky value function",
+        source="Ethayarajh et al., ICML 2024, arXiv 2402.01306, eq. 4; Tversky and Kahneman, 1992",
+        reward=_RATIO,
+        reference_point=_MISMATCHED,
+        value="power function: concave in gains, convex and steeper in losses",
+        use="To see what the logistic replaced. It does not saturate, and is steepest where training starts.",
+    )
+)
 def kahneman_tversky(
     *,
     alpha: float = 0.88,
@@ -128,6 +187,16 @@ def kahneman_tversky(
     )
 
 
+@preset(
+    About(
+        title="Length-normalised DPO",
+        source="Lambert et al., 2024, arXiv 2411.15124 (Tülu 3)",
+        reward="(log p_policy(y|x) - log p_reference(y|x)) / |y|",
+        reference_point="the same of the rejected completion of the same pair",
+        value="log-sigmoid: concave everywhere",
+        use="Pairs whose chosen answers are longer than the rejected ones.",
+    )
+)
 def dpo_length_normalised(*, beta: float = 5.0) -> LengthNormalised:
     """
     DPO on log-ratios per token, as in Tülu 3.
@@ -137,6 +206,16 @@ def dpo_length_normalised(*, beta: float = 5.0) -> LengthNormalised:
     return LengthNormalised(loss=DPO(beta=beta))
 
 
+@preset(
+    About(
+        title="DPO with SFT on the chosen completion",
+        source="Pang et al., NeurIPS 2024, arXiv 2404.19733, without its average over tokens",
+        reward=_RATIO,
+        reference_point="the reward of the rejected completion of the same pair",
+        value="log-sigmoid: concave everywhere, plus the likelihood of the chosen completion",
+        use="Pairs, where DPO alone lowers the likelihood of chosen answers too.",
+    )
+)
 def dpo_sft(*, beta: float = 0.1, sft_weight: float = 0.1) -> Mixture:
     """
     DPO with a part of SFT on the chosen completion, which keeps its likelihood from falling.
@@ -148,6 +227,16 @@ def dpo_sft(*, beta: float = 0.1, sft_weight: float = 0.1) -> Mixture:
     return Mixture(losses=(DPO(beta=beta), SFT()), weights=(1.0, sft_weight))
 
 
+@preset(
+    About(
+        title="Humanline clamping",
+        source="Liu et al., 2025, arXiv 2509.24207, and the authors' code",
+        reward="that of the loss inside, on clamped token log-ratios",
+        reference_point="that of the loss inside",
+        value="that of the loss inside",
+        use="Offline data that shall do what online data does; the reference follows the policy.",
+    )
+)
 def humanline(
     *, loss: Loss[Any] | None = None, log_low: float = -1.5, log_high: float = 1.5, every: int = 4
 ) -> Humanline:
@@ -161,6 +250,16 @@ def humanline(
     return Humanline(loss=loss or KTO(), log_low=log_low, log_high=log_high, every=every)
 
 
+@preset(
+    About(
+        title="Length normalisation",
+        source="Lambert et al., 2024, arXiv 2411.15124 (Tülu 3)",
+        reward="that of the loss inside, per token",
+        reference_point="that of the loss inside, per token",
+        value="that of the loss inside",
+        use="Any loss on log-probabilities where long answers should not count for more.",
+    )
+)
 def length_normalised(*, loss: Loss[Any] | None = None) -> LengthNormalised:
     """
     Another loss (DPO, if none is given) on log-probabilities per token.
@@ -170,6 +269,16 @@ def length_normalised(*, loss: Loss[Any] | None = None) -> LengthNormalised:
     return LengthNormalised(loss=loss or DPO(beta=5.0))
 
 
+@preset(
+    About(
+        title="Weighted mixture of losses",
+        source="Pang et al., NeurIPS 2024, arXiv 2404.19733 (DPO with SFT)",
+        reward="those of its parts",
+        reference_point="those of its parts",
+        value="those of its parts",
+        use="Several aims at once, such as DPO with SFT.",
+    )
+)
 def mixture(*, losses: tuple[Loss[Any], ...] | None = None, weights: tuple[float, ...] | None = None) -> Mixture:
     """
     Several losses on one batch, added up with weights; DPO and a tenth of SFT, if none are given.
@@ -181,127 +290,14 @@ def mixture(*, losses: tuple[Loss[Any], ...] | None = None, weights: tuple[float
     return Mixture(losses=losses, weights=weights or (1.0,) * len(losses))
 
 
-BUILT = {
-    "kto-no-reference-point": Built(
-        kto_without_reference_point,
-        About(
-            title="KTO without a reference point (ablation)",
-            source=_ABLATION,
-            reward=_RATIO,
-            reference_point="none",
-            value="logistic: concave in gains, convex in losses",
-            use="After SFT on the same data, where z0 is near 0 anyway; a step costs about a third less.",
-        ),
+apo_zero = Preset(
+    kto_no_reference_point.make,
+    About(
+        title="Anchored Preference Optimization, zero (unpaired)",
+        source="D'Oosterlinck et al., TACL 2025, arXiv 2408.06266",
+        reward=_RATIO,
+        reference_point="none: rewards are anchored at 0",
+        value="logistic: concave in gains, convex in losses",
+        use="Good answers that are better than the policy's own. The same formula as KTO with z0 = 0.",
     ),
-    "apo-zero": Built(
-        kto_without_reference_point,
-        About(
-            title="Anchored Preference Optimization, zero (unpaired)",
-            source="D'Oosterlinck et al., TACL 2025, arXiv 2408.06266",
-            reward=_RATIO,
-            reference_point="none: rewards are anchored at 0",
-            value="logistic: concave in gains, convex in losses",
-            use="Good answers that are better than the policy's own. The same formula as KTO with z0 = 0.",
-        ),
-    ),
-    "kto-concave": Built(
-        kto_concave,
-        About(
-            title="KTO with a concave value function (ablation)",
-            source=_ABLATION,
-            reward=_RATIO,
-            reference_point=_MISMATCHED,
-            value="log-sigmoid: concave everywhere",
-            use="To see what risk-seeking in losses is good for: this one keeps pushing at examples that are hopeless.",
-        ),
-    ),
-    "kto-risk-neutral": Built(
-        kto_risk_neutral,
-        About(
-            title="KTO with a risk-neutral value function (ablation)",
-            source=_ABLATION,
-            reward=_RATIO,
-            reference_point=_MISMATCHED,
-            value="identity",
-            use="To see what a value function is good for: without one the policy can run away from the reference.",
-        ),
-    ),
-    "kto-reference-free": Built(
-        kto_reference_free,
-        About(
-            title="KTO without a reference model (ablation)",
-            source=_ABLATION + "; the authors' code",
-            reward="mean log p_policy of a token",
-            reference_point="the same of the step's mismatched completions, on average",
-            value="logistic: concave in gains, convex in losses",
-            use="Full tuning where the reference's memory is not to be had. More sensitive to the weights than KTO.",
-        ),
-    ),
-    "kahneman-tversky": Built(
-        kahneman_tversky,
-        About(
-            title="KTO with the Kahneman-Tversky value function",
-            source="Ethayarajh et al., ICML 2024, arXiv 2402.01306, eq. 4; Tversky and Kahneman, 1992",
-            reward=_RATIO,
-            reference_point=_MISMATCHED,
-            value="power function: concave in gains, convex and steeper in losses",
-            use="To see what the logistic replaced. It does not saturate, and is steepest where training starts.",
-        ),
-    ),
-    "dpo-length-normalised": Built(
-        dpo_length_normalised,
-        About(
-            title="Length-normalised DPO",
-            source="Lambert et al., 2024, arXiv 2411.15124 (Tülu 3)",
-            reward="(log p_policy(y|x) - log p_reference(y|x)) / |y|",
-            reference_point="the same of the rejected completion of the same pair",
-            value="log-sigmoid: concave everywhere",
-            use="Pairs whose chosen answers are longer than the rejected ones.",
-        ),
-    ),
-    "dpo-sft": Built(
-        dpo_sft,
-        About(
-            title="DPO with SFT on the chosen completion",
-            source="Pang et al., NeurIPS 2024, arXiv 2404.19733, without its average over tokens",
-            reward=_RATIO,
-            reference_point="the reward of the rejected completion of the same pair",
-            value="log-sigmoid: concave everywhere, plus the likelihood of the chosen completion",
-            use="Pairs, where DPO alone lowers the likelihood of chosen answers too.",
-        ),
-    ),
-    "humanline": Built(
-        humanline,
-        About(
-            title="Humanline clamping",
-            source="Liu et al., 2025, arXiv 2509.24207, and the authors' code",
-            reward="that of the loss inside, on clamped token log-ratios",
-            reference_point="that of the loss inside",
-            value="that of the loss inside",
-            use="Offline data that shall do what online data does; the reference follows the policy.",
-        ),
-    ),
-    "length-normalised": Built(
-        length_normalised,
-        About(
-            title="Length normalisation",
-            source="Lambert et al., 2024, arXiv 2411.15124 (Tülu 3)",
-            reward="that of the loss inside, per token",
-            reference_point="that of the loss inside, per token",
-            value="that of the loss inside",
-            use="Any loss on log-probabilities where long answers should not count for more.",
-        ),
-    ),
-    "mixture": Built(
-        mixture,
-        About(
-            title="Weighted mixture of losses",
-            source="Pang et al., NeurIPS 2024, arXiv 2404.19733 (DPO with SFT)",
-            reward="those of its parts",
-            reference_point="those of its parts",
-            value="those of its parts",
-            use="Several aims at once, such as DPO with SFT.",
-        ),
-    ),
-}
-"""By the name under which the table has them."""
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.losses._contract import Loss
-from haloes.losses.table import loss_settings
+from haloes.losses.make import loss_settings
 from haloes.models.cache import cache_dir
 from haloes.records import Feedback, Pair, to_json
 from haloes.runs.align import Run, align

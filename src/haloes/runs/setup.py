@@ -10,7 +10,7 @@ import torch
 from haloes.errors import ConfigError
 from haloes.feedback.weights import class_weights
 from haloes.losses._contract import Loss
-from haloes.losses.table import loss_settings, make_loss
+from haloes.losses.make import loss_settings, make_loss
 from haloes.models.cache import cache_dir
 from haloes.models.device import choose_dtype
 from haloes.models.liger import check_liger

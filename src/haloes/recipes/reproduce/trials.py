@@ -17,7 +17,7 @@ from haloes.errors import ConfigError
 from haloes.feedback.weights import class_weights
 from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
-from haloes.losses.table import hyperparameters, loss_maker, make_loss
+from haloes.losses.make import hyperparameters, loss_maker, make_loss
 from haloes.models.cache import cache_dir
 from haloes.models.device import choose_device, choose_dtype
 from haloes.models.load import load_model, load_tokenizer

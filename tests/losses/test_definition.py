@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from haloes.losses._contract import LossOutput, Needs, Unpaired
+from haloes.losses.definition import LATER, V1, is_halo
 from haloes.losses.dpo import DPO
 from haloes.losses.halo import HALO
-from haloes.losses.is_halo import LATER, V1, is_halo
 from haloes.losses.kto import KTO
+from haloes.losses.make import make_loss
 from haloes.losses.slic import SLiC
-from haloes.losses.table import LOSSES, make_loss
+from haloes.losses.table import LOSSES
 
 
 @pytest.mark.parametrize("name", ["dpo", "ppo", "kto", "halo", "kahneman-tversky", "kto-risk-neutral"])

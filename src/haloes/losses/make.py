@@ -1,0 +1,165 @@
+"""Losses from their names and hyperparameters, and back; a loss from elsewhere is named `path/to/file.py:Class`."""
+
+import dataclasses
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from haloes.errors import ConfigError
+from haloes.losses._contract import Loss, Needs, metrics_line
+from haloes.losses._type_check import declared, fits, in_words
+from haloes.losses.components import PARTS
+from haloes.losses.humanline import Humanline
+from haloes.losses.length_normalised import LengthNormalised
+from haloes.losses.mixture import Mixture
+from haloes.losses.presets import Maker, Preset
+from haloes.losses.table import LOSSES
+
+_WRAPPERS = {"humanline": Humanline, "length-normalised": LengthNormalised, "mixture": Mixture}
+
+
+def loss_maker(name: str) -> Maker:
+    """What makes a loss by its name in the table, or by `path/to/file.py:Class`; ConfigError if there is none."""
+    if name in LOSSES:
+        return LOSSES[name]
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        return _from_file(Path(path), attribute)
+    if name.endswith(".py"):
+        raise ConfigError(f"loss: {name} is a file; name the class in it as well: {name}:Class")
+    close = difflib.get_close_matches(name.lower(), LOSSES, n=1)
+    hint = f' Did you mean "{close[0]}"?' if close else ""
+    known = ", ".join(LOSSES)
+    raise ConfigError(f'loss: there is no loss "{name}".{hint} There are: {known}; or path/to/file.py:Class')
+
+
+def hyperparameters(maker: Maker) -> dict[str, Any]:
+    """The names of a loss's hyperparameters, with their defaults."""
+    made = _made_by(maker)
+    if isinstance(made, type) and dataclasses.is_dataclass(made):
+        return {field.name: _default(field) for field in dataclasses.fields(made)}
+    return {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
+
+
+def make_loss(name: str, settings: Mapping[str, Any], *, place: str = "loss") -> Loss[Any]:
+    """
+    A loss by name with hyperparameters set.
+
+    A hyperparameter that is a loss or a dial itself is written as a mapping with its own `name`. Unknown names are
+    refused with a suggestion, and so are values of the wrong kind (ConfigError, which says where under `place`).
+    """
+    maker = loss_maker(name)
+    made = _called(maker, name, settings, list(hyperparameters(maker)), place)
+    loss: Loss[Any] = made
+    return loss
+
+
+def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
+    """A loss as its section of the configuration: the name that leads to it, and its hyperparameters."""
+    written: dict[str, Any] = _written(loss)
+    return written
+
+
+def _made_by(maker: Maker) -> Any:
+    return maker.make if isinstance(maker, Preset) else maker
+
+
+def _called(maker: Any, name: str, settings: Mapping[str, Any], known: list[str], place: str) -> Any:
+    kinds = declared(_made_by(maker))
+    parts: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f' Did you mean "{close[0]}"?' if close else ""
+            has = ", ".join(known) or "none"
+            raise ConfigError(f'{place}.{key}: {name} has no hyperparameter "{key}".{hint} It has: {has}')
+        parts[key] = _part(f"{place}.{key}", value)
+        if not fits(parts[key], kinds.get(key, Any)):
+            raise ConfigError(f"{place}.{key}: {name} wants it to be {in_words(kinds[key])}, got {value!r}")
+    try:
+        return maker(**parts)
+    except TypeError as error:
+        raise ConfigError(f"{place}: {name} cannot be made from {dict(settings)}: {error}") from error
+
+
+def _part(place: str, value: Any) -> Any:
+    """A value as it is; what is made of parts, made."""
+    if isinstance(value, list | tuple):
+        return tuple(_part(f"{place}.{i}", item) for i, item in enumerate(value))
+    if not isinstance(value, Mapping):
+        return value
+    if "name" not in value:
+        raise ConfigError(f"{place}: a part is written with its name, such as {{name: logistic}}; got {dict(value)}")
+    settings = {inner: item for inner, item in value.items() if inner != "name"}
+    cls = PARTS.get(str(value["name"]))
+    if cls is None:
+        return make_loss(str(value["name"]), settings, place=place)
+    return _called(cls, str(value["name"]), settings, [field.name for field in dataclasses.fields(cls)], place)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_written(item) for item in value]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    cls = type(value)
+    named = {known: name for name, known in {**LOSSES, **PARTS, **_WRAPPERS}.items() if isinstance(known, type)}
+    name = named.get(cls) or f"{_file_of(cls)}:{cls.__name__}"
+    return {"name": name, **{f.name: _written(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+
+
+def _file_of(cls: type[Any]) -> str:
+    try:
+        return str(inspect.getfile(cls))
+    except (OSError, TypeError):
+        return cls.__module__
+
+
+def _from_file(path: Path, attribute: str) -> type[Any]:
+    if not path.is_file():
+        raise ConfigError(f"loss: there is no file {path}; a loss from a file is written path/to/file.py:Class")
+    module = _module_of(path)
+    cls = getattr(module, attribute, None)
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise ConfigError(f'loss: {path} has no dataclass "{attribute}"')
+    if not isinstance(getattr(cls, "needs", None), Needs):
+        raise ConfigError(f"loss: {attribute} in {path} does not say what it needs; add needs: ClassVar[Needs] to it")
+    names = getattr(cls, "metrics", ())
+    if not isinstance(names, property) and not _are_names(names):
+        line = metrics_line(["name", "another"])
+        raise ConfigError(f"loss: {attribute} in {path} must declare its metrics like {line}, got {names!r}")
+    return cls
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value) and len(set(value)) == len(value)
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The file as a module: the same one as long as the file stays as it is, so that its losses stay comparable."""
+    name = f"haloes_user_{hashlib.sha256(bytes(path.resolve()) + path.read_bytes()).hexdigest()}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"loss: {path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"loss: {path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
