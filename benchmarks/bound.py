@@ -15,9 +15,9 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,14 +29,14 @@ from benchmarks.cases import CASES, SEARCH, Case
 from benchmarks.ours import Clock, Measured, job_of, loaded_policy, warm_up
 from benchmarks.piece import Task
 from benchmarks.rows import prepare
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import ProfilerActivity, profile
 
+from haloes.batches.collate import LAYING_OUT
 from haloes.models.device import product_rate
 from haloes.models.layout import Packed
 from haloes.planning.cost_model import Layout, forward_operations, layout_of, training_operations
 from haloes.planning.model_size import sizes_of
 from haloes.tokens.store import TokenStore
-from haloes.training import scoring, step
 from haloes.training.trainer import train
 
 PARTS = ("body", "attention", "head", "optimizer", "data", "elsewhere")
@@ -44,7 +44,7 @@ SCOPES = {
     "_TargetLogps": "head",
     "_TargetLogpsBackward": "head",
     "Optimizer.step#AdamW.step": "optimizer",
-    "benchmark: data": "data",
+    LAYING_OUT: "data",
 }
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::addmm_", "aten::matmul", "aten::linear")
 
@@ -56,31 +56,10 @@ class Layouts:
     trained: list[Layout] = field(default_factory=list)
     scored: list[Layout] = field(default_factory=list)
 
-    def take(self, packed: Packed) -> None:
+    def take(self, packed: Packed, *, trained: bool) -> None:
+        """Note a layout: the hook of a `TrainJob`."""
         layout = layout_of(packed.documents, packed.before, len(packed.target_N))
-        (self.trained if self._with_gradient() else self.scored).append(layout)
-
-    @staticmethod
-    def _with_gradient() -> bool:
-        return torch.is_grad_enabled()
-
-
-@contextmanager
-def watched(layouts: Layouts) -> Iterator[None]:
-    """Notes every layout that the trainer makes inside the block, and that making it is work with data."""
-    make = step.packed_rows
-
-    def packed_rows(*arguments: Any, **named: Any) -> Packed:
-        with record_function("benchmark: data"):
-            packed = make(*arguments, **named)
-        layouts.take(packed)
-        return packed
-
-    step.packed_rows = scoring.packed_rows = packed_rows  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        step.packed_rows = scoring.packed_rows = make  # type: ignore[attr-defined]
+        (self.trained if trained else self.scored).append(layout)
 
 
 def seconds_by_part(events: Iterable[Any]) -> dict[str, float]:
@@ -132,9 +111,10 @@ def measure(case: Case, *, threads: int) -> dict[str, Any]:
             train(job_of(task, policy, store, Path(folder) / "first"), [Clock()])  # fills the cache
         rate = [product_rate(dtype, policy.device, rows=512, inner=576, columns=1536)]
         layouts, began = Layouts(), time.perf_counter()
-        with watched(layouts), profile(activities=[ProfilerActivity.CPU]) as profiler, suppress(Measured):
+        job = replace(job_of(task, policy, store, Path(folder) / "second"), on_layout=layouts.take)
+        with profile(activities=[ProfilerActivity.CPU]) as profiler, suppress(Measured):
             clock = Clock()
-            train(job_of(task, policy, store, Path(folder) / "second"), [clock])
+            train(job, [clock])
         wall = time.perf_counter() - began
         rate.append(product_rate(dtype, policy.device, rows=512, inner=576, columns=1536))
         parts = seconds_by_part(profiler.events())

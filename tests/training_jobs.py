@@ -144,7 +144,16 @@ def make_stepper(
         reference = ReferenceTokens(policy.reference_logps, budget, policy.device)
     elif loss.needs.any_reference:
         reference = ReferenceTotals(policy.reference_logps, cache, budget, policy.device)
-    return Stepper(policy, loss, store, ranks, reference, budget, most, continues=continues)
+    return Stepper(
+        policy=policy,
+        loss=loss,
+        store=store,
+        ranks=ranks,
+        reference=reference,
+        max_tokens=budget,
+        max_examples=most,
+        continues=continues,
+    )
 
 
 def make_job(

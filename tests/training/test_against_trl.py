@@ -151,7 +151,7 @@ def policy_of(policy_model: Any, reference_model: Any) -> Policy:
 
 def our_step(policy: Policy, loss: Loss[Any], store: TokenStore, mismatched: list[int], *, budget: int) -> Table:
     reference = ReferenceTotals(policy.reference_logps, None, budget, torch.device("cpu"))
-    stepper = Stepper(policy, loss, store, Ranks(0, 1), reference, budget, None)
+    stepper = Stepper(policy=policy, loss=loss, store=store, ranks=Ranks(0, 1), reference=reference, max_tokens=budget)
     step = Step(0, 0, np.arange(store.num_examples), np.array(mismatched, np.int64))
     return stepper.run(step, backward=True)
 

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.profiler import record_function
 
 from haloes.models.layout import Packed, make_packed
 from haloes.models.reference_cache import sequence_key
 from haloes.tokens.store import TokenRow, TokenStore
+
+LAYING_OUT = "haloes: lay out"
+"""What a profiler shows of the time in which rows are laid out."""
 
 
 def read_pair(store: TokenStore, prompt_of: int, completion_of: int) -> TokenRow:
@@ -32,8 +36,9 @@ def pair_length(store: TokenStore, prompt_of: int, completion_of: int) -> int:
 
 
 def packed_rows(rows: Sequence[TokenRow], device: torch.device, *, last: bool = False) -> Packed:
-    """These rows end to end; `last`: each with its last token, whose hidden state is asked for."""
-    return make_packed([(row.prompt, row.completion, row.trained) for row in rows], device, last=last)
+    """Lay these rows end to end; `last`: each with its last token, whose hidden state is asked for."""
+    with record_function(LAYING_OUT):
+        return make_packed([(row.prompt, row.completion, row.trained) for row in rows], device, last=last)
 
 
 def row_key(row: TokenRow) -> bytes:

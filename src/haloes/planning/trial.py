@@ -113,7 +113,7 @@ def try_out(
         at_once=at_once,
         known=known_share(config, loss.needs, policy.reference_fingerprint, schedule, inputs.train),
     )
-    return TrialResult(load=load, budget=stepper.budget, typical=passed, complete=complete, rates=rates, work=work)
+    return TrialResult(load=load, budget=stepper.max_tokens, typical=passed, complete=complete, rates=rates, work=work)
 
 
 def _job(subject: Subject, policy: Policy, folder: Path) -> TrainJob:

@@ -1,9 +1,23 @@
-"""One optimizer step's arithmetic: reference, mismatched completions, micro-batches, gradients."""
+"""
+One optimizer step's arithmetic: from a step's examples to its table of numbers, and to its gradient in the policy.
+
+A step goes through these stages, each a method of `Stepper`:
+
+    score_reference            log p_reference of (x, y) and of the mismatched (x, y')
+    score_mismatched_before    log p_policy of (x, y'), in passes of their own before the first micro-batch; or
+    score_mismatched_after     the same, continued from the prompts x that the step's only micro-batch left in its cache
+    forward_backward           log p_policy of a micro-batch's (x, y), with gradient; the loss, and its gradient
+
+Only the last one keeps activations. What a stage finds goes into tables with a row for everything in the *whole* step
+(`haloes.training.step_table`), so that neither micro-batches nor processes show in the result.
+
+Shape suffixes: B sequences or examples of a micro-batch, N trained tokens of it, T tokens.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,9 +40,71 @@ from haloes.training.scoring import Jobs, Reference, bins_of, logps
 from haloes.training.step_table import MismatchedTable, ReferenceTable, Table, tensor
 
 
+class LayoutHook(Protocol):
+    """Looks at the layouts that go through the policy, to count their work."""
+
+    def __call__(self, packed: Packed, *, trained: bool) -> None:
+        """Take note of a layout; `trained`: whether it goes through with gradient."""
+
+
+def ignore_layout(packed: Packed, *, trained: bool) -> None:
+    """Do nothing: the hook of those who do not look."""
+
+
 @dataclass(frozen=True, slots=True)
+class _MicroBatch:
+    """Examples that go through the model together."""
+
+    examples: NDArray[np.int64]
+    """Their places among the step's examples, (B,)."""
+    rows: NDArray[np.int64]
+    """The rows of their sequences among the step's: the same, or all chosen and then all rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A whole step's sequences, and this process's part of the work on them."""
+
+    sequences: NDArray[np.int64]
+    """The step's sequences in the store, a row each: its examples, or all chosen and then all rejected completions."""
+    micro_batches: list[_MicroBatch]
+    """This process's."""
+    mismatched: Jobs
+    """The step's (x, y'), a row an example; none where the loss needs none."""
+    mismatched_lengths: NDArray[np.int64]
+    """Trained tokens of each."""
+    mismatched_bins: list[list[int]]
+    """This process's: rows of `mismatched` that go through the model together."""
+
+    @property
+    def own_rows(self) -> NDArray[np.int64]:
+        """Return the rows of this process's sequences, ascending."""
+        return np.sort(np.concatenate([np.empty(0, np.int64), *(part.rows for part in self.micro_batches)]))
+
+    @property
+    def own_mismatched(self) -> NDArray[np.int64]:
+        """Return the rows of this process's (x, y'), ascending."""
+        return np.array(sorted(i for members in self.mismatched_bins for i in members), np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """What all micro-batches of a step have in common."""
+
+    split: _Split
+    weight: Numbers
+    """Of each example of the step; they add up to 1."""
+    running_reward: float
+    reference: ReferenceTable | None
+    mismatched: MismatchedTable | None
+    """None where the loss needs no mismatched completions; filled before the first loss is computed."""
+    prefixes: Remembered | None
+    """Takes the keys and values of the step's only micro-batch where (x, y') continues from them; else None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stepper:
-    """Works out steps of one policy, loss and data set."""
+    """Computes the steps of one policy, loss and data set."""
 
     policy: Policy
     loss: Loss[Any]
@@ -36,84 +112,72 @@ class Stepper:
     ranks: Ranks
     reference: Reference | None
     """None where the loss needs no reference."""
-    budget: int
-    """Tokens of a micro-batch, at most."""
-    most: int | None
-    """Examples of a micro-batch, at most; None for no limit."""
+    max_tokens: int
+    """Tokens of a micro-batch; a longer example gets one of its own."""
+    max_examples: int | None = None
+    """Examples of a micro-batch; None for no limit."""
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Decides where the activations of a forward pass wait for the backward pass (`haloes.models.offload`)."""
     continues: bool = False
-    """Whether mismatched completions go on from the keys and values that the step's own rows leave of their prompts,
-    where the step goes through the model at once. Not with dropout, which is for the rows' own pass alone."""
+    """Whether mismatched completions may continue from the keys and values that the step's own rows leave of their
+    prompts, where the step is a single micro-batch. Not with dropout, which is for the rows' own pass alone."""
+    on_layout: LayoutHook = ignore_layout
+    """Told of the policy's layouts; on a GPU from the thread that prepares them."""
 
     def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
         """
-        Work out a step's losses and, when asked to, leave the gradient of their weighted mean in the policy.
+        Return a step's numbers and, when asked to, add the gradient of its weighted mean loss to the policy's.
 
         Args:
             step: its examples and their mismatched partners.
             backward: whether gradients are wanted.
-            running_reward: the mean log-ratio over the steps before, for a loss that needs it.
+            running_reward: the mean log-ratio over the steps before, in nats, for a loss that needs it.
         """
-        sequences = sequences_of(self.store, step.examples)
-        micro_batches = self.ranks.share(self.micro_batches(step))
-        own = np.sort(np.concatenate([np.empty(0, np.int64), *(self._rows(m, step) for m in micro_batches)]))
-        jobs = np.stack([step.examples, step.mismatched], axis=1) if len(step.mismatched) else np.empty((0, 2), int)
-        bins = self.ranks.share(bins_of(self.store, jobs, budget=self.budget, at_least=self.ranks.count))
-        reference, others = self._references(sequences, own, jobs, bins)
-        remembered = Remembered() if self._goes_on(micro_batches) else None
+        split = self._split(step)
+        # The reference goes first: no activations wait for a backward pass yet, so its pass has all the memory.
+        reference, mismatched_reference = self.score_reference(split)
         mismatched: MismatchedTable | None = None
-        if self.loss.needs.mismatched and remembered is None:
-            mismatched = MismatchedTable(self._policy_tokens(jobs, bins), others)
-            self._sum(*mismatched.columns())
-        weight = self.store.weight[sequences[: len(step.examples)]].astype(np.float64)
-        weight /= weight.sum()
-        names = declared_metrics(self.loss)
-        filled = _Filled(
-            logp=np.zeros(len(sequences)),
-            reward=np.zeros(len(sequences)),
-            loss=np.zeros((1 + len(names), len(step.examples))),
-            names=names,
+        if self.loss.needs.mismatched:
+            mismatched = MismatchedTable(Ragged.zeros(split.mismatched_lengths), mismatched_reference)
+        prefixes = Remembered() if self._continues_prompts(split) else None
+        if mismatched is not None and prefixes is None:
+            # They make the reference point of every example: not even the first loss exists without all of them.
+            self.score_mismatched_before(split, mismatched)
+        context = _Context(
+            split=split,
+            weight=self._weight(split, step),
+            running_reward=running_reward,
+            reference=reference,
+            mismatched=mismatched,
+            prefixes=prefixes,
         )
+        found = _Collector.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
+        parts, device = split.micro_batches, self.policy.device
+        with prefetched(parts, lambda part: self._lay_out(split.sequences[part.rows]), device=device) as layouts:
+            for part, packed in zip(parts, layouts, strict=True):
+                self.forward_backward(part, packed, context, found, backward=backward)
+        # What was found stayed on the device until here, where the processor may wait for it without harm.
+        found.fetch()
+        # One sum over the processes completes every table: each filled in its own rows and left zeros in the others.
+        self._sum(*found.columns(), *([] if reference is None else [reference.total]))
         needs = self.loss.needs
-        rows_of = [self._rows(members, step) for members in micro_batches]
-        with prefetched(rows_of, lambda rows: self._packed(sequences[rows]), device=self.policy.device) as ready:
-            for members, rows, packed in zip(micro_batches, rows_of, ready, strict=True):
-                with torch.set_grad_enabled(backward), self.activations() if backward else nullcontext():
-                    tokens = self.policy.token_scores(
-                        packed,
-                        logps=needs.logps,
-                        collision=needs.collision,
-                        kl=needs.reference_kl,
-                        remembered=remembered,
-                    )
-                    if remembered is not None:
-                        mismatched = MismatchedTable(self._continued(packed, remembered, jobs), others)
-                    completions = _scored(tokens, packed, reference, rows)
-                    batch = self._batch(completions, packed, sequences[rows], mismatched, running_reward)
-                    output = call_loss(self.loss, batch)
-                    weighted = (output.per_example * tensor(weight[members], output.per_example)).sum()
-                if backward:
-                    torch.autograd.backward(weighted)
-                filled.add(members, rows, completions, output)
-        filled.fetch()
-        self._sum(filled.logp, filled.reward, filled.loss)
         return Table(
             step=step,
-            sequences=sequences,
-            weight=weight,
-            loss=filled.loss[0],
-            metrics=dict(zip(names, filled.loss[1:], strict=True)),
-            logp=filled.logp if needs.logps else None,
-            reward=filled.reward if needs.rewards else None,
-            log_ratio=None if reference is None else filled.logp - self._sum(reference.total),
+            sequences=split.sequences,
+            weight=context.weight,
+            loss=found.loss,
+            metrics=found.metrics,
+            logp=found.logp if needs.logps else None,
+            reward=found.reward if needs.rewards else None,
+            log_ratio=None if reference is None else found.logp - reference.total,
             mismatched=None if mismatched is None else mismatched.log_ratio(),
         )
 
     def micro_batches(self, step: Step) -> list[NDArray[np.int64]]:
-        """Which of the step's examples go through the model together."""
+        """Return which of the step's examples go through the model together, as places in `step.examples`."""
         if self.loss.needs.whole_step:
             return [np.arange(len(step.examples))]
+        # A row of two sequences for every pair, else of one: both sequences of a pair stay in one micro-batch.
         sequences = sequences_of(self.store, step.examples).reshape(-1, len(step.examples))
         prompts = self.store.prompt_length[sequences].min(axis=0).tolist()
         shared = [shared_length(length) for length in prompts]
@@ -122,134 +186,239 @@ class Stepper:
             list(zip(self.store.group[sequences[0]].tolist(), prompts, strict=True)),
             shared,
             (lengths - len(sequences) * np.array(shared)).tolist(),
-            budget=self.budget,
-            most=self.most,
+            budget=self.max_tokens,
+            most=self.max_examples,
             at_least=self.ranks.count,
         )
         return [np.array(members) for members in bins]
 
-    def _packed(self, sequences: NDArray[np.int64]) -> Packed:
-        rows = [self.store.read(int(i)) for i in sequences]
-        return packed_rows(rows, self.policy.device, last=self.loss.needs.rewards)
+    def score_reference(self, split: _Split) -> tuple[ReferenceTable | None, ReferenceTable | None]:
+        """
+        Score this process's rows with the reference: (x, y) of the step's sequences, and (x, y').
 
-    def _rows(self, members: NDArray[np.int64], step: Step) -> NDArray[np.int64]:
-        """The rows of these examples among the step's sequences: themselves, or all chosen and then all rejected."""
-        return np.concatenate([members, members + len(step.examples)]) if self.store.paired else members
-
-    def _goes_on(self, micro_batches: list[NDArray[np.int64]]) -> bool:
-        """Whether the mismatched completions go on from this step's own pass."""
-        at_once = len(micro_batches) == self.ranks.count == 1
-        return self.continues and self.loss.needs.mismatched and self.policy.scorer.packs and at_once
-
-    def _references(
-        self, sequences: NDArray[np.int64], own: NDArray[np.int64], jobs: Jobs, bins: list[list[int]]
-    ) -> tuple[ReferenceTable | None, ReferenceTable | None]:
-        """What the reference says of this process's rows and of its mismatched ones; zeros for the others'."""
+        Returns:
+            A table of (x, y) with S rows and one of (x, y') with M rows, zeros in the rows of other processes; None
+            without a reference.
+        """
         if self.reference is None:
             return None, None
-        own_jobs = np.array(sorted(i for members in bins for i in members), np.int64)
-        # One stream of (x, y) and (x, y') for what the cache does not hold.
-        matched = np.stack([sequences[own]] * 2, axis=1)
-        found = self.reference.of(self.store, np.concatenate([matched, jobs[own_jobs]]))
+        rows, mismatched_rows = split.own_rows, split.own_mismatched
+        matched = np.stack([split.sequences[rows]] * 2, axis=1)
+        # One stream for both kinds: what the cache does not hold fills as few passes as can be.
+        scores = self.reference.of(self.store, np.concatenate([matched, split.mismatched[mismatched_rows]]))
+        lengths = self.store.trained_length[split.sequences]
         return (
-            ReferenceTable.of(found, slice(len(own)), own, self.store.trained_length[sequences]),
-            ReferenceTable.of(found, slice(len(own), None), own_jobs, self._trained(jobs)),
+            ReferenceTable.of(scores, slice(len(rows)), rows, lengths),
+            ReferenceTable.of(scores, slice(len(rows), None), mismatched_rows, split.mismatched_lengths),
         )
 
-    def _trained(self, jobs: Jobs) -> NDArray[np.int64]:
-        """How many tokens of each of these sequences are trained."""
-        return np.array([read_pair(self.store, x, y).trained.sum() for x, y in jobs.tolist()], np.int64)
-
-    def _policy_tokens(self, jobs: Jobs, bins: list[list[int]]) -> Ragged:
-        found = Ragged.zeros(self._trained(jobs))
+    def score_mismatched_before(self, split: _Split, table: MismatchedTable) -> None:
+        """Fill the table with log p_policy of all (x, y'), in passes of their own without gradient and dropout."""
         device = self.policy.device
 
         def prepare(members: list[int]) -> Packed:
-            return packed_rows([read_pair(self.store, int(x), int(y)) for x, y in jobs[members]], device)
+            rows = [read_pair(self.store, int(x), int(y)) for x, y in split.mismatched[members]]
+            packed = packed_rows(rows, device)
+            self.on_layout(packed, trained=False)
+            return packed
 
-        with self.policy.scoring(), prefetched(bins, prepare, device=device) as ready:
-            values = [self.policy.token_logps(packed) for packed in ready]
-        found.put(np.array([i for members in bins for i in members], np.int64), fetched(values))
-        return found
+        with self.policy.scoring(), prefetched(split.mismatched_bins, prepare, device=device) as layouts:
+            values = [self.policy.token_logps(packed) for packed in layouts]
+        in_order = np.array([i for members in split.mismatched_bins for i in members], np.int64)
+        table.policy.put(in_order, fetched(values))
+        # Every micro-batch of every process is given the same reference point, that of the whole step.
+        self._sum(*table.columns())
 
-    def _continued(self, packed: Packed, remembered: Remembered, jobs: Jobs) -> Ragged:
-        """The same for a step whose rows just went through the model, in their order, and left their prompts behind."""
-        rows = [read_pair(self.store, int(x), int(y)) for x, y in jobs]
+    def score_mismatched_after(
+        self, packed: Packed, prefixes: Remembered, split: _Split, table: MismatchedTable
+    ) -> None:
+        """
+        Fill the table with log p_policy of all (x, y'), continued from the prompts of a pass that has just been made.
+
+        Args:
+            packed: the layout of that pass, which held all of the step's (x, y) in their order.
+            prefixes: its keys and values; they are let go.
+            split: the step's work.
+            table: of the step's (x, y').
+        """
+        rows = [read_pair(self.store, int(x), int(y)) for x, y in split.mismatched]
         sequences = [(row.prompt, row.completion, row.trained) for row in rows]
-        remembered.continues = True
+        continued = make_continued(packed, sequences, self.policy.device)
+        self.on_layout(continued, trained=False)
+        prefixes.continues = True
         with self.policy.scoring():
-            values = self.policy.token_logps(make_continued(packed, sequences, self.policy.device), remembered)
-        remembered.forget()
-        found = Ragged.zeros(self._trained(jobs))
-        found.put(np.arange(len(rows)), fetched([values]))
-        return found
+            values = self.policy.token_logps(continued, prefixes)
+        # Before the backward pass, which needs the memory, and whose recomputed layers must not continue anything.
+        prefixes.forget()
+        table.policy.put(np.arange(len(rows)), fetched([values]))
 
-    def _batch(
-        self,
-        completions: Scored,
-        packed: Packed,
-        sequences: NDArray[np.int64],
-        mismatched: MismatchedTable | None,
-        running_reward: float,
-    ) -> Unpaired | Paired:
-        like, needs = torch.empty(0, device=self.policy.device), self.loss.needs
-        if self.store.paired:
-            chosen, rejected = self.store.score[sequences].reshape(2, -1)
-            margin_B = tensor(chosen - rejected, like) if needs.margins else None
-            return paired(completions, packed.trained, margin_B=margin_B)
-        return Unpaired(
-            completions,
-            to_device(self.store.desirable[sequences], like.device),
-            mismatched=None if mismatched is None else mismatched.scored(like),
-            score_B=tensor(self.store.score[sequences], like) if needs.scores else None,
-            running_reward=tensor(np.array(running_reward), like) if needs.running_reward else None,
+    def forward_backward(
+        self, part: _MicroBatch, packed: Packed, context: _Context, found: "_Collector", *, backward: bool
+    ) -> None:
+        """
+        Score a micro-batch with the policy, compute its losses, and add their gradient to the policy's.
+
+        Args:
+            part: the micro-batch.
+            packed: its layout.
+            context: what the step's micro-batches have in common.
+            found: takes its numbers.
+            backward: whether gradients are wanted.
+        """
+        needs = self.loss.needs
+        with torch.set_grad_enabled(backward), self.activations() if backward else nullcontext():
+            tokens = self.policy.token_scores(
+                packed,
+                logps=needs.logps,
+                collision=needs.collision,
+                kl=needs.reference_kl,
+                remembered=context.prefixes,
+            )
+            if context.mismatched is not None and context.prefixes is not None:
+                self.score_mismatched_after(packed, context.prefixes, context.split, context.mismatched)
+            completions = _scored(tokens, packed, context.reference, part.rows)
+            output = call_loss(self.loss, self._batch(completions, packed, part, context))
+            per_example = output.per_example
+            # The weights add up to 1 over the whole step: a plain sum, here and over processes, is the weighted mean.
+            weight_B = tensor(context.weight[part.examples], per_example.device, per_example.dtype)
+            weighted = (per_example * weight_B).sum()
+        if backward:
+            torch.autograd.backward(weighted)
+        found.add(part, completions, output)
+
+    def _split(self, step: Step) -> _Split:
+        mismatched = np.empty((0, 2), np.int64)
+        if len(step.mismatched):
+            mismatched = np.stack([step.examples, step.mismatched], axis=1)
+        bins = bins_of(self.store, mismatched, budget=self.max_tokens, at_least=self.ranks.count)
+        own = self.ranks.share(self.micro_batches(step))
+        # The second half of a paired step's sequences are the rejected completions, in the order of the examples.
+        paired = self.store.paired
+        rows = [np.concatenate([members, members + len(step.examples)]) if paired else members for members in own]
+        lengths = [read_pair(self.store, x, y).trained.sum() for x, y in mismatched.tolist()]
+        return _Split(
+            sequences=sequences_of(self.store, step.examples),
+            micro_batches=[_MicroBatch(*part) for part in zip(own, rows, strict=True)],
+            mismatched=mismatched,
+            mismatched_lengths=np.array(lengths, np.int64),
+            mismatched_bins=self.ranks.share(bins),
         )
 
-    def _sum(self, *tables: Numbers) -> Numbers:
-        """Complete these tables in place with the other processes' rows; gives back the first."""
+    def _weight(self, split: _Split, step: Step) -> Numbers:
+        """Return the weight of each example, (E,); they add up to 1, in float64 as all that is summed over a step."""
+        weight: Numbers = self.store.weight[split.sequences[: len(step.examples)]].astype(np.float64)
+        weight /= weight.sum()
+        return weight
+
+    def _lay_out(self, sequences: NDArray[np.int64]) -> Packed:
+        rows = [self.store.read(int(i)) for i in sequences]
+        packed = packed_rows(rows, self.policy.device, last=self.loss.needs.rewards)
+        self.on_layout(packed, trained=True)
+        return packed
+
+    def _continues_prompts(self, split: _Split) -> bool:
+        """
+        Return whether the mismatched completions continue from the prompts of this step's own pass.
+
+        The keys and values of one micro-batch are there, and of one process: only a step that is both has all prompts.
+        """
+        at_once = len(split.micro_batches) == self.ranks.count == 1
+        return self.continues and self.loss.needs.mismatched and self.policy.scorer.packs and at_once
+
+    def _batch(self, completions: Scored, packed: Packed, part: _MicroBatch, context: _Context) -> Unpaired | Paired:
+        """Return what the loss is given: the scores, and of everything else what it needs."""
+        device, needs = self.policy.device, self.loss.needs
+        sequences = context.split.sequences[part.rows]
+        if self.store.paired:
+            chosen, rejected = self.store.score[sequences].reshape(2, -1)
+            margin_B = tensor(chosen - rejected, device) if needs.margins else None
+            return _paired(completions, packed.trained, margin_B)
+        mismatched, running_reward = context.mismatched, np.array(context.running_reward)
+        return Unpaired(
+            completions,
+            to_device(self.store.desirable[sequences], device),
+            mismatched=None if mismatched is None else mismatched.scored(device),
+            score_B=tensor(self.store.score[sequences], device) if needs.scores else None,
+            running_reward=tensor(running_reward, device) if needs.running_reward else None,
+        )
+
+    def _sum(self, *tables: Numbers) -> None:
+        """Complete these tables in place with the rows of the other processes, in one reduction for all of them."""
         if self.ranks.count > 1:
             flat = torch.from_numpy(np.concatenate([table.ravel() for table in tables]))
             total = self.ranks.sum(flat.to(self.policy.device)).cpu().numpy()
             for table in tables:
                 table[...] = total[: table.size].reshape(table.shape)
                 total = total[table.size :]
-        return tables[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Filled:
-    """The tables that a process's micro-batches fill in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Collector:
+    """The tables that a process's micro-batches fill in, in float64: they are summed over whole steps."""
 
     logp: Numbers
+    """(S,), as the reward."""
     reward: Numbers
     loss: Numbers
-    names: tuple[str, ...]
-    found: list[tuple[Numbers, NDArray[np.int64], Tensor]] = field(default_factory=list)
-    """What is still on the device: the table it belongs to, the places in it, and the values."""
+    """(E,), as each metric."""
+    metrics: dict[str, Numbers]
+    waiting: list[tuple[Numbers, NDArray[np.int64], Tensor]] = field(default_factory=list)
+    """What is still on the device: the table it belongs to, the rows in it, and the values."""
 
-    def add(self, members: NDArray[np.int64], rows: NDArray[np.int64], scores: Scored, output: LossOutput) -> None:
+    @classmethod
+    def zeros(cls, num_sequences: int, num_examples: int, metrics: Sequence[str]) -> "_Collector":
+        """Return tables of zeros."""
+        return cls(
+            logp=np.zeros(num_sequences),
+            reward=np.zeros(num_sequences),
+            loss=np.zeros(num_examples),
+            metrics={name: np.zeros(num_examples) for name in metrics},
+        )
+
+    def add(self, part: _MicroBatch, scores: Scored, output: LossOutput) -> None:
+        """Note a micro-batch's numbers without waiting for the device to compute them."""
         if scores.logps is not None:
-            self.found.append((self.logp, rows, scores.logps.total().detach()))
+            self.waiting.append((self.logp, part.rows, scores.logps.total().detach()))
         if scores.reward_B is not None:
-            self.found.append((self.reward, rows, scores.reward_B.detach()))
-        self.found.append((self.loss[0], members, output.per_example.detach()))
-        for k, name in enumerate(self.names, start=1):
-            self.found.append((self.loss[k], members, output.metrics[name].detach()))
+            self.waiting.append((self.reward, part.rows, scores.reward_B.detach()))
+        self.waiting.append((self.loss, part.examples, output.per_example.detach()))
+        for name, table in self.metrics.items():
+            self.waiting.append((table, part.examples, output.metrics[name].detach()))
 
     def fetch(self) -> None:
         """Fill the tables, with one copy from the device for all micro-batches."""
-        for (table, places, _), values in zip(self.found, fetched([one[2] for one in self.found]), strict=True):
-            table[places] = values
+        values = fetched([tensor_B for _, _, tensor_B in self.waiting])
+        for (table, rows, _), numbers in zip(self.waiting, values, strict=True):
+            table[rows] = numbers
+
+    def columns(self) -> list[Numbers]:
+        """Return the tables, to be summed over the processes in place."""
+        return [self.logp, self.reward, self.loss, *self.metrics.values()]
 
 
-def paired(completions: Scored, trained: Sequence[int], *, margin_B: Tensor | None = None) -> Paired:
+def _scored(tokens: TokenScores, packed: Packed, reference: ReferenceTable | None, rows: NDArray[np.int64]) -> Scored:
+    """Return the policy's scores of these rows beside the reference's."""
+    device = packed.ids_T.device
+    reference_token = None if reference is None else reference.token
+    return Scored(
+        None if tokens.logp is None else logps(tokens.logp, packed),
+        reference_B=None if reference is None else tensor(reference.total[rows], device),
+        reference_T=None if reference_token is None else tensor(reference_token.at(rows), device),
+        collision_T=tokens.collision,
+        reference_kl_T=tokens.reference_kl,
+        value_T=tokens.value,
+        reward_B=tokens.reward,
+    )
+
+
+def _paired(completions: Scored, trained: Sequence[int], margin_B: Tensor | None) -> Paired:
     """
-    Scores of all chosen and then all rejected completions as pairs.
+    Split scores of all chosen and then all rejected completions into the two sides of pairs.
 
     Args:
-        completions: their scores.
-        trained: how many tokens of each are trained.
-        margin_B: by how much the chosen ones are better.
+        completions: their scores, (2 B,) a sequence and (N,) a token.
+        trained: how many tokens of each are trained, (2 B,).
+        margin_B: by how much the chosen ones are better; None where the loss does not ask.
     """
     count = len(trained) // 2
     tokens = sum(trained[:count])
@@ -260,27 +429,13 @@ def paired(completions: Scored, trained: Sequence[int], *, margin_B: Tensor | No
     )
 
 
-def _scored(tokens: TokenScores, packed: Packed, reference: ReferenceTable | None, rows: NDArray[np.int64]) -> Scored:
-    like = torch.empty(0, device=packed.ids_T.device)
-    known = None if reference is None else reference.token
-    return Scored(
-        None if tokens.logp is None else logps(tokens.logp, packed),
-        reference_B=None if reference is None else tensor(reference.total[rows], like),
-        reference_T=None if known is None else tensor(known.at(rows), like),
-        collision_T=tokens.collision,
-        reference_kl_T=tokens.reference_kl,
-        value_T=tokens.value,
-        reward_B=tokens.reward,
-    )
-
-
 def _part(completions: Scored, sequences: slice, tokens: slice) -> Scored:
     def cut(values: Tensor | None, part: slice) -> Tensor | None:
         return None if values is None else values[part]
 
-    known = completions.logps
+    whole = completions.logps
     return Scored(
-        None if known is None else Logps(known.token_T[tokens], known.lengths_B[sequences]),
+        None if whole is None else Logps(whole.token_T[tokens], whole.lengths_B[sequences]),
         cut(completions.reference_B, sequences),
         cut(completions.reference_T, tokens),
         cut(completions.collision_T, tokens),

@@ -85,16 +85,16 @@ class MismatchedTable:
         """log p_policy - log p_reference of each."""
         return None if self.reference is None else self.policy.totals() - self.reference.total
 
-    def scored(self, like: Tensor) -> Scored:
-        """What a loss is given: tensors of this one's dtype, on its device."""
+    def scored(self, device: torch.device) -> Scored:
+        """Return what a loss is given: the scores of all (x, y') as tensors on this device."""
         token = None if self.reference is None else self.reference.token
         return Scored(
-            Logps(tensor(self.policy.values, like), to_device(self.policy.lengths.copy(), like.device)),
-            reference_B=None if self.reference is None else tensor(self.reference.total, like),
-            reference_T=None if token is None else tensor(token.values, like),
+            Logps(tensor(self.policy.values, device), to_device(self.policy.lengths.copy(), device)),
+            reference_B=None if self.reference is None else tensor(self.reference.total, device),
+            reference_T=None if token is None else tensor(token.values, device),
         )
 
 
-def tensor(values: NDArray[np.floating], like: Tensor) -> Tensor:
-    """Numbers of a table as a tensor of this one's dtype, on its device."""
-    return moved(torch.from_numpy(np.array(values)).to(like.dtype), like.device)
+def tensor(values: NDArray[np.floating], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return numbers of a table as a tensor; float32 is what losses are computed in, whatever the model is."""
+    return moved(torch.from_numpy(np.array(values)).to(dtype), device)

@@ -33,7 +33,7 @@ from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.ragged import Numbers
 from haloes.training.scoring import Reference, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings, is_validated, learning_rate
-from haloes.training.step import Stepper
+from haloes.training.step import LayoutHook, Stepper, ignore_layout
 from haloes.training.step_table import Table
 from haloes.training.validation import Validation, make_schedule, validate
 
@@ -71,6 +71,8 @@ class TrainJob:
     """Further numbers of the validation after so many steps, for its line in the metrics; None is not measured."""
     stop: Callable[[], bool]
     """Asked after every step; True ends the run with everything saved."""
+    on_layout: LayoutHook = ignore_layout
+    """Told of the layouts that go through the policy, for whoever counts its work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,15 +283,17 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
         activations = partial(offloaded, list(job.policy.model.parameters()))
     settings = job.settings
     return Stepper(
-        job.policy,
-        job.loss,
-        store,
-        job.ranks,
-        reference,
-        budget,
-        settings.microbatch_examples,
-        activations,
+        policy=job.policy,
+        loss=job.loss,
+        store=store,
+        ranks=job.ranks,
+        reference=reference,
+        max_tokens=budget,
+        max_examples=settings.microbatch_examples,
+        activations=activations,
+        # Dropout is for the rows' own pass alone; the others run layers again, or move what (x, y') would continue.
         continues=not (settings.dropout or settings.gradient_checkpointing or settings.activation_offload),
+        on_layout=job.on_layout,
     )
 
 
