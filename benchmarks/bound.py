@@ -58,7 +58,7 @@ class Layouts:
 
     def take(self, packed: Packed, *, trained: bool) -> None:
         """Note a layout: the hook of a `TrainJob`."""
-        layout = layout_of(packed.documents, packed.before, len(packed.target_N))
+        layout = layout_of(packed.piece_lengths, packed.prefix_pieces, len(packed.target_N))
         (self.trained if trained else self.scored).append(layout)
 
 

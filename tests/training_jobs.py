@@ -20,7 +20,7 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Encoded, make_encoder
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 from haloes.training.distributed import Ranks
-from haloes.training.scoring import Reference, ReferenceTokens, ReferenceTotals
+from haloes.training.scoring import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
 from haloes.training.trainer import TrainJob
@@ -139,7 +139,7 @@ def make_stepper(
     continues: bool = True,
 ) -> Stepper:
     """A stepper as the trainer makes it."""
-    reference: Reference | None = None
+    reference: ReferenceSource | None = None
     if loss.needs.reference_tokens:
         reference = ReferenceTokens(policy.reference_logps, budget, policy.device)
     elif loss.needs.any_reference:

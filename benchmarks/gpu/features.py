@@ -27,7 +27,7 @@ from haloes.models.load import load_model
 from haloes.models.offload import offloaded
 from haloes.models.policy import make_policy
 from haloes.models.quantize import check_quantization
-from haloes.models.varlen import make_spans
+from haloes.models.varlen import make_varlen
 from haloes.training.optimizer import check_optimizer
 from haloes.training.settings import TrainSettings
 
@@ -38,25 +38,27 @@ def kernels(case: Case, plan: Plan) -> Found:
     """Whether each kernel proves right, and how long it takes forwards and backwards beside one call a piece."""
     size = plan.size(case)
     heads = Heads(size.heads, size.key_heads, size.width // size.heads)
-    documents = [512, *[384] * 8, 300, 700, 64] if not plan.dry else [16, 9, 9, 5]
-    before: list[list[int]] = [[], *[[0]] * (len(documents) - 4), [], [], []]
-    before = before[: len(documents)]
+    piece_lengths = [512, *[384] * 8, 300, 700, 64] if not plan.dry else [16, 9, 9, 5]
+    prefix_pieces: list[list[int]] = [[], *[[0]] * (len(piece_lengths) - 4), [], [], []]
+    prefix_pieces = prefix_pieces[: len(piece_lengths)]
     counts = (heads.queries, heads.keys, heads.keys)
     inputs = [
-        torch.randn(1, n, sum(documents), heads.size, device=plan.device, dtype=plan.dtype, requires_grad=True)
+        torch.randn(1, n, sum(piece_lengths), heads.size, device=plan.device, dtype=plan.dtype, requires_grad=True)
         for n in counts
     ]
     module = SimpleNamespace(num_key_value_groups=heads.queries // heads.keys, is_causal=True)
-    spans = make_spans(documents, before, plan.device)
+    varlen = make_varlen(piece_lengths, prefix_pieces, plan.device)
 
     def pieces() -> torch.Tensor:
-        return packed_attention(module, *inputs, None, haloes_documents=documents, haloes_before=before)[0]  # type: ignore[arg-type]
+        return packed_attention(
+            module, *inputs, None, haloes_piece_lengths=piece_lengths, haloes_prefix_pieces=prefix_pieces
+        )[0]  # type: ignore[arg-type]
 
     found: dict[str, Any] = {"one call a piece, ms": _milliseconds(pieces, inputs, plan)}
     for kernel in candidates() if not plan.dry else []:
         fault = fault_of(kernel, heads, dtype=plan.dtype, device=plan.device)
         if fault is None:
-            run = partial(attend, kernel, *inputs, spans, scaling=None, window=None)
+            run = partial(attend, kernel, *inputs, varlen, scaling=None, window=None)
             found[f"{kernel.name}, ms"] = _milliseconds(run, inputs, plan)
         else:
             found[kernel.name] = fault

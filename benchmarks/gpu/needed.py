@@ -25,7 +25,7 @@ def needed(model: Any, store: TokenStore, step: Step, *, full: bool) -> float:
     sizes = sizes_of(model, full=full)
     rows = [store.read(int(i)) for i in sequences_of(store, step.examples)]
     packed = packed_rows(rows, torch.device("cpu"))
-    trained = layout_of(packed.documents, packed.before, len(packed.target_N))
+    trained = layout_of(packed.piece_lengths, packed.prefix_pieces, len(packed.target_N))
     total = training_operations(sizes, trained, full=full)
     for x, y in zip(step.examples, step.mismatched, strict=len(step.mismatched) > 0):
         row = read_pair(store, int(x), int(y))

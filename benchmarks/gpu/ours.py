@@ -152,7 +152,7 @@ def _train(
         jobs = np.stack([own, own], axis=1)
         if len(step.mismatched):
             jobs = np.concatenate([jobs, np.stack([examples, step.mismatched], axis=1)])
-        ReferenceTotals(policy.reference_logps, cache, settings["microbatch_tokens"], plan.device).of(store, jobs)
+        ReferenceTotals(policy.reference_logps, cache, settings["microbatch_tokens"], plan.device).score(store, jobs)
     precompute = time.perf_counter() - began
     clock = Clock(WARM_UP + plan.steps, time.perf_counter() + case.seconds, plan.device)
     setup = _Setup(policy, LOSSES[case.loss], store, cache, mix.batch_size, settings)

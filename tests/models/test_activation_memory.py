@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fakes import tiny_model
-from haloes.models.activation_memory import counting, kept_bytes
+from haloes.models.activation_memory import activation_bytes, counting
 from haloes.models.policy import make_policy
 
 
@@ -23,6 +23,6 @@ def test_a_token_leaves_less_in_a_narrower_dtype_and_nothing_stays_behind(kind: 
     wide = make_policy(tiny_model(kind), lora=None, reference=False, seed=0)
     narrow = make_policy(tiny_model(kind, dtype=torch.bfloat16), lora=None, reference=False, seed=0)
 
-    assert kept_bytes(narrow) < kept_bytes(wide)
+    assert activation_bytes(narrow) < activation_bytes(wide)
     assert all(weight.grad is None for weight in wide.trainable().values())
-    assert kept_bytes(wide) == kept_bytes(wide)
+    assert activation_bytes(wide) == activation_bytes(wide)

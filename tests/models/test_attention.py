@@ -52,7 +52,7 @@ def test_each_document_attends_to_its_own_past(window: int | None, softcap: floa
     q, k, v = qkv(sum(DOCUMENTS))
 
     found, weights = packed_attention(
-        MODULE, q, k, v, None, scaling=scaling, sliding_window=window, softcap=softcap, haloes_documents=DOCUMENTS
+        MODULE, q, k, v, None, scaling=scaling, sliding_window=window, softcap=softcap, haloes_piece_lengths=DOCUMENTS
     )
 
     true = by_hand(q, k, v, allowed_in(DOCUMENTS, window), softcap=softcap, scaling=scaling or SIZE**-0.5)
@@ -75,7 +75,7 @@ def path_allowed(window: int | None) -> Tensor:
 @ways
 def test_pieces_attend_to_the_beginning_that_they_share(window: int | None, softcap: float | None):
     q, k, v = (x.requires_grad_() for x in qkv(sum(PIECES)))
-    layout = {"haloes_documents": PIECES, "haloes_before": BEFORE}
+    layout = {"haloes_piece_lengths": PIECES, "haloes_prefix_pieces": BEFORE}
 
     found, _ = packed_attention(MODULE, q, k, v, None, sliding_window=window, softcap=softcap, **layout)
 
@@ -91,7 +91,7 @@ def test_pieces_attend_to_the_beginning_that_they_share(window: int | None, soft
 def test_gradients_are_those_of_the_formula(window: int | None, softcap: float | None):
     q, k, v = (x.requires_grad_() for x in qkv(sum(DOCUMENTS)))
     found, _ = packed_attention(
-        MODULE, q, k, v, None, sliding_window=window, softcap=softcap, haloes_documents=DOCUMENTS
+        MODULE, q, k, v, None, sliding_window=window, softcap=softcap, haloes_piece_lengths=DOCUMENTS
     )
     true = by_hand(q, k, v, allowed_in(DOCUMENTS, window), softcap=softcap, scaling=SIZE**-0.5)
     direction = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
@@ -109,8 +109,8 @@ def test_another_document_changes_not_a_bit(softcap: float | None):
     for x in other:
         x[:, :, :5] += 1
 
-    before, _ = packed_attention(MODULE, q, k, v, None, softcap=softcap, haloes_documents=DOCUMENTS)
-    after, _ = packed_attention(MODULE, *other, None, softcap=softcap, haloes_documents=DOCUMENTS)
+    before, _ = packed_attention(MODULE, q, k, v, None, softcap=softcap, haloes_piece_lengths=DOCUMENTS)
+    after, _ = packed_attention(MODULE, *other, None, softcap=softcap, haloes_piece_lengths=DOCUMENTS)
 
     assert not torch.equal(before[:, :5], after[:, :5])
     assert torch.equal(before[:, 5:], after[:, 5:])
@@ -122,7 +122,7 @@ def test_dropout_drops_attention_weights_and_scales_the_rest(softcap: float | No
     v = torch.ones(1, KEY_HEADS, 400, SIZE)
     torch.manual_seed(0)
 
-    found, _ = packed_attention(MODULE, q, k, v, None, dropout=0.5, softcap=softcap, haloes_documents=[400])
+    found, _ = packed_attention(MODULE, q, k, v, None, dropout=0.5, softcap=softcap, haloes_piece_lengths=[400])
 
     # With values of one the output is the sum of the weights: 1 in the mean, and no longer 1 each.
     assert float(found.mean()) == pytest.approx(1.0, abs=0.02)

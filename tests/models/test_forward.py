@@ -15,7 +15,7 @@ from haloes.errors import ModelError
 from haloes.models import forward as forward_module
 from haloes.models import lm_head as head_module
 from haloes.models.forward import Scorer, head_of, make_scorer
-from haloes.models.kernels import Kernel, plain
+from haloes.models.kernels import Kernel, reference_attention
 from haloes.models.layout import Packed, make_packed
 from haloes.models.quiet import quiet
 
@@ -126,7 +126,7 @@ def test_a_kernel_for_all_pieces_at_once_changes_neither_values_nor_gradients(ki
     rows = sharing()
     model = tiny_model(kind)
     scorer, _ = make_scorer(model)
-    at_once = replace(scorer, kernel=Kernel("plain", plain))
+    at_once = replace(scorer, kernel=Kernel("plain", reference_attention))
     assert scorer.attention == "one call a sequence (sdpa)"
     assert at_once.attention == "all sequences at once (plain)"
 
@@ -141,7 +141,7 @@ def test_a_kernel_for_all_pieces_at_once_changes_neither_values_nor_gradients(ki
 def test_a_kernel_works_under_gradient_checkpointing():
     model = tiny_model("qwen3")
     scorer, _ = make_scorer(model)
-    at_once, rows = replace(scorer, kernel=Kernel("plain", plain)), sharing()
+    at_once, rows = replace(scorer, kernel=Kernel("plain", reference_attention)), sharing()
     kept = gradients(model, at_once.token_logps(packed(rows)))
 
     with quiet():
@@ -158,7 +158,7 @@ def broken(*_: Any, **__: Any) -> Tensor:
 
 
 def one_off(*inputs: Any, **how: Any) -> Tensor:
-    return plain(*inputs, **how).roll(1, 0)
+    return reference_attention(*inputs, **how).roll(1, 0)
 
 
 @pytest.mark.parametrize(("run", "because"), [(broken, "no such head size"), (one_off, "log-probabilities differ by")])
@@ -176,7 +176,7 @@ def test_a_kernel_that_fails_this_model_is_left_and_the_model_still_packs(
 
 
 def test_a_kernel_that_is_right_is_kept(monkeypatch: pytest.MonkeyPatch):
-    kernel = Kernel("plain", plain)
+    kernel = Kernel("plain", reference_attention)
     monkeypatch.setattr(forward_module, "choose_kernel", lambda *_, **__: (kernel, None))
 
     scorer, _ = make_scorer(tiny_model("gemma3_text"))

@@ -14,12 +14,21 @@ from torch import Tensor
 
 from haloes.models import kernels
 from haloes.models.attention import packed_attention
-from haloes.models.kernels import Heads, Kernel, attend, candidates, choose_kernel, fault_of, first_right, plain
-from haloes.models.varlen import Spans, make_spans
+from haloes.models.kernels import (
+    Heads,
+    Kernel,
+    attend,
+    candidates,
+    choose_kernel,
+    fault_of,
+    first_right,
+    reference_attention,
+)
+from haloes.models.varlen import Varlen, make_varlen
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 HEADS, KEY_HEADS, SIZE = 4, 2, 8
-PLAIN = Kernel("plain", plain)
+PLAIN = Kernel("plain", reference_attention)
 MODULE: Any = SimpleNamespace(num_key_value_groups=HEADS // KEY_HEADS, is_causal=True)
 FEW = Heads(HEADS, KEY_HEADS, SIZE)
 
@@ -33,12 +42,12 @@ def qkv(tokens: int) -> list[Tensor]:
 @st.composite
 def layouts(draw: Callable[..., Any]) -> tuple[list[int], list[list[int]]]:
     """Pieces of which some follow the path of an earlier one."""
-    lengths, before = [], []
+    lengths, prefix_pieces = [], []
     for i in range(draw(st.integers(1, 6))):
         lengths.append(draw(st.integers(1, 7)))
         parent = draw(st.integers(-1, i - 1))
-        before.append([] if parent < 0 else [*before[parent], parent])
-    return lengths, before
+        prefix_pieces.append([] if parent < 0 else [*prefix_pieces[parent], parent])
+    return lengths, prefix_pieces
 
 
 @settings(max_examples=60, deadline=None)
@@ -46,10 +55,10 @@ def layouts(draw: Callable[..., Any]) -> tuple[list[int], list[list[int]]]:
 def test_all_pieces_at_once_are_the_pieces_one_by_one(
     layout: tuple[list[int], list[list[int]]], window: int | None, scaling: float | None
 ):
-    documents, before = layout
-    inputs = qkv(sum(documents))
-    given_layout: dict[str, Any] = {"haloes_documents": documents, "haloes_before": before}
-    at_once: dict[str, Any] = {"haloes_spans": make_spans(documents, before, CPU), "haloes_kernel": PLAIN}
+    piece_lengths, prefix_pieces = layout
+    inputs = qkv(sum(piece_lengths))
+    given_layout: dict[str, Any] = {"haloes_piece_lengths": piece_lengths, "haloes_prefix_pieces": prefix_pieces}
+    at_once: dict[str, Any] = {"haloes_varlen": make_varlen(piece_lengths, prefix_pieces, CPU), "haloes_kernel": PLAIN}
 
     one_by_one, _ = packed_attention(MODULE, *inputs, None, scaling=scaling, sliding_window=window, **given_layout)
     found, weights = packed_attention(
@@ -70,16 +79,16 @@ def refusing(*_: Any, **__: Any) -> Tensor:
 
 @pytest.mark.parametrize("other", [{"softcap": 2.0}, {"dropout": 0.5}], ids=str)
 def test_what_kernels_do_not_know_is_computed_piece_by_piece(other: dict[str, float]):
-    documents, before = [5, 3, 2], [[], [0], [0]]
+    piece_lengths, prefix_pieces = [5, 3, 2], [[], [0], [0]]
     inputs = qkv(10)
-    layout: dict[str, Any] = {"haloes_documents": documents, "haloes_before": before}
-    spans = make_spans(documents, before, CPU)
+    layout: dict[str, Any] = {"haloes_piece_lengths": piece_lengths, "haloes_prefix_pieces": prefix_pieces}
+    varlen = make_varlen(piece_lengths, prefix_pieces, CPU)
     torch.manual_seed(0)
     expected, _ = packed_attention(MODULE, *inputs, None, **layout, **other)
 
     torch.manual_seed(0)
     found, _ = packed_attention(
-        MODULE, *inputs, None, **layout, **other, haloes_spans=spans, haloes_kernel=Kernel("refusing", refusing)
+        MODULE, *inputs, None, **layout, **other, haloes_varlen=varlen, haloes_kernel=Kernel("refusing", refusing)
     )
 
     assert torch.equal(found, expected)
@@ -90,27 +99,31 @@ def test_a_window_that_no_piece_fills_is_not_asked_for():
 
     def noting(*inputs: Any, scaling: float | None, window: int | None) -> Tensor:
         asked.append(window)
-        return plain(*inputs, scaling=scaling, window=window)
+        return reference_attention(*inputs, scaling=scaling, window=window)
 
     for window in (4, 5, 6, None):
-        attend(Kernel("noting", noting), *qkv(8), make_spans([5, 3], [[], []], CPU), scaling=None, window=window)
+        attend(Kernel("noting", noting), *qkv(8), make_varlen([5, 3], [[], []], CPU), scaling=None, window=window)
 
     assert asked == [4, None, None, None]
 
 
-def top_left(q: Tensor, k: Tensor, v: Tensor, spans: Spans, **how: Any) -> Tensor:
+def top_left(q: Tensor, k: Tensor, v: Tensor, varlen: Varlen, **how: Any) -> Tensor:
     """What a kernel computes that aligns the causal mask at the top left: query i sees keys 0 to i."""
-    first = torch.cat([torch.arange(n) + int(begin) for n, begin in zip(spans.queries, spans.key_ends, strict=False)])
-    return plain(q, k[first], v[first], make_spans(spans.queries, [[] for _ in spans.queries], q.device), **how)
+    first = torch.cat(
+        [torch.arange(n) + int(begin) for n, begin in zip(varlen.queries, varlen.cu_seqlens_k, strict=False)]
+    )
+    return reference_attention(
+        q, k[first], v[first], make_varlen(varlen.queries, [[] for _ in varlen.queries], q.device), **how
+    )
 
 
 def unwindowed(*inputs: Any, scaling: float | None, window: int | None) -> Tensor:
     del window
-    return plain(*inputs, scaling=scaling, window=None)
+    return reference_attention(*inputs, scaling=scaling, window=None)
 
 
 def no_gradient_for_keys(q: Tensor, k: Tensor, *rest: Any, **how: Any) -> Tensor:
-    return plain(q, k.detach() + 0 * k, *rest, **how)
+    return reference_attention(q, k.detach() + 0 * k, *rest, **how)
 
 
 def unbuilt(*_: Any, **__: Any) -> Tensor:
@@ -120,7 +133,7 @@ def unbuilt(*_: Any, **__: Any) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_a_right_kernel_proves_right(dtype: torch.dtype):
     assert fault_of(PLAIN, FEW, dtype=dtype, device=CPU) is None
-    assert fault_of(Kernel("repeated", kernels.repeating(plain)), FEW, dtype=dtype, device=CPU) is None
+    assert fault_of(Kernel("repeated", kernels.repeating(reference_attention)), FEW, dtype=dtype, device=CPU) is None
 
 
 @pytest.mark.parametrize(
@@ -154,7 +167,7 @@ def test_repeated_key_heads_serve_a_kernel_that_cannot_group_them():
     def ungrouped(q: Tensor, k: Tensor, *rest: Any, **how: Any) -> Tensor:
         if q.shape[1] != k.shape[1]:
             raise ValueError("heads differ")
-        return plain(q, k, *rest, **how)
+        return reference_attention(q, k, *rest, **how)
 
     alone, repeated = Kernel("alone", ungrouped), Kernel("repeated", kernels.repeating(ungrouped))
 
@@ -216,14 +229,14 @@ def test_the_heads_of_the_model_are_tried(monkeypatch: pytest.MonkeyPatch):
 
 def as_torch_varlen(q: Tensor, k: Tensor, v: Tensor, *ends: Any, scale: float | None, window_size: Any) -> Tensor:
     """`varlen_attn` as its documentation has it: windows of tokens to the left and right of the query's own place."""
-    query_ends, key_ends, most_queries, most_keys = ends
-    queries, keys = query_ends.diff().tolist(), key_ends.diff().tolist()
-    assert query_ends.dtype == key_ends.dtype == torch.int32
-    assert (most_queries, most_keys) == (max(queries), max(keys))
+    cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k = ends
+    queries, keys = cu_seqlens_q.diff().tolist(), cu_seqlens_k.diff().tolist()
+    assert cu_seqlens_q.dtype == cu_seqlens_k.dtype == torch.int32
+    assert (max_seqlen_q, max_seqlen_k) == (max(queries), max(keys))
     assert window_size[1] == 0
-    spans = Spans(None, query_ends, key_ends, queries, keys)
+    varlen = Varlen(None, cu_seqlens_q, cu_seqlens_k, queries, keys)
     window = None if window_size[0] < 0 else window_size[0] + 1
-    return plain(q, k, v, spans, scaling=scale, window=window)
+    return reference_attention(q, k, v, varlen, scaling=scale, window=window)
 
 
 def as_flash_attn(*arguments: Any, softmax_scale: float | None, causal: bool, window_size: Any) -> Tensor:
@@ -240,13 +253,13 @@ def test_kernels_are_called_as_their_documentation_says(run: Any):
 
 def test_torch_takes_the_call_as_it_is_made():
     # On the meta device the real function runs without a GPU, as far as names, numbers and shapes of arguments go.
-    documents, before = [16, 4, 8], [[], [0], [0]]
+    piece_lengths, prefix_pieces = [16, 4, 8], [[], [0], [0]]
     q, k, v = (torch.empty(1, n, 28, 64, device=META, dtype=torch.bfloat16) for n in (8, 2, 2))
-    spans = make_spans(documents, before, META)
+    varlen = make_varlen(piece_lengths, prefix_pieces, META)
 
     for kernel in candidates():
         for window in (None, 5):
-            found = attend(kernel, q, k, v, spans, scaling=0.1, window=window)
+            found = attend(kernel, q, k, v, varlen, scaling=0.1, window=window)
             assert (found.shape, found.dtype) == ((1, 28, 8, 64), torch.bfloat16)
 
 

@@ -25,7 +25,7 @@ def test_sequences_lie_end_to_end_and_their_last_tokens_are_only_predicted():
 
     assert packed.ids_T.tolist() == [5, 6, 7, 8, 4, 3]
     assert packed.position_T.tolist() == [0, 1, 2, 3, 0, 1]
-    assert packed.documents == [4, 2]
+    assert packed.piece_lengths == [4, 2]
     assert packed.num_tokens == 6
     # 7 is predicted from the 6 at place 1, 8 from the 7 at 2 ...; 3 from the 4 that stands at place 4.
     assert packed.predictor_N.tolist() == [1, 2, 3, 4, 5]
@@ -53,7 +53,7 @@ def test_the_first_token_after_an_empty_prompt_cannot_be_predicted(completion: l
     packed = pack(([], completion, [True] * len(completion)), ([4], [3], [True]))
 
     assert packed.target_N.tolist() == [*completion[1:], 3]
-    assert packed.documents == [len(completion) - 1, 1]
+    assert packed.piece_lengths == [len(completion) - 1, 1]
     assert packed.trained == [len(completion) - 1, 1]
 
 
@@ -67,8 +67,8 @@ def test_a_common_beginning_of_prompts_is_laid_out_once():
     # First the sequence that shares nothing, then the beginning (up to the 5), then what follows it in each.
     assert packed.ids_T.tolist() == [4, *COMMON, 5, 6, 7, 9]
     assert packed.position_T.tolist() == [0, *range(WORTH + 1), WORTH + 1, WORTH + 2, WORTH + 1]
-    assert packed.documents == [1, WORTH + 1, 2, 1]
-    assert packed.before == [[], [], [1], [1]]
+    assert packed.piece_lengths == [1, WORTH + 1, 2, 1]
+    assert packed.prefix_pieces == [[], [], [1], [1]]
     # The targets stay in the order of the sequences.
     assert packed.target_N.tolist() == [7, 8, 3, 7]
     assert packed.predictor_N.tolist() == [WORTH + 2, WORTH + 3, 0, WORTH + 4]
@@ -78,16 +78,16 @@ def test_a_common_beginning_of_prompts_is_laid_out_once():
 def test_the_last_token_of_a_prompt_is_never_shared_because_it_predicts():
     packed = pack(([*COMMON, 5], [7], [True]), ([*COMMON, 5], [8], [True]))
 
-    assert packed.documents == [WORTH, 1, 1]
-    assert packed.before == [[], [0], [0]]
+    assert packed.piece_lengths == [WORTH, 1, 1]
+    assert packed.prefix_pieces == [[], [0], [0]]
     assert packed.predictor_N.tolist() == [WORTH, WORTH + 1]
 
 
 def test_a_beginning_that_is_too_short_is_not_shared():
     packed = pack((COMMON, [7], [True]), (COMMON, [8], [True]))
 
-    assert packed.documents == [WORTH, WORTH]
-    assert packed.before == [[], []]
+    assert packed.piece_lengths == [WORTH, WORTH]
+    assert packed.prefix_pieces == [[], []]
 
 
 def test_beginnings_are_shared_at_every_depth():
@@ -97,14 +97,14 @@ def test_beginnings_are_shared_at_every_depth():
     packed = pack(*rows)
 
     assert packed.ids_T.tolist() == [*COMMON, 9, 9, 9, *COMMON, 5, 6]
-    assert packed.before == [[], [0], [0], [0, 2], [0, 2]]
+    assert packed.prefix_pieces == [[], [0], [0], [0, 2], [0, 2]]
 
 
 def test_nothing_is_shared_on_request():
     packed = pack(([*COMMON, 5], [7], [True]), ([*COMMON, 5], [8], [True]), share=False)
 
-    assert packed.documents == [WORTH + 1, WORTH + 1]
-    assert packed.before == [[], []]
+    assert packed.piece_lengths == [WORTH + 1, WORTH + 1]
+    assert packed.prefix_pieces == [[], []]
 
 
 @st.composite
@@ -124,18 +124,18 @@ def batches(draw: st.DrawFn) -> list[Sequence]:
 @given(batches())
 def test_every_sequence_can_be_read_back_along_its_path(rows: list[Sequence]):
     packed = pack(*rows)
-    pieces = [piece.tolist() for piece in torch.split(packed.ids_T, packed.documents)]
-    starts = np.cumsum([0, *packed.documents])
-    wholes = [[token for k in [*path, i] for token in pieces[k]] for i, path in enumerate(packed.before)]
+    pieces = [piece.tolist() for piece in torch.split(packed.ids_T, packed.piece_lengths)]
+    starts = np.cumsum([0, *packed.piece_lengths])
+    wholes = [[token for k in [*path, i] for token in pieces[k]] for i, path in enumerate(packed.prefix_pieces)]
 
     # Every sequence but its last token is the end of some path, as often as it occurs.
-    inner = {k for path in packed.before for k in path}
+    inner = {k for path in packed.prefix_pieces for k in path}
     ends = [whole for i, whole in enumerate(wholes) if i not in inner]
     assert sorted(ends) == sorted([*prompt, *completion][:-1] for prompt, completion, _ in rows)
-    for i, path in enumerate(packed.before):
-        begin = sum(packed.documents[k] for k in path)
+    for i, path in enumerate(packed.prefix_pieces):
+        begin = sum(packed.piece_lengths[k] for k in path)
         positions = packed.position_T[starts[i] : starts[i + 1]].tolist()
-        assert positions == list(range(begin, begin + packed.documents[i]))
+        assert positions == list(range(begin, begin + packed.piece_lengths[i]))
 
     # What predicts a trained token is the sequence up to it.
     predictors = iter(packed.predictor_N.tolist())
@@ -160,5 +160,5 @@ def test_sharing_saves_tokens_and_is_never_of_less_than_it_is_worth(rows: list[S
     assert shared.num_tokens <= apart.num_tokens
     assert shared.trained == apart.trained
     assert shared.target_N.tolist() == apart.target_N.tolist()
-    assert all(shared.documents[k] >= WORTH for path in shared.before for k in path)
+    assert all(shared.piece_lengths[k] >= WORTH for path in shared.prefix_pieces for k in path)
     assert apart.num_tokens == sum(len(prompt) + len(completion) - 1 for prompt, completion, _ in rows)

@@ -45,7 +45,7 @@ def test_offloaded_activations_give_the_same_gradients_to_the_bit(
     parked: list[int] = []
     back = offload._brought_back
     monkeypatch.setattr(
-        offload, "_brought_back", lambda kept: (parked.append(isinstance(kept, offload.Parked)), back(kept))[1]
+        offload, "_brought_back", lambda kept: (parked.append(isinstance(kept, offload.OffloadedTensor)), back(kept))[1]
     )
 
     with offloaded(list(model.parameters()), worth=1):
@@ -69,7 +69,7 @@ def test_parameters_and_small_tensors_stay_where_they_are():
     with context:
         (hidden @ weight.T).sum() + (small * small).sum()
 
-    moved = [item for item in kept if isinstance(item, offload.Parked)]
+    moved = [item for item in kept if isinstance(item, offload.OffloadedTensor)]
     assert [item.host.shape for item in moved] == [(50, 40)]
     assert moved[0].host.data_ptr() != hidden.data_ptr()
     assert len(kept) == 4

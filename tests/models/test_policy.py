@@ -130,7 +130,7 @@ def test_token_kl_is_zero_before_training_and_that_of_the_full_distributions_aft
     disturb(policy)
 
     def log_distribution(model: Any) -> Tensor:
-        rows = torch.split(batch().ids_T, batch().documents)
+        rows = torch.split(batch().ids_T, batch().piece_lengths)
         with torch.no_grad():
             logits = torch.cat([model(row[None]).logits[0] for row in rows])
         return torch.log_softmax(logits[batch().predictor_N].double(), dim=-1)
@@ -143,7 +143,7 @@ def test_token_kl_is_zero_before_training_and_that_of_the_full_distributions_aft
 
 def full_log_distribution(policy: Policy) -> Tensor:
     """log p of the whole vocabulary at each trained token, from the model's own logits, in float64."""
-    rows = torch.split(batch().ids_T, batch().documents)
+    rows = torch.split(batch().ids_T, batch().piece_lengths)
     with torch.no_grad():
         logits = torch.cat([policy.model(row[None]).logits[0] for row in rows])
     return torch.log_softmax(logits[batch().predictor_N].double(), dim=-1)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from fakes import tiny_model
-from haloes.models.kernels import Kernel, plain
+from haloes.models.kernels import Kernel, reference_attention
 from haloes.models.layout import make_packed
 from haloes.models.policy import Policy, make_policy
-from haloes.models.prefix_cache import Remembered, make_continued
+from haloes.models.prefix_cache import PrefixCache, make_continued
 from haloes.models.quiet import quiet
 
 CPU = torch.device("cpu")
@@ -34,17 +34,17 @@ def rows(*, shared: bool) -> tuple[list, list]:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("kernel", [None, Kernel("plain", plain)])
+@pytest.mark.parametrize("kernel", [None, Kernel("plain", reference_attention)])
 def test_continuing_a_pass_gives_the_log_probabilities_of_a_pass_from_the_start(
     policy: Policy, shared: bool, kernel: Kernel | None
 ):
     matched, others = rows(shared=shared)
-    packed, remembered = make_packed(matched, CPU), Remembered()
+    packed, prefix_cache = make_packed(matched, CPU), PrefixCache()
     scorer = policy.scorer if kernel is None else type(policy.scorer)(policy.scorer.model, packs=True, kernel=kernel)
-    first = scorer.token_logps(packed, remembered)
-    remembered.continues = True
+    first = scorer.token_logps(packed, prefix_cache)
+    prefix_cache.continues = True
     with torch.no_grad():
-        continued = scorer.token_logps(make_continued(packed, others, CPU), remembered)
+        continued = scorer.token_logps(make_continued(packed, others, CPU), prefix_cache)
         expected = scorer.token_logps(make_packed(others, CPU))
 
     assert torch.allclose(continued, expected, atol=1e-5)
@@ -55,18 +55,18 @@ def test_it_feeds_in_the_other_completions_and_the_last_tokens_of_their_prompts_
     matched, others = rows(shared=True)
     continued = make_continued(make_packed(matched, CPU), others, CPU)
 
-    assert continued.documents == [len(completion) for _, completion, _ in others]
+    assert continued.piece_lengths == [len(completion) for _, completion, _ in others]
     assert continued.num_tokens == 7 + 2 + 6 + 1 + 5
 
 
 def test_an_empty_prompt_leaves_the_first_token_untrained_as_ever(policy: Policy):
     empty, answer = np.empty(0, np.int32), np.array([4, 5, 6], np.int32)
     matched, others = [(empty, answer[:2], np.ones(2, np.bool_))], [(empty, answer, np.ones(3, np.bool_))]
-    packed, remembered = make_packed(matched, CPU), Remembered()
-    policy.token_logps(packed, remembered)
-    remembered.continues = True
+    packed, prefix_cache = make_packed(matched, CPU), PrefixCache()
+    policy.token_logps(packed, prefix_cache)
+    prefix_cache.continues = True
     with torch.no_grad():
-        continued = policy.token_logps(make_continued(packed, others, CPU), remembered)
+        continued = policy.token_logps(make_continued(packed, others, CPU), prefix_cache)
         expected = policy.token_logps(make_packed(others, CPU))
 
     assert len(continued) == 2
@@ -76,7 +76,7 @@ def test_an_empty_prompt_leaves_the_first_token_untrained_as_ever(policy: Policy
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_what_is_remembered_is_cut_off_from_the_gradient(policy: Policy, checkpointing: bool):
     matched, others = rows(shared=True)
-    packed, remembered = make_packed(matched, CPU), Remembered()
+    packed, prefix_cache = make_packed(matched, CPU), PrefixCache()
     policy.token_logps(packed).sum().backward()
     expected = {name: p.grad.clone() for name, p in policy.model.named_parameters()}
     policy.model.zero_grad()
@@ -84,11 +84,11 @@ def test_what_is_remembered_is_cut_off_from_the_gradient(policy: Policy, checkpo
         with quiet():  # its name changes with transformers 6
             policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     policy.model.train()
-    tokens = policy.token_scores(packed, remembered=remembered)
-    remembered.continues = True
+    tokens = policy.token_scores(packed, prefix_cache=prefix_cache)
+    prefix_cache.continues = True
     with policy.scoring():
-        assert not policy.token_logps(make_continued(packed, others, CPU), remembered).isnan().any()
-    remembered.forget()
+        assert not policy.token_logps(make_continued(packed, others, CPU), prefix_cache).isnan().any()
+    prefix_cache.clear()
     tokens.logp.sum().backward()
 
     for name, parameter in policy.model.named_parameters():

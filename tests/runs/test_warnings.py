@@ -8,7 +8,7 @@ from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
 from haloes.models.forward import Scorer
-from haloes.models.kernels import Kernel, plain
+from haloes.models.kernels import Kernel, reference_attention
 from haloes.records import Score
 from haloes.runs.warnings import data_warnings, speed_warnings, training_warnings
 from haloes.training.settings import TrainSettings
@@ -37,7 +37,7 @@ def test_clean_data_and_a_good_run_give_no_caution():
 
 
 def test_attention_that_could_be_faster_is_told_with_the_reason():
-    kernel = Kernel("varlen", plain)
+    kernel = Kernel("varlen", reference_attention)
     none, fast = Scorer(None, packs=True, no_kernel_because="old GPU"), Scorer(None, packs=True, kernel=kernel)
     dropping = TrainSettings(dropout=0.1)
 

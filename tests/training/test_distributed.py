@@ -11,7 +11,7 @@ from haloes.training.distributed import Ranks, this_rank
 
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_shares_are_disjoint_and_make_up_the_whole(items: list[int], count: int):
-    shares = [Ranks(index, count).share(list(enumerate(items))) for index in range(count)]
+    shares = [Ranks(index, count).shard(list(enumerate(items))) for index in range(count)]
 
     assert sorted(item for share in shares for item in share) == list(enumerate(items))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
@@ -22,7 +22,7 @@ def test_a_process_alone_is_main_and_its_sums_are_its_own_numbers():
     tensors = [torch.tensor([1.0]), torch.tensor([[2.0], [3.0]])]
 
     alone.sum_each(tensors)
-    alone.wait()
+    alone.barrier()
 
     assert alone.is_main
     assert [tensor.tolist() for tensor in tensors] == [[1.0], [[2.0], [3.0]]]

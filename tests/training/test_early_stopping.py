@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from haloes.errors import ConfigError, Interrupted
-from haloes.training.early_stopping import Best
+from haloes.training.early_stopping import EarlyStopping
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import train
@@ -19,30 +19,30 @@ from training_jobs import LOSSES, make_job, make_store, policy_for
 KTO = LOSSES["kto"]
 
 
-def take(best: Best, values: list[float], name: str = "auc") -> list[bool]:
-    return [best.take(step, {name: value}) for step, value in enumerate(values, start=1)]
+def take(best: EarlyStopping, values: list[float], name: str = "auc") -> list[bool]:
+    return [best.update(step, {name: value}) for step, value in enumerate(values, start=1)]
 
 
 def test_more_is_better_and_the_first_of_equal_ones_stays():
-    best = Best("auc", None, [])
+    best = EarlyStopping("auc", None, [])
 
     assert take(best, [0.5, 0.7, 0.7, 0.6]) == [True, True, False, False]
     assert best.step == 2
 
 
 def test_of_a_loss_less_is_better():
-    best = Best("loss", None, [])
+    best = EarlyStopping("loss", None, [])
 
     assert take(best, [0.5, 0.6, 0.4], "loss") == [True, False, True]
     assert best.step == 3
 
 
 def test_it_gives_up_after_so_many_validations_without_a_better_one():
-    best = Best("auc", 2, [])
+    best = EarlyStopping("auc", 2, [])
     states = []
     for step, value in enumerate([0.5, 0.4, 0.6, 0.6, 0.5], start=1):
-        best.take(step, {"auc": value})
-        states.append(best.given_up)
+        best.update(step, {"auc": value})
+        states.append(best.should_stop)
 
     assert states == [False, False, False, False, True]
 
@@ -53,31 +53,33 @@ def test_it_is_a_function_of_the_lines_so_far():
         {"step": 2, "split": "validation", "auc": 0.6},
         {"step": 4, "split": "validation", "auc": 0.5},
     ]
-    best = Best("auc", 2, lines)
+    best = EarlyStopping("auc", 2, lines)
 
-    assert (best.step, best.given_up) == (2, False)
-    assert not best.take(6, {"auc": 0.5})
-    assert best.given_up
+    assert (best.step, best.should_stop) == (2, False)
+    assert not best.update(6, {"auc": 0.5})
+    assert best.should_stop
 
 
 def test_following_nothing_never_gives_up():
-    best = Best(None, None, [{"step": 2, "split": "validation", "loss": 0.6}])
+    best = EarlyStopping(None, None, [{"step": 2, "split": "validation", "loss": 0.6}])
 
-    assert not best.take(4, {"loss": 0.1})
-    assert (best.step, best.given_up) == (None, False)
+    assert not best.update(4, {"loss": 0.1})
+    assert (best.step, best.should_stop) == (None, False)
 
 
 def test_a_number_that_the_validation_has_not_is_named_with_those_that_it_has():
     with pytest.raises(ConfigError, match=r"no number 'acc'. It has: auc, loss"):
-        Best("acc", None, []).take(1, {"auc": 0.5, "loss": 0.7})
+        EarlyStopping("acc", None, []).take(1, {"auc": 0.5, "loss": 0.7})
 
 
 def test_a_number_that_could_not_be_measured_is_neither_better_nor_worse():
-    best = Best("sampled/win_rate", 1, [])
-    taken = [best.take(step, {"sampled/win_rate": value}) for step, value in enumerate([None, 0.5, None, 0.6], start=1)]
+    best = EarlyStopping("sampled/win_rate", 1, [])
+    taken = [
+        best.update(step, {"sampled/win_rate": value}) for step, value in enumerate([None, 0.5, None, 0.6], start=1)
+    ]
 
     assert taken == [False, True, False, True]
-    assert (best.step, best.given_up) == (4, False)
+    assert (best.step, best.should_stop) == (4, False)
 
 
 def test_stopping_early_needs_a_number():

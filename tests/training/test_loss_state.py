@@ -17,8 +17,8 @@ from haloes.losses.humanline import Humanline
 from haloes.losses.kto import KTO
 from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy
-from haloes.models.synced import Synced
-from haloes.training.loss_state import Memory
+from haloes.models.references import SyncedReference
+from haloes.training.loss_state import LossState
 from haloes.training.step_table import Table
 from training_jobs import disturb, policy_for
 
@@ -45,7 +45,7 @@ def policy() -> Policy:
 
 
 def synced(policy: Policy) -> dict[str, Tensor]:
-    assert isinstance(policy.reference, Synced)
+    assert isinstance(policy.reference, SyncedReference)
     return {name: weight.clone() for name, weight in policy.reference.state().items()}
 
 
@@ -61,11 +61,11 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_before_the_first_step_the_mean_reward_is_zero(policy: Policy):
-    assert Memory(NEEDS, policy).running_reward == 0.0
+    assert LossState(NEEDS, policy).running_reward == 0.0
 
 
 def test_it_is_the_mean_over_all_sequences_of_all_steps(policy: Policy):
-    memory = Memory(NEEDS, policy)
+    memory = LossState(NEEDS, policy)
 
     memory.after(table([1.0, 3.0]), step=1)
     assert memory.running_reward == 2.0
@@ -76,7 +76,7 @@ def test_it_is_the_mean_over_all_sequences_of_all_steps(policy: Policy):
 
 
 def test_a_loss_without_a_reference_has_no_reward_to_remember(policy: Policy):
-    memory = Memory(Needs(), policy)
+    memory = LossState(Needs(), policy)
 
     memory.after(table(None), step=1)
 
@@ -86,7 +86,7 @@ def test_a_loss_without_a_reference_has_no_reward_to_remember(policy: Policy):
 def test_it_goes_on_from_what_was_saved_to_the_bit(policy: Policy, tmp_path: Path):
     rng = np.random.default_rng(0)
     steps = [table(rng.normal(size=5).tolist()) for _ in range(6)]
-    whole, first, second = (Memory(NEEDS, policy) for _ in range(3))
+    whole, first, second = (LossState(NEEDS, policy) for _ in range(3))
     for step, found in enumerate(steps, start=1):
         whole.after(found, step=step)
     for step, found in enumerate(steps[:3], start=1):
@@ -101,7 +101,7 @@ def test_it_goes_on_from_what_was_saved_to_the_bit(policy: Policy, tmp_path: Pat
 
 
 def test_a_reference_that_does_not_move_is_not_saved(policy: Policy):
-    assert set(Memory(NEEDS, policy).state()) == {"running_reward"}
+    assert set(LossState(NEEDS, policy).state()) == {"running_reward"}
 
 
 # -- the reference that follows --------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def humanline(every: int) -> Any:
 def test_the_reference_becomes_the_policy_after_every_so_many_steps(every: int, lora: LoRA | None):
     loss = humanline(every)
     policy = policy_for(loss, lora=lora)
-    memory = Memory(loss.needs, policy)
+    memory = LossState(loss.needs, policy)
     expected = weights(policy)
 
     for step in range(1, 7):
@@ -130,14 +130,14 @@ def test_the_reference_becomes_the_policy_after_every_so_many_steps(every: int, 
 def test_it_goes_on_with_the_reference_that_was_saved(tmp_path: Path):
     loss = humanline(2)
     policy = policy_for(loss)
-    memory = Memory(loss.needs, policy)
+    memory = LossState(loss.needs, policy)
     for step in (1, 2, 3):
         disturb(policy, seed=step)
         memory.after(table([1.0]), step=step)
     save_file(memory.state(), tmp_path / "memory.safetensors")
 
     other = policy_for(loss)
-    resumed = Memory(loss.needs, other)
+    resumed = LossState(loss.needs, other)
     resumed.restore(load_file(tmp_path / "memory.safetensors"))
 
     assert resumed.running_reward == 1.0
@@ -148,14 +148,14 @@ def test_it_goes_on_with_the_reference_that_was_saved(tmp_path: Path):
 
 def test_a_policy_whose_reference_cannot_move_is_refused(policy: Policy):
     with pytest.raises(ConfigError, match="this loss syncs its reference with the policy; make the policy with synced"):
-        Memory(humanline(2).needs, policy)
+        LossState(humanline(2).needs, policy)
 
 
 def test_a_memory_without_the_reference_of_this_run_is_refused(policy: Policy):
     loss = humanline(2)
-    moving = Memory(loss.needs, policy_for(loss))
+    moving = LossState(loss.needs, policy_for(loss))
 
     with pytest.raises(RunError, match="the checkpoint holds another reference than this run's; start a new run"):
-        moving.restore(Memory(NEEDS, policy).state())
+        moving.restore(LossState(NEEDS, policy).state())
     with pytest.raises(RunError, match="holds another reference"):
-        moving.restore(Memory(loss.needs, policy_for(loss, lora=LoRA(rank=4))).state())
+        moving.restore(LossState(loss.needs, policy_for(loss, lora=LoRA(rank=4))).state())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fakes import tiny_model
-from haloes.models.activation_memory import kept_bytes
+from haloes.models.activation_memory import activation_bytes
 from haloes.models.adapters import LoRA
 from haloes.models.lm_head import CHUNK_BYTES
 from haloes.models.policy import Policy, make_policy
@@ -51,7 +51,7 @@ def test_it_is_what_gradients_moments_and_float32_weights_leave_over(
     settings: TrainSettings, dtype: torch.dtype, later: int
 ):
     policy = policy_of(dtype=dtype)
-    room = 2.0 * kept_bytes(policy) * 512
+    room = 2.0 * activation_bytes(policy) * 512
 
     free = (CHUNKS + later * trained(policy) + room) / 0.9
     assert choose_budget(policy, settings, free=int(free) + 10) == 512
@@ -59,7 +59,7 @@ def test_it_is_what_gradients_moments_and_float32_weights_leave_over(
 
 
 def test_adapters_leave_more_room_than_all_weights(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("haloes.training.microbatch_size.kept_bytes", lambda _: 100.0)
+    monkeypatch.setattr("haloes.training.microbatch_size.activation_bytes", lambda _: 100.0)
     full, adapters = policy_of(), policy_of(lora=LoRA(rank=2))
     free = int((CHUNKS + 12 * trained(full) + 2 * 100 * 256) / 0.9) + 10
 
@@ -69,7 +69,7 @@ def test_adapters_leave_more_room_than_all_weights(monkeypatch: pytest.MonkeyPat
 
 def test_with_checkpointing_more_tokens_fit():
     policy = policy_of()
-    free = int((CHUNKS + 12 * trained(policy) + 2 * kept_bytes(policy) * 256) / 0.9) + 10
+    free = int((CHUNKS + 12 * trained(policy) + 2 * activation_bytes(policy) * 256) / 0.9) + 10
 
     plain = choose_budget(policy, TrainSettings(), free=free)
     assert plain == 256

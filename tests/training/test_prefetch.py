@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from haloes.training.prefetch import fetched, prefetched
+from haloes.training.prefetch import prefetch, to_numpy
 
 CPU = torch.device("cpu")
 ways = pytest.mark.parametrize("ahead", [0, 1, 3])
@@ -25,7 +25,7 @@ def test_jobs_come_in_order_and_each_once(ahead: int):
         prepared.append(job)
         return job * job
 
-    with prefetched(range(20), prepare, device=CPU, ahead=ahead) as ready:
+    with prefetch(range(20), prepare, device=CPU, ahead=ahead) as ready:
         found = list(ready)
 
     assert found == [job * job for job in range(20)]
@@ -42,7 +42,7 @@ def test_so_many_jobs_are_made_ready_before_they_are_asked_for(ahead: int, expec
             asked.append(job)
             yield job
 
-    with prefetched(jobs(), lambda job: job, device=CPU, ahead=ahead) as ready:
+    with prefetch(jobs(), lambda job: job, device=CPU, ahead=ahead) as ready:
         next(ready)
 
         assert len(asked) == expected
@@ -56,7 +56,7 @@ def test_jobs_are_prepared_by_another_thread_while_the_caller_works():
             second_is_ready.set()
         return threading.current_thread().name
 
-    with prefetched(range(2), prepare, device=CPU, ahead=1) as ready:
+    with prefetch(range(2), prepare, device=CPU, ahead=1) as ready:
         first = next(ready)
         # The caller, who has not asked for the second, could not go on if nobody else prepared it.
         assert second_is_ready.wait(60)
@@ -65,7 +65,7 @@ def test_jobs_are_prepared_by_another_thread_while_the_caller_works():
 
 
 def test_on_a_cpu_no_thread_is_started():
-    with prefetched(range(3), lambda _: threading.current_thread(), device=CPU) as ready:
+    with prefetch(range(3), lambda _: threading.current_thread(), device=CPU) as ready:
         assert set(ready) == {threading.main_thread()}
 
 
@@ -79,7 +79,7 @@ def test_an_error_of_a_job_is_raised_in_its_turn(ahead: int):
     found: list[int] = []
     with (
         pytest.raises(ValueError, match="job 2"),
-        prefetched(range(5), prepare, device=CPU, ahead=ahead) as ready,
+        prefetch(range(5), prepare, device=CPU, ahead=ahead) as ready,
     ):
         found.extend(ready)
 
@@ -93,7 +93,7 @@ def test_when_the_caller_is_stopped_nothing_runs_on(ahead: int, error: type[Base
     prepared: list[int] = []
 
     def stopped() -> None:
-        with prefetched(range(1000), prepared.append, device=CPU, ahead=ahead) as ready:
+        with prefetch(range(1000), prepared.append, device=CPU, ahead=ahead) as ready:
             next(ready)
             raise error
 
@@ -107,9 +107,9 @@ def test_when_the_caller_is_stopped_nothing_runs_on(ahead: int, error: type[Base
 def test_many_tensors_are_fetched_as_what_they_were():
     tensors = [torch.tensor([0.1, 2.0], requires_grad=True), torch.empty(0), torch.tensor([3.0], dtype=torch.float64)]
 
-    found = fetched(tensors)
+    found = to_numpy(tensors)
 
     assert [part.dtype for part in found] == [np.float64] * 3
     # A float32 keeps its own value, which is not 0.1.
     assert [part.tolist() for part in found] == [[float(np.float32(0.1)), 2.0], [], [3.0]]
-    assert fetched([]) == []
+    assert to_numpy([]) == []

@@ -104,7 +104,9 @@ def test_without_a_cache_the_reference_is_asked_every_time(store: TokenStore):
     score = Counting()
     reference = ReferenceTotals(score, None, 10_000, CPU)
 
-    assert reference.of(store, matched(store)).totals.tolist() == reference.of(store, matched(store)).totals.tolist()
+    assert (
+        reference.score(store, matched(store)).totals.tolist() == reference.score(store, matched(store)).totals.tolist()
+    )
     assert score.sequences == [8, 8]
 
 
@@ -113,19 +115,19 @@ def test_a_cached_reference_is_asked_once_for_each_sequence(store: TokenStore, t
     reference = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU)
     jobs = matched(store)
 
-    reference.of(store, jobs[:3])
-    reference.of(store, jobs[:5])
-    again = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU).of(store, jobs).totals
+    reference.score(store, jobs[:3])
+    reference.score(store, jobs[:5])
+    again = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU).score(store, jobs).totals
 
     assert score.sequences == [3, 2, 3]
-    assert again.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).of(store, jobs).totals.tolist()
+    assert again.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).score(store, jobs).totals.tolist()
 
 
 def test_a_sequence_that_comes_twice_is_scored_once(tmp_path: Path, store: TokenStore):
     score = Counting()
     reference = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU)
 
-    found = reference.of(store, np.array([[1, 1], [0, 0], [1, 1]])).totals
+    found = reference.score(store, np.array([[1, 1], [0, 0], [1, 1]])).totals
 
     assert score.sequences == [2]
     assert found[0] == found[2]
@@ -136,13 +138,13 @@ def test_cached_and_computed_values_are_equal_to_the_bit(store: TokenStore, poli
     cached = ReferenceTotals(policy.reference_logps, ReferenceCache(tmp_path), 10_000, CPU)
     stored = ReferenceTotals(policy.reference_logps, ReferenceCache(tmp_path), 10_000, CPU)
 
-    values = [reference.of(store, matched(store)).totals.tolist() for reference in (live, cached, cached, stored)]
+    values = [reference.score(store, matched(store)).totals.tolist() for reference in (live, cached, cached, stored)]
 
     assert values == [values[0]] * 4
 
 
 def test_nothing_to_score_is_nothing(store: TokenStore):
-    found = ReferenceTotals(Counting(), None, 100, CPU).of(store, np.empty((0, 2), np.int64)).totals
+    found = ReferenceTotals(Counting(), None, 100, CPU).score(store, np.empty((0, 2), np.int64)).totals
 
     assert found.shape == (0,)
 
@@ -150,7 +152,7 @@ def test_nothing_to_score_is_nothing(store: TokenStore):
 def test_tokens_of_the_reference_are_given_by_sequence_in_the_order_of_the_jobs(store: TokenStore):
     jobs = np.array([[0, 5], [3, 3], [2, 7], [0, 0]])
 
-    found = ReferenceTokens(Counting(), 10_000, CPU).of(store, jobs)
+    found = ReferenceTokens(Counting(), 10_000, CPU).score(store, jobs)
 
     assert found.tokens is not None
     for (x, y), tokens, total in zip(jobs, found.tokens, found.totals, strict=True):
@@ -164,9 +166,9 @@ def test_tokens_of_the_reference_agree_with_its_totals_whatever_the_budget(
     store: TokenStore, policy: Policy, budget: int
 ):
     jobs = np.concatenate([matched(store), np.array([[0, 5], [6, 1]])])
-    true = ReferenceTotals(policy.reference_logps, None, 10_000, CPU).of(store, jobs).totals
+    true = ReferenceTotals(policy.reference_logps, None, 10_000, CPU).score(store, jobs).totals
 
-    found = ReferenceTokens(policy.reference_logps, budget, CPU).of(store, jobs)
+    found = ReferenceTokens(policy.reference_logps, budget, CPU).score(store, jobs)
 
     assert found.tokens is not None
     assert [len(tokens) for tokens in found.tokens] == [int(store.trained_length[y]) for _, y in jobs]
@@ -178,14 +180,14 @@ def test_tokens_are_asked_for_in_every_step(store: TokenStore):
     score = Counting()
     reference = ReferenceTokens(score, 10_000, CPU)
 
-    reference.of(store, matched(store))
-    reference.of(store, matched(store))
+    reference.score(store, matched(store))
+    reference.score(store, matched(store))
 
     assert score.sequences == [8, 8]
 
 
 def test_no_jobs_have_no_tokens(store: TokenStore):
-    found = ReferenceTokens(Counting(), 100, CPU).of(store, np.empty((0, 2), np.int64))
+    found = ReferenceTokens(Counting(), 100, CPU).score(store, np.empty((0, 2), np.int64))
 
     assert found.totals.shape == (0,)
     assert found.tokens == []

@@ -31,7 +31,7 @@ from haloes.models.policy import Policy
 from haloes.tokens.store import TokenStore
 from haloes.training import scoring as scoring_module
 from haloes.training import step as step_module
-from haloes.training.prefetch import prefetched
+from haloes.training.prefetch import prefetch
 from haloes.training.step import Stepper, Table
 from haloes.training.validation import make_schedule
 from training_jobs import EVERY, LOSSES, disturb, make_stepper, make_store, policy_for, rows_for, thumbs, write_store
@@ -122,9 +122,9 @@ def test_mismatched_completions_that_go_on_from_their_prompts_change_nothing(
     fed: list[int] = []
     states = Scorer.states
 
-    def count(scorer: Scorer, packed: Any, remembered: Any = None) -> Tensor:
+    def count(scorer: Scorer, packed: Any, prefix_cache: Any = None) -> Tensor:
         fed.append(packed.num_tokens)
-        return states(scorer, packed, remembered)
+        return states(scorer, packed, prefix_cache)
 
     monkeypatch.setattr(Scorer, "states", count)
     again, same = run(policy, loss, store, continues=True)
@@ -145,7 +145,7 @@ def test_micro_batches_made_ready_by_another_thread_change_not_a_bit(
     here, gradients_here = run(policy, loss, store, most=2, budget=80)
 
     for module in (step_module, scoring_module):
-        monkeypatch.setattr(module, "prefetched", partial(prefetched, ahead=2))
+        monkeypatch.setattr(module, "prefetch", partial(prefetch, ahead=2))
     table, ahead = run(policy, loss, store, most=2, budget=80)
 
     for found, true in ((numbers(table), numbers(here)), (ahead, gradients_here)):
@@ -184,10 +184,10 @@ def test_micro_batches_keep_their_limits(name: str, tmp_path: Path, monkeypatch:
     sizes = []
     original = Scorer.states
 
-    def spy(self: Scorer, packed: Any, remembered: Any = None) -> Tensor:
+    def spy(self: Scorer, packed: Any, prefix_cache: Any = None) -> Tensor:
         if self is policy.scorer:
             sizes.append(packed.num_tokens)
-        return original(self, packed, remembered)
+        return original(self, packed, prefix_cache)
 
     monkeypatch.setattr(Scorer, "states", spy)
     run(policy, loss, store, budget=60)
@@ -427,10 +427,10 @@ def test_mismatched_completions_give_no_gradient(continues: bool, tmp_path: Path
     recorded = []
     original = Scorer.states
 
-    def spy(self: Scorer, packed: Any, remembered: Any = None) -> Tensor:
-        found = original(self, packed, remembered)
+    def spy(self: Scorer, packed: Any, prefix_cache: Any = None) -> Tensor:
+        found = original(self, packed, prefix_cache)
         if self is policy.scorer:
-            recorded.append((found.requires_grad, len(packed.documents)))
+            recorded.append((found.requires_grad, len(packed.piece_lengths)))
         return found
 
     monkeypatch.setattr(Scorer, "states", spy)

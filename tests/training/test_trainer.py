@@ -24,11 +24,11 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training import trainer
-from haloes.training.loss_state import Memory
+from haloes.training.loss_state import LossState
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
-from haloes.training.trainer import Outcome, TrainJob, train
+from haloes.training.trainer import TrainJob, TrainResult, train
 from haloes.training.validation import Validation
 from training_jobs import EVERY, LOSSES, Row, disturb, make_job, make_store, policy_for, thumbs, write_store
 
@@ -150,7 +150,7 @@ def test_what_is_remembered_between_steps_matters(name: str, tmp_path: Path, mon
     train(Way(loss=name).job(tmp_path, "whole"))
     with pytest.raises(Killed):
         train(Way(loss=name).job(tmp_path, "forgetful"), [Recorder(kill_at=6)])
-    monkeypatch.setattr(Memory, "restore", lambda *_: None)
+    monkeypatch.setattr(LossState, "restore", lambda *_: None)
 
     train(Way(loss=name).job(tmp_path, "forgetful"))
 
@@ -543,7 +543,7 @@ def test_the_reference_cache_serves_runs_with_other_beta_and_learning_rate(
     )
     store = make_store(tmp_path / "data", LOSSES["kto"], 16)
 
-    def run(name: str, loss: Loss[Any], **settings: Any) -> tuple[Outcome, int]:
+    def run(name: str, loss: Loss[Any], **settings: Any) -> tuple[TrainResult, int]:
         asked.clear()
         fields = EIGHT_STEPS | settings
         job = make_job(

@@ -51,7 +51,7 @@ def counting(model: torch.nn.Module) -> Iterator[Counted]:
             layer.gradient_checkpointing = True
 
 
-def kept_bytes(policy: Policy) -> float:
+def activation_bytes(policy: Policy) -> float:
     """Bytes that a token leaves for the backward pass, without checkpointing: of a short made-up sequence."""
     vocabulary = head_of(policy.scorer.model).weight_VH.shape[0]
     ids = np.random.default_rng(0).integers(0, vocabulary, _TRIED, dtype=np.int32)
@@ -62,12 +62,12 @@ def kept_bytes(policy: Policy) -> float:
     return counted.bytes / _TRIED
 
 
-def kept_of(whole: float, *, layers: int, inputs: float, checkpointing: bool, offload: bool) -> float:
+def kept_activation_bytes(whole: float, *, layers: int, inputs: float, checkpointing: bool, offload: bool) -> float:
     """
     Bytes that a token leaves for the backward pass as a run is set up.
 
     Args:
-        whole: without checkpointing, as `kept_bytes` finds it.
+        whole: without checkpointing, as `activation_bytes` finds it.
         layers: of the model.
         inputs: bytes that a token brings into one layer.
         checkpointing: only what enters each layer is kept, and all that one layer keeps while it is computed again.

@@ -17,8 +17,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from haloes.models.kernels import Kernel, attend
-from haloes.models.prefix_cache import Remembered
-from haloes.models.varlen import Spans
+from haloes.models.prefix_cache import PrefixCache
+from haloes.models.varlen import Varlen
 
 NAME = "haloes_packed"
 
@@ -34,11 +34,11 @@ def packed_attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    haloes_documents: list[int] | None = None,
-    haloes_before: list[list[int]] | None = None,
-    haloes_spans: Spans | None = None,
+    haloes_piece_lengths: list[int] | None = None,
+    haloes_prefix_pieces: list[list[int]] | None = None,
+    haloes_varlen: Varlen | None = None,
     haloes_kernel: Kernel | None = None,
-    haloes_remembered: Remembered | None = None,
+    haloes_prefix_cache: PrefixCache | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
@@ -54,39 +54,39 @@ def packed_attention(
         dropout: probability with which an attention weight is dropped.
         sliding_window: a token sees itself and this many minus one before it; None for all before it.
         softcap: scores s become softcap * tanh(s / softcap), as in Gemma 2.
-        haloes_documents: tokens of each piece; None for a call that is not packed.
-        haloes_before: for each piece those before it in its sequence; see `haloes.models.layout.Packed`.
-        haloes_spans: the same two, for the kernel.
+        haloes_piece_lengths: tokens of each piece; None for a call that is not packed.
+        haloes_prefix_pieces: for each piece those before it in its sequence; see `haloes.models.layout.Packed`.
+        haloes_varlen: the same two, for the kernel.
         haloes_kernel: computes all pieces at once; None for one call a piece, and so with dropout and a softcap, which
             kernels do not know.
-        haloes_remembered: takes this layer's keys and values, or gives those that the pieces continue.
+        haloes_prefix_cache: takes this layer's keys and values, or gives those that the pieces continue.
         kwargs: handed on for a call that is not packed.
 
     Returns:
         (1, T, heads, head size), and no attention weights.
     """
-    if haloes_documents is None and softcap is not None:
+    if haloes_piece_lengths is None and softcap is not None:
         # What "sdpa" cannot do at all, and generation with the packed model must.
         mask = _mask_left_out(query, key) if attention_mask is None else attention_mask
         output = _capped(query, key, value, mask=mask, scaling=scaling, softcap=softcap, dropout=dropout)
         return output.transpose(1, 2).contiguous(), None
-    if haloes_documents is None:
+    if haloes_piece_lengths is None:
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    if haloes_remembered is not None:
-        key, value = haloes_remembered.through(module, key, value)
-    if haloes_kernel is not None and haloes_spans is not None and softcap is None and dropout == 0:
+    if haloes_prefix_cache is not None:
+        key, value = haloes_prefix_cache.extend(module, key, value)
+    if haloes_kernel is not None and haloes_varlen is not None and softcap is None and dropout == 0:
         window = sliding_window
-        return attend(haloes_kernel, query, key, value, haloes_spans, scaling=scaling, window=window), None
-    if haloes_remembered is not None and haloes_remembered.continues and haloes_spans is not None:
-        keys, values = _seen(key, haloes_spans), _seen(value, haloes_spans)
+        return attend(haloes_kernel, query, key, value, haloes_varlen, scaling=scaling, window=window), None
+    if haloes_prefix_cache is not None and haloes_prefix_cache.continues and haloes_varlen is not None:
+        keys, values = _seen(key, haloes_varlen), _seen(value, haloes_varlen)
     else:
-        paths = [[*path, i] for i, path in enumerate(haloes_before or [[] for _ in haloes_documents])]
-        keys, values = (_joined(torch.split(x, haloes_documents, dim=2), paths) for x in (key, value))
+        paths = [[*path, i] for i, path in enumerate(haloes_prefix_pieces or [[] for _ in haloes_piece_lengths])]
+        keys, values = (_joined(torch.split(x, haloes_piece_lengths, dim=2), paths) for x in (key, value))
     outputs = [
         _one_piece(*piece, scaling=scaling, dropout=dropout, window=sliding_window, softcap=softcap)
-        for piece in zip(torch.split(query, haloes_documents, dim=2), keys, values, strict=True)
+        for piece in zip(torch.split(query, haloes_piece_lengths, dim=2), keys, values, strict=True)
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
@@ -96,10 +96,10 @@ def _joined(pieces: tuple[Tensor, ...], paths: list[list[int]]) -> list[Tensor]:
     return [pieces[path[0]] if len(path) == 1 else torch.cat([pieces[i] for i in path], dim=2) for path in paths]
 
 
-def _seen(keys: Tensor, spans: Spans) -> list[Tensor]:
+def _seen(keys: Tensor, varlen: Varlen) -> list[Tensor]:
     """What each piece sees where that are not whole pieces."""
-    gathered = keys if spans.key_K is None else keys.index_select(2, spans.key_K)
-    return list(torch.split(gathered, spans.keys, dim=2))
+    gathered = keys if varlen.key_K is None else keys.index_select(2, varlen.key_K)
+    return list(torch.split(gathered, varlen.keys, dim=2))
 
 
 def _one_piece(
@@ -116,13 +116,13 @@ def _one_piece(
     if softcap is not None:
         mask = _mask(query, keys, window)
         return _capped(query, key, value, mask=mask, scaling=scaling, softcap=softcap, dropout=dropout)
-    plain = queries == keys and (window is None or keys <= window)
+    causal = queries == keys and (window is None or keys <= window)
     return scaled_dot_product_attention(
         query,
         key,
         value,
-        attn_mask=None if plain else _mask(query, keys, window),
-        is_causal=plain,
+        attn_mask=None if causal else _mask(query, keys, window),
+        is_causal=causal,
         scale=scaling,
         dropout_p=dropout,
         enable_gqa=query.shape[1] != key.shape[1],

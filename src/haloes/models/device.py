@@ -1,8 +1,11 @@
-"""What to compute in: bfloat16 where the processor is clearly faster in it, else float32."""
+"""Where and in what to compute, and numbers on their way there from the processor."""
 
 import time
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from haloes.errors import ConfigError
 
@@ -58,3 +61,20 @@ def product_rate(
             torch.cuda.synchronize(device)
         found.append(time.perf_counter() - began)
     return 2.0 * rows * inner * columns / min(found)
+
+
+def to_device(values: NDArray[np.generic], device: torch.device) -> Tensor:
+    """An array as a tensor on this device; on the CPU it is the array itself."""
+    return moved(torch.from_numpy(values), device)
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """
+    A tensor of the CPU on this device.
+
+    On a GPU it goes through page-locked memory: a copy from ordinary memory makes the processor wait until all work
+    that was handed to the GPU before is done.
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -11,7 +11,7 @@ from haloes.models.attention import NAME
 from haloes.models.kernels import Kernel, choose_kernel
 from haloes.models.layout import WORTH, Packed, make_packed
 from haloes.models.lm_head import Head, target_logps
-from haloes.models.prefix_cache import Remembered
+from haloes.models.prefix_cache import PrefixCache
 from haloes.models.quiet import quiet
 
 _LEAK = 2e-3
@@ -38,24 +38,24 @@ class Scorer:
             return "padded"
         return "one call a sequence (sdpa)" if self.kernel is None else f"all sequences at once ({self.kernel.name})"
 
-    def token_logps(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
+    def token_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
-        return target_logps(self.hidden(packed, remembered), head_of(self.model), packed.target_N)
+        return target_logps(self.hidden(packed, prefix_cache), head_of(self.model), packed.target_N)
 
-    def hidden(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
+    def hidden(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """The hidden states from which the trained tokens are predicted, (N, H)."""
-        return self.states(packed, remembered)[packed.predictor_N]
+        return self.states(packed, prefix_cache)[packed.predictor_N]
 
-    def states(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
+    def states(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """
         The hidden states of all tokens, (T, H); without packing zeros for those of shared beginnings.
 
         Args:
             packed: the layout.
-            remembered: takes the keys and values of the pass, or gives those that the layout continues; only where the
-                model packs.
+            prefix_cache: takes the keys and values of the pass, or gives those that the layout continues; only where
+                the model packs.
         """
-        return _packed_hidden(self, packed, remembered) if self.packs else _padded_hidden(self.model, packed)
+        return _packed_hidden(self, packed, prefix_cache) if self.packs else _padded_hidden(self.model, packed)
 
 
 def make_scorer(model: Any) -> tuple[Scorer, str | None]:
@@ -123,7 +123,7 @@ def head_of(model: Any) -> Head:
     return Head(layer.weight, layer.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
-def _packed_hidden(scorer: Scorer, packed: Packed, remembered: Remembered | None) -> Tensor:
+def _packed_hidden(scorer: Scorer, packed: Packed, prefix_cache: PrefixCache | None) -> Tensor:
     model = scorer.model
     # A mask of four dimensions is passed on as it is by every architecture; packed attention does not look at it.
     no_mask = packed.ids_T.new_zeros((1, 1, 1, 1), dtype=torch.bool)
@@ -132,11 +132,11 @@ def _packed_hidden(scorer: Scorer, packed: Packed, remembered: Remembered | None
         position_ids=packed.position_T[None],
         attention_mask=no_mask,
         use_cache=False,
-        haloes_documents=packed.documents,
-        haloes_before=packed.before,
-        haloes_spans=packed.spans,
+        haloes_piece_lengths=packed.piece_lengths,
+        haloes_prefix_pieces=packed.prefix_pieces,
+        haloes_varlen=packed.varlen,
         haloes_kernel=scorer.kernel,
-        haloes_remembered=remembered,
+        haloes_prefix_cache=prefix_cache,
     )
     hidden: Tensor = output.last_hidden_state[0]
     return hidden
@@ -164,24 +164,26 @@ def _own_logps(model: Any, packed: Packed) -> Tensor:
 
 def whole_sequences(packed: Packed) -> dict[int, Tensor]:
     """Each sequence's token ids, shared beginning included, by the piece in which it ends."""
-    pieces = torch.split(packed.ids_T, packed.documents)
-    inner = {i for path in packed.before for i in path}
-    return {i: torch.cat([pieces[k] for k in [*path, i]]) for i, path in enumerate(packed.before) if i not in inner}
+    pieces = torch.split(packed.ids_T, packed.piece_lengths)
+    inner = {i for path in packed.prefix_pieces for i in path}
+    return {
+        i: torch.cat([pieces[k] for k in [*path, i]]) for i, path in enumerate(packed.prefix_pieces) if i not in inner
+    }
 
 
 def _laid_out(rows: dict[int, Tensor], packed: Packed) -> Tensor:
     """Whole sequences' rows back in the packed layout; zeros for shared beginnings, which predict nothing trained."""
     parts = []
     like = next(iter(rows.values()))
-    for i, (length, path) in enumerate(zip(packed.documents, packed.before, strict=True)):
-        begin = sum(packed.documents[k] for k in path)
+    for i, (length, path) in enumerate(zip(packed.piece_lengths, packed.prefix_pieces, strict=True)):
+        begin = sum(packed.piece_lengths[k] for k in path)
         parts.append(rows[i][begin : begin + length] if i in rows else like.new_zeros((length, like.shape[-1])))
     return torch.cat(parts)
 
 
 def _mixed(scorer: Scorer, probe: Packed, other: Packed) -> float:
     """By how much a sequence's log-probabilities move when the one before it is another of the same length."""
-    first = probe.documents[0]
+    first = probe.piece_lengths[0]
     ids = torch.cat([other.ids_T[:first], probe.ids_T[first:]])
     later = slice(probe.trained[0], None)
     return float((scorer.token_logps(replace(probe, ids_T=ids)) - scorer.token_logps(probe))[later].abs().max())

@@ -3,9 +3,9 @@ Attention of all pieces of a packed layout in one call, where the machine has a 
 
 Candidates, in this order: `torch.nn.attention.varlen.varlen_attn` (its flash attention), then flash-attn where it is
 installed. Each is tried at set-up with the model's own heads, on pieces with and without shared beginnings, values and
-gradients against `plain`: whether a causal mask of fewer queries than keys is aligned at the top left or at the bottom
-right, and which head sizes and dtypes a kernel takes, changed between versions. Without a kernel attention runs piece
-by piece (`haloes.models.attention`).
+gradients against `reference_attention`: whether a causal mask of fewer queries than keys is aligned at the top left or
+at the bottom right, and which head sizes and dtypes a kernel takes, changed between versions. Without a kernel
+attention runs piece by piece (`haloes.models.attention`).
 
 Shape suffixes: T queries of all pieces, K keys of all pieces, N heads, M key heads, D head size.
 """
@@ -20,13 +20,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from haloes.models.varlen import Spans, make_spans
+from haloes.models.varlen import Varlen, make_varlen
 
 _HALF = (torch.bfloat16, torch.float16)
 _LARGEST, _MULTIPLE = 256, 8
 _AMPERE = (8, 0)
 _PIECES: list[int] = [40, 17, 9, 150, 1, 33]
-_BEFORE: list[list[int]] = [[], [0], [0], [], [0, 2], [0, 2]]
+_PREFIXES: list[list[int]] = [[], [0], [0], [], [0, 2], [0, 2]]
 _WINDOW = 24
 _CLOSE = 0.03
 
@@ -41,11 +41,11 @@ class Heads:
     size: int
 
 
-class Run(Protocol):
+class AttentionFn(Protocol):
     """Attention of all pieces at once."""
 
     def __call__(
-        self, query: Tensor, key: Tensor, value: Tensor, spans: Spans, /, *, scaling: float | None, window: int | None
+        self, query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, /, *, scaling: float | None, window: int | None
     ) -> Tensor:
         """(T, N, D) queries and (K, M, D) keys and values to (T, N, D)."""
         ...
@@ -56,7 +56,7 @@ class Kernel:
     """One way to compute attention of all pieces at once."""
 
     name: str
-    run: Run
+    run: AttentionFn
 
 
 def attend(
@@ -64,7 +64,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
+    varlen: Varlen,
     *,
     scaling: float | None,
     window: int | None,
@@ -77,28 +77,35 @@ def attend(
         query: of all pieces, one after the other.
         key: of all pieces; there may be fewer heads.
         value: of all pieces.
-        spans: which keys each piece sees.
+        varlen: which keys each piece sees.
         scaling: of the scores; None for 1/sqrt(head size).
         window: a token sees itself and this many minus one before it; None for all before it.
     """
     query_TND, key_TMD, value_TMD = (x[0].transpose(0, 1) for x in (query, key, value))
-    if spans.key_K is not None:
-        key_TMD, value_TMD = key_TMD.index_select(0, spans.key_K), value_TMD.index_select(0, spans.key_K)
-    seen = None if window is None or window >= spans.most_keys else window
-    return kernel.run(query_TND, key_TMD, value_TMD, spans, scaling=scaling, window=seen)[None]
+    if varlen.key_K is not None:
+        key_TMD, value_TMD = key_TMD.index_select(0, varlen.key_K), value_TMD.index_select(0, varlen.key_K)
+    seen = None if window is None or window >= varlen.max_seqlen_k else window
+    return kernel.run(query_TND, key_TMD, value_TMD, varlen, scaling=scaling, window=seen)[None]
 
 
-def plain(
-    query_TND: Tensor, key_KMD: Tensor, value_KMD: Tensor, spans: Spans, /, *, scaling: float | None, window: int | None
+def reference_attention(
+    query_TND: Tensor,
+    key_KMD: Tensor,
+    value_KMD: Tensor,
+    varlen: Varlen,
+    /,
+    *,
+    scaling: float | None,
+    window: int | None,
 ) -> Tensor:
     """What every kernel must give, piece by piece in plain torch and in float32."""
     groups = query_TND.shape[1] // key_KMD.shape[1]
     scale = query_TND.shape[-1] ** -0.5 if scaling is None else scaling
     outputs = []
     for query, key, value in zip(
-        torch.split(query_TND, spans.queries),
-        torch.split(key_KMD, spans.keys),
-        torch.split(value_KMD, spans.keys),
+        torch.split(query_TND, varlen.queries),
+        torch.split(key_KMD, varlen.keys),
+        torch.split(value_KMD, varlen.keys),
         strict=True,
     ):
         key_NKD, value_NKD = (x.repeat_interleave(groups, dim=1).transpose(0, 1).float() for x in (key, value))
@@ -165,15 +172,15 @@ def candidates() -> list[Kernel]:
     return found
 
 
-def repeating(run: Run) -> Run:
+def repeating(run: AttentionFn) -> AttentionFn:
     """The same, given as many key heads as query heads: for one that cannot group them, at the cost of memory."""
 
     def repeated(
-        query: Tensor, key: Tensor, value: Tensor, spans: Spans, /, *, scaling: float | None, window: int | None
+        query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, /, *, scaling: float | None, window: int | None
     ) -> Tensor:
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        return run(query, key, value, spans, scaling=scaling, window=window)
+        return run(query, key, value, varlen, scaling=scaling, window=window)
 
     return repeated
 
@@ -185,18 +192,18 @@ def fault_of(kernel: Kernel, heads: Heads, *, dtype: torch.dtype, device: torch.
     made = [torch.randn(1, n, tokens, heads.size, generator=generator).to(device, dtype) for n in counts]
     direction = made.pop().transpose(1, 2)
     inputs = [x.requires_grad_() for x in made]
-    exact = replace(kernel, run=plain)
+    exact = replace(kernel, run=reference_attention)
     alone: list[list[int]] = [[] for _ in _PIECES]
-    for before in (_BEFORE, alone):
-        spans = make_spans(_PIECES, before, device)
+    for prefix_pieces in (_PREFIXES, alone):
+        varlen = make_varlen(_PIECES, prefix_pieces, device)
         for window in (None, _WINDOW):
             try:
-                found, true = (_tried(k, inputs, direction, spans, window) for k in (kernel, exact))
+                found, true = (_tried(k, inputs, direction, varlen, window) for k in (kernel, exact))
             except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
                 return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
             off = max(_error(mine, right) for mine, right in zip(found, true, strict=True))
             if not off < _CLOSE:
-                what = "shared beginnings" if any(before) else "whole sequences"
+                what = "shared beginnings" if any(prefix_pieces) else "whole sequences"
                 return f"wrong for {what} with window {window} (relative error {off:.2g})"
     return None
 
@@ -228,7 +235,7 @@ def _torch_varlen(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
+    varlen: Varlen,
     *,
     scaling: float | None,
     window: int | None,
@@ -237,10 +244,10 @@ def _torch_varlen(
         query,
         key,
         value,
-        spans.query_ends,
-        spans.key_ends,
-        spans.most_queries,
-        spans.most_keys,
+        varlen.cu_seqlens_q,
+        varlen.cu_seqlens_k,
+        varlen.max_seqlen_q,
+        varlen.max_seqlen_k,
         scale=scaling,
         window_size=(-1 if window is None else window - 1, 0),
     )
@@ -252,7 +259,7 @@ def _flash_attn(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
+    varlen: Varlen,
     *,
     scaling: float | None,
     window: int | None,
@@ -261,10 +268,10 @@ def _flash_attn(
         query,
         key,
         value,
-        spans.query_ends,
-        spans.key_ends,
-        spans.most_queries,
-        spans.most_keys,
+        varlen.cu_seqlens_q,
+        varlen.cu_seqlens_k,
+        varlen.max_seqlen_q,
+        varlen.max_seqlen_k,
         softmax_scale=scaling,
         causal=True,
         window_size=(-1 if window is None else window - 1, 0),
@@ -273,11 +280,11 @@ def _flash_attn(
 
 
 def _tried(
-    kernel: Kernel, inputs: Sequence[Tensor], direction: Tensor, spans: Spans, window: int | None
+    kernel: Kernel, inputs: Sequence[Tensor], direction: Tensor, varlen: Varlen, window: int | None
 ) -> list[Tensor]:
     """The output and the gradients of queries, keys and values."""
     query, key, value = inputs
-    output = attend(kernel, query, key, value, spans, scaling=None, window=window)
+    output = attend(kernel, query, key, value, varlen, scaling=None, window=window)
     return [output.detach(), *torch.autograd.grad(output, inputs, direction)]
 
 

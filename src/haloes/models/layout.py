@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from haloes.models.transfer import to_device
-from haloes.models.varlen import Spans, make_spans
+from haloes.models.device import to_device
+from haloes.models.varlen import Varlen, make_varlen
 
 Ids: TypeAlias = NDArray[np.int32]
 
@@ -38,12 +38,12 @@ class Packed:
     ids_T: Tensor
     position_T: Tensor
     """Position of each token within its own sequence."""
-    documents: list[int]
+    piece_lengths: list[int]
     """Tokens of each piece; they add up to T."""
-    before: list[list[int]]
+    prefix_pieces: list[list[int]]
     """For each piece the pieces that come before it in its sequences, from the first on; attention sees these and, up
     to itself, the piece's own tokens."""
-    leaves: list[int]
+    last_piece: list[int]
     """The piece in which each sequence ends."""
     predictor_N: Tensor
     """Where in T the hidden state stands that predicts each trained token."""
@@ -51,8 +51,8 @@ class Packed:
     """The trained tokens, sequence by sequence."""
     trained: list[int]
     """How many of the N trained tokens belong to each sequence; they add up to N."""
-    spans: Spans
-    """The same as `documents` and `before`, for kernels that compute the attention of all pieces at once."""
+    varlen: Varlen
+    """The same as `piece_lengths` and `prefix_pieces`, for kernels that compute the attention of all pieces at once."""
     last_B: Tensor | None = None
     """Where in T the last token of each sequence stands, where it was fed in."""
 
@@ -96,13 +96,13 @@ def make_packed(
     return Packed(
         ids_T=_tensor(np.concatenate([np.empty(0, np.int32), *pieces.ids]), device),
         position_T=_tensor(_positions(pieces), device),
-        documents=pieces.lengths,
-        before=pieces.before,
-        leaves=[pieces.last[i] for i in range(len(fed))],
+        piece_lengths=pieces.lengths,
+        prefix_pieces=pieces.prefixes,
+        last_piece=[pieces.last[i] for i in range(len(fed))],
         predictor_N=_tensor(np.concatenate([np.empty(0, np.int64), *predictors]), device),
         target_N=_tensor(np.concatenate([np.empty(0, np.int32), *targets]), device),
         trained=[len(target) for target in targets],
-        spans=make_spans(pieces.lengths, pieces.before, device),
+        varlen=make_varlen(pieces.lengths, pieces.prefixes, device),
         last_B=_tensor(_ends(pieces, starts), device) if last else None,
     )
 
@@ -122,7 +122,7 @@ class _Pieces:
     ids: list[Ids] = field(default_factory=list)
     begins: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
-    before: list[list[int]] = field(default_factory=list)
+    prefixes: list[list[int]] = field(default_factory=list)
     last: dict[int, int] = field(default_factory=dict)
     """The piece in which each sequence ends."""
 
@@ -156,7 +156,7 @@ class _Pieces:
         self.ids.append(ids)
         self.begins.append(begin)
         self.lengths.append(len(ids))
-        self.before.append(path)
+        self.prefixes.append(path)
         return len(self.ids) - 1
 
 

@@ -23,7 +23,7 @@ Place: TypeAlias = Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class OffloadedTensor:
     """A tensor's copy in host memory."""
 
     host: Tensor
@@ -57,25 +57,25 @@ def offloaded(parameters: list[Tensor], *, worth: int = WORTH_BYTES) -> saved_te
         if tensor.numel() * tensor.element_size() < worth or storage.data_ptr() in known:
             return tensor
         if tensor.device.type != "cuda":
-            return Parked(tensor.clone(), tensor.device, None)
+            return OffloadedTensor(tensor.clone(), tensor.device, None)
         stream = streams.setdefault(tensor.device, torch.cuda.Stream(tensor.device))  # type: ignore[no-untyped-call]
         return _copied_out(tensor, stream)
 
     return saved_tensors_hooks(pack, _brought_back)
 
 
-def _copied_out(tensor: Tensor, stream: Any) -> Parked:
+def _copied_out(tensor: Tensor, stream: Any) -> OffloadedTensor:
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     stream.wait_stream(torch.cuda.current_stream(tensor.device))
     with torch.cuda.stream(stream):
         host.copy_(tensor, non_blocking=True)
     # Its memory may be given to another tensor only after the copy.
     tensor.record_stream(stream)
-    return Parked(host, tensor.device, stream.record_event())
+    return OffloadedTensor(host, tensor.device, stream.record_event())
 
 
 def _brought_back(kept: Any) -> Any:
-    if not isinstance(kept, Parked):
+    if not isinstance(kept, OffloadedTensor):
         return kept
     if kept.copied is not None:
         torch.cuda.current_stream(kept.device).wait_event(kept.copied)

@@ -1,35 +1,28 @@
 """The model that is trained, and the one that it was before: two ways to score the same completions."""
 
-import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from haloes.errors import ConfigError, MissingInputError
 from haloes.models.adapters import LoRA, add_lora
-from haloes.models.cache import cache_dir
 from haloes.models.classifier import check_classifier
 from haloes.models.divergence import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of, make_scorer
 from haloes.models.layout import Packed
 from haloes.models.lm_head import Head, target_logps
-from haloes.models.prefix_cache import Remembered
-from haloes.models.references import Parked
-from haloes.models.reward import RewardHead
-from haloes.models.scalar_heads import ValueHead
-from haloes.models.synced import Synced
+from haloes.models.prefix_cache import PrefixCache
+from haloes.models.references import Reference, SyncedReference, adapter_off, copied, detached, frozen
+from haloes.models.scalar_heads import RewardHead, ValueHead
 
 _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
 """Fields of a config that say where a model came from and how it is run."""
-
-Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
-"""Inside the context the scorer is the reference: the same weights before training, or another model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +67,9 @@ class Policy:
         device: torch.device = self.model.device
         return device
 
-    def token_logps(self, packed: Packed, remembered: Remembered | None = None) -> Tensor:
+    def token_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """log p_policy of each trained token, (N,) in float32; see `token_scores` for what is remembered."""
-        return self.scorer.token_logps(packed, remembered)
+        return self.scorer.token_logps(packed, prefix_cache)
 
     def token_scores(
         self,
@@ -85,7 +78,7 @@ class Policy:
         logps: bool = True,
         collision: bool = False,
         kl: bool = False,
-        remembered: Remembered | None = None,
+        prefix_cache: PrefixCache | None = None,
     ) -> TokenScores:
         """
         log p_policy of each trained token, and what else is asked for; differentiable unless gradients are off.
@@ -95,10 +88,10 @@ class Policy:
             logps: whether log p_policy is wanted.
             collision: how peaked the policy's distributions are.
             kl: how far they are from the reference's, which is computed here. Raises MissingInputError without one.
-            remembered: takes the keys and values, for other completions of the same prompts.
+            prefix_cache: takes the keys and values, for other completions of the same prompts.
         """
         reference = self._reference_hidden(packed) if kl else None
-        hidden_TH, head = self.scorer.states(packed, remembered), head_of(self.scorer.model)
+        hidden_TH, head = self.scorer.states(packed, prefix_cache), head_of(self.scorer.model)
         hidden_NH = hidden_TH[packed.predictor_N]
         return TokenScores(
             logp=target_logps(hidden_NH, head, packed.target_N) if logps else None,
@@ -133,7 +126,7 @@ class Policy:
         if self.reference is None:
             raise MissingInputError("this policy was made without a reference")
         with self.scoring(), self.reference() as scorer:
-            return scorer.hidden(packed), _detached(head_of(scorer.model))
+            return scorer.hidden(packed), detached(head_of(scorer.model))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name, in a fixed order."""
@@ -181,7 +174,7 @@ def make_policy(
         lora: adapters, or None to train all weights.
         reference: whether the loss needs one.
         seed: of the start of the adapter and of the value head.
-        synced: the reference can become the policy again (`Synced.sync`).
+        synced: the reference can become the policy again (`SyncedReference.sync`).
         values: add a value head.
         rewards: add a reward head. Raises ModelError where transformers knows no sequence classifier of this
             architecture, so that nobody could load the result.
@@ -194,24 +187,24 @@ def make_policy(
     scorer, unpacked_because = make_scorer(model)
     if rewards:
         check_classifier(scorer)
-    frozen: Reference | None
+    before: Reference | None
     if lora is not None:
         trained = add_lora(model, lora, seed=seed)
-        frozen = _adapter_off(trained, scorer)
+        before = adapter_off(trained, scorer)
     else:
         trained = model
         wanted = reference and not synced and reference_model is None
-        frozen = _copied(model, scorer) if wanted else None
+        before = copied(model, scorer) if wanted else None
         for module in model.modules():
             # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded.
             if isinstance(module, torch.nn.Embedding):
                 module.padding_idx = None
         model.requires_grad_(True)  # noqa: FBT003 - torch's own signature
     if synced:
-        frozen = Synced({name: p for name, p in trained.named_parameters() if p.requires_grad}, scorer)
+        before = SyncedReference({name: p for name, p in trained.named_parameters() if p.requires_grad}, scorer)
     head = ValueHead(head_of(model).weight_VH.shape[1], seed=seed).to(model.device) if values else None
     scores = RewardHead(head_of(model).weight_VH.shape[1]).to(model.device) if rewards else None
-    policy = Policy(trained, scorer, frozen, fingerprint, unpacked_because, head, reward_head=scores)
+    policy = Policy(trained, scorer, before, fingerprint, unpacked_because, head, reward_head=scores)
     return policy if reference_model is None else _with_reference(policy, reference_model)
 
 
@@ -226,42 +219,12 @@ def weights_fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
-    @contextmanager
-    def reference() -> Iterator[Scorer]:
-        with peft_model.disable_adapter():
-            yield scorer
-
-    return reference
-
-
 def _with_reference(policy: Policy, model: Any) -> Policy:
     fingerprint = weights_fingerprint(model)
     scorer, _ = make_scorer(model)
     return replace(
         policy,
-        reference=_frozen(model, scorer),
+        reference=frozen(model, scorer),
         reference_fingerprint=fingerprint,
         start_fingerprint=policy.reference_fingerprint,
-    )
-
-
-def _copied(model: Any, scorer: Scorer) -> Reference:
-    """A copy of a model that is about to be trained: in a file where its weights are host memory and there is room."""
-    if model.device.type == "cpu":
-        # Without room for the file it is what it would be elsewhere.
-        with suppress(OSError):
-            return Parked(dict(model.named_parameters()), scorer, folder=cache_dir())
-    return _frozen(copy.deepcopy(model), scorer)
-
-
-def _frozen(model: Any, scorer: Scorer) -> Reference:
-    frozen = replace(scorer, model=model.eval().requires_grad_(False))  # noqa: FBT003 - torch's own
-    return lambda: nullcontext(frozen)
-
-
-def _detached(head: Head) -> Head:
-    """The head without gradient, and with the weights of now whatever is put in their place later."""
-    return replace(
-        head, weight_VH=head.weight_VH.detach(), bias_V=None if head.bias_V is None else head.bias_V.detach()
     )

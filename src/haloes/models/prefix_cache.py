@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from haloes.models.device import to_device
 from haloes.models.layout import Ids, Packed
-from haloes.models.transfer import to_device
-from haloes.models.varlen import Spans
+from haloes.models.varlen import Varlen
 
 
 @dataclass(slots=True)
-class Remembered:
+class PrefixCache:
     """The keys and values of every attention layer, each (1, key heads, T, head size)."""
 
     layers: dict[int, tuple[Tensor, Tensor]] | None = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Remembered:
     continues: bool = False
     """Whether a pass through the model continues what is there; else it fills it in."""
 
-    def through(self, layer: torch.nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, layer: torch.nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """A layer's keys and values as its attention has to see them: as they are, or after the remembered ones."""
         if self.layers is None:  # a layer that is computed again in the backward pass
             return key, value
@@ -40,7 +40,7 @@ class Remembered:
         before = self.layers[id(layer)]
         return torch.cat([before[0], key], dim=2), torch.cat([before[1], value], dim=2)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Give the memory back; from now on nothing is kept or continued."""
         self.layers, self.continues = None, False
 
@@ -60,14 +60,14 @@ def make_continued(
         A layout of its own whose pieces are the last token of each prompt with the completion, and whose spans say
         which of the remembered and of its own keys each piece sees.
     """
-    starts = np.cumsum([0, *packed.documents])
+    starts = np.cumsum([0, *packed.piece_lengths])
     lengths = [max(len(prompt) + len(completion) - 1 - _known(prompt), 0) for prompt, completion, _ in sequences]
     ends = np.cumsum([0, *lengths])
     ids, positions, seen, predictors, targets = [], [], [], [], []
     for i, (prompt, completion, trained) in enumerate(sequences):
         whole, known = np.concatenate([prompt, completion]), _known(prompt)
-        leaf = packed.leaves[i]
-        places = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in [*packed.before[leaf], leaf]])
+        leaf = packed.last_piece[i]
+        places = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in [*packed.prefix_pieces[leaf], leaf]])
         ids.append(whole[known:-1])
         positions.append(np.arange(known, max(len(whole) - 1, known)))
         seen.append(np.concatenate([places[:known], packed.num_tokens + np.arange(ends[i], ends[i + 1])]))
@@ -78,16 +78,16 @@ def make_continued(
     return Packed(
         ids_T=_tensor(ids, device),
         position_T=_tensor(positions, device),
-        documents=lengths,
-        before=[[] for _ in lengths],
-        leaves=list(range(len(lengths))),
+        piece_lengths=lengths,
+        prefix_pieces=[[] for _ in lengths],
+        last_piece=list(range(len(lengths))),
         predictor_N=_tensor(predictors, device),
         target_N=_tensor(targets, device),
         trained=[len(target) for target in targets],
-        spans=Spans(
+        varlen=Varlen(
             key_K=_tensor(seen, device),
-            query_ends=to_device(ends.astype(np.int32), device),
-            key_ends=to_device(np.cumsum([0, *map(len, seen)]).astype(np.int32), device),
+            cu_seqlens_q=to_device(ends.astype(np.int32), device),
+            cu_seqlens_k=to_device(np.cumsum([0, *map(len, seen)]).astype(np.int32), device),
             queries=lengths,
             keys=[len(keys) for keys in seen],
         ),

@@ -1,24 +1,75 @@
-"""A reference that waits in a file: weights that take no memory beside the model's own while nobody asks for them."""
+"""
+The kinds of reference: a context in which a policy's scorer computes as the model before training, or as another one.
 
+    adapter_off        the trained model without its adapter: costs nothing (LoRA)
+    copied             a copy of weights that are about to be trained: in a file on a CPU, in memory elsewhere
+    frozen             another model, which is not trained
+    SyncedReference    the policy as it was when the reference was last synced with it
+
+Nothing of a reference is ever loaded again by its name: what a name leads to may change.
+"""
+
+import copy
 import math
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from haloes.models.cache import cache_dir
 from haloes.models.forward import Scorer
+from haloes.models.lm_head import Head
+
+Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
+"""Inside the context the scorer is the reference: the same weights before training, or another model."""
 
 _ALIGNED = 64
 """Bytes at whose multiples a weight begins in the file, as matrix products like it."""
 
 
-class Parked:
+def adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
+    """Return the base model under an adapter as the reference."""
+
+    @contextmanager
+    def reference() -> Iterator[Scorer]:
+        with peft_model.disable_adapter():
+            yield scorer
+
+    return reference
+
+
+def copied(model: Any, scorer: Scorer) -> Reference:
+    """Return a copy of a model that is about to be trained: in a file where its weights are host memory."""
+    if model.device.type == "cpu":
+        # Without room for the file it is what it would be elsewhere.
+        with suppress(OSError):
+            return FileReference(dict(model.named_parameters()), scorer, folder=cache_dir())
+    return frozen(copy.deepcopy(model), scorer)
+
+
+def frozen(model: Any, scorer: Scorer) -> Reference:
+    """Return a model that is not the trained one as the reference; it is put into eval mode without gradients."""
+    fixed = replace(scorer, model=model.eval().requires_grad_(False))  # noqa: FBT003 - torch's own
+    return lambda: nullcontext(fixed)
+
+
+def detached(head: Head) -> Head:
+    """Return the head without gradient, and with the weights of now whatever is put in their place later."""
+    # A reference that swaps weights in ends with its context, and its head is used after it: `detach` holds on to the
+    # storage that is in place now, where the parameter itself would follow the swap back.
+    return replace(
+        head, weight_VH=head.weight_VH.detach(), bias_V=None if head.bias_V is None else head.bias_V.detach()
+    )
+
+
+class FileReference:
     """
     A model's weights as they were, in a file without a name, and the model with them in place of the present ones.
 
@@ -74,6 +125,47 @@ class Parked:
     def _put(self, weights: Mapping[str, Tensor]) -> None:
         for name, parameter in self._parameters.items():
             parameter.data = weights[name]
+
+
+class SyncedReference:
+    """
+    The trained weights of some step, and the model with them in place of the present ones.
+
+    Called, it is a context in which the scorer is the reference. It costs one copy of the *trainable* weights.
+    """
+
+    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], scorer: Scorer) -> None:
+        """The reference is the policy of now."""
+        self._parameters, self._scorer = dict(parameters), scorer
+        self._weights: dict[str, Tensor] = {}
+        self.sync()
+
+    @contextmanager
+    def __call__(self) -> Iterator[Scorer]:
+        """Inside the context the model is the reference."""
+        self._swap()
+        try:
+            yield self._scorer
+        finally:
+            self._swap()
+
+    def sync(self) -> None:
+        """From now on the reference is the policy of now."""
+        self._weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """The reference's weights by name, to be saved."""
+        return {name: weight.contiguous() for name, weight in self._weights.items()}
+
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Put saved weights back."""
+        for name, weight in self._weights.items():
+            weight.copy_(weights[name])
+
+    def _swap(self) -> None:
+        """Exchange the storage of the present weights and the kept ones, without a copy."""
+        for name, parameter in self._parameters.items():
+            parameter.data, self._weights[name] = self._weights[name], parameter.data
 
 
 def _bytes(weight: Tensor) -> Tensor:

@@ -1,4 +1,11 @@
-"""A value head: what is still to come, estimated at every token from the policy's hidden states."""
+"""
+Heads that read one number from a hidden state of the policy, beside its logits.
+
+    ValueHead     what is still to come, at every trained token
+    RewardHead    what a completion is worth, at its last token
+
+Shape suffixes: N trained tokens, B sequences, H hidden size.
+"""
 
 import torch
 from torch import Tensor
@@ -31,3 +38,22 @@ class ValueHead(torch.nn.Module):
         """The estimates, (N,) in float32."""
         found: Tensor = self.layers(hidden_NH.detach().float()).squeeze(-1)
         return found
+
+
+class RewardHead(torch.nn.Module):
+    """
+    A linear map without a bias, as the sequence classifiers of transformers have it.
+
+    It is zero before training: every pair is a tie then, and nothing random has to be unlearnt. (Stiennon et al., 2020,
+    and transformers begin with small random weights.) The first step moves it alone; from then on gradients reach the
+    model.
+    """
+
+    def __init__(self, width: int) -> None:
+        """`width`: of the hidden states."""
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1, width))
+
+    def forward(self, hidden_BH: Tensor) -> Tensor:
+        """The rewards, (B,) in float32, with gradient for the hidden states too."""
+        return (hidden_BH.float() @ self.weight.T).squeeze(-1)

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from haloes.models.transfer import to_device
+from haloes.models.device import to_device
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
+class Varlen:
     """Worked out once a layout, and used by every layer."""
 
     key_K: Tensor | None
     """Which of the T tokens each key is, int64; None where they are the T tokens as they stand (nothing is shared)."""
-    query_ends: Tensor
+    cu_seqlens_q: Tensor
     """Where among the T tokens each piece's queries begin, and T, (P + 1,) int32."""
-    key_ends: Tensor
+    cu_seqlens_k: Tensor
     """Where among the K keys each piece's keys begin, and K, (P + 1,) int32."""
     queries: list[int]
     """How many queries each piece has."""
@@ -34,33 +34,33 @@ class Spans:
     """How many keys each piece sees."""
 
     @property
-    def most_queries(self) -> int:
+    def max_seqlen_q(self) -> int:
         """Of any piece."""
         return max(self.queries, default=0)
 
     @property
-    def most_keys(self) -> int:
+    def max_seqlen_k(self) -> int:
         """Of any piece."""
         return max(self.keys, default=0)
 
 
-def make_spans(documents: Sequence[int], before: Sequence[Sequence[int]], device: torch.device) -> Spans:
+def make_varlen(piece_lengths: Sequence[int], prefix_pieces: Sequence[Sequence[int]], device: torch.device) -> Varlen:
     """
     The spans of a layout.
 
     Args:
-        documents: tokens of each piece.
-        before: for each piece those before it in its sequence, from the first on.
+        piece_lengths: tokens of each piece.
+        prefix_pieces: for each piece those before it in its sequence, from the first on.
         device: where the tensors shall live.
     """
-    paths = [[*path, i] for i, path in enumerate(before)]
-    keys = [sum(documents[k] for k in path) for path in paths]
-    ends = np.cumsum([0, *documents])
+    paths = [[*path, i] for i, path in enumerate(prefix_pieces)]
+    keys = [sum(piece_lengths[k] for k in path) for path in paths]
+    ends = np.cumsum([0, *piece_lengths])
     gathered = [np.arange(ends[k], ends[k + 1]) for path in paths for k in path]
-    return Spans(
-        key_K=to_device(np.concatenate(gathered), device) if any(before) else None,
-        query_ends=to_device(ends.astype(np.int32), device),
-        key_ends=to_device(np.cumsum([0, *keys]).astype(np.int32), device),
-        queries=list(documents),
+    return Varlen(
+        key_K=to_device(np.concatenate(gathered), device) if any(prefix_pieces) else None,
+        cu_seqlens_q=to_device(ends.astype(np.int32), device),
+        cu_seqlens_k=to_device(np.cumsum([0, *keys]).astype(np.int32), device),
+        queries=list(piece_lengths),
         keys=keys,
     )

@@ -8,7 +8,7 @@ seconds a token takes) is an argument. The operations are those of the cost mode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from haloes.models.activation_memory import kept_of
+from haloes.models.activation_memory import kept_activation_bytes
 
 FLOAT32 = 4
 FOUR_BITS = 0.516
@@ -125,7 +125,7 @@ def memory(sizes: ModelSize, load: StepLoad) -> MemoryUse:
 
 def activations(sizes: ModelSize, load: StepLoad) -> int:
     """Bytes that the largest micro-batch leaves for its backward pass: with checkpointing or offloading far fewer."""
-    token = kept_of(
+    token = kept_activation_bytes(
         load.kept,
         layers=sizes.layers,
         inputs=sizes.width * load.itemsize,

@@ -22,7 +22,7 @@ from haloes.sampling.decode import decode
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
 from haloes.training.optimizer import Masters, make_optimizer
-from haloes.training.scoring import Jobs, Known, Reference
+from haloes.training.scoring import Jobs, ReferenceScores, ReferenceSource
 from haloes.training.step import Stepper
 from haloes.training.trainer import TrainJob, make_stepper, trainable, update
 
@@ -117,7 +117,7 @@ class Probe:
         return MicroBatchCost(
             busy=computed / took,
             tokens=sum(store.length(int(i)) for i in sequences_of(store, step.examples)),
-            layout=layout_of(packed.documents, packed.before, len(packed.target_N)),
+            layout=layout_of(packed.piece_lengths, packed.prefix_pieces, len(packed.target_N)),
             mismatched=mismatched,
             seconds=took - timed.seconds,
             reference_seconds=timed.seconds,
@@ -129,7 +129,7 @@ class Probe:
     def layout(self, step: Step) -> Layout:
         """How a micro-batch goes through the model."""
         packed, _ = _packed(make_stepper(self.job, self.job.train), step)
-        return layout_of(packed.documents, packed.before, len(packed.target_N))
+        return layout_of(packed.piece_lengths, packed.prefix_pieces, len(packed.target_N))
 
     def update(self) -> float:
         """Seconds of an optimizer step, after which the gradients are gone and the moments are there."""
@@ -194,15 +194,15 @@ def answer(policy: Policy, prompts: list[list[int]]) -> SamplingCost:
 class _Timed:
     """A reference that counts what it is asked for, and how long it takes."""
 
-    inner: Reference | None
+    inner: ReferenceSource | None
     seconds: float = 0.0
     tokens: int = 0
 
-    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
         if self.inner is None:
             raise TypeError("there is no reference to ask")
         began = time.perf_counter()
-        found = self.inner.of(store, jobs)
+        found = self.inner.score(store, jobs)
         self.seconds += time.perf_counter() - began
         rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
         self.tokens += sum(len(row.prompt) + len(row.completion) for row in rows)

@@ -42,7 +42,7 @@ from haloes.runs.setup import (
 from haloes.runs.warnings import data_warnings, speed_warnings
 from haloes.training.distributed import Ranks, this_rank
 from haloes.training.microbatch_size import free_memory, held
-from haloes.training.trainer import Outcome, TrainJob, Watcher, train
+from haloes.training.trainer import TrainJob, TrainResult, Watcher, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ def align(
     check_extras(config, device)
     ranks = this_rank(device)
     # Both may be found out differently by each process: the folder by its number, the dtype by its speed.
-    run_dir, dtype = ranks.same((run_dir, compute_dtype(config, run_dir, device, resume=resume)))
+    run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config, run_dir, device, resume=resume)))
     display = display if display is not None and ranks.is_main else NullProgress()
     loss = loss or configured_loss(config)
     config = resolved(config, loss, dtype)
-    known = ranks.same(_finished(config, run_dir) if resume and not allow_changes else None)
+    known = ranks.broadcast(_finished(config, run_dir) if resume and not allow_changes else None)
     if known is not None:
         return dataclasses.replace(known, is_main=ranks.is_main)
     rater = load_rater(config.samples.rater) if config.samples.rater else None
@@ -108,7 +108,7 @@ def align(
         loss = weighted
         policy = load_policy(config, loss, inputs, device=device, dtype=dtype, display=display)
         free = (free_memory(device) - held(device)) // (ranks.count if device.type == "cpu" else 1)
-        config = ranks.same(with_budget(config, policy, free=free))
+        config = ranks.broadcast(with_budget(config, policy, free=free))
         inputs.identity["reference model"] = policy.reference_fingerprint
         if policy.start_fingerprint is not None:
             inputs.identity["model"] = policy.start_fingerprint
@@ -142,7 +142,7 @@ def align(
                 )
             scores = finish(context, outcome, rater, warnings)
             folder.finish(run_dir, inputs.identity, seconds=time.perf_counter() - began, steps=outcome.num_steps)
-        ranks.wait()
+        ranks.barrier()
     return Run(run_dir, scores, outcome.num_steps, ranks.is_main)
 
 
@@ -154,7 +154,7 @@ def _finished(config: RunConfig, run_dir: Path) -> Run | None:
     return Run(run_dir, load_run(run_dir).scores, steps, was_finished=True)
 
 
-def _train(context: RunContext, loss: Loss[Any], ranks: Ranks, monitor: Monitor, *, allow_changes: bool) -> Outcome:
+def _train(context: RunContext, loss: Loss[Any], ranks: Ranks, monitor: Monitor, *, allow_changes: bool) -> TrainResult:
     with stop_on_interrupt() as stop:
         job = TrainJob(
             policy=context.policy,
@@ -183,7 +183,7 @@ def _monitor(context: RunContext, rater: Rater | None, judge: Judge | None, rank
             rate(rater, before[:1])
         if judge is not None:
             watching = make_live_judge(context, judge, before, resume=resume)
-    return Monitor(context, ranks.same(before), rater, watching)
+    return Monitor(context, ranks.broadcast(before), rater, watching)
 
 
 @contextmanager

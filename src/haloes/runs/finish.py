@@ -9,7 +9,7 @@ from pathlib import Path
 from haloes.models.classifier import save_classifier
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
-from haloes.models.reward import RewardHead
+from haloes.models.scalar_heads import RewardHead
 from haloes.records import Completion, Score, to_json
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs.callbacks import Progress
@@ -31,7 +31,7 @@ from haloes.sampling.run import read_completions
 from haloes.store import write_json, write_jsonl
 from haloes.tokens.template import Template, plain_chat_template, with_control_text
 from haloes.training.metrics_log import read_metrics
-from haloes.training.trainer import Outcome
+from haloes.training.trainer import TrainResult
 
 _KL_TOKENS, _KL_ANSWERS = 1024, 16
 
@@ -74,7 +74,9 @@ def answer(context: RunContext, variant: str) -> list[Completion]:
     return made
 
 
-def finish(context: RunContext, outcome: Outcome, rater: Rater | None, warnings: Sequence[str]) -> tuple[Score, ...]:
+def finish(
+    context: RunContext, outcome: TrainResult, rater: Rater | None, warnings: Sequence[str]
+) -> tuple[Score, ...]:
     """Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder."""
     run_dir, encoder = context.run_dir, context.inputs.encoder
     before, after = answer(context, "before"), answer(context, "after")

@@ -79,7 +79,7 @@ def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, ch
         rows = ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prepared.prompts.items())
         write_jsonl(place / "prompts.jsonl", rows)
         write_json(place / "identity.json", identity)
-    ranks.wait()
+    ranks.barrier()
     validation = place / "validation"
     return Inputs(
         identity=identity,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 T = TypeVar("T")
 _BUCKET = 16 * 2**20
-"""Numbers that are reduced with one call."""
+"""Floats that are reduced with one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Ranks:
         """Whether this process writes files and shows progress."""
         return self.index == 0
 
-    def share(self, items: Sequence[T]) -> list[T]:
+    def shard(self, items: Sequence[T]) -> list[T]:
         """This process's part of the items; the processes' parts are disjoint and make up the whole."""
         return list(items[self.index :: self.count])
 
@@ -51,7 +51,7 @@ class Ranks:
         """Whether the flag is set on any process."""
         return bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
 
-    def same(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The main process's value, on all of them."""
         if self.count == 1:
             return value
@@ -61,7 +61,7 @@ class Ranks:
         broadcast_object_list(shared)
         return shared[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when every process has come here."""
         if self.count > 1:
             from accelerate import PartialState

@@ -10,7 +10,7 @@ LOWER_IS_BETTER = frozenset({"loss", "sampled/kl", "sampled/repetition"})
 """Of all other numbers more is better."""
 
 
-class Best:
+class EarlyStopping:
     """Follows the validations of a run; a pure function of their lines, so that there is nothing to save."""
 
     def __init__(self, name: str | None, patience: int | None, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -28,14 +28,14 @@ class Best:
         """After which the number was best; None before the first validation."""
         for line in lines:
             if line["split"] == "validation":
-                self.take(line["step"], line)
+                self.update(line["step"], line)
 
     @property
-    def given_up(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether a better validation has not come for too long."""
         return self._patience is not None and self.step is not None and self._since >= self._patience
 
-    def take(self, step: int, numbers: Mapping[str, Any]) -> bool:
+    def update(self, step: int, numbers: Mapping[str, Any]) -> bool:
         """
         Take in a validation after so many steps; whether it is the best so far (the first of equal ones is).
 

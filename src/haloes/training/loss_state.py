@@ -8,13 +8,13 @@ from torch import Tensor
 from haloes.errors import ConfigError, RunError
 from haloes.losses._contract import Needs
 from haloes.models.policy import Policy
-from haloes.models.synced import Synced
+from haloes.models.references import SyncedReference
 from haloes.training.step_table import Table
 
 _REWARD = "running_reward"
 
 
-class Memory:
+class LossState:
     """The mean reward so far, and a reference that is brought up to the policy from time to time."""
 
     def __init__(self, needs: Needs, policy: Policy) -> None:
@@ -24,7 +24,7 @@ class Memory:
         Raises ConfigError when the loss wants its reference synced and the policy's cannot be.
         """
         self._sync_every = needs.sync_every
-        self._synced = policy.reference if isinstance(policy.reference, Synced) else None
+        self._synced = policy.reference if isinstance(policy.reference, SyncedReference) else None
         if needs.sync_every is not None and self._synced is None:
             raise ConfigError("this loss syncs its reference with the policy; make the policy with synced=True")
         self._sum, self._count = 0.0, 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from haloes.models.activation_memory import kept_bytes, kept_of
+from haloes.models.activation_memory import activation_bytes, kept_activation_bytes
 from haloes.models.forward import head_of
 from haloes.models.lm_head import CHUNK_BYTES
 from haloes.models.policy import Policy
@@ -62,8 +62,8 @@ def held(device: torch.device) -> int:
 
 def _token_bytes(policy: Policy, settings: TrainSettings) -> float:
     """That a token leaves for the backward pass."""
-    return kept_of(
-        kept_bytes(policy),
+    return kept_activation_bytes(
+        activation_bytes(policy),
         layers=policy.model.config.get_text_config().num_hidden_layers,
         inputs=head_of(policy.scorer.model).weight_VH.shape[1] * policy.model.dtype.itemsize,
         checkpointing=settings.gradient_checkpointing,

@@ -23,7 +23,7 @@ _AHEAD = 1
 
 
 @contextmanager
-def prefetched(
+def prefetch(
     jobs: Iterable[JobT], prepare: Callable[[JobT], ReadyT], *, device: torch.device, ahead: int | None = None
 ) -> Iterator[Iterator[ReadyT]]:
     """
@@ -65,7 +65,7 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def fetched(tensors: Sequence[Tensor]) -> list[NDArray[np.float64]]:
+def to_numpy(tensors: Sequence[Tensor]) -> list[NDArray[np.float64]]:
     """Tensors of one dimension as numbers, with one copy from their device."""
     if not tensors:
         return []

@@ -12,17 +12,17 @@ from torch import Tensor
 from haloes.batches.collate import packed_rows, pair_length, read_pair, row_key
 from haloes.batches.pack import pack, pack_by_prompt
 from haloes.losses._contract import Logps
+from haloes.models.device import to_device
 from haloes.models.layout import Packed, shared_length
 from haloes.models.reference_cache import ReferenceCache
-from haloes.models.transfer import to_device
+from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenRow, TokenStore
-from haloes.training.prefetch import fetched, prefetched
+from haloes.training.prefetch import prefetch, to_numpy
 
-Numbers: TypeAlias = NDArray[np.float64]
 Jobs: TypeAlias = NDArray[np.int64]
 """What to score, (n, 2): the sequence of the store that gives the prompt, and the one that gives the completion."""
 
-Score: TypeAlias = Callable[[Packed], Tensor]
+TokenLogps: TypeAlias = Callable[[Packed], Tensor]
 """Packed sequences to the log-probability of each trained token, (N,)."""
 
 
@@ -31,11 +31,11 @@ def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) ->
     return pack([pair_length(store, x, y) for x, y in jobs.tolist()], budget=budget, at_least=at_least)
 
 
-def totals(score: Score, rows: list[TokenRow], *, budget: int, device: torch.device) -> Numbers:
+def totals(token_logps: TokenLogps, rows: list[TokenRow], *, budget: int, device: torch.device) -> Floats:
     """log p(y|x) of each row, (n,), without gradient."""
-    passes = list(_passes(score, rows, budget, device))
+    passes = list(_passes(token_logps, rows, budget, device))
     found = np.zeros(len(rows))
-    for one, total in zip(passes, fetched([one.logps.total() for one in passes]), strict=True):
+    for one, total in zip(passes, to_numpy([one.logps.total() for one in passes]), strict=True):
         found[one.members] = total
     return found
 
@@ -50,16 +50,16 @@ class _Pass:
     logps: Logps
 
 
-def _passes(score: Score, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[_Pass]:
+def _passes(token_logps: TokenLogps, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[_Pass]:
     """The rows, so many at a time as the budget allows; rows with one prompt go together, and share it."""
     prompts = [row.prompt.tobytes() for row in rows]
     shared = [shared_length(len(row.prompt)) for row in rows]
     own = [len(row.prompt) + len(row.completion) - common for row, common in zip(rows, shared, strict=True)]
     bins = pack_by_prompt(prompts, shared, own, budget=budget)
-    with prefetched(bins, lambda bin_: packed_rows([rows[i] for i in bin_], device), device=device) as ready:
+    with prefetch(bins, lambda bin_: packed_rows([rows[i] for i in bin_], device), device=device) as ready:
         for members, packed in zip(bins, ready, strict=True):
             with torch.no_grad():
-                yield _Pass(members, packed.trained, logps(score(packed), packed))
+                yield _Pass(members, packed.trained, logps(token_logps(packed), packed))
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:
@@ -68,19 +68,19 @@ def logps(token_N: Tensor, packed: Packed) -> Logps:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ReferenceScores:
     """What the reference says of n sequences."""
 
-    totals: Numbers
+    totals: Floats
     """log p_reference(y|x), (n,)."""
-    tokens: list[Numbers] | None = None
+    tokens: list[Floats] | None = None
     """log p_reference of each trained token, an array a sequence, where the loss needs them."""
 
 
-class Reference(Protocol):
+class ReferenceSource(Protocol):
     """Where a loss's reference log-probabilities come from."""
 
-    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
         """What the reference says of these sequences."""
         ...
 
@@ -89,44 +89,44 @@ class Reference(Protocol):
 class ReferenceTotals:
     """log p_reference(y|x), from the cache where it is there, else computed in one stream and then kept."""
 
-    score: Score
+    token_logps: TokenLogps
     cache: ReferenceCache | None
     budget: int
     device: torch.device
 
-    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
         """log p_reference of these sequences; rounded to float32, so that cached and computed values agree."""
         rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
         if self.cache is None:
-            return Known(totals(self.score, rows, budget=self.budget, device=self.device))
+            return ReferenceScores(totals(self.token_logps, rows, budget=self.budget, device=self.device))
         keys = [row_key(row) for row in rows]
         known = {key: self.cache.get(key) for key in keys}
         missing = {key: row for key, row in zip(keys, rows, strict=True) if known[key] is None}
         if missing:
-            found = totals(self.score, list(missing.values()), budget=self.budget, device=self.device)
+            found = totals(self.token_logps, list(missing.values()), budget=self.budget, device=self.device)
             fresh = dict(zip(missing, found.astype(np.float32).tolist(), strict=True))
             self.cache.put(fresh)
             known.update(fresh)
-        return Known(np.array([known[key] for key in keys], np.float64))
+        return ReferenceScores(np.array([known[key] for key in keys], np.float64))
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTokens:
     """log p_reference of every token, computed in every step: there are too many of them to keep."""
 
-    score: Score
+    token_logps: TokenLogps
     budget: int
     device: torch.device
 
-    def of(self, store: TokenStore, jobs: Jobs) -> Known:
+    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
         """log p_reference of these sequences and of each of their tokens."""
         rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
-        passes = list(_passes(self.score, rows, self.budget, self.device))
-        sums = fetched([one.logps.total() for one in passes])
-        for one, total, values in zip(passes, sums, fetched([one.logps.token_T for one in passes]), strict=True):
+        passes = list(_passes(self.token_logps, rows, self.budget, self.device))
+        sums = to_numpy([one.logps.total() for one in passes])
+        for one, total, values in zip(passes, sums, to_numpy([one.logps.token_T for one in passes]), strict=True):
             found[one.members] = total
             for i, part in zip(one.members, np.split(values, np.cumsum(one.trained)[:-1]), strict=True):
                 tokens[i] = part
-        return Known(found, tokens)
+        return ReferenceScores(found, tokens)

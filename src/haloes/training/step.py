@@ -28,16 +28,16 @@ from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.pack import pack_by_prompt
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired, call_loss, declared_metrics
+from haloes.models.device import to_device
 from haloes.models.layout import Packed, shared_length
 from haloes.models.policy import Policy, TokenScores
-from haloes.models.prefix_cache import Remembered, make_continued
-from haloes.models.transfer import to_device
+from haloes.models.prefix_cache import PrefixCache, make_continued
+from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
-from haloes.training.prefetch import fetched, prefetched
-from haloes.training.ragged import Numbers, Ragged
-from haloes.training.scoring import Jobs, Reference, bins_of, logps
-from haloes.training.step_table import MismatchedTable, ReferenceTable, Table, tensor
+from haloes.training.prefetch import prefetch, to_numpy
+from haloes.training.scoring import Jobs, ReferenceSource, bins_of, logps
+from haloes.training.step_table import MismatchedTable, Ragged, ReferenceTable, Table, tensor
 
 
 class LayoutHook(Protocol):
@@ -92,13 +92,13 @@ class _Context:
     """What all micro-batches of a step have in common."""
 
     split: _Split
-    weight: Numbers
+    weight: Floats
     """Of each example of the step; they add up to 1."""
     running_reward: float
     reference: ReferenceTable | None
     mismatched: MismatchedTable | None
     """None where the loss needs no mismatched completions; filled before the first loss is computed."""
-    prefixes: Remembered | None
+    prefixes: PrefixCache | None
     """Takes the keys and values of the step's only micro-batch where (x, y') continues from them; else None."""
 
 
@@ -110,7 +110,7 @@ class Stepper:
     loss: Loss[Any]
     store: TokenStore
     ranks: Ranks
-    reference: Reference | None
+    reference: ReferenceSource | None
     """None where the loss needs no reference."""
     max_tokens: int
     """Tokens of a micro-batch; a longer example gets one of its own."""
@@ -139,7 +139,7 @@ class Stepper:
         mismatched: MismatchedTable | None = None
         if self.loss.needs.mismatched:
             mismatched = MismatchedTable(Ragged.zeros(split.mismatched_lengths), mismatched_reference)
-        prefixes = Remembered() if self._continues_prompts(split) else None
+        prefixes = PrefixCache() if self._continues_prompts(split) else None
         if mismatched is not None and prefixes is None:
             # They make the reference point of every example: not even the first loss exists without all of them.
             self.score_mismatched_before(split, mismatched)
@@ -153,7 +153,7 @@ class Stepper:
         )
         found = _Collector.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
         parts, device = split.micro_batches, self.policy.device
-        with prefetched(parts, lambda part: self._lay_out(split.sequences[part.rows]), device=device) as layouts:
+        with prefetch(parts, lambda part: self._lay_out(split.sequences[part.rows]), device=device) as layouts:
             for part, packed in zip(parts, layouts, strict=True):
                 self.forward_backward(part, packed, context, found, backward=backward)
         # What was found stayed on the device until here, where the processor may wait for it without harm.
@@ -205,7 +205,7 @@ class Stepper:
         rows, mismatched_rows = split.own_rows, split.own_mismatched
         matched = np.stack([split.sequences[rows]] * 2, axis=1)
         # One stream for both kinds: what the cache does not hold fills as few passes as can be.
-        scores = self.reference.of(self.store, np.concatenate([matched, split.mismatched[mismatched_rows]]))
+        scores = self.reference.score(self.store, np.concatenate([matched, split.mismatched[mismatched_rows]]))
         lengths = self.store.trained_length[split.sequences]
         return (
             ReferenceTable.of(scores, slice(len(rows)), rows, lengths),
@@ -222,15 +222,15 @@ class Stepper:
             self.on_layout(packed, trained=False)
             return packed
 
-        with self.policy.scoring(), prefetched(split.mismatched_bins, prepare, device=device) as layouts:
+        with self.policy.scoring(), prefetch(split.mismatched_bins, prepare, device=device) as layouts:
             values = [self.policy.token_logps(packed) for packed in layouts]
         in_order = np.array([i for members in split.mismatched_bins for i in members], np.int64)
-        table.policy.put(in_order, fetched(values))
+        table.policy.put(in_order, to_numpy(values))
         # Every micro-batch of every process is given the same reference point, that of the whole step.
         self._sum(*table.columns())
 
     def score_mismatched_after(
-        self, packed: Packed, prefixes: Remembered, split: _Split, table: MismatchedTable
+        self, packed: Packed, prefixes: PrefixCache, split: _Split, table: MismatchedTable
     ) -> None:
         """
         Fill the table with log p_policy of all (x, y'), continued from the prompts of a pass that has just been made.
@@ -249,8 +249,8 @@ class Stepper:
         with self.policy.scoring():
             values = self.policy.token_logps(continued, prefixes)
         # Before the backward pass, which needs the memory, and whose recomputed layers must not continue anything.
-        prefixes.forget()
-        table.policy.put(np.arange(len(rows)), fetched([values]))
+        prefixes.clear()
+        table.policy.put(np.arange(len(rows)), to_numpy([values]))
 
     def forward_backward(
         self, part: _MicroBatch, packed: Packed, context: _Context, found: "_Collector", *, backward: bool
@@ -272,7 +272,7 @@ class Stepper:
                 logps=needs.logps,
                 collision=needs.collision,
                 kl=needs.reference_kl,
-                remembered=context.prefixes,
+                prefix_cache=context.prefixes,
             )
             if context.mismatched is not None and context.prefixes is not None:
                 self.score_mismatched_after(packed, context.prefixes, context.split, context.mismatched)
@@ -291,7 +291,7 @@ class Stepper:
         if len(step.mismatched):
             mismatched = np.stack([step.examples, step.mismatched], axis=1)
         bins = bins_of(self.store, mismatched, budget=self.max_tokens, at_least=self.ranks.count)
-        own = self.ranks.share(self.micro_batches(step))
+        own = self.ranks.shard(self.micro_batches(step))
         # The second half of a paired step's sequences are the rejected completions, in the order of the examples.
         paired = self.store.paired
         rows = [np.concatenate([members, members + len(step.examples)]) if paired else members for members in own]
@@ -301,12 +301,12 @@ class Stepper:
             micro_batches=[_MicroBatch(*part) for part in zip(own, rows, strict=True)],
             mismatched=mismatched,
             mismatched_lengths=np.array(lengths, np.int64),
-            mismatched_bins=self.ranks.share(bins),
+            mismatched_bins=self.ranks.shard(bins),
         )
 
-    def _weight(self, split: _Split, step: Step) -> Numbers:
+    def _weight(self, split: _Split, step: Step) -> Floats:
         """Return the weight of each example, (E,); they add up to 1, in float64 as all that is summed over a step."""
-        weight: Numbers = self.store.weight[split.sequences[: len(step.examples)]].astype(np.float64)
+        weight: Floats = self.store.weight[split.sequences[: len(step.examples)]].astype(np.float64)
         weight /= weight.sum()
         return weight
 
@@ -342,7 +342,7 @@ class Stepper:
             running_reward=tensor(running_reward, device) if needs.running_reward else None,
         )
 
-    def _sum(self, *tables: Numbers) -> None:
+    def _sum(self, *tables: Floats) -> None:
         """Complete these tables in place with the rows of the other processes, in one reduction for all of them."""
         if self.ranks.count > 1:
             flat = torch.from_numpy(np.concatenate([table.ravel() for table in tables]))
@@ -356,13 +356,13 @@ class Stepper:
 class _Collector:
     """The tables that a process's micro-batches fill in, in float64: they are summed over whole steps."""
 
-    logp: Numbers
+    logp: Floats
     """(S,), as the reward."""
-    reward: Numbers
-    loss: Numbers
+    reward: Floats
+    loss: Floats
     """(E,), as each metric."""
-    metrics: dict[str, Numbers]
-    waiting: list[tuple[Numbers, NDArray[np.int64], Tensor]] = field(default_factory=list)
+    metrics: dict[str, Floats]
+    waiting: list[tuple[Floats, NDArray[np.int64], Tensor]] = field(default_factory=list)
     """What is still on the device: the table it belongs to, the rows in it, and the values."""
 
     @classmethod
@@ -387,11 +387,11 @@ class _Collector:
 
     def fetch(self) -> None:
         """Fill the tables, with one copy from the device for all micro-batches."""
-        values = fetched([tensor_B for _, _, tensor_B in self.waiting])
+        values = to_numpy([tensor_B for _, _, tensor_B in self.waiting])
         for (table, rows, _), numbers in zip(self.waiting, values, strict=True):
             table[rows] = numbers
 
-    def columns(self) -> list[Numbers]:
+    def columns(self) -> list[Floats]:
         """Return the tables, to be summed over the processes in place."""
         return [self.logp, self.reward, self.loss, *self.metrics.values()]
 

@@ -5,7 +5,7 @@ A process fills in the rows that it worked on and leaves zeros elsewhere, so tha
 processes completes a table, whatever labels, and however many rows, each of them had.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,41 @@ from torch import Tensor
 
 from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Scored
-from haloes.models.transfer import moved, to_device
-from haloes.training.ragged import Numbers, Ragged
-from haloes.training.scoring import Known
+from haloes.models.device import moved, to_device
+from haloes.stats.bootstrap import Floats
+from haloes.training.scoring import ReferenceScores
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """A value at each token of n sequences, end to end."""
+
+    values: Floats
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def zeros(cls, lengths: NDArray[np.integer]) -> "Ragged":
+        """A table of zeros for sequences of these lengths."""
+        return cls(np.zeros(int(lengths.sum())), lengths.astype(np.int64))
+
+    def at(self, rows: NDArray[np.int64]) -> Floats:
+        """The values of these sequences, end to end."""
+        return self.values[self._places(rows)]
+
+    def put(self, rows: NDArray[np.int64], values: Sequence[Floats]) -> None:
+        """Set the values of these sequences, an array each."""
+        if len(rows):
+            self.values[self._places(rows)] = np.concatenate(values)
+
+    def totals(self) -> Floats:
+        """The sum of each sequence's values."""
+        owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        found: Floats = np.bincount(owner, self.values, len(self.lengths)).astype(np.float64)
+        return found
+
+    def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        start = np.cumsum(self.lengths) - self.lengths
+        return np.concatenate([np.empty(0, np.int64), *(np.arange(start[i], start[i] + self.lengths[i]) for i in rows)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +59,19 @@ class Table:
     step: Step
     sequences: NDArray[np.int64]
     """The step's sequences in the store: the examples, or all chosen and then all rejected completions."""
-    weight: Numbers
+    weight: Floats
     """Of each example; they add up to 1."""
-    loss: Numbers
+    loss: Floats
     """Of each example, unweighted."""
-    metrics: Mapping[str, Numbers]
+    metrics: Mapping[str, Floats]
     """The loss's own, of each example."""
-    logp: Numbers | None
+    logp: Floats | None
     """log p_policy(y|x) of each sequence; None for a loss that reads none."""
-    log_ratio: Numbers | None
+    log_ratio: Floats | None
     """log p_policy - log p_reference of each sequence; None for a loss without a reference."""
-    mismatched: Numbers | None
+    mismatched: Floats | None
     """log p_policy - log p_reference of (x, y') for each example; None for a loss without mismatched completions."""
-    reward: Numbers | None = None
+    reward: Floats | None = None
     """What the reward head gives each sequence; None for a loss without one."""
 
 
@@ -47,23 +79,25 @@ class Table:
 class ReferenceTable:
     """What the reference says of a step's sequences."""
 
-    total: Numbers
+    total: Floats
     """log p_reference(y|x) of each."""
     token: Ragged | None
     """log p_reference of each token, where the loss needs it."""
 
     @classmethod
-    def of(cls, found: Known, part: slice, rows: NDArray[np.int64], lengths: NDArray[np.integer]) -> "ReferenceTable":
-        """A part of what was found, put into these rows of a table with one row for each of the lengths."""
+    def of(
+        cls, scores: ReferenceScores, part: slice, rows: NDArray[np.int64], lengths: NDArray[np.integer]
+    ) -> "ReferenceTable":
+        """Return a table with a row for each of the lengths: part of the scores in these rows, zeros elsewhere."""
         total = np.zeros(len(lengths))
-        total[rows] = found.totals[part]
-        if found.tokens is None:
+        total[rows] = scores.totals[part]
+        if scores.tokens is None:
             return cls(total, None)
         token = Ragged.zeros(lengths)
-        token.put(rows, found.tokens[part])
+        token.put(rows, scores.tokens[part])
         return cls(total, token)
 
-    def columns(self) -> list[Numbers]:
+    def columns(self) -> list[Floats]:
         """Its numbers, to be summed over the processes in place."""
         return [self.total] if self.token is None else [self.total, self.token.values]
 
@@ -77,21 +111,21 @@ class MismatchedTable:
     reference: ReferenceTable | None
     """None for a loss without a reference."""
 
-    def columns(self) -> list[Numbers]:
+    def columns(self) -> list[Floats]:
         """Its numbers, to be summed over the processes in place."""
         return [self.policy.values, *([] if self.reference is None else self.reference.columns())]
 
-    def log_ratio(self) -> Numbers | None:
+    def log_ratio(self) -> Floats | None:
         """log p_policy - log p_reference of each."""
         return None if self.reference is None else self.policy.totals() - self.reference.total
 
-    def scored(self, device: torch.device) -> Scored:
+    def scored(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Scored:
         """Return what a loss is given: the scores of all (x, y') as tensors on this device."""
         token = None if self.reference is None else self.reference.token
         return Scored(
-            Logps(tensor(self.policy.values, device), to_device(self.policy.lengths.copy(), device)),
-            reference_B=None if self.reference is None else tensor(self.reference.total, device),
-            reference_T=None if token is None else tensor(token.values, device),
+            Logps(tensor(self.policy.values, device, dtype), to_device(self.policy.lengths.copy(), device)),
+            reference_B=None if self.reference is None else tensor(self.reference.total, device, dtype),
+            reference_T=None if token is None else tensor(token.values, device, dtype),
         )
 
 

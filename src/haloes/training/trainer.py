@@ -21,17 +21,17 @@ from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
 from haloes.run_files import BEST, CHECKPOINTS, METRICS
+from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks
-from haloes.training.early_stopping import Best
-from haloes.training.loss_state import Memory
+from haloes.training.early_stopping import EarlyStopping
+from haloes.training.loss_state import LossState
 from haloes.training.metrics import step_metrics
 from haloes.training.metrics_log import MetricsLog, read_metrics
 from haloes.training.microbatch_size import MOST
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
-from haloes.training.ragged import Numbers
-from haloes.training.scoring import Reference, ReferenceTokens, ReferenceTotals
+from haloes.training.scoring import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings, is_validated, learning_rate
 from haloes.training.step import LayoutHook, Stepper, ignore_layout
 from haloes.training.step_table import Table
@@ -76,7 +76,7 @@ class TrainJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainResult:
     """What a finished run leaves, beside the trained policy and its files."""
 
     num_steps: int
@@ -89,7 +89,7 @@ class Outcome:
     """After which step the policy is what it is; None for the last one."""
 
 
-def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> Outcome:
+def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> TrainResult:
     """
     Train the job's policy in place, from its newest intact checkpoint if there is one; leave it in eval mode.
 
@@ -131,7 +131,7 @@ def trainable(job: TrainJob) -> Iterator[Masters]:
         job.policy.model.eval()
 
 
-def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outcome:
+def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> TrainResult:
     settings = job.settings
     stepper = make_stepper(job, job.train)
     schedule = training_schedule(job, stepper)
@@ -140,18 +140,18 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
         job=job,
         masters=masters,
         optimizer=make_optimizer(masters, settings),
-        memory=Memory(job.loss.needs, job.policy),
+        memory=LossState(job.loss.needs, job.policy),
         start=None if job.validation is None else _validation_start(job, job.validation),
     )
     done, damaged = going.resume()
     log = _Log(job, watchers, done)
-    best = Best(settings.keep_best, settings.early_stop, log.lines())
+    best = EarlyStopping(settings.keep_best, settings.early_stop, log.lines())
     for watcher in watchers:
         watcher.on_start(step=done, num_steps=schedule.num_steps)
     began = time.perf_counter()
     validation: Validation | None = None
     step = done
-    while step < schedule.num_steps and not best.given_up:
+    while step < schedule.num_steps and not best.should_stop:
         lap = time.perf_counter()
         _seed_dropout(settings.seed, step, job.ranks)
         table = stepper.run(schedule.step(step), backward=True, running_reward=going.memory.running_reward)
@@ -163,10 +163,10 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
         going.memory.after(table, step=step)
         if _is_due(job, step, schedule.num_steps):
             validation = going.validate()
-            numbers = job.ranks.same({**validation.metrics(), **job.measure(step, validation)})
+            numbers = job.ranks.broadcast({**validation.metrics(), **job.measure(step, validation)})
             log.validation(step, numbers)
-            going.save_if(best.take(step, numbers), BEST, step, keep=1)
-        last = step == schedule.num_steps or best.given_up
+            going.save_if(best.update(step, numbers), BEST, step, keep=1)
+        last = step == schedule.num_steps or best.should_stop
         stopped = not last and job.ranks.any(job.stop(), job.policy.device)
         due = last or stopped or step % settings.checkpoint_every == 0
         going.save_if(due, CHECKPOINTS, step, keep=settings.keep_checkpoints)
@@ -178,7 +178,8 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Outc
     if validation is None and job.validation is not None:
         validation = going.validate()
     seconds = time.perf_counter() - began
-    return Outcome(schedule.num_steps, seconds, validation, tuple(damaged), best.step if best.step != step else None)
+    best_step = best.step if best.step != step else None
+    return TrainResult(schedule.num_steps, seconds, validation, tuple(damaged), best_step)
 
 
 def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
@@ -213,8 +214,8 @@ class _Going:
     job: TrainJob
     masters: Masters
     optimizer: torch.optim.Optimizer
-    memory: Memory
-    start: Numbers | None
+    memory: LossState
+    start: Floats | None
     """log p of the held-out sequences before training, where the loss's reference is not that model."""
 
     def resume(self) -> tuple[int, list[str]]:
@@ -267,13 +268,13 @@ class _Going:
                 identity=self.job.identity,
                 keep=keep,
             )
-        self.job.ranks.wait()
+        self.job.ranks.barrier()
 
 
 def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
     """What works out the job's steps on this data: the trained or the held-out one."""
     budget, device, needs = token_budget(job), job.policy.device, job.loss.needs
-    reference: Reference | None = None
+    reference: ReferenceSource | None = None
     if needs.reference_tokens:
         reference = ReferenceTokens(job.policy.reference_logps, budget, device)
     elif needs.any_reference:
@@ -297,7 +298,7 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
     )
 
 
-def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
+def _validation_start(job: TrainJob, store: TokenStore) -> Floats | None:
     """
     log p of each held-out sequence before training, (n,), where the reference is none, or moves, or is another model.
 
@@ -308,13 +309,13 @@ def _validation_start(job: TrainJob, store: TokenStore) -> Numbers | None:
         return None
     if needs.any_reference and needs.sync_every is None and not apart:
         return None
-    own = np.array(job.ranks.share(range(len(store))), np.int64)
+    own = np.array(job.ranks.shard(range(len(store))), np.int64)
     start = np.zeros(len(store))
     with job.policy.scoring():
         # The cache holds what the reference says.
         cache = None if apart else job.cache
         before = ReferenceTotals(job.policy.token_logps, cache, token_budget(job), job.policy.device)
-        start[own] = before.of(store, np.stack([own, own], axis=1)).totals
+        start[own] = before.score(store, np.stack([own, own], axis=1)).totals
     return job.ranks.sum(torch.from_numpy(start).to(job.policy.device)).cpu().numpy()
 
 
@@ -394,7 +395,7 @@ class _Log:
 
     def lines(self) -> list[dict[str, Any]]:
         """What was written so far, on all processes."""
-        return self._job.ranks.same(read_metrics(self._job.run_dir / METRICS) if self._job.ranks.is_main else [])
+        return self._job.ranks.broadcast(read_metrics(self._job.run_dir / METRICS) if self._job.ranks.is_main else [])
 
     def step(self, table: Table, *, rate: float, norm: float, seconds: float, per_epoch: int) -> None:
         store = self._job.train

@@ -207,7 +207,7 @@ class Bench:
     def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Numbers:
         every = np.arange(len(store))
         scorer = ReferenceTotals(score, cache, self.budget, self.model.device)
-        return scorer.of(store, np.stack([every, every], axis=1)).totals
+        return scorer.score(store, np.stack([every, every], axis=1)).totals
 
 
 _HELD_OUT = ("tune", "test")

@@ -20,7 +20,7 @@ from haloes.models.layout import Packed, make_packed
 from haloes.models.load import load_model
 from haloes.models.policy import Policy, make_policy
 from haloes.models.quiet import quiet
-from haloes.models.reward import RewardHead
+from haloes.models.scalar_heads import RewardHead
 
 
 def rewarding(kind: str = "llama", *, lora: LoRA | None = None, **fields: Any) -> Policy:
