@@ -69,7 +69,7 @@ def test_following_nothing_never_gives_up():
 
 def test_a_number_that_the_validation_has_not_is_named_with_those_that_it_has():
     with pytest.raises(ConfigError, match=r"no number 'acc'. It has: auc, loss"):
-        EarlyStopping("acc", None, []).take(1, {"auc": 0.5, "loss": 0.7})
+        EarlyStopping("acc", None, []).update(1, {"auc": 0.5, "loss": 0.7})
 
 
 def test_a_number_that_could_not_be_measured_is_neither_better_nor_worse():
