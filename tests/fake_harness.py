@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError
-from haloes.evaluation.bench._contract import Question, Render, Reply, Scored
+from haloes.evaluation.bench._contract import Question, QuestionScore, Render, Reply
 from haloes.evaluation.bench.table import Benchmark
 
 Says = Callable[[str, Question], str]
@@ -33,11 +33,11 @@ class FakeLoaded:
                 found.append(Question(subtask=subtask, number=number, prompt=shown, row=row))
         return found
 
-    def score(self, question: Question, reply: Reply) -> Scored:
+    def score(self, question: Question, reply: Reply) -> QuestionScore:
         right = float(reply.text == str(question.number))
         scores: dict[str, float | list[float]] = {self.benchmark.metric: right}
         scores |= {metric: [right, 1.0] for metric, _ in self.benchmark.others}
-        return Scored(scores=scores, extracted={"none": reply.text or ""})
+        return QuestionScore(scores=scores, extracted={"none": reply.text or ""})
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.evaluation.alpaca import AlpacaEval, alpaca_eval, read_weights
-from haloes.evaluation.bench.journal import journals
+from haloes.evaluation.bench.answers import answer_files
 from haloes.evaluation.bench.numbers import BenchmarkNumbers, benchmark_numbers
 from haloes.evaluation.judge_free import JudgeFree, judge_free
 from haloes.evaluation.judged import JudgedNumbers, judged_numbers
@@ -117,7 +117,7 @@ def write_judged_report(run_dir: Path) -> Path:
         DataError: a judgement is damaged; the report is written all the same, with what was evaluated before.
     """
     try:
-        if run_dir.is_dir() and (judgement_files(run_dir) or journals(run_dir / BENCHMARKS)):
+        if run_dir.is_dir() and (judgement_files(run_dir) or answer_files(run_dir / BENCHMARKS)):
             write_evaluation(run_dir / EVALUATION, evaluate([run_dir]))
     finally:
         path = folder.write_pages(run_dir)

@@ -9,9 +9,8 @@ import pytest
 
 from fake_harness import FakeHarness
 from haloes.errors import ConfigError, DataError, ModelError, RunError
-from haloes.evaluation.bench.draw import draw
 from haloes.evaluation.bench.numbers import benchmark_numbers
-from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
+from haloes.evaluation.bench.run import BenchSettings, draw, run_benchmarks
 from haloes.evaluation.evaluation import as_json, evaluate, write_evaluation
 from haloes.report.write import write_report
 from haloes.runs.align import align

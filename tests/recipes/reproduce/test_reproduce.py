@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from haloes.errors import DataError, Interrupted
-from haloes.recipes.reproduce.defaults import experiment_config
 from haloes.recipes.reproduce.families import METHODS, Families, families
 from haloes.recipes.reproduce.imbalance import imbalance, keep_desirable
 from haloes.recipes.reproduce.sets import Sizes, make_sets
+from haloes.recipes.reproduce.trials import Ledger, experiment_config
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.store import read_jsonl
 from tiny_runs import save_model
@@ -127,3 +127,37 @@ def test_a_kept_share_is_drawn_by_content_and_not_by_order(tmp_path: Path):
         assert keep_desirable(path, 0.5, tmp_path / f"kept{i}.jsonl") == (12, 48)
         kept.append({json.dumps(row, sort_keys=True) for _, row in read_jsonl(tmp_path / f"kept{i}.jsonl")})
     assert kept[0] == kept[1]
+
+
+def finished(path: Path, trial: str, **settings: Any) -> None:
+    Ledger(path, settings).add(trial, {"auc": 0.5})
+
+
+def test_a_run_whose_line_a_kill_cut_off_is_done_again(tmp_path: Path):
+    path = tmp_path / "runs.jsonl"
+    finished(path, "a", beta=0.1)
+    finished(path, "b", beta=0.1)
+    path.write_bytes(path.read_bytes()[:-20])
+
+    ledger = Ledger(path, {"beta": 0.1})
+
+    assert ledger.get("a") == {"auc": 0.5}
+    assert ledger.get("b") is None
+    ledger.add("b", {"auc": 0.7})
+    assert Ledger(path, {"beta": 0.1}).get("b") == {"auc": 0.7}
+
+
+def test_runs_of_other_settings_stay_in_the_file_and_do_not_count(tmp_path: Path):
+    path = tmp_path / "runs.jsonl"
+    finished(path, "a", beta=0.1)
+
+    assert Ledger(path, {"beta": 0.5}).get("a") is None
+    assert Ledger(path, {"beta": 0.1}).get("a") == {"auc": 0.5}
+
+
+def test_a_line_that_is_no_finished_run_is_named(tmp_path: Path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"trial": "a"}\n')
+
+    with pytest.raises(DataError, match=r"runs\.jsonl:1: this is no finished run: it has no 'finding'"):
+        Ledger(path, {})

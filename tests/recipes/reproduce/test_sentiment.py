@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from haloes.errors import DataError, Interrupted, RunError
-from haloes.recipes.reproduce.defaults import experiment_config
 from haloes.recipes.reproduce.scorer import fit_scorer, read_reviews
 from haloes.recipes.reproduce.sentiment import Sentiment, Sizes, openings, sentiment
+from haloes.recipes.reproduce.trials import experiment_config
 from haloes.runs.config import RunConfig
 from haloes.sampling.run import read_completions
 from tiny_runs import rows_of, save_model, write_rows

@@ -27,7 +27,7 @@ def experiment(
     """Carry it out; what was found and the folder that holds it. On Ctrl-C it says how to go on."""
     from haloes.cli.flags import flag_settings
     from haloes.errors import Interrupted
-    from haloes.recipes.reproduce.defaults import experiment_config
+    from haloes.recipes.reproduce.trials import experiment_config
     from haloes.runs.config import parse_settings
     from haloes.runs.process import stop_on_interrupt
 

@@ -44,7 +44,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class QuestionScore:
     """What a reply is worth."""
 
     scores: Mapping[str, float | list[float]]
@@ -55,7 +55,7 @@ class Scored:
     """Why it failed, where that is known."""
 
 
-class Model(Protocol):
+class HarnessModel(Protocol):
     """A loaded model that can be asked."""
 
     def answer(self, questions: Sequence[Question]) -> list[Reply]:
@@ -76,7 +76,7 @@ class Loaded(Protocol):
     def questions(self, chosen: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
         """The chosen questions of each subtask (ascending), through the chat template if one is given."""
 
-    def score(self, question: Question, reply: Reply) -> Scored:
+    def score(self, question: Question, reply: Reply) -> QuestionScore:
         """Raises DataError where the definition does not fit the row."""
 
 
@@ -97,5 +97,5 @@ class Harness(Protocol):
         Raises ConfigError or DataError where they cannot be had; loads no model.
         """
 
-    def model(self, model: Any, tokenizer: Any) -> Model:
+    def model(self, model: Any, tokenizer: Any) -> HarnessModel:
         """Make a transformers model one that can be asked."""

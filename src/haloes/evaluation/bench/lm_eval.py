@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, DataError
-from haloes.evaluation.bench._contract import Loaded, Model, Question, Render, Reply, Scored
-from haloes.evaluation.bench.programs import program_of
+from haloes.evaluation.bench._contract import HarnessModel, Loaded, Question, QuestionScore, Render, Reply
 from haloes.evaluation.bench.rows import read_split
 from haloes.evaluation.bench.sandbox.run import run_python
 from haloes.evaluation.bench.table import Benchmark
@@ -22,6 +21,7 @@ _OLDEST = (0, 4, 13)
 _FEWSHOT_SEED = 1234
 """lm-eval's own."""
 _PUNKT = "tokenizers/punkt_tab"
+_FENCE = "```"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class LmEval:
         tasks = {name: _task(index[name], benchmark, data) for name in _leaves(benchmark.name, index)}
         return LmEvalTasks(benchmark, tasks)
 
-    def model(self, model: Any, tokenizer: Any) -> Model:
+    def model(self, model: Any, tokenizer: Any) -> HarnessModel:
         """lm-eval's own model for transformers, around one that is loaded."""
         with quiet():
             from lm_eval.models.huggingface import HFLM
@@ -118,7 +118,7 @@ class LmEvalTasks:
                 found.append(Question(subtask=name, number=number, prompt=prompt, row=row, requests=requests))
         return found
 
-    def score(self, question: Question, reply: Reply) -> Scored:
+    def score(self, question: Question, reply: Reply) -> QuestionScore:
         """By lm-eval's filters and metrics; a program by running it in the sandbox."""
         task = self.tasks[question.subtask]
         requests = question.requests
@@ -140,12 +140,12 @@ class LmEvalTasks:
         if reply.logps is not None:
             choices = task.doc_to_choice(requests[0].doc)
             extracted["none"] = str(choices[max(range(len(choices)), key=reply.logps.__getitem__)])
-        return Scored(scores=scores, extracted=extracted)
+        return QuestionScore(scores=scores, extracted=extracted)
 
-    def _run(self, task: Any, row: Mapping[str, Any], reply: Reply) -> Scored:
+    def _run(self, task: Any, row: Mapping[str, Any], reply: Reply) -> QuestionScore:
         program = program_of(str(row["prompt"]), reply.text or "", fenced=self.benchmark.fenced)
         outcome = run_python(f"{program}\n{task.doc_to_target(row)}")
-        return Scored(
+        return QuestionScore(
             scores={self.benchmark.metric: float(outcome.ending == "passed")},
             extracted={"program": program},
             note="" if outcome.ending == "passed" else f"{outcome.ending}: {outcome.detail}"[:500],
@@ -298,3 +298,12 @@ def _most_tokens(settings: Mapping[str, Any] | None) -> int:
 
 def _plain(value: Any) -> float | list[float]:
     return [float(one) for one in value] if isinstance(value, list) else float(value)
+
+
+def program_of(prompt: str, reply: str, *, fenced: bool) -> str:
+    """
+    Return the prompt's function with the reply as its body; of a reply in a fenced block, what stands before its end.
+
+    This is lm-eval's `build_predictions` and `build_predictions_instruct` of HumanEval.
+    """
+    return prompt + (reply.partition(_FENCE)[0] if fenced else reply)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from haloes.evaluation.bench.journal import Answered, journals, read_journal
+from haloes.evaluation.bench.answers import BenchAnswer, answer_files, read_answers
 from haloes.records import Score
 from haloes.stats.bootstrap import mean_with_interval
 from haloes.stats.stratified import Change, benchmark_changes, benchmark_mean
@@ -52,7 +52,7 @@ class _File:
     """What one model answered."""
 
     settings: Mapping[str, Any]
-    answered: dict[tuple[str, int], Answered]
+    answered: dict[tuple[str, int], BenchAnswer]
 
     @property
     def complete(self) -> bool:
@@ -67,7 +67,7 @@ def benchmark_numbers(folder: Path, *, seed: int = 0) -> BenchmarkNumbers | None
         DataError: a file is damaged.
     """
     found = {name: {side: _read(path) for side, path in sorted(files.items(), key=_order)}
-             for name, files in journals(folder).items()}  # fmt: skip
+             for name, files in answer_files(folder).items()}  # fmt: skip
     if not found:
         return None
     notes = [
@@ -93,7 +93,7 @@ def _order(item: tuple[str, Path]) -> int:
 
 
 def _read(path: Path) -> _File:
-    settings, answers = read_journal(path)
+    settings, answers = read_answers(path)
     return _File(settings, {answer.key: answer for answer in answers})
 
 
@@ -139,7 +139,7 @@ def _result(name: str, files: Mapping[str, _File], change: Change | None, *, see
     )
 
 
-def _mean(rows: Sequence[Answered], metric: str, *, variant: str, label: str, seed: int) -> Score | None:
+def _mean(rows: Sequence[BenchAnswer], metric: str, *, variant: str, label: str, seed: int) -> Score | None:
     values = [(row, value) for row in rows for value in _parts(row.scores[metric])]
     numbers, keys = [value for _, value in values], [row.key for row, _ in values]
     if any(isinstance(row.scores[metric], list) for row in rows):

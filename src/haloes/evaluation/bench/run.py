@@ -1,17 +1,19 @@
 """Ask the models the questions; what is answered is kept at once, and a rerun asks only for what is missing."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.evaluation.bench._contract import Harness, Loaded, Question, Render
-from haloes.evaluation.bench.draw import draw
-from haloes.evaluation.bench.journal import Answered, Journal
+from haloes.evaluation.bench.answers import BenchAnswer, claim_answers
 from haloes.evaluation.bench.table import Benchmark, find_benchmarks
 from haloes.evaluation.bench.variants import Variant, load, variants
+from haloes.journal import Journal
 from haloes.runs.callbacks import Progress
 
 
@@ -43,7 +45,7 @@ class _Part:
     benchmark: Benchmark
     loaded: Loaded
     variant: Variant
-    journal: Journal
+    journal: Journal[BenchAnswer]
     missing: list[Question]
 
 
@@ -88,6 +90,45 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, di
     return folder
 
 
+def draw(sizes: Mapping[str, int], limit: int | None, *, seed: int) -> dict[str, list[int]]:
+    """
+    So many questions of a benchmark, spread over its subtasks in proportion to their size.
+
+    The questions are put in one row, subtask by subtask and shuffled within each; from a random start every
+    (size / limit)-th is taken. So each has the same chance, and the mean over the drawn ones estimates the mean over
+    all (systematic sampling of a population that is ordered by stratum).
+
+    Args:
+        sizes: how many questions each subtask has.
+        limit: how many to draw; None, or more than there are, for all.
+        seed: of the draw.
+
+    Returns:
+        Of each subtask that has some, the drawn numbers, ascending.
+
+    Raises:
+        ConfigError: the limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--bench-limit must be at least 1, got {limit}")
+    everything = [(subtask, number) for subtask, size in sizes.items() for number in range(size)]
+    if limit is None or limit >= len(everything):
+        chosen = everything
+    else:
+        rng = random.Random(seed)
+        row = []
+        for subtask, size in sizes.items():
+            numbers = list(range(size))
+            rng.shuffle(numbers)
+            row += [(subtask, number) for number in numbers]
+        start, stride = rng.random(), len(row) / limit
+        chosen = [row[floor((start + i) * stride)] for i in range(limit)]
+    drawn: dict[str, list[int]] = {}
+    for subtask, number in sorted(chosen, key=lambda one: (list(sizes).index(one[0]), one[1])):
+        drawn.setdefault(subtask, []).append(number)
+    return drawn
+
+
 def _require_permission(benchmarks: Sequence[Benchmark], settings: BenchSettings) -> None:
     code = [benchmark.name for benchmark in benchmarks if benchmark.runs_code]
     if code and not settings.run_generated_code:
@@ -111,8 +152,10 @@ def _parts(
     for benchmark, one in loaded.items():
         chosen = draw(one.sizes, settings.limit, seed=settings.seed)
         questions = one.questions(chosen, render)
-        journal = Journal(folder, benchmark.name, variant.name)
-        known = journal.claim(
+        journal, known = claim_answers(
+            folder,
+            benchmark.name,
+            variant.name,
             {
                 "benchmark": benchmark.name,
                 "title": benchmark.title,
@@ -130,7 +173,7 @@ def _parts(
                 "metric": benchmark.metric,
                 "label": benchmark.label,
                 "others": [list(other) for other in benchmark.others],
-            }
+            },
         )
         answered = {answer.key for answer in known}
         yield _Part(benchmark, one, variant, journal, [q for q in questions if q.key not in answered])
@@ -145,13 +188,14 @@ def _answer(parts: Sequence[_Part], model: Any, settings: BenchSettings, harness
         for start in range(0, len(left), settings.batch_size):
             batch = left[start : start + settings.batch_size]
             replies = asked.answer(batch)
-            part.journal.add(_answered(part, question, reply) for question, reply in zip(batch, replies, strict=True))
+            answers = [_answer_of(part, question, reply) for question, reply in zip(batch, replies, strict=True)]
+            part.journal.add(*answers)
             display.advance(len(batch))
 
 
-def _answered(part: _Part, question: Question, reply: Any) -> Answered:
+def _answer_of(part: _Part, question: Question, reply: Any) -> BenchAnswer:
     scored = part.loaded.score(question, reply)
-    return Answered(
+    return BenchAnswer(
         subtask=question.subtask,
         number=question.number,
         prompt=_digest([question.prompt]),

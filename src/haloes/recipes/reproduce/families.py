@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from haloes.recipes.reproduce.ledger import Ledger, Runner
 from haloes.recipes.reproduce.numbers import Numbers, Row, auc_rows
 from haloes.recipes.reproduce.sets import Sizes, make_sets
-from haloes.recipes.reproduce.trials import Bench, Trial
+from haloes.recipes.reproduce.trials import Bench, Ledger, Runner, Trial
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.stats.auc import auc
 from haloes.store import write_json

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from haloes.feedback.keys import completion_key, number_of, seeded_hash
-from haloes.recipes.reproduce.ledger import Ledger, Runner
 from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import Sizes, make_sets
-from haloes.recipes.reproduce.trials import Bench, Trial
+from haloes.recipes.reproduce.trials import Bench, Ledger, Runner, Trial
 from haloes.records import Feedback, to_json
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.feedback_rows import open_rows

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import DataError, Interrupted
-from haloes.recipes.reproduce.frontier import Point, point, with_frontier
-from haloes.recipes.reproduce.ledger import Ledger
+from haloes.recipes.reproduce.numbers import Point, point, with_frontier
 from haloes.recipes.reproduce.scorer import Reviews, Scorer, accuracy, fit_scorer, read_reviews
 from haloes.recipes.reproduce.sets import Sets
-from haloes.recipes.reproduce.trials import Bench, Trial
+from haloes.recipes.reproduce.trials import Bench, Ledger, Trial
 from haloes.records import Completion, Feedback, Score, Text, plain_text, to_json
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.measure import answer_kl

@@ -2,10 +2,11 @@
 
 import copy
 import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, DataError
 from haloes.feedback.weights import class_weights
+from haloes.journal import Journal
 from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
 from haloes.losses.make import hyperparameters, loss_maker, make_loss
@@ -25,7 +27,7 @@ from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.recipes.reproduce.sets import Sets
 from haloes.run_files import CHECKPOINTS, METRICS
-from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.runs.config import FeedbackSettings, RunConfig, make_config
 from haloes.runs.data import prepare
 from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
@@ -36,6 +38,24 @@ from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob, train
 
 Numbers = NDArray[np.float64]
+
+
+def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:
+    """
+    Feedback, model and training settings that all runs of an experiment share.
+
+    The adapters are on the upper third of the embedded model's blocks, where the backward pass ends. The constant
+    learning rate after a short warm-up leaves the comparison one dial less.
+    """
+    return make_config(
+        {
+            "feedback": {"source": source},
+            "tokens": {"max_length": 512},
+            "model": {"name": "embedded", "lora": {"rank": 16, "alpha": 32.0, "layers": list(range(20, 30))}},
+            "train": {"batch_size": 16, "epochs": 1.0, "checkpoint_every": 1_000_000},
+        },
+        *overrides,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +230,75 @@ class Bench:
         return scorer.score(store, np.stack([every, every], axis=1)).totals
 
 
+class Ledger:
+    """Finished runs on disk, a line each; those of other settings stay in the file and do not count."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """
+        Read what is there. A last line that a kill cut off is taken away; its run is done again.
+
+        Raises DataError, with file and line, where a row is no finished run.
+        """
+        # As they come back from the file: a path is text there, and a tuple a list.
+        self._settings = json.loads(json.dumps(settings, default=str))
+        self._journal: Journal[Mapping[str, Any]] = Journal(
+            path,
+            first_key="trial",
+            load=_line,
+            dump=json.dumps,
+            advice="the runs that were finished before are kept, and the same command goes on from them",
+        )
+        lines = self._journal.resume()
+        self._known = {line["trial"]: line["finding"] for line in lines if line["settings"] == self._settings}
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what a run found, if it was done."""
+        return self._known.get(key)
+
+    def add(self, key: str, finding: dict[str, Any]) -> None:
+        """Keep what a run found, which is JSON-ready. Raises RunError where the disk is full."""
+        self._journal.add({"trial": key, "finding": finding, "settings": self._settings})
+        self._known[key] = finding
+
+
+class Runner:
+    """Runs trials that are not in the ledger, and tells how far things are."""
+
+    def __init__(self, bench: Bench, ledger: Ledger, progress: Callable[[str, int, int], None], total: int) -> None:
+        """`total`: how many runs there will be."""
+        self._bench, self._ledger, self._progress, self._total = bench, ledger, progress, total
+        self._done = 0
+
+    def run(self, trial: Trial, *, train_rows: Path | None = None) -> Finding:
+        """The trial's finding, from the ledger if it is there."""
+        self._progress(trial.key, self._done, self._total)
+        plain = self._ledger.get(trial.key)
+        if plain is None:
+            found = self._bench.run(trial, train_rows=train_rows)
+            self._ledger.add(trial.key, _plain(found))
+        else:
+            found = _finding(plain)
+        self._done += 1
+        return found
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "rewards": {name: values.tolist() for name, values in finding.rewards.items()}}
+
+
+def _finding(plain: Mapping[str, Any]) -> Finding:
+    rewards = {name: np.array(values, np.float64) for name, values in plain["rewards"].items()}
+    return Finding(rewards, plain["seconds"], plain["memory_gib"], plain["num_steps"])
+
+
 _HELD_OUT = ("tune", "test")
+
+
+def _line(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    missing = [name for name in ("trial", "finding", "settings") if name not in row]
+    if missing:
+        raise DataError(f"{where}: this is no finished run: it has no {missing[0]!r}")
+    return row
 
 
 def _auto(loss: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from haloes.errors import ConfigError
-from haloes.evaluation.bench.sandbox.run import Limits, Outcome, require_sandbox, run_python
+from haloes.evaluation.bench.sandbox.run import Limits, ProgramResult, require_sandbox, run_python
 
 LONG = Limits(seconds=120, cpu_seconds=60)
 """So long that a busy machine does not reach it."""
@@ -36,7 +36,9 @@ def failed(source: str, limits: Limits = LONG) -> str:
 
 
 def test_a_program_that_comes_to_its_end_has_passed_and_its_output_is_kept():
-    assert run_python("import math, json, re, hashlib\nprint(math.comb(5, 2))", LONG) == Outcome("passed", "", "10\n")
+    assert run_python("import math, json, re, hashlib\nprint(math.comb(5, 2))", LONG) == ProgramResult(
+        "passed", "", "10\n"
+    )
 
 
 def test_a_program_that_raises_has_failed_with_its_last_line():

@@ -42,7 +42,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramResult:
     """How a program ended."""
 
     ending: Ending
@@ -54,7 +54,7 @@ class Outcome:
     """What it printed, both streams together, up to the limit."""
 
 
-def run_python(source: str, limits: Limits | None = None) -> Outcome:
+def run_python(source: str, limits: Limits | None = None) -> ProgramResult:
     """
     Run a program to its end, in a sandbox.
 
@@ -85,12 +85,12 @@ def run_python(source: str, limits: Limits | None = None) -> Outcome:
         raise ConfigError(_refusal(refused))
     text = output.decode(errors="replace")
     if stopped is not None:
-        return Outcome(stopped, "it was ended", text)
+        return ProgramResult(stopped, "it was ended", text)
     if not facts:
         raise ConfigError(_refusal(text.strip().rpartition("\n")[2] or "it ended without a word"))
     if facts[-1].get("exit") == 0 and text.endswith(token):
-        return Outcome("passed", "", text.removesuffix(token))
-    return Outcome("failed", _why(facts[-1], text), text)
+        return ProgramResult("passed", "", text.removesuffix(token))
+    return ProgramResult("failed", _why(facts[-1], text), text)
 
 
 def require_sandbox() -> None:
