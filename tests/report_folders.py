@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from haloes.records import Score
+from haloes.results import LengthControlled, Matchup, SignTest
+
 CONFIG: dict[str, Any] = {
     "feedback": {"train": "thumbs.jsonl", "validation": 0.2, "format": "auto"},
     "model": {"name": "HuggingFaceTB/SmolLM2-135M-Instruct", "lora": {"rank": 16, "targets": ["q_proj", "v_proj"]}},
@@ -235,7 +238,12 @@ def evaluation(judges: tuple[str, ...] = ("gpt", "rule"), num: int = 24) -> dict
             "sign_test": {"up": 12, "down": 7, "same": 4, "p_value": 0.36},
             "smallest_difference": 0.28,
             "win_rate": score_row("win_rate", 0.61),
-            "length_controlled": {"score": score_row("length_controlled_win_rate", 0.52), "theta": 0.1},
+            "length_controlled": {
+                "score": score_row("length_controlled_win_rate", 0.52),
+                "theta": 0.1,
+                "phi_length": -0.2,
+                "psi_difficulty": None,
+            },
             "position_bias": score_row("position_bias", 0.58),
             "flip_rate": score_row("flip_rate", 0.12),
             "canary_rate": score_row("canary_rate", 0.07),
@@ -253,6 +261,28 @@ def evaluation(judges: tuple[str, ...] = ("gpt", "rule"), num: int = 24) -> dict
     ]
     agreement = [score_row("cohens_kappa", 0.44, variant="after against before", label="Cohen's kappa of gpt and rule")]
     return {"judged": {"matchups": matchups, "agreement": agreement, "comparisons": comparisons}}
+
+
+def matchup(candidate: str, judge: str, win_rate: Score, at_equal_length: Score) -> Matchup:
+    """A model against the one before training."""
+    return Matchup(
+        candidate=candidate,
+        baseline="before",
+        judge=judge,
+        wins=12,
+        ties=4,
+        losses=7,
+        unscored=1,
+        num_prompts=20,
+        sign_test=SignTest(up=12, down=7, same=1, p_value=0.36),
+        smallest_difference=0.28,
+        win_rate=win_rate,
+        length_controlled=LengthControlled(score=at_equal_length, theta=0.1, phi_length=-0.2, psi_difficulty=None),
+        position_bias=None,
+        flip_rate=None,
+        canary_rate=None,
+        by_length=(),
+    )
 
 
 def sides(i: int) -> dict[str, float | None]:

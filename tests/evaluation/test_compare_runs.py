@@ -58,7 +58,7 @@ def test_runs_over_the_same_rows(tmp_path: Path):
     assert (found.names, found.num_shared, found.same_rows) == (("good", "bad"), 12, True)
     assert [score.value for score in found.aucs] == [1.0, 0.5]
     (difference,) = found.auc_differences
-    assert (difference.one, difference.other, difference.score.value) == ("good", "bad", 0.5)
+    assert (difference.model, difference.other, difference.score.value) == ("good", "bad", 0.5)
     assert difference.score.num_rows == 12
 
 
@@ -87,7 +87,7 @@ def test_runs_that_share_nothing_are_not_compared(tmp_path: Path):
     found = compare_runs([one, write_run(tmp_path / "b", BAD, first=100), write_run(tmp_path / "c", GOOD)])
 
     assert (found.num_shared, found.shared_aucs) == (0, (None, None, None))
-    assert [(d.one, d.other) for d in found.auc_differences] == [("a", "c")]
+    assert [(d.model, d.other) for d in found.auc_differences] == [("a", "c")]
 
 
 def test_runs_are_compared_by_their_judges(tmp_path: Path):
@@ -96,12 +96,12 @@ def test_runs_are_compared_by_their_judges(tmp_path: Path):
     write_judgements(folders[1], "wlwlllll", 20)
     found = compare_runs(folders)
 
-    assert [(w.candidate, w.baseline, w.raw.value) for w in found.win_rates] == [
+    assert [(w.candidate, w.baseline, w.win_rate.value) for w in found.win_rates] == [
         ("kto", "before", 7 / 8),
         ("dpo", "before", 2 / 8),
     ]
     (difference,) = found.win_rate_differences
-    assert (difference.one, difference.other) == ("kto", "dpo")
+    assert (difference.model, difference.other) == ("kto", "dpo")
     assert difference.score.value == pytest.approx(5 / 8)
 
 

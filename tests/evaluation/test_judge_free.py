@@ -8,7 +8,7 @@ import pytest
 from haloes.evaluation.judge_free import answer_numbers, judge_free
 from haloes.evaluation.sources import Source
 from haloes.records import Completion
-from haloes.runs.held_out import HeldOutRow
+from haloes.results import HeldOutRow
 
 
 def answer(prompt: str, text: str, model: str, *, finished: bool = True) -> Completion:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from haloes.evaluation.judged import judged_numbers
-from haloes.evaluation.names import with_distinct_names
-from haloes.evaluation.sources import JudgedFile
+from haloes.evaluation.sources import JudgedFile, with_distinct_names
 from haloes.records import Judgement, Verdict
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from haloes.report.benchmarks import benchmark_table
+from haloes.report.benchmarks import sides
 from haloes.report.load import load_run
-from haloes.report.write import write_report
+from haloes.report.page import write_report
 
 
 def score(variant: str, value: float, **rest: Any) -> dict[str, Any]:
@@ -72,8 +72,8 @@ def test_before_after_and_difference_stand_beside_each_other_with_intervals(run_
 
 def test_one_side_alone_is_shown_without_a_difference(run_dir: Path):
     only = {**result("gsm8k"), "scores": [score("after", 0.55)], "change": None, "subtasks": [], "others": []}
-    (row,) = load_run(with_benchmarks(run_dir, only)).benchmarks.rows
-    assert (row.before, row.difference, row.p_holm) == (None, None, None)
+    (found,) = load_run(with_benchmarks(run_dir, only)).benchmarks.results
+    assert (sides(found).before, found.change) == (None, None)
     html = page(run_dir)
     assert "questions gained" not in html
     assert "corrected for" not in html
@@ -81,7 +81,8 @@ def test_one_side_alone_is_shown_without_a_difference(run_dir: Path):
 
 def test_a_run_without_benchmarks_says_nothing_of_them(run_dir: Path):
     assert "Benchmarks" not in page(run_dir)
-    assert benchmark_table({"judged": None, "benchmarks": None}).rows == ()
+    (run_dir / "evaluation.json").write_text(json.dumps({"judged": None, "benchmarks": None}))
+    assert load_run(run_dir).benchmarks.results == ()
 
 
 def test_hostile_names_are_shown_and_not_run(run_dir: Path):
@@ -95,6 +96,6 @@ def test_hostile_names_are_shown_and_not_run(run_dir: Path):
 def test_damage_is_named_and_the_rest_of_the_page_stays(run_dir: Path, content: Any):
     (run_dir / "evaluation.json").write_text(json.dumps({"judged": None, "benchmarks": content}))
     run = load_run(run_dir)
-    assert run.benchmarks.rows == ()
+    assert run.benchmarks.results == ()
     assert content == {} or any(gap.startswith("evaluation.json: left out") for gap in run.gaps)
     assert "</html>" in page(run_dir)

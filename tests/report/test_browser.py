@@ -11,9 +11,11 @@ import pytest
 
 from haloes.records import Score
 from haloes.report.compare_page import write_comparison
-from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf
+from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
-from haloes.report.write import write_report
+from haloes.report.page import write_report
+from haloes.results import PairedDifference
+from report_folders import matchup
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MEASURE = """<script>
@@ -112,9 +114,13 @@ def test_a_judged_run_fits_its_window(judged_run_dir: Path, width: int) -> None:
 def test_benchmarks_fit_their_window(run_dir: Path, width: int) -> None:
     score = {"name": "benchmark", "value": 0.5, "low": 0.4, "high": 0.6, "label": LONG, "method": LONG}
     sides = [{**score, "variant": variant} for variant in ("before", "after")]
-    change = {"score": {**score, "variant": "difference"}, "test": {"up": 1, "down": 2, "p_value": 0.1}, "p_holm": 0.1}
-    words = {"title": LONG, "label": LONG, "asked": LONG, "notes": [LONG]}
-    result = {**words, "scores": sides, "others": sides, "subtasks": sides, "change": change}
+    change = {
+        "score": {**score, "variant": "difference"},
+        "test": {"up": 1, "down": 2, "same": 0, "p_value": 0.1},
+        "p_holm": 0.1,
+    }
+    words = {"name": LONG, "title": LONG, "label": LONG, "asked": LONG, "notes": [LONG]}
+    result = {**words, "scores": sides, "others": sides, "subtasks": sides, "change": change, "questions": 3, "of": 3}
     found = {"benchmarks": {"results": [result, result], "notes": [LONG]}}
     (run_dir / "evaluation.json").write_text(json.dumps(found))
     _, page_width, _, sticking_out = measured(write_report(run_dir), width)
@@ -171,8 +177,8 @@ def compared(one: Path, other: Path) -> ComparedRuns:
         num_shared=7,
         aucs=(score, score),
         shared_aucs=(score, score),
-        auc_differences=(PairDifference(one=LONG, other="short", score=score, p_value=0.001, p_holm=0.002),),
-        win_rates=(WinRateOf(candidate=LONG, baseline="before", judge=LONG, raw=score, length_controlled=score),),
+        auc_differences=(PairedDifference(model=LONG, other="short", score=score, p_value=0.001, p_holm=0.002),),
+        win_rates=(matchup(LONG, LONG, score, score),),
         win_rate_differences=(),
         notes=(LONG,),
     )

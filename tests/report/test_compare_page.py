@@ -8,8 +8,10 @@ import yaml
 
 from haloes.records import Score
 from haloes.report.compare_page import compare_page, overlaid
-from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf, differing_settings
+from haloes.report.compared import ComparedRuns, differing_settings
 from haloes.report.load import RunRecords, load_run
+from haloes.results import PairedDifference
+from report_folders import matchup
 
 EVIL = "<script>alert(1)</script>"
 
@@ -37,17 +39,11 @@ def compared(runs: list[RunRecords], names: tuple[str, ...] = ("kto", "dpo"), **
         "aucs": (score(0.7), None),
         "shared_aucs": (score(0.72), score(0.6)),
         "auc_differences": (
-            PairDifference(one="kto", other="dpo", score=score(0.12, variant="difference"), p_value=0.02, p_holm=0.04),
-        ),
-        "win_rates": (
-            WinRateOf(
-                candidate="kto",
-                baseline="before",
-                judge="j",
-                raw=score(0.66, "win_rate"),
-                length_controlled=score(0.55, "length_controlled_win_rate"),
+            PairedDifference(
+                model="kto", other="dpo", score=score(0.12, variant="difference"), p_value=0.02, p_holm=0.04
             ),
         ),
+        "win_rates": (matchup("kto", "j", score(0.66, "win_rate"), score(0.55, "length_controlled_win_rate")),),
         "win_rate_differences": (),
         "notes": (),
     }

@@ -121,7 +121,8 @@ def judged(
     value, low, high = rate
     controlled = None
     if at_length is not None:
-        controlled = {"score": score("length_controlled_win_rate", "after", *at_length)}
+        regression = {"theta": 0.0, "phi_length": 0.0, "psi_difficulty": None}
+        controlled = {"score": score("length_controlled_win_rate", "after", *at_length), **regression}
     nothing = dict.fromkeys(("smallest_difference", "position_bias", "flip_rate", "canary_rate"))
     return {
         "candidate": "after",
@@ -131,7 +132,7 @@ def judged(
         "by_length": [],
         **nothing,
         **dict.fromkeys(("wins", "ties", "losses", "unscored"), 10),
-        "sign_test": {"p_value": 0.5},
+        "sign_test": {"up": 10, "down": 10, "same": 10, "p_value": 0.5},
         "win_rate": score("win_rate", "after", value, low, high),
         "length_controlled": controlled,
     }

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from haloes.report.judged import Verdict, together
+from haloes.report.judged import together
 from haloes.report.load import load_run
+from haloes.report.page import write_report
 from haloes.report.samples import sides_of_prompts
-from haloes.report.write import write_report
+from haloes.results import JudgedPair
 
 
 def page(run_dir: Path) -> str:
     return " ".join(write_report(run_dir).read_text(encoding="utf-8").split())
 
 
-def verdict(outcome: str) -> Verdict:
-    return Verdict(judge="j", outcome=outcome, flipped=False)
+def verdict(outcome: str) -> JudgedPair:
+    preference = {"won": 1.0, "tied": 0.5, "beaten": 0.0, "unscored": None}[outcome]
+    return JudgedPair(prompt_id="p", candidate="after", baseline="before", judge="j", preference=preference)
 
 
 def test_the_numbers_of_the_judges_are_on_the_page(judged_run_dir: Path):

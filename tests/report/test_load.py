@@ -7,7 +7,8 @@ import pytest
 
 from haloes.errors import RunError
 from haloes.records import Message
-from haloes.report.load import Rating, Warned, load_run
+from haloes.report.load import Warned, load_run
+from haloes.results import AnswerRating
 
 
 def test_a_complete_run_is_read_without_gaps(run_dir: Path) -> None:
@@ -16,7 +17,9 @@ def test_a_complete_run_is_read_without_gaps(run_dir: Path) -> None:
     assert [row["step"] for row in run.train] == list(range(1, 241))
     assert [row["step"] for row in run.validation] == [0, 40, 80, 120, 160, 200, 240]
     assert run.config["loss"]["beta"] == 0.1
-    assert run.ratings["p0", "before"] == Rating(liked=True, reason="short and complete")
+    assert run.ratings["p0", "before"] == AnswerRating(
+        prompt_id="p0", model="before", liked=True, reason="short and complete"
+    )
     assert run.samples[6].prompt[0] == Message(role="system", content="You are brief.")
     assert [warning.severity for warning in run.warnings] == ["warning", "warning", "note"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from haloes.errors import DataError, RunError
-from haloes.report.write import write_report
+from haloes.report.page import write_report
 
 Write = Callable[..., Path]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from haloes.errors import DataError
+from haloes.results import read_held_out
 from haloes.runs.align import align
-from haloes.runs.held_out import read_held_out
 from haloes.stats.auc import auc
 from tiny_runs import config, pairs, rows_of, thumbs, write_rows
 

@@ -13,8 +13,8 @@ from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
 from haloes.records import Completion, Score
+from haloes.results import AnswerRating
 from haloes.runs.measure import (
-    Rating,
     answer_scores,
     auc_before,
     auc_score,
@@ -26,6 +26,10 @@ from haloes.runs.measure import (
 )
 from haloes.tokens.encode import Encoded, make_encoder
 from haloes.training.validation import Validation
+
+
+def rating(prompt_id: str, model: str, *, liked: bool, reason: str = "") -> AnswerRating:
+    return AnswerRating(prompt_id=prompt_id, model=model, liked=liked, reason=reason)
 
 
 def answers(model: str = "after", *texts: str) -> list[Completion]:
@@ -86,7 +90,10 @@ def test_a_rater_that_cannot_be_loaded_is_refused_with_the_cause(name: str, mess
 def test_verdicts_are_kept_with_their_reasons():
     found = rate(lambda prompt, text, finished: (len(text) > 2, f"{prompt} {finished}"), answers("before", "no", "yes"))
 
-    assert found == [Rating("p0", "before", False, "Q0 True"), Rating("p1", "before", True, "Q1 True")]
+    assert found == [
+        rating("p0", "before", liked=False, reason="Q0 True"),
+        rating("p1", "before", liked=True, reason="Q1 True"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +154,7 @@ def test_the_metrics_get_the_auc_with_its_interval():
 
 def test_the_share_that_the_rater_likes_is_given_before_and_after():
     before, after = answers("before", *["x"] * 8), answers("after", *["y y"] * 8)
-    ratings = [Rating(c.prompt_id, c.model, c.model == "after" or c.prompt_id == "p0") for c in (*before, *after)]
+    ratings = [rating(c.prompt_id, c.model, liked=c.model == "after" or c.prompt_id == "p0") for c in (*before, *after)]
     found = {(s.name, s.variant): s.value for s in answer_scores(before, after, ratings)}
 
     assert (found["liked", "before"], found["liked", "after"]) == (1 / 8, 1)

@@ -10,8 +10,8 @@ from haloes.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from haloes.evaluation.bench.numbers import BenchmarkNumbers, BenchmarkResult
     from haloes.records import Score
+    from haloes.results import BenchmarkNumbers, BenchmarkResult
 
 _BATCH_SIZE = 8
 

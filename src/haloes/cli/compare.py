@@ -41,7 +41,7 @@ def compare(
 
 
 def _tables(compared: "ComparedRuns") -> list[object]:
-    from haloes.cli.views.tables import pairs_table, table
+    from haloes.cli.views.tables import differences_table, table
     from haloes.report.compared import differing_settings, measured
     from haloes.report.numbers import measure_of
 
@@ -58,15 +58,20 @@ def _tables(compared: "ComparedRuns") -> list[object]:
         found.append(table("On held-out prompts, with 95% intervals", ("Measure", *names), rows))
     if compared.auc_differences:
         title = "Paired differences in AUC on shared held-out rows"
-        found.append(pairs_table(title, compared.auc_differences))
+        found.append(differences_table(title, compared.auc_differences))
     if compared.win_rates:
         rates = [
-            (f"{rate.candidate} against {rate.baseline}", rate.judge, _cell(rate.raw), _cell(rate.length_controlled))
+            (
+                f"{rate.candidate} against {rate.baseline}",
+                rate.judge,
+                _cell(rate.win_rate),
+                _cell(None if rate.length_controlled is None else rate.length_controlled.score),
+            )
             for rate in compared.win_rates
         ]
         found.append(table("Win rates", ("Compared", "Judge", "Win rate", "At equal length"), rates))
     if compared.win_rate_differences:
-        found.append(pairs_table("Paired differences in win rate", compared.win_rate_differences))
+        found.append(differences_table("Paired differences in win rate", compared.win_rate_differences))
     return found
 
 

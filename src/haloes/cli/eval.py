@@ -63,7 +63,8 @@ def eval(  # noqa: A001 - the name of the command
     from haloes.cli.benched import ask
     from haloes.cli.views.evaluation import evaluation_lines
     from haloes.cli.views.output import say, show
-    from haloes.evaluation.evaluation import evaluate, evaluation_path, write_evaluation
+    from haloes.evaluation.evaluate import evaluate, evaluation_path
+    from haloes.results import write_evaluation
     from haloes.run_files import is_run
     from haloes.runs.run_folder import write_pages
 

@@ -16,7 +16,7 @@ def report(run: Annotated[Path, Parameter(name=["RUN"])], /) -> None:
     """
     from haloes.cli.views.output import show
     from haloes.cli.views.run import summary_lines
-    from haloes.evaluation.evaluation import write_judged_report
+    from haloes.evaluation.evaluate import write_judged_report
     from haloes.run_files import check_is_run
 
     check_is_run(run)

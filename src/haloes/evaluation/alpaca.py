@@ -7,15 +7,15 @@ from typing import Any
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Score
+from haloes.results import AlpacaEval, AlpacaEvalRow, PairedDifference
 from haloes.stats.alpaca_eval import (
     Annotation,
-    LeaderboardRow,
     leaderboard_row,
     length_controlled_from_weights,
     read_annotations,
 )
 from haloes.stats.length_control import length_controlled_win_rate
-from haloes.stats.paired import Difference, paired_differences
+from haloes.stats.paired import paired_differences
 from haloes.stats.win_rate import win_rate
 from haloes.store import read_jsonl
 
@@ -24,30 +24,6 @@ ALPACA_EVAL_2 = "weighted_alpaca_eval_gpt4_turbo"
 _MOST_PAIRED = 6
 """Models that are compared with each other; above this there are too many pairs to read."""
 _DIFFICULTIES = "instruction_difficulty.jsonl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlpacaEvalRow:
-    """One model by one annotator; what AlpacaEval gives in percent is in percent."""
-
-    generator: str
-    annotator: str
-    leaderboard: LeaderboardRow
-    win_rate: Score | None
-    """The same win rate as a share, with an interval from resampling instructions."""
-    average_length: float | None
-    length_controlled: float | None
-    """From the weights that were given, in percent."""
-    fitted: Score | None
-    """Without such weights: from a regression on these preferences alone, as a share."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlpacaEval:
-    """The table, best first for each annotator, and the paired differences where few models are compared."""
-
-    rows: tuple[AlpacaEvalRow, ...]
-    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +76,7 @@ def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0
     if not rows:
         raise DataError(f"{', '.join(map(str, files))}: there is no preference in it")
     rows.sort(key=lambda row: (row.annotator, -row.leaderboard.win_rate))
-    differences: list[Difference] = []
+    differences: list[PairedDifference] = []
     for annotator in dict.fromkeys(annotator for annotator, _ in judged):
         by_model = {model: some for (by, model), some in judged.items() if by == annotator}
         differences += _differences(by_model, seed=seed) if len(by_model) <= _MOST_PAIRED else []
@@ -149,7 +125,7 @@ def _fitted(judged: Sequence[Annotation], *, seed: int) -> Score | None:
     return None if found is None else found.score
 
 
-def _differences(by_model: Mapping[str, Sequence[Annotation]], *, seed: int) -> list[Difference]:
+def _differences(by_model: Mapping[str, Sequence[Annotation]], *, seed: int) -> list[PairedDifference]:
     """On the instructions that all models were judged on."""
     if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare
         return []

@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from haloes.errors import ConfigError
-from haloes.evaluation.judged import JudgedNumbers, judged_numbers
-from haloes.evaluation.names import after_its_run
-from haloes.evaluation.sources import judged_files
+from haloes.evaluation.judged import judged_numbers
+from haloes.evaluation.sources import after_its_run, judged_files
 from haloes.records import Score
-from haloes.report.compared import ComparedRuns, PairDifference, WinRateOf
+from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
+from haloes.results import HeldOutRow, JudgedNumbers, PairedDifference, read_held_out
 from haloes.run_files import check_is_run
-from haloes.runs.held_out import HeldOutRow, read_held_out
-from haloes.stats.auc import auc_with_interval
-from haloes.stats.auc_paired import ScoredRows, auc_differences
-from haloes.stats.paired import Difference
+from haloes.stats.auc import ScoredRows, auc_differences, auc_with_interval
 
 _Rows: TypeAlias = Mapping[Hashable, HeldOutRow]
 _Key: TypeAlias = Callable[[HeldOutRow], Hashable]
@@ -64,7 +61,7 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
         aucs=tuple(_auc(rows, seed=seed) for rows in held_out),
         shared_aucs=tuple(_auc(rows, seed=seed) for rows in shared),
         auc_differences=_auc_differences(dict(zip(names, held_out, strict=True)), seed=seed),
-        win_rates=_win_rates(judged),
+        win_rates=tuple(found for found in judged.matchups if found.win_rate is not None) if judged else (),
         win_rate_differences=_win_rate_differences(judged),
         notes=(*notes, *(judged.notes if judged else ())),
     )
@@ -104,7 +101,7 @@ def _auc(rows: Sequence[HeldOutRow], *, seed: int) -> Score | None:
     )
 
 
-def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int) -> tuple[PairDifference, ...]:
+def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int) -> tuple[PairedDifference, ...]:
     """Of each pair on the rows that these two share."""
     pairs = {}
     for one, other in combinations(held_out, 2):
@@ -116,29 +113,9 @@ def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int)
                 labels=[row.label for row in mine],
                 prompts=[row.group for row in mine],
             )
-    return tuple(map(_difference, auc_differences(pairs, seed=seed)))
+    return tuple(auc_differences(pairs, seed=seed))
 
 
-def _difference(found: Difference) -> PairDifference:
-    return PairDifference(
-        one=found.model, other=found.other, score=found.score, p_value=found.p_value, p_holm=found.p_holm
-    )
-
-
-def _win_rates(judged: JudgedNumbers | None) -> tuple[WinRateOf, ...]:
-    return tuple(
-        WinRateOf(
-            candidate=matchup.candidate,
-            baseline=matchup.baseline,
-            judge=matchup.judge,
-            raw=matchup.win_rate,
-            length_controlled=None if matchup.length_controlled is None else matchup.length_controlled.score,
-        )
-        for matchup in (judged.matchups if judged else ())
-        if matchup.win_rate is not None
-    )
-
-
-def _win_rate_differences(judged: JudgedNumbers | None) -> tuple[PairDifference, ...]:
+def _win_rate_differences(judged: JudgedNumbers | None) -> tuple[PairedDifference, ...]:
     differences = judged.differences if judged else ()
-    return tuple(_difference(found) for found in differences if found.score.name == "win_rate")
+    return tuple(found for found in differences if found.score.name == "win_rate")

@@ -1,15 +1,14 @@
 """What can be said of a source without a judge: its answers, and the implied reward as a score and as a probability."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from haloes.evaluation.sources import Source
 from haloes.records import Completion, Score
-from haloes.runs.held_out import HeldOutRow
+from haloes.results import HeldOutRow, JudgeFree
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import mean_with_interval
-from haloes.stats.calibration import Calibration, calibration
+from haloes.stats.calibration import calibration
 from haloes.stats.rates import share_with_interval
 from haloes.stats.refusal import is_refusal, refusal_rate
 from haloes.stats.text_stats import distinct_n, repetition_rate, words
@@ -24,15 +23,6 @@ LABELS = {
     "distinct_2": "Different word pairs by all (distinct-2)",
     "auc": "AUC of the implied reward",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeFree:
-    """The numbers of one run or one file of answers."""
-
-    source: str
-    scores: tuple[Score, ...]
-    calibration: Calibration | None
 
 
 def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:

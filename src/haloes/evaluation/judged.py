@@ -1,66 +1,25 @@
 """What judges said, in numbers: models against their opponents and each other, judges against each other."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.evaluation.names import with_distinct_names
-from haloes.evaluation.sources import JudgedFile
+from haloes.evaluation.sources import JudgedFile, with_distinct_names
 from haloes.records import Score
+from haloes.results import JudgedNumbers, JudgedPair, LengthControlled, Matchup, PairedDifference
 from haloes.stats.agreement import cohens_kappa, krippendorffs_alpha
-from haloes.stats.comparisons import Comparison, comparisons
-from haloes.stats.length_control import LengthControlled, length_controlled_win_rate
-from haloes.stats.paired import Difference, paired_differences
+from haloes.stats.comparisons import comparisons
+from haloes.stats.length_control import length_controlled_win_rate
+from haloes.stats.paired import paired_differences
 from haloes.stats.position import flip_rate, position_bias
 from haloes.stats.power import smallest_win_rate_difference
-from haloes.stats.rates import SignTest
 from haloes.stats.ratings import bradley_terry
 from haloes.stats.win_rate import win_rate
 
 LENGTH_BINS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matchup:
-    """One model against another by one judge, both orders taken together."""
-
-    candidate: str
-    baseline: str
-    judge: str
-    wins: int
-    ties: int
-    losses: int
-    unscored: int
-    """Comparisons in which one of the two orders has no verdict."""
-    num_prompts: int
-    sign_test: SignTest
-    smallest_difference: float | None
-    """How far from one half a win rate must be for this many prompts to show it in 4 of 5 tries."""
-    win_rate: Score | None
-    length_controlled: LengthControlled | None
-    position_bias: Score | None
-    flip_rate: Score | None
-    canary_rate: Score | None
-    """Preference for answers that only ask to be chosen; None where none were mixed in."""
-    by_length: tuple[Score, ...]
-    """The win rate where the candidate's answer is shorter, ..., longer; the label says by how many characters."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedNumbers:
-    """All that follows from judgements."""
-
-    matchups: tuple[Matchup, ...]
-    agreement: tuple[Score, ...]
-    ratings: tuple[Score, ...]
-    """Of each model (`variant`), in log-odds; `label` names the judge."""
-    differences: tuple[Difference, ...]
-    """Paired, with p-values that are corrected by Holm's method within each judge and opponent."""
-    comparisons: tuple[Comparison, ...]
-    notes: tuple[str, ...]
 
 
 def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbers:
@@ -90,18 +49,18 @@ def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbe
     )
 
 
-_Grouped = dict[tuple[str, str, str], list[Comparison]]
+_Grouped = dict[tuple[str, str, str], list[JudgedPair]]
 """Comparisons by candidate, baseline and judge."""
 
 
-def _grouped(pairs: Iterable[Comparison]) -> _Grouped:
+def _grouped(pairs: Iterable[JudgedPair]) -> _Grouped:
     found: _Grouped = {}
     for pair in pairs:
         found.setdefault((pair.candidate, pair.baseline, pair.judge), []).append(pair)
     return found
 
 
-def _matchup(pairs: Sequence[Comparison], fooled: Sequence[Comparison], *, seed: int) -> Matchup:
+def _matchup(pairs: Sequence[JudgedPair], fooled: Sequence[JudgedPair], *, seed: int) -> Matchup:
     about = pairs[0]
     prompts = [pair.prompt_id for pair in pairs]
     firsts, seconds = [pair.shown_first for pair in pairs], [pair.shown_second for pair in pairs]
@@ -134,7 +93,7 @@ def _matchup(pairs: Sequence[Comparison], fooled: Sequence[Comparison], *, seed:
     )
 
 
-def _length_controlled(pairs: Sequence[Comparison], *, seed: int) -> LengthControlled | None:
+def _length_controlled(pairs: Sequence[JudgedPair], *, seed: int) -> LengthControlled | None:
     known = _measured(pairs)
     return length_controlled_win_rate(
         [pair.preference for pair, _, _ in known],
@@ -146,7 +105,7 @@ def _length_controlled(pairs: Sequence[Comparison], *, seed: int) -> LengthContr
     )
 
 
-def _measured(pairs: Iterable[Comparison]) -> list[tuple[Comparison, int, int]]:
+def _measured(pairs: Iterable[JudgedPair]) -> list[tuple[JudgedPair, int, int]]:
     """Comparisons with both lengths."""
     return [
         (pair, pair.candidate_length, pair.baseline_length)
@@ -155,7 +114,7 @@ def _measured(pairs: Iterable[Comparison]) -> list[tuple[Comparison, int, int]]:
     ]
 
 
-def _by_length(pairs: Sequence[Comparison], *, seed: int) -> tuple[Score, ...]:
+def _by_length(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[Score, ...]:
     """The win rate in up to four parts of about equal size, by how much longer the candidate's answer is."""
     known = [(pair, own - other) for pair, own, other in _measured(pairs) if pair.preference is not None]
     if not known:
@@ -184,7 +143,7 @@ def _agreement(found: _Grouped, *, seed: int) -> list[Score]:
     scores: list[Score | None] = []
     for candidate, baseline in dict.fromkeys((candidate, baseline) for candidate, baseline, _ in found):
         verdicts = {
-            judge: {(pair.prompt_id, pair.draw): _kind(pair) for pair in some}
+            judge: {(pair.prompt_id, pair.draw): _verdict(pair) for pair in some}
             for (one, other, judge), some in found.items()
             if (one, other) == (candidate, baseline)
         }
@@ -209,15 +168,13 @@ def _agreement(found: _Grouped, *, seed: int) -> list[Score]:
     return [score for score in scores if score is not None]
 
 
-def _kind(pair: Comparison) -> str | None:
-    if pair.preference is None:
-        return None
-    return "tie" if pair.preference == 0.5 else "win" if pair.preference > 0.5 else "loss"  # noqa: PLR2004
+def _verdict(pair: JudgedPair) -> str | None:
+    return None if pair.preference is None else pair.outcome
 
 
-def _ratings(pairs: Sequence[Comparison], *, seed: int) -> tuple[list[Score], list[Difference], list[str]]:
+def _ratings(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[list[Score], list[PairedDifference], list[str]]:
     scores: list[Score] = []
-    differences: list[Difference] = []
+    differences: list[PairedDifference] = []
     notes: list[str] = []
     for judge in dict.fromkeys(pair.judge for pair in pairs):
         mine = [pair for pair in pairs if pair.judge == judge]
@@ -239,9 +196,9 @@ def _ratings(pairs: Sequence[Comparison], *, seed: int) -> tuple[list[Score], li
     return scores, differences, notes
 
 
-def _differences(found: _Grouped, *, seed: int) -> list[Difference]:
+def _differences(found: _Grouped, *, seed: int) -> list[PairedDifference]:
     """Of all candidates that one judge compared with one baseline, on the prompts that all of them share."""
-    differences: list[Difference] = []
+    differences: list[PairedDifference] = []
     for baseline, judge in dict.fromkeys((baseline, judge) for _, baseline, judge in found):
         by_model = {model: some for (model, other, by), some in found.items() if (other, by) == (baseline, judge)}
         if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare

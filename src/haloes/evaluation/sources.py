@@ -1,17 +1,29 @@
-"""What is evaluated: files of judgements, files of answers, and run folders, told apart by what they hold."""
+"""
+What is evaluated: files of judgements, files of answers, and run folders, told apart by what they hold.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+Several sources together need two things: names that mean one model and one judge each (`with_distinct_names`), and a
+word where their answers were not made alike (`mixtures`).
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from haloes.errors import DataError
 from haloes.judging.run import canary_path
-from haloes.records import Completion, Judgement, Score, judgement_from_json
+from haloes.records import Completion, Judgement, Sampling, Score, judgement_from_json
 from haloes.report.load import load_run
+from haloes.results import HeldOutRow, read_held_out
 from haloes.run_files import HELD_OUT, SAMPLES
-from haloes.runs.held_out import HeldOutRow, read_held_out
 from haloes.sampling.run import read_completions
 from haloes.store import read_jsonl
+
+_OF_THE_MODEL = frozenset({"model", "control"})
+"""What two models may differ in: it is what they are."""
+_Lengths: TypeAlias = dict[tuple[str, int], int | None]
+"""Characters of each answer, by prompt and draw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +117,172 @@ def _read_judgements(path: Path) -> list[Judgement]:
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".jsonl")
+
+
+# --- one name for one model and one judge
+
+
+def with_distinct_names(files: Sequence[JudgedFile]) -> list[JudgedFile]:
+    """
+    The same judgements under names that mean one thing.
+
+    The models "after" of two runs are two, and each is called after its run. Others of one name are two where the
+    lengths of their answers to the prompts that they share differ. A judge with several templates or seeds is several
+    judges, and so is one that was asked the same question in different files, as when its settings were changed.
+    """
+    models = _model_names(files)
+    files = [
+        replace(
+            judged,
+            judgements=[_renamed(judgement, models[i]) for judgement in judged.judgements],
+            canaries=[_renamed(judgement, models[i]) for judgement in judged.canaries],
+        )
+        for i, judged in enumerate(files)
+    ]
+    return _with_judges_apart(files)
+
+
+def after_its_run(judged: JudgedFile) -> JudgedFile:
+    """The same judgements with the model "after" under the name of its run."""
+    names = {"after": judged.source}
+    return replace(judged, judgements=[_renamed(judgement, names) for judgement in judged.judgements])
+
+
+def _renamed(judgement: Judgement, names: Mapping[str, str]) -> Judgement:
+    return replace(
+        judgement,
+        candidate=names.get(judgement.candidate, judgement.candidate),
+        baseline=names.get(judgement.baseline, judgement.baseline),
+    )
+
+
+def _model_names(files: Sequence[JudgedFile]) -> list[dict[str, str]]:
+    """For each file, what its models are to be called."""
+    found: list[dict[str, str]] = [{} for _ in files]
+    lengths = [_lengths(judged.judgements) for judged in files]
+    for name in dict.fromkeys(name for by_model in lengths for name in by_model):
+        groups: list[list[int]] = []
+        for i, by_model in enumerate(lengths):
+            if name not in by_model:
+                continue
+            same = (g for g in groups if _same(name, files[i], by_model[name], files[g[0]], lengths[g[0]][name]))
+            group = next(same, None)
+            if group is None:
+                groups.append([i])
+            else:
+                group.append(i)
+        for group in groups:
+            source = files[group[0]].source
+            new = source if name == "after" else f"{name} ({source})"
+            for i in group:
+                found[i][name] = new if len(groups) > 1 else name
+    return found
+
+
+def _lengths(judgements: Sequence[Judgement]) -> dict[str, _Lengths]:
+    found: dict[str, _Lengths] = {}
+    for judgement in judgements:
+        place = (judgement.prompt_id, judgement.draw)
+        found.setdefault(judgement.candidate, {})[place] = judgement.candidate_length
+        found.setdefault(judgement.baseline, {})[place] = judgement.baseline_length
+    return found
+
+
+def _same(name: str, one: JudgedFile, lengths: _Lengths, other: JudgedFile, others: _Lengths) -> bool:
+    if one.source == other.source:
+        return True
+    if name == "after":
+        return False
+    shared = [place for place in lengths if place in others]
+    if not shared:
+        return name != "before"
+    return all(lengths[place] == others[place] for place in shared)
+
+
+def _with_judges_apart(files: Sequence[JudgedFile]) -> list[JudgedFile]:
+    """Each judge with its template, its seed, or its file in its name, as far as that is needed to tell them apart."""
+    every = [judgement for judged in files for judgement in judged.judgements]
+    templates, seeds = _values(every, "template"), _values(every, "seed")
+    asked: dict[tuple[object, ...], tuple[str, int]] = {}
+    twice: set[int] = set()
+    for i, judged in enumerate(files):
+        for judgement in judged.judgements:
+            fingerprint, first = asked.setdefault(_question(judgement), (judgement.fingerprint, i))
+            if first != i and fingerprint != judgement.fingerprint:
+                twice.add(i)
+
+    def label(judgement: Judgement, i: int) -> Judgement:
+        parts = [judgement.template] if len(templates[judgement.judge]) > 1 else []
+        parts += [f"seed {judgement.seed}"] if len(seeds[judgement.judge]) > 1 else []
+        parts += [f"{files[i].source}, file {i + 1}"] if i in twice else []
+        name = f"{judgement.judge} ({', '.join(parts)})" if parts else judgement.judge
+        return replace(judgement, judge=name)
+
+    return [
+        replace(
+            judged,
+            judgements=[label(judgement, i) for judgement in judged.judgements],
+            canaries=[label(judgement, i) for judgement in judged.canaries],
+        )
+        for i, judged in enumerate(files)
+    ]
+
+
+def _values(judgements: Sequence[Judgement], name: str) -> dict[str, set[object]]:
+    found: dict[str, set[object]] = {}
+    for judgement in judgements:
+        found.setdefault(judgement.judge, set()).add(getattr(judgement, name))
+    return found
+
+
+def _question(judgement: Judgement) -> tuple[object, ...]:
+    return (
+        *(judgement.candidate, judgement.baseline, judgement.judge, judgement.template, judgement.seed),
+        *(judgement.prompt_id, judgement.draw, judgement.candidate_first),
+    )
+
+
+# --- answers that were not made alike
+
+
+def mixtures(answers: Mapping[str, Sequence[Completion]]) -> list[str]:
+    """
+    Sentences about answers that were not made alike: those of one model among themselves, and those of two models.
+
+    A difference that comes from the temperature, the token limit or the engine looks like one of the models otherwise.
+
+    Args:
+        answers: by how their model is to be called.
+    """
+    ways = {model: Counter(answer.sampling for answer in some) for model, some in answers.items() if some}
+    notes = [text for model, counted in ways.items() for text in _among_themselves(model, counted)]
+    # Of a mixture it was said already that it is one.
+    alike = {model: next(iter(counted)) for model, counted in ways.items() if len(counted) == 1}
+    known = {model: way for model, way in alike.items() if way is not None}
+    for model, way in list(known.items())[1:]:
+        first = next(iter(known))
+        if text := _difference(known[first], way, leaving_out=_OF_THE_MODEL):
+            notes.append(f"the answers of {first} and of {model} were not made alike: {text}")
+    unknown = [model for model in alike if model not in known]
+    if known and unknown:
+        notes.append(f"how the answers of {' and '.join(unknown)} were made is not recorded")
+    return notes
+
+
+def _among_themselves(model: str, ways: Counter[Sampling | None]) -> list[str]:
+    (one, count), *others = ways.most_common()
+    return [
+        f"the answers of {model} are a mixture ({count:,} and {number:,}): {_difference(one, other)}"
+        for other, number in others
+    ]
+
+
+def _difference(one: Sampling | None, other: Sampling | None, *, leaving_out: Collection[str] = ()) -> str:
+    if one is None or other is None:
+        return "of some it is not recorded how they were made"
+    differing = [
+        f"{f.name.replace('_', ' ')} {getattr(one, f.name)!s} and {getattr(other, f.name)!s}"
+        for f in fields(Sampling)
+        if f.name not in leaving_out and getattr(one, f.name) != getattr(other, f.name)
+    ]
+    return ", ".join(differing)

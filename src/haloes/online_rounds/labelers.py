@@ -4,7 +4,7 @@ import hashlib
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from haloes.judging._contract import Judge
 from haloes.judging.pairs import AnswerPair, Paired, pair_answers
 from haloes.judging.run import Judged, judge_pairs
 from haloes.records import Completion, Feedback, Pair, Score
+from haloes.results import to_json
 from haloes.run_files import JUDGEMENTS, RATINGS
 from haloes.runs.measure import load_rater, rate
 from haloes.stats.comparisons import comparisons
@@ -101,7 +102,7 @@ class RaterLabeler:
 
     def _rated(self, answers: Sequence[Completion], path: Path, advance: Advance) -> list[bool]:
         ratings = rate(load_rater(self.rater), answers)
-        rows = ({**asdict(rating), "seed": answer.seed} for rating, answer in zip(ratings, answers, strict=True))
+        rows = ({**to_json(rating), "seed": answer.seed} for rating, answer in zip(ratings, answers, strict=True))
         advance(write_jsonl(path, rows))
         return [rating.liked for rating in ratings]
 

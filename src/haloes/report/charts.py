@@ -9,13 +9,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from markupsafe import Markup, escape
 
-from haloes.report.numbers import brief, count, plain
+from haloes.records import Score
+from haloes.report.numbers import Shown, brief, common_decimals, count, measure_of, plain, show
 from haloes.report.scales import Axis, Floats, extremes, means, padded, round_widths, smooth, smoothing, tick_decimals
+from haloes.results import Matchup
+
+Block: TypeAlias = list[tuple[str, Shown, int, Markup]]
+"""Rows of (name, number, scored prompts, chart on a scale from 0 to 100 %)."""
 
 _SPAN = 1000.0
 """Width and height of the inner picture, in its own units."""
@@ -186,6 +191,25 @@ def balance(parts: Sequence[tuple[str, float]]) -> Markup:
         out.append(element("rect", x=_pc(start / total), y=0, width=_pc(amount / total), height="100%", class_=tone))
         start += amount
     return element("svg", *out, class_="balance", aria_hidden="true")
+
+
+def verdict_bar(matchup: Matchup) -> Markup:
+    """Wins, ties, losses and what could not be scored, in proportion."""
+    parts = [("win", matchup.wins), ("tie", matchup.ties), ("loss", matchup.losses), ("unscored", matchup.unscored)]
+    return balance([(tone, float(amount)) for tone, amount in parts])
+
+
+def block(scores: Sequence[Score]) -> Block:
+    """Shares with their intervals, each on the same scale with one half marked."""
+    decimals = common_decimals(scores) if scores else 0
+    return [
+        (score.label or measure_of(score).title, show(score, decimals=decimals), score.num_clusters, _strip(score))
+        for score in scores
+    ]
+
+
+def _strip(score: Score) -> Markup:
+    return intervals([("after", 100 * score.value, 100 * score.low, 100 * score.high)], guide=50.0, within=(0.0, 100.0))
 
 
 def _smooth_of(line: Line) -> Floats:

@@ -10,9 +10,9 @@ from haloes.report import charts, facts
 from haloes.report.charts import Chart
 from haloes.report.compared import ComparedRuns, differing_settings, measured
 from haloes.report.curves import Style, line
-from haloes.report.judged import Fields
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.page import content_policy, environment, style_sheet
+from haloes.results import Fields
 from haloes.store import write_text
 
 _COLOURS = 8
@@ -54,8 +54,9 @@ def compare_page(compared: ComparedRuns) -> str:
         auc_differences=[(found, show(found.score)) for found in compared.auc_differences],
         measures=[block for scores in measured(compared.runs) if (block := _block(scores)) is not None],
         win_rates=[
-            (found, show(found.raw), show(found.length_controlled) if found.length_controlled else None)
+            (found, show(found.win_rate), show(found.length_controlled.score) if found.length_controlled else None)
             for found in compared.win_rates
+            if found.win_rate is not None
         ],
         win_rate_differences=[(found, show(found.score)) for found in compared.win_rate_differences],
         charts=[(chart, charts.curves(chart)) for chart in overlaid(compared)],

@@ -6,31 +6,9 @@ from dataclasses import dataclass
 from haloes.records import Score
 from haloes.report import facts
 from haloes.report.load import RunRecords
+from haloes.results import Matchup, PairedDifference
 
 _FIRST = ("liked", "auc")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairDifference:
-    """One run's number minus another's on what both were measured on."""
-
-    one: str
-    other: str
-    score: Score
-    p_value: float
-    p_holm: float
-    """Corrected for all pairs that stand together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WinRateOf:
-    """What a judge said of a run's answers."""
-
-    candidate: str
-    baseline: str
-    judge: str
-    raw: Score
-    length_controlled: Score | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +25,10 @@ class ComparedRuns:
     """Of each run on all of its held-out rows."""
     shared_aucs: tuple[Score | None, ...]
     """Of each run on the rows that all share."""
-    auc_differences: tuple[PairDifference, ...]
-    win_rates: tuple[WinRateOf, ...]
-    win_rate_differences: tuple[PairDifference, ...]
+    auc_differences: tuple[PairedDifference, ...]
+    win_rates: tuple[Matchup, ...]
+    """Those that have a win rate."""
+    win_rate_differences: tuple[PairedDifference, ...]
     notes: tuple[str, ...]
 
     @property

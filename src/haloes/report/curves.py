@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from haloes.report.charts import Chart, Line
-from haloes.report.judged import Fields
 from haloes.report.load import RunRecords
-from haloes.report.numbers import count, is_finite, percent
+from haloes.report.numbers import count, percent
+from haloes.results import Fields, is_finite
 
 Style: TypeAlias = Literal["noisy", "exact", "dots"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from haloes.models.embedded import EMBEDDED_NAMES
 from haloes.records import Sampling
-from haloes.report.judged import Fields
 from haloes.report.load import RunRecords
-from haloes.report.numbers import GIB, brief, count, duration, is_finite, percent, size
+from haloes.report.numbers import GIB, brief, count, duration, percent, size
+from haloes.results import Fields, is_finite
 
 _COUNTED = {
     "rows": "answers",

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from haloes.records import Score
-from haloes.report.judged import Fields
 from haloes.report.load import RunRecords
-from haloes.report.numbers import Measure, Shown, common_decimals, is_finite, measure_of, show
+from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.samples import readable
+from haloes.results import Fields, is_finite
 
 _ORDER = ("win_rate", "liked", "pair_accuracy", "auc")
 """What can be the headline, most telling first: what a judge says of new answers beside the old ones, what a rater says
@@ -105,11 +105,10 @@ def _win_rates(run: RunRecords) -> list[Result]:
     """Of the answers after training against those before, a result for each judge, with the rate at equal length."""
     found = []
     for matchup in run.judged.matchups:
-        rates = {rate.name: rate for rate in matchup.rates}
-        rate, controlled = rates.get("win_rate"), rates.get("length_controlled_win_rate")
+        rate, controlled = matchup.win_rate, matchup.length_controlled
         if rate is not None and (matchup.candidate, matchup.baseline) == ("after", "before"):
             measure = replace(measure_of(rate), title=f"Win rate against before, by {readable(matchup.judge)}")
-            others = () if controlled is None else (replace(controlled, variant=_AT_EQUAL_LENGTH),)
+            others = () if controlled is None else (replace(controlled.score, variant=_AT_EQUAL_LENGTH),)
             found.append(Result(name="win_rate", measure=measure, after=rate, others=others))
     return found
 

@@ -14,8 +14,15 @@ import yaml
 
 from haloes.errors import DataError, RunError
 from haloes.records import Completion, Message, Score, Text, sampling_from_json
-from haloes.report.benchmarks import BenchmarkTable, benchmark_table
-from haloes.report.judged import Fields, JudgedRun, judged_run, score_of
+from haloes.results import (
+    AnswerRating,
+    BenchmarkNumbers,
+    Fields,
+    JudgedNumbers,
+    as_fields,
+    from_json,
+    score_from_json,
+)
 from haloes.run_files import (
     CALIBRATION,
     CONFIG,
@@ -36,6 +43,9 @@ _SEVERITIES = ("error", "warning")
 _MOST_GAPS = 5
 """Damaged lines of one file that are named; the rest is counted."""
 
+NOTHING_JUDGED = JudgedNumbers(matchups=(), agreement=(), comparisons=())
+NO_BENCHMARKS = BenchmarkNumbers(results=(), notes=())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
@@ -44,14 +54,6 @@ class Warned:
     severity: str
     """"error", "warning" or "note"."""
     message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rating:
-    """What the rater said of one sampled answer."""
-
-    liked: bool
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class RunRecords:
     validation: tuple[Fields, ...]
     scores: tuple[Score, ...]
     samples: tuple[Completion, ...]
-    ratings: Mapping[tuple[str, str], Rating]
+    ratings: Mapping[tuple[str, str], AnswerRating]
     """By (prompt_id, model)."""
     warnings: tuple[Warned, ...]
     missing: tuple[str, ...]
@@ -76,9 +78,9 @@ class RunRecords:
     """What could not be read, by file and line, and was left out."""
     calibration: Fields = field(default_factory=dict)
     """Of a reward model: how sure it was of held-out pairs, and how often it was right."""
-    judged: JudgedRun = field(default_factory=JudgedRun)
+    judged: JudgedNumbers = NOTHING_JUDGED
     """What judges said, where `haloes eval` wrote it down."""
-    benchmarks: BenchmarkTable = field(default_factory=BenchmarkTable)
+    benchmarks: BenchmarkNumbers = NO_BENCHMARKS
     """And what benchmarks gave."""
 
 
@@ -100,8 +102,8 @@ def load_run(run_dir: Path) -> RunRecords:
     data = files.mapping(DATA, json.loads)
     metrics = files.rows(METRICS, _metrics)
     evaluation = files.value(EVALUATION, json.loads, optional=True)
-    judged = files.part(evaluation, judged_run, JudgedRun())
-    benchmarks = files.part(evaluation, benchmark_table, BenchmarkTable())
+    judged = files.part(evaluation, "judged", JudgedNumbers) or NOTHING_JUDGED
+    benchmarks = files.part(evaluation, "benchmarks", BenchmarkNumbers) or NO_BENCHMARKS
     return RunRecords(
         run_dir=run_dir,
         config=config,
@@ -109,7 +111,7 @@ def load_run(run_dir: Path) -> RunRecords:
         data=data,
         train=_by_step(metrics, "train"),
         validation=_by_step(metrics, "validation"),
-        scores=files.rows(SCORES, score_of),
+        scores=files.rows(SCORES, score_from_json),
         samples=files.rows(SAMPLES, _completion, optional=_asks_nothing(config)),
         ratings=dict(files.rows(RATINGS, _rating, optional=True)),
         warnings=_gravest_first((*files.warnings(), *_data_warnings(data))),
@@ -168,7 +170,7 @@ class _Files:
             if not line.strip():
                 continue
             try:
-                out.append(parse(_fields(json.loads(line))))
+                out.append(parse(as_fields(json.loads(line))))
             except (ValueError, KeyError, TypeError, RecursionError, DataError) as error:
                 bad.append(f"{name}:{number}: left out ({_reason(error)})")
         self.gaps.extend(bad[:_MOST_GAPS])
@@ -178,14 +180,16 @@ class _Files:
             self.missing.append(name)
         return tuple(out)
 
-    def part(self, evaluation: object, parse: Callable[[Fields], Read], nothing: Read) -> Read:
+    def part(self, evaluation: object, name: str, kind: type[Read]) -> Read | None:
+        """Read one part of an evaluation; None where it has none, or a damaged one."""
         try:
-            return parse(_fields({} if evaluation is None else evaluation))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            gap = f"{EVALUATION}: left out ({_reason(error)}); `haloes eval` writes it again"
+            found = as_fields({} if evaluation is None else evaluation).get(name)
+            return from_json(kind, found) if found else None
+        except (KeyError, TypeError, ValueError) as error:
+            gap = f"evaluation.json: left out ({_reason(error)}); `haloes eval` writes it again"
             if gap not in self.gaps:
                 self.gaps.append(gap)
-            return nothing
+            return None
 
     def warnings(self) -> tuple[Warned, ...]:
         value = self.value(WARNINGS, json.loads, optional=True)
@@ -199,12 +203,6 @@ def _reason(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _fields(value: object) -> Fields:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected named fields, found {type(value).__name__}")
-    return value
 
 
 def _metrics(row: Fields) -> Fields:
@@ -239,11 +237,9 @@ def _text(value: object) -> Text:
     return tuple(Message(role=str(m["role"]), content=str(m.get("content") or "")) for m in value)
 
 
-def _rating(row: Fields) -> tuple[tuple[str, str], Rating]:
-    if not isinstance(row["liked"], bool):
-        raise TypeError(f"liked is {row['liked']!r}, not true or false")
-    rating = Rating(liked=row["liked"], reason=str(row.get("reason") or ""))
-    return (str(row["prompt_id"]), str(row["model"])), rating
+def _rating(row: Fields) -> tuple[tuple[str, str], AnswerRating]:
+    rating = from_json(AnswerRating, row)
+    return (rating.prompt_id, rating.model), rating
 
 
 def _warned(item: object) -> Warned:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeGuard
 
 from haloes.records import Score
+from haloes.results import is_finite
 
 MINUS = "−"
 GIB = 2**30
@@ -79,11 +79,6 @@ class Shown:
     def with_level(self) -> str:
         """The interval as a sentence holds it: "95% interval +17 to +37"."""
         return self.interval if self.interval == NO_SPREAD else f"{self.level} interval {self.interval}"
-
-
-def is_finite(value: object) -> TypeGuard[int | float]:
-    """Whether a value of a JSON file is a number that can be drawn or compared."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def measure_of(score: Score) -> Measure:

@@ -11,20 +11,36 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from haloes.report import charts, facts
-from haloes.report.benchmarks import sides_chart
+from haloes.report.benchmarks import sides, sides_chart, subtask_sides
+from haloes.report.charts import Block
 from haloes.report.curves import training_charts
 from haloes.report.headline import Headline, Result, headline, results
-from haloes.report.judged import Matchup
-from haloes.report.judged_charts import Block, block, verdict_bar
-from haloes.report.load import RunRecords, Warned
+from haloes.report.judged import rates, trust
+from haloes.report.load import RunRecords, Warned, load_run
 from haloes.report.numbers import count, percent, show
 from haloes.report.reliability import reliability
 from haloes.report.samples import SidesOfPrompt, readable, sides_of_prompts
 from haloes.report.scales import smoothing
+from haloes.results import Matchup
+from haloes.run_files import REPORT
+from haloes.store import write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _FIRST_ANSWERS = 5
 _MOST_ANSWERS = 200
+
+
+def write_report(run_dir: Path) -> Path:
+    """
+    Write `report.html` into a run folder, from whatever that folder holds, and return its path.
+
+    Raises:
+        RunError: the folder does not exist.
+        DataError: the page cannot be written.
+    """
+    path = run_dir / REPORT
+    write_text(path, page(load_run(run_dir)))
+    return path
 
 
 def page(run: RunRecords) -> str:
@@ -32,7 +48,7 @@ def page(run: RunRecords) -> str:
     found = results(run)
     verdict = headline(found)
     shown_charts = training_charts(run)
-    sides = sides_of_prompts(run)
+    answers = sides_of_prompts(run)
     css = style_sheet()
     return environment().get_template("report.html.j2").render(
         css=Markup(css),  # noqa: S704 - the package's own file
@@ -45,15 +61,16 @@ def page(run: RunRecords) -> str:
         results=[(result, _result_chart(result)) for result in found],
         charts=[(chart, charts.curves(chart)) for chart in shown_charts],
         smoothing=_smoothing_note(run),
-        lengths=_lengths(sides),
+        lengths=_lengths(answers),
         reliability=reliability(run.calibration),
-        sides=sides[:_MOST_ANSWERS],
-        num_sides=len(sides),
+        sides=answers[:_MOST_ANSWERS],
+        num_sides=len(answers),
         first_answers=_FIRST_ANSWERS,
-        changes={kind: sum(side.change == kind for side in sides) for kind in ("gained", "lost", "same")},
-        judged={kind: sum(side.judged == kind for side in sides) for kind in ("won", "tied", "beaten", "unscored")},
-        matchups=[(matchup, verdict_bar(matchup), *_blocks(matchup)) for matchup in run.judged.matchups],
-        benchmarks=[(row, sides_chart(row)) for row in run.benchmarks.rows],
+        changes={kind: sum(side.change == kind for side in answers) for kind in ("gained", "lost", "same")},
+        judged={kind: sum(side.judged == kind for side in answers) for kind in ("won", "tied", "beaten", "unscored")},
+        matchups=[(matchup, charts.verdict_bar(matchup), *_blocks(matchup)) for matchup in run.judged.matchups],
+        benchmarks=[(found, sides(found), sides_chart(sides(found))) for found in run.benchmarks.results],
+        subtask_sides=subtask_sides,
         write=show,
         agreement=[(score, show(score)) for score in run.judged.agreement],
         alarms=[warning for warning in run.warnings if is_alarm(warning)],
@@ -114,7 +131,7 @@ def is_alarm(warning: Warned) -> bool:
 
 
 def _blocks(matchup: Matchup) -> tuple[Block, Block, Block]:
-    return block(matchup.rates), block(matchup.by_length), block(matchup.trust)
+    return charts.block(rates(matchup)), charts.block(matchup.by_length), charts.block(trust(matchup))
 
 
 def _smoothing_note(run: RunRecords) -> str:

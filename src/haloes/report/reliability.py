@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from haloes.report import charts
-from haloes.report.judged import Fields
-from haloes.report.numbers import is_finite
+from haloes.results import Fields, is_finite
 
 _FIELDS = ("predicted", "desirable", "low", "high")
 

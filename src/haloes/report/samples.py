@@ -4,8 +4,9 @@ import unicodedata
 from dataclasses import dataclass
 
 from haloes.records import Completion, Text
-from haloes.report.judged import Verdict, together
-from haloes.report.load import Rating, RunRecords
+from haloes.report.judged import together, verdicts
+from haloes.report.load import RunRecords
+from haloes.results import AnswerRating, JudgedPair
 
 _KEPT = frozenset(
     "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}"
@@ -21,7 +22,7 @@ class Answer:
     text: str
     num_words: int
     finished: bool
-    rating: Rating | None
+    rating: AnswerRating | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class SidesOfPrompt:
     """(role, text) of each turn; a prompt that is plain text is one turn without a role."""
     before: Answer | None
     after: Answer | None
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[JudgedPair, ...] = ()
     """Of judges, on the answer after training against that before."""
 
     @property
@@ -54,6 +55,7 @@ class SidesOfPrompt:
 def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
     """All prompts with an answer of the model before or after, in the order of the file: nothing is picked out."""
     by_prompt: dict[str, dict[str, Completion]] = {}
+    by_judges = verdicts(run.judged)
     for sample in run.samples:
         if sample.model in {"before", "after"}:
             by_prompt.setdefault(sample.prompt_id, {}).setdefault(sample.model, sample)
@@ -63,7 +65,7 @@ def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
             turns=_turns(next(iter(sides.values())).prompt),
             before=_answer(sides.get("before"), run),
             after=_answer(sides.get("after"), run),
-            verdicts=(run.judged.verdicts or {}).get(prompt_id, ()),
+            verdicts=by_judges.get(prompt_id, ()),
         )
         for prompt_id, sides in by_prompt.items()
     )

@@ -1,7 +1,6 @@
 """Answers to held-out prompts before and after training, and everything that a finished run writes down."""
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.scalar_heads import RewardHead
 from haloes.records import Completion, Score, to_json
+from haloes.results import write_ratings
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs.callbacks import Progress
 from haloes.runs.config import RunConfig
@@ -92,7 +92,7 @@ def finish(
         ratings = [] if rater is None else rate(rater, [*before, *after])
         (run_dir / RATINGS).unlink(missing_ok=True)
         if ratings:
-            write_jsonl(run_dir / RATINGS, (dataclasses.asdict(rating) for rating in ratings))
+            write_ratings(run_dir / RATINGS, ratings)
         scores += answer_scores(before, after, ratings)
         if context.policy.reference is not None:
             scores += kl_scores(context.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)

@@ -1,7 +1,7 @@
 """What a run did to its model, on held-out prompts: answers before and after, the rater's verdicts, and the numbers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from haloes.errors import ConfigError
 from haloes.judging.rule import load_function
 from haloes.models.policy import Policy
 from haloes.records import Completion, Score, Text
+from haloes.results import AnswerRating, to_json
 from haloes.run_files import CALIBRATION
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.before_after import compare_completions, compare_shares
@@ -29,16 +30,6 @@ Rater: TypeAlias = Callable[[Text, str, bool], tuple[bool, str]]
 _DRAWS_WHILE_TRAINING = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """What the rater said of one answer."""
-
-    prompt_id: str
-    model: str
-    liked: bool
-    reason: str = ""
-
-
 def load_rater(name: str) -> Rater:
     """
     A function by `package.module:function` or `path/to/file.py:function`.
@@ -49,7 +40,7 @@ def load_rater(name: str) -> Rater:
     return rater
 
 
-def rate(rater: Rater, completions: Iterable[Completion]) -> list[Rating]:
+def rate(rater: Rater, completions: Iterable[Completion]) -> list[AnswerRating]:
     """The rater's verdict on each answer. Raises ConfigError when it fails, or gives back something else."""
     ratings = []
     for answer in completions:
@@ -61,7 +52,9 @@ def rate(rater: Rater, completions: Iterable[Completion]) -> list[Rating]:
                 f"({type(error).__name__}: {error}); it is called with (prompt, completion, finished) and gives back "
                 "(liked, reason)"
             ) from error
-        ratings.append(Rating(answer.prompt_id, answer.model, bool(liked), str(reason)))
+        ratings.append(
+            AnswerRating(prompt_id=answer.prompt_id, model=answer.model, liked=bool(liked), reason=str(reason))
+        )
     return ratings
 
 
@@ -119,7 +112,9 @@ def validation_scores(validation: Validation) -> list[Score]:
     return [] if after is None else [auc_before(after), after]
 
 
-def answer_scores(before: Sequence[Completion], after: Sequence[Completion], ratings: Sequence[Rating]) -> list[Score]:
+def answer_scores(
+    before: Sequence[Completion], after: Sequence[Completion], ratings: Sequence[AnswerRating]
+) -> list[Score]:
     """Lengths, endings and repetition before and after, and the share that the rater likes where there is one."""
     scores = list(compare_completions(before, after))
     if ratings:
@@ -227,4 +222,4 @@ def write_calibration(run_dir: Path, pairs: RewardPairs) -> None:
     """Write how sure the model was and how often it was right, for the report."""
     found = pair_calibration(pairs)
     if found is not None:
-        write_json(run_dir / CALIBRATION, asdict(found.reliability))
+        write_json(run_dir / CALIBRATION, to_json(found.reliability))

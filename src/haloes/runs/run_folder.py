@@ -14,7 +14,7 @@ from typing import Any
 
 from haloes.errors import RunError
 from haloes.report.card import write_card
-from haloes.report.write import write_report
+from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
 from haloes.runs.config import RunConfig, as_mapping, config_of_file
 from haloes.store import read_json, write_json, write_text

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from haloes.errors import DataError
+from haloes.results import LeaderboardRow
 from haloes.stats.bootstrap import finite
 from haloes.stats.logistic import sigmoid
 from haloes.store import read_json, read_jsonl
@@ -40,21 +41,6 @@ class Annotation:
     def share(self) -> float | None:
         """The preference as a number in [0, 1], as the other functions take it."""
         return None if self.preference is None else self.preference - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaderboardRow:
-    """What AlpacaEval's leaderboard says of a model; rates in percent."""
-
-    win_rate: float
-    standard_error: float | None
-    """Sample standard deviation by the root of the number; None for a single preference."""
-    discrete_win_rate: float
-    """The win rate of the preferences rounded to win, draw or loss."""
-    n_wins: int
-    n_wins_base: int
-    n_draws: int
-    n_total: int
 
 
 def read_annotations(path: str | Path) -> list[Annotation]:

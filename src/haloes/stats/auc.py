@@ -5,7 +5,8 @@ The area under the ROC curve: how often a desirable answer scores above an undes
 number and never NaN.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from scipy.stats import norm, rankdata
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import PairedDifference
 from haloes.stats.bootstrap import (
     DRAWS,
     FEW_CLUSTERS,
@@ -24,6 +26,7 @@ from haloes.stats.bootstrap import (
     finite,
     percentile_interval,
 )
+from haloes.stats.paired import holm
 
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float | None:
@@ -156,6 +159,50 @@ def auc_difference_with_interval(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredRows:
+    """Rows that two models scored."""
+
+    scores: Sequence[float]
+    """Of the one model, such as its implied rewards."""
+    others: Sequence[float]
+    """Of the other model on the same rows."""
+    labels: Sequence[bool]
+    prompts: Sequence[Hashable]
+
+
+def auc_differences(
+    pairs: Mapping[tuple[str, str], ScoredRows], *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+) -> list[PairedDifference]:
+    """
+    For each pair of models the AUC of the first minus that of the second, resampling prompts for both together.
+
+    The p-value is twice the smaller share of draws on one side of zero, and all are corrected by Holm's method. A pair
+    whose rows have one class or one prompt only is left out.
+
+    Args:
+        pairs: the two models' names and what they gave to the rows that they share.
+        level: coverage of each interval, not corrected for their number.
+        draws: number of bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        DataError: the lengths of a pair differ, or a score is not finite.
+    """
+    found = []
+    for names, rows in pairs.items():
+        score = auc_difference_with_interval(
+            rows.others, rows.scores, rows.labels, rows.prompts, level=level, draws=draws, seed=seed
+        )
+        if score is not None:
+            found.append((names, score, _p_value(rows, draws=draws, seed=seed)))
+    corrected = holm([p_value for *_, p_value in found])
+    return [
+        PairedDifference(model=model, other=other, score=score, p_value=p_value, p_holm=p_holm)
+        for ((model, other), score, p_value), p_holm in zip(found, corrected, strict=True)
+    ]
+
+
 def auc_draws(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, draws: int, seed: int) -> Floats:
     """
     The AUC of each bootstrap draw; NaN where a draw holds one class only.
@@ -225,3 +272,16 @@ def _score_interval(value: float, num_desirable: int, num_undesirable: int, leve
     low = 0.0 if value == 0 else float(brentq(excess, 0.0, inside))
     high = 1.0 if value == 1 else float(brentq(excess, inside, 1.0))
     return low, high
+
+
+def _p_value(rows: ScoredRows, *, draws: int, seed: int) -> float:
+    """Twice the smaller share of draws at or beyond zero, the observed sample being one of them."""
+    label_N, codes_N = np.asarray(rows.labels, dtype=np.bool_), cluster_codes(rows.prompts)
+
+    def drawn(scores: Sequence[float]) -> Floats:
+        return auc_draws(np.asarray(scores, dtype=np.float64), label_N, codes_N, draws=draws, seed=seed)
+
+    change_D = drawn(rows.scores) - drawn(rows.others)
+    kept_D = change_D[np.isfinite(change_D)]
+    fewer = min(int((kept_D <= 0).sum()), int((kept_D >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / (len(kept_D) + 1))

@@ -6,7 +6,6 @@ is left is the shape, not the scale.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +13,7 @@ from scipy.stats import norm
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import Calibration, Reliability, ReliabilityBin
 from haloes.stats.bootstrap import (
     DRAWS,
     Floats,
@@ -29,45 +29,6 @@ from haloes.stats.rates import wilson_interval
 BINS = 10
 _PRIOR_SD = 100.0
 """Of the scale, in units of 1 / (root mean square reward); keeps it finite where the classes are separable."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReliabilityBin:
-    """Rows with similar predicted probabilities: how many of them are desirable?"""
-
-    predicted: float
-    """Mean predicted probability."""
-    desirable: float
-    """Share of desirable rows."""
-    low: float
-    """Wilson's interval of that share, as if the rows were independent."""
-    high: float
-    num_rows: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """How the implied reward does as a probability."""
-
-    scale: float
-    """What the reward is multiplied by; negative where it ranks the wrong way round."""
-    brier: Score
-    """Mean squared error of the probabilities: 0 is perfect, 0.25 is saying one half throughout."""
-    expected_error: float
-    """Expected calibration error: the mean distance of the bins' shares from their predictions, weighted by rows."""
-    expected_error_by_chance: float
-    """What 95 % of perfectly calibrated models would stay below on as many rows; the error is never zero."""
-    bins: tuple[ReliabilityBin, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reliability:
-    """How far predicted probabilities and shares of desirable rows are apart."""
-
-    expected_error: float
-    """As in `Calibration`."""
-    expected_error_by_chance: float
-    bins: tuple[ReliabilityBin, ...]
 
 
 def reliability(

@@ -1,34 +1,15 @@
 """From verdicts to comparisons: the two orders of each pair of answers brought together."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from haloes.records import Judgement
+from haloes.results import JudgedPair
 from haloes.stats.win_rate import both_orders
 
 _FOR_FIRST = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Two answers to one prompt, and what one judge preferred in each order."""
-
-    prompt_id: str
-    candidate: str
-    baseline: str
-    judge: str
-    draw: int = 0
-    shown_first: float | None = None
-    """Preference in [0, 1] for the candidate's answer when it stood first; None where that was not scored."""
-    shown_second: float | None = None
-    """The same when it stood second."""
-    preference: float | None = None
-    """The mean of the two; None where one of them was not scored."""
-    candidate_length: int | None = None
-    baseline_length: int | None = None
-
-
-def comparisons(judgements: Iterable[Judgement]) -> list[Comparison]:
+def comparisons(judgements: Iterable[Judgement]) -> list[JudgedPair]:
     """
     One comparison for each pair of answers and each judge, template and seed, in order of first appearance.
 
@@ -52,12 +33,12 @@ def preference_of(judgement: Judgement) -> float | None:
     return for_first if judgement.candidate_first else 1 - for_first
 
 
-def _joined(first: Judgement | None, second: Judgement | None) -> Comparison:
+def _joined(first: Judgement | None, second: Judgement | None) -> JudgedPair:
     about = first or second
     assert about is not None  # noqa: S101 - a key exists only with a judgement
     shown_first = preference_of(first) if first else None
     shown_second = preference_of(second) if second else None
-    return Comparison(
+    return JudgedPair(
         prompt_id=about.prompt_id,
         candidate=about.candidate,
         baseline=about.baseline,

@@ -18,6 +18,7 @@ import numpy as np
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import LengthControlled
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,
@@ -37,19 +38,6 @@ PRIOR_SD = 5.0
 _ONE_SIDED = 0.05
 _CHUNK = 400_000
 """Draws x rows held at a time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthControlled:
-    """A length-controlled win rate and the regression it comes from."""
-
-    score: Score
-    theta: float
-    """Log-odds of being preferred at equal length (and difficulty 0)."""
-    phi_length: float
-    """Weight of tanh(standardised baseline length - length): negative where the judge prefers longer answers."""
-    psi_difficulty: float | None
-    """Weight of the instruction's difficulty; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,18 @@
 """Several models on the same prompts: all paired differences, intervals, and p-values corrected for their number."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import PairedDifference
 from haloes.stats.bootstrap import DRAWS, finite
-from haloes.stats.holm import holm
 from haloes.stats.win_rate import Preferences, means_by_prompt, win_rate_difference
 
 FLIPS = 20_000
 _EXACT_UP_TO = 14
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One model against another."""
-
-    model: str
-    other: str
-    score: Score
-    """The model's number minus the other's."""
-    p_value: float
-    p_holm: float
-    """The p-value corrected for all comparisons made together."""
 
 
 def paired_differences(
@@ -37,7 +22,7 @@ def paired_differences(
     level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
-) -> list[Difference]:
+) -> list[PairedDifference]:
     """
     The differences of all pairs of models in their win rates against one opponent, on the same prompts.
 
@@ -55,7 +40,7 @@ def paired_differences(
         DataError: two models were judged on different prompts, or a preference is not in [0, 1].
     """
     means = {model: means_by_prompt(values, prompts, name) for model, (values, prompts) in preferences.items()}
-    found: list[tuple[str, str, Score, float]] = []
+    found = []
     for model, other in combinations(preferences, 2):
         score = win_rate_difference(
             *preferences[other], *preferences[model], name=name, level=level, draws=draws, seed=seed
@@ -66,7 +51,7 @@ def paired_differences(
             found.append((model, other, score, sign_flip_test(change, seed=seed)))
     corrected = holm([p_value for *_, p_value in found])
     return [
-        Difference(model=model, other=other, score=score, p_value=p_value, p_holm=p_holm)
+        PairedDifference(model=model, other=other, score=score, p_value=p_value, p_holm=p_holm)
         for (model, other, score, p_value), p_holm in zip(found, corrected, strict=True)
     ]
 
@@ -99,3 +84,28 @@ def sign_flip_test(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0)
         sign_FN = 2.0 * rng.integers(2, size=(min(at_once, flips - start), len(change_N))) - 1
         as_large += int((np.abs(sign_FN @ change_N) >= observed).sum())
     return (as_large + 1) / (flips + 1)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """
+    Holm's adjusted p-values (Scand. J. Statist. 6, 1979, 65-70), in the order of the raw ones.
+
+    Rejecting what is adjusted to `alpha` or less keeps the chance of any false rejection at `alpha` or less, however
+    the tests depend on each other. The i-th smallest of m (i from 0) is multiplied by m - i, and none may fall below a
+    smaller one or rise above 1.
+
+    Args:
+        p: one p-value a comparison; none gives none.
+
+    Raises:
+        DataError: a p-value is not between 0 and 1.
+    """
+    p_N = np.asarray(p, dtype=np.float64)
+    bad = np.flatnonzero(~((p_N >= 0) & (p_N <= 1)))
+    if len(bad):
+        raise DataError(f"holm: p-value {p_N[bad[0]]} of comparison {bad[0]} is not between 0 and 1")
+    order = np.argsort(p_N, kind="stable")
+    stepped = np.maximum.accumulate(p_N[order] * np.arange(len(p_N), 0, -1))
+    adjusted = np.empty_like(p_N)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]

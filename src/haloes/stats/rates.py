@@ -1,7 +1,6 @@
 """Shares of answers and how they changed: intervals that stay honest at 0 and 1, and exact tests."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,6 +8,7 @@ from scipy.stats import binomtest, norm, t
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import SignTest
 from haloes.stats.bootstrap import (
     DRAWS,
     FEW_CLUSTERS,
@@ -19,17 +19,6 @@ from haloes.stats.bootstrap import (
     finite,
     require_same_prompts,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignTest:
-    """How many rows went up, down, or stayed, and how surprising that is if up and down were equally likely."""
-
-    up: int
-    down: int
-    same: int
-    p_value: float
-    """Two-sided and exact; 1 where nothing changed."""
 
 
 def wilson_interval(successes: float, trials: float, *, z: float) -> tuple[float, float]:

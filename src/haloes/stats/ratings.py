@@ -8,6 +8,7 @@ import numpy as np
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import PairedDifference
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,
@@ -17,9 +18,8 @@ from haloes.stats.bootstrap import (
     cluster_weights,
     expanded_interval,
 )
-from haloes.stats.holm import holm
 from haloes.stats.logistic import fit_logistic
-from haloes.stats.paired import Difference
+from haloes.stats.paired import holm
 from haloes.stats.win_rate import Preferences, scored
 
 _WIDE = 1e3
@@ -32,7 +32,7 @@ class Ratings:
 
     scores: tuple[Score, ...]
     """One a model (`variant`), in log-odds around a mean of zero; times 400 / ln 10 = 173.7 they are Elo points."""
-    differences: tuple[Difference, ...]
+    differences: tuple[PairedDifference, ...]
     """Of each pair of models, in log-odds: 0.5 means preferred in sigmoid(0.5) = 62 % of comparisons."""
     unscored: int
 
@@ -198,11 +198,11 @@ def _score(made: _Made, variant: str, value: float, drawn_D: Floats, *, decided_
 
 def _differences(
     made: _Made, models: list[str], rating_K: Floats, drawn_DK: Floats, unbeaten: set[int]
-) -> tuple[Difference, ...]:
+) -> tuple[PairedDifference, ...]:
     pairs = list(combinations(np.argsort(-rating_K, kind="stable").tolist(), 2))
     p_values = [_p_value(drawn_DK[:, k] - drawn_DK[:, other]) for k, other in pairs]
     return tuple(
-        Difference(
+        PairedDifference(
             model=models[k],
             other=models[other],
             score=_score(

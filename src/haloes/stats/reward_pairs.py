@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import Reliability
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,
@@ -26,7 +27,7 @@ from haloes.stats.bootstrap import (
     mean_with_interval,
 )
 from haloes.stats.bounded_mean import bounded_mean_with_interval
-from haloes.stats.calibration import Reliability, reliability
+from haloes.stats.calibration import reliability
 from haloes.stats.logistic import fit_logistic, sigmoid
 
 _PRIOR_SD = 100.0

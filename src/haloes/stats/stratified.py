@@ -1,31 +1,20 @@
 """Scores on a benchmark's questions: means and paired differences, with intervals that know of its subtasks."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import BenchmarkChange, SignTest
 from haloes.stats.bootstrap import DRAWS, Floats, percentile_interval
 from haloes.stats.bounded_mean import FEW_ON_ONE_SIDE, FEW_PROMPTS, bounded_mean_with_interval, unit_interval
-from haloes.stats.holm import holm
-from haloes.stats.rates import SignTest, sign_test
+from haloes.stats.paired import holm
+from haloes.stats.rates import sign_test
 
 _CHUNK = 4_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """How scores changed on the same questions."""
-
-    score: Score
-    """The mean after minus the mean before."""
-    test: SignTest
-    """Questions that went up, down or stayed, and the exact p-value; with right/wrong scores, McNemar's exact test."""
-    p_holm: float
-    """The p-value corrected for all benchmarks that were compared together."""
 
 
 def benchmark_mean(
@@ -84,7 +73,7 @@ def benchmark_changes(
     level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
-) -> dict[str, Change]:
+) -> dict[str, BenchmarkChange]:
     """
     What changed on each benchmark, paired by question, with p-values corrected by Holm's method for their number.
 
@@ -130,7 +119,7 @@ def benchmark_changes(
             found[name] = (moved, sign_test(before_N, after_N))
     corrected = holm([test.p_value for _, test in found.values()])
     return {
-        name: Change(score=score, test=test, p_holm=p_holm)
+        name: BenchmarkChange(score=score, test=test, p_holm=p_holm)
         for (name, (score, test)), p_holm in zip(found.items(), corrected, strict=True)
     }
 

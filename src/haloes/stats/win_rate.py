@@ -14,9 +14,10 @@ import numpy as np
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.results import SignTest
 from haloes.stats.bootstrap import DRAWS, Floats, cluster_codes, require_same_prompts
 from haloes.stats.bounded_mean import bounded_mean_with_interval, prompt_means, unit_interval
-from haloes.stats.rates import SignTest, sign_test
+from haloes.stats.rates import sign_test
 
 Preferences = Sequence[float | None]
 

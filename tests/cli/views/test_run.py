@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from haloes.cli.views.run import summary_lines
-from haloes.report.write import write_report
+from haloes.report.page import write_report
 
 Write = Callable[..., Path]
 

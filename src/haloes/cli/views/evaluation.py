@@ -11,10 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from haloes.evaluation.alpaca import AlpacaEval, AlpacaEvalRow
-    from haloes.evaluation.evaluation import Evaluation
-    from haloes.evaluation.judge_free import JudgeFree
-    from haloes.evaluation.judged import JudgedNumbers, Matchup
+    from haloes.results import AlpacaEval, AlpacaEvalRow, Evaluation, JudgedNumbers, JudgeFree, Matchup
 
 
 def evaluation_lines(found: "Evaluation") -> "Iterator[RenderableType]":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def say_before(paired: "Paired", note: Callable[[str], None]) -> None:
     """What is compared, and what that could show at all."""
-    from haloes.evaluation.made import mixtures
+    from haloes.evaluation.sources import mixtures
     from haloes.stats.power import smallest_win_rate_difference
 
     note(f"{paired.candidate} against {paired.baseline}: {len(paired.pairs)} pairs of answers, each in both orders")
@@ -63,7 +63,7 @@ def say_judged(judged: "Judged", paired: "Paired", file: Path, canary_file: Path
 
 def refresh_report(place: Path) -> None:
     """Write report and model card of the run that the judgements lie in again, with what follows; nothing elsewhere."""
-    from haloes.evaluation.evaluation import write_judged_report
+    from haloes.evaluation.evaluate import write_judged_report
     from haloes.run_files import is_run
 
     if is_run(place):

@@ -7,8 +7,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from haloes.records import Score
-    from haloes.report.compared import PairDifference
-    from haloes.stats.paired import Difference
+    from haloes.results import PairedDifference
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()) -> "Table":
@@ -35,14 +34,22 @@ def scores_table(title: str, scores: "Iterable[Score]") -> "Table":
     )
 
 
-def differences_table(title: str, differences: "Iterable[Difference]") -> "Table":
-    """Pairs of models with their difference, its interval and its p-values."""
-    return _differences(title, ((d.model, d.other, d.score, d.p_value, d.p_holm) for d in differences))
-
-
-def pairs_table(title: str, differences: "Iterable[PairDifference]") -> "Table":
-    """The same of runs."""
-    return _differences(title, ((d.one, d.other, d.score, d.p_value, d.p_holm) for d in differences))
+def differences_table(title: str, differences: "Iterable[PairedDifference]") -> "Table":
+    """Pairs of models or runs with their difference, its interval and its p-values."""
+    rows = (
+        (
+            f"{found.model} – {found.other}",
+            f"{found.score.value:+.3f}",
+            f"{found.score.low:+.3f} to {found.score.high:+.3f}",
+            f"{found.p_value:.2g}",
+            f"{found.p_holm:.2g}",
+            str(found.score.num_rows),
+            str(found.score.num_clusters),
+        )
+        for found in differences
+    )
+    columns = ("Compared", "Difference", "95% interval", "p", "p (Holm)", "Rows", "Prompts")
+    return table(title, columns, rows, whole=columns[1:])
 
 
 def percent(score: "Score | None") -> str:
@@ -54,20 +61,3 @@ def percent(score: "Score | None") -> str:
 
 def _interval(score: "Score") -> str:
     return f"{score.low:.4g} to {score.high:.4g}" if score.high > score.low else "–"
-
-
-def _differences(title: str, found: "Iterable[tuple[str, str, Score, float, float]]") -> "Table":
-    rows = (
-        (
-            f"{one} – {other}",
-            f"{score.value:+.3f}",
-            f"{score.low:+.3f} to {score.high:+.3f}",
-            f"{p_value:.2g}",
-            f"{p_holm:.2g}",
-            str(score.num_rows),
-            str(score.num_clusters),
-        )
-        for one, other, score, p_value, p_holm in found
-    )
-    columns = ("Compared", "Difference", "95% interval", "p", "p (Holm)", "Rows", "Prompts")
-    return table(title, columns, rows, whole=columns[1:])

@@ -7,44 +7,13 @@ from typing import Any
 
 from haloes.evaluation.bench.answers import BenchAnswer, answer_files, read_answers
 from haloes.records import Score
+from haloes.results import BenchmarkChange, BenchmarkNumbers, BenchmarkResult
 from haloes.stats.bootstrap import mean_with_interval
-from haloes.stats.stratified import Change, benchmark_changes, benchmark_mean
+from haloes.stats.stratified import benchmark_changes, benchmark_mean
 
 _SIDES = ("before", "after")
 _MEASURE = "benchmark"
 """Name of all scores; the label says of what."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkResult:
-    """One benchmark."""
-
-    name: str
-    title: str
-    label: str
-    """What the score is."""
-    scores: tuple[Score, ...]
-    """Of each model (`variant`): the score that counts."""
-    change: Change | None
-    """After minus before, on the same questions."""
-    others: tuple[Score, ...]
-    """Further metrics, of each model."""
-    subtasks: tuple[Score, ...]
-    """Of each model and subtask, where there are several; without an interval where a subtask has one question."""
-    questions: int
-    of: int
-    """Questions that the benchmark has."""
-    asked: str
-    """Which of them, and how they were put."""
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkNumbers:
-    """All benchmarks of a run or a model."""
-
-    results: tuple[BenchmarkResult, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +78,7 @@ def _pair(files: Mapping[str, _File]) -> Any:
     return (*sides, {key: key[0] for key in before.answered})
 
 
-def _result(name: str, files: Mapping[str, _File], change: Change | None, *, seed: int) -> BenchmarkResult:
+def _result(name: str, files: Mapping[str, _File], change: BenchmarkChange | None, *, seed: int) -> BenchmarkResult:
     settings = next(iter(files.values())).settings
     label = str(settings.get("label", settings["metric"]))
     others = [(str(metric), str(words)) for metric, words in settings.get("others", ())]

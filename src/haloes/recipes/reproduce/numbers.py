@@ -11,7 +11,7 @@ from haloes.errors import DataError
 from haloes.records import Score
 from haloes.stats.auc import auc, auc_draws
 from haloes.stats.bootstrap import cluster_codes, mean_with_interval, percentile_interval
-from haloes.stats.holm import holm
+from haloes.stats.paired import holm
 from haloes.stats.rates import share_with_interval
 
 Numbers = NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from haloes.evaluation.made import mixtures
+from haloes.evaluation.sources import mixtures
 from haloes.records import Completion, Sampling
 
 GREEDY = Sampling(engine="transformers", model="runs/kto/model", max_new_tokens=256, temperature=0.0, top_p=1.0)

@@ -1,36 +1,19 @@
 """All numbers of what was sampled and judged, as one record that is kept beside it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from haloes.errors import ConfigError
-from haloes.evaluation.alpaca import AlpacaEval, alpaca_eval, read_weights
+from haloes.evaluation.alpaca import alpaca_eval, read_weights
 from haloes.evaluation.bench.answers import answer_files
-from haloes.evaluation.bench.numbers import BenchmarkNumbers, benchmark_numbers
-from haloes.evaluation.judge_free import JudgeFree, judge_free
-from haloes.evaluation.judged import JudgedNumbers, judged_numbers
-from haloes.evaluation.made import mixtures
-from haloes.evaluation.sources import Source, judgement_files, read_source
+from haloes.evaluation.bench.numbers import benchmark_numbers
+from haloes.evaluation.judge_free import judge_free
+from haloes.evaluation.judged import judged_numbers
+from haloes.evaluation.sources import Source, judgement_files, mixtures, read_source
 from haloes.records import Completion
+from haloes.results import Evaluation, write_evaluation
 from haloes.run_files import BENCHMARKS, EVALUATION
 from haloes.runs import run_folder as folder
-from haloes.store import write_json
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What `haloes eval` found."""
-
-    judged: JudgedNumbers | None
-    """None where there are no judgements."""
-    judge_free: tuple[JudgeFree, ...]
-    alpaca_eval: AlpacaEval | None
-    benchmarks: BenchmarkNumbers | None = None
-    """None where no benchmark was asked."""
-    notes: tuple[str, ...] = ()
-    """What a reader of the numbers has to know, such as answers that were not made alike."""
 
 
 def evaluate(
@@ -84,16 +67,6 @@ def _by_model(sources: Sequence[Source]) -> dict[str, list[Completion]]:
             name = answer.model if len(sources) == 1 else f"{answer.model} ({source.name})"
             found.setdefault(name, []).append(answer)
     return found
-
-
-def write_evaluation(path: Path, found: Evaluation) -> None:
-    """Write the record as JSON. Raises DataError where it cannot be written."""
-    write_json(path, as_json(found))
-
-
-def as_json(found: Evaluation) -> dict[str, Any]:
-    """The record as JSON-ready values; every measured number is a whole `Score`."""
-    return asdict(found)
 
 
 def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Path:
