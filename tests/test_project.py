@@ -130,7 +130,9 @@ def test_the_public_names_are_exactly_those_that_are_announced(package: ModuleTy
 
 @every_public_package
 def test_type_checkers_read_the_same_names_from_the_same_modules(package: ModuleType):
-    assert stub_path(package).read_text(encoding="utf-8") == stub(package), "run `make docs`"
+    assert stub_path(package).read_text(encoding="utf-8") == stub(package), (
+        "run `python tests/stubs.py`, as `make docs` does"
+    )
     imported = [
         (node.module, alias.name, alias.asname)
         for node in ast.parse(stub(package)).body

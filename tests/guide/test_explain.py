@@ -5,9 +5,18 @@ from pathlib import Path
 import pytest
 
 from haloes.errors import ConfigError
-from haloes.guide.docs import Block, blocks, field_texts, fields_within
-from haloes.guide.explain import REQUIRED, explain, grouped, needs_of, verdict
-from haloes.guide.needs import needs_in_words
+from haloes.guide.explain import (
+    REQUIRED,
+    Block,
+    blocks,
+    explain,
+    field_texts,
+    fields_within,
+    grouped,
+    needs_in_words,
+    needs_of,
+    verdict,
+)
 from haloes.losses._contract import Needs
 from haloes.losses.components import Power
 from haloes.losses.halo import HALO

@@ -31,7 +31,7 @@ def plot(
     """
     from haloes.cli.views.output import say, width
     from haloes.cli.views.output import show as shown
-    from haloes.guide.plot import loss_panels, section_of_loss
+    from haloes.guide.curves import loss_panels, section_of_loss
     from haloes.report.plot import terminal
     from haloes.report.plot_svg import write_svg
     from haloes.runs.config import parse_settings

@@ -1,7 +1,8 @@
-"""What a loss makes of an answer's reward: its implied value and its gradient, found by calling the loss itself."""
+"""Losses as curves: the value that each implies, and its gradient, found by calling it (the KTO paper's Figure 1)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from haloes.guide.docs import fields_within
+from haloes.errors import ConfigError
+from haloes.guide.explain import fields_within
 from haloes.losses._contract import Logps, Loss, Needs, Paired, Scored, Unpaired
 from haloes.losses._weights import with_weights
+from haloes.losses.make import hyperparameters, loss_maker, make_loss
+from haloes.report.plot import MOST_COLOURS, Panel, Trace
 
 Numbers = NDArray[np.float64]
 
+_X = "reward less what it is compared with, in nats"
 _POINTS = 241
 _SATURATED = 5.0
 """A logistic is flat from this many times 1 / beta on."""
@@ -55,6 +60,54 @@ def curves(name: str, loss: Loss[Any], low: float, high: float) -> list[Curve]:
     weighted = with_weights(loss, desirable=1.0, undesirable=1.0)
     labels = (True, False) if loss.needs.undesirable else (True,)
     return [_curve(name, weighted, desirable, np.linspace(low, high, _POINTS)) for desirable in labels]
+
+
+def loss_panels(
+    names: Sequence[str], *, settings: Mapping[str, Any], span: tuple[float, float] | None = None
+) -> tuple[Panel, Panel]:
+    """
+    What to draw of these losses: the implied values, and the gradients.
+
+    Args:
+        names: losses of the table, or path/to/file.py:Class.
+        settings: hyperparameters; each is set in those losses that have it.
+        span: the rewards to look at; if left out, far enough for the slowest loss to be flat.
+
+    Raises:
+        ConfigError: there are too many losses, none has one of the hyperparameters, or a loss does not exist.
+    """
+    if not 1 <= len(names) <= MOST_COLOURS:
+        raise ConfigError(f"losses plot: takes 1 to {MOST_COLOURS} losses, got {len(names)}")
+    if span is not None and not -inf < span[0] < 0 < span[1] < inf:
+        got = f"{span[0]:g} to {span[1]:g}"
+        raise ConfigError(f"losses plot: the range must go from below 0 to above 0, with finite ends, got {got}")
+    _check_known(names, settings)
+    losses = {name: make_loss(name, _own(name, settings)) for name in dict.fromkeys(names)}
+    low, high = span or usual_range(losses.values())
+    found = [curves(name, loss, low, high) for name, loss in losses.items()]
+    colours = {name: colour for colour, name in enumerate(losses)}
+    every = [curve for both in found for curve in both]
+    value = Panel(
+        title="Implied value (what the loss falls by)",
+        x_label=_X,
+        dashed="undesirable",
+        traces=tuple(_trace(curve, "value_N", colours) for curve in every),
+    )
+    gradient = Panel(
+        title="Gradient dL/dr (below 0, training raises the reward)",
+        x_label=_X,
+        dashed="undesirable",
+        traces=tuple(_trace(curve, "gradient_N", colours) for curve in every),
+    )
+    return value, gradient
+
+
+def section_of_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters among settings; ConfigError where there are settings of anything else."""
+    for section in settings:
+        if section != "loss":
+            raise ConfigError(f"{section}: a drawing has settings of the section loss alone, such as loss.beta=1")
+    return dict(settings.get("loss", {}))
 
 
 def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:
@@ -112,3 +165,24 @@ def _answers(needs: Needs, reward_B: Tensor, others_logp: float) -> Scored:
         value_T=torch.zeros_like(reward_B) if needs.values else None,
         reward_B=reward_B if needs.rewards else None,
     )
+
+
+def _trace(curve: Curve, field: str, colours: Mapping[str, int]) -> Trace:
+    return Trace(
+        label=curve.name if curve.desirable else f"{curve.name}, undesirable",
+        colour=colours[curve.name],
+        dashed=not curve.desirable,
+        xs=curve.z_N,
+        ys=getattr(curve, field),
+    )
+
+
+def _own(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key in hyperparameters(loss_maker(name))}
+
+
+def _check_known(names: Sequence[str], settings: Mapping[str, Any]) -> None:
+    known = {key for name in names for key in hyperparameters(loss_maker(name))}
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"loss.{key}: none of {', '.join(names)} has it. They have: {', '.join(sorted(known))}")

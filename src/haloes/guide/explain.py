@@ -1,13 +1,15 @@
 """A loss in words: gathered from its class or from what builds it, so that nothing is said twice."""
 
+import ast
+import dataclasses
 import inspect
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from itertools import pairwise
 from typing import Any
 
-from haloes.guide.docs import Block, blocks, field_texts, fields_within
-from haloes.guide.needs import needs_in_words
 from haloes.losses._about import About
 from haloes.losses._contract import Needs
 from haloes.losses.definition import is_halo
@@ -26,6 +28,15 @@ _GROUPS = {
     "halo": "Made of others",
 }
 """The first loss of each group of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A paragraph of a docstring."""
+
+    text: str
+    """In one line; a formula keeps its lines."""
+    is_formula: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +135,52 @@ def verdict(name: str) -> str:
     return f"{'yes' if found else 'no'}: {found.reason}"
 
 
+def needs_in_words(needs: Needs) -> tuple[str, ...]:
+    """What has to be there: the kind of feedback first, then what the trainer computes or keeps for it."""
+    return (_feedback(needs), *_computed(needs))
+
+
+def blocks(documented: Callable[..., Any] | type[Any]) -> tuple[Block, ...]:
+    """The docstring of a class or function: paragraphs, the indented ones as formulas; empty if it has none."""
+    text = inspect.getdoc(documented) or ""
+    if text.startswith(f"{documented.__name__}("):  # a dataclass without a docstring is given its signature
+        return ()
+    parts = text.split("\n\n")
+    return tuple(_block(part) for part in parts if part.strip())
+
+
+def field_texts(cls: type[Any]) -> dict[str, str]:
+    """The strings that stand under the fields of a class, each in one line; nothing where its source is not at hand."""
+    try:
+        source = textwrap.dedent(inspect.getsource(cls))
+    except (OSError, TypeError):
+        return {}
+    node = ast.parse(source).body[0]
+    body = node.body if isinstance(node, ast.ClassDef) else []
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+def fields_within(value: Any) -> Iterator[tuple[type[Any], str, Any]]:
+    """The class, name and value of every field of a value, then of the values of its fields, and so on."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from fields_within(item)
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return
+    found = [(type(value), field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    yield from found
+    for _, _, inner in found:
+        yield from fields_within(inner)
+
+
 def _untold(title: str) -> About:
     return About(title=title, source="", reward="", reference_point="", value="", use="")
 
@@ -153,3 +210,37 @@ def _written(value: Any) -> str:
         return f"{value:g}"
     settings = loss_settings(value)
     return str(settings["name"]) if isinstance(settings, Mapping) else str(settings)
+
+
+def _block(text: str) -> Block:
+    if text.startswith("    "):
+        return Block(textwrap.dedent(text).rstrip(), is_formula=True)
+    return Block(" ".join(text.split()), is_formula=False)
+
+
+def _feedback(needs: Needs) -> str:
+    if needs.pairs:
+        return "pairs"
+    if needs.scores and needs.score_range is not None:
+        return f"scores {needs.score_range[0]:g} to {needs.score_range[1]:g} or labels"
+    if needs.scores:
+        return "scores or labels"
+    return "labels" if needs.undesirable else "good answers"
+
+
+def _computed(needs: Needs) -> Iterator[str]:
+    for needed, name in (
+        (needs.any_reference, "reference by token" if needs.reference_tokens else "reference"),
+        (needs.reference_kl, "KL to the reference"),
+        (needs.mismatched, "mismatched answers"),
+        (needs.collision, "policy's peakedness"),
+        (needs.values, "value head"),
+        (needs.rewards, "reward head"),
+        (needs.margins, "margins"),
+        (needs.running_reward, "running mean reward"),
+        (needs.whole_step, "undivided step"),
+        (needs.control is not None, "control texts"),
+        (needs.sync_every is not None, "reference synced"),
+    ):
+        if needed:
+            yield name

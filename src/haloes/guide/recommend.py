@@ -6,15 +6,74 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from haloes.errors import DataError
-from haloes.feedback.doctor.duplicates_and_contradictions import count_contradictions
+from haloes.feedback.doctor.duplicates_and_contradictions import Contradictions, count_contradictions
 from haloes.feedback.doctor.examine import examine
+from haloes.feedback.doctor.findings import Findings, LabelCounts
+from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 from haloes.guide.explain import needs_of
-from haloes.guide.suits import Advice, Seen, advice
 from haloes.losses._contract import Needs
 from haloes.losses.table import LOSSES
 from haloes.records import Feedback
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import Record, open_for_doctor
+
+NOISY = 0.05
+"""The share of pairs in contradiction, of those that can be checked, from which preferences count as noisy."""
+
+_OURS = f"{NOISY:.0%} is ours; the paper gives no number"
+
+_WHEN = "KTO paper, section 4.4"
+
+_THEOREM = "KTO paper, Theorem 4.3 (`haloes losses theory`)"
+
+_RULE = "KTO paper, eq. 9"
+
+_BETA = "KTO paper, section 4.2"
+
+_SCORES = "KTO paper, section 4.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossAdvice:
+    """A loss to train with, or a setting of it, with the reason."""
+
+    topic: str
+    """What it is about: "loss", "or", "labels", "weights", "beta"."""
+    what: str
+    why: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """Facts about a feedback file that the advice rests on."""
+
+    findings: Findings
+    pairs: Contradictions
+    scores: tuple[float, float] | None
+    """The lowest and the highest score, if there are scores."""
+    threshold: float | None = None
+    """Where scores had to be made labels: from which score on answers were taken for desirable."""
+
+    @property
+    def balance(self) -> LabelCounts:
+        """How many answers there are of each label."""
+        return self.findings.balance
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether most rows are pairs."""
+        return 2 * self.findings.num_pairs >= self.findings.num_accepted
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether pairs contradict each other often."""
+        return self.pairs.num_contradicted >= max(1.0, NOISY * self.pairs.num_checkable)
+
+    @property
+    def num_prompts(self) -> int:
+        """Different prompts."""
+        return self.findings.prompts.num if self.findings.prompts else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +84,7 @@ class Recommendation:
     """What was found, a fact each."""
     applies: tuple[tuple[str, tuple[str, ...]], ...]
     """Names of losses, by how they can take the file."""
-    advice: tuple[Advice, ...]
+    advice: tuple[LossAdvice, ...]
     command: str
     """What to type to follow it."""
 
@@ -38,19 +97,28 @@ def recommend(settings: FeedbackSettings) -> Recommendation:
     Raises DataError when there is nothing in it to train on, or the file cannot be read.
     """
     rows = open_for_doctor(settings)
-    seen = Seen(findings=examine(rows), pairs=count_contradictions(rows), scores=_score_range(rows))
-    if not seen.findings.num_accepted:
+    facts = FileFacts(findings=examine(rows), pairs=count_contradictions(rows), scores=_score_range(rows))
+    if not facts.findings.num_accepted:
         raise DataError(f"{settings.source}: no row can be used; `haloes doctor {settings.source}` says why")
-    if seen.scores is not None and seen.balance.num_desirable + seen.balance.num_undesirable == 0:
-        seen = _labelled(seen, settings)
-    found = advice(seen)
+    if facts.scores is not None and facts.balance.num_desirable + facts.balance.num_undesirable == 0:
+        facts = _labelled(facts, settings)
+    found = advice(facts)
     loss = next(one.what for one in found if one.topic == "loss")
     return Recommendation(
-        holds=tuple(_holds(seen)),
-        applies=tuple(_applies(seen)),
+        holds=tuple(_holds(facts)),
+        applies=tuple(_applies(facts)),
         advice=found,
-        command=_command(settings, loss, seen.threshold),
+        command=_command(settings, loss, facts.threshold),
     )
+
+
+def advice(facts: FileFacts) -> tuple[LossAdvice, ...]:
+    """The loss first, then what to set."""
+    if facts.is_paired:
+        return tuple(_for_pairs(facts))
+    if facts.balance.ratio is None:
+        return tuple(_for_one_label(facts))
+    return tuple(_for_labels(facts))
 
 
 def _command(settings: FeedbackSettings, loss: str, threshold: float | None) -> str:
@@ -69,11 +137,11 @@ def _written(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
-def _labelled(seen: Seen, settings: FeedbackSettings) -> Seen:
-    low, high = seen.scores or (0.0, 0.0)
+def _labelled(facts: FileFacts, settings: FeedbackSettings) -> FileFacts:
+    low, high = facts.scores or (0.0, 0.0)
     middle = float(f"{(low + high) / 2:.6g}")
     rows = open_for_doctor(replace(settings, labels_from={"rule": "threshold", "tau": middle}))
-    return replace(seen, findings=examine(rows), threshold=middle)
+    return replace(facts, findings=examine(rows), threshold=middle)
 
 
 def _score_range(rows: Iterable[Record]) -> tuple[float, float] | None:
@@ -84,16 +152,16 @@ def _score_range(rows: Iterable[Record]) -> tuple[float, float] | None:
     return (low, high) if low <= high else None
 
 
-def _holds(seen: Seen) -> Iterator[str]:
-    findings, balance, pairs = seen.findings, seen.balance, seen.pairs
+def _holds(facts: FileFacts) -> Iterator[str]:
+    findings, balance, pairs = facts.findings, facts.balance, facts.pairs
     if pairs.num_pairs:
         checked = f"others bear on {pairs.num_checkable}, and {pairs.num_contradicted} are in contradiction"
         yield f"{pairs.num_pairs} pairs; {checked if pairs.num_checkable else 'no answers are compared twice'}"
     num_single = findings.num_accepted - findings.num_pairs
     if num_single:
-        scores = "" if seen.scores is None else f", with scores from {seen.scores[0]:g} to {seen.scores[1]:g}"
+        scores = "" if facts.scores is None else f", with scores from {facts.scores[0]:g} to {facts.scores[1]:g}"
         yield f"{num_single} single answers{scores}"
-    how = "" if seen.threshold is None else f" by a threshold of {seen.threshold:g}"
+    how = "" if facts.threshold is None else f" by a threshold of {facts.threshold:g}"
     yield f"{balance.num_desirable} desirable and {balance.num_undesirable} undesirable answers{how}"
     if findings.prompts is not None:
         both = findings.prompts.num_with_both_labels
@@ -105,21 +173,21 @@ def _holds(seen: Seen) -> Iterator[str]:
         yield f"{findings.num_refused} rows cannot be used (`haloes doctor` says why)"
 
 
-def _applies(seen: Seen) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _applies(facts: FileFacts) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Losses by how they can take what the file holds; a group without losses is left out."""
-    balance, paired = seen.balance, seen.pairs.num_pairs > 0
-    both = seen.findings.prompts.num_with_both_labels if seen.findings.prompts else 0
-    made = "" if seen.threshold is None else " once scores are made labels"
+    balance, paired = facts.balance, facts.pairs.num_pairs > 0
+    both = facts.findings.prompts.num_with_both_labels if facts.findings.prompts else 0
+    made = "" if facts.threshold is None else " once scores are made labels"
     groups: tuple[tuple[str, bool, Callable[[Needs], bool]], ...] = (
         ("on the pairs", paired, lambda needs: needs.pairs),
-        ("on scores", seen.scores is not None, lambda needs: _takes_scores(needs, seen)),
-        (f"on single answers{made}", balance.ratio is not None, lambda needs: _takes_labels(needs, seen)),
+        ("on scores", facts.scores is not None, lambda needs: _takes_scores(needs, facts)),
+        (f"on single answers{made}", balance.ratio is not None, lambda needs: _takes_labels(needs, facts)),
         (f"on pairs of answers to one prompt ({both} prompts)", both > 0 and not paired, lambda needs: needs.pairs),
-        ("on desirable answers alone", balance.num_undesirable == 0, lambda needs: _takes_one_label(needs, seen)),
+        ("on desirable answers alone", balance.num_undesirable == 0, lambda needs: _takes_one_label(needs, facts)),
         (
             "on undesirable answers alone",
             balance.num_desirable == 0,
-            lambda needs: needs.undesirable and _takes_one_label(needs, seen),
+            lambda needs: needs.undesirable and _takes_one_label(needs, facts),
         ),
     )
     for how, is_there, fits in groups:
@@ -127,24 +195,155 @@ def _applies(seen: Seen) -> Iterator[tuple[str, tuple[str, ...]]]:
         names = tuple(
             name
             for name, needs in needs_by_name.items()
-            if fits(needs) and (seen.num_prompts > 1 or not needs.mismatched)
+            if fits(needs) and (facts.num_prompts > 1 or not needs.mismatched)
         )
         if names:
             yield how, names
 
 
-def _takes_scores(needs: Needs, seen: Seen) -> bool:
-    if seen.scores is None or not needs.scores:
+def _takes_scores(needs: Needs, facts: FileFacts) -> bool:
+    if facts.scores is None or not needs.scores:
         return False
-    low, high = needs.score_range or seen.scores
-    return low <= seen.scores[0] and seen.scores[1] <= high
+    low, high = needs.score_range or facts.scores
+    return low <= facts.scores[0] and facts.scores[1] <= high
 
 
-def _takes_labels(needs: Needs, seen: Seen) -> bool:
+def _takes_labels(needs: Needs, facts: FileFacts) -> bool:
     """Losses on scores take labels for the best and the worst score, where there are no scores."""
-    return not needs.pairs and not (needs.scores and seen.scores is not None)
+    return not needs.pairs and not (needs.scores and facts.scores is not None)
 
 
-def _takes_one_label(needs: Needs, seen: Seen) -> bool:
+def _takes_one_label(needs: Needs, facts: FileFacts) -> bool:
     """Not where the examples of a step depend on each other: what one label is held against is not there."""
-    return _takes_labels(needs, seen) and not needs.whole_step
+    return _takes_labels(needs, facts) and not needs.whole_step
+
+
+def _for_pairs(facts: FileFacts) -> Iterator[LossAdvice]:
+    pairs = facts.pairs
+    found = f"{pairs.num_contradicted} of {pairs.num_checkable} pairs that others bear on are in contradiction"
+    if facts.is_noisy:
+        yield LossAdvice(
+            topic="loss",
+            what="kto",
+            why=f"the preferences are noisy: {found} ({_OURS}). Each pair becomes a good and a bad answer. DPO's "
+            "optimum can go with the minority; KTO's goes with the majority and ignores what it cannot fit",
+            source=f"{_WHEN}; {_THEOREM}",
+        )
+        yield LossAdvice(topic="weights", what="1 and 1", why="as many good answers as bad ones", source=_RULE)
+        yield _kto_beta()
+        return
+    if pairs.num_checkable:
+        yield LossAdvice(
+            topic="loss",
+            what="dpo",
+            why=f"the pairs are clean: {found}. KTO may underfit such data",
+            source=_WHEN,
+        )
+    else:
+        yield LossAdvice(
+            topic="loss",
+            what="dpo",
+            why="they are pairs, and nothing in them speaks for noise; but no answers are compared twice, so that the "
+            "file could not show it",
+            source=_WHEN,
+        )
+        yield LossAdvice(
+            topic="or",
+            what="kto",
+            why="if you know that raters disagree or err, as in votes of a forum, crowd work or a model's judgements: "
+            "each pair becomes a good and a bad answer, with weights of 1",
+            source=f"{_WHEN}; {_THEOREM}",
+        )
+    yield LossAdvice(
+        topic="beta",
+        what="0.1",
+        why="DPO's default; larger keeps the policy nearer to the reference. DPO has no class weights",
+        source="DPO paper, arXiv 2305.18290",
+    )
+
+
+def _for_labels(facts: FileFacts) -> Iterator[LossAdvice]:
+    balance, conflicts = facts.balance, facts.findings.repeats
+    about_scores = tuple(_about_scores(facts)) if facts.threshold is not None else ()
+    yield from about_scores[:1]
+    reasons = ["feedback on single answers needs no pairs"]
+    if balance.ratio is not None and not is_in_paper_range(balance.ratio):
+        reasons.append(f"it copes with imbalance, here {balance.ratio:.3g} good answers to a bad one")
+    if conflicts.conflicts.num:
+        reasons.append(
+            f"it ignores what it cannot fit, and {conflicts.num_conflicting_votes} votes are on answers rated both ways"
+        )
+    source = f"{_WHEN}; {_THEOREM}" if conflicts.conflicts.num else _WHEN
+    if facts.num_prompts > 1:
+        yield LossAdvice(topic="loss", what="kto", why="; ".join(reasons), source=source)
+    else:
+        reasons.append("KTO's reference point needs answers to other prompts, and there is one prompt only")
+        yield LossAdvice(topic="loss", what="kto-no-reference-point", why="; ".join(reasons), source=source)
+    yield from about_scores[1:]
+    yield _weights(balance)
+    yield _kto_beta()
+
+
+def _about_scores(facts: FileFacts) -> Iterator[LossAdvice]:
+    low, high = facts.scores or (0.0, 0.0)
+    yield LossAdvice(
+        topic="labels",
+        what=f"threshold {facts.threshold:g}",
+        why=f"scores go from {low:g} to {high:g}; this is their middle, and makes {facts.balance.num_desirable} "
+        f"answers desirable and {facts.balance.num_undesirable} undesirable. "
+        "Choose the score from which you are content",
+        source=_SCORES,
+    )
+    fits = low >= 0 and high <= 1
+    yield LossAdvice(
+        topic="or",
+        what="dro" + (" or una-score" if fits else ""),
+        why="if how good an answer is matters, and not only on which side of the threshold: they learn the score "
+        "itself" + ("" if fits else "; scaled to 0 to 1, una-score takes them too"),
+        source="DRO, arXiv 2405.19107; UNA, arXiv 2408.15339",
+    )
+
+
+def _for_one_label(facts: FileFacts) -> Iterator[LossAdvice]:
+    if facts.balance.num_desirable:
+        yield LossAdvice(
+            topic="loss",
+            what="sft",
+            why="all answers are desirable: there is nothing to tell them from, and likelihood is the plain way to "
+            "imitate them. Add bad answers for KTO",
+            source="arXiv 2203.02155, step 1",
+        )
+        return
+    yield LossAdvice(
+        topic="loss",
+        what="npo",
+        why="all answers are undesirable: it unlearns them, and lets go of those that are unlikely already, where "
+        "likelihood turned around would wreck the model. Add good answers for KTO",
+        source="NPO, arXiv 2404.05868",
+    )
+    yield LossAdvice(topic="beta", what="0.1", why="the default of its paper", source="NPO, arXiv 2404.05868")
+
+
+def _weights(balance: LabelCounts) -> LossAdvice:
+    good, bad = balance.weights.desirable, balance.weights.undesirable
+    bounds = f"[{LOWEST_RATIO:g}, {HIGHEST_RATIO:g}]"
+    if balance.ratio is not None and is_in_paper_range(balance.ratio):
+        why = f"n_D / n_U is {balance.ratio:.3g}, within {bounds} already"
+    else:
+        why = f"so that lambda_D n_D / (lambda_U n_U), {balance.ratio:.3g} without weights, lies in {bounds}"
+    return LossAdvice(
+        topic="weights",
+        what=f"{good:.4g} and {bad:.4g}",
+        why=f"{why}; `auto`, the default, sets them. Where bad answers must be avoided, raise the undesirable weight",
+        source=_RULE,
+    )
+
+
+def _kto_beta() -> LossAdvice:
+    return LossAdvice(
+        topic="beta",
+        what="0.1",
+        why="works well in most cases; 0.01 to 0.1 if the model was finetuned on the same data, 0.1 to 0.5 if it is "
+        "aligned already, as an instruct model is",
+        source=_BETA,
+    )

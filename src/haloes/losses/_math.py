@@ -1,7 +1,14 @@
-"""Optimal transport on a line: which completions of two labels stand at the same quantile."""
+"""Mathematics of losses: optimal transport on a line, and an exponential that stays finite."""
+
+from math import exp
+from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import relu
+
+CEILING: Final = 30.0
+"""Where `expm1_then_tangent` leaves the exponential."""
 
 
 def coupling(reward_B: Tensor, desirable_B: Tensor) -> Tensor:
@@ -23,3 +30,13 @@ def coupling(reward_B: Tensor, desirable_B: Tensor) -> Tensor:
     across_BB = desirable_B[:, None] & ~desirable_B[None, :]
     count_BB = torch.where(across_BB, overlap_BB.clamp(min=0), 0)
     return count_BB.to(reward_B.dtype) / (num_good * num_bad).clamp(min=1).to(reward_B.dtype)
+
+
+def expm1_then_tangent(x: Tensor) -> Tensor:
+    """
+    exp(x) - 1 up to x = 30, and from there the tangent at that point.
+
+    e^30 is 1e13: no training step survives what lies beyond, but float32 and the norm of its gradient do, and what is
+    far off still weighs more than what is near.
+    """
+    return x.clamp(max=CEILING).expm1() + exp(CEILING) * relu(x - CEILING)

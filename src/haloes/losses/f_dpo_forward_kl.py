@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 from haloes.errors import ConfigError
 from haloes.losses._about import About
 from haloes.losses._contract import LossOutput, Needs, Paired
-from haloes.losses._exponential import expm1_then_tangent
+from haloes.losses._math import expm1_then_tangent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from haloes.guide.docs import Block
-from haloes.guide.explain import Explanation, Hyperparameter
+from haloes.guide.explain import Block, Explanation, Hyperparameter
 from haloes.guide.recommend import Recommendation
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from math import exp, expm1
 import pytest
 import torch
 
-from haloes.losses._exponential import expm1_then_tangent
+from haloes.losses._math import expm1_then_tangent
 
 
 @pytest.mark.parametrize("x", [-1000.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 29.9])
