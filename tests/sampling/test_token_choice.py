@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from haloes.sampling.token_choice import FEW, drawn, draws, likeliest
+from haloes.sampling.token_choice import FEW, draws, greedy, sample_top_p
 
 LOGITS = torch.log(torch.tensor([[0.15, 0.5, 0.05, 0.3]]))
 
 
 def token(draw: float, *, temperature: float = 1.0, top_p: float = 1.0, logits: torch.Tensor = LOGITS) -> int:
-    return int(drawn(logits, torch.tensor([draw], dtype=torch.float64), temperature=temperature, top_p=top_p))
+    return int(sample_top_p(logits, torch.tensor([draw], dtype=torch.float64), temperature=temperature, top_p=top_p))
 
 
 def test_a_draw_picks_by_probability_likeliest_first():
@@ -44,13 +44,13 @@ def test_a_flat_distribution_over_many_tokens_keeps_them_all():
 
 def test_rows_are_drawn_apart():
     logits = LOGITS.expand(3, -1)
-    found = drawn(logits, torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64), temperature=1.0, top_p=1.0)
+    found = sample_top_p(logits, torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64), temperature=1.0, top_p=1.0)
 
     assert found.tolist() == [1, 3, 0]
 
 
 def test_the_likeliest_token_has_the_largest_logit():
-    assert likeliest(LOGITS).tolist() == [1]
+    assert greedy(LOGITS).tolist() == [1]
 
 
 def test_draws_belong_to_seed_and_prompt_and_to_nothing_else():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
+from haloes.sampling._contract import check_decoding
 from haloes.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -124,15 +125,10 @@ class SampleSettings:
     finished) and gives back (liked, reason): rates the answers before and after."""
 
     def __post_init__(self) -> None:
-        for name, fits, rule in (
-            ("prompts", self.prompts >= 0, "at least 0"),
-            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
-            ("temperature", 0 <= self.temperature < inf, "0 (the likeliest token) or positive"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-        ):
-            if not fits:
-                raise ConfigError(f"samples.{name} must be {rule}, got {getattr(self, name)}")
+        check_decoding("samples", max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
+        for name, least in (("prompts", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"samples.{name} must be at least {least}, got {getattr(self, name)}")
         if self.rater is not None and self.prompts == 0:
             raise ConfigError("samples.rater has nothing to rate while samples.prompts is 0; raise it, or leave it out")
 

@@ -21,13 +21,7 @@ class Decoding:
     """Nucleus sampling: the likeliest tokens with this total probability are drawn from."""
 
     def __post_init__(self) -> None:
-        for name, fits, rule in (
-            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
-            ("temperature", 0 <= self.temperature < inf, "0 (the likeliest token) or positive"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-        ):
-            if not fits:
-                raise ConfigError(f"sample.{name} must be {rule}, got {getattr(self, name)}")
+        check_decoding("sample", max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
 
     def by(self, engine: str, model: str, *, control: str = "") -> Sampling:
         """The record of answers that are drawn so from a model."""
@@ -39,6 +33,17 @@ class Decoding:
             top_p=float(self.top_p),
             control=control,
         )
+
+
+def check_decoding(section: str, *, max_new_tokens: int, temperature: float, top_p: float) -> None:
+    """Raise ConfigError where a setting of decoding is out of range; `section` is where the user set it."""
+    for name, value, fits, rule in (
+        ("max_new_tokens", max_new_tokens, max_new_tokens >= 1, "at least 1"),
+        ("temperature", temperature, 0 <= temperature < inf, "0 (the likeliest token) or positive"),
+        ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1"),
+    ):
+        if not fits:
+            raise ConfigError(f"{section}.{name} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)

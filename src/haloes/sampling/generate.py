@@ -12,7 +12,7 @@ from haloes.errors import ConfigError, DataError
 from haloes.records import Completion, Text
 from haloes.sampling._contract import Decoding
 from haloes.sampling.decode import decode
-from haloes.sampling.token_choice import drawn, draws, likeliest
+from haloes.sampling.token_choice import draws, greedy, sample_top_p
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.template import control_text, make_template
 
@@ -50,7 +50,7 @@ def sample(
         prompts: prompt id to prompt.
         max_new_tokens: most tokens of an answer; where a prompt leaves less room in the model's window, that room.
         temperature: 0 takes the likeliest token each time.
-        top_p: nucleus sampling, see `haloes.sampling.token_choice.drawn`.
+        top_p: nucleus sampling, see `haloes.sampling.token_choice.sample_top_p`.
         seed: of the draws.
         control: text after every prompt: the control token of a model that was trained on them (CSFT).
         variant: what to call the model in the records ("before", "after" ...).
@@ -106,15 +106,15 @@ def sample_batches(
     Raises:
         ConfigError, DataError, ModelError: as `sample`, before the first batch.
     """
-    _check(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch_size=batch_size)
+    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+    if batch_size < 1:
+        raise ConfigError(f"sample.batch_size must be at least 1, got {batch_size}")
     window = _window(model)
     encoder = make_encoder(tokenizer, max_length=window).with_control(control)
     ids = {name: encoder.prompt_ids(prompt) for name, prompt in prompts.items()}
     limits = {name: _limit(name, len(tokens), max_new_tokens, window) for name, tokens in ids.items()}
     ends = end_of_turn_ids(tokenizer, model.generation_config)
-    made = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p).by(
-        "transformers", "", control=control_text(tokenizer) + control
-    )
+    made = decoding.by("transformers", "", control=control_text(tokenizer) + control)
     with _evaluating(model):
         for names in _batches(ids, limits, batch_size=batch_size, batch_tokens=batch_tokens):
             choose = _chooser(names, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
@@ -148,17 +148,6 @@ def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     return frozenset(int(token) for token in ids if token is not None)
 
 
-def _check(*, max_new_tokens: int, temperature: float, top_p: float, batch_size: int) -> None:
-    if max_new_tokens < 1:
-        raise ConfigError(f"sample.max_new_tokens must be at least 1, got {max_new_tokens}")
-    if not temperature >= 0:
-        raise ConfigError(f"sample.temperature must be 0 (take the likeliest token) or positive, got {temperature}")
-    if not 0 < top_p <= 1:
-        raise ConfigError(f"sample.top_p must be above 0 and at most 1, got {top_p}")
-    if batch_size < 1:
-        raise ConfigError(f"sample.batch_size must be at least 1, got {batch_size}")
-
-
 def _window(model: Any) -> int:
     """How many tokens the model can read; architectures without absolute limits name none."""
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
@@ -190,12 +179,12 @@ def _batches(
 
 def _chooser(names: list[str], count: int, *, temperature: float, top_p: float, seed: int) -> Any:
     if temperature == 0:
-        return lambda logits_BV, _rows, _step: likeliest(logits_BV)
+        return lambda logits_BV, _rows, _step: greedy(logits_BV)
     table = np.stack([draws(name, seed=seed, count=count) for name in names])
 
     def choose(logits_BV: Tensor, rows: list[int], step: int) -> Tensor:
         draw_B = torch.from_numpy(table[rows, step]).to(logits_BV.device)
-        return drawn(logits_BV, draw_B, temperature=temperature, top_p=top_p)
+        return sample_top_p(logits_BV, draw_B, temperature=temperature, top_p=top_p)
 
     return choose
 

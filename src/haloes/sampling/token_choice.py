@@ -25,12 +25,12 @@ def draws(prompt_id: str, *, seed: int, count: int) -> NDArray[np.float64]:
     return np.random.default_rng([seed, *words.tolist()]).random(count)
 
 
-def likeliest(logits_BV: Tensor) -> Tensor:
+def greedy(logits_BV: Tensor) -> Tensor:
     """The token with the largest logit, (B,)."""
     return logits_BV.argmax(dim=-1)
 
 
-def drawn(logits_BV: Tensor, draw_B: Tensor, *, temperature: float, top_p: float) -> Tensor:
+def sample_top_p(logits_BV: Tensor, draw_B: Tensor, *, temperature: float, top_p: float) -> Tensor:
     """
     A token for each row by nucleus sampling (Holtzman et al., 2020, https://arxiv.org/abs/1904.09751), (B,).
 
