@@ -4,7 +4,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import norm
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -15,6 +14,7 @@ from haloes.stats.bootstrap import (
     cluster_codes,
     cluster_weights,
     expanded_interval,
+    normal_quantile,
 )
 from haloes.stats.rates import wilson_interval
 
@@ -151,7 +151,7 @@ def _score(
     low, high = expanded_interval(kept_D, level, num)
     if low == high:
         # Full agreement: Wilson's bound on the prompts that may disagree, in units of chance disagreement.
-        same, _ = wilson_interval(num, num, z=float(norm.ppf((1 + level) / 2)))
+        same, _ = wilson_interval(num, num, z=normal_quantile((1 + level) / 2))
         low, high = max(-1.0, value - (1 - same) / by_chance), value
         method = f"Wilson's bound on the prompts that may differ, as all {num} agree"
     return Score(

@@ -5,13 +5,12 @@ The area under the ROC curve: how often a desirable answer scores above an undes
 number and never NaN.
 """
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.stats import norm, rankdata
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -24,6 +23,7 @@ from haloes.stats.bootstrap import (
     cluster_codes,
     cluster_weights,
     finite,
+    normal_quantile,
     percentile_interval,
 )
 from haloes.stats.paired import holm
@@ -48,8 +48,20 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float | None:
     num_undesirable = len(label_N) - num_desirable
     if not num_desirable or not num_undesirable:
         return None
-    rank_sum = float(rankdata(score_N)[label_N].sum())
+    rank_sum = float(average_ranks(score_N)[label_N].sum())
     return (rank_sum - num_desirable * (num_desirable + 1) / 2) / (num_desirable * num_undesirable)
+
+
+def auc_noise(num_desirable: int, num_undesirable: int) -> float:
+    """Return the standard deviation of the AUC of a score that has nothing to do with the label (without ties)."""
+    return math.sqrt((num_desirable + num_undesirable + 1) / (12 * num_desirable * num_undesirable))
+
+
+def average_ranks(value_N: Floats) -> Floats:
+    """Return the rank of each value from 1; equal values share the mean of the ranks that they take up."""
+    _, place_N, count_V = np.unique(value_N, return_inverse=True, return_counts=True)
+    rank_V = np.cumsum(count_V) - (count_V - 1) / 2
+    return np.asarray(rank_V[place_N], dtype=np.float64)
 
 
 def auc_with_interval(
@@ -261,7 +273,9 @@ def _score_interval(value: float, num_desirable: int, num_undesirable: int, leve
 
     The variance is Hanley and McNeil's, with (m + n) / 2 in place of both m and n in its two last terms.
     """
-    z = float(norm.ppf((1 + level) / 2))
+    from scipy.optimize import brentq
+
+    z = normal_quantile((1 + level) / 2)
     extra = (num_desirable + num_undesirable) / 2 - 1
 
     def excess(theta: float) -> float:

@@ -4,7 +4,6 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -62,8 +61,25 @@ def expanded_interval(draws_D: Floats, level: float, num_clusters: int) -> tuple
     Resampling n clusters gives a spread that is too small by sqrt((n - 1) / n), and percentiles know nothing of the t
     distribution: so the tails that are cut off are those of a normal variable beyond sqrt(n / (n - 1)) * t(n - 1).
     """
-    beyond = np.sqrt(num_clusters / (num_clusters - 1)) * t.ppf((1 + level) / 2, num_clusters - 1)
-    return percentile_interval(draws_D, float(2 * norm.cdf(beyond) - 1))
+    from scipy.special import ndtr
+
+    beyond = np.sqrt(num_clusters / (num_clusters - 1)) * t_quantile((1 + level) / 2, num_clusters - 1)
+    return percentile_interval(draws_D, float(2 * ndtr(beyond) - 1))
+
+
+def normal_quantile(share: float) -> float:
+    """Return the value that a standard normal variable stays below with this probability."""
+    # scipy is imported where it is used: feedback is examined with the AUC of this package, and must not wait for it.
+    from scipy.special import ndtri
+
+    return float(ndtri(share))
+
+
+def t_quantile(share: float, degrees_of_freedom: int) -> float:
+    """Return the value that a variable of Student's t distribution stays below with this probability."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees_of_freedom, share))
 
 
 def bootstrap_method(num_clusters: int, draws: int) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm, t
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -18,6 +17,8 @@ from haloes.stats.bootstrap import (
     codes_for,
     expanded_interval,
     finite,
+    normal_quantile,
+    t_quantile,
 )
 from haloes.stats.rates import wilson_interval
 
@@ -106,7 +107,7 @@ def unanimous_interval(value: float, num_prompts: int, level: float) -> tuple[fl
     Wilson's upper bound on the share of prompts that are not so, z^2 / (n + z^2), may lie at 0 or at 1. At `value` 0
     and 1 this is Wilson's own interval. A bootstrap would give no width at all.
     """
-    z = float(norm.ppf((1 + level) / 2))
+    z = normal_quantile((1 + level) / 2)
     same = num_prompts / (num_prompts + z**2)
     return value * same, value * same + (1 - same)
 
@@ -123,8 +124,8 @@ def unit_interval(values: ArrayLike, name: str) -> Floats:
 def _effective_wilson(mean_C: Floats, level: float) -> tuple[float, float, float]:
     """Wilson's interval with the effective number of prompts, and that number."""
     num, share = len(mean_C), float(mean_C.mean())
-    z = float(norm.ppf((1 + level) / 2))
-    adjust = (z / float(t.ppf((1 + level) / 2, num - 1))) ** 2
+    z = normal_quantile((1 + level) / 2)
+    adjust = (z / t_quantile((1 + level) / 2, num - 1)) ** 2
     worth = adjust * num * share * (1 - share) / float(mean_C.var(ddof=1))
     low, high = wilson_interval(share * worth, worth, z=z)
     return low, high, worth

@@ -9,7 +9,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -22,6 +21,7 @@ from haloes.stats.bootstrap import (
     codes_for,
     expanded_interval,
     finite,
+    normal_quantile,
 )
 from haloes.stats.logistic import fit_logistic, sigmoid
 from haloes.stats.rates import wilson_interval
@@ -161,7 +161,7 @@ def _error_by_chance(chance_N: Floats, bin_N: NDArray[np.intp], *, draws: int, s
 def _reliability(
     chance_N: Floats, label_N: Floats, bin_N: NDArray[np.intp], level: float
 ) -> tuple[ReliabilityBin, ...]:
-    z = float(norm.ppf((1 + level) / 2))
+    z = normal_quantile((1 + level) / 2)
     found = []
     for number in range(int(bin_N.max()) + 1):
         inside = bin_N == number

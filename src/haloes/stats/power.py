@@ -2,10 +2,8 @@
 
 import math
 
-from scipy.optimize import brentq
-from scipy.stats import norm
-
 from haloes.errors import ConfigError
+from haloes.stats.bootstrap import normal_quantile
 
 
 def smallest_win_rate_difference(
@@ -42,6 +40,8 @@ def smallest_win_rate_difference(
     Raises:
         ConfigError: an argument is out of range.
     """
+    from scipy.optimize import brentq
+
     _require_in_range(num_prompts, alpha, power)
     if not 0 <= tie_share < 1 or not 0 <= correlation <= 1 or rows_per_prompt < 1:
         raise ConfigError(
@@ -53,7 +53,7 @@ def smallest_win_rate_difference(
         return None
     worth = num_prompts * rows_per_prompt / (1 + (rows_per_prompt - 1) * correlation)
     decided = (1 - tie_share) / 4
-    z_alpha, z_power = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
+    z_alpha, z_power = normal_quantile(1 - alpha / 2), normal_quantile(power)
 
     def excess(difference: float) -> float:
         spread = math.sqrt(max(0.0, decided - difference**2))
@@ -81,7 +81,7 @@ def smallest_paired_difference(
     _require_in_range(num_prompts, alpha, power)
     if not 0 <= standard_deviation < math.inf:
         raise ConfigError(f"power: standard_deviation must be a finite number, at least 0, got {standard_deviation}")
-    z = float(norm.ppf(1 - alpha / 2) + norm.ppf(power))
+    z = normal_quantile(1 - alpha / 2) + normal_quantile(power)
     return z * standard_deviation / math.sqrt(num_prompts)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest, norm, t
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -17,7 +16,9 @@ from haloes.stats.bootstrap import (
     codes_for,
     difference_with_interval,
     finite,
+    normal_quantile,
     require_same_prompts,
+    t_quantile,
 )
 
 
@@ -73,11 +74,11 @@ def share_with_interval(
     if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
         return None
     share = float(outcome_N.mean())
-    z = float(norm.ppf((1 + level) / 2))
+    z = normal_quantile((1 + level) / 2)
     if num_clusters == num_rows:
         trials, method = float(num_rows), f"Wilson, {num_rows} independent rows"
     else:
-        adjust = (z / float(t.ppf((1 + level) / 2, num_clusters - 1))) ** 2
+        adjust = (z / t_quantile((1 + level) / 2, num_clusters - 1)) ** 2
         trials = adjust * num_rows / design_effect(outcome_N, codes_N)
         method = f"Wilson, {num_rows} rows worth {trials:.1f} independent ones over {num_clusters} prompts"
     if num_clusters < FEW_CLUSTERS:
@@ -145,7 +146,7 @@ def share_difference_with_interval(
     row_of = {key: row for row, key in enumerate(after_keys)}
     change_N = after_M[[row_of[key] for key in before_keys]] - before_N
     up, down = float((change_N > 0).sum()), float((change_N < 0).sum())
-    z = float(norm.ppf((1 + level) / 2))
+    z = normal_quantile((1 + level) / 2)
     smooth_up, smooth_down = (up + 1) / (num + 2), (down + 1) / (num + 2)
     centre = smooth_up - smooth_down
     half = z * np.sqrt((smooth_up + smooth_down - centre**2) / (num + 2))
@@ -176,6 +177,8 @@ def sign_test(before: ArrayLike, after: ArrayLike) -> SignTest:
     Raises:
         DataError: the lengths differ, or a value is not finite.
     """
+    from scipy.stats import binomtest
+
     before_N, after_N = finite(before, "sign test"), finite(after, "sign test")
     if before_N.shape != after_N.shape or before_N.ndim != 1:
         raise DataError(f"sign test: {before_N.shape} values before and {after_N.shape} after; they must pair up")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from haloes.errors import DataError
 from haloes.records import Score
 from haloes.results import Reliability
+from haloes.stats.auc import average_ranks
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,
@@ -112,7 +112,7 @@ def rank_correlation(
     num = int(codes_N.max(initial=-1)) + 1
     if num < 2 or np.ptp(one_N) == 0 or np.ptp(other_N) == 0:  # noqa: PLR2004 - one prompt has no spread
         return None
-    ranks = np.stack([rankdata(one_N), rankdata(other_N)])
+    ranks = np.stack([average_ranks(one_N), average_ranks(other_N)])
     x_N, y_N = ranks - ranks.mean(axis=1, keepdims=True)
     sums_6C = np.stack([_by_prompt(v, codes_N) for v in (np.ones_like(x_N), x_N, y_N, x_N * y_N, x_N**2, y_N**2)])
     drawn = [_correlations(weight_DC @ sums_6C.T) for weight_DC in cluster_weights(num, draws=draws, seed=seed)]
