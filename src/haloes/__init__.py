@@ -14,6 +14,25 @@ from haloes.losses import HOME_OF as _OF_LOSSES
 
 HOME_OF = _OF_LOSSES | homes_by_name(
     {
+        "haloes.api": (
+            "Conversion",
+            "Diagnosis",
+            "EvaluationResult",
+            "JudgeResult",
+            "OnlineResult",
+            "SampleResult",
+            "compare",
+            "convert",
+            "doctor",
+            "evaluate",
+            "export",
+            "judge",
+            "online",
+            "plan",
+            "resume",
+            "sample",
+            "train",
+        ),
         "haloes.errors": (
             "ConfigError",
             "DataError",
@@ -26,8 +45,6 @@ HOME_OF = _OF_LOSSES | homes_by_name(
         "haloes.feedback.read": ("FeedbackSource",),
         "haloes.records": ("Completion", "Feedback", "Message", "Pair", "Score"),
         "haloes.runs.align": ("Run",),
-        "haloes.runs.api": ("train",),
-        "haloes.runs.export": ("export_model",),
     }
 )
 

@@ -1,6 +1,23 @@
 # Written by `make docs` from what __init__.py says.
 
 from haloes import losses as losses
+from haloes.api import Conversion as Conversion
+from haloes.api import Diagnosis as Diagnosis
+from haloes.api import EvaluationResult as EvaluationResult
+from haloes.api import JudgeResult as JudgeResult
+from haloes.api import OnlineResult as OnlineResult
+from haloes.api import SampleResult as SampleResult
+from haloes.api import compare as compare
+from haloes.api import convert as convert
+from haloes.api import doctor as doctor
+from haloes.api import evaluate as evaluate
+from haloes.api import export as export
+from haloes.api import judge as judge
+from haloes.api import online as online
+from haloes.api import plan as plan
+from haloes.api import resume as resume
+from haloes.api import sample as sample
+from haloes.api import train as train
 from haloes.errors import ConfigError as ConfigError
 from haloes.errors import DataError as DataError
 from haloes.errors import Interrupted as Interrupted
@@ -61,5 +78,3 @@ from haloes.records import Message as Message
 from haloes.records import Pair as Pair
 from haloes.records import Score as Score
 from haloes.runs.align import Run as Run
-from haloes.runs.api import train as train
-from haloes.runs.export import export_model as export_model

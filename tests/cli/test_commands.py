@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from haloes.cli.folders import new_run_dir, numbered
 from haloes.cli.main import run
 from haloes.recipes.demo.recipe import demo_config
 from haloes.runs.config import as_mapping, json_schema, make_config
-from haloes.runs.run_folder import read_config
+from haloes.runs.run_folder import new_run_dir, numbered_run_dir, read_config
 from tiny_runs import flags, metrics, pairs, rows_of, thumbs, write_rows
 
 Captured = pytest.CaptureFixture[str]
@@ -204,6 +203,6 @@ def test_the_demo_is_a_run_on_shipped_feedback_with_its_rater(
 def test_demos_are_numbered(model: Path):
     Path("runs/demo-1").mkdir(parents=True)
 
-    assert numbered("demo") == Path("runs/demo-2")
+    assert numbered_run_dir("demo") == Path("runs/demo-2")
     config = make_config({"feedback": {"source": "a b/my.file.v2.jsonl"}, "loss": {"name": "x/y.py:MyLoss"}})
     assert new_run_dir(config) == Path("runs/my-MyLoss-1")

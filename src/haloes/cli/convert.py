@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from haloes.cli.flags import Settings
+
 
 def convert(
     source: Annotated[str, Parameter(name=["FEEDBACK"])],
@@ -13,7 +15,7 @@ def convert(
     *,
     to: Literal["single", "pairs"] = "single",
     columns: str | None = None,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    settings: Settings = (),
 ) -> None:
     """Write any feedback file as canonical records (JSONL, or Parquet by its name), which TRL reads too.
 
@@ -30,13 +32,11 @@ def convert(
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
-    from haloes.cli.flags import flag_settings
+    import haloes.api
     from haloes.cli.views.output import say
-    from haloes.runs.config import make_config, parse_settings
-    from haloes.runs.convert import write_records
+    from haloes.runs.config import parse_settings
 
-    config = make_config(flag_settings(source=source, columns=columns), parse_settings(settings))
-    written, refused = write_records(config, out, pairs=to == "pairs")
-    say(f"{written} records written to {out}")
-    for reason, count in refused.most_common():
+    conversion = haloes.api.convert(source, out, to=to, columns=columns, settings=parse_settings(settings))
+    say(f"{conversion.num_written} records written to {out}")
+    for reason, count in conversion.refused.items():
         say(f"  left out: {count} x {reason}")

@@ -1,17 +1,12 @@
 """`haloes demo`: the main job on feedback that ships with haloes."""
 
-from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
-
-from haloes.cli.finished import carry_out
+from haloes.cli.flags import Out, Settings
 
 
 def demo(
     *,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    out: Out = None,
+    settings: Settings = (),
 ) -> None:
     """Align SmolLM2-135M-Instruct with feedback that ships with haloes, and show what changed.
 
@@ -22,8 +17,13 @@ def demo(
     settings
         Any setting as section.key=value.
     """
-    from haloes.cli.folders import numbered
+    from haloes.cli.views.progress import TerminalProgress
+    from haloes.cli.views.run import show_run
     from haloes.recipes.demo.recipe import demo_config
+    from haloes.runs.align import align
     from haloes.runs.config import parse_settings
+    from haloes.runs.run_folder import numbered_run_dir
 
-    carry_out(demo_config(parse_settings(settings)), out or numbered("demo"), resume=False)
+    with TerminalProgress() as progress:
+        run = align(demo_config(parse_settings(settings)), out or numbered_run_dir("demo"), display=progress)
+    show_run(run)

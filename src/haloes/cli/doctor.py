@@ -4,6 +4,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from haloes.cli.flags import Settings
+
 
 def doctor(
     source: Annotated[str, Parameter(name=["FEEDBACK"])],
@@ -11,7 +13,7 @@ def doctor(
     *,
     model: str | None = None,
     columns: str | None = None,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    settings: Settings = (),
 ) -> None:
     """Say what a feedback file holds and what is wrong with it, with file and line and what to do.
 
@@ -28,32 +30,27 @@ def doctor(
     settings
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
-    from haloes.cli.flags import flag_settings
+    from haloes.api import argument_settings, training_errors
     from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
     from haloes.feedback.doctor.advice import advise
     from haloes.feedback.doctor.examine import examine
     from haloes.feedback.doctor.render import render
     from haloes.runs.config import make_config, parse_settings
-    from haloes.runs.feedback_rows import grave, open_for_doctor
+    from haloes.runs.feedback_rows import open_for_doctor
 
-    config = make_config(flag_settings(source=source, model=model, columns=columns), parse_settings(settings))
+    # The parts of `haloes.doctor`, each shown as soon as it is there: the tokens of a large file take their time.
+    config = make_config(argument_settings(feedback=source, model=model, columns=columns), parse_settings(settings))
     rows = open_for_doctor(config.feedback)
     findings = examine(rows)
     advice = advise(findings)
     say_lines(render(findings, advice))
-    fatal = [one.finding for one in advice if one.severity == "error"]
+    tokens = None
     if model is not None and findings.num_accepted:
         from haloes.runs.token_doctor import examine_tokens
 
-        report = examine_tokens(config, rows)
-        say_lines(report.lines)
-        show(report.previews)
-        fatal += report.errors
-    refused = {reason: tally.num for reason, tally in findings.refusals.items()}
-    if not config.feedback.skip_refused and (reasons := grave(refused, findings.num_accepted)):
-        fatal.append(
-            f"{sum(refused[reason] for reason in reasons)} row(s) cannot be used ({', '.join(sorted(reasons))})"
-        )
-    if fatal:
-        raise DataError(f"{source}: `haloes train` will not start: {'; '.join(fatal)}")
+        tokens = examine_tokens(config, rows)
+        say_lines(tokens.lines)
+        show(tokens.previews)
+    if errors := training_errors(config, findings, advice, tokens):
+        raise DataError(f"{source}: `haloes train` will not start: {'; '.join(errors)}")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from haloes.cli.flags import Out
+
 
 def eval(  # noqa: A001 - the name of the command
     sources: Annotated[tuple[Path, ...], Parameter(name=["SOURCES"])] = (),
@@ -20,7 +22,7 @@ def eval(  # noqa: A001 - the name of the command
     bench_out: Path | None = None,
     run_generated_code: Annotated[bool, Parameter(negative=())] = False,
     batch_size: int | None = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Out = None,
     seed: int = 0,
 ) -> None:
     """Win rates, ratings, agreement of judges and judge-free numbers with intervals, from records on disk.
@@ -60,40 +62,29 @@ def eval(  # noqa: A001 - the name of the command
     seed
         Of the bootstrap draws, and of the questions that --bench-limit draws.
     """
-    from haloes.cli.benched import ask
+    import haloes.api
     from haloes.cli.views.evaluation import evaluation_lines
     from haloes.cli.views.output import say, show
-    from haloes.evaluation.evaluate import evaluate, evaluation_path
-    from haloes.results import write_evaluation
-    from haloes.run_files import is_run
-    from haloes.runs.run_folder import write_pages
+    from haloes.cli.views.progress import TerminalProgress
 
-    answers = ask(
-        sources,
-        bench,
-        data=bench_data,
-        limit=bench_limit,
-        chat=bench_chat,
-        out=bench_out,
-        run_generated_code=run_generated_code,
-        batch_size=batch_size,
-        seed=seed,
-    )
-    of_run = len(sources) == 1 and is_run(sources[0])
-    if answers is not None and not of_run:
-        sources = ()
-    found = evaluate(
-        sources,
-        preferences=alpaca_eval,
-        lc_weights=lc_weights,
-        difficulties=difficulties,
-        benchmarks=answers,
-        seed=seed,
-    )
-    show(evaluation_lines(found))
-    places = (answers,) if answers is not None and (bench_out is not None or not of_run) else sources
-    path = out or evaluation_path(places, alpaca_eval)
-    write_evaluation(path, found)
-    say(f"Numbers: {path}")
-    if of_run and out is None and bench_out is None:
-        say(f"Report: {write_pages(sources[0])}")
+    with TerminalProgress() as progress:
+        evaluation = haloes.api.evaluate(
+            sources,
+            alpaca_eval=alpaca_eval,
+            lc_weights=lc_weights,
+            difficulties=difficulties,
+            bench=bench,
+            bench_data=bench_data,
+            bench_limit=bench_limit,
+            bench_chat=bench_chat,
+            bench_out=bench_out,
+            run_generated_code=run_generated_code,
+            batch_size=batch_size,
+            out=out,
+            seed=seed,
+            progress=progress,
+        )
+    show(evaluation_lines(evaluation.numbers))
+    say(f"Numbers: {evaluation.path}")
+    if evaluation.report is not None:
+        say(f"Report: {evaluation.report}")

@@ -1,24 +1,65 @@
-"""Flags of the command line that stand for settings of the configuration."""
+"""Options that several commands share, each with its flags and its default."""
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+
+Settings: TypeAlias = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())]
+Out: TypeAlias = Annotated[Path | None, Parameter(name=["--out", "-o"])]
+ConfigFile: TypeAlias = Annotated[Path | None, Parameter(name=["--config", "-c"])]
+JudgeKind: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
+Engine: TypeAlias = Literal["transformers", "vllm", "http"]
 
 
-def flag_settings(
-    *,
-    source: str | None = None,
-    model: str | None = None,
-    loss: str | None = None,
-    validation: str | None = None,
-    columns: str | None = None,
-) -> dict[str, Any]:
-    """The flags that were given, as a nested mapping like a configuration file's."""
-    from haloes.feedback.columns import parse_columns
+# The fields of these classes are options of the command itself: `Parameter(name="*")` leaves out the name of the class.
+# Their strings are the help, unless the command's docstring explains the option in its own way ("judging.rule").
 
-    feedback: dict[str, Any] = {
-        "source": source,
-        "validation": validation,
-        "columns": None if columns is None else parse_columns(columns),
-    }
-    sections: dict[str, dict[str, Any]] = {"feedback": feedback, "model": {"name": model}, "loss": {"name": loss}}
-    given = {name: {key: v for key, v in keys.items() if v is not None} for name, keys in sections.items()}
-    return {name: keys for name, keys in given.items() if keys}
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeOptions:
+    """Options of the judge that `haloes judge` and `haloes online` ask."""
+
+    base_url: str | None = None
+    """The server, such as http://localhost:8000/v1."""
+    key_env: str | None = None
+    """The NAME of the environment variable that holds the server's key."""
+    rule: str | None = None
+    """The judge's function, called with (prompt, first, second)."""
+    template: str | None = None
+    """The judge's prompt: kto-paper, alpaca-eval, mt-bench, or a file."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingOptions:
+    """Options of how `haloes sample` draws answers."""
+
+    max_new_tokens: int = 256
+    """Most tokens of an answer."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time."""
+    top_p: float = 1.0
+    """The likeliest tokens with this total probability are drawn from."""
+    seed: int = 0
+    """Of the draws."""
+    batch_size: int = 64
+    """Answers at once."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundDecodingOptions(DecodingOptions):
+    """The same for the rounds of `haloes online`, where answers have to differ and training follows."""
+
+    max_new_tokens: int = 128
+    temperature: float = 1.0
+    batch_size: int = 32
+
+
+# Defaults of parameters, which cyclopts asks for where all options of a class have one.
+NO_JUDGE_OPTIONS = JudgeOptions()
+DECODING = DecodingOptions()
+ROUND_DECODING = RoundDecodingOptions()

@@ -1,9 +1,12 @@
 """`haloes judge`: which of two models' answers are preferred."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
+
+from haloes.cli.flags import NO_JUDGE_OPTIONS, JudgeKind, JudgeOptions, Out, Settings
 
 
 def judge(
@@ -11,19 +14,16 @@ def judge(
     other: Annotated[Path | None, Parameter(name=["OTHER"])] = None,
     /,
     *,
-    kind: Annotated[Literal["http", "local", "reward", "reward-model", "rule"], Parameter(name=["--judge", "-j"])],
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    kind: Annotated[JudgeKind, Parameter(name=["--judge", "-j"])],
+    out: Out = None,
     model: str | None = None,
-    base_url: str | None = None,
-    key_env: str | None = None,
-    rule: str | None = None,
-    template: str | None = None,
+    judging: JudgeOptions = NO_JUDGE_OPTIONS,
     candidate: str | None = None,
     baseline: str | None = None,
     canaries: int = 0,
     most: int | None = None,
     seed: int = 0,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    settings: Settings = (),
 ) -> None:
     """Have a judge compare two models' answers, in both orders; stopped, the same command goes on with it.
 
@@ -40,15 +40,9 @@ def judge(
         The file of judgements (.jsonl); judgements.jsonl in the run's folder, or here.
     model
         Who judges: a name on the server, or a model's folder or hub name; for a reward model also its run's folder.
-    base_url
-        The server, such as http://localhost:8000/v1.
-    key_env
-        The NAME of the environment variable that holds the server's key.
-    rule
+    judging.rule
         package.module:function or file.py:function, called with (prompt, first, second); gives back "first", "second",
         "tie", None, or a number in [0, 1] for the first.
-    template
-        The judge's prompt: kto-paper, alpaca-eval, mt-bench, or a file.
     candidate
         Which model of ANSWERS, where the file has several.
     baseline
@@ -62,28 +56,39 @@ def judge(
     settings
         Further settings of the judge, such as timeout=30, concurrency=8, price_prompt=2.5, tie_margin=0.05.
     """
-    from haloes.cli.views.judging import fail_if_unanswered, refresh_report, say_before, say_judged
-    from haloes.cli.views.progress import TerminalDisplay
-    from haloes.judging.pairs import first_prompts, read_pairs
-    from haloes.judging.run import canary_path, judge_pairs
-    from haloes.judging.table import make_judge
-    from haloes.run_files import JUDGEMENTS
+    import haloes.api
+    from haloes.cli.views.judging import say_judged
+    from haloes.cli.views.output import say
+    from haloes.cli.views.progress import TerminalProgress
+    from haloes.errors import RunError
     from haloes.runs.config import parse_settings
 
-    flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
-    given = {name: value for name, value in flags.items() if value is not None}
-    made = make_judge(kind, {**parse_settings(settings), **given})
-    paired = first_prompts(read_pairs(answers, other, candidate=candidate, baseline=baseline), most)
-    file = out or (answers if answers.is_dir() else Path()) / JUDGEMENTS
-    total = 2 * (len(paired.pairs) + min(canaries, paired.num_prompts))
+    file = out or haloes.api.judgements_path(answers)
     try:
-        with TerminalDisplay() as display:
-            say_before(paired, display.note)
-            display.stage(f"judging by {made.identity.name}", total)
-            judged = judge_pairs(made, paired, file, num_canaries=canaries, seed=seed, progress=display.advance)
+        with TerminalProgress() as progress:
+            judged = haloes.api.judge(
+                answers,
+                other,
+                judge=kind,
+                out=file,
+                model=model,
+                **asdict(judging),
+                candidate=candidate,
+                baseline=baseline,
+                canaries=canaries,
+                most=most,
+                seed=seed,
+                settings=parse_settings(settings),
+                progress=progress,
+            )
     except KeyboardInterrupt as stopped:
         message = f"stopped; what was judged is in {file}, and the same command goes on with it"
         raise KeyboardInterrupt(message) from stopped
-    say_judged(judged, paired, file, canary_path(file))
-    refresh_report(file.parent)
-    fail_if_unanswered(judged)
+    say_judged(judged)
+    if judged.report is not None:
+        say(f"Report: {judged.report}")
+    if judged.unanswered:
+        raise RunError(
+            f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "
+            "asks for them again"
+        )

@@ -4,14 +4,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from haloes.cli.flags import Out, Settings
+
 losses = App(
     name="losses",
     help="List the losses, with what they need and where they are from; explain, plot or recommend them.",
-)
-losses.command(
-    "haloes.cli.losses_plot:plot",
-    name="plot",
-    help="Draw the human value that losses imply, against the reward of an answer, and their gradients.",
 )
 
 
@@ -49,7 +46,7 @@ def recommend(
     /,
     *,
     columns: str | None = None,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    settings: Settings = (),
 ) -> None:
     """Say which losses apply to a feedback file and which suits it, with weights, beta, reasons and sources.
 
@@ -62,13 +59,13 @@ def recommend(
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
-    from haloes.cli.flags import flag_settings
+    from haloes.api import argument_settings
     from haloes.cli.views.losses import recommendation
     from haloes.cli.views.output import show as shown
     from haloes.guide.recommend import recommend as find
     from haloes.runs.config import make_config, parse_settings
 
-    config = make_config(flag_settings(source=source, columns=columns), parse_settings(settings))
+    config = make_config(argument_settings(feedback=source, columns=columns), parse_settings(settings))
     shown(recommendation(find(config.feedback)))
 
 
@@ -92,3 +89,41 @@ def page() -> None:
     from haloes.guide.page import page as markdown
 
     say(markdown().rstrip())
+
+
+@losses.command
+def plot(
+    names: Annotated[list[str], Parameter(name=["NAME"])],
+    /,
+    *,
+    span: Annotated[tuple[float, float] | None, Parameter(name=["--range"], negative=())] = None,
+    out: Out = None,
+    settings: Settings = (),
+) -> None:
+    """Draw the human value that losses imply, against the reward of an answer, and their gradients.
+
+    Desirable answers are drawn solid, undesirable ones dashed. Values are up to a constant, and 0 at 0.
+
+    Parameters
+    ----------
+    names
+        Losses of the list, or path/to/file.py:Class.
+    span
+        The rewards to look at, such as --range -20 20; by default until the slowest loss is flat.
+    out
+        Also write the picture as this SVG file.
+    settings
+        Hyperparameters, such as loss.beta=1; each is set in those losses that have it.
+    """
+    from haloes.cli.views.output import say, width
+    from haloes.cli.views.output import show as shown
+    from haloes.guide.curves import loss_panels, section_of_loss
+    from haloes.report.plot import terminal
+    from haloes.report.plot_svg import write_svg
+    from haloes.runs.config import parse_settings
+
+    panels = loss_panels(names, settings=section_of_loss(parse_settings(settings)), span=span)
+    shown(line for panel in panels for line in [*terminal(panel, width=width()), ""])
+    if out is not None:
+        write_svg(panels, out)
+        say(f"The picture is in {out}")

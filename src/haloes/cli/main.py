@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Carry out the command and return its exit code."""
     from haloes.cli.views.output import discard, fail
-    from haloes.errors import UserError
+    from haloes.errors import Interrupted, UserError
     from haloes.runs.process import interrupt_on_terminate
 
     if arguments and arguments[0] in COMMANDS:
@@ -71,6 +71,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # haloes schema | head
         discard()
         return UNREAD
+    except Interrupted as stopped:
+        return fail(f"{stopped}, and saved. Go on with: haloes resume {stopped.run_dir}", code=INTERRUPTED)
     except KeyboardInterrupt as error:
         return fail(str(error) or "interrupted", code=INTERRUPTED)
     return 0

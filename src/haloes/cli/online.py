@@ -1,43 +1,53 @@
 """`haloes online`: rounds of answers, verdicts and training."""
 
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-Kind = Annotated[Literal["http", "local", "reward", "reward-model", "rule"] | None, Parameter(name=["--judge", "-j"])]
-JudgeSettings = Annotated[tuple[str, ...], Parameter(name=["--judge-set"], negative=())]
+from haloes.cli.flags import (
+    NO_JUDGE_OPTIONS,
+    ROUND_DECODING,
+    ConfigFile,
+    Engine,
+    JudgeKind,
+    JudgeOptions,
+    Out,
+    RoundDecodingOptions,
+    Settings,
+)
+
+_ENGINES = {
+    "http": "--engine http: a server answers with the model that it was started with, and a round's answers must come "
+    "from the model that the round before left, which it does not have; leave --engine out. A judge may be a server: "
+    "--judge http --base-url URL",
+    "vllm": "--engine vllm: vLLM loads plain models and keeps its GPU memory, and a round's policy is an adapter that "
+    "this process goes on to train; leave --engine out",
+}
 
 
 def online(
     source: Annotated[str, Parameter(name=["PROMPTS"])],
     /,
     *,
-    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    config: ConfigFile = None,
     model: str | None = None,
     loss: str | None = None,
     columns: str | None = None,
     rater: str | None = None,
-    kind: Kind = None,
+    kind: Annotated[JudgeKind | None, Parameter(name=["--judge", "-j"])] = None,
     judge_model: str | None = None,
-    base_url: str | None = None,
-    key_env: str | None = None,
-    rule: str | None = None,
-    template: str | None = None,
-    judge_settings: JudgeSettings = (),
+    judging: JudgeOptions = NO_JUDGE_OPTIONS,
+    judge_settings: Annotated[tuple[str, ...], Parameter(name=["--judge-set"], negative=())] = (),
     rounds: int = 3,
     per_prompt: int = 4,
     prompts_per_round: int = 64,
     held_out: int = 64,
     reference: Literal["previous", "fixed"] = "previous",
-    max_new_tokens: int = 128,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    batch_size: int = 32,
-    engine: Annotated[Literal["transformers", "vllm", "http"], Parameter(show=False)] = "transformers",
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    decoding: RoundDecodingOptions = ROUND_DECODING,
+    engine: Annotated[Engine, Parameter(show=False)] = "transformers",
+    out: Out = None,
+    settings: Settings = (),
 ) -> None:
     """Align a model in rounds: it answers, a rater or judge decides, it learns from the verdicts, and again.
 
@@ -62,14 +72,8 @@ def online(
         pairs winner and loser are a pair; otherwise an answer is desirable if it wins most of its comparisons.
     judge_model
         Who judges: a name on the server, or a model's folder or name on the hub.
-    base_url
+    judging.base_url
         The judge's server.
-    key_env
-        The NAME of the environment variable that holds the server's key.
-    rule
-        The judge's function, called with (prompt, first, second).
-    template
-        The judge's prompt: kto-paper, alpaca-eval, mt-bench, or a file.
     judge_settings
         Further settings of the judge, such as timeout=30.
     rounds
@@ -82,38 +86,49 @@ def online(
         So many of the prompts are never learnt on; on them each round is measured.
     reference
         The loss's reference: the model that a round begins with (previous), or the very first one (fixed).
-    max_new_tokens
-        Most tokens of an answer.
-    temperature
+    decoding.temperature
         Of the draws; positive.
-    top_p
-        The likeliest tokens with this total probability are drawn from.
-    seed
+    decoding.seed
         Of prompts, draws and judging.
-    batch_size
+    decoding.batch_size
         Answers at once; transformers makes them in this process, where the policy of the round is.
     out
         The folder; runs/online-<prompts> if left out.
     settings
         Any setting of the training as section.key=value, such as train.lr=1e-4.
     """
-    from haloes.cli.flags import flag_settings
-    from haloes.cli.views.online import carry_out, make_labeler, refuse_other_engines
-    from haloes.online_rounds.settings import OnlineSettings
-    from haloes.runs.config import config_of_file, parse_settings
-    from haloes.sampling._contract import Decoding
+    import haloes.api
+    from haloes.cli.views.online import show_rounds
+    from haloes.cli.views.progress import TerminalProgress
+    from haloes.errors import ConfigError, Interrupted
+    from haloes.runs.config import parse_settings
 
-    refuse_other_engines(engine)
-    given = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
-    critic = make_labeler(rater, kind, given, judge_settings, seed=seed)
-    chosen = config_of_file(config, flag_settings(model=model, loss=loss, columns=columns), parse_settings(settings))
-    rounds_settings = OnlineSettings(
-        rounds=rounds,
-        per_prompt=per_prompt,
-        prompts_per_round=prompts_per_round,
-        reference=reference,
-        decoding=Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p),
-        seed=seed,
-        batch_size=batch_size,
-    )
-    carry_out(source, chosen, rounds_settings, critic, held_out=held_out, out=out)
+    if engine in _ENGINES:
+        raise ConfigError(_ENGINES[engine])
+    folder = out or haloes.api.online_dir(source)
+    try:
+        with TerminalProgress() as progress:
+            result = haloes.api.online(
+                source,
+                config=config,
+                model=model,
+                loss=loss,
+                columns=columns,
+                rater=rater,
+                judge=kind,
+                judge_model=judge_model,
+                **asdict(judging),
+                judge_settings=parse_settings(judge_settings),
+                rounds=rounds,
+                per_prompt=per_prompt,
+                prompts_per_round=prompts_per_round,
+                held_out=held_out,
+                reference=reference,
+                **asdict(decoding),
+                out=folder,
+                settings=parse_settings(settings),
+                progress=progress,
+            )
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        raise KeyboardInterrupt(f"stopped; the same command goes on with what is in {folder}") from stopped
+    show_rounds(result, reference)

@@ -1,23 +1,24 @@
 """`haloes plan`: what a run will take, before it is started."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from haloes.cli.flags import ConfigFile, Settings
 
 
 def plan(
     source: Annotated[str | None, Parameter(name=["FEEDBACK"])] = None,
     /,
     *,
-    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    config: ConfigFile = None,
     model: str | None = None,
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
     memory: float | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    settings: Settings = (),
 ) -> None:
     """Say what a run will take in memory, time and disk, from a few of its own steps, and whether it fits.
 
@@ -46,25 +47,26 @@ def plan(
     settings
         Any setting as section.key=value, such as train.microbatch_tokens=2048; may be given several times.
     """
-    from haloes.cli.flags import flag_settings
+    import haloes.api
     from haloes.cli.views.output import say, show
     from haloes.cli.views.plan import as_json, plan_lines
-    from haloes.cli.views.progress import TerminalDisplay
+    from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import ConfigError
-    from haloes.planning.plan import make_plan
-    from haloes.report.numbers import GIB, size
-    from haloes.runs.config import config_of_file, parse_settings
+    from haloes.report.numbers import size
+    from haloes.runs.config import parse_settings
 
-    if source is not None and Path(source).suffix in {".yaml", ".yml"}:
-        if config is not None:
-            raise ConfigError(f"{source} and {config} are both settings; give one of them")
-        config, source = Path(source), None
-    if memory is not None and not memory > 0:
-        raise ConfigError(f"--memory must be positive, got {memory:g}")
-    flags = flag_settings(source=source, model=model, loss=loss, validation=validation, columns=columns)
-    chosen = config_of_file(config, flags, parse_settings(settings))
-    with TerminalDisplay() as display:
-        found = make_plan(chosen, limit=None if memory is None else int(memory * GIB), display=display)
+    with TerminalProgress() as progress:
+        found = haloes.api.plan(
+            source,
+            config=config,
+            model=model,
+            loss=loss,
+            validation=validation,
+            columns=columns,
+            memory=memory,
+            settings=parse_settings(settings),
+            progress=progress,
+        )
     if json:
         say(as_json(found))
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.finished import carry_out
+from haloes.cli.flags import Settings
 
 
 def resume(
@@ -13,7 +13,7 @@ def resume(
     /,
     *,
     allow_changes: bool = False,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    settings: Settings = (),
 ) -> None:
     """Go on with a run that was stopped, from its newest intact checkpoint.
 
@@ -26,7 +26,13 @@ def resume(
     settings
         Settings to change, as section.key=value; those that decide memory only (train.microbatch_tokens) may differ.
     """
+    import haloes.api
+    from haloes.cli.views.progress import TerminalProgress
+    from haloes.cli.views.run import show_run
     from haloes.runs.config import parse_settings
-    from haloes.runs.run_folder import read_config
 
-    carry_out(read_config(run, parse_settings(settings)), run, resume=True, allow_changes=allow_changes)
+    with TerminalProgress() as progress:
+        finished = haloes.api.resume(
+            run, allow_changes=allow_changes, settings=parse_settings(settings), progress=progress
+        )
+    show_run(finished)

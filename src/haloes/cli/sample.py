@@ -1,11 +1,12 @@
 """`haloes sample`: a model's answers to prompts, as records."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.views.output import say
+from haloes.cli.flags import DECODING, DecodingOptions, Engine, Settings
 
 
 def sample(
@@ -14,7 +15,7 @@ def sample(
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    engine: Literal["transformers", "vllm", "http"] = "transformers",
+    engine: Engine = "transformers",
     base_url: str | None = None,
     key_env: str | None = None,
     name: str | None = None,
@@ -22,12 +23,8 @@ def sample(
     most: int | None = None,
     everything: bool = False,
     columns: str | None = None,
-    max_new_tokens: int = 256,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    batch_size: int = 64,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    decoding: DecodingOptions = DECODING,
+    settings: Settings = (),
 ) -> None:
     """Answer prompts with a model, into a file of records; stopped, the same command goes on with it.
 
@@ -56,47 +53,42 @@ def sample(
         All prompts of a feedback file, not only the held-out ones.
     columns
         Of a feedback file, which column is what, where names differ: completion=answer,label=thumb.
-    max_new_tokens
+    decoding.max_new_tokens
         Most tokens of an answer; one that is cut off is marked.
-    temperature
-        0 takes the likeliest token each time.
-    top_p
-        The likeliest tokens with this total probability are drawn from.
-    seed
+    decoding.seed
         Of the draws; answer k to a prompt has seed + k.
-    batch_size
-        Answers at once.
     settings
         How a feedback file is read, such as feedback.validation_share=0.2.
     """
-    from haloes.cli.flags import flag_settings
-    from haloes.cli.views.progress import TerminalDisplay
-    from haloes.errors import ConfigError, RunError
-    from haloes.runs.config import make_config, parse_settings
-    from haloes.runs.prompts import load_prompts
-    from haloes.sampling._contract import Decoding
-    from haloes.sampling.run import check_request, sample_to_file
+    import haloes.api
+    from haloes.cli.views.output import say
+    from haloes.cli.views.progress import TerminalProgress
+    from haloes.errors import RunError
+    from haloes.runs.config import parse_settings
 
-    for option, value in (("n", n), ("batch_size", batch_size)):
-        if value < 1:
-            raise ConfigError(f"sample.{option} must be at least 1, got {value}")
-    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-    seeds = range(seed, seed + n)
-    check_request(out, decoding, seeds)
-    config = make_config(flag_settings(source=source, columns=columns), parse_settings(settings))
-    prompts = load_prompts(source, config.feedback, everything=everything, most=most, seed=config.train.seed)
-    from haloes.runs.engines import make_engine  # here, as it brings torch in
-
-    made = make_engine(model, engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env)
-    with TerminalDisplay() as display:
-        display.stage(f"answers of {made.name}", len(prompts) * n)
-        found = sample_to_file(made, prompts, out, decoding=decoding, seeds=seeds, progress=display.advance)
-    say(f"{found.answers} answers to {len(prompts)} prompts in {out}, {found.fresh} of them new")
-    if found.fresh < found.answers:
+    with TerminalProgress() as progress:
+        sampled = haloes.api.sample(
+            model,
+            source,
+            out=out,
+            engine=engine,
+            base_url=base_url,
+            key_env=key_env,
+            name=name,
+            n=n,
+            most=most,
+            everything=everything,
+            columns=columns,
+            **asdict(decoding),
+            settings=parse_settings(settings),
+            progress=progress,
+        )
+    say(f"{sampled.num_answers} answers to {sampled.num_prompts} prompts in {out}, {sampled.num_new} of them new")
+    if sampled.num_new < sampled.num_answers:
         say("The others stood there already.")
-    if found.unanswered:
-        first = found.unanswered[0]
+    if sampled.unanswered:
+        first = sampled.unanswered[0]
         raise RunError(
-            f"{len(found.unanswered)} prompts have no answer, the first ({first.prompt_id}): {first.reason}; the same "
-            "command asks them again"
+            f"{len(sampled.unanswered)} prompts have no answer, the first ({first.prompt_id}): {first.reason}; the "
+            "same command asks them again"
         )

@@ -1,26 +1,23 @@
 """`haloes train`: from a feedback file to an aligned model, measured."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.finished import carry_out
-from haloes.cli.flags import flag_settings
-from haloes.cli.folders import new_run_dir
+from haloes.cli.flags import ConfigFile, Out, Settings
 
 
 def train(
     source: Annotated[str | None, Parameter(name=["FEEDBACK"])] = None,
     /,
     *,
-    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    config: ConfigFile = None,
     model: str | None = None,
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())] = (),
+    out: Out = None,
+    settings: Settings = (),
 ) -> None:
     """Align a model with feedback, and measure it on held-out prompts.
 
@@ -48,8 +45,21 @@ def train(
     settings
         Any setting as section.key=value, such as train.lr=1e-4 (the one that matters most); may be given several times.
     """
-    from haloes.runs.config import config_of_file, parse_settings
+    import haloes.api
+    from haloes.cli.views.progress import TerminalProgress
+    from haloes.cli.views.run import show_run
+    from haloes.runs.config import parse_settings
 
-    flags = flag_settings(source=source, model=model, loss=loss, validation=validation, columns=columns)
-    chosen = config_of_file(config, flags, parse_settings(settings))
-    carry_out(chosen, out or new_run_dir(chosen), resume=False)
+    with TerminalProgress() as progress:
+        run = haloes.api.train(
+            source,
+            config=config,
+            model=model,
+            loss=loss,
+            validation=validation,
+            columns=columns,
+            out=out,
+            settings=parse_settings(settings),
+            progress=progress,
+        )
+    show_run(run)

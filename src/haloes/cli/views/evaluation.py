@@ -1,17 +1,26 @@
 """An evaluation on the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from haloes.cli.benched import benchmark_lines
 from haloes.cli.views.tables import differences_table, percent, scores_table, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from haloes.results import AlpacaEval, AlpacaEvalRow, Evaluation, JudgedNumbers, JudgeFree, Matchup
+    from haloes.records import Score
+    from haloes.results import (
+        AlpacaEval,
+        AlpacaEvalRow,
+        BenchmarkNumbers,
+        BenchmarkResult,
+        Evaluation,
+        JudgedNumbers,
+        JudgeFree,
+        Matchup,
+    )
 
 
 def evaluation_lines(found: "Evaluation") -> "Iterator[RenderableType]":
@@ -25,7 +34,7 @@ def evaluation_lines(found: "Evaluation") -> "Iterator[RenderableType]":
     if found.alpaca_eval is not None:
         yield from _alpaca(found.alpaca_eval)
     if found.benchmarks is not None:
-        yield from benchmark_lines(found.benchmarks)
+        yield from _benchmarks(found.benchmarks)
     for note in found.notes:
         yield Text(f"Note: {note}", style="yellow")
 
@@ -114,3 +123,55 @@ def _length_controlled(row: "AlpacaEvalRow") -> str:
     if row.fitted is not None:
         return f"{100 * row.fitted.value:.2f} ({100 * row.fitted.low:.2f} to {100 * row.fitted.high:.2f})"
     return "–" if row.length_controlled is None else f"{row.length_controlled:.2f}"
+
+
+def _benchmarks(found: "BenchmarkNumbers") -> "Iterator[RenderableType]":
+    """The table of all benchmarks, then what each rests on."""
+    from rich.text import Text
+
+    if found.results:
+        variants = list(dict.fromkeys(score.variant for result in found.results for score in result.scores))
+        columns = ("Benchmark", *(variant.capitalize() for variant in variants), "Difference", "p (Holm)", "Questions")
+        rows = [_benchmark_row(result, variants) for result in found.results]
+        yield table("Benchmarks, in %, with 95% intervals", columns, rows, whole=columns[1:])
+        yield Text("")
+    for result in found.results:
+        yield Text("\n".join(_about_benchmark(result)) + "\n")
+        if result.others:
+            yield scores_table(f"{result.title}: further metrics", result.others)
+        for note in result.notes:
+            yield Text(f"{result.name}: {note}", style="yellow")
+    for note in found.notes:
+        yield Text(note, style="yellow")
+
+
+def _benchmark_row(result: "BenchmarkResult", variants: Sequence[str]) -> list[str]:
+    by_variant = {score.variant: score for score in result.scores}
+    change = result.change
+    return [
+        result.name,
+        *(_percent_lines(by_variant.get(variant)) for variant in variants),
+        "–" if change is None else _percent_lines(change.score, sign="+"),
+        "–" if change is None else f"{change.p_holm:.2g}",
+        f"{result.questions:,}\nof {result.of:,}" if result.questions < result.of else f"{result.questions:,}",
+    ]
+
+
+def _percent_lines(score: "Score | None", *, sign: str = "") -> str:
+    if score is None:
+        return "–"
+    value, low, high = (format(100 * number, f"{sign}.1f") for number in (score.value, score.low, score.high))
+    return f"{value}\n{low} to {high}"
+
+
+def _about_benchmark(result: "BenchmarkResult") -> Iterator[str]:
+    yield f"{result.title}: {result.label}"
+    yield f"  {result.asked}"
+    for score in result.scores:
+        yield f"  {score.variant}: {percent(score)}; {score.method}"
+    if result.change is not None:
+        change = result.change
+        yield (
+            f"  {change.test.up} questions gained, {change.test.down} lost, {change.test.same} as before; exact "
+            f"p = {change.test.p_value:.2g}, with Holm's correction {change.p_holm:.2g}; {change.score.method}"
+        )

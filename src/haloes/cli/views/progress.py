@@ -13,7 +13,7 @@ from rich.table import Column
 _LINE_EVERY_SECONDS = 15.0
 
 
-class TerminalDisplay:
+class TerminalProgress:
     """A `haloes.runs.callbacks.Progress` on stderr; use as a context manager."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class TerminalDisplay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if kind is None:
             self._finish()
-        if self._console.is_terminal:
+        if self._progress.live.is_started:
             self._progress.stop()
 
     def stage(self, name: str, total: int | None = None) -> None:

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from haloes.cli.views.output import say, show
 from haloes.report import facts
 from haloes.report.headline import Result, headline, results
 from haloes.report.load import RunRecords, Warned, load_run
 from haloes.report.samples import Answer, SidesOfPrompt, readable, sides_of_prompts
-from haloes.run_files import REPORT
+from haloes.run_files import MODEL, REPORT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from haloes.records import Score
+    from haloes.runs.align import Run
 
 _STYLES = {
     "better": "bold green",
@@ -25,6 +27,22 @@ _STYLES = {
 }
 _LONGEST = 420
 """Characters of an answer that a terminal shows; the report shows all."""
+
+
+def show_run(run: "Run") -> None:
+    """Print what came out of a run and what can be done with its model; of several processes the main one does."""
+    from haloes.models.kind import is_classifier
+
+    if not run.is_main:
+        return
+    show(summary_lines(run.run_dir))
+    if run.was_finished:
+        say(f"The run was finished before, with all of its {run.num_steps} steps: nothing was left to do.")
+    model = run.run_dir / MODEL
+    if is_classifier(model):
+        say(f"The reward model is in {model}. Let it judge: haloes judge ANSWERS --judge reward --model {run.run_dir}")
+    else:
+        say(f"The model is in {model}; merge it into a plain one with: haloes export {run.run_dir} FOLDER")
 
 
 def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableType]":

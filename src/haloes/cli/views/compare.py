@@ -1,0 +1,55 @@
+"""A comparison of runs on the terminal."""
+
+from typing import TYPE_CHECKING
+
+from haloes.cli.views.tables import differences_table, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from haloes.records import Score
+    from haloes.report.compared import ComparedRuns
+
+
+def comparison_tables(compared: "ComparedRuns") -> "list[RenderableType]":
+    """Draw what differs in the settings, then every number of every run and the paired differences."""
+    from haloes.report.compared import differing_settings, measured
+    from haloes.report.numbers import measure_of
+
+    names = compared.names
+    settings = [(key, *values) for key, values in differing_settings(compared.runs)]
+    tables: list[RenderableType] = [table("Settings that differ", ("Setting", *names), settings)] if settings else []
+    rows = [("AUC of the implied reward", *map(_cell, compared.aucs))] if any(compared.aucs) else []
+    if rows and not compared.same_rows:
+        rows.append((f"AUC on {compared.num_shared} shared rows", *map(_cell, compared.shared_aucs)))
+    for scores in measured(compared.runs):
+        heading = next(measure_of(score).heading for score in scores if score is not None)
+        rows.append((heading, *map(_cell, scores)))
+    if rows:
+        tables.append(table("On held-out prompts, with 95% intervals", ("Measure", *names), rows))
+    if compared.auc_differences:
+        title = "Paired differences in AUC on shared held-out rows"
+        tables.append(differences_table(title, compared.auc_differences))
+    if compared.win_rates:
+        rates = [
+            (
+                f"{rate.candidate} against {rate.baseline}",
+                rate.judge,
+                _cell(rate.win_rate),
+                _cell(None if rate.length_controlled is None else rate.length_controlled.score),
+            )
+            for rate in compared.win_rates
+        ]
+        tables.append(table("Win rates", ("Compared", "Judge", "Win rate", "At equal length"), rates))
+    if compared.win_rate_differences:
+        tables.append(differences_table("Paired differences in win rate", compared.win_rate_differences))
+    return tables
+
+
+def _cell(score: "Score | None") -> str:
+    from haloes.report.numbers import show
+
+    if score is None:
+        return "–"
+    shown = show(score)
+    return f"{shown.value} ({shown.interval})"

@@ -1,0 +1,325 @@
+"""The calls from Python: each has the arguments of its command, and the examples of their docstrings run."""
+
+import inspect
+import json
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import haloes
+from haloes.cli.main import app
+from haloes.runs.run_folder import read_config
+from tiny_runs import CrashAt, metrics, rows_of, same_result, settings, thumbs, write_rows
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+COMMANDS = {"evaluate": "eval"}
+"""Calls whose command has another name, as Python has a function of that name."""
+CALLS = [
+    *("train", "resume", "plan", "export", "doctor", "convert"),
+    *("sample", "judge", "evaluate", "compare", "online"),
+]
+OPTIONS = {"set": "settings", "judge_set": "judge_settings"}
+"""Options whose argument has another name: it takes mappings, where the option takes a text at a time."""
+ONLY_COMMAND = {"plan": {"json"}, "online": {"engine"}}
+"""What is about printing, or is there to be refused."""
+ONLY_PYTHON = {"train": {"resume", "allow_changes"}}
+"""One call that begins a run or continues it, as a script that is run again wants it."""
+
+
+def quick(model: Path) -> dict[str, Any]:
+    made = settings(model, Path())
+    del made["feedback"]["source"]
+    return made | {"samples": {"prompts": 0}}
+
+
+def records() -> list[haloes.Feedback]:
+    return [
+        haloes.Feedback(
+            prompt=(haloes.Message("user", row["prompt"]),), completion=row["completion"], label=row["label"]
+        )
+        for row in thumbs()
+    ]
+
+
+# --- every call
+
+
+@pytest.fixture(scope="module")
+def made_once(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the examples speak of: feedback, prompts, a rule, a model, and two runs."""
+    folder = tmp_path_factory.mktemp("world")
+    shutil.copytree(model, folder / "model")
+    write_rows(folder / "thumbs.jsonl", thumbs())
+    (folder / "prompts.txt").write_text("".join(f"Say {i}\n" for i in range(10)))
+    (folder / "rules.py").write_text(
+        "def rate(prompt, completion, finished):\n"
+        "    return len(completion) % 2 == 0, 'even'\n"
+        "def shorter(prompt, first, second):\n"
+        "    return 'tie' if len(first) == len(second) else 'first' if len(first) < len(second) else 'second'\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HALOES_CACHE", str(folder / "cache"))
+        for seed, name in enumerate(("first", "second")):
+            config = settings(model, folder / "thumbs.jsonl", train={"seed": seed})
+            haloes.train(config=config, out=folder / "runs" / name)
+    return folder
+
+
+@pytest.fixture
+def world(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it, as the current folder."""
+    monkeypatch.chdir(shutil.copytree(made_once, tmp_path / "world"))
+    return tmp_path / "world"
+
+
+def example(name: str) -> str:
+    """The code under "Example:" in a call's docstring."""
+    found = re.search(r"^Example:\n((?:    .*\n|\n)+)", f"{inspect.getdoc(getattr(haloes, name))}\n", re.MULTILINE)
+    assert found, f"haloes.{name} has no example"
+    return textwrap.dedent(found[1])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_example_of_each_call_runs_and_the_call_prints_nothing(name: str, world: Path, capsys: Any):
+    code = example(name)
+    if name == "train":
+        shutil.rmtree("runs/first")
+    exec(compile(code, f"example of {name}", "exec"), {"haloes": haloes, "print": lambda *_: None})
+
+    assert f"haloes.{name}(" in code
+    assert capsys.readouterr() == ("", "")
+
+
+def options(command: str) -> dict[str, Any]:
+    """The options of a command with their defaults, in its help's order, under the names of the call's arguments."""
+    found = {}
+    for argument in app[command].assemble_argument_collection():
+        if not argument.children:
+            name = argument.name.removeprefix("--").replace("-", "_").lower()
+            found[OPTIONS.get(name, name)] = argument.field_info.default
+    return found
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_has_the_arguments_of_its_command_in_their_order_with_the_same_defaults(name: str):
+    theirs = [item for item in options(COMMANDS.get(name, name)).items() if item[0] not in ONLY_COMMAND.get(name, ())]
+    extra = {"progress", *ONLY_PYTHON.get(name, ())}
+    mine = [
+        (parameter.name, () if parameter.name in OPTIONS.values() else parameter.default)
+        for parameter in inspect.signature(getattr(haloes, name)).parameters.values()
+        if parameter.name not in extra
+    ]
+
+    assert mine == theirs
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_argument_of_a_call_is_explained(name: str):
+    arguments = re.search(r"^Args:\n(.*?)^\S", inspect.getdoc(getattr(haloes, name)) or "", re.MULTILINE | re.DOTALL)
+
+    assert arguments
+    assert re.findall(r"^    (\w+):", arguments[1], re.MULTILINE) == list(
+        inspect.signature(getattr(haloes, name)).parameters
+    )
+
+
+# --- what only a call shows
+
+
+def test_a_file_that_would_not_train_says_why(tmp_path: Path):
+    write_rows(tmp_path / "f.jsonl", [*thumbs(), {"prompt": "p", "completion": "c", "label": "maybe"}])
+
+    assert haloes.doctor(tmp_path / "f.jsonl").errors == ("1 row(s) cannot be used (label)",)
+    assert haloes.doctor(tmp_path / "f.jsonl", settings={"feedback": {"skip_refused": True}}).errors == ()
+
+
+def test_records_in_memory_are_examined_and_converted(model: Path, tmp_path: Path):
+    diagnosis = haloes.doctor(records(), model=model, settings={"tokens": {"max_length": 64}})
+    converted = haloes.convert(records(), tmp_path / "pairs.jsonl", to="pairs")
+
+    assert (diagnosis.findings.num_accepted, diagnosis.errors) == (32, ())
+    assert diagnosis.tokens is not None
+    assert any("64 tokens" in line for line in diagnosis.tokens.lines)
+    assert (converted.num_written, converted.refused) == (16, {})
+    assert {"prompt", "chosen", "rejected"} <= set(rows_of(converted.path)[0])
+
+
+def test_columns_are_a_text_or_a_mapping(tmp_path: Path):
+    rows = [{"q": row["prompt"], "completion": row["completion"], "label": row["label"]} for row in thumbs()]
+    write_rows(tmp_path / "f.jsonl", rows)
+
+    for columns in ("prompt=q", {"prompt": "q"}):
+        assert haloes.doctor(tmp_path / "f.jsonl", columns=columns).findings.num_accepted == 32
+
+
+def test_a_plan_says_whether_it_fits_and_may_be_of_a_file_of_settings(model: Path, thumbs_file: Path, tmp_path: Path):
+    plan = haloes.plan(thumbs_file, config=quick(model), memory=1e-6)
+    assert not plan.fits
+    assert plan.limit == int(1e-6 * 2**30)
+
+    (tmp_path / "run.yaml").write_text(json.dumps({**quick(model), "feedback": {"source": str(thumbs_file)}}))
+    assert haloes.plan(tmp_path / "run.yaml").facts["model"] == str(model)
+    with pytest.raises(haloes.ConfigError, match="are both settings"):
+        haloes.plan(tmp_path / "run.yaml", config=tmp_path / "run.yaml")
+
+
+def test_what_was_sampled_is_read_back_and_not_asked_again(world: Path):
+    sampled = haloes.sample("model", "prompts.txt", out="a.jsonl", max_new_tokens=4, most=3)
+    again = haloes.sample("model", "prompts.txt", out="a.jsonl", max_new_tokens=4, most=3)
+
+    assert (sampled.num_prompts, sampled.num_answers, sampled.num_new, sampled.unanswered) == (3, 3, 3, ())
+    assert (again.num_answers, again.num_new) == (3, 0)
+    assert [completion.model for completion in again.completions()] == ["model"] * 3
+
+
+def test_judgements_of_a_run_are_kept_in_it_and_change_its_page(world: Path):
+    judged = haloes.judge("runs/first", judge="rule", rule="rules.py:shorter", canaries=1)
+
+    assert (judged.candidate, judged.baseline) == ("after", "before")
+    assert judged.path == Path("runs/first/judgements.jsonl")
+    assert judged.report == Path("runs/first/report.html")
+    assert judged.num_new == len(judged.judgements) + len(judged.canaries) == len(judged.judgements) + 2
+    assert "rules.py:shorter" in judged.report.read_text()
+    evaluation = haloes.evaluate("runs/first", out="numbers.json")
+    assert evaluation.numbers.judged is not None
+    assert evaluation.report is None
+    assert json.loads(Path("numbers.json").read_text())["judged"]["matchups"][0]["candidate"] == "after"
+
+
+def test_runs_are_compared_with_a_page_or_without(world: Path):
+    runs = [Path("runs/first"), Path("runs/second")]
+
+    assert haloes.compare(runs, out=None).names == haloes.compare(runs).names == ("first", "second")
+    assert Path("compare.html").is_file()
+
+
+def test_rounds_leave_a_run_that_can_be_exported(world: Path):
+    further = {"max_new_tokens": 4, "prompts_per_round": 4, "per_prompt": 3, "held_out": 4, "rounds": 1}
+    result = haloes.online("prompts.txt", model="model", rater="rules.py:rate", config=quick(Path("model")), **further)
+
+    assert [point.round for point in result.points] == [0, 1]
+    assert (result.folder, result.num_held_out) == (Path("runs/online-prompts"), 4)
+    assert (haloes.export(result.last_run, "aligned") / "model.safetensors").is_file()
+    with pytest.raises(haloes.ConfigError, match="give either --rater"):
+        haloes.online("prompts.txt", model="model")
+
+
+# --- train
+
+
+def test_a_file_a_loss_and_settings_give_a_run(model: Path, thumbs_file: Path, tmp_path: Path):
+    run = haloes.train(feedback=thumbs_file, loss=haloes.KTO(beta=0.3), out=tmp_path / "run", config=quick(model))
+
+    assert isinstance(run, haloes.Run)
+    assert {score.name for score in run.scores} == {"auc"}
+    saved = read_config(run.run_dir)
+    assert saved.loss == {"name": "kto", "beta": 0.3, "desirable_weight": 1.0, "undesirable_weight": 1.0}
+    assert (saved.model.name, saved.train.lr) == (str(model), 1e-2)
+
+
+def test_arguments_go_before_the_settings(model: Path, thumbs_file: Path, tmp_path: Path):
+    further = quick(model) | {"loss": {"name": "sft"}, "model": {"name": "nowhere", "dtype": "float32", "lora": None}}
+    run = haloes.train(
+        feedback=str(thumbs_file), model=str(model), loss="dpo", out=str(tmp_path / "run"), config=further
+    )
+
+    assert read_config(run.run_dir).loss["name"] == "dpo"
+    assert read_config(run.run_dir).model.name == str(model)
+
+
+def test_settings_may_come_from_a_file(model: Path, thumbs_file: Path, tmp_path: Path):
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "train: {lr: 1e-3, batch_size: 16}\nsamples: {prompts: 0}\nmodel: {dtype: float32}\n"
+        "feedback: {validation_share: 0.25}\n"
+    )
+    run = haloes.train(feedback=thumbs_file, model=str(model), out=tmp_path / "run", config=path)
+
+    assert (read_config(run.run_dir).train.lr, run.num_steps) == (1e-3, 2)
+    assert read_config(run.run_dir).loss["desirable_weight"] == "auto"
+
+
+def test_records_in_memory_train_as_the_same_records_in_a_file(model: Path, tmp_path: Path):
+    rows = [{**row, "prompt": [{"role": "user", "content": row["prompt"]}]} for row in thumbs()]
+    from_file = haloes.train(
+        feedback=write_rows(tmp_path / "f.jsonl", rows), out=tmp_path / "a", config=quick(model), loss="kto"
+    )
+    from_memory = haloes.train(feedback=records(), out=tmp_path / "b", config=quick(model), loss="kto")
+
+    assert metrics(from_file.run_dir) == metrics(from_memory.run_dir)
+
+
+def test_pairs_and_held_out_records_may_be_given(model: Path, tmp_path: Path):
+    pairs = [haloes.Pair(prompt=f"Is {i} it?", chosen=f"yes {i}", rejected=f"no {i}") for i in range(12)]
+    run = haloes.train(
+        feedback=iter(pairs[:8]), validation=pairs[8:], loss=haloes.DPO(), out=tmp_path / "run", config=quick(model)
+    )
+
+    assert len(metrics(run.run_dir, "validation")) == 1
+    assert next(score for score in run.scores if score.name == "auc").num_rows == 8
+
+
+def test_a_run_is_resumed_with_the_same_records(model: Path, tmp_path: Path):
+    further = quick(model) | {"samples": {"prompts": 2, "max_new_tokens": 4}}
+    straight = haloes.train(feedback=records(), out=tmp_path / "a", config=further)
+    with pytest.raises(KeyboardInterrupt):
+        haloes.train(
+            feedback=records(),
+            out=tmp_path / "b",
+            config=further,
+            progress=CrashAt(step=2, error=KeyboardInterrupt()),
+        )
+    with pytest.raises(haloes.RunError, match="holds a run already"):
+        haloes.train(feedback=records(), out=tmp_path / "b", config=further)
+    resumed = haloes.train(feedback=records(), out=tmp_path / "b", config=further, resume=True)
+
+    assert same_result(straight, resumed)
+
+
+def test_another_loss_is_refused_on_resuming_unless_allowed(model: Path, thumbs_file: Path, tmp_path: Path):
+    haloes.train(feedback=thumbs_file, loss="kto", out=tmp_path / "run", config=quick(model))
+
+    with pytest.raises(haloes.RunError, match="another configuration"):
+        haloes.train(feedback=thumbs_file, loss="sft", out=tmp_path / "run", config=quick(model), resume=True)
+    assert haloes.train(
+        feedback=thumbs_file,
+        loss=haloes.KTO(beta=0.2),
+        out=tmp_path / "run",
+        config=quick(model),
+        resume=True,
+        allow_changes=True,
+    ).scores
+
+
+def test_faults_are_errors_of_the_user(model: Path, thumbs_file: Path, tmp_path: Path):
+    with pytest.raises(haloes.ConfigError, match=r'Did you mean "train\.lr"'):
+        haloes.train(feedback=thumbs_file, out=tmp_path / "run", config={"train": {"lrr": 1}})
+    with pytest.raises(haloes.DataError, match="the file is empty"):
+        haloes.train(feedback=[], out=tmp_path / "run", config=quick(model))
+    with pytest.raises(haloes.UserError):
+        haloes.train(feedback=thumbs_file, loss="nope", out=tmp_path / "run", config=quick(model))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stopped_run_raises_what_can_be_caught_by_name():
+    assert issubclass(haloes.Interrupted, Exception)
+    assert not issubclass(haloes.Interrupted, haloes.UserError)
+
+
+def test_a_run_without_a_folder_is_numbered_and_a_resumed_one_has_to_be_named(
+    model: Path, thumbs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    assert haloes.train(thumbs_file, config=quick(model), loss="sft").run_dir == Path("runs/thumbs-sft-1")
+    with pytest.raises(haloes.ConfigError, match="resume=True continues the run in a folder"):
+        haloes.train(thumbs_file, config=quick(model), resume=True)
+    assert haloes.resume("runs/thumbs-sft-1").was_finished
+    with pytest.raises(haloes.RunError, match="another configuration"):
+        haloes.resume("runs/thumbs-sft-1", settings={"train": {"lr": 1.0}})
