@@ -1,10 +1,22 @@
-"""The errors that a user can act on; everything else is a bug and shows its traceback."""
+"""
+The errors that a user can act on; everything else is a bug and shows its traceback.
+
+    UserError               exit code 2; the message says what is wrong, the value, where, and what to do
+    ├── DataError           feedback, a record, a dataset
+    ├── ConfigError         a setting
+    ├── ModelError          a model, adapter or tokenizer
+    ├── RunError            a run or its folder
+    └── MissingInputError   what a loss declares that it needs and its batch lacks
+    Interrupted             no error: the user stopped a run, which can be resumed
+
+What is wrong with a single row of feedback is no error of the program: see `haloes.feedback.refusals`.
+"""
 
 from pathlib import Path
 
 
 class UserError(Exception):
-    """Something the user can put right: the message says what, the value, where, and what to do. Exit code 2."""
+    """Something that the user can put right; the base of all errors whose message is shown without a traceback."""
 
 
 class DataError(UserError):
@@ -20,7 +32,7 @@ class ModelError(UserError):
 
 
 class RunError(UserError):
-    """A run cannot start, go on or be resumed; what was saved before stays."""
+    """A run cannot start, continue or be resumed; what was saved before stays."""
 
 
 class MissingInputError(UserError):

@@ -9,7 +9,7 @@ from haloes.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a row was read: the file and its line (or the row's number, from 1, in formats without lines)."""
+    """The file and line that a row was read from (or the row's number, from 1, in containers without lines)."""
 
     path: str
     line: int
@@ -35,38 +35,45 @@ Text: TypeAlias = str | tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """One answer and what a person thought of it."""
+    """One completion of a prompt and a person's verdict on it: a label, a score, or both."""
 
     prompt: Text
     completion: Text
     label: bool | None = None
     """True: desirable, False: undesirable, None: only a score is known so far."""
     score: float | None = None
+    """The rating on whatever scale the raters used; a rule turns it into a label."""
     finished: bool = True
-    """False when the answer was cut off (at a token limit, by a stop button): its end of turn is not trained then."""
+    """False when the completion was cut off (at a token limit, by a stop button): its end of turn is not trained."""
     weight: float = 1.0
+    """Factor on this row's loss, positive."""
     id: str | None = None
     group: str | None = None
-    """Names the prompt: rows with the same group answer the same prompt. None: the prompt itself decides."""
+    """Name of the prompt: rows with the same group answer the same prompt. None: the prompt's words decide."""
     conversation: str | None = None
+    """Name of the conversation; its rows stay on one side of a train/validation split."""
     user: str | None = None
+    """Name of the person who gave the feedback."""
     source: str | None = None
+    """Name of the place that the row comes from, for the reader's own use."""
     tools: tuple[Mapping[str, Any], ...] = ()
+    """Definitions of the tools that the prompt offers, as JSON schemas."""
     where: Where | None = field(default=None, compare=False)
+    """Place that the row was read from; no part of its identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two answers to one prompt, of which a person preferred the first."""
+    """Two completions of one prompt, of which a person preferred the first; other fields as in `Feedback`."""
 
     prompt: Text
     chosen: Text
     rejected: Text
     chosen_finished: bool = True
-    """False when it was cut off, as in `Feedback.finished`."""
+    """False when the chosen completion was cut off, as in `Feedback.finished`."""
     rejected_finished: bool = True
     margin: float | None = None
-    """By how much the person found the chosen answer better, on whatever scale; None where nobody said."""
+    """Difference between the ratings of chosen and rejected, on whatever scale; None where nobody gave it."""
     weight: float = 1.0
     id: str | None = None
     group: str | None = None
@@ -79,13 +86,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A row that was read and cannot be used, and why."""
+    """A row that was read and cannot be used, with the reason."""
 
     where: Where
     reason: str
-    """A short, stable name of the kind of fault, for counting: "label", "empty completion", "no user turn" ..."""
+    """Short, stable name of the kind of fault, for counting (`haloes.feedback.refusals.Reason`)."""
     message: str
-    """What is wrong with this row: the value, and what to do."""
+    """Description of the fault of this row: the value, and what to do."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
@@ -93,116 +100,119 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How an answer was made. Answers of one model that were made in two ways are not a sample of one thing."""
+    """Decoding settings of a completion; completions sampled with different settings are not one sample of a model."""
 
     engine: str
-    """What ran the model: "transformers", "vllm", "http"."""
+    """Engine that ran the model: "transformers", "vllm", "http"."""
     model: str = ""
-    """The folder or name by which it was loaded or asked for; empty for a model that was in training."""
+    """Folder or name that the model was loaded or requested by; empty for a model that was in training."""
     max_new_tokens: int
     temperature: float
-    """0: the likeliest token each time."""
+    """Softmax temperature; 0 is greedy decoding."""
     top_p: float
     control: str = ""
-    """Control text after the prompt, whether the chat template wrote it or haloes."""
+    """Control text after the prompt, written by the chat template or by haloes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """One sampled answer."""
+    """One completion that a model sampled."""
 
     prompt_id: str
     prompt: Text
     completion: str
     model: str
-    """Which model answered: "before", "after", or a name."""
+    """Model that was sampled from: "before" or "after" training, or a name."""
     num_tokens: int
     finished: bool
-    """Whether the model ended its turn itself; False when it was cut off at the token limit."""
+    """True when the model ended its turn itself, False when it was cut off at the token limit."""
     seed: int | None = None
+    """Seed used for sampling."""
     sampling: Sampling | None = None
-    """How it was made; None where that is not known."""
+    """Decoding settings; None where they are unknown."""
 
 
 Verdict: TypeAlias = Literal["first", "second", "tie"]
-"""Which of two answers a judge prefers, by the place in which it saw them."""
+"""The completion that a judge prefers, by the position in which it saw the two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What a judge said of two answers to one prompt, which it saw in one of the two orders."""
+    """A judge's comparison of two completions of one prompt, shown in one of the two orders."""
 
     prompt_id: str
     candidate: str
-    """Whose answer it is that may have become better."""
+    """Model under test, whose completion may have become better."""
     baseline: str
-    """Whose answer it is compared with."""
+    """Model that it is compared with."""
     candidate_first: bool
-    """Whether the candidate's answer stood first."""
+    """True when the candidate's completion was shown first."""
     verdict: Verdict | None = None
-    """None: unscored. The judge replied, and its reply holds no verdict; it is neither a win nor a loss nor a tie."""
+    """The judge's verdict. None: unscored, as the reply holds no verdict; it is neither a win nor a loss nor a tie."""
     preference: float | None = None
-    """For the candidate, in [0, 1], where the judge gives a number."""
+    """Probability in [0, 1] that the candidate is better, from judges that give a number."""
     reply: str = ""
-    """The judge's raw reply."""
+    """Raw reply of the judge."""
     reason: str = ""
-    """What in the reply was taken for the verdict, or why there is none."""
+    """Part of the reply that was read as the verdict, or the reason why there is none."""
     judge: str
-    """The judge's name."""
+    """Name of the judge."""
     template: str = ""
-    """The name of the judge's prompt; empty for judges that read none."""
+    """Name of the judge's prompt template; empty for judges that read none."""
     seed: int | None = None
-    """Of the judging."""
+    """Seed used for judging."""
     draw: int = 0
-    """Which of the prompt's answers were compared, counted from 0, where each model gave several."""
+    """Number of the compared completions among those of the prompt, from 0, where each model gave several."""
     fingerprint: str = ""
-    """Of the prompt, both answers, their order and the judge: another fingerprint is another question."""
+    """Hash of the prompt, both completions, their order and the judge; another fingerprint is another question."""
     candidate_length: int | None = None
-    """Characters of the candidate's answer."""
+    """Characters of the candidate's completion."""
     baseline_length: int | None = None
-    """Characters of the baseline's answer."""
+    """Characters of the baseline's completion."""
     prompt_tokens: int = 0
-    """That the judge read, where it counts them."""
+    """Tokens that the judge read, where it counts them."""
     completion_tokens: int = 0
-    """That the judge wrote, where it counts them."""
+    """Tokens that the judge wrote, where it counts them."""
     cost: float | None = None
-    """In the currency of the prices that were given; None where none were."""
+    """Cost in the currency of the configured prices; None where there are none."""
 
     @property
     def points(self) -> float | None:
-        """For the candidate: 1 for a win, 1/2 for a tie, 0 for a loss; None where it is unscored."""
+        """Return the candidate's points: 1 for a win, 1/2 for a tie, 0 for a loss; None where it is unscored."""
         if self.verdict is None or self.verdict == "tie":
             return None if self.verdict is None else 0.5
+        # The verdict names a position, and the candidate stood in either: it wins where the two agree.
         return float((self.verdict == "first") == self.candidate_first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A number that was measured, with its uncertainty."""
+    """A measured number with its confidence interval."""
 
     name: str
-    """What was measured: "auc", "liked", "words", "kl" ..."""
+    """Name of the quantity: "auc", "liked", "words", "kl" ..."""
     value: float
     low: float
     high: float
     level: float = 0.95
-    """The coverage of the interval [low, high]."""
+    """Coverage of the interval [low, high]."""
     variant: str
-    """Which model it is about: "before", "after", "difference" ..."""
+    """Model that the number is about: "before", "after", "difference" ..."""
     num_rows: int
     num_clusters: int
-    """How many independent units (prompts) the interval rests on."""
+    """Number of independent units (prompts) that the interval rests on."""
     method: str
-    """How the interval was made."""
+    """Method that made the interval."""
     label: str = ""
-    """How to call the number in a report; empty: its name."""
+    """Name of the number in a report; empty: `name`."""
 
 
 def to_json(record: object) -> dict[str, Any]:
-    """A record as JSON-ready values; fields at their default are left out, and so is where a row was read."""
+    """Return a record as JSON-ready values, without fields at their default and without the place it was read from."""
     out: dict[str, Any] = {}
     for f in fields(record):  # type: ignore[arg-type]
         value = getattr(record, f.name)
+        # A file that is copied is still the same feedback, so its path and lines are no part of what is written.
         if f.name == "where" or value == f.default:
             continue
         out[f.name] = _plain(value)
@@ -220,12 +230,12 @@ def _plain(value: object) -> object:
 
 
 def text_to_json(text: Text) -> object:
-    """A prompt or completion as JSON-ready values: a string, or a list of messages."""
+    """Return a prompt or completion as JSON-ready values: a string, or a list of messages."""
     return _plain(text)
 
 
 def text_from_json(value: Any) -> Text:
-    """The inverse of `text_to_json`."""
+    """Rebuild a prompt or completion from what `text_to_json` returned."""
     if isinstance(value, str):
         return value
     return tuple(Message(turn["role"], turn["content"], tuple(turn.get("tool_calls", ()))) for turn in value)
@@ -233,12 +243,12 @@ def text_from_json(value: Any) -> Text:
 
 def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "") -> Completion:
     """
-    The inverse of `to_json`; fields that it does not know are left aside.
+    Rebuild a `Completion` from what `to_json` returned; unknown fields are ignored.
 
     Args:
-        row: a line of a file of answers.
-        where: the file and its line, with which the message of a fault begins.
-        model: what the model is called where the row does not say.
+        row: a line of a file of completions.
+        where: the file and its line, for error messages.
+        model: name of the model where the row has none.
 
     Raises:
         DataError: a field is missing, or its value is not what it must be.
@@ -252,6 +262,7 @@ def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "")
         prompt = text_from_json(row["prompt"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where}: prompt must be text or messages with role and content") from error
+    # The rest is lenient: completions may come from other tools, which know nothing of seeds and decoding settings.
     seed, tokens = row.get("seed"), row.get("num_tokens", 0)
     return Completion(
         prompt_id=str(row["prompt_id"]),
@@ -267,43 +278,43 @@ def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "")
 
 def sampling_from_json(value: object, *, where: str) -> Sampling | None:
     """
-    The inverse of `to_json`; None for None.
+    Rebuild a `Sampling` from what `to_json` returned; None for None.
 
-    Raises DataError where it is anything else than the fields of a `Sampling`.
+    Raises DataError for anything but the fields of a `Sampling`.
     """
     if value is None:
         return None
     kinds = {"engine": str, "model": str, "max_new_tokens": int, "temperature": int | float, "top_p": int | float}
     if not isinstance(value, Mapping):
         raise DataError(f"{where}: sampling must be named fields, got {type(value).__name__}")
-    known = {f.name: value[f.name] for f in fields(Sampling) if f.name in value}
+    values = {f.name: value[f.name] for f in fields(Sampling) if f.name in value}
     for name, kind in (kinds | {"control": str}).items():
-        if name not in known and name not in {"model", "control"}:
+        if name not in values and name not in {"model", "control"}:
             raise DataError(f"{where}: sampling has no {name!r}")
-        if name in known and (not isinstance(known[name], kind) or isinstance(known[name], bool)):
-            raise DataError(f"{where}: sampling.{name} cannot be {known[name]!r}")
-    return Sampling(**known)
+        if name in values and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
+            raise DataError(f"{where}: sampling.{name} cannot be {values[name]!r}")
+    return Sampling(**values)
 
 
 def judgement_from_json(row: Mapping[str, Any], *, where: str) -> Judgement:
     """
-    The inverse of `to_json`; fields that it does not know are left aside.
+    Rebuild a `Judgement` from what `to_json` returned; unknown fields are ignored.
 
     Args:
         row: a line of a file of judgements.
-        where: the file and its line, with which the message of a fault begins.
+        where: the file and its line, for error messages.
 
     Raises:
         DataError: a field is missing, or its value is not what it must be.
     """
-    known = {f.name: row[f.name] for f in fields(Judgement) if f.name in row}
-    missing = [f.name for f in fields(Judgement) if f.default is MISSING and f.name not in known]
+    values = {f.name: row[f.name] for f in fields(Judgement) if f.name in row}
+    missing = [f.name for f in fields(Judgement) if f.default is MISSING and f.name not in values]
     if missing:
         raise DataError(f"{where}: this is not a judgement: it has no {missing[0]!r}")
-    for name, value in known.items():
+    for name, value in values.items():
         if not _JUDGEMENT_CHECKS.get(name, _is_any)(value):
             raise DataError(f"{where}: {name} cannot be {value!r} in a judgement")
-    return Judgement(**known)
+    return Judgement(**values)
 
 
 def _is_text(value: object) -> bool:
@@ -327,5 +338,5 @@ _JUDGEMENT_CHECKS: Mapping[str, Callable[[object], bool]] = {
 
 
 def plain_text(text: Text) -> str:
-    """The words of a prompt or completion, without roles: what a person reads."""
+    """Return the words of a prompt or completion without roles, as a person reads them."""
     return text if isinstance(text, str) else "\n".join(message.content for message in text)

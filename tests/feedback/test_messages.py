@@ -12,7 +12,7 @@ from haloes.feedback.messages import (
     parse_completion,
     parse_messages,
     parse_prompt,
-    same_answer,
+    same_completion,
     split_last_turn,
 )
 from haloes.feedback.refusals import RefusalError
@@ -249,10 +249,12 @@ def test_a_system_column_that_is_no_text_is_refused() -> None:
 
 
 def test_the_same_answer_in_other_clothes() -> None:
-    assert same_answer(" Yes", "Yes\n")
-    assert same_answer("Yes", (Message("assistant", "Yes"),))
-    assert not same_answer("Yes", "yes")
-    assert not same_answer((Message("assistant", "", ({"name": "f"},)),), (Message("assistant", "", ({"name": "g"},)),))
+    assert same_completion(" Yes", "Yes\n")
+    assert same_completion("Yes", (Message("assistant", "Yes"),))
+    assert not same_completion("Yes", "yes")
+    assert not same_completion(
+        (Message("assistant", "", ({"name": "f"},)),), (Message("assistant", "", ({"name": "g"},)),)
+    )
 
 
 def test_the_last_turn_is_split_off() -> None:

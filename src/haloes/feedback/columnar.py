@@ -1,4 +1,4 @@
-"""Raw rows of columnar data: Parquet files and datasets (a folder, or a name on the hub), a batch at a time."""
+"""Raw rows of columnar data, a batch at a time: Parquet files, folders of data, and datasets on the hub."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 def parquet_rows(path: str) -> Generator[tuple[int, dict[str, Any]]]:
     """
-    The rows of a Parquet file, numbered from 1; class labels come as their names.
+    Read the rows of a Parquet file, numbered from 1; class labels come as their names.
 
     Raises:
         DataError: The file is damaged or cut off.
@@ -42,7 +42,7 @@ def parquet_rows(path: str) -> Generator[tuple[int, dict[str, Any]]]:
 
 
 def may_be_hub_name(name: str) -> bool:
-    """Whether a text has the form of a dataset's name on the hub: "name" or "owner/name"."""
+    """Return whether a text has the form of a dataset's name on the hub: "name" or "owner/name"."""
     return _HUB_NAME.fullmatch(name) is not None
 
 
@@ -52,7 +52,7 @@ def load_dataset(name: str, *, split: str) -> Any:
 
     Args:
         name: A folder of `save_to_disk`, a folder of data files, or a name on the hub.
-        split: The split, where there are several.
+        split: Name of the split, where there are several.
 
     Raises:
         DataError: There is no such dataset or split, or the hub cannot be reached.
@@ -65,7 +65,7 @@ def load_dataset(name: str, *, split: str) -> Any:
 
     try:
         if is_saved:
-            found = datasets.load_from_disk(name)
+            saved = datasets.load_from_disk(name)
         elif folder.is_dir():
             with _without_bars():
                 return datasets.load_dataset(str(folder.resolve()), split=split)
@@ -77,32 +77,32 @@ def load_dataset(name: str, *, split: str) -> Any:
         if folder.is_dir():
             raise _not_one_dataset(folder, error) from error
         raise DataError(f"{name}: {_NOT_ON_HUB}: {error}") from error
-    if not isinstance(found, Mapping):
-        return found
-    if split not in found:
-        raise DataError(f"{name}: the dataset has no split {split!r}; it has {', '.join(sorted(found))}")
-    return found[split]
+    if not isinstance(saved, Mapping):
+        return saved
+    if split not in saved:
+        raise DataError(f"{name}: the dataset has no split {split!r}; it has {', '.join(sorted(saved))}")
+    return saved[split]
 
 
 def dataset_rows(dataset: Any) -> Generator[tuple[int, dict[str, Any]]]:
-    """The rows of a dataset, numbered from 1; class labels come as their names."""
+    """Read the rows of a dataset, numbered from 1; class labels come as their names."""
     classes = {name: kind.names for name, kind in dataset.features.items() if type(kind).__name__ == "ClassLabel"}
     batches = dataset.with_format("arrow").iter(batch_size=_ROWS_PER_BATCH)
     yield from _numbered(batches, classes)
 
 
 def fingerprint(dataset: Any) -> str:
-    """The fingerprint that `datasets` keeps of a dataset's content and history."""
+    """Return the fingerprint that `datasets` keeps of a dataset's content and history."""
     return str(dataset._fingerprint)  # noqa: SLF001  # the library shows it nowhere else
 
 
 def _is_saved_dataset(folder: Path) -> bool:
-    """Whether `datasets.save_to_disk` wrote the folder."""
+    """Return whether `datasets.save_to_disk` wrote the folder."""
     return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
 def _check_folder(folder: Path) -> None:
-    """Raises DataError for a folder that holds a model, a run, or no data file, which is no feedback."""
+    """Raise DataError for a folder that holds a model, a run, or no data file: it is no feedback."""
     if (folder / "adapter_config.json").is_file() or (
         (folder / "config.json").is_file() and (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")))
     ):
@@ -117,16 +117,17 @@ def _check_folder(folder: Path) -> None:
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
-    """The files that may be data, in any order."""
+    """Yield the files that may be data, in any order."""
     for path in folder.rglob("*"):
         if path.name.lower().removesuffix(".gz").endswith(_DATA) and not path.name.startswith("."):
             yield path
 
 
 def _not_one_dataset(folder: Path, error: Exception) -> DataError:
-    """What to say of a folder whose files `datasets` cannot read as one data set."""
+    """Return the error for a folder whose files `datasets` cannot read as one data set."""
     from datasets.table import CastError
 
+    # `datasets` wraps the reason in errors of its own, whose messages only say that something failed.
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -152,14 +153,14 @@ def _numbered(batches: Any, classes: Mapping[str, list[str]]) -> Generator[tuple
 
 
 def _class_name(value: object, names: list[str]) -> object:
-    """The name of a class; None for -1, which marks rows without one; a number that names nothing stays as it is."""
+    """Return the name of a class; None for -1, which marks rows without one; other unknown numbers unchanged."""
     if value == -1:
         return None
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _without_nulls(value: object) -> object:
-    """A value without the empty keys that a column adds to each of its objects, since all share one type."""
+    """Remove the empty keys that a column adds to each of its objects, since all share one Arrow type."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -168,7 +169,7 @@ def _without_nulls(value: object) -> object:
 
 
 def _classes_of_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """The names of class labels, from what `datasets` writes into the Parquet files it makes."""
+    """Return the names of class labels by column, from the metadata that `datasets` writes into Parquet files."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
@@ -181,7 +182,7 @@ def _classes_of_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, list
 
 @contextmanager
 def _seekable(path: str) -> Iterator[BinaryIO]:
-    """The file itself, or, where it is gzipped, its content in a temporary file: Parquet is read from its end."""
+    """Open a file for reading in any order; a gzipped one through a temporary file, as Parquet is read from its end."""
     with open_bytes(path) as stream:
         if not is_gzipped(path):
             yield stream
@@ -194,7 +195,7 @@ def _seekable(path: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """Local files are converted in a moment, and a bar of it would stand between the lines of the run."""
+    """Hide progress bars: local files are converted in a moment, and a bar would stand between the lines of the run."""
     import datasets
 
     were_off = datasets.utils.are_progress_bars_disabled()

@@ -1,4 +1,4 @@
-"""Column mapping: which of a file's columns stands for which of ours."""
+"""Column mapping: the names of a file's columns to the names that the formats know."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from haloes.feedback.fields import RawRow
 _CONTENT = ("prompt", "completion", "label", "score", "chosen", "rejected", "messages", "rejected_response", "system")
 _CARRIED = ("tools", "weight", "margin", "id", "group", "conversation", "user", "source")
 MAPPABLE = _CONTENT + _CARRIED
-"""The names that a file's columns can be mapped to."""
+"""Names that a file's columns can be mapped to."""
 
 _LOOKS_LIKE = {
     "prompt": ("prompt", "question", "instruction", "query", "input"),
@@ -20,7 +20,7 @@ _LOOKS_LIKE = {
 
 def parse_columns(text: str) -> dict[str, str | None]:
     """
-    Read a mapping as the command line gives it: "prompt=question,label=thumb"; "source=" leaves a column out.
+    Parse a mapping as the command line gives it: "prompt=question,label=thumb"; "source=" leaves a column out.
 
     Raises:
         DataError: A part has no "=", or names a column twice.
@@ -38,32 +38,32 @@ def parse_columns(text: str) -> dict[str, str | None]:
 
 def check_columns(columns: Mapping[str, str | None], *, seen: Iterable[str], path: str) -> None:
     """
-    Refuse a mapping to a name that is not ours, or from a column that the file does not have.
+    Raise DataError for a mapping to a name that is not ours, or from a column that the file does not have.
 
     Args:
         columns: Our name -> the file's column, or None to leave out the column of that name.
         seen: The columns of the file's first rows.
-        path: What the file is called in messages.
+        path: Name of the file in messages.
 
     Raises:
-        DataError: With the nearest name that exists.
+        DataError: The name does not exist; the message gives the nearest that does.
     """
-    known = sorted(seen)
+    names = sorted(seen)
     for name, column in columns.items():
-        if column is None and name not in known:
-            raise DataError(f"{path}: columns: there is no column {name!r} to leave out{_hint(name, known)}")
+        if column is None and name not in names:
+            raise DataError(f"{path}: columns: there is no column {name!r} to leave out{_hint(name, names)}")
         if column is not None and name not in MAPPABLE:
             raise DataError(f"{path}: columns: {name!r} is not a name to map to{_hint(name, MAPPABLE)}")
-        if column is not None and column not in known:
-            raise DataError(f"{path}: columns: the file has no column {column!r} for {name}{_hint(column, known)}")
+        if column is not None and column not in names:
+            raise DataError(f"{path}: columns: the file has no column {column!r} for {name}{_hint(column, names)}")
 
 
 def rename(row: RawRow, columns: Mapping[str, str | None]) -> RawRow:
     """
-    The row under our names.
+    Return the row under our names.
 
-    A column that is mapped to a content (prompt, completion, label ...) stands there only: an answer that is mapped
-    from "chosen" is no longer half of a pair. Ids and the like are copied: the prompt can name the group as well.
+    A column that is mapped to a content (prompt, completion, label ...) is moved: a completion that is mapped from
+    "chosen" is no longer half of a pair. Ids and the like are copied: the prompt can name the group as well.
     """
     if not columns:
         return row
@@ -74,17 +74,17 @@ def rename(row: RawRow, columns: Mapping[str, str | None]) -> RawRow:
 
 
 def suggestion(seen: Iterable[str]) -> str:
-    """A mapping for columns that no format knows, guessed from what they are called, for the user to put right."""
-    known = sorted(seen)
+    """Guess a mapping for columns that no format knows from what they are called, for the user to correct."""
+    names = sorted(seen)
     parts = []
     for name, words in _LOOKS_LIKE.items():
-        alike = [column for word in words for column in known if word in column.lower()]
-        if name not in known:
+        alike = [column for word in words for column in names if word in column.lower()]
+        if name not in names:
             parts.append(f"{name}={alike[0] if alike else 'COLUMN'}")
     return f"--columns {','.join(parts) or 'prompt=question,completion=answer,label=thumb'}"
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    names = list(known)
+def _hint(name: str, existing: Iterable[str]) -> str:
+    names = list(existing)
     near = difflib.get_close_matches(name, names, n=1)
     return (f"; did you mean {near[0]!r}?" if near else "") + f" (there are: {', '.join(names)})"

@@ -1,4 +1,8 @@
-"""Raw rows of any container: JSONL, JSON array, CSV (gzipped or not), Parquet, dataset folder, hub dataset."""
+"""
+Raw rows of any container: JSONL, JSON array, CSV (gzipped or not), Parquet, dataset folder, hub dataset.
+
+A container is recognised by its content, never by its name alone: exports are often called .json and hold JSONL.
+"""
 
 import csv
 import difflib
@@ -18,7 +22,7 @@ from haloes.feedback.refusals import RefusalError
 from haloes.store import json_fault, open_bytes, read_json, read_lines
 
 NumberedRow: TypeAlias = tuple[int, dict[str, Any] | RefusalError]
-"""A row's line (its number, from 1, in containers without lines), and its columns, or why there are none."""
+"""A row's line (its number, from 1, in containers without lines), and its columns, or the reason why there are none."""
 
 _NOT_READ = {
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV (UTF-8)",
@@ -38,38 +42,39 @@ _MAX_OBJECT = 1 << 26
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a path holds, and how its rows are read."""
+    """The kind of file or dataset that a path holds, with the functions that read it."""
 
     kind: str
     """"JSONL", "JSON array", "JSON object", "CSV", "Parquet", "dataset folder" or "hub dataset"."""
     rows: Callable[[], Generator[NumberedRow]]
-    """All rows from the start, as often as it is called, a few at a time in memory."""
+    """Reads all rows from the start at each call, a few at a time in memory."""
     fingerprint: Callable[[], str]
-    """sha256 of the file's bytes, or the fingerprint that a dataset carries."""
+    """Returns the sha256 of the file's bytes, or the fingerprint that a dataset carries."""
 
 
 def open_container(path: str, *, split: str) -> Container:
     """
-    Find out what a path (or else a hub name) holds, by its content; no row is read yet.
+    Detect from its content what a path (or else a hub name) holds; no row is read yet.
 
     Args:
         path: A file, a folder of `datasets.save_to_disk` or of data files, or the name of a dataset on the hub.
-        split: Which split of a dataset with several; files have none.
+        split: Name of the split, for a dataset with several; files have none.
 
     Raises:
         DataError: Nothing is there, or it is of a kind that is not read; the message says what to do.
     """
-    place = Path(path)
-    if place.is_file():
+    location = Path(path)
+    if location.is_file():
         if split != "train":
             raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
         kind = _kind_of(path)
         return Container(kind, lambda: _READERS[kind](path), lambda: _digest(path))
-    if place.is_dir() or (place.suffix.lower() not in _FILE_SUFFIXES and columnar.may_be_hub_name(path)):
+    # A name that ends like a file's is a file that is missing; asking the hub for it would hide the spelling mistake.
+    if location.is_dir() or (location.suffix.lower() not in _FILE_SUFFIXES and columnar.may_be_hub_name(path)):
         dataset = columnar.load_dataset(path, split=split)
-        kind = "dataset folder" if place.is_dir() else "hub dataset"
+        kind = "dataset folder" if location.is_dir() else "hub dataset"
         return Container(kind, lambda: columnar.dataset_rows(dataset), lambda: columnar.fingerprint(dataset))
-    raise DataError(f"{path}: there is no such file{_near(place)}")
+    raise DataError(f"{path}: there is no such file{_near(location)}")
 
 
 def _kind_of(path: str) -> str:
@@ -81,6 +86,7 @@ def _kind_of(path: str) -> str:
             if head.startswith(magic):
                 raise DataError(f"{path}: the file is {what}")
         text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        # A file may begin with more blank lines than the head holds.
         while not text and head:
             head = stream.read(_HEAD)
             text = head.lstrip()
@@ -95,7 +101,7 @@ def _kind_of(path: str) -> str:
 
 
 def _is_one_object(path: str) -> bool:
-    """Whether the file is a single JSON object over several lines, of a size to be held in memory."""
+    """Return whether the file is a single JSON object over several lines, small enough to be held in memory."""
     _, first = next(read_lines(path))
     if isinstance(_object(first), dict):
         return False
@@ -177,7 +183,7 @@ def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | Refusa
 
 
 def _cell(cell: str) -> object:
-    """A cell's text, or the chat turns or tool definitions that it spells as JSON, since CSV has no lists."""
+    """Return a cell's text, or the chat turns or tool definitions that it spells as JSON, since CSV has no lists."""
     if not (cell.startswith("[{") and cell.endswith("]")):
         return cell
     try:
@@ -193,11 +199,11 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _near(place: Path) -> str:
-    """The names in the same folder that come close to one that does not exist."""
-    folder = place.parent
+def _near(missing: Path) -> str:
+    """Return a hint with the name in the same folder that comes closest to one that does not exist."""
+    folder = missing.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    near = difflib.get_close_matches(place.name, names, n=1)
+    near = difflib.get_close_matches(missing.name, names, n=1)
     return f"; did you mean {folder / near[0]}?" if near else ""
 
 

@@ -1,4 +1,4 @@
-"""Pairs to single examples and back, and one answer per prompt."""
+"""Convert pairs to single examples and back, and keep one completion per prompt."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """The pairs that single answers make, and how many answers had no partner."""
+    """The pairs made of single completions, and the numbers of those that found no partner."""
 
     pairs: list[Pair]
     refused: list[Refusal]
@@ -39,23 +39,23 @@ class Pairing:
     num_prompts: int = 0
     """Prompts with at least one pair."""
     num_prompts_one_label: int = 0
-    """Prompts whose answers were all rated the same: they make no pair."""
+    """Prompts whose completions were all rated the same: they make no pair."""
     num_desirable_left: int = 0
-    """Desirable answers that are in no pair."""
+    """Desirable completions that are in no pair."""
     num_undesirable_left: int = 0
-    """Undesirable answers that are in no pair."""
+    """Undesirable completions that are in no pair."""
     num_contradictory: int = 0
-    """Rows left out because the same answer to the same prompt was rated both ways."""
+    """Rows left out because the same completion of the same prompt was rated both ways."""
     num_unlabelled: int = 0
     """Rows left out because they have no label (yet)."""
 
 
 def unpair(rows: Iterable[Row | Refusal]) -> Iterator[Feedback | Refusal]:
     """
-    Every pair as two single examples: the chosen answer is desirable, and right after it the rejected undesirable.
+    Split every pair into two single examples: the chosen completion, desirable, and after it the rejected, undesirable.
 
     Both keep the pair's prompt, group and weight; an id gets "-chosen" or "-rejected" at its end. Other rows pass
-    unchanged. That a rejected answer is undesirable is what the KTO paper assumes (section 4.1), and calls naive.
+    unchanged. That a rejected completion is undesirable is what the KTO paper assumes (section 4.1), and calls naive.
     """
     for row in rows:
         if isinstance(row, Pair):
@@ -69,18 +69,18 @@ def pair(
     rows: Iterable[Row | Refusal], *, seed: int, max_per_prompt: int | None = None, each_answer_once: bool = True
 ) -> Pairing:
     """
-    Make pairs of the desirable and the undesirable answers to the same prompt.
+    Make pairs of the desirable and the undesirable completions of the same prompt.
 
-    Which answers meet depends on the seed and the rows, not on their order. Rows that are pairs already come first,
-    unchanged; pairs that were made follow in the order in which their prompts were first read. An answer that was
+    The matching depends on the seed and the rows, not on their order. Rows that are pairs already come first,
+    unchanged; new pairs follow in the order in which their prompts were first read. A completion that was
     rated both ways joins no pair. A pair keeps the conversation, user, source and tools that both sides share (so
-    split into training and validation rows first), and weighs their mean.
+    split into training and validation rows first), and its weight is their mean.
 
     Args:
         rows: The rows; all are held in memory.
-        seed: Another seed matches other answers.
-        max_per_prompt: The most pairs of one prompt; None: as many as there are.
-        each_answer_once: Match one to one. False: every desirable answer meets every undesirable one.
+        seed: Seed of the matching.
+        max_per_prompt: Maximum pairs per prompt; None: no limit.
+        each_answer_once: Match one to one. False: match every desirable completion with every undesirable one.
 
     Raises:
         ConfigError: `max_per_prompt` is below 1.
@@ -105,7 +105,7 @@ def pair(
         _pair_prompt(answers, seed=seed, most=max_per_prompt, once=each_answer_once) for answers in prompts.values()
     ]
     return Pairing(
-        pairs=whole + [made for prompt in paired for made in prompt.pairs],
+        pairs=whole + [joined for prompt in paired for joined in prompt.pairs],
         refused=refused,
         num_prompts=sum(prompt.num_prompts for prompt in paired),
         num_prompts_one_label=sum(prompt.num_prompts_one_label for prompt in paired),
@@ -118,12 +118,12 @@ def pair(
 
 def one_per_prompt(rows: Iterable[Row | Refusal], *, seed: int) -> Iterator[Feedback | Refusal]:
     """
-    Keep one answer per prompt: the paper's one-y-per-x (KTO, section 4.1). Pairs are taken apart first.
+    Keep one completion per prompt: the paper's one-y-per-x (KTO, section 4.1). Pairs are taken apart first.
 
-    As in the authors' loader, desirable and undesirable answers alternate over the prompts that have both, so that
-    neither label gains; the prompts alternate in an order drawn from the seed, and so is the answer. A prompt whose
-    answers all have one label keeps one of these. Rows come in the order they were read; which ones does not depend on
-    that order. Rows without a label are refused.
+    As in the authors' loader, desirable and undesirable completions alternate over the prompts that have both, so that
+    neither label gains; the order in which prompts alternate and the completion that each keeps are drawn from the
+    seed. A prompt whose completions all have one label keeps one of these. Rows come in the order they were read; the
+    selection does not depend on that order. Rows without a label are refused.
 
     The rows are read twice, and only an index is held in memory, unless they come from a generator.
     """
@@ -137,6 +137,7 @@ def one_per_prompt(rows: Iterable[Row | Refusal], *, seed: int) -> Iterator[Feed
     is_kept = keep_one_per_prompt(
         np.array(groups, dtype=np.int64), np.array(numbers, dtype=np.int64), np.array(labels, dtype=np.bool_), seed=seed
     )
+    # The second reading meets the same labelled rows in the same order as the index has them.
     kept = iter(is_kept)
     for position, row in enumerate(unpair(source), start=1):
         if isinstance(row, Refusal):
@@ -150,10 +151,22 @@ def one_per_prompt(rows: Iterable[Row | Refusal], *, seed: int) -> Iterator[Feed
 def keep_one_per_prompt(
     group_N: Int64s, row_N: Int64s, desirable_N: NDArray[np.bool_], *, seed: int
 ) -> NDArray[np.bool_]:
-    """Which rows stay when one answer per prompt is kept, from index arrays; see `one_per_prompt`."""
+    """
+    Select the rows that stay when one completion per prompt is kept; see `one_per_prompt`.
+
+    Args:
+        group_N: The prompt of each row.
+        row_N: The identity of each row, from which its draw follows.
+        desirable_N: The label of each row.
+        seed: Seed of the draws.
+
+    Returns:
+        True for each row that stays, (N,); exactly one per prompt.
+    """
     group_G, node_N = np.unique(group_N, return_inverse=True)
     desirable_G = np.bincount(node_N, weights=desirable_N, minlength=len(group_G))
     has_both_G = (desirable_G > 0) & (desirable_G < np.bincount(node_N, minlength=len(group_G)))
+    # The label that each prompt keeps: its only one; of the prompts that have both, every other keeps a desirable.
     wanted_G = desirable_G > 0
     both_B = np.flatnonzero(has_both_G)
     order_B = np.argsort(seeded_hash(group_G[both_B], seed=seed, purpose="one per prompt"))
@@ -170,11 +183,12 @@ def keep_one_per_prompt(
 
 def rereadable(rows: Iterable[Row | Refusal]) -> Iterable[Row | Refusal]:
     """
-    Rows that can be read two times with the same result.
+    Return rows that can be read twice with the same result.
 
-    A file source or a list starts anew at every reading and comes back as it is, so that nothing but an index need be
-    held in memory; a generator can be read once only, and its rows are kept.
+    A file source or a list starts anew at every reading and is returned as it is, so that nothing but an index need be
+    held in memory; a generator can be read once only, and its rows are kept in a list.
     """
+    # An iterator is its own iterator; everything else makes a new one for each reading.
     return list(rows) if iter(rows) is rows else rows
 
 
@@ -197,7 +211,7 @@ def _half(row: Pair, *, desirable: bool) -> Feedback:
 
 
 def _sides(answers: Sequence[Feedback]) -> dict[bool, list[Feedback]]:
-    """The answers to one prompt by label, without those that were rated both ways."""
+    """Divide the completions of one prompt by label, without those that were rated both ways."""
     keys: dict[bool, set[str]] = {True: set(), False: set()}
     for row in answers:
         keys[bool(row.label)].add(completion_key(row))
@@ -210,7 +224,7 @@ def _sides(answers: Sequence[Feedback]) -> dict[bool, list[Feedback]]:
 
 
 def _pair_prompt(answers: Sequence[Feedback], *, seed: int, most: int | None, once: bool) -> Pairing:
-    """The pairs of one prompt."""
+    """Make the pairs of one prompt."""
     sides = _sides(answers)
     chosen = _shuffled(sides[True], seed=seed, purpose="pair chosen")
     rejected = _shuffled(sides[False], seed=seed, purpose="pair rejected")
@@ -228,7 +242,7 @@ def _pair_prompt(answers: Sequence[Feedback], *, seed: int, most: int | None, on
 
 
 def _diagonals(num_chosen: int, num_rejected: int) -> Iterator[tuple[int, int]]:
-    """All combinations, diagonal by diagonal: a limit is first filled by a one-to-one matching."""
+    """Yield all combinations, diagonal by diagonal, so that a limit is first filled by a one-to-one matching."""
     size = max(num_chosen, num_rejected)
     for shift in range(size):
         for i in range(num_chosen):

@@ -1,4 +1,4 @@
-"""What every format carries beside prompts and completions: ids, weight, tools, label, score."""
+"""The values that every format carries beside prompts and completions: label, score, weight, tools, ids."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from haloes.feedback.messages import clean_text
 from haloes.feedback.refusals import Reason, RefusalError, short_repr
 
 RawRow: TypeAlias = Mapping[str, Any]
-"""One row as its file holds it, with the columns renamed as the user asked."""
+"""A row as its file holds it, with the columns renamed as the user asked."""
 
 _SHARED = frozenset({"id", "group", "conversation", "user", "source", "weight", "tools"})
 _MEDIA_COLUMNS = frozenset({"images", "image", "videos", "video", "audios", "audio"})
@@ -17,7 +17,7 @@ _MEDIA_COLUMNS = frozenset({"images", "image", "videos", "video", "audios", "aud
 
 def required_value(row: RawRow, column: str) -> Any:
     """
-    The value of a column that the format needs; it may be null.
+    Return the value of a column that the format needs; it may be null.
 
     Raises:
         RefusalError: The row does not have the column.
@@ -29,29 +29,29 @@ def required_value(row: RawRow, column: str) -> Any:
 
 def parse_rating(row: RawRow, *, label_columns: Iterable[str] = ("label",)) -> dict[str, Any]:
     """
-    The label and the score of a row, as far as it has them: at least one of the two.
+    Parse the label and the score of a row into fields of `Feedback`: at least one of the two.
 
     Raises:
         RefusalError: It has neither, or one of them is not what it should be.
     """
-    found: dict[str, Any] = {}
+    rating: dict[str, Any] = {}
     for column in label_columns:
         if not _is_blank(row.get(column)):
-            found["label"] = parse_label(row[column])
+            rating["label"] = parse_label(row[column])
             break
     if not _is_blank(row.get("score")):
-        found["score"] = parse_score(row["score"])
-    if not found:
+        rating["score"] = parse_score(row["score"])
+    if not rating:
         names = " or ".join(label_columns)
         raise RefusalError(
             "no label", f"the row has neither a {names} nor a score: nobody rated this answer", column="label"
         )
-    return found
+    return rating
 
 
 def parse_finished(row: RawRow, column: str = "finished") -> bool:
     """
-    Whether the answer that the column is about came to its end; so it is taken to be where the row does not say.
+    Return whether the completion that the column is about came to its end; true where the row does not say.
 
     Raises:
         RefusalError: It says something else than true or false.
@@ -66,12 +66,12 @@ def parse_finished(row: RawRow, column: str = "finished") -> bool:
 
 def parse_shared_fields(row: RawRow) -> dict[str, Any]:
     """
-    The fields that `Feedback` and `Pair` have in common: id, group, conversation, user, source, weight, tools.
+    Parse the fields that `Feedback` and `Pair` have in common: id, group, conversation, user, source, weight, tools.
 
     Raises:
         RefusalError: One of them is not what it should be, or the row comes with images, audio or video.
     """
-    found: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
     for column, value in row.items():
         if column in _MEDIA_COLUMNS and value:
             raise RefusalError(
@@ -80,17 +80,17 @@ def parse_shared_fields(row: RawRow) -> dict[str, Any]:
         if column not in _SHARED or _is_blank(value):
             continue
         if column == "weight":
-            found[column] = _weight(value)
+            shared[column] = _weight(value)
         elif column == "tools":
-            found[column] = parse_tools(value)
+            shared[column] = parse_tools(value)
         else:
-            found[column] = _name(value, column=column)
-    return found
+            shared[column] = _name(value, column=column)
+    return shared
 
 
 def parse_tools(value: object) -> tuple[Mapping[str, Any], ...]:
     """
-    Tool definitions: a list of objects, or a text that holds such a list as JSON (LLaMA-Factory, ms-swift).
+    Parse tool definitions: a list of objects, or a text that holds one as JSON (LLaMA-Factory, ms-swift).
 
     Raises:
         RefusalError: It is neither.

@@ -1,4 +1,4 @@
-"""A JSON array, read element by element: memory holds one element and one chunk of the file, never the whole array."""
+"""Read a JSON array element by element: memory holds one element and one chunk of the file, never the whole array."""
 
 import re
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ _RUN_WITHIN = re.compile(rf'(?:[^"\[\]{{}}]++|{_STRING})*+', re.DOTALL)
 
 def elements(stream: TextIO, *, path: str, chunk: int = _CHUNK) -> Iterator[tuple[int, str]]:
     """
-    The JSON text of each element of the array that a file holds, with the line on which the element begins.
+    Yield the JSON text of each element of the array that a file holds, with the line on which the element begins.
 
-    An element is found by its brackets and strings alone; whether its text is JSON is for the reader of it to see.
+    Elements are told apart by brackets and strings alone; whether an element's text is JSON is left to the caller.
 
     Args:
         stream: The file, at its start.
-        path: What the file is called in messages.
-        chunk: How many characters to read at a time.
+        path: Name of the file in messages.
+        chunk: Number of characters to read at a time.
 
     Raises:
         DataError: The file holds no array, or the array is not properly ended or separated; with file and line.
@@ -56,7 +56,7 @@ def elements(stream: TextIO, *, path: str, chunk: int = _CHUNK) -> Iterator[tupl
 
 
 class _Buffer:
-    """The part of the file that is in memory, from the place up to which it has been used."""
+    """The part of the file that is in memory; `start` is the position up to which it has been consumed."""
 
     def __init__(self, stream: TextIO, *, path: str, chunk: int) -> None:
         self.stream = stream
@@ -67,8 +67,9 @@ class _Buffer:
         self.line = 1
 
     def grow(self) -> bool:
-        """Read on, the more the longer the element at hand, and forget what was used; False at the end of the file."""
+        """Drop what was consumed and read more; return False at the end of the file."""
         unused = self.text[self.start :]
+        # As much again as the element has so far: the number of copies of a long element grows with its logarithm.
         more = self.stream.read(max(self.chunk, len(unused)))
         self.text, self.start = unused + more, 0
         if len(self.text) > _MAX_ELEMENT:
@@ -78,34 +79,35 @@ class _Buffer:
         return bool(more)
 
     def element_line(self) -> int:
-        """The line on which the next element begins, behind blanks."""
+        """Return the line on which the next element begins, behind blanks."""
         return self.line + self.text.count("\n", self.start, self.skip_blanks())
 
     def skip_blanks(self) -> int:
-        """Where the next character stands that is not blank, or the end of the buffer."""
-        found = _NOT_BLANK.search(self.text, self.start)
-        return found.start() if found else len(self.text)
+        """Return the position of the next character that is not blank, or the end of the buffer."""
+        match = _NOT_BLANK.search(self.text, self.start)
+        return match.start() if match else len(self.text)
 
     def next_mark(self) -> str:
-        """Use up blanks and return the first character behind them; "" at the end of the file."""
+        """Consume blanks and return the first character behind them; "" at the end of the file."""
         while True:
-            place = self.skip_blanks()
-            self.line += self.text.count("\n", self.start, place)
-            self.start = place
-            if place < len(self.text):
-                return self.text[place]
+            position = self.skip_blanks()
+            self.line += self.text.count("\n", self.start, position)
+            self.start = position
+            if position < len(self.text):
+                return self.text[position]
             if not self.grow():
                 return ""
 
 
 def _until_separator(buffer: _Buffer) -> tuple[str, str]:
-    """The text before the next comma or closing bracket of the array itself, and which of the two it is."""
+    """Consume and return the text up to the next comma or closing bracket of the array itself, and that character."""
     depth = 0
     position = buffer.start
     while True:
         run = (_RUN_WITHIN if depth else _RUN_BETWEEN).match(buffer.text, position)
         position = run.end() if run else position
         mark = buffer.text[position : position + 1]
+        # The buffer ends here, or within a string: positions are kept relative to the part that stays.
         if mark in ("", '"'):
             position -= buffer.start
             if not buffer.grow():

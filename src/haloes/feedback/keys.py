@@ -1,4 +1,8 @@
-"""Which rows share a prompt or an answer, and random draws that depend on nothing but a row's content and a seed."""
+"""
+Identities of prompts, completions and rows, and random draws that depend on nothing but a row's content and a seed.
+
+Rows that share a prompt or a completion share a key, whatever file, order or spelling they came in.
+"""
 
 import json
 from collections.abc import Mapping
@@ -11,17 +15,17 @@ from numpy.typing import NDArray
 from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
 
 Row: TypeAlias = Feedback | Pair
-"""What can be trained on."""
+"""A record that can be trained on."""
 Int64s: TypeAlias = NDArray[np.int64]
-"""One number a row, in an index array."""
+"""An index array of 64-bit numbers, usually one a row."""
 
 NO_NUMBER = 0
-"""Stands in index arrays where a row has no conversation or no user; no name gets this number."""
+"""Placeholder in index arrays for a row without conversation or user; no name gets this number."""
 
 
 def prompt_key(prompt: Text) -> str:
     """
-    The identity of a prompt's words: 128 bits in hexadecimal.
+    Return the identity of a prompt's words: 128 bits in hexadecimal.
 
     A text and a single user message of the same words are the same prompt; whitespace at the ends does not count.
     """
@@ -29,45 +33,46 @@ def prompt_key(prompt: Text) -> str:
 
 
 def group_of(row: Row) -> str:
-    """Names the prompt of a row: its explicit `group`, else the `prompt_key` of its prompt."""
+    """Return the name of a row's prompt: its explicit `group`, else the `prompt_key` of its prompt."""
     return row.group if row.group is not None else prompt_key(row.prompt)
 
 
 def completion_key(row: Feedback) -> str:
     """
-    The identity of an answer to its prompt: 128 bits in hexadecimal.
+    Return the identity of a completion of its prompt: 128 bits in hexadecimal.
 
     It rests on the words of both, as a model sees them: a text and a single assistant message of the same words are the
-    same answer, and whitespace at the ends does not count. Labels, scores and who gave them do not matter: rows with
-    one key are votes on one answer.
+    same completion, and whitespace at the ends does not count. Labels, scores and raters do not matter: rows with
+    one key are votes on one completion.
     """
     return _hash([_canonical(row.prompt, role="user"), _canonical(row.completion, role="assistant")])
 
 
 def number_of(name: str) -> int:
-    """A name (of a prompt, conversation or user) as a stable signed 64-bit number, never `NO_NUMBER`."""
+    """Hash a name (of a prompt, conversation or user) to a stable signed 64-bit number, never `NO_NUMBER`."""
+    # Not Python's hash(), which differs between processes. surrogatepass: names may hold half of a surrogate pair.
     number = int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
     return number if number != NO_NUMBER else 1
 
 
 def group_number(row: Row) -> int:
-    """The row's prompt as a signed 64-bit number, for index arrays."""
+    """Return the row's prompt as a signed 64-bit number, for index arrays."""
     return number_of(group_of(row))
 
 
 def conversation_number(row: Row) -> int:
-    """The row's conversation as a signed 64-bit number; `NO_NUMBER` where it names none."""
+    """Return the row's conversation as a signed 64-bit number; `NO_NUMBER` where it names none."""
     return NO_NUMBER if row.conversation is None else number_of(row.conversation)
 
 
 def user_number(row: Row) -> int:
-    """The row's user as a signed 64-bit number; `NO_NUMBER` where it names none."""
+    """Return the row's user as a signed 64-bit number; `NO_NUMBER` where it names none."""
     return NO_NUMBER if row.user is None else number_of(row.user)
 
 
 def row_number(row: Feedback) -> int:
     """
-    The row as a signed 64-bit number: its prompt, its answer, and who gave it where (id, conversation, user).
+    Return the row as a signed 64-bit number: its prompt, its completion, and its id, conversation and user.
 
     Neither the label nor the score is part of it, so a draw that belongs to a row stays when they are changed.
     """
@@ -76,7 +81,7 @@ def row_number(row: Feedback) -> int:
 
 def seeded_hash(number_N: Int64s, *, seed: int, purpose: str) -> NDArray[np.uint64]:
     """
-    A random-looking 64-bit number for each number: a pure function of it, the seed and the purpose.
+    Hash each number, (N,), to a random-looking 64-bit number: a pure function of it, the seed and the purpose.
 
     Different purposes give unrelated draws for one seed. The mixing is the finaliser of splitmix64
     (Steele, Lea and Flood, 2014), which is one-to-one: different numbers never get the same draw.
@@ -89,12 +94,13 @@ def seeded_hash(number_N: Int64s, *, seed: int, purpose: str) -> NDArray[np.uint
 
 
 def seeded_uniform(number_N: Int64s, *, seed: int, purpose: str) -> NDArray[np.float64]:
-    """A uniform draw in [0, 1) for each number: a pure function of it, the seed and the purpose."""
+    """Draw a uniform in [0, 1) for each number, (N,): a pure function of it, the seed and the purpose."""
+    # A double has 53 bits of mantissa: the highest 53 of the 64, as a fraction.
     return (seeded_hash(number_N, seed=seed, purpose=purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def where_of(row: Row | Refusal, *, position: int) -> Where:
-    """Where a row was read; a row that was made in memory is named by its position in the stream, from 1."""
+    """Return the place that a row was read from; for a row made in memory, its position in the stream, from 1."""
     return row.where if row.where is not None else Where("row", position)
 
 

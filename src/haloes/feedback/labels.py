@@ -40,9 +40,9 @@ _MAX_SHARE_OF_OTHER_NUMBERS = 0.1
 
 def parse_label(value: object) -> bool:
     """
-    True for desirable, False for undesirable.
+    Parse a label: True for desirable, False for undesirable.
 
-    Accepted are booleans, the numbers 0 and 1, and the words of `LABEL_WORDS` whatever their case.
+    Accepted are booleans, the numbers 0 and 1, and the words of `LABEL_WORDS` in any case.
 
     Raises:
         RefusalError: Anything else, None and NaN included.
@@ -71,13 +71,14 @@ def parse_label(value: object) -> bool:
 
 def parse_score(value: object) -> float:
     """
-    A finite number; a text that spells one (a CSV cell) counts.
+    Parse a score: a finite number, or a text that spells one (a CSV cell).
 
     Raises:
         RefusalError: Anything else: booleans, NaN and infinities included.
     """
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
+    # bool is an int in Python, and True would become a score of 1.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RefusalError("score", f"score {short_repr(value)} is not a number", column="score")
     if _is_nan(value):
@@ -93,10 +94,10 @@ def parse_score(value: object) -> float:
 
 def check_label_column(values: Sequence[tuple[str, object]]) -> None:
     """
-    Refuse a column of numbers that are not labels before some of its 0s and 1s pass for labels.
+    Raise DataError for a column of numbers that are not labels, before some of its 0s and 1s pass for labels.
 
     Args:
-        values: The first labels of a file as they stand there, each with its place ("file:line").
+        values: The first labels of a file, unparsed, each with its place ("file:line").
 
     Raises:
         DataError: At least eight labels are given, all are numbers, 0 or 1 occurs, and more than a tenth is neither;
@@ -107,6 +108,7 @@ def check_label_column(values: Sequence[tuple[str, object]]) -> None:
     others = [(where, number) for where, number in numbers if number not in (0, 1)]
     if len(numbers) < len(given) or len(others) == len(numbers):
         return
+    # "-1" is accepted as a word for undesirable; beside a "0" it is a scale of three, on which 0 is "no verdict".
     has_minus_one_as_text = any(value == "-1" for _, value in given) and any(number == 0 for _, number in numbers)
     enough = len(given) >= _MIN_LABELS_TO_JUDGE and len(others) > _MAX_SHARE_OF_OTHER_NUMBERS * len(given)
     only_texts = all(value in ("-1", "1", "+1") for _, value in given)
@@ -119,7 +121,7 @@ def check_label_column(values: Sequence[tuple[str, object]]) -> None:
 
 
 def _as_number(value: object) -> float | None:
-    """The number that a label is or spells; None for booleans, words and NaN."""
+    """Return the number that a label is or spells; None for booleans, words and NaN."""
     if isinstance(value, str):
         return float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or _is_nan(value):

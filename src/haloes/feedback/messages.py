@@ -32,10 +32,10 @@ ROLES = {
     "function_call": "assistant",
     "tool_call": "assistant",
 }
-"""What other tools call the four roles, in lower case (OpenAI, ShareGPT, LLaMA-Factory, ms-swift, Open Assistant)."""
+"""Other tools' names for the four roles, in lower case (OpenAI, ShareGPT, LLaMA-Factory, ms-swift, Open Assistant)."""
 
 _CALLING_ROLES = {"function_call", "tool_call"}
-"""Turns whose content is not words but the JSON of the assistant's tool calls."""
+"""Roles of turns whose content is not words but the JSON of the assistant's tool calls."""
 
 _TEXT_PARTS = {"text", "input_text", "output_text"}
 _MEDIA = re.compile("image|audio|video|file|document")
@@ -43,15 +43,15 @@ _MEDIA = re.compile("image|audio|video|file|document")
 
 def parse_prompt(value: object, *, system: object = None, column: str = "prompt") -> Text:
     """
-    A prompt: a text that is not blank, or turns with at least one of the user and none of the assistant at the end.
+    Parse a prompt: a text that is not blank, or turns of which one is the user's and the last not the assistant's.
 
     Args:
-        value: What stands in the row: a text, a turn or a list of turns.
-        system: What stands in the row's `system` column, if it has one; it becomes the first turn.
-        column: What the column is called in messages.
+        value: The row's value: a text, a turn or a list of turns.
+        system: The value of the row's `system` column, if it has one; it becomes the first turn.
+        column: Name of the column in messages.
 
     Raises:
-        RefusalError: It is none of these.
+        RefusalError: The value is none of these.
     """
     prompt = _parse(value, column=column, missing="empty prompt")
     return check_prompt(with_system(prompt, system), column=column)
@@ -59,10 +59,10 @@ def parse_prompt(value: object, *, system: object = None, column: str = "prompt"
 
 def parse_completion(value: object, *, column: str = "completion") -> Text:
     """
-    A completion: a text that is not blank, or turns that begin and end with the assistant's.
+    Parse a completion: a text that is not blank, or turns that begin and end with the assistant's.
 
     Raises:
-        RefusalError: It is neither.
+        RefusalError: The value is neither.
     """
     if not isinstance(value, str):
         check_no_reasoning(value, column=column)
@@ -71,7 +71,7 @@ def parse_completion(value: object, *, column: str = "completion") -> Text:
 
 def check_prompt(prompt: Text, *, column: str = "prompt") -> Text:
     """
-    The same prompt, if it is one (see `parse_prompt`).
+    Return the prompt unchanged, if it is one (see `parse_prompt`).
 
     Raises:
         RefusalError: It is not.
@@ -95,7 +95,7 @@ def check_prompt(prompt: Text, *, column: str = "prompt") -> Text:
 
 def check_completion(completion: Text, *, column: str = "completion") -> Text:
     """
-    The same completion, if it is one (see `parse_completion`).
+    Return the completion unchanged, if it is one (see `parse_completion`).
 
     Raises:
         RefusalError: It is not.
@@ -120,10 +120,10 @@ def check_completion(completion: Text, *, column: str = "completion") -> Text:
 
 def with_system(prompt: Text, system: object) -> Text:
     """
-    The prompt after the system message of a row's own column; a blank one changes nothing.
+    Put the system message of a row's own column before the prompt; a blank one changes nothing.
 
     Raises:
-        RefusalError: It is not text, or the prompt has a different system message of its own.
+        RefusalError: The message is not text, or the prompt has a different system message of its own.
     """
     if system is None or system == "":
         return prompt
@@ -144,14 +144,14 @@ def with_system(prompt: Text, system: object) -> Text:
     return prompt
 
 
-def same_answer(one: Text, other: Text) -> bool:
-    """Whether two completions are the same words and calls; blanks around a text make no difference."""
-    return one == other or _bare(one) == _bare(other)
+def same_completion(first: Text, second: Text) -> bool:
+    """Return whether two completions are the same words and calls; blanks around a text make no difference."""
+    return first == second or _bare(first) == _bare(second)
 
 
 def split_last_turn(value: object, *, column: str) -> tuple[list[Any], list[Any]]:
     """
-    The turns before the last one, and the last one.
+    Split a chat into the turns before the last, and the last in a list of its own.
 
     Raises:
         RefusalError: There is no turn.
@@ -164,21 +164,21 @@ def split_last_turn(value: object, *, column: str) -> tuple[list[Any], list[Any]
 
 
 def is_messages(value: object) -> bool:
-    """Whether a value looks like the turns of a chat: a list whose first item has a role."""
+    """Return whether a value looks like the turns of a chat: a list whose first item has a role."""
     return isinstance(value, list | tuple) and bool(value) and is_message(value[0])
 
 
 def is_message(value: object) -> bool:
-    """Whether a value looks like one turn of a chat."""
+    """Return whether a value looks like one turn of a chat."""
     return isinstance(value, Mapping) and (value.get("role") is not None or value.get("from") is not None)
 
 
 def role_of(message: Mapping[str, Any], *, place: str) -> str:
     """
-    The canonical role of a turn: "system", "user", "assistant" or "tool".
+    Return the canonical role of a turn: "system", "user", "assistant" or "tool".
 
     Raises:
-        RefusalError: The turn has no role, or one that nobody uses.
+        RefusalError: The turn has no role, or an unknown one.
     """
     named = message.get("role")
     named = message.get("from") if named is None else named
@@ -191,7 +191,7 @@ def role_of(message: Mapping[str, Any], *, place: str) -> str:
 
 def parse_messages(value: object, *, column: str) -> tuple[Message, ...]:
     """
-    The turns of a chat; a single turn counts as a chat of one.
+    Parse the turns of a chat; a single turn counts as a chat of one.
 
     Both spellings are read: `role`/`content` (OpenAI) and `from`/`value` (ShareGPT). Text parts are joined.
 
@@ -207,6 +207,8 @@ def parse_messages(value: object, *, column: str) -> tuple[Message, ...]:
 def check_no_reasoning(turns: object, *, column: str) -> None:
     """
     Refuse rated turns whose reasoning stands beside their content: training on the content alone would drop it.
+
+    The turns of a prompt are not checked, since none of them is trained.
 
     Raises:
         RefusalError: A turn has a non-empty `reasoning_content`, `reasoning` or `thinking`.
@@ -224,7 +226,7 @@ def check_no_reasoning(turns: object, *, column: str) -> None:
 
 def clean_text(value: str, *, place: str, column: str | None = None) -> str:
     """
-    The same text, if it can be encoded.
+    Return the text unchanged, if it can be encoded as UTF-8.
 
     Raises:
         RefusalError: It holds half of a surrogate pair (a broken escape in JSON, or bytes that are not UTF-8).
@@ -252,6 +254,7 @@ def _message(turn: object, *, place: str, column: str) -> Message:
     if str(named).strip().lower() in _CALLING_ROLES:
         return Message(role, "", _calls_in_text(content, place=place, column=column))
     calls = _tool_calls(turn, place=place, column=column)
+    # OpenAI writes null beside tool calls. Elsewhere null is a fault.
     if content is None and role == "assistant":
         content = ""
     return Message(role, _content(content, place=place, column=column), calls)
@@ -295,7 +298,7 @@ def _tool_calls(turn: Mapping[str, Any], *, place: str, column: str) -> tuple[Ma
 
 
 def _calls_in_text(content: object, *, place: str, column: str) -> tuple[Mapping[str, Any], ...]:
-    """The calls of a `function_call` turn, whose content is JSON: {"name", "arguments"} or a list of these."""
+    """Parse the calls of a `function_call` turn, whose content is JSON: {"name", "arguments"} or a list of these."""
     try:
         value = json.loads(content) if isinstance(content, str) else content
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A feedback file of any format and container, read as records: row by row, as often as wanted."""
+"""Read a feedback file of any format and container as records: row by row, as often as needed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -24,10 +24,10 @@ _PROBED_ROWS = 100
 @dataclass(frozen=True, slots=True)
 class FeedbackSource:
     """
-    Where feedback is read from: each iteration reads it anew, a few rows at a time in memory.
+    A source of feedback: each iteration reads it anew, with a few rows at a time in memory.
 
     It yields `Feedback`, `Pair` and `Refusal` records in the order of the rows, each with its place. The first rows
-    are looked at on creation, so that what is wrong with the file as a whole is known before anything is done with it.
+    are examined on creation, so that a file that is wrong as a whole fails before anything is done with it.
 
     Raises:
         DataError: There is no such file, it is empty or not readable, no format fits it, or the columns that are
@@ -37,13 +37,13 @@ class FeedbackSource:
     path: str
     """A file, a folder of `datasets.save_to_disk`, or the name of a dataset on the hub (where no such path exists)."""
     format: str | None = None
-    """The name of a format; None: found out from the first rows."""
+    """Name of a format; None: detected from the first rows."""
     columns: Mapping[str, str | None] = field(default_factory=dict)
     """Our name -> the file's column, or None to leave out the column of that name."""
     split: str = "train"
-    """Which split of a dataset that has several."""
+    """Name of the split, for a dataset that has several."""
     format_name: str = field(init=False)
-    """Which format the rows are read as."""
+    """Name of the format that the rows are read as."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", fspath(self.path))
@@ -56,17 +56,18 @@ class FeedbackSource:
             if isinstance(raw, RefusalError):
                 yield raw.at(where)
                 continue
+            # A format may have yielded some records of the row before it refuses the rest (rated turns): they stay.
             try:
                 yield from parse(rename(raw, self.columns), where)
             except RefusalError as refused:
                 yield self._explained(refused, where)
 
     def fingerprint(self) -> str:
-        """sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
+        """Return the sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
         return open_container(self.path, split=self.split).fingerprint()
 
     def _explained(self, refused: RefusalError, where: Where) -> Refusal:
-        """A refusal that names the file's own column where ours is mapped from it."""
+        """Return a refusal that also names the file's own column where ours is mapped from it."""
         column = self.columns.get(refused.column) if refused.column is not None else None
         refusal = refused.at(where)
         if column is None:
@@ -75,7 +76,7 @@ class FeedbackSource:
 
 
 def _probe(source: FeedbackSource) -> Format:
-    """Look at the first rows: which format they have, and whether the file can be read at all."""
+    """Detect the format from the first rows; raise DataError where the file cannot be read at all."""
     path = source.path
     container = open_container(path, split=source.split)
     with closing(container.rows()) as rows:
@@ -86,17 +87,18 @@ def _probe(source: FeedbackSource) -> Format:
     seen = list(dict.fromkeys(name for row in raw_rows for name in row))
     check_columns(source.columns, seen=seen, path=path)
     renamed = [rename(row, source.columns) for row in raw_rows]
-    found = _named(source.format, renamed, path=path) if source.format is not None else detect(renamed)
-    if found is None:
+    detected = _named(source.format, renamed, path=path) if source.format is not None else detect(renamed)
+    if detected is None:
         raise _unknown(path, seen=seen, rows=raw_rows, num_probed=len(probed), renamed=renamed)
+    # Row by row a 0 passes for "undesirable"; only the column as a whole shows that it is a point on a scale.
     labels = [
         (f"{path}:{line}", label)
         for line, row in probed
         if not isinstance(row, RefusalError)
-        for label in found.labels(rename(row, source.columns))
+        for label in detected.labels(rename(row, source.columns))
     ]
     check_label_column(labels)
-    return found
+    return detected
 
 
 def _named(name: str, rows: Sequence[RawRow], *, path: str) -> Format:
@@ -140,5 +142,5 @@ def _unknown(
         cause = "prompt and completion are there, but neither label nor score: nobody says which answers are good"
     else:
         cause = f"no known format fits the columns of the first {num_probed} rows"
-    tried = "\n".join(f"  {known.name}: {known.needs}" for known in FORMATS.values())
+    tried = "\n".join(f"  {each.name}: {each.needs}" for each in FORMATS.values())
     return DataError(f"{path}: {cause}.\n{columns}\nFormats tried:\n{tried}\n{advice}")

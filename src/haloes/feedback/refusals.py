@@ -1,4 +1,8 @@
-"""Why a row cannot be used: the short, stable names under which refusals are counted."""
+"""
+Refused rows: the error that a parser raises for one, and the short, stable reasons under which refusals are counted.
+
+A row that cannot be used never stops the reading of a file: `read` turns the error into a `Refusal` record.
+"""
 
 from typing import Literal, TypeAlias
 
@@ -33,8 +37,15 @@ Reason: TypeAlias = Literal[
 ]
 
 
-class RefusalError(Exception):  # not an error of the program: what is wrong with one row
-    """One row cannot be used: the kind of fault, what is wrong in words, and the column at fault if one is."""
+class RefusalError(Exception):
+    """
+    One row cannot be used; raised by the parsers and caught by the reader, so that no user sees it as an error.
+
+    Args:
+        reason: kind of fault, for counting.
+        message: description of the fault, with the value and what to do.
+        column: column at fault, under our name for it, if one is.
+    """
 
     def __init__(self, reason: Reason, message: str, *, column: str | None = None) -> None:
         super().__init__(message)
@@ -43,12 +54,13 @@ class RefusalError(Exception):  # not an error of the program: what is wrong wit
         self.column = column
 
     def at(self, where: Where) -> Refusal:
-        """The refusal as a record of its place."""
+        """Return the refusal as a record of the row at this place."""
         return Refusal(where=where, reason=self.reason, message=self.message)
 
 
 def short_repr(value: object, *, limit: int = 60) -> str:
-    """A value as an error message shows it: its Python form, cut to `limit` characters."""
+    """Return a value's Python form for an error message, cut to `limit` characters."""
+    # Half of a surrogate pair cannot be printed, and a message about it must be.
     text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

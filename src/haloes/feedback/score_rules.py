@@ -1,4 +1,4 @@
-"""Scores to labels: the paper's rules (KTO, section 4.1): a threshold, above the mean or median, or a draw."""
+"""Rules that turn scores into labels (KTO, section 4.1): a threshold, above the mean or median, or a draw."""
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from haloes.records import Feedback, Refusal
 
 Floats: TypeAlias = NDArray[np.float64]
 Verdicts: TypeAlias = NDArray[np.int8]
-"""One verdict a row: `DESIRABLE`, `UNDESIRABLE`, or `NO_VERDICT` for rows that are dropped."""
+"""One label a row: `DESIRABLE`, `UNDESIRABLE`, or `NO_VERDICT` for rows that are dropped."""
 
 DESIRABLE = 1
 UNDESIRABLE = 0
@@ -26,23 +26,23 @@ NO_VERDICT = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreIndex:
-    """What a rule looks at, as index arrays with one entry a row."""
+    """The scores that a rule labels, as index arrays with one entry a row."""
 
     score_N: Floats
     group_N: Int64s
-    """Names the prompt (`identity.group_number`)."""
+    """The row's prompt (`keys.group_number`)."""
     row_N: Int64s
-    """Names the row (`identity.row_number`)."""
+    """The row's identity (`keys.row_number`)."""
 
 
 class ScoreRule(Protocol):
     """Turns finite scores into labels."""
 
     no_verdict: ClassVar[str]
-    """What it means that a row gets no verdict."""
+    """Reason given for a row that the rule does not label."""
 
     def __call__(self, scores: ScoreIndex) -> Verdicts:
-        """One verdict a row."""
+        """Label each row, (N,)."""
         ...
 
 
@@ -68,7 +68,7 @@ class Threshold:
             raise ConfigError(f"threshold: dead_zone must be 0 or more, got {self.dead_zone}")
 
     def __call__(self, scores: ScoreIndex) -> Verdicts:
-        """One verdict a row."""
+        """Label each row, (N,)."""
         return _verdicts(scores.score_N >= self.tau + self.dead_zone, scores.score_N <= self.tau - self.dead_zone)
 
 
@@ -82,7 +82,7 @@ class AboveMean:
     """Compare with the mean over the answers to the same prompt. The only answer to its prompt is dropped."""
 
     def __call__(self, scores: ScoreIndex) -> Verdicts:
-        """One verdict a row."""
+        """Label each row, (N,)."""
         return _by_centre(scores, _means, per_prompt=self.per_prompt)
 
 
@@ -100,7 +100,7 @@ class AboveMedian:
     """Compare with the median over the answers to the same prompt. The only answer to its prompt is dropped."""
 
     def __call__(self, scores: ScoreIndex) -> Verdicts:
-        """One verdict a row."""
+        """Label each row, (N,)."""
         return _by_centre(scores, _medians, per_prompt=self.per_prompt)
 
 
@@ -109,8 +109,8 @@ class Bernoulli:
     """
     Desirable with probability `1 / (1 + exp(-(score - location) / scale))`.
 
-    The draw of a row is a pure function of the seed and the row, not of its place: other rows, another order or other
-    scores of other rows change nothing, and a higher score can only make a row desirable that was not.
+    The draw of a row is a pure function of the seed and the row, not of its position: other rows, another order or
+    other scores of other rows change nothing, and a higher score can only make a row desirable that was not.
     """
 
     no_verdict: ClassVar[str] = "every score gets a verdict"
@@ -118,9 +118,9 @@ class Bernoulli:
     location: float
     """The score that is desirable in one case of two."""
     scale: float
-    """How far from `location` the odds are e to one; the smaller, the more the rule is a threshold."""
+    """Distance from `location` at which the odds are e to one; the smaller, the more the rule is a threshold."""
     seed: int = 0
-    """Another seed gives other draws."""
+    """Seed of the draws."""
 
     def __post_init__(self) -> None:
         if not isfinite(self.location):
@@ -129,7 +129,7 @@ class Bernoulli:
             raise ConfigError(f"bernoulli: scale must be positive, got {self.scale}")
 
     def __call__(self, scores: ScoreIndex) -> Verdicts:
-        """One verdict a row."""
+        """Label each row, (N,)."""
         # tanh is the logistic without an overflow at large differences.
         with np.errstate(over="ignore"):
             probability_N = 0.5 + 0.5 * np.tanh((scores.score_N - self.location) / self.scale / 2)
@@ -146,11 +146,12 @@ def label_scores(rows: Iterable[Row | Refusal], rule: ScoreRule) -> Iterator[Row
     """
     Label every single answer by its score, whatever label it had; pairs and refusals pass unchanged.
 
-    A row with no score, or one that is not a finite number, becomes a `Refusal` (reason "score"), and so does a row on
-    which the rule has no verdict (reason "no verdict"): it is dropped, and counted with the others.
+    A row with no score, or one that is not a finite number, becomes a `Refusal` (reason "score"), and so does a row
+    that the rule does not label (reason "no verdict"): it is dropped, and counted with the others.
 
     The rows are read twice, and only an index is held in memory, unless they come from a generator.
     """
+    # The mean and the median need all scores before the first row can be labelled, hence two readings.
     source = rereadable(rows)
     verdicts = iter(rule(_read_scores(source)))
     for position, row in enumerate(source, start=1):
@@ -204,6 +205,7 @@ def _means(score_N: Floats, node_N: Int64s) -> Floats:
 
 
 def _medians(score_N: Floats, node_N: Int64s) -> Floats:
+    # All groups at once: sorted by group and then by score, a group's median is at the middle of its stretch.
     ordered_N = score_N[np.lexsort((score_N, node_N))]
     count_G = np.bincount(node_N)
     start_G = np.cumsum(count_G) - count_G

@@ -1,4 +1,9 @@
-"""Training and validation rows without a prompt or conversation in common: split by what hangs together, not by row."""
+"""
+Split rows into training and validation without a prompt or conversation in common.
+
+Rows that share either form a component, and whole components are moved: a row's validation would otherwise measure what
+was trained on.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +27,7 @@ from haloes.records import Refusal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The rows of both sides, each in the order they were read, and the rows that could not be used."""
+    """The rows of both sides, each in the order they were read, and the refused rows."""
 
     train: list[Row]
     validation: list[Row]
@@ -31,19 +36,19 @@ class Split:
 
 def split(group_N: Int64s, *links: Int64s, validation: float, seed: int) -> NDArray[np.bool_]:
     """
-    Which rows validate: True for validation, False for training.
+    Select the rows that validate: True for validation, False for training, (N,).
 
-    Rows that share a prompt or a link, directly or through other rows, form a component and stay together. Which
-    components validate depends on the seed and the numbers, not on the order of the rows. The number of validation
+    Rows that share a prompt or a link, directly or through other rows, form a component and stay together. The
+    selection of components depends on the seed and the numbers, not on the order of the rows. The number of validation
     rows is the closest to `validation * N` that whole components allow (the lower of two equally close), and
     components of every size are drawn in about the same proportion.
 
     Args:
-        group_N: The prompt of each row, as by `identity.group_number`.
-        links: More numbers a row, each of which keeps rows together: `identity.conversation_number`, `user_number`.
-            Rows with `NO_NUMBER` are not linked.
+        group_N: The prompt of each row, from `keys.group_number`.
+        links: Further numbers of each row, (N,) each, that keep rows together: `keys.conversation_number`,
+            `user_number`. Rows with `NO_NUMBER` are not linked.
         validation: The share of rows that validate, between 0 and 1.
-        seed: Another seed draws other components.
+        seed: Seed of the draw of components.
 
     Raises:
         ConfigError: The share is not between 0 and 1.
@@ -60,8 +65,8 @@ def split(group_N: Int64s, *links: Int64s, validation: float, seed: int) -> NDAr
             "validate without its prompt being trained on. Give a separate validation file, or do without validation."
         )
     size_C = np.bincount(component_N, minlength=len(key_C))
-    chosen_C = _choose(size_C, key_C, validation=validation, seed=seed)
-    return chosen_C[component_N]
+    selected_C = _select_components(size_C, key_C, validation=validation, seed=seed)
+    return selected_C[component_N]
 
 
 def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, by_user: bool = False) -> Split:
@@ -71,7 +76,7 @@ def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, b
     Args:
         rows: The rows; refusals among them are kept apart.
         validation: The share of rows that validate, between 0 and 1.
-        seed: Another seed draws other prompts.
+        seed: Seed of the draw of components.
         by_user: Also keep all rows of one user on one side.
     """
     usable: list[Row] = []
@@ -93,9 +98,13 @@ def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, b
 
 def components(group_N: Int64s, *links: Int64s) -> tuple[Int64s, Int64s]:
     """
-    Which component each row belongs to, and a key of each component that does not depend on the order of rows.
+    Find the connected components of rows that share a prompt or a link, directly or through other rows.
 
-    Components are numbered from 0 in the order of their keys; the key is the smallest group number inside.
+    Components are numbered from 0 in the order of their keys; the key of a component is the smallest group number
+    inside, which does not depend on the order of rows.
+
+    Returns:
+        The component of each row, (N,), and the key of each component, (C,).
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -123,24 +132,25 @@ def components(group_N: Int64s, *links: Int64s) -> tuple[Int64s, Int64s]:
     return rank_C[component_G][node_N], group_G[first_C[order_C]]
 
 
-def _choose(size_C: Int64s, key_C: Int64s, *, validation: float, seed: int) -> NDArray[np.bool_]:
-    """Which components validate: exactly as many rows as closest to the share, whatever the sizes."""
+def _select_components(size_C: Int64s, key_C: Int64s, *, validation: float, seed: int) -> NDArray[np.bool_]:
+    """Select the components that validate, (C,): their rows come as close to the share as any selection can."""
     size_K, class_C, count_K = np.unique(size_C, return_inverse=True, return_counts=True)
     take_K = _take(size_K.tolist(), count_K.tolist(), validation=validation, seed=seed)
-    # Within a size, those with the lowest draws are taken.
+    # Components of one size can replace each other: within a size, those with the lowest draws are taken.
     order_C = np.lexsort((seeded_hash(key_C, seed=seed, purpose="split"), class_C))
     start_K = np.cumsum(count_K) - count_K
     rank_C = np.arange(len(size_C)) - start_K[class_C[order_C]]
-    chosen_C = np.empty(len(size_C), dtype=np.bool_)
-    chosen_C[order_C] = rank_C < np.asarray(take_K)[class_C[order_C]]
-    return chosen_C
+    selected_C = np.empty(len(size_C), dtype=np.bool_)
+    selected_C[order_C] = rank_C < np.asarray(take_K)[class_C[order_C]]
+    return selected_C
 
 
 def _take(sizes: Sequence[int], counts: Sequence[int], *, validation: float, seed: int) -> list[int]:
     """
-    How many components of each size validate (sizes ascending): subset sums with a bit for every reachable total.
+    Return the number of components of each size that validate (sizes ascending).
 
-    There are at most about sqrt(2 N) different sizes, and adding a size to all totals is one shift of a long integer.
+    Subset sums, with a bit for every reachable total: there are at most about sqrt(2 N) different sizes, and adding a
+    size to all totals is one shift of a long integer.
     """
     total = sum(size * count for size, count in zip(sizes, counts, strict=True))
     target = validation * total
@@ -149,6 +159,8 @@ def _take(sizes: Sequence[int], counts: Sequence[int], *, validation: float, see
     reachable = [1]
     for size, count in zip(sizes, counts, strict=True):
         reachable.append(_add_multiples(reachable[-1], size, count, limit))
+    # Backwards from the total that was reached: each size takes about its share of what is left, and only as many as
+    # leave a total that the smaller sizes can still make up.
     rest = _nearest(reachable[-1], target)
     draws = seeded_uniform(_numbers(sizes), seed=seed, purpose="split sizes")
     take = [0] * len(sizes)
@@ -163,9 +175,10 @@ def _take(sizes: Sequence[int], counts: Sequence[int], *, validation: float, see
 
 
 def _add_multiples(bits: int, size: int, count: int, limit: int) -> int:
-    """The totals that are reached with up to `count` more of one size, as bits up to `limit`."""
+    """Return the totals that can be reached with up to `count` more of one size, as bits up to `limit`."""
     mask = (1 << (limit + 1)) - 1
     count = min(count, limit // size)
+    # By doubling, 1 + 2 + 4 ... and the rest, so that a size with many components costs a few shifts.
     step = 1
     while count > 0:
         step = min(step, count)
@@ -176,7 +189,8 @@ def _add_multiples(bits: int, size: int, count: int, limit: int) -> int:
 
 
 def _nearest(bits: int, target: float) -> int:
-    """The reachable total nearest to the target, other than 0; the lower of two equally near."""
+    """Return the reachable total nearest to the target, other than 0; the lower of two equally near."""
+    # The highest bit at or below the target, and the lowest bit above it (x & -x keeps the lowest).
     floor = int(target)
     below = (bits & ((1 << (floor + 1)) - 1)).bit_length() - 1
     higher = bits >> (floor + 1)
@@ -187,7 +201,7 @@ def _nearest(bits: int, target: float) -> int:
 
 
 def _closest_count(wish: int, *, rest: int, size: int, count: int, reachable: int) -> int:
-    """The number of components of this size nearest to the wish that leaves a total the smaller sizes can reach."""
+    """Return the count nearest to the wish that leaves a total which the smaller sizes can reach."""
     highest = min(count, rest // size)
     wish = min(wish, highest)
     for distance in range(highest + 1):

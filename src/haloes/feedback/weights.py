@@ -1,4 +1,4 @@
-"""Class weights that make up for an imbalance of labels: the paper's rule (KTO, later version, eq. 9)."""
+"""Class weights that compensate an imbalance of labels: the paper's rule (KTO, later version, eq. 9)."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,13 @@ LOWEST_RATIO = 1.0
 HIGHEST_RATIO = 1.5
 """Upper end of that interval; 4/3 in the paper's first version."""
 
+# Weights that were computed to meet an end of the interval must count as inside it.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassWeights:
-    """What a loss multiplies the desirable and the undesirable examples with."""
+    """Factors on the loss of desirable and of undesirable examples."""
 
     desirable: float = 1.0
     undesirable: float = 1.0
@@ -22,14 +23,14 @@ class ClassWeights:
 
 def class_weights(num_desirable: float, num_undesirable: float) -> ClassWeights:
     """
-    The weights nearest to 1 that bring the ratio into [1, 3/2], at least one of the two being 1.
+    Return the weights nearest to 1 that bring the ratio into [1, 3/2], at least one of the two being 1.
 
     Inside the interval nothing changes. Below it, desirable examples are weighted up to a ratio of exactly 1;
     above it, undesirable examples up to a ratio of exactly 3/2. With one label only there is nothing to balance.
 
     Args:
-        num_desirable: How many desirable examples there are, or the sum of their weights.
-        num_undesirable: The same of undesirable examples.
+        num_desirable: Number of desirable examples, or the sum of their weights.
+        num_undesirable: The same for undesirable examples.
 
     Raises:
         ConfigError: A count is negative or not a number.
@@ -46,7 +47,7 @@ def class_weights(num_desirable: float, num_undesirable: float) -> ClassWeights:
 
 
 def ratio(num_desirable: float, num_undesirable: float, weights: ClassWeights | None = None) -> float | None:
-    """The ratio of eq. 9, `desirable_weight * n_D / (undesirable_weight * n_U)`; None unless both labels occur."""
+    """Return eq. 9's `desirable_weight * n_D / (undesirable_weight * n_U)`; None unless both labels occur."""
     _check_counts(num_desirable, num_undesirable)
     weights = weights or ClassWeights()
     if num_desirable * weights.desirable == 0 or num_undesirable * weights.undesirable == 0:
@@ -55,7 +56,7 @@ def ratio(num_desirable: float, num_undesirable: float, weights: ClassWeights | 
 
 
 def is_in_paper_range(value: float) -> bool:
-    """Whether a ratio lies in the paper's interval [1, 3/2], up to rounding."""
+    """Return whether a ratio lies in the paper's interval [1, 3/2], up to rounding."""
     return LOWEST_RATIO - _ROUNDING <= value <= HIGHEST_RATIO + _ROUNDING
 
 

@@ -1,6 +1,6 @@
-"""What the findings mean for training, and what to do: one function a rule."""
+"""Advice that follows from the findings: what they mean for training, and what to do. One function a rule."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, PromptCounts, Severity, Tally
@@ -8,23 +8,38 @@ from haloes.feedback.ranks import auc_noise
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 
 TELLING_AUC = 0.1
-"""How far from 0.5 the AUC of the length must be to matter; it must also be more than chance explains."""
+"""Distance from 0.5 from which the AUC of the length matters; it must also be more than chance explains."""
 LARGE_USER = 0.2
-"""The share of the votes from which one user is worth a warning, if it is also three times an even share."""
+"""Share of the votes from which one user is worth a warning, if it is also three times an even share."""
 LARGE_UNIT = 0.5
-"""The share of the answers from which one prompt or conversation stands in the way."""
+"""Share of the answers from which one prompt or component of conversations hampers training or the split."""
 MANY = 0.01
-"""The share of rows from which duplicates, echoes and markers are more than an accident."""
+"""Share of rows from which duplicates, echoes, markers and cuts are more than an accident."""
 
 _SEVERITIES: Sequence[Severity] = ("error", "warning", "note")
 
 
 def advise(findings: Findings) -> list[DataAdvice]:
-    """What the findings mean for training, the worst first."""
+    """Return what the findings mean for training, the worst first."""
+    # Without a row, every other rule would only say the same in other words.
     if findings.num_accepted == 0:
         return list(_nothing_to_train_on(findings))
-    found = [advice for rule in _RULES for advice in rule(findings)]
-    return sorted(found, key=lambda advice: _SEVERITIES.index(advice.severity))
+    return worst_first(advice for rule in _RULES for advice in rule(findings))
+
+
+def worst_first(advice: Iterable[DataAdvice]) -> list[DataAdvice]:
+    """Sort advice by severity, errors first; within one severity the order stays."""
+    return sorted(advice, key=lambda each: _SEVERITIES.index(each.severity))
+
+
+def severity_of_share(num: int, total: int) -> Severity:
+    """Return "warning" from a share of `MANY` on, and "note" below it."""
+    return "warning" if num >= MANY * total else "note"
+
+
+def share_of(num: int, total: int) -> str:
+    """Return a share in words: "3 of 12 (25.0%)"."""
+    return f"{num} of {total} ({num / total:.1%})"
 
 
 def _nothing_to_train_on(findings: Findings) -> Iterator[DataAdvice]:
@@ -43,7 +58,7 @@ def _refusals(findings: Findings) -> Iterator[DataAdvice]:
         yield DataAdvice(
             severity="warning",
             name="refused rows",
-            finding=f"{_share(findings.num_refused, findings.num_read)} rows were refused",
+            finding=f"{share_of(findings.num_refused, findings.num_read)} rows were refused",
             meaning="they are left out of training",
             action="correct them at the places named, or accept the loss",
         )
@@ -65,7 +80,7 @@ def _labels(findings: Findings) -> Iterator[DataAdvice]:
         yield DataAdvice(
             severity="warning",
             name="some rows without label",
-            finding=f"{_share(balance.num_unlabelled, findings.num_answers)} answers have a score and no label",
+            finding=f"{share_of(balance.num_unlabelled, findings.num_answers)} answers have a score and no label",
             meaning="they cannot be trained on as they are",
             action="choose a rule that turns scores into labels, or leave them out",
         )
@@ -140,7 +155,7 @@ def _answers_per_prompt(findings: Findings, prompts: PromptCounts) -> Iterator[D
         yield DataAdvice(
             severity="note",
             name="several answers per prompt",
-            finding=f"{_share(prompts.num_with_several_answers, prompts.num)} prompts have several answers "
+            finding=f"{share_of(prompts.num_with_several_answers, prompts.num)} prompts have several answers "
             f"(median {prompts.median_answers}, most {prompts.max_answers})",
             meaning="they never serve each other as mismatched answers, and stay together in a split",
             action="nothing; to give every prompt the same say, keep one answer each (one_per_prompt)",
@@ -167,9 +182,9 @@ def _repeats(findings: Findings) -> Iterator[DataAdvice]:
     duplicates, conflicts = findings.repeats.duplicates, findings.repeats.conflicts
     if duplicates.num:
         yield DataAdvice(
-            severity=_by_share(duplicates.num, findings.num_accepted),
+            severity=severity_of_share(duplicates.num, findings.num_accepted),
             name="duplicates",
-            finding=f"{_share(duplicates.num, findings.num_accepted)} rows repeat an earlier row{_at(duplicates)}",
+            finding=f"{share_of(duplicates.num, findings.num_accepted)} rows repeat an earlier row{_at(duplicates)}",
             meaning="each copy counts once more in the loss",
             action="nothing if they are votes of different people; otherwise remove the copies",
         )
@@ -194,22 +209,22 @@ def _answers(findings: Findings) -> Iterator[DataAdvice]:
          "look at them, and leave out what is no answer"),
         ("note", "whitespace", texts.padded, "begin or end with whitespace", "the model is taught to write it",
          "strip the answers if it has no meaning"),
-        (_by_share(texts.echoes.num, findings.num_answers), "echoes", texts.echoes,
+        (severity_of_share(texts.echoes.num, findings.num_answers), "echoes", texts.echoes,
          "begin with the user's whole last turn", "the model is taught to repeat it",
          "remove the prompt from the answers if the export put it there"),
     )  # fmt: skip
     for severity, name, tally, what, meaning, action in cases:
         if tally.num:
-            finding = f"{_share(tally.num, findings.num_answers)} answers {what}{_at(tally)}"
+            finding = f"{share_of(tally.num, findings.num_answers)} answers {what}{_at(tally)}"
             yield DataAdvice(severity=severity, name=name, finding=finding, meaning=meaning, action=action)
 
 
 def _markers(findings: Findings) -> Iterator[DataAdvice]:
     for marker, tally in findings.texts.markers.items():
         yield DataAdvice(
-            severity=_by_share(tally.num, findings.num_accepted),
+            severity=severity_of_share(tally.num, findings.num_accepted),
             name="template markers",
-            finding=f"{marker!r} stands in the text of {_share(tally.num, findings.num_accepted)} rows{_at(tally)}",
+            finding=f"{marker!r} stands in the text of {share_of(tally.num, findings.num_accepted)} rows{_at(tally)}",
             meaning="the text was rendered with a chat template before, or several turns run together: the model would "
             "be given its template twice",
             action="give messages or plain text without markers; transcripts are split where their format is known",
@@ -263,14 +278,6 @@ _Rule: TypeAlias = Callable[[Findings], Iterator[DataAdvice]]
 _RULES: tuple[_Rule, ...] = (
     _refusals, _labels, _balance, _prompts, _repeats, _answers, _markers, _lengths, _users,
 )  # fmt: skip
-
-
-def _by_share(num: int, total: int) -> Severity:
-    return "warning" if num >= MANY * total else "note"
-
-
-def _share(num: int, total: int) -> str:
-    return f"{num} of {total} ({num / total:.1%})"
 
 
 def _at(tally: Tally) -> str:

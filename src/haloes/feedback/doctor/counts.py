@@ -1,4 +1,4 @@
-"""What an index of votes shows: balance, prompts, repeats, lengths and users."""
+"""Count what an index of votes holds: labels, prompts, lengths and users."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -23,7 +23,7 @@ _LABELS: tuple[tuple[int, Literal["desirable", "undesirable", "unlabelled"]], ..
 
 
 def count_labels(votes: VoteIndex) -> LabelCounts:
-    """How many votes there are of each label, and the class weights that follow."""
+    """Count the votes of each label, and return the class weights that follow."""
     label_N = as_array(votes.label)
     desirable, undesirable = votes.weights[True], votes.weights[False]
     weights = class_weights(desirable, undesirable)
@@ -38,13 +38,14 @@ def count_labels(votes: VoteIndex) -> LabelCounts:
 
 
 def count_prompts(votes: VoteIndex) -> PromptCounts | None:
-    """How answers spread over prompts, and prompts over conversations; None without rows."""
+    """Count how answers spread over prompts, and prompts over conversations; None without rows."""
     group_N, prompt_N, conversation_N = map(as_array, (votes.group, votes.prompt, votes.conversation))
     if len(group_N) == 0:
         return None
     _, node_N, count_G = np.unique(group_N, return_inverse=True, return_counts=True)
     label_N = as_array(votes.label)
     has_good_G, has_bad_G = (np.bincount(node_N[label_N == label], minlength=len(count_G)) > 0 for label in (1, 0))
+    # Among the different (group, prompt) combinations, a group that repeats holds several prompts, and vice versa.
     named_G, named_P = _unique_pairs(group_N, prompt_N)
     unit_N, key_U = components(group_N, conversation_N)
     return PromptCounts(
@@ -64,7 +65,7 @@ def count_prompts(votes: VoteIndex) -> PromptCounts | None:
 
 
 def summarize_lengths(votes: VoteIndex) -> tuple[LengthSummary, ...]:
-    """How long prompts and answers are, by label."""
+    """Summarize the lengths of prompts and answers by label."""
     return (
         *_lengths("prompt", votes.prompt_length, votes.label),
         *_lengths("completion", votes.completion_length, votes.label),
@@ -72,7 +73,7 @@ def summarize_lengths(votes: VoteIndex) -> tuple[LengthSummary, ...]:
 
 
 def length_auc(votes: VoteIndex) -> float | None:
-    """How well the number of characters of an answer predicts its label; None unless both labels occur."""
+    """Return the AUC with which an answer's number of characters predicts its label; None unless both labels occur."""
     label_N = as_array(votes.label)
     is_labelled_N = label_N != NO_LABEL
     length_N = as_array(votes.completion_length["characters"])
@@ -80,7 +81,7 @@ def length_auc(votes: VoteIndex) -> float | None:
 
 
 def count_users(votes: VoteIndex, *, num_examples: int) -> UserCounts:
-    """Who votes most, and who votes always the same although the others do not."""
+    """Count the votes of each user, and find those who always vote the same although the others do not."""
     user_N, label_N = as_array(votes.user), as_array(votes.label)
     counts_N = (user_N != NO_USER) & (label_N != NO_LABEL)
     num_U = np.bincount(user_N[counts_N], minlength=len(votes.users))
@@ -129,7 +130,7 @@ def _lengths(
 
 
 def _unique_pairs(a_N: Int64s, b_N: Int64s) -> tuple[Int64s, Int64s]:
-    """The different combinations of two numbers."""
+    """Return the different combinations of two numbers, as two arrays."""
     order_N = np.lexsort((b_N, a_N))
     a_N, b_N = a_N[order_N], b_N[order_N]
     is_new_N = np.ones(len(a_N), dtype=np.bool_)
@@ -138,5 +139,5 @@ def _unique_pairs(a_N: Int64s, b_N: Int64s) -> tuple[Int64s, Int64s]:
 
 
 def _num_repeated(value_N: Int64s) -> int:
-    """How many values occur more than once."""
+    """Return how many values occur more than once."""
     return int((np.unique(value_N, return_counts=True)[1] > 1).sum())

@@ -1,4 +1,4 @@
-"""How often people contradict each other in pairs: preferences that run in a circle."""
+"""Rows that repeat each other, answers that were rated both ways, and preferences that run in a circle."""
 
 from array import array
 from collections.abc import Iterable
@@ -15,17 +15,18 @@ from haloes.records import Feedback, Pair, Refusal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradictions:
-    """What pairs say about each other."""
+    """How far pairs agree with each other."""
 
     num_pairs: int
     num_checkable: int
-    """Pairs on which others bear: their answers are compared again, directly or by way of further answers."""
+    """Pairs that others confirm or contradict: their answers are compared again, directly or through others."""
     num_contradicted: int
     """Pairs in a circle: A preferred to B and B to A, or A to B, B to C and C to A."""
 
 
 def find_repeats(votes: VoteIndex, *, num_examples: int) -> Repeats:
-    """Rows that repeat an earlier one, and answers that were rated both ways."""
+    """Find the rows that repeat an earlier one, and the answers that were rated both ways."""
+    # np.unique gives the first row of each content: a row that is not that one repeats it.
     content_R = as_array(votes.content)
     _, first_C, class_R = np.unique(content_R, return_index=True, return_inverse=True)
     first_R = first_C[class_R]
@@ -39,7 +40,7 @@ def find_repeats(votes: VoteIndex, *, num_examples: int) -> Repeats:
 
 def count_contradictions(rows: Iterable[Row | Refusal]) -> Contradictions:
     """
-    Read the rows once and find the pairs that contradict each other.
+    Count the pairs that contradict each other, in one reading of the rows.
 
     Answers are the nodes of a graph and every pair an edge from the preferred to the other. Edges within a strongly
     connected component lie on a circle. A connected component with as many edges as nodes has edges to spare: whether
@@ -74,7 +75,7 @@ def _counted(chosen_E: np.ndarray, rejected_E: np.ndarray) -> Contradictions:
 
 
 def _conflicts(votes: VoteIndex, *, num_examples: int) -> tuple[Tally, int]:
-    """Answers rated both ways, named by their first vote of each label; and how many votes such answers have."""
+    """Return the answers rated both ways, named by their first vote of each label, and the number of their votes."""
     label_N = as_array(votes.label)
     labelled_M = np.flatnonzero(label_N != NO_LABEL)
     _, node_M = np.unique(as_array(votes.answer)[labelled_M], return_inverse=True)
@@ -84,6 +85,7 @@ def _conflicts(votes: VoteIndex, *, num_examples: int) -> tuple[Tally, int]:
         np.bincount(node_M[~is_good_M], minlength=num_nodes) > 0
     )
     is_conflict_M = is_both_A[node_M]
+    # Node -> label -> row: the first few nodes in the order of reading, and of each the first row with either label.
     first: dict[int, dict[bool, int]] = {}
     for m in np.flatnonzero(is_conflict_M).tolist():
         if int(node_M[m]) in first or len(first) < num_examples:

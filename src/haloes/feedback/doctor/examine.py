@@ -1,4 +1,4 @@
-"""What is in a set of feedback, found in one reading that keeps an index of numbers and no text."""
+"""Examine a set of feedback in one reading that keeps an index of numbers and no text."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ MARKERS: Sequence[str] = (
     "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<start_of_turn>", "<end_of_turn>",
     "[INST]", "[/INST]", "<<SYS>>", "\n\nHuman:", "\n\nAssistant:", "### Instruction:", "### Response:",
 )  # fmt: skip
-"""Parts of chat templates: inside a text they show that the text was rendered before, or that turns run together."""
+"""Parts of chat templates: inside a text they show that it was rendered before, or that several turns run together."""
 
 SHORTEST_ECHO = 20
 """Characters a user turn must have for an answer that begins with it to count as an echo."""
@@ -29,13 +29,13 @@ _WORD = re.compile(r"[^\W_]")
 
 def examine(rows: Iterable[Row | Refusal], *, num_examples: int = 3) -> Findings:
     """
-    Read the rows once and say what is in them.
+    Count what is in the rows and what is wrong with them, in one reading.
 
     Memory grows by about 200 bytes an answer, and with the number of different users; no text is kept.
 
     Args:
         rows: Single answers, pairs (each counts as a desirable and an undesirable answer), and refusals.
-        num_examples: How many places to name of everything that is counted.
+        num_examples: Number of places to name of everything that is counted.
     """
     seen = _Examination(num_examples)
     for position, row in enumerate(rows, start=1):
@@ -69,7 +69,7 @@ def examine(rows: Iterable[Row | Refusal], *, num_examples: int = 3) -> Findings
 
 @dataclass(slots=True)
 class _TallyBuilder:
-    """A tally under way."""
+    """A `Tally` that still grows."""
 
     num: int = 0
     examples: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ class _TallyBuilder:
 
 @dataclass(slots=True)
 class _Examination:
-    """What was seen so far."""
+    """Everything counted so far."""
 
     num_examples: int
     votes: VoteIndex = field(default_factory=VoteIndex)
@@ -108,8 +108,8 @@ def _look_at_row(seen: _Examination, row: Row, where: Where) -> None:
     add_row(seen.votes, row, answers, where)
     for answer in answers:
         _look_at_answer(seen, answer, where)
-    found = {marker for text in (row.prompt, *(answer.completion for answer in answers)) for marker in _markers(text)}
-    for marker in found:
+    texts = (row.prompt, *(answer.completion for answer in answers))
+    for marker in {marker for text in texts for marker in _markers(text)}:
         seen.markers.setdefault(marker, _TallyBuilder()).add(str(where), seen.num_examples)
 
 
@@ -117,6 +117,7 @@ def _look_at_answer(seen: _Examination, answer: Feedback, where: Where) -> None:
     pieces = list(_pieces(answer.completion))
     words = "\n".join(pieces).strip()
     if not words:
+        # An answer may be a tool call and nothing else.
         if not _calls_tools(answer.completion):
             seen.empty.add(str(where), seen.num_examples)
         return

@@ -1,4 +1,4 @@
-"""What is known about a set of feedback after reading it once: plain values, ready for JSON."""
+"""The findings about a set of feedback, as plain values that are ready for JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -12,16 +12,16 @@ Severity: TypeAlias = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often something was seen, and where first."""
+    """A count, with the first places counted."""
 
     num: int = 0
     examples: tuple[str, ...] = ()
-    """The first few places, as `file:line` with what is to be said about them."""
+    """The first few places, as `file:line`, with details."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelCounts:
-    """How many votes there are of each label, and the class weights that follow."""
+    """Votes of each label, and the class weights that follow."""
 
     num_desirable: int
     num_undesirable: int
@@ -37,7 +37,7 @@ class LabelCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptCounts:
-    """How answers spread over prompts, and prompts over conversations."""
+    """The spread of answers over prompts, and of prompts over conversations."""
 
     num: int
     num_with_several_answers: int
@@ -46,20 +46,20 @@ class PromptCounts:
     p95_answers: int
     max_answers: int
     largest_share: float
-    """The share of all answers that the most frequent prompt has."""
+    """Share of all answers that the most frequent prompt has."""
     num_wide_groups: int
     """Explicit groups that hold more than one prompt."""
     num_torn_prompts: int
     """Prompts whose rows carry different groups."""
     num_conversations: int
     num_units: int
-    """Sets of rows that hang together by prompt or conversation: what a train/validation split can move."""
+    """Components of rows that share prompts or conversations: the units that a train/validation split can move."""
     largest_unit_share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeats:
-    """The same thing more than once."""
+    """Rows and answers that occur more than once."""
 
     duplicates: Tally
     """Rows that repeat an earlier row: the same prompt, answer and label (of pairs: both answers)."""
@@ -71,7 +71,7 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFaults:
-    """Answers that may not be what a model should learn from."""
+    """Answers that a model should perhaps not learn from."""
 
     empty: Tally
     """Answers of no characters but whitespace."""
@@ -82,12 +82,12 @@ class TextFaults:
     echoes: Tally
     """Answers that begin with the whole last user turn."""
     markers: Mapping[str, Tally]
-    """Rows whose text holds what looks like part of a chat template, by marker."""
+    """Rows whose text holds a part of a chat template, by marker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthSummary:
-    """How long texts are."""
+    """Median, 95th percentile and maximum of the lengths of texts."""
 
     text: Literal["prompt", "completion"]
     label: Literal["desirable", "undesirable", "unlabelled"]
@@ -99,31 +99,31 @@ class LengthSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserVotes:
-    """How one user votes."""
+    """The votes of one user."""
 
     name: str
     num_votes: int
     share: float
-    """Of all votes that name a user."""
+    """Share of all votes that name a user."""
     share_desirable: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserCounts:
-    """Who votes."""
+    """The users and how they vote."""
 
     num: int
     largest: UserVotes | None
-    """Who votes most."""
+    """The user with the most votes."""
     num_one_sided: int
-    """Users who vote always the same, more often than chance explains."""
+    """Users who always vote the same, more often than chance explains."""
     one_sided: tuple[UserVotes, ...]
     """The most active of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All that one reading of the rows shows."""
+    """Everything that one reading of the rows shows."""
 
     num_accepted: int
     num_refused: int
@@ -140,37 +140,37 @@ class Findings:
     texts: TextFaults
     lengths: tuple[LengthSummary, ...]
     length_auc: float | None
-    """How well the length of an answer (in characters) alone predicts its label: 0.5 not at all, 1 longer is better."""
+    """AUC with which an answer's length in characters alone predicts its label: 0.5 not at all, 1 longer is better."""
     users: UserCounts
 
     @property
     def num_read(self) -> int:
-        """Rows that were read, usable or not."""
+        """Return the number of rows that were read, usable or not."""
         return self.num_accepted + self.num_refused
 
     @property
     def num_answers(self) -> int:
-        """Single answers, a pair being two."""
+        """Return the number of single answers, a pair being two."""
         return self.balance.num_desirable + self.balance.num_undesirable + self.balance.num_unlabelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataAdvice:
-    """One thing that the findings mean for training."""
+    """One consequence of the findings for training, with what to do about it."""
 
     severity: Severity
     name: str
-    """A short, stable name."""
+    """Short, stable name."""
     finding: str
-    """What was found."""
+    """The facts, with numbers and places."""
     meaning: str
-    """What it does to training."""
+    """Effect on training."""
     action: str
-    """What to do."""
+    """Recommended action."""
 
 
 def as_json(value: object) -> object:
-    """Findings, advice, or a collection of such, as values that the json module writes."""
+    """Return findings, advice, or a collection of these, as values that the json module writes."""
     if is_dataclass(value):
         return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):

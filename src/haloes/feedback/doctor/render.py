@@ -1,4 +1,4 @@
-"""Findings as lines of plain text, for a terminal or a log. Nothing is printed here."""
+"""Render findings as lines of plain text, for a terminal or a log; nothing is printed here."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,32 +8,32 @@ from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
 
 def render(findings: Findings, advice: Sequence[DataAdvice] = ()) -> list[str]:
     """
-    The findings as lines, and the advice after them; every advice begins with its severity and a colon.
+    Return the findings as lines, and the advice after them; every advice begins with its severity and a colon.
 
     The lines hold names and bits of text from the data: print them as text, never as markup.
     """
-    return [*_rows(findings), *_facts(findings), *_advice(advice)]
+    return [*_rows(findings), *_facts(findings), *advice_lines(advice)]
 
 
 def _rows(findings: Findings) -> Iterator[str]:
-    yield _line("rows", f"{findings.num_read} read, {findings.num_accepted} usable, {findings.num_refused} refused")
+    yield fact_line("rows", f"{findings.num_read} read, {findings.num_accepted} usable, {findings.num_refused} refused")
     for reason, tally in findings.refusals.items():
-        yield _line("", f"{tally.num} refused: {reason}")
+        yield fact_line("", f"{tally.num} refused: {reason}")
         for example in tally.examples:
-            yield _line("", f"    {example}")
+            yield fact_line("", f"    {example}")
 
 
 def _facts(findings: Findings) -> Iterator[str]:
     if findings.prompts is None:
         return
     kinds = (("labelled", findings.num_labelled), ("with score", findings.num_scored), ("in pairs", findings.num_pairs))
-    yield _line("kinds", ", ".join(f"{num} {name}" for name, num in kinds if num))
+    yield fact_line("kinds", ", ".join(f"{num} {name}" for name, num in kinds if num))
     yield from _balance(findings.balance)
     yield from _prompts(findings.prompts)
     yield from _users(findings.users)
     yield from _lengths(findings.lengths)
     if findings.length_auc is not None:
-        yield _line("", f"the length of an answer alone predicts its label with AUC {findings.length_auc:.3f}")
+        yield fact_line("", f"the length of an answer alone predicts its label with AUC {findings.length_auc:.3f}")
 
 
 def _balance(balance: LabelCounts) -> Iterator[str]:
@@ -41,10 +41,10 @@ def _balance(balance: LabelCounts) -> Iterator[str]:
     if balance.num_unlabelled:
         line += f", {balance.num_unlabelled} without label"
     if balance.ratio is None or balance.weighted_ratio is None:
-        yield _line("labels", line)
+        yield fact_line("labels", line)
         return
-    yield _line("labels", f"{line}; ratio {balance.ratio:.3g} (paper: {LOWEST_RATIO:g} to {HIGHEST_RATIO:g})")
-    yield _line(
+    yield fact_line("labels", f"{line}; ratio {balance.ratio:.3g} (paper: {LOWEST_RATIO:g} to {HIGHEST_RATIO:g})")
+    yield fact_line(
         "weights",
         f"auto: desirable {balance.weights.desirable:.4g}, undesirable {balance.weights.undesirable:.4g}; "
         f"ratio then {balance.weighted_ratio:.3g}",
@@ -52,36 +52,38 @@ def _balance(balance: LabelCounts) -> Iterator[str]:
 
 
 def _prompts(prompts: PromptCounts) -> Iterator[str]:
-    yield _line(
+    yield fact_line(
         "prompts",
         f"{prompts.num}, of which {prompts.num_with_several_answers} have several answers and "
         f"{prompts.num_with_both_labels} have both labels",
     )
-    yield _line(
+    yield fact_line(
         "", f"answers each: median {prompts.median_answers}, p95 {prompts.p95_answers}, most {prompts.max_answers}"
     )
     linked = f"; conversations: {prompts.num_conversations}" if prompts.num_conversations else ""
-    yield _line("", f"sets of rows that a split can separate: {prompts.num_units}{linked}")
+    yield fact_line("", f"sets of rows that a split can separate: {prompts.num_units}{linked}")
 
 
 def _users(users: UserCounts) -> Iterator[str]:
     if users.largest is not None:
-        yield _line("users", f"{users.num}; the most active gave {users.largest.share:.1%} of the votes")
+        yield fact_line("users", f"{users.num}; the most active gave {users.largest.share:.1%} of the votes")
 
 
 def _lengths(lengths: Sequence[LengthSummary]) -> Iterator[str]:
-    yield _line("lengths", f"{'':36}{'median':>8}{'p95':>8}{'most':>8}")
+    yield fact_line("lengths", f"{'':36}{'median':>8}{'p95':>8}{'most':>8}")
     for length in lengths:
         name = f"{length.text}, {length.label}, {length.unit}"
-        yield _line("", f"{name:36}{length.median:>8}{length.p95:>8}{length.maximum:>8}")
+        yield fact_line("", f"{name:36}{length.median:>8}{length.p95:>8}{length.maximum:>8}")
 
 
-def _advice(advice: Sequence[DataAdvice]) -> Iterator[str]:
-    for one in advice:
-        yield f"{one.severity}: {one.finding}"
-        yield f"    means: {one.meaning}"
-        yield f"    do:    {one.action}"
+def advice_lines(advice: Sequence[DataAdvice]) -> Iterator[str]:
+    """Yield three lines for each advice: the finding after its severity, what it means, and what to do."""
+    for each in advice:
+        yield f"{each.severity}: {each.finding}"
+        yield f"    means: {each.meaning}"
+        yield f"    do:    {each.action}"
 
 
-def _line(name: str, text: str) -> str:
+def fact_line(name: str, text: str) -> str:
+    """Return a line whose name stands in a column of its own; an empty name continues the line above."""
     return f"{name:10}{text}"

@@ -1,4 +1,8 @@
-"""An index of votes that holds numbers and no text: what can be counted after one reading of any number of rows."""
+"""
+An index of votes that holds numbers and no text, so that any number of rows can be counted after one reading.
+
+About 200 bytes an answer. Texts and names are kept as 64-bit hashes, lengths as numbers.
+"""
 
 from array import array
 from collections.abc import Sequence
@@ -29,45 +33,45 @@ def _lengths() -> dict[LengthUnit, Column]:
 @dataclass(slots=True)
 class VoteIndex:
     """
-    One entry a row in `content`, `file` and `line`, and one a vote in the other columns; a pair is one row, two votes.
+    Columns of numbers: one entry a row in `content`, `file` and `line`, one a vote in the others; a pair has two votes.
 
     Texts and names are there as 64-bit numbers: equal numbers, equal texts.
     """
 
     content: Column = field(default_factory=_int64)
-    """The row as a whole: prompt, answer and label, or both answers of a pair."""
+    """Hash of the whole row: prompt, completion and label, or both completions of a pair."""
     file: Column = field(default_factory=_int32)
-    """Which of `files` the row was read from."""
+    """Number in `files` of the file that the row was read from."""
     line: Column = field(default_factory=_int64)
     row: Column = field(default_factory=_int64)
-    """Which row the vote belongs to, from 0."""
+    """Number of the vote's row, from 0."""
     label: Column = field(default_factory=_int8)
     """1 desirable, 0 undesirable, or `NO_LABEL`."""
     group: Column = field(default_factory=_int64)
     prompt: Column = field(default_factory=_int64)
-    """The words of the prompt, whatever group the row names."""
+    """Hash of the prompt's words, whatever group the row names."""
     answer: Column = field(default_factory=_int64)
-    """The words of prompt and answer."""
+    """Hash of the words of prompt and completion."""
     conversation: Column = field(default_factory=_int64)
     user: Column = field(default_factory=_int32)
-    """Which of `users` voted, or `NO_USER`."""
+    """Number in `users` of the rater, or `NO_USER`."""
     prompt_length: dict[LengthUnit, Column] = field(default_factory=_lengths)
     completion_length: dict[LengthUnit, Column] = field(default_factory=_lengths)
     files: dict[str, int] = field(default_factory=dict)
-    """The number of each file's name."""
+    """Number of each file's name."""
     users: dict[str, int] = field(default_factory=dict)
-    """The number of each user's name."""
+    """Number of each user's name."""
     weights: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
-    """The sum of the rows' weights by label."""
+    """Sum of the rows' weights by label."""
 
     def where(self, row: int) -> str:
-        """Where a row was read."""
+        """Return the place that a row was read from, as `file:line`."""
         name = next(name for name, number in self.files.items() if number == self.file[row])
         return str(Where(name, self.line[row]))
 
 
 def add_row(votes: VoteIndex, row: Row, answers: Sequence[Feedback], where: Where) -> None:
-    """Enter a row and its answers: itself, or the two halves of a pair."""
+    """Add a row and its answers: itself, or the two halves of a pair."""
     keys = [completion_key(answer) for answer in answers]
     votes.content.append(number_of(f"{keys} {_verdict(row)}"))
     votes.file.append(votes.files.setdefault(where.path, len(votes.files)))

@@ -9,7 +9,7 @@ from haloes.feedback.messages import (
     check_no_reasoning,
     check_prompt,
     parse_messages,
-    same_answer,
+    same_completion,
     with_system,
 )
 from haloes.feedback.refusals import RefusalError
@@ -26,7 +26,7 @@ def make_pair(row: RawRow, where: Where, *, prompt: Text, chosen: Text, rejected
     Raises:
         RefusalError: Both answers are the same, or a field is not what it should be.
     """
-    if same_answer(chosen, rejected):
+    if same_completion(chosen, rejected):
         raise RefusalError("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
     return Pair(
         prompt=prompt,

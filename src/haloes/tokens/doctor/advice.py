@@ -1,21 +1,16 @@
-"""What the findings about tokens mean for training, and what to do: one function a rule."""
+"""Advice that follows from the findings about tokens: what they mean, and what to do. One function a rule."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from haloes.feedback.doctor.findings import DataAdvice, Severity
+from haloes.feedback.doctor.advice import severity_of_share, share_of, worst_first
+from haloes.feedback.doctor.findings import DataAdvice
 from haloes.tokens.doctor.inspect import TokenFindings
-
-MANY = 0.01
-"""The share of rows from which cuts are more than an accident."""
-
-_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 def advise(findings: TokenFindings) -> list[DataAdvice]:
-    """What the findings mean for training, the worst first."""
-    found = [advice for rule in _RULES for advice in rule(findings)]
-    return sorted(found, key=lambda advice: _SEVERITIES.index(advice.severity))
+    """Return what the findings mean for training, the worst first."""
+    return worst_first(advice for rule in _RULES for advice in rule(findings))
 
 
 def _refusals(findings: TokenFindings) -> Iterator[DataAdvice]:
@@ -27,7 +22,7 @@ def _refusals(findings: TokenFindings) -> Iterator[DataAdvice]:
     yield DataAdvice(
         severity="error" if everything else "warning",
         name="rows that cannot be encoded",
-        finding=f"{_share(refused, findings.num_rows)} rows cannot be turned into tokens, most often for the reason "
+        finding=f"{share_of(refused, findings.num_rows)} rows cannot be turned into tokens, most often for the reason "
         f'"{reason}"',
         meaning="there is nothing to train on" if everything else "training stops at them, or goes on without them",
         action="correct them at the places named"
@@ -38,9 +33,9 @@ def _refusals(findings: TokenFindings) -> Iterator[DataAdvice]:
 def _completions(findings: TokenFindings) -> Iterator[DataAdvice]:
     if findings.completions_cut.num:
         yield DataAdvice(
-            severity=_by_share(findings.completions_cut.num, findings.num_encoded),
+            severity=severity_of_share(findings.completions_cut.num, findings.num_encoded),
             name="completions cut",
-            finding=f"{_share(findings.completions_cut.num, findings.num_encoded)} rows have a completion that does "
+            finding=f"{share_of(findings.completions_cut.num, findings.num_encoded)} rows have a completion that does "
             f"not fit the window of {findings.window} tokens",
             meaning="their end, and the token that ends the turn, are not trained: half an answer is judged as a whole",
             action=f"raise tokens.max_length (no row is longer than {findings.longest}), or leave long answers out",
@@ -50,9 +45,9 @@ def _completions(findings: TokenFindings) -> Iterator[DataAdvice]:
 def _prompts(findings: TokenFindings) -> Iterator[DataAdvice]:
     if findings.prompts_cut.num:
         yield DataAdvice(
-            severity=_by_share(findings.prompts_cut.num, findings.num_encoded),
+            severity=severity_of_share(findings.prompts_cut.num, findings.num_encoded),
             name="prompts cut",
-            finding=f"{_share(findings.prompts_cut.num, findings.num_encoded)} rows lose the oldest part of their "
+            finding=f"{share_of(findings.prompts_cut.num, findings.num_encoded)} rows lose the oldest part of their "
             f"prompt to the window of {findings.window} tokens",
             meaning="the answer is judged without what it may refer to",
             action=f"raise tokens.max_length (no row is longer than {findings.longest}), if memory allows",
@@ -64,8 +59,8 @@ def _joint(findings: TokenFindings) -> Iterator[DataAdvice]:
         yield DataAdvice(
             severity="note",
             name="joint rendering differs",
-            finding=f"{_share(findings.disagreements.num, findings.num_encoded)} rows are written in other words when "
-            "the chat template renders prompt and answer together",
+            finding=f"{share_of(findings.disagreements.num, findings.num_encoded)} rows are written in other words "
+            "when the chat template renders prompt and answer together",
             meaning="training follows what inference sees: the prompt as a server renders it, then the answer itself",
             action="nothing, if the answers stand as the model wrote them; if not, see the difference shown",
         )
@@ -84,11 +79,3 @@ def _template(findings: TokenFindings) -> Iterator[DataAdvice]:
 
 _Rule: TypeAlias = Callable[[TokenFindings], Iterator[DataAdvice]]
 _RULES: tuple[_Rule, ...] = (_refusals, _completions, _prompts, _joint, _template)
-
-
-def _by_share(num: int, total: int) -> Severity:
-    return "warning" if num >= MANY * total else "note"
-
-
-def _share(num: int, total: int) -> str:
-    return f"{num} of {total} ({num / total:.1%})"
