@@ -13,11 +13,9 @@ from haloes.guide.explain import (
     field_texts,
     fields_within,
     grouped,
-    needs_in_words,
     needs_of,
     verdict,
 )
-from haloes.losses._contract import Needs
 from haloes.losses.components import Power
 from haloes.losses.halo import HALO
 from haloes.losses.kto import KTO
@@ -147,25 +145,6 @@ def test_needs_are_those_of_the_loss_with_its_defaults():
     for name, maker in LOSSES.items():
         assert needs_of(maker) == maker().needs, name
         assert isinstance(maker, Preset) or needs_of(maker)
-
-
-@pytest.mark.parametrize(
-    ("needs", "words"),
-    [
-        (Needs(), ("labels",)),
-        (Needs(undesirable=False), ("good answers",)),
-        (Needs(pairs=True, reference=True), ("pairs", "reference")),
-        (Needs(scores=True), ("scores or labels",)),
-        (Needs(scores=True, score_range=(0.0, 1.0)), ("scores 0 to 1 or labels",)),
-        (Needs(reference_tokens=True, sync_every=4), ("labels", "reference by token", "reference synced")),
-        (Needs(reference_kl=True), ("labels", "reference", "KL to the reference")),
-        (Needs(collision=True, values=True), ("labels", "policy's peakedness", "value head")),
-        (Needs(running_reward=True, whole_step=True), ("labels", "running mean reward", "undivided step")),
-        (Needs(control=("a", "b")), ("labels", "control texts")),
-    ],
-)
-def test_each_need_has_its_words(needs: Needs, words: tuple[str, ...]):
-    assert needs_in_words(needs) == words
 
 
 def test_a_docstring_is_taken_apart_by_paragraph():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from haloes.errors import ConfigError, MissingInputError
 from haloes.losses._about import About
-from haloes.losses._contract import LossOutput, Needs
+from haloes.losses._contract import LossOutput, Needs, Paired, Scored, Unpaired
 from haloes.losses.bradley_terry import BradleyTerry
 from haloes.losses.dpo import DPO
 from haloes.losses.dro import DRO
@@ -56,6 +56,7 @@ row_by_row = pytest.mark.parametrize(
     "loss", [loss for loss in MADE.values() if not loss.needs.whole_step], ids=lambda loss: type(loss).__name__
 )
 
+NEEDS = {field.name: field.metadata["need"] for field in dataclasses.fields(Needs)}
 OPTIONAL = {
     "logps": "log-probabilities",
     "reference": "reference",
@@ -70,6 +71,13 @@ OPTIONAL = {
     "running_reward": "reward",
 }
 """What a loss may declare that goes into its batch, and the word with which it misses it."""
+
+
+def test_every_need_that_a_batch_holds_is_proved_to_be_declared_rightly() -> None:
+    assert set(OPTIONAL) == {name for name, need in NEEDS.items() if need.held_by}
+    assert {need.held_by for need in NEEDS.values() if need.held_by} == {
+        field.name for kind in (Scored, Unpaired, Paired) for field in dataclasses.fields(kind)
+    } - {"completions", "desirable_B", "chosen", "rejected"}
 
 
 def needing(needs: Needs, **changed: Any) -> Needs:
@@ -98,8 +106,7 @@ def label_kinds(loss: Any) -> list[bool]:
 @pytest.mark.parametrize("need", list(OPTIONAL))
 def test_what_it_declares_is_necessary_and_what_it_does_not_declare_is_not_used(loss: Any, need: str) -> None:
     examples = make_examples()
-    elsewhere = {"mismatched", "scores", "running_reward"} if loss.needs.pairs else {"margins"}
-    if need in elsewhere:
+    if NEEDS[need].singles_only if loss.needs.pairs else need == "margins":
         assert not getattr(loss.needs, need), "its batches have no place for it"
         return
 

@@ -1,6 +1,6 @@
 """What losses are given: ragged log-probabilities, log-ratios, and the reference point."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import pytest
@@ -10,7 +10,19 @@ from haloes.errors import ConfigError, MissingInputError
 from haloes.losses._contract import Logps, LossOutput, Needs, Paired, Scored, Unpaired, call_loss, declared_metrics
 from haloes.losses.length_normalised import LengthNormalised
 from haloes.losses.mixture import Mixture
-from loss_batches import of_ratios
+from loss_batches import make_batch, make_examples, of_ratios, scored
+
+EVERYTHING = Needs(
+    reference=True,
+    reference_tokens=True,
+    reference_kl=True,
+    mismatched=True,
+    scores=True,
+    collision=True,
+    values=True,
+    rewards=True,
+    running_reward=True,
+)
 
 
 def logps(*sequences: list[float]) -> Logps:
@@ -198,3 +210,70 @@ def test_a_loss_that_returns_other_metrics_than_it_declares_is_refused_with_the_
 def test_a_wrapper_names_the_loss_inside_that_declares_no_metrics(wrapped: Any) -> None:
     with pytest.raises(ConfigError, match="loss: Own returns the metrics"):
         wrapped(Own(("a",)))(unpaired(None))
+
+
+@pytest.mark.parametrize(
+    ("needs", "words"),
+    [
+        (Needs(), ("labels",)),
+        (Needs(undesirable=False), ("good answers",)),
+        (Needs(pairs=True, reference=True), ("pairs", "reference")),
+        (Needs(scores=True), ("scores or labels",)),
+        (Needs(scores=True, score_range=(0.0, 1.0)), ("scores 0 to 1 or labels",)),
+        (Needs(reference_tokens=True, sync_every=4), ("labels", "reference by token", "reference synced")),
+        (Needs(reference_kl=True), ("labels", "reference", "KL to the reference")),
+        (Needs(collision=True, values=True), ("labels", "policy's peakedness", "value head")),
+        (Needs(running_reward=True, whole_step=True), ("labels", "running mean reward", "undivided step")),
+        (Needs(control=("a", "b")), ("labels", "control texts")),
+    ],
+)
+def test_each_need_has_its_words(needs: Needs, words: tuple[str, ...]):
+    assert needs.in_words() == words
+
+
+def test_a_batch_is_narrowed_to_what_is_declared() -> None:
+    whole = make_batch(make_examples(), EVERYTHING)
+    assert isinstance(whole, Unpaired)
+
+    for needs in (Needs(), Needs(reference=True, mismatched=True), Needs(scores=True, values=True), EVERYTHING):
+        narrowed = needs.narrow(whole)
+        expected = make_batch(make_examples(), needs)
+
+        assert [field.name for field in fields(narrowed) if getattr(narrowed, field.name) is None] == [
+            field.name for field in fields(expected) if getattr(expected, field.name) is None
+        ]
+        assert absent(narrowed.completions) == absent(expected.completions)  # type: ignore[union-attr]
+    others = Needs(mismatched=True, reference_tokens=True).narrow(whole).others()
+    assert absent(others) == {"collision_T", "reference_kl_T", "value_T", "reward_B"}, "sums of tokens are given too"
+
+
+def test_a_batch_of_pairs_is_narrowed_on_both_sides() -> None:
+    whole = make_batch(make_examples(), Needs(pairs=True, reference=True, collision=True, margins=True, rewards=True))
+    assert isinstance(whole, Paired)
+
+    narrowed = Needs(pairs=True, logps=False, rewards=True).narrow(whole)
+
+    assert narrowed.margin_B is None
+    assert (
+        absent(narrowed.chosen) == absent(narrowed.rejected) == {field.name for field in fields(Scored)} - {"reward_B"}
+    )
+    assert narrowed.chosen.reward_B is whole.chosen.reward_B
+
+
+def test_part_of_what_is_scored_are_some_sequences_with_their_tokens() -> None:
+    examples = make_examples()
+    sides = [example.completion for example in examples]
+    tokens = sum(len(side.policy) for side in sides[:2])
+
+    part, whole = scored(sides, EVERYTHING).part(slice(2), slice(tokens)), scored(sides[:2], EVERYTHING)
+
+    for field in fields(Scored):
+        if field.name != "logps":
+            assert torch.equal(getattr(part, field.name), getattr(whole, field.name))
+    assert torch.equal(part.policy.token_T, whole.policy.token_T)
+    assert torch.equal(part.policy.lengths_B, whole.policy.lengths_B)
+    assert scored(sides, Needs(logps=False)).part(slice(2), slice(tokens)) == Scored(None)
+
+
+def absent(side: Scored) -> set[str]:
+    return {field.name for field in fields(side) if getattr(side, field.name) is None}

@@ -132,38 +132,40 @@ def _losses(loss: Loss[Any], reward_B: Tensor, desirable: bool, others_logp: flo
 
 
 def _step(needs: Needs, reward_B: Tensor, desirable: bool, others_logp: float) -> Unpaired | Paired:
-    zero = torch.zeros_like(reward_B)
+    """Make a batch of answers with these rewards, (B,), beside others of reward 0."""
+    zero_B = torch.zeros_like(reward_B)
     if needs.pairs:
-        this, other = _answers(needs, reward_B, others_logp), _answers(needs, zero, others_logp)
-        margin_B = zero if needs.margins else None
-        return Paired(this, other, margin_B) if desirable else Paired(other, this, margin_B)
+        this, other = _answers(reward_B, others_logp), _answers(zero_B, others_logp)
+        chosen, rejected = (this, other) if desirable else (other, this)
+        return needs.narrow(Paired(chosen, rejected, margin_B=zero_B))
     label_B = torch.full((len(reward_B),), desirable)
     if needs.whole_step:
-        reward_B, label_B = torch.cat([reward_B, zero]), torch.cat([label_B, ~label_B])
+        reward_B, label_B = torch.cat([reward_B, zero_B]), torch.cat([label_B, ~label_B])
     low, high = needs.score_range or (-1.0, 1.0)
-    return Unpaired(
-        _answers(needs, reward_B, others_logp),
+    batch = Unpaired(
+        _answers(reward_B, others_logp),
         label_B,
-        mismatched=_answers(needs, zero[:1], others_logp) if needs.mismatched else None,
-        score_B=torch.where(label_B, high, low).to(reward_B.dtype) if needs.scores else None,
-        running_reward=torch.zeros((), dtype=reward_B.dtype) if needs.running_reward else None,
+        mismatched=_answers(zero_B[:1], others_logp),
+        score_B=torch.where(label_B, high, low).to(reward_B.dtype),
+        running_reward=torch.zeros((), dtype=reward_B.dtype),
     )
+    return needs.narrow(batch)
 
 
-def _answers(needs: Needs, reward_B: Tensor, others_logp: float) -> Scored:
-    """Answers of one token each, out of a vocabulary of two: this token, or something else."""
+def _answers(reward_B: Tensor, others_logp: float) -> Scored:
+    """Make up answers of one token each, out of a vocabulary of two: this token, or something else."""
     reference_B = torch.full_like(reward_B, others_logp).detach()
     policy_B = reference_B + reward_B
     other_reference_B, other_B = (torch.log(-torch.expm1(logp_B)) for logp_B in (reference_B, policy_B))
     kl_B = reference_B.exp() * (reference_B - policy_B) + other_reference_B.exp() * (other_reference_B - other_B)
     return Scored(
         Logps(policy_B, torch.ones(len(reward_B), dtype=torch.int64)),
-        reference_B=reference_B if needs.any_reference else None,
-        reference_T=reference_B if needs.reference_tokens else None,
-        collision_T=policy_B.detach() if needs.collision else None,
-        reference_kl_T=kl_B if needs.reference_kl else None,
-        value_T=torch.zeros_like(reward_B) if needs.values else None,
-        reward_B=reward_B if needs.rewards else None,
+        reference_B=reference_B,
+        reference_T=reference_B,
+        collision_T=policy_B.detach(),
+        reference_kl_T=kl_B,
+        value_T=torch.zeros_like(reward_B),
+        reward_B=reward_B,
     )
 
 

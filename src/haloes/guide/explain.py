@@ -89,7 +89,7 @@ def explain(name: str) -> Explanation:
         name=name,
         about=about if isinstance(about, About) else _untold(documented.__name__),
         blocks=blocks(documented),
-        needs=needs_in_words(needs_of(maker)),
+        needs=needs_of(maker).in_words(),
         hyperparameters=tuple(
             Hyperparameter(name=key, default=_written(value), text=text or _UNTOLD)
             for key, (value, text) in found.items()
@@ -133,11 +133,6 @@ def verdict(name: str) -> str:
             raise
         return ""  # explaining somebody's unfinished loss must not fail for its fault
     return f"{'yes' if found else 'no'}: {found.reason}"
-
-
-def needs_in_words(needs: Needs) -> tuple[str, ...]:
-    """What has to be there: the kind of feedback first, then what the trainer computes or keeps for it."""
-    return (_feedback(needs), *_computed(needs))
 
 
 def blocks(documented: Callable[..., Any] | type[Any]) -> tuple[Block, ...]:
@@ -216,31 +211,3 @@ def _block(text: str) -> Block:
     if text.startswith("    "):
         return Block(textwrap.dedent(text).rstrip(), is_formula=True)
     return Block(" ".join(text.split()), is_formula=False)
-
-
-def _feedback(needs: Needs) -> str:
-    if needs.pairs:
-        return "pairs"
-    if needs.scores and needs.score_range is not None:
-        return f"scores {needs.score_range[0]:g} to {needs.score_range[1]:g} or labels"
-    if needs.scores:
-        return "scores or labels"
-    return "labels" if needs.undesirable else "good answers"
-
-
-def _computed(needs: Needs) -> Iterator[str]:
-    for needed, name in (
-        (needs.any_reference, "reference by token" if needs.reference_tokens else "reference"),
-        (needs.reference_kl, "KL to the reference"),
-        (needs.mismatched, "mismatched answers"),
-        (needs.collision, "policy's peakedness"),
-        (needs.values, "value head"),
-        (needs.rewards, "reward head"),
-        (needs.margins, "margins"),
-        (needs.running_reward, "running mean reward"),
-        (needs.whole_step, "undivided step"),
-        (needs.control is not None, "control texts"),
-        (needs.sync_every is not None, "reference synced"),
-    ):
-        if needed:
-            yield name

@@ -1,11 +1,13 @@
 """
-What a loss is: a frozen value that declares what it needs and maps log-probabilities to one number an example.
+The contract of losses: a loss is a frozen value that declares what it needs and maps a batch to a number an example.
+
+`Needs` is what it declares, `Unpaired` and `Paired` are what it is given, `LossOutput` is what it returns.
 
 Shape suffixes: B examples (or sequences) of a micro-batch, T completion tokens of all of them end to end. Mismatched
 completions are those of the *whole step*. Log-probabilities and log-ratios are natural logarithms, in nats.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -16,45 +18,66 @@ from haloes.errors import ConfigError, MissingInputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a loss has to be given. The trainer obeys this and asks no more."""
+class Need:
+    """A need, as everybody else than losses sees it: how it is called, and where a batch holds what it asks for."""
 
-    pairs: bool = False
+    words: str = ""
+    """A few words for the documentation; empty where `Needs.in_words` says it together with others."""
+    held_by: str = ""
+    """The field of `Scored`, `Unpaired` or `Paired` that holds it; empty where it is no part of a batch."""
+    singles_only: bool = False
+    """Whether pairs cannot have it."""
+
+
+def _need(*, default: Any, words: str = "", held_by: str = "", singles_only: bool = False) -> Any:
+    """Declare a field of `Needs`. Who adds one declares it here and provides it in `haloes.training.step`."""
+    need = Need(words=words, held_by=held_by, singles_only=singles_only)
+    return field(default=default, metadata={"need": need})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a loss has to be given. The trainer obeys this and provides no more."""
+
+    pairs: bool = _need(default=False)
     """Pairs of a chosen and a rejected completion, rather than single completions with a label."""
-    logps: bool = True
-    """The policy's log-probability of every token. A loss that reads none says False, and they are not computed."""
-    reference: bool = False
-    """The reference's log-probability of every completion."""
-    reference_tokens: bool = False
-    """The reference's log-probability of every token of a completion; their sum is given too."""
-    mismatched: bool = False
-    """Completions under prompts that they do not belong to, for a reference point."""
-    undesirable: bool = True
+    undesirable: bool = _need(default=True)
     """Undesirable completions too; a loss that learns from the desirable alone says False, and is given no others."""
-    scores: bool = False
+    scores: bool = _need(default=False, held_by="score_B", singles_only=True)
     """The human's score of every completion, rather than its label alone."""
-    score_range: tuple[float, float] | None = None
+    score_range: tuple[float, float] | None = _need(default=None)
     """Between which numbers scores lie; an undesirable completion without a score has the lower, a desirable one the
     higher. None: anywhere, and -1 and +1."""
-    collision: bool = False
-    """log sum_v p(v)^2 of the policy's distribution at every token (how peaked it is)."""
-    reference_kl: bool = False
+    logps: bool = _need(default=True, held_by="logps")
+    """The policy's log-probability of every token. A loss that reads none says False, and they are not computed."""
+    reference: bool = _need(default=False, held_by="reference_B")
+    """The reference's log-probability of every completion."""
+    reference_tokens: bool = _need(default=False, held_by="reference_T")
+    """The reference's log-probability of every token of a completion; their sum is given too."""
+    reference_kl: bool = _need(default=False, words="KL to the reference", held_by="reference_kl_T")
     """KL(reference || policy) of the whole distribution at every token; the reference is computed in every step."""
-    values: bool = False
+    mismatched: bool = _need(default=False, words="mismatched answers", held_by="mismatched", singles_only=True)
+    """Completions under prompts that they do not belong to, for a reference point."""
+    collision: bool = _need(default=False, words="policy's peakedness", held_by="collision_T")
+    """log sum_v p(v)^2 of the policy's distribution at every token (how peaked it is)."""
+    values: bool = _need(default=False, words="value head", held_by="value_T")
     """A value head on the policy: its estimate of what is still to come, at every token."""
-    rewards: bool = False
+    rewards: bool = _need(default=False, words="reward head", held_by="reward_B")
     """A reward head on the policy: one number a completion, read from the hidden state of its last token. The result is
-    a reward model, which scores answers and gives none."""
-    margins: bool = False
+    a reward model, which scores answers and writes none."""
+    margins: bool = _need(default=False, words="margins", held_by="margin_B")
     """By how much the human found the chosen completion of every pair better."""
-    running_reward: bool = False
+    running_reward: bool = _need(
+        default=False, words="running mean reward", held_by="running_reward", singles_only=True
+    )
     """The mean log-ratio over the steps before this one."""
-    whole_step: bool = False
+    whole_step: bool = _need(default=False, words="undivided step", singles_only=True)
     """Its examples depend on each other: a step goes through in one piece, whatever memory that takes."""
-    control: tuple[str, str] | None = None
+    control: tuple[str, str] | None = _need(default=None, words="control texts", singles_only=True)
     """Texts that stand after the prompt of a desirable and of an undesirable completion; the first is sampled with."""
-    sync_every: int | None = None
-    """The reference becomes the policy again every so many steps. Its log-probabilities cannot be cached then."""
+    sync_every: int | None = _need(default=None, words="reference synced")
+    """The number of steps after which the reference becomes the policy again. Its log-probabilities cannot be cached
+    then."""
 
     @property
     def any_reference(self) -> bool:
@@ -62,8 +85,41 @@ class Needs:
         return self.reference or self.reference_tokens or self.reference_kl
 
     def __or__(self, other: "Needs") -> "Needs":
-        """What both need together. Undesirable completions are needed where either needs them."""
+        """Return what both need together. Undesirable completions are needed where either needs them."""
         return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
+
+    def declared(self) -> Iterator[Need]:
+        """Return what is declared beside the kind of feedback, in the order of the fields."""
+        for each in fields(self):
+            # Who is given the reference's tokens is given their sums.
+            implied = each.name == "reference" and self.reference_tokens
+            if implied or getattr(self, each.name) not in (False, None):
+                yield each.metadata["need"]
+
+    def in_words(self) -> tuple[str, ...]:
+        """Say what has to be there, in a few words each: feedback first, then what the trainer computes or keeps."""
+        if self.pairs:
+            feedback = "pairs"
+        elif self.scores and self.score_range is not None:
+            feedback = f"scores {self.score_range[0]:g} to {self.score_range[1]:g} or labels"
+        elif self.scores:
+            feedback = "scores or labels"
+        else:
+            feedback = "labels" if self.undesirable else "good answers"
+        reference = "reference by token" if self.reference_tokens else "reference"
+        words = [need.words for need in self.declared() if need.words]
+        return (feedback, *([reference] if self.any_reference else []), *words)
+
+    def narrow(self, batch: "BatchT") -> "BatchT":
+        """Return a batch without what is not declared, as a loss with these needs is given it."""
+        held = {need.held_by for need in self.declared()}
+        withheld = {each.metadata["need"].held_by for each in fields(self)} - held
+
+        def cut(part: Any) -> Any:
+            return replace(part, **{each.name: None for each in fields(part) if each.name in withheld})
+
+        narrowed: BatchT = cut(batch.mapped(cut))
+        return narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +128,31 @@ class Logps:
 
     token_T: Tensor
     lengths_B: Tensor
-    """How many of the T tokens belong to each sequence (int64, on the device of `token_T`)."""
+    """The number of the T tokens that belong to each sequence (int64, on the device of `token_T`)."""
 
     def total(self) -> Tensor:
-        """log p(y|x) of each sequence, (B,): the sum over its tokens."""
+        """Sum over the tokens of each sequence: log p(y|x), (B,)."""
         return self.sums(self.token_T)
 
     def average(self) -> Tensor:
-        """Mean log-probability per token of each sequence, (B,)."""
+        """Average over the tokens of each sequence: its mean log-probability per token, (B,)."""
         return self.averages(self.token_T)
 
     def sums(self, values_T: Tensor) -> Tensor:
-        """The sum of values at the tokens, by sequence, (B,)."""
+        """Sum values at the tokens, (T,), by sequence, (B,)."""
         # On a GPU checking the lengths would make the processor wait for it.
         return torch.segment_reduce(values_T, "sum", lengths=self.lengths_B, initial=0, unsafe=values_T.is_cuda)
 
     def averages(self, values_T: Tensor) -> Tensor:
-        """The mean of values at the tokens, by sequence, (B,); 0 for a sequence without tokens."""
+        """Average values at the tokens, (T,), by sequence, (B,); 0 for a sequence without tokens."""
         return self.sums(values_T) / self.lengths_B.clamp(min=1)
 
     def spread(self, values_B: Tensor) -> Tensor:
-        """A value of each sequence at all of its tokens, (T,)."""
+        """Repeat a value of each sequence, (B,), at all of its tokens, (T,)."""
         return values_B.repeat_interleave(self.lengths_B, output_size=len(self.token_T))
 
     def position(self) -> Tensor:
-        """The place of each token in its completion, from 0, (T,)."""
+        """Count the tokens of each completion from 0, (T,)."""
         start_B = self.lengths_B.cumsum(0) - self.lengths_B
         return torch.arange(len(self.token_T), device=self.token_T.device) - self.spread(start_B)
 
@@ -122,33 +178,45 @@ class Scored:
 
     @property
     def policy(self) -> Logps:
-        """The log-probabilities under the policy. Raises MissingInputError where the loss said that it needs none."""
+        """Return the log-probabilities under the policy; raise MissingInputError where the loss said it reads none."""
         if self.logps is None:
             raise MissingInputError("this loss needs the policy's log-probabilities, and the batch has none")
         return self.logps
 
+    def part(self, sequences: slice, tokens: slice) -> "Scored":
+        """Return some of the sequences with their tokens, which lie in one piece."""
+        # A field's shape suffix says what it runs over.
+        cut: dict[str, Any] = {
+            each.name: value[tokens if each.name.endswith("_T") else sequences]
+            for each in fields(self)
+            if isinstance(value := getattr(self, each.name), Tensor)
+        }
+        if self.logps is not None:
+            cut["logps"] = Logps(self.logps.token_T[tokens], self.logps.lengths_B[sequences])
+        return replace(self, **cut)
+
     def log_ratio(self) -> Tensor:
-        """r = log p_policy(y|x) - log p_reference(y|x), (B,). Raises MissingInputError without a reference."""
+        """Return r = log p_policy(y|x) - log p_reference(y|x), (B,); raise MissingInputError without a reference."""
         return self.policy.total() - _given(self.reference_B, "reference log-probabilities").detach()
 
     def token_log_ratio(self) -> Tensor:
-        """log p_policy - log p_reference of each token, (T,). Raises MissingInputError without token log-probs."""
+        """Return log p_policy - log p_reference of each token, (T,), or raise MissingInputError."""
         return self.policy.token_T - _given(self.reference_T, "reference log-probabilities of tokens").detach()
 
     def collision(self) -> Tensor:
-        """log sum_v p_policy(v)^2 at each token, (T,), without gradient. Raises MissingInputError."""
+        """Return log sum_v p_policy(v)^2 at each token, (T,), without gradient, or raise MissingInputError."""
         return _given(self.collision_T, "the collision probability at each token").detach()
 
     def reference_kl(self) -> Tensor:
-        """KL(reference || policy) at each token, (T,), in nats, with gradient. Raises MissingInputError."""
+        """Return KL(reference || policy) at each token, (T,), in nats, with gradient, or raise MissingInputError."""
         return _given(self.reference_kl_T, "the KL divergence at each token")
 
     def value(self) -> Tensor:
-        """The value head's estimate at each token, (T,), with gradient. Raises MissingInputError."""
+        """Return the value head's estimate at each token, (T,), with gradient, or raise MissingInputError."""
         return _given(self.value_T, "the estimates of a value head")
 
     def reward(self) -> Tensor:
-        """The reward head's number for each sequence, (B,), with gradient. Raises MissingInputError."""
+        """Return the reward head's number for each sequence, (B,), with gradient, or raise MissingInputError."""
         return _given(self.reward_B, "the rewards of a reward head")
 
 
@@ -168,15 +236,15 @@ class Unpaired:
 
     def baseline(self) -> Tensor:
         """
-        The reference point z0 = max(0, mean of r(x, y')), a scalar through which no gradient flows.
+        Return the reference point z0 = max(0, mean of r(x, y')), a scalar through which no gradient flows.
 
-        The mean is over the whole step and is clamped once, after averaging (PAPER 1.5, "z0 estimate").
+        The mean is over the whole step and is clamped once, after averaging (KTO paper, eq. 8 and the text below it).
         Raises MissingInputError when the batch has no mismatched completions.
         """
         return self.others().log_ratio().detach().mean().clamp(min=0)
 
     def others(self) -> Scored:
-        """The step's mismatched completions. Raises MissingInputError when there are none."""
+        """Return the step's mismatched completions; raise MissingInputError when there are none."""
         if self.mismatched is None or len(self.mismatched.policy.lengths_B) == 0:
             raise MissingInputError(
                 "this loss needs mismatched completions for its reference point, and there are none"
@@ -184,29 +252,29 @@ class Unpaired:
         return self.mismatched
 
     def scores(self) -> Tensor:
-        """The human's score of each completion, (B,). Raises MissingInputError when there are none."""
+        """Return the human's score of each completion, (B,); raise MissingInputError when there are none."""
         return _given(self.score_B, "scores")
 
     def reward_so_far(self) -> Tensor:
-        """The mean log-ratio of all earlier steps, a scalar. Raises MissingInputError when it is not kept."""
+        """Return the mean log-ratio of all earlier steps, a scalar; raise MissingInputError when it is not kept."""
         return _given(self.running_reward, "the mean reward of earlier steps").detach()
 
     @property
     def chosen(self) -> NoReturn:
-        """What only pairs have. Raises MissingInputError."""
+        """Raise MissingInputError: only pairs have this."""
         raise MissingInputError("this loss needs pairs, and the batch holds single completions")
 
     @property
     def rejected(self) -> NoReturn:
-        """What only pairs have. Raises MissingInputError."""
+        """Raise MissingInputError: only pairs have this."""
         raise MissingInputError("this loss needs pairs, and the batch holds single completions")
 
     def margins(self) -> NoReturn:
-        """What only pairs have. Raises MissingInputError."""
+        """Raise MissingInputError: only pairs have this."""
         raise MissingInputError("this loss needs the margins of pairs, and the batch holds single completions")
 
     def mapped(self, change: Callable[[Scored], Scored]) -> "Unpaired":
-        """The batch with all its scored completions changed alike."""
+        """Return the batch with all its scored completions changed alike."""
         mismatched = None if self.mismatched is None else change(self.mismatched)
         return replace(self, completions=change(self.completions), mismatched=mismatched)
 
@@ -221,24 +289,25 @@ class Paired:
     """By how much the human found the chosen completion of each pair better, (B,)."""
 
     def margins(self) -> Tensor:
-        """By how much each chosen completion is better, (B,). Raises MissingInputError where nobody said."""
+        """Return by how much each chosen completion is better, (B,); raise MissingInputError where nobody said."""
         return _given(self.margin_B, "the margins of pairs")
 
     def mapped(self, change: Callable[[Scored], Scored]) -> "Paired":
-        """The batch with all its scored completions changed alike."""
+        """Return the batch with all its scored completions changed alike."""
         return replace(self, chosen=change(self.chosen), rejected=change(self.rejected))
 
 
 @dataclass(frozen=True, slots=True)
 class LossOutput:
-    """What a loss gives back: unreduced, so that the trainer alone averages, over micro-batches and ranks."""
+    """The values of a loss, unreduced, so that the trainer alone averages, over micro-batches and ranks."""
 
     per_example: Tensor
     """(B,), with gradient."""
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
-    """Numbers of the loss's own to log, (B,) each and without gradient; averaged over the step like the loss."""
+    """The loss's own metrics by name, (B,) each and without gradient; averaged over the step like the loss."""
 
 
+BatchT = TypeVar("BatchT", "Unpaired", "Paired")
 BatchT_contra = TypeVar("BatchT_contra", Unpaired, Paired, contravariant=True)
 
 
@@ -247,16 +316,16 @@ class Loss(Protocol[BatchT_contra]):
 
     @property
     def needs(self) -> Needs:
-        """What it has to be given: the same for all its instances, or derived from its fields."""
+        """Declare what it has to be given: the same for all its instances, or derived from its fields."""
         ...
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of the metrics that it returns, sorted. A loss from outside that returns none may leave it out."""
+        """Name the metrics that it returns, sorted. A loss from outside that returns none may leave this out."""
         ...
 
     def __call__(self, batch: BatchT_contra) -> LossOutput:
-        """One finite number an example, (B,), and the loss's own metrics. No reduction, no communication, no model."""
+        """Return a finite number an example, (B,), and its metrics. No reduction, no communication, no model."""
         ...
 
 

@@ -64,8 +64,8 @@ class Mixture:
 
 
 def _of_singles_alone(needs: Needs) -> bool:
-    """Whether it needs what a batch of pairs has no place for."""
-    return bool(needs.mismatched or needs.scores or needs.running_reward or needs.control or needs.whole_step)
+    """Return whether anything is needed that a batch of pairs has no place for."""
+    return any(need.singles_only for need in needs.declared())
 
 
 def _require_one(name: str, wanted: set[Any]) -> None:

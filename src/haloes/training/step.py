@@ -27,7 +27,7 @@ from torch import Tensor
 from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.pack import pack_by_prompt
 from haloes.batches.schedule import Step
-from haloes.losses._contract import Logps, Loss, LossOutput, Paired, Scored, Unpaired, call_loss, declared_metrics
+from haloes.losses._contract import Loss, LossOutput, Paired, Scored, Unpaired, call_loss, declared_metrics
 from haloes.models.device import to_device
 from haloes.models.layout import Packed, shared_length
 from haloes.models.policy import Policy, TokenScores
@@ -423,23 +423,7 @@ def _paired(completions: Scored, trained: Sequence[int], margin_B: Tensor | None
     count = len(trained) // 2
     tokens = sum(trained[:count])
     return Paired(
-        _part(completions, slice(count), slice(tokens)),
-        _part(completions, slice(count, None), slice(tokens, None)),
+        completions.part(slice(count), slice(tokens)),
+        completions.part(slice(count, None), slice(tokens, None)),
         margin_B,
-    )
-
-
-def _part(completions: Scored, sequences: slice, tokens: slice) -> Scored:
-    def cut(values: Tensor | None, part: slice) -> Tensor | None:
-        return None if values is None else values[part]
-
-    whole = completions.logps
-    return Scored(
-        None if whole is None else Logps(whole.token_T[tokens], whole.lengths_B[sequences]),
-        cut(completions.reference_B, sequences),
-        cut(completions.reference_T, tokens),
-        cut(completions.collision_T, tokens),
-        cut(completions.reference_kl_T, tokens),
-        cut(completions.value_T, tokens),
-        cut(completions.reward_B, sequences),
     )
