@@ -136,7 +136,11 @@ def test_a_reward_models_run_fits_its_window(bare_run: Callable[..., Path], widt
     folder = bare_run(
         config_yaml={"samples": {"prompts": 0}},
         scores_jsonl=[{**score, "variant": variant, "method": "m"} for variant in ("before", "after")],
-        calibration_json={"bins": [row, {**row, "predicted": 0.9}], "expected_error": 0.1},
+        calibration_json={
+            "bins": [row, {**row, "predicted": 0.9}],
+            "expected_error": 0.1,
+            "expected_error_by_chance": 0.2,
+        },
     )
     _, page_width, _, sticking_out = measured(write_report(folder), width)
     assert (int(page_width), sticking_out) == (width, "")

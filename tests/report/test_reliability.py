@@ -12,6 +12,7 @@ from haloes.report.headline import headline, results
 from haloes.report.load import load_run
 from haloes.report.page import page
 from haloes.report.reliability import reliability
+from haloes.results import Reliability, from_json
 
 BINS = [
     {"predicted": 0.55, "desirable": 0.5, "low": 0.3, "high": 0.7, "num_rows": 20},
@@ -48,7 +49,9 @@ def reward_run(bare_run: Callable[..., Path], low: float = 0.55, high: float = 0
 
 
 def test_the_figure_shows_every_bin_and_says_how_far_they_are_off():
-    found = reliability({"bins": BINS, "expected_error": 0.125, "expected_error_by_chance": 0.14})
+    found = reliability(
+        from_json(Reliability, {"bins": BINS, "expected_error": 0.125, "expected_error_by_chance": 0.14})
+    )
 
     assert found is not None
     assert found.plot.count("<circle") == 2
@@ -57,8 +60,18 @@ def test_the_figure_shows_every_bin_and_says_how_far_they_are_off():
 
 
 @pytest.mark.parametrize("broken", [{}, {"bins": "x"}, {"bins": [{"predicted": 2}]}, {"bins": [None]}, {"bins": []}])
-def test_what_cannot_be_drawn_is_left_out(broken: dict[str, Any]):
-    assert reliability(broken) is None
+def test_what_cannot_be_drawn_is_left_out(broken: dict[str, Any], bare_run: Callable[..., Path]):
+    run = load_run(bare_run(calibration_json=broken))
+
+    assert reliability(run.calibration) is None
+    assert broken == {} or run.gaps[0].startswith("calibration.json: left out (")
+
+
+@pytest.mark.parametrize("bins", [[], [{**BINS[0], "predicted": 2}]])
+def test_a_calibration_without_a_bin_that_can_be_drawn_has_no_figure(bins: list[dict[str, Any]]):
+    found = {"bins": bins, "expected_error": 0.1, "expected_error_by_chance": 0.1}
+
+    assert reliability(from_json(Reliability, found)) is None
 
 
 def test_a_reward_model_that_ranks_unseen_answers_says_so(bare_run: Callable[..., Path]):

@@ -6,7 +6,7 @@ A report is most wanted when a run went wrong, so nothing short of a missing fol
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from haloes.results import (
     BenchmarkNumbers,
     Fields,
     JudgedNumbers,
+    Reliability,
     as_fields,
     from_json,
     score_from_json,
@@ -76,7 +77,7 @@ class RunRecords:
     """Names of files that are not there, or hold nothing that can be used."""
     gaps: tuple[str, ...]
     """What could not be read, by file and line, and was left out."""
-    calibration: Fields = field(default_factory=dict)
+    calibration: Reliability | None = None
     """Of a reward model: how sure it was of held-out pairs, and how often it was right."""
     judged: JudgedNumbers = NOTHING_JUDGED
     """What judges said, where `haloes eval` wrote it down."""
@@ -101,9 +102,11 @@ def load_run(run_dir: Path) -> RunRecords:
     environment = files.mapping(ENVIRONMENT, json.loads)
     data = files.mapping(DATA, json.loads)
     metrics = files.rows(METRICS, _metrics)
+    # Each part of an evaluation by itself: damage in one costs nothing of the other.
     evaluation = files.value(EVALUATION, json.loads, optional=True)
-    judged = files.part(evaluation, "judged", JudgedNumbers) or NOTHING_JUDGED
-    benchmarks = files.part(evaluation, "benchmarks", BenchmarkNumbers) or NO_BENCHMARKS
+    judged = files.record(EVALUATION, evaluation, JudgedNumbers, part="judged") or NOTHING_JUDGED
+    benchmarks = files.record(EVALUATION, evaluation, BenchmarkNumbers, part="benchmarks") or NO_BENCHMARKS
+    calibration = files.record(CALIBRATION, files.value(CALIBRATION, json.loads, optional=True), Reliability)
     return RunRecords(
         run_dir=run_dir,
         config=config,
@@ -117,7 +120,7 @@ def load_run(run_dir: Path) -> RunRecords:
         warnings=_gravest_first((*files.warnings(), *_data_warnings(data))),
         missing=tuple(files.missing),
         gaps=tuple(files.gaps),
-        calibration=files.mapping(CALIBRATION, json.loads, optional=True),
+        calibration=calibration,
         judged=judged,
         benchmarks=benchmarks,
     )
@@ -180,13 +183,14 @@ class _Files:
             self.missing.append(name)
         return tuple(out)
 
-    def part(self, evaluation: object, name: str, kind: type[Read]) -> Read | None:
-        """Read one part of an evaluation; None where it has none, or a damaged one."""
+    def record(self, name: str, value: object, kind: type[Read], *, part: str = "") -> Read | None:
+        """Read a record from what a JSON file holds, or from a part of it; None where it is missing or damaged."""
         try:
-            found = as_fields({} if evaluation is None else evaluation).get(name)
+            found = as_fields(value).get(part) if part and value is not None else value
             return from_json(kind, found) if found else None
         except (KeyError, TypeError, ValueError) as error:
-            gap = f"evaluation.json: left out ({_reason(error)}); `haloes eval` writes it again"
+            again = "; `haloes eval` writes it again" if name == EVALUATION else ""
+            gap = f"{name}: left out ({_reason(error)}){again}"
             if gap not in self.gaps:
                 self.gaps.append(gap)
             return None

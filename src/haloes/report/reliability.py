@@ -1,14 +1,11 @@
 """How sure a reward model was of held-out pairs, and how often it was right: one figure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from haloes.report import charts
-from haloes.results import Fields, is_finite
-
-_FIELDS = ("predicted", "desirable", "low", "high")
+from haloes.results import Reliability, ReliabilityBin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,33 +16,24 @@ class Figure:
     caption: str
 
 
-def reliability(calibration: Fields) -> Figure | None:
-    """The figure of a run's `calibration.json`; None where there is none, or nothing in it that can be drawn."""
-    found = calibration.get("bins")
-    bins = [row for row in found if _can_be_drawn(row)] if isinstance(found, list) else []
-    if not bins:
+def reliability(found: Reliability | None) -> Figure | None:
+    """Draw the calibration of a reward model; None where there is none, or nothing in it that can be drawn."""
+    bins = [] if found is None else [one for one in found.bins if all(0 <= number <= 1 for number in _point(one))]
+    if found is None or not bins:
         return None
-    points = [tuple(float(row[name]) for name in _FIELDS) for row in bins]
-    caption = (
-        "Each dot holds about equally many pairs: to the right the probability that the model gives the answer it "
-        "prefers, upwards how often people chose that one. Below the dashed line it is too sure. Whiskers: 95% "
-        "interval."
-    )
-    error, chance = calibration.get("expected_error"), calibration.get("expected_error_by_chance")
-    if is_finite(error) and is_finite(chance):
-        caption += (
-            f" On average they are {error * 100:.1f} points apart; a calibrated model would stay below "
-            f"{chance * 100:.1f} in 95% of cases."
-        )
-    return Figure(plot=_plot(points), caption=caption)
-
-
-def _plot(points: Sequence[tuple[float, ...]]) -> Markup:
-    return charts.against(
-        [(x, y, low, high) for x, y, low, high in points],
-        describe="; ".join(f"said {x:.0%}, right {y:.0%}" for x, y, _, _ in points),
+    return Figure(
+        plot=charts.against(
+            [_point(one) for one in bins],
+            describe="; ".join(f"said {one.predicted:.0%}, right {one.desirable:.0%}" for one in bins),
+        ),
+        caption=(
+            "Each dot holds about equally many pairs: to the right the probability that the model gives the answer it "
+            "prefers, upwards how often people chose that one. Below the dashed line it is too sure. Whiskers: 95% "
+            f"interval. On average they are {found.expected_error * 100:.1f} points apart; a calibrated model would "
+            f"stay below {found.expected_error_by_chance * 100:.1f} in 95% of cases."
+        ),
     )
 
 
-def _can_be_drawn(row: object) -> bool:
-    return isinstance(row, dict) and all(is_finite(row.get(name)) and 0 <= row[name] <= 1 for name in _FIELDS)
+def _point(one: ReliabilityBin) -> tuple[float, float, float, float]:
+    return one.predicted, one.desirable, one.low, one.high
