@@ -25,11 +25,12 @@ class Counted:
 
     @property
     def bytes(self) -> int:
-        """Of all of them."""
+        """Return the bytes of all of them."""
         return sum(self.seen.values())
 
     def note(self, tensor: Tensor) -> Tensor:
-        """Take in a tensor that is kept."""
+        """Note a tensor that autograd keeps; return it as it is."""
+        # By storage: views of one activation are kept several times and take its memory once.
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self.own:
             self.seen[storage.data_ptr()] = storage.nbytes()
@@ -38,7 +39,7 @@ class Counted:
 
 @contextmanager
 def counting(model: torch.nn.Module) -> Iterator[Counted]:
-    """What forward passes with gradients inside the block keep; checkpointing is off meanwhile."""
+    """Count what forward passes with gradients inside the block keep; checkpointing is off meanwhile."""
     counted = Counted({p.untyped_storage().data_ptr() for p in model.parameters()})
     layers: list[Any] = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     for layer in layers:
@@ -52,7 +53,7 @@ def counting(model: torch.nn.Module) -> Iterator[Counted]:
 
 
 def activation_bytes(policy: Policy) -> float:
-    """Bytes that a token leaves for the backward pass, without checkpointing: of a short made-up sequence."""
+    """Return the bytes that a token leaves for the backward pass without checkpointing, by a short random sequence."""
     vocabulary = head_of(policy.scorer.model).weight_VH.shape[0]
     ids = np.random.default_rng(0).integers(0, vocabulary, _TRIED, dtype=np.int32)
     packed = make_packed([(ids[:1], ids[1:], ids[1:] >= 0)], policy.device)
@@ -64,7 +65,7 @@ def activation_bytes(policy: Policy) -> float:
 
 def kept_activation_bytes(whole: float, *, layers: int, inputs: float, checkpointing: bool, offload: bool) -> float:
     """
-    Bytes that a token leaves for the backward pass as a run is set up.
+    Return the bytes that a token leaves for the backward pass with a run's settings.
 
     Args:
         whole: without checkpointing, as `activation_bytes` finds it.
@@ -75,4 +76,5 @@ def kept_activation_bytes(whole: float, *, layers: int, inputs: float, checkpoin
     """
     if not (checkpointing or offload):
         return whole
+    # One layer at a time is there as a whole: it is computed again, or copied back, just before its backward pass.
     return (0 if offload else layers * inputs) + whole / max(layers, 1)

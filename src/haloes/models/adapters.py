@@ -46,6 +46,7 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
+        # The adapter's start is the seed's alone, and what is random after it is as if there were none.
         with torch.random.fork_rng(), quiet():
             torch.manual_seed(seed)
             peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)
@@ -60,7 +61,7 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
 
 
 def _layers_within(model: Any, lora: LoRA) -> list[str]:
-    """The linear layers in the blocks that were asked for; peft itself does this for lists of names alone."""
+    """Return the names of the linear layers in the blocks asked for; peft does this for lists of names alone."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -80,23 +81,3 @@ def _is_target(name: str, lora: LoRA) -> bool:
     if isinstance(lora.targets, str):
         return re.fullmatch(lora.targets, name) is not None
     return any(name == target or name.endswith(f".{target}") for target in lora.targets)
-
-
-def _linear_names(model: Any) -> list[str]:
-    """
-    The names of the linear layers inside the transformer blocks, as peft's "all-linear" has them.
-
-    They are spelled out because peft does not combine that word with a choice of blocks.
-    """
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    head = model.get_output_embeddings()
-    linear = (torch.nn.Linear, Conv1D)
-    return sorted(
-        {
-            name.rpartition(".")[2]
-            for name, module in model.named_modules()
-            if isinstance(module, linear) and module is not head
-        }
-    )

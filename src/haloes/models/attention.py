@@ -42,7 +42,7 @@ def packed_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
-    Causal attention of each piece to itself and to the pieces before it in its sequence.
+    Compute causal attention of each piece to itself and to the pieces before it in its sequence.
 
     Args:
         module: the attention layer; only read.
@@ -66,7 +66,7 @@ def packed_attention(
         (1, T, heads, head size), and no attention weights.
     """
     if haloes_piece_lengths is None and softcap is not None:
-        # What "sdpa" cannot do at all, and generation with the packed model must.
+        # Generation with a model that is set up for packing still has to cap its scores, which "sdpa" cannot.
         mask = _mask_left_out(query, key) if attention_mask is None else attention_mask
         output = _capped(query, key, value, mask=mask, scaling=scaling, softcap=softcap, dropout=dropout)
         return output.transpose(1, 2).contiguous(), None
@@ -75,11 +75,14 @@ def packed_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     if haloes_prefix_cache is not None:
+        # Before any split: what continues sees the cached keys as if they stood in front of its own layout.
         key, value = haloes_prefix_cache.extend(module, key, value)
+    # One call for all pieces, unless this layer asks for something that the kernels do not know.
     if haloes_kernel is not None and haloes_varlen is not None and softcap is None and dropout == 0:
         window = sliding_window
         return attend(haloes_kernel, query, key, value, haloes_varlen, scaling=scaling, window=window), None
     if haloes_prefix_cache is not None and haloes_prefix_cache.continues and haloes_varlen is not None:
+        # A prompt ends within a cached piece, where another completion follows: single keys are picked, not pieces.
         keys, values = _seen(key, haloes_varlen), _seen(value, haloes_varlen)
     else:
         paths = [[*path, i] for i, path in enumerate(haloes_prefix_pieces or [[] for _ in haloes_piece_lengths])]
@@ -92,12 +95,12 @@ def packed_attention(
 
 
 def _joined(pieces: tuple[Tensor, ...], paths: list[list[int]]) -> list[Tensor]:
-    """What each piece sees: itself and those before it."""
+    """Return the keys (or values) of each piece's path end to end, (1, heads, keys, head size) a piece."""
     return [pieces[path[0]] if len(path) == 1 else torch.cat([pieces[i] for i in path], dim=2) for path in paths]
 
 
 def _seen(keys: Tensor, varlen: Varlen) -> list[Tensor]:
-    """What each piece sees where that are not whole pieces."""
+    """Gather the single keys (or values) that each piece sees, (1, heads, keys, head size) a piece."""
     gathered = keys if varlen.key_K is None else keys.index_select(2, varlen.key_K)
     return list(torch.split(gathered, varlen.keys, dim=2))
 
@@ -112,10 +115,13 @@ def _one_piece(
     window: int | None,
     softcap: float | None,
 ) -> Tensor:
+    """Compute the attention of one piece, (1, heads, queries, head size); its queries are the last of its keys."""
     queries, keys = query.shape[2], key.shape[2]
     if softcap is not None:
         mask = _mask(query, keys, window)
         return _capped(query, key, value, mask=mask, scaling=scaling, softcap=softcap, dropout=dropout)
+    # torch aligns a causal mask at the top left: that is right for whole sequences only. Without a mask tensor it takes
+    # its fast path, so that one is made just where keys of other pieces or a window ask for it.
     causal = queries == keys and (window is None or keys <= window)
     return scaled_dot_product_attention(
         query,
@@ -131,18 +137,18 @@ def _one_piece(
 
 def _mask(query: Tensor, keys: int, window: int | None) -> Tensor:
     """
-    True where a query may look, (queries, keys): at itself and at up to `window` - 1 tokens before it.
+    Return where a query may look, (queries, keys): at itself and at up to `window` - 1 tokens before it.
 
     The queries are the last of the keys.
     """
     queries = query.shape[2]
-    place = torch.arange(keys, device=query.device)
-    distance = place[keys - queries :, None] - place[None, :]
+    position = torch.arange(keys, device=query.device)
+    distance = position[keys - queries :, None] - position[None, :]
     return (distance >= 0) & (distance < (window or keys))
 
 
 def _mask_left_out(query: Tensor, key: Tensor) -> Tensor:
-    """What transformers means when it gives "sdpa" no mask: a single query sees all keys, several are causal."""
+    """Return the mask that transformers means by none: a single query sees all keys, several are causal."""
     queries, keys = query.shape[2], key.shape[2]
     mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device)
     return mask if queries == 1 else mask.tril()
@@ -151,12 +157,14 @@ def _mask_left_out(query: Tensor, key: Tensor) -> Tensor:
 def _capped(
     query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor, scaling: float | None, softcap: float, dropout: float
 ) -> Tensor:
+    """Compute attention with scores capped by tanh before the softmax, (1, heads, queries, head size)."""
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = torch.tanh(query @ key.transpose(2, 3) * scale / softcap) * softcap
     # Not -inf: the rows of padding, which see nothing, would become NaN and spread from there.
     scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    # The softmax in float32 as transformers' own eager attention has it, so that log-probabilities agree with it.
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     return torch.nn.functional.dropout(weights, dropout) @ value
 

@@ -10,9 +10,9 @@ from haloes.errors import ModelError
 
 
 def cache_dir() -> Path:
-    """`$HALOES_CACHE`, else `$XDG_CACHE_HOME/haloes`, else `~/.cache/haloes`; it need not exist yet."""
-    if chosen := os.environ.get("HALOES_CACHE"):
-        return Path(chosen).expanduser()
+    """Return `$HALOES_CACHE`, else `$XDG_CACHE_HOME/haloes`, else `~/.cache/haloes`; it need not exist yet."""
+    if own := os.environ.get("HALOES_CACHE"):
+        return Path(own).expanduser()
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared).expanduser() / "haloes"
     return Path.home() / ".cache" / "haloes"

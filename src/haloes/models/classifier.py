@@ -48,14 +48,14 @@ def check_classifier(scorer: Scorer) -> None:
 
 def as_classifier(model: Any, weight_1H: Tensor) -> Any:
     """
-    A sequence classifier of one output around a causal language model's own layers; nothing is copied.
+    Put a sequence classifier of one output around a causal language model's own layers; nothing is copied.
 
     Args:
         model: the causal language model, without adapters.
         weight_1H: of the reward head.
 
     Returns:
-        It knows no padding, and takes one text at a time.
+        A classifier that knows no padding, and takes one text at a time.
 
     Raises:
         ModelError: transformers has no classifier of this architecture, or one of another build.
@@ -66,10 +66,12 @@ def as_classifier(model: Any, weight_1H: Tensor) -> Any:
     config.num_labels = 1
     _set_padding(config, None)
     try:
+        # On "meta" no weights are allocated: its layers are replaced by the model's own right below.
         with quiet(), torch.device("meta"):
             classifier = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
     except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
         raise _unsuited(model, "transformers has no sequence classifier of this architecture") from error
+    # A score from anything else than one linear map of the last token's hidden state is not what was trained.
     own = {name: parameter.shape for name, parameter in _around(classifier)}
     if classifier.base_model_prefix != model.base_model_prefix or own != {"score.weight": weight_1H.shape}:
         raise _unsuited(model, f"{type(classifier).__name__} reads its score otherwise than from the last token")
@@ -86,14 +88,14 @@ def _set_padding(config: Any, token_id: int | None) -> None:
 
 
 def _around(classifier: Any) -> list[tuple[str, Any]]:
-    """A classifier's weights outside the model's own layers, by name."""
+    """Return a classifier's weights outside the model's own layers, by name."""
     inside = f"{classifier.base_model_prefix}."
     return [(name, p) for name, p in classifier.named_parameters() if not name.startswith(inside)]
 
 
 def padding_token(tokenizer: Any, ends: str) -> str | None:
     """
-    A mark of the tokenizer that no text ends with, so that what comes before padding can be found; None without one.
+    Return a mark of the tokenizer that no text ends with, so that the end before padding is seen; None without one.
 
     Args:
         tokenizer: whose marks are looked at; its own padding token comes first, and that of a beginning last.

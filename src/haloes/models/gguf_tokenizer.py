@@ -21,7 +21,7 @@ SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_
 
 def read_tokenizer(path: Path) -> Any:
     """
-    The transformers tokenizer of the GGUF file at `path`.
+    Return the transformers tokenizer of the GGUF file at `path`.
 
     Byte-level vocabularies that split digits (SmolLM2's) are built here, other kinds by transformers; the special
     tokens are always the file's own.

@@ -19,7 +19,7 @@ NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether `name` has the form `model` or `owner/model`; says nothing about whether it exists."""
+    """Return whether `name` has the form `model` or `owner/model`, which says nothing about whether it exists."""
     return NAME.fullmatch(name) is not None and ".." not in name
 
 
@@ -45,6 +45,7 @@ def fetch(name: str, *, weights: bool) -> Path:
     try:
         with quiet():
             try:
+                # Asked first, quietly: only a real download may show a bar.
                 missing = any(file.will_download for file in download(dry_run=True))
             except DryRunError:  # no connection: perhaps it was fetched before
                 missing = False

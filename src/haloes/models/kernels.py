@@ -42,12 +42,12 @@ class Heads:
 
 
 class AttentionFn(Protocol):
-    """Attention of all pieces at once."""
+    """Computes the attention of all pieces at once."""
 
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, /, *, scaling: float | None, window: int | None
     ) -> Tensor:
-        """(T, N, D) queries and (K, M, D) keys and values to (T, N, D)."""
+        """Return (T, N, D) from (T, N, D) queries and (K, M, D) keys and values."""
         ...
 
 
@@ -70,7 +70,7 @@ def attend(
     window: int | None,
 ) -> Tensor:
     """
-    Attention in the layout of transformers, (1, heads, T, head size) each, to (1, T, heads, head size).
+    Compute attention in the layout of transformers, from (1, heads, T, head size) each to (1, T, heads, head size).
 
     Args:
         kernel: what computes it.
@@ -84,6 +84,7 @@ def attend(
     query_TND, key_TMD, value_TMD = (x[0].transpose(0, 1) for x in (query, key, value))
     if varlen.key_K is not None:
         key_TMD, value_TMD = key_TMD.index_select(0, varlen.key_K), value_TMD.index_select(0, varlen.key_K)
+    # A window that no piece fills hides nothing, and some kernels have a slower path for windows.
     seen = None if window is None or window >= varlen.max_seqlen_k else window
     return kernel.run(query_TND, key_TMD, value_TMD, varlen, scaling=scaling, window=seen)[None]
 
@@ -98,7 +99,7 @@ def reference_attention(
     scaling: float | None,
     window: int | None,
 ) -> Tensor:
-    """What every kernel must give, piece by piece in plain torch and in float32."""
+    """Compute what every kernel must give, (T, N, D), piece by piece in plain torch and in float32."""
     groups = query_TND.shape[1] // key_KMD.shape[1]
     scale = query_TND.shape[-1] ** -0.5 if scaling is None else scaling
     outputs = []
@@ -110,8 +111,9 @@ def reference_attention(
     ):
         key_NKD, value_NKD = (x.repeat_interleave(groups, dim=1).transpose(0, 1).float() for x in (key, value))
         scores = query.transpose(0, 1).float() @ key_NKD.transpose(1, 2) * scale
-        place = torch.arange(len(key), device=key.device)
-        distance = place[len(key) - len(query) :, None] - place
+        # The queries are the last of the keys: the causal mask is aligned at the bottom right.
+        position = torch.arange(len(key), device=key.device)
+        distance = position[len(key) - len(query) :, None] - position
         hidden = (distance < 0) | (distance >= (window or len(key) + 1))
         weights = scores.masked_fill(hidden, float("-inf")).softmax(dim=-1)
         outputs.append((weights @ value_NKD).transpose(0, 1))
@@ -120,7 +122,7 @@ def reference_attention(
 
 def choose_kernel(config: Any, *, dtype: torch.dtype, device: torch.device) -> tuple[Kernel | None, str | None]:
     """
-    The first kernel that proves right for a model's heads.
+    Return the first kernel that proves right for a model's heads.
 
     Args:
         config: of the transformers model (its text part).
@@ -142,7 +144,7 @@ def choose_kernel(config: Any, *, dtype: torch.dtype, device: torch.device) -> t
 def first_right(
     kernels: Sequence[Kernel], heads: Heads, *, dtype: torch.dtype, device: torch.device
 ) -> tuple[Kernel | None, str | None]:
-    """The first of these kernels that proves right, and None; or None and what is wrong with each."""
+    """Return the first of these kernels that proves right, and None; or None and what is wrong with each."""
     reasons = []
     for kernel in kernels:
         fault = fault_of(kernel, heads, dtype=dtype, device=device)
@@ -153,7 +155,7 @@ def first_right(
 
 
 def candidates() -> list[Kernel]:
-    """The kernels that are installed, best first."""
+    """Return the kernels that are installed, best first."""
     from torch.nn.attention.varlen import varlen_attn
 
     # torch 2.11 groups heads without being told to; later versions want it said.
@@ -173,7 +175,7 @@ def candidates() -> list[Kernel]:
 
 
 def repeating(run: AttentionFn) -> AttentionFn:
-    """The same, given as many key heads as query heads: for one that cannot group them, at the cost of memory."""
+    """Wrap a kernel that cannot group heads: give it as many key heads as query heads, at the cost of memory."""
 
     def repeated(
         query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, /, *, scaling: float | None, window: int | None
@@ -186,14 +188,17 @@ def repeating(run: AttentionFn) -> AttentionFn:
 
 
 def fault_of(kernel: Kernel, heads: Heads, *, dtype: torch.dtype, device: torch.device) -> str | None:
-    """What is wrong with a kernel for such heads, found by trying it; None when values and gradients are right."""
+    """Return what is wrong with a kernel for these heads, from trying it; None when values and gradients are right."""
     generator = torch.Generator().manual_seed(0)
     counts, tokens = (heads.queries, heads.keys, heads.keys, heads.queries), sum(_PIECES)
-    made = [torch.randn(1, n, tokens, heads.size, generator=generator).to(device, dtype) for n in counts]
-    direction = made.pop().transpose(1, 2)
-    inputs = [x.requires_grad_() for x in made]
+    # Random numbers of the CPU's generator, so that every device tries the same.
+    drawn = [torch.randn(1, n, tokens, heads.size, generator=generator).to(device, dtype) for n in counts]
+    direction = drawn.pop().transpose(1, 2)
+    inputs = [x.requires_grad_() for x in drawn]
     exact = replace(kernel, run=reference_attention)
     alone: list[list[int]] = [[] for _ in _PIECES]
+    # Each mistake that a version has made shows in one of these four: a mask aligned at the top left only where queries
+    # are fewer than keys, a window off by one only where there is one.
     for prefix_pieces in (_PREFIXES, alone):
         varlen = make_varlen(_PIECES, prefix_pieces, device)
         for window in (None, _WINDOW):
@@ -209,7 +214,7 @@ def fault_of(kernel: Kernel, heads: Heads, *, dtype: torch.dtype, device: torch.
 
 
 def _unsuitable(config: Any, dtype: torch.dtype, device: torch.device) -> str | None:
-    """What no kernel can take."""
+    """Return why no kernel can take a model; None where one may."""
     if getattr(config, "attn_logit_softcapping", None):
         return "the model's attention is soft-capped, which the kernels do not know"
     if not isinstance(getattr(config, "num_attention_heads", None), int):
@@ -225,6 +230,7 @@ def _unsuitable(config: Any, dtype: torch.dtype, device: torch.device) -> str | 
 
 
 def _heads(config: Any) -> Heads:
+    """Return the heads that a config describes; by default as many key heads as query heads, of equal shares."""
     count: int = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // count
     return Heads(count, getattr(config, "num_key_value_heads", None) or count, size)
@@ -240,6 +246,7 @@ def _torch_varlen(
     scaling: float | None,
     window: int | None,
 ) -> Tensor:
+    # Its window counts the tokens before a token without the token itself; 0 on the right makes it causal.
     found: Tensor = varlen_attn(
         query,
         key,
@@ -282,11 +289,12 @@ def _flash_attn(
 def _tried(
     kernel: Kernel, inputs: Sequence[Tensor], direction: Tensor, varlen: Varlen, window: int | None
 ) -> list[Tensor]:
-    """The output and the gradients of queries, keys and values."""
+    """Return the output and the gradients of queries, keys and values."""
     query, key, value = inputs
     output = attend(kernel, query, key, value, varlen, scaling=None, window=window)
     return [output.detach(), *torch.autograd.grad(output, inputs, direction)]
 
 
 def _error(found: Tensor, true: Tensor) -> float:
+    """Return the norm of the difference as a part of the true norm."""
     return float((found.float() - true.float()).norm() / true.float().norm())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def is_classifier(folder: Path) -> bool:
-    """Whether a folder holds a sequence classifier, such as a reward model."""
+    """Return whether a folder holds a sequence classifier, such as a reward model."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

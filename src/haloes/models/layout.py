@@ -70,7 +70,7 @@ def make_packed(
     last: bool = False,
 ) -> Packed:
     """
-    Lay sequences end to end.
+    Lay sequences end to end, and what their prompts have in common once.
 
     Args:
         sequences: prompt ids, completion ids, and which completion tokens are trained, of each sequence.
@@ -80,17 +80,20 @@ def make_packed(
     """
     whole = [np.concatenate([prompt, completion]) for prompt, completion, _ in sequences]
     fed = whole if last else [ids[:-1] for ids in whole]
-    # The last token of a prompt predicts the completion, and what predicts belongs to one sequence only.
+    # The last token of a prompt predicts the first of the completion. It stays with its sequence, so that a position
+    # that predicts belongs to one sequence only.
     shareable = [max(len(prompt) - 1, 0) if share else 0 for prompt, _, _ in sequences]
     pieces = _Pieces(fed, shareable)
     pieces.grow(list(range(len(fed))), 0, [])
     starts = np.cumsum([0, *pieces.lengths])
     predictors, targets = [], []
+    # Sequence by sequence, whatever the order of the pieces: N is in the order in which the caller asked.
     for i, (prompt, _, trained) in enumerate(sequences):
         # A token can only be predicted from one before it: with an empty prompt the first goes untrained.
         where = np.flatnonzero(trained) + len(prompt)
         where = where[where > 0]
         piece = pieces.last[i]
+        # From a position in the sequence to one in its last piece, and from there to one in T.
         predictors.append(where - 1 - pieces.begins[piece] + starts[piece])
         targets.append(whole[i][where])
     return Packed(
@@ -108,7 +111,7 @@ def make_packed(
 
 
 def shared_length(prompt_length: int) -> int:
-    """How many tokens of a prompt of this length are laid out once for several completions of it: all but the last."""
+    """Return how many tokens of a prompt of this length several completions of it share: all but the last."""
     return prompt_length - 1 if prompt_length > WORTH else 0
 
 
@@ -128,6 +131,7 @@ class _Pieces:
 
     def grow(self, members: list[int], begin: int, path: list[int]) -> None:
         """Lay out these sequences from position `begin` on; up to there they are alike, as the pieces of `path`."""
+        # Deeper only where at least two sequences are alike: every piece is one attention call more.
         for group in self._alike(members, begin):
             if len(group) == 1:
                 self.last[group[0]] = self._add(self.fed[group[0]][begin:], begin, path)
@@ -137,6 +141,7 @@ class _Pieces:
             self.grow(group, end, [*path, piece])
 
     def _alike(self, members: list[int], begin: int) -> list[list[int]]:
+        """Group the sequences whose next `WORTH` tokens are alike; those that may not share them are alone."""
         groups: defaultdict[bytes, list[int]] = defaultdict(list)
         alone: list[list[int]] = []
         for i in members:
@@ -147,12 +152,14 @@ class _Pieces:
         return [*alone, *groups.values()]
 
     def _common_end(self, members: list[int], begin: int) -> int:
+        """Return the position up to which all of these sequences are alike and may be shared."""
         end = min(self.shareable[i] for i in members)
         rows = np.stack([self.fed[i][begin:end] for i in members])
         differs = np.flatnonzero((rows != rows[0]).any(axis=0))
         return begin + int(differs[0]) if len(differs) else end
 
     def _add(self, ids: Ids, begin: int, path: list[int]) -> int:
+        """Append a piece that begins at this position of its sequences; return its number."""
         self.ids.append(ids)
         self.begins.append(begin)
         self.lengths.append(len(ids))
@@ -161,14 +168,16 @@ class _Pieces:
 
 
 def _positions(pieces: _Pieces) -> NDArray[np.int64]:
+    """Return the position of each token within its own sequence, (T,)."""
     parts = [np.arange(begin, begin + n) for begin, n in zip(pieces.begins, pieces.lengths, strict=True)]
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
 def _ends(pieces: _Pieces, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the last token of each sequence stands."""
+    """Return where in T the last token of each sequence stands, (B,)."""
     return np.array([starts[pieces.last[i] + 1] - 1 for i in range(len(pieces.fed))], np.int64)
 
 
 def _tensor(values: NDArray[np.generic], device: torch.device) -> Tensor:
+    # int64 is what embedding and gather take; token ids are kept in int32 everywhere else.
     return to_device(values.astype(np.int64), device)

@@ -30,7 +30,7 @@ class Head:
 
 def target_logps(hidden_NH: Tensor, head: Head, target_N: Tensor) -> Tensor:
     """
-    Log-probability of each target token, (N,) in float32; differentiable in the hidden states and in the head.
+    Return the log-probability of each target token, (N,) in float32, differentiable in hidden states and head.
 
     Args:
         hidden_NH: the hidden states that predict the targets, in the compute dtype.
@@ -58,16 +58,20 @@ class _TargetLogps(torch.autograd.Function):
         softcap: float | None,
         wants_grad: bool,
     ) -> Tensor:
+        """Compute the log-probabilities chunk by chunk, and with a frozen head the slopes of each, (N, H)."""
         head = Head(weight_VH, bias_V, scale, softcap)
         bias_wants_grad = bias_V is not None and bias_V.requires_grad
         frozen = not (weight_VH.requires_grad or bias_wants_grad)
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_NH.device)
         lse_N = torch.empty_like(logp_N)
+        # Slopes for an incoming gradient of one: (N, H) numbers are kept instead of hidden states of the same size, and
+        # the backward pass is left with a product by row, without the logits a second time.
         unit_NH = torch.empty_like(hidden_NH) if wants_grad and frozen else None
         for part in chunks(len(target_N), weight_VH.shape[0]):
             logits = logits_of(hidden_NH[part], head)
             picked = logits.gather(1, target_N[part, None]).squeeze(1)
             if unit_NH is None:
+                # The target's logit was taken out before, so that the chunk may be overwritten.
                 lse_N[part] = _logsumexp_(logits)
             else:
                 lse_N[part] = torch.logsumexp(logits, dim=-1)
@@ -80,12 +84,14 @@ class _TargetLogps(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of hidden states, weight and bias, from logits that are computed a second time."""
         saved_NH, target_N, lse_N = ctx.saved_tensors
         if ctx.frozen:
             return grad_N[:, None].to(saved_NH.dtype) * saved_NH, None, None, None, None, None, None
         head: Head = ctx.head
         weight_VH = head.weight_VH
         hidden_grad = torch.empty_like(saved_NH)
+        # In float32 over all chunks: sums of many small terms, of which bfloat16 would lose the later ones.
         weight_grad = torch.zeros_like(weight_VH, dtype=torch.float32)
         bias_grad = weight_grad.new_zeros(len(weight_VH)) if ctx.bias_wants_grad else None
         for part in chunks(len(target_N), weight_VH.shape[0]):
@@ -107,14 +113,15 @@ class _TargetLogps(torch.autograd.Function):
 
 
 def chunks(rows: int, vocabulary: int) -> list[slice]:
-    """The positions in chunks of about one size: as few as keep float32 logits within `CHUNK_BYTES`."""
+    """Cut positions into chunks of about one size, as few as keep their float32 logits within `CHUNK_BYTES`."""
     count = -(-rows // max(1, CHUNK_BYTES // (4 * vocabulary)))
     ends = [rows * i // max(count, 1) for i in range(count + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def logits_of(hidden_CH: Tensor, head: Head) -> Tensor:
-    """The logits of one chunk of positions, (C, V) in float32."""
+    """Return the logits of one chunk of positions, (C, V) in float32."""
+    # The product in the compute dtype, where the time goes; from there on float32, where the digits are lost.
     logits = (hidden_CH @ head.weight_VH.T).float()
     if head.bias_V is not None:
         logits += head.bias_V.float()
@@ -129,17 +136,18 @@ def logits_of(hidden_CH: Tensor, head: Head) -> Tensor:
 
 
 def _logsumexp_(logits: Tensor) -> Tensor:
-    """The logarithm of the sum of exponentials of each row, (C,); overwrites `logits`, so that it needs no other."""
+    """Return the log of the sum of exponentials of each row, (C,); overwrites `logits`, to need no second chunk."""
     most_C1 = logits.amax(dim=-1, keepdim=True)
     return logits.sub_(most_C1).exp_().sum(dim=-1).log_() + most_C1.squeeze(1)
 
 
 def _logit_grad(logits: Tensor, lse_C: Tensor, target_C: Tensor, grad_C: Tensor, head: Head) -> Tensor:
     """
-    d(sum of grad * logp) / d(W h + b), (C, V) in the head's dtype; overwrites `logits`.
+    Return d(sum of grad * logp) / d(W h + b), (C, V) in the head's dtype; overwrites `logits`.
 
     Before cap and scale that is grad * (onehot(target) - softmax); the cap multiplies it by 1 - (logit / cap)^2.
     """
+    # From the logits themselves, before they become the softmax in place.
     slope = None if head.softcap is None else (1 - (logits / head.softcap) ** 2) * head.scale
     grad = logits.sub_(lse_C[:, None]).exp_().mul_(-grad_C[:, None])
     grad.scatter_add_(1, target_C[:, None], grad_C[:, None])

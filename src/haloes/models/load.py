@@ -98,7 +98,7 @@ def load_model(
 
 def empty_model(name: str) -> Any:
     """
-    The architecture that `load_model` would fill for `name`, without weights: its tensors have shapes only ("meta").
+    Return the architecture that `load_model` would fill for `name`; its tensors have shapes only ("meta").
 
     Raises:
         ModelError: as `load_model`.
@@ -120,7 +120,7 @@ def empty_model(name: str) -> Any:
 
 def load_tokenizer(name: str) -> Any:
     """
-    The tokenizer that `load_model` would return for `name`, without the weights.
+    Return the tokenizer that `load_model` would return for `name`, without the weights.
 
     Raises:
         ModelError: as `load_model`.
@@ -129,6 +129,7 @@ def load_tokenizer(name: str) -> Any:
 
 
 def _locate(name: str, *, weights: bool) -> _Place:
+    """Find where a name leads, downloading from the hub where it must. Raises ModelError where it leads nowhere."""
     path = Path(name).expanduser()
     if name.lower() in EMBEDDED_NAMES:
         return _Place(name, "embedded", embedded_path())
@@ -150,7 +151,7 @@ def _is_adapter(place: _Place) -> bool:
 
 
 def _base_name(place: _Place) -> str:
-    """The model that an adapter was trained on, as its configuration names it."""
+    """Return the name of the model that an adapter was trained on, from its configuration."""
     try:
         name = json.loads((place.path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
     except ValueError as error:
@@ -197,6 +198,7 @@ def _plain(place: _Place, dtype: "torch.dtype", **how: Any) -> Any:
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise _failed(place, "model", error) from error
+    # transformers fills such weights with random numbers and prints a warning, which nobody sees here.
     for fault in ("missing_keys", "mismatched_keys"):
         if report[fault]:
             some = ", ".join(sorted(str(key) for key in report[fault])[:3])
@@ -208,7 +210,7 @@ def _plain(place: _Place, dtype: "torch.dtype", **how: Any) -> Any:
 
 
 def _merged(place: _Place, dtype: "torch.dtype") -> Any:
-    """The adapter's base with the adapter in its weights."""
+    """Return the adapter's base with the adapter merged into its weights, in this dtype."""
     import torch
     from peft import PeftModel
     from safetensors import SafetensorError
@@ -218,6 +220,7 @@ def _merged(place: _Place, dtype: "torch.dtype") -> Any:
             f"{place.name}: {place.path} has no adapter_model.safetensors. Pickled adapters (.bin) are not loaded, "
             "because opening one can run any code; load it where you trust it and save it again with a current peft."
         )
+    # The sum of base and adapter in float32, and one rounding at the end: in bfloat16 small updates would vanish.
     base = load_model(_base_name(place), dtype=torch.float32, device="cpu").model
     try:
         with quiet():

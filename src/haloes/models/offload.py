@@ -43,18 +43,18 @@ def check_offload(device: torch.device) -> None:
 
 def offloaded(parameters: list[Tensor], *, worth: int = WORTH_BYTES) -> saved_tensors_hooks:
     """
-    A context: what autograd saves of a forward pass inside it waits in host memory for the backward pass.
+    Return a context in which what autograd saves of a forward pass waits in host memory for the backward pass.
 
     Args:
         parameters: weights, which autograd saves too and which have their place already.
         worth: bytes from which a tensor is moved.
     """
-    known = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     streams: dict[torch.device, Any] = {}
 
     def pack(tensor: Tensor) -> Any:
         storage = tensor.untyped_storage()
-        if tensor.numel() * tensor.element_size() < worth or storage.data_ptr() in known:
+        if tensor.numel() * tensor.element_size() < worth or storage.data_ptr() in weights:
             return tensor
         if tensor.device.type != "cuda":
             return OffloadedTensor(tensor.clone(), tensor.device, None)
@@ -65,7 +65,10 @@ def offloaded(parameters: list[Tensor], *, worth: int = WORTH_BYTES) -> saved_te
 
 
 def _copied_out(tensor: Tensor, stream: Any) -> OffloadedTensor:
+    """Begin to copy a tensor to host memory on this stream, while the forward pass goes on."""
+    # Page-locked, or the copy would make the processor wait.
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    # The tensor may still be being computed.
     stream.wait_stream(torch.cuda.current_stream(tensor.device))
     with torch.cuda.stream(stream):
         host.copy_(tensor, non_blocking=True)
@@ -75,6 +78,7 @@ def _copied_out(tensor: Tensor, stream: Any) -> OffloadedTensor:
 
 
 def _brought_back(kept: Any) -> Any:
+    """Return a saved tensor on its device, copied back if it was moved."""
     if not isinstance(kept, OffloadedTensor):
         return kept
     if kept.copied is not None:

@@ -63,12 +63,12 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """Return where the model computes."""
         device: torch.device = self.model.device
         return device
 
     def token_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
-        """log p_policy of each trained token, (N,) in float32; see `token_scores` for what is remembered."""
+        """Return log p_policy of each trained token, (N,) in float32; the cache is that of `Scorer.states`."""
         return self.scorer.token_logps(packed, prefix_cache)
 
     def token_scores(
@@ -81,7 +81,7 @@ class Policy:
         prefix_cache: PrefixCache | None = None,
     ) -> TokenScores:
         """
-        log p_policy of each trained token, and what else is asked for; differentiable unless gradients are off.
+        Return log p_policy of each trained token, and what else is asked for, differentiable unless gradients are off.
 
         Args:
             packed: the sequences; with a reward head, laid out with their last tokens.
@@ -90,7 +90,9 @@ class Policy:
             kl: how far they are from the reference's, which is computed here. Raises MissingInputError without one.
             prefix_cache: takes the keys and values, for other completions of the same prompts.
         """
+        # The reference goes first, while the policy's pass has left nothing in memory yet.
         reference = self._reference_hidden(packed) if kl else None
+        # One pass through the model for everything: what is asked for differs in what it reads from the hidden states.
         hidden_TH, head = self.scorer.states(packed, prefix_cache), head_of(self.scorer.model)
         hidden_NH = hidden_TH[packed.predictor_N]
         return TokenScores(
@@ -102,7 +104,7 @@ class Policy:
         )
 
     def rewards(self, packed: Packed) -> Tensor:
-        """The reward of each sequence, (B,) in float32. Raises MissingInputError without a reward head."""
+        """Return the reward of each sequence, (B,) in float32. Raises MissingInputError without a reward head."""
         return self._rewards(self.scorer.states(packed), packed)
 
     def _rewards(self, hidden_TH: Tensor, packed: Packed) -> Tensor:
@@ -112,24 +114,24 @@ class Policy:
         return found
 
     def reference_logps(self, packed: Packed) -> Tensor:
-        """log p_reference of each trained token, (N,) in float32. Raises MissingInputError without a reference."""
+        """Return log p_reference of each trained token, (N,) in float32. Raises MissingInputError where there is none."""
         return target_logps(*self._reference_hidden(packed), packed.target_N)
 
     def token_kl(self, packed: Packed) -> Tensor:
-        """KL(policy || reference) of the next-token distribution at each trained token, (N,), in nats."""
+        """Return KL(policy || reference) of the next-token distribution at each trained token, (N,), in nats."""
         reference = self._reference_hidden(packed)
         with self.scoring():
             return token_kl(self.scorer.hidden(packed), head_of(self.scorer.model), *reference)
 
     def _reference_hidden(self, packed: Packed) -> tuple[Tensor, Head]:
-        """The reference's hidden states at the trained tokens and its output layer, both without gradient."""
+        """Return the reference's hidden states at the trained tokens, (N, H), and its head, both without gradient."""
         if self.reference is None:
             raise MissingInputError("this policy was made without a reference")
         with self.scoring(), self.reference() as scorer:
             return scorer.hidden(packed), detached(head_of(scorer.model))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """The parameters that are trained, by name, in a fixed order."""
+        """Return the parameters that are trained, by name, in a fixed order."""
         heads = {"value_head": self.value_head, "reward_head": self.reward_head}
         own = {
             name: parameter
@@ -141,7 +143,7 @@ class Policy:
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """No dropout and no gradients inside the block."""
+        """Switch dropout and gradients off inside the block."""
         training = self.model.training
         self.model.eval()
         try:
@@ -165,9 +167,9 @@ def make_policy(
     """
     Make a loaded model trainable, and keep what it is now as the reference.
 
-    The reference is never loaded again by name (TRAPS 18): with LoRA it is the model with the adapter off, which costs
-    no memory; with full tuning it is a copy, on a CPU in a file that is mapped while the reference computes. Only where
-    a model is given for it, it is that one.
+    The reference is never loaded again by name, which may lead elsewhere by then: with LoRA it is the model with the
+    adapter off, which costs no memory; with full tuning it is a copy, on a CPU in a file that is mapped while the
+    reference computes. Only where a model is given for it, it is that one.
 
     Args:
         model: a transformers causal language model; it is changed in place.
@@ -183,7 +185,9 @@ def make_policy(
     """
     if reference_model is not None and synced:
         raise ConfigError("model.reference stays what it is, and the loss moves its reference: leave it out")
+    # Before anything is changed: what is hashed are the weights from which the run starts.
     fingerprint = weights_fingerprint(model)
+    # Before adapters too: the scorer calls the bare model, in which peft puts its layers in place.
     scorer, unpacked_because = make_scorer(model)
     if rewards:
         check_classifier(scorer)
@@ -209,17 +213,19 @@ def make_policy(
 
 
 def weights_fingerprint(model: Any) -> str:
-    """A hash of a model's architecture, config, weights and dtype: of what it computes, whatever it is called."""
+    """Hash a model's architecture, config, weights and dtype: what it computes, whatever it is called."""
     config = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_COMPUTED_WITH}
-    known = json.dumps(config, sort_keys=True, default=str)
-    digest = hashlib.sha256(f"{type(model).__name__} {model.dtype} {known}".encode())
+    fields = json.dumps(config, sort_keys=True, default=str)
+    digest = hashlib.sha256(f"{type(model).__name__} {model.dtype} {fields}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        # The bytes as they are, whatever the dtype: numpy knows no bfloat16.
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def _with_reference(policy: Policy, model: Any) -> Policy:
+    """Return the policy with another model as its reference, which is frozen in place."""
     fingerprint = weights_fingerprint(model)
     scorer, _ = make_scorer(model)
     return replace(

@@ -23,25 +23,26 @@ from haloes.models.varlen import Varlen
 
 @dataclass(slots=True)
 class PrefixCache:
-    """The keys and values of every attention layer, each (1, key heads, T, head size)."""
+    """Keys and values of every attention layer, each (1, key heads, T, head size)."""
 
     layers: dict[int, tuple[Tensor, Tensor]] | None = field(default_factory=dict)
-    """By the layer's identity; None when they were given back."""
+    """By the layer's identity; None once they are cleared."""
     continues: bool = False
     """Whether a pass through the model continues what is there; else it fills it in."""
 
     def extend(self, layer: torch.nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """A layer's keys and values as its attention has to see them: as they are, or after the remembered ones."""
+        """Return the keys and values that a layer's attention sees: its own, behind the cached ones if it continues."""
         if self.layers is None:  # a layer that is computed again in the backward pass
             return key, value
         if not self.continues:
+            # Detached: the mismatched completions set a reference point, through which no gradient flows.
             self.layers[id(layer)] = key.detach(), value.detach()
             return key, value
         before = self.layers[id(layer)]
         return torch.cat([before[0], key], dim=2), torch.cat([before[1], value], dim=2)
 
     def clear(self) -> None:
-        """Give the memory back; from now on nothing is kept or continued."""
+        """Release the memory; from now on nothing is kept or continued."""
         self.layers, self.continues = None, False
 
 
@@ -49,31 +50,33 @@ def make_continued(
     packed: Packed, sequences: Sequence[tuple[Ids, Ids, NDArray[np.bool_]]], device: torch.device
 ) -> Packed:
     """
-    Other completions of a layout's prompts, to go through the model after it.
+    Lay out other completions of a layout's prompts, to go through the model after it.
 
     Args:
-        packed: the layout whose keys and values are remembered.
+        packed: the layout whose keys and values are cached.
         sequences: for each of its sequences the same prompt, another completion, and which of its tokens are trained.
         device: where the tensors shall live.
 
     Returns:
-        A layout of its own whose pieces are the last token of each prompt with the completion, and whose spans say
-        which of the remembered and of its own keys each piece sees.
+        A layout of its own whose pieces are the last token of each prompt with the completion, and whose `varlen` says
+        which of the cached and of its own keys each piece sees.
     """
     starts = np.cumsum([0, *packed.piece_lengths])
-    lengths = [max(len(prompt) + len(completion) - 1 - _known(prompt), 0) for prompt, completion, _ in sequences]
+    lengths = [max(len(prompt) + len(completion) - 1 - _cached(prompt), 0) for prompt, completion, _ in sequences]
     ends = np.cumsum([0, *lengths])
     ids, positions, seen, predictors, targets = [], [], [], [], []
     for i, (prompt, completion, trained) in enumerate(sequences):
-        whole, known = np.concatenate([prompt, completion]), _known(prompt)
+        whole, cached = np.concatenate([prompt, completion]), _cached(prompt)
+        # The prompt's keys lie in the pieces of its path; in the last one its own completion follows them.
         leaf = packed.last_piece[i]
-        places = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in [*packed.prefix_pieces[leaf], leaf]])
-        ids.append(whole[known:-1])
-        positions.append(np.arange(known, max(len(whole) - 1, known)))
-        seen.append(np.concatenate([places[:known], packed.num_tokens + np.arange(ends[i], ends[i + 1])]))
+        path_T = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in [*packed.prefix_pieces[leaf], leaf]])
+        ids.append(whole[cached:-1])
+        positions.append(np.arange(cached, max(len(whole) - 1, cached)))
+        # Its own keys stand after all cached ones, as `PrefixCache.extend` puts them.
+        seen.append(np.concatenate([path_T[:cached], packed.num_tokens + np.arange(ends[i], ends[i + 1])]))
         where = np.flatnonzero(trained) + len(prompt)
         where = where[where > 0]
-        predictors.append(where - 1 - known + ends[i])
+        predictors.append(where - 1 - cached + ends[i])
         targets.append(whole[where])
     return Packed(
         ids_T=_tensor(ids, device),
@@ -94,8 +97,8 @@ def make_continued(
     )
 
 
-def _known(prompt: Ids) -> int:
-    """How many of a prompt's tokens are remembered: all but the last, from which the completion is predicted."""
+def _cached(prompt: Ids) -> int:
+    """Return how many of a prompt's tokens are not fed again: all but the last, which predicts the completion."""
     return max(len(prompt) - 1, 0)
 
 

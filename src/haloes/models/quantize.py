@@ -20,7 +20,7 @@ INSTALL = "pip install 'haloes[bitsandbytes]'"
 
 
 def quantization(dtype: "torch.dtype") -> Any:
-    """How transformers is told to load a model in four bits that computes in this dtype."""
+    """Return how transformers is told to load a model in four bits that computes in this dtype."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

@@ -21,7 +21,8 @@ _RECORD = np.dtype([("key", "S16"), ("value", "<f4"), ("check", "<u4")])
 
 
 def sequence_key(prompt: NDArray[np.int32], completion: NDArray[np.int32], trained: NDArray[np.bool_]) -> bytes:
-    """16 bytes that name a prompt with a completion and what of it is scored."""
+    """Return 16 bytes that name a prompt with a completion and what of it is scored."""
+    # The prompt's length goes first: the same tokens, cut elsewhere into prompt and completion, are another sequence.
     digest = hashlib.blake2b(len(prompt).to_bytes(4, "little"), digest_size=16)
     digest.update(prompt.tobytes())
     digest.update(completion.tobytes())
@@ -30,22 +31,24 @@ def sequence_key(prompt: NDArray[np.int32], completion: NDArray[np.int32], train
 
 
 class ReferenceCache:
-    """Values by key: those of all earlier runs with the same reference, and this run's."""
+    """Values by key: those of all earlier runs with the same reference, and of this one."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what is there; damaged and cut-off records are left out."""
+        """Read the records that are there; damaged and cut-off ones are left out."""
         folder.mkdir(parents=True, exist_ok=True)
         records = np.concatenate([np.empty(0, _RECORD), *(_read(path) for path in sorted(folder.glob("*.bin")))])
+        # Several processes may have computed one sequence: whichever file comes first by name counts, in every run.
         _, first = np.unique(records["key"], return_index=True)
         self._keys, self._values = records["key"][first], records["value"][first]
         self._new: dict[bytes, float] = {}
+        # A file of its own, so that processes never write to the same one.
         self._path = folder / f"{uuid.uuid4().hex}.bin"
 
     def __len__(self) -> int:
         return len(self._keys) + len(self._new)
 
     def get(self, key: bytes) -> float | None:
-        """The value under this key (a float32), if there is one."""
+        """Return the value under this key (a float32), if there is one."""
         if key in self._new:
             return self._new[key]
         # numpy drops the trailing zero bytes of an S16; all keys have 16 bytes, so that no two become one.
@@ -61,6 +64,7 @@ class ReferenceCache:
 
         Raises RunError when the disk is full or cannot be written.
         """
+        # Rounded as on disk: a run that reads a value back must go on with the very number that this run uses.
         fresh = {key: float(np.float32(value)) for key, value in values.items() if self.get(key) is None}
         if not fresh:
             return
@@ -76,6 +80,7 @@ class ReferenceCache:
 
 
 def _records(values: Mapping[bytes, float]) -> NDArray[np.void]:
+    """Return values as records with their checksums."""
     records = np.empty(len(values), _RECORD)
     records["key"] = list(values)
     records["value"] = list(values.values())
@@ -84,11 +89,14 @@ def _records(values: Mapping[bytes, float]) -> NDArray[np.void]:
 
 
 def _checks(records: NDArray[np.void]) -> list[int]:
+    """Return the checksum of each record's key and value."""
     return [zlib.crc32(record.tobytes()[:20]) for record in records]
 
 
 def _read(path: Path) -> NDArray[np.void]:
+    """Read the records of a segment whose checksums are right."""
     data = path.read_bytes()
+    # A kill may have cut the last record: the file is read up to the last whole one.
     records = np.frombuffer(data[: len(data) // _RECORD.itemsize * _RECORD.itemsize], _RECORD)
     intact: NDArray[np.void] = records[records["check"] == np.array(_checks(records), np.uint32)]
     return intact

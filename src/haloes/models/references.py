@@ -79,7 +79,7 @@ class FileReference:
 
     def __init__(self, parameters: Mapping[str, torch.nn.Parameter], scorer: Scorer, *, folder: Path) -> None:
         """
-        The reference is the model of now.
+        Write the weights into the file: the reference is the model as it is now.
 
         Args:
             parameters: every weight that training may change, in host memory.
@@ -93,10 +93,12 @@ class FileReference:
         self._starts: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as this object lives
+        # A reference lives as long as its policy; nobody would think of closing it.
         close = weakref.finalize(self, self._file.close)
         try:
             for name, parameter in self._parameters.items():
                 self._file.seek(math.ceil(self._file.tell() / _ALIGNED) * _ALIGNED)
+                # A tied weight appears once among the parameters, and so it stays one.
                 self._starts[name] = self._file.tell()
                 self._file.write(_bytes(parameter.detach()).numpy().data)
             self._file.flush()
@@ -112,9 +114,11 @@ class FileReference:
         try:
             yield self._scorer
         finally:
+            # Also after an error: the policy that is trained must come out as it went in.
             self._put(present)
 
     def _mapped(self) -> dict[str, Tensor]:
+        """Return the weights of the file by name, as a new mapping of it into memory."""
         # "c": whoever wrote to these weights would change neither the file nor the next mapping of it.
         data = torch.from_numpy(np.memmap(self._file, np.uint8, mode="c"))
         return {
@@ -123,6 +127,8 @@ class FileReference:
         }
 
     def _put(self, weights: Mapping[str, Tensor]) -> None:
+        """Point the model's parameters at these weights, without a copy."""
+        # `data`, so that the parameters stay the objects that the optimizer and its gradients hang on.
         for name, parameter in self._parameters.items():
             parameter.data = weights[name]
 
@@ -135,7 +141,7 @@ class SyncedReference:
     """
 
     def __init__(self, parameters: Mapping[str, torch.nn.Parameter], scorer: Scorer) -> None:
-        """The reference is the policy of now."""
+        """Start with the current policy as the reference."""
         self._parameters, self._scorer = dict(parameters), scorer
         self._weights: dict[str, Tensor] = {}
         self.sync()
@@ -150,11 +156,11 @@ class SyncedReference:
             self._swap()
 
     def sync(self) -> None:
-        """From now on the reference is the policy of now."""
+        """Make the current policy the reference."""
         self._weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """The reference's weights by name, to be saved."""
+        """Return the reference's weights by name, to be saved."""
         return {name: weight.contiguous() for name, weight in self._weights.items()}
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:

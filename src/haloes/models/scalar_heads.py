@@ -25,6 +25,7 @@ class ValueHead(torch.nn.Module):
         """`width`: of the hidden states; `seed`: of the first weights."""
         super().__init__()
         layers: list[torch.nn.Module] = []
+        # A run with a value head draws the same dropout as one without.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for _ in range(_WIDTHS):
@@ -35,7 +36,8 @@ class ValueHead(torch.nn.Module):
         self.layers = torch.nn.Sequential(*layers, last)
 
     def forward(self, hidden_NH: Tensor) -> Tensor:
-        """The estimates, (N,) in float32."""
+        """Return the estimates, (N,) in float32, with gradient for the head alone."""
+        # A poor estimate must not bend the policy's states: they are what the loss itself trains.
         found: Tensor = self.layers(hidden_NH.detach().float()).squeeze(-1)
         return found
 
@@ -55,5 +57,5 @@ class RewardHead(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.zeros(1, width))
 
     def forward(self, hidden_BH: Tensor) -> Tensor:
-        """The rewards, (B,) in float32, with gradient for the hidden states too."""
+        """Return the rewards, (B,) in float32, with gradient for the hidden states too."""
         return (hidden_BH.float() @ self.weight.T).squeeze(-1)
