@@ -67,18 +67,18 @@ def test_before_the_first_step_the_mean_reward_is_zero(policy: Policy):
 def test_it_is_the_mean_over_all_sequences_of_all_steps(policy: Policy):
     memory = LossState(NEEDS, policy)
 
-    memory.after(table([1.0, 3.0]), step=1)
+    memory.update(table([1.0, 3.0]), step=1)
     assert memory.running_reward == 2.0
-    memory.after(table([8.0]), step=2)
+    memory.update(table([8.0]), step=2)
     assert memory.running_reward == 4.0  # (1 + 3 + 8) / 3, and not the mean of 2 and 8
-    memory.after(table([-20.0]), step=3)
+    memory.update(table([-20.0]), step=3)
     assert memory.running_reward == -2.0
 
 
 def test_a_loss_without_a_reference_has_no_reward_to_remember(policy: Policy):
     memory = LossState(Needs(), policy)
 
-    memory.after(table(None), step=1)
+    memory.update(table(None), step=1)
 
     assert memory.running_reward == 0.0
 
@@ -88,14 +88,14 @@ def test_it_goes_on_from_what_was_saved_to_the_bit(policy: Policy, tmp_path: Pat
     steps = [table(rng.normal(size=5).tolist()) for _ in range(6)]
     whole, first, second = (LossState(NEEDS, policy) for _ in range(3))
     for step, found in enumerate(steps, start=1):
-        whole.after(found, step=step)
+        whole.update(found, step=step)
     for step, found in enumerate(steps[:3], start=1):
-        first.after(found, step=step)
+        first.update(found, step=step)
     save_file(first.state(), tmp_path / "memory.safetensors")
     second.restore(load_file(tmp_path / "memory.safetensors"))
     assert second.running_reward == first.running_reward
     for step, found in enumerate(steps[3:], start=4):
-        second.after(found, step=step)
+        second.update(found, step=step)
 
     assert second.running_reward == whole.running_reward
 
@@ -121,7 +121,7 @@ def test_the_reference_becomes_the_policy_after_every_so_many_steps(every: int, 
 
     for step in range(1, 7):
         disturb(policy, seed=step)
-        memory.after(table([0.0]), step=step)
+        memory.update(table([0.0]), step=step)
         if step % every == 0:
             expected = weights(policy)
         assert same(synced(policy), expected), step
@@ -133,7 +133,7 @@ def test_it_goes_on_with_the_reference_that_was_saved(tmp_path: Path):
     memory = LossState(loss.needs, policy)
     for step in (1, 2, 3):
         disturb(policy, seed=step)
-        memory.after(table([1.0]), step=step)
+        memory.update(table([1.0]), step=step)
     save_file(memory.state(), tmp_path / "memory.safetensors")
 
     other = policy_for(loss)

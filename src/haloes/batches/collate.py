@@ -17,7 +17,7 @@ LAYING_OUT = "haloes: lay out"
 
 def read_pair(store: TokenStore, prompt_of: int, completion_of: int) -> TokenRow:
     """
-    The prompt of one sequence with the completion of another (or of the same: then its own).
+    Return the prompt of one sequence with the completion of another (or of the same: then its own).
 
     A long prompt with the long completion of another row may be longer than any row is, and than the model's window:
     the completion is cut at the length of the longest row.
@@ -31,7 +31,7 @@ def read_pair(store: TokenStore, prompt_of: int, completion_of: int) -> TokenRow
 
 
 def pair_length(store: TokenStore, prompt_of: int, completion_of: int) -> int:
-    """Tokens that `read_pair` would give, without reading them."""
+    """Return how many tokens `read_pair` would give, without reading them."""
     return min(int(store.prompt_length[prompt_of]) + int(store.completion_length[completion_of]), store.longest)
 
 
@@ -42,10 +42,10 @@ def packed_rows(rows: Sequence[TokenRow], device: torch.device, *, last: bool = 
 
 
 def row_key(row: TokenRow) -> bytes:
-    """What names this row in the reference cache."""
+    """Return the key of this row in the reference cache."""
     return sequence_key(row.prompt, row.completion, row.trained)
 
 
 def sequences_of(store: TokenStore, examples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sequences of these examples: themselves, or all the chosen and then all the rejected ones of the pairs."""
+    """Return the sequences of these examples: themselves, or all chosen and then all rejected ones of the pairs."""
     return np.concatenate([2 * examples, 2 * examples + 1]) if store.paired else examples

@@ -26,11 +26,13 @@ def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_lea
         return alone
     most = most or len(fitting)
     tokens = sum(lengths[i] for i in fitting)
+    # No fewer can hold the tokens, or the examples, or give every rank one.
     bins = max(-(-tokens // budget), -(-len(fitting) // most), min(at_least - len(alone), len(fitting)))
     while True:
         packed = _spread(fitting, lengths, bins, most)
         if max(sum(lengths[i] for i in members) for members in packed) <= budget:
             return alone + packed
+        # Equal filling may overflow where another distribution would just fit: one more is cheaper than to look for it.
         bins += 1
 
 
@@ -62,6 +64,7 @@ def pack_by_prompt(
     tokens: list[int] = []
     unfilled: dict[Hashable, int] = {}
     for i, prompt in enumerate(prompts):
+        # A prompt's examples fill one unit after the other; each unit goes into a micro-batch as a whole.
         k = unfilled.get(prompt)
         if k is None or tokens[k] + own[i] > budget:
             k = unfilled[prompt] = len(units)
@@ -70,6 +73,7 @@ def pack_by_prompt(
         else:
             units[k].append(i)
             tokens[k] += own[i]
+    # `pack` takes a unit for one example: a limit on examples would not hold, and too few units leave ranks without.
     if most is not None or len(units) < at_least:
         return pack(lengths, budget=budget, most=most, at_least=at_least)
     packed = pack(tokens, budget=budget, at_least=at_least)
@@ -77,6 +81,8 @@ def pack_by_prompt(
 
 
 def _spread(longest_first: Sequence[int], lengths: Sequence[int], bins: int, most: int) -> list[list[int]]:
+    """Put each example into the emptiest bin that may still take one; return each bin's examples, ascending."""
+    # Ties go to the bin with the lower number: the result is a function of the lengths alone.
     heap = [(0, k) for k in range(bins)]
     filled: list[list[int]] = [[] for _ in range(bins)]
     for i in longest_first:

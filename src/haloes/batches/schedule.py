@@ -77,12 +77,14 @@ class Schedule:
         self._everything = np.arange(len(group))
         self._prompt = np.unique(group, return_inverse=True)[1] if prompts_together else None
         self.steps_per_epoch = -(-len(desirable) // batch_size)
+        # 1e-9 against rounding: 100 steps times 0.07 epochs are 7 steps, not 8.
         self.num_steps = max(1, int(np.ceil(self.steps_per_epoch * epochs - 1e-9)))
         self._epoch = _Epoch(-1, (), ())
 
     def step(self, index: int) -> Step:
-        """The step with this index, from 0."""
+        """Return the step with this index, from 0."""
         epoch, within = divmod(index, self.steps_per_epoch)
+        # One epoch is kept: steps come in order, and any other is drawn anew from its own generator.
         if self._epoch.index != epoch:
             self._epoch = _epoch(self._desirable, self._prompt, self.steps_per_epoch, epoch, self._rng("epoch", epoch))
         rng = self._rng("step", index)
@@ -93,7 +95,9 @@ class Schedule:
         return Step(index, epoch, examples, partner)
 
     def _rng(self, *names: object) -> np.random.Generator:
+        """Return the generator of this name, which depends on data and seed and on no other generator's use."""
         key = "\0".join(str(name) for name in (self._fingerprint, self._seed, *names))
+        # A hash, and not a sum of seeds: neighbouring steps and seeds share no stream.
         digest = hashlib.sha256(key.encode()).digest()
         return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
@@ -110,12 +114,22 @@ class _Epoch:
 def _epoch(
     desirable: NDArray[np.bool_], prompt: NDArray[np.int64] | None, steps: int, index: int, rng: np.random.Generator
 ) -> _Epoch:
-    """`prompt`: the number of each example's prompt if the examples follow the order of shuffled prompts; else None."""
+    """
+    Shuffle and cut an epoch.
+
+    Args:
+        desirable: the label of every example, (N,).
+        prompt: the number of each example's prompt if examples follow the order of shuffled prompts; else None.
+        steps: of the epoch.
+        index: of the epoch.
+        rng: decides everything that is random.
+    """
     good = rng.permutation(np.flatnonzero(desirable))
     bad = rng.permutation(np.flatnonzero(~desirable))
     if prompt is not None:
-        place = rng.permutation(int(prompt.max()) + 1)[prompt]
-        good, bad = (rows[np.argsort(place[rows], kind="stable")] for rows in (good, bad))
+        # One order of prompts for both labels, so that a prompt's good and bad answers meet in a step or in the next.
+        order = rng.permutation(int(prompt.max()) + 1)[prompt]
+        good, bad = (rows[np.argsort(order[rows], kind="stable")] for rows in (good, bad))
     # The steps that take one more than the floor lie side by side on a random circle of steps, first those of the
     # desirable, then those of the undesirable: as few steps as possible take one more of both.
     turn = np.argsort(rng.permutation(steps))
@@ -125,4 +139,5 @@ def _epoch(
 
 
 def _cut(rows: NDArray[np.int64], sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Cut rows into parts of these sizes."""
     return tuple(np.split(rows, np.cumsum(sizes)[:-1]))

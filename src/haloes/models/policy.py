@@ -114,7 +114,7 @@ class Policy:
         return found
 
     def reference_logps(self, packed: Packed) -> Tensor:
-        """Return log p_reference of each trained token, (N,) in float32. Raises MissingInputError where there is none."""
+        """Return log p_reference of each trained token, (N,) in float32. Raises MissingInputError without one."""
         return target_logps(*self._reference_hidden(packed), packed.target_N)
 
     def token_kl(self, packed: Packed) -> Tensor:

@@ -50,7 +50,7 @@ def save(
     """
     Write the checkpoint of `step` into `folder`, then remove all but the newest `keep` up to this step.
 
-    Later ones can only be damaged, or the run would have gone on from them: they take no place of a good one.
+    Later ones can only be damaged, or the run would have resumed from them: they do not count among the kept ones.
 
     Raises RunError when the disk is full or cannot be written; earlier checkpoints stay.
     """
@@ -63,7 +63,9 @@ def save(
         save_file(_moments(masters, optimizer), partial / _OPTIMIZER)
         save_file(dict(memory), partial / _MEMORY)
         _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
+        # Last: a folder without a manifest is a write that was cut off.
         _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
+        # The contents reach the disk before the name does, or a power cut could leave a whole name with empty files.
         _sync(partial)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
@@ -74,13 +76,14 @@ def save(
             f"the checkpoint of step {step} cannot be written to {folder}: {why or error}; "
             "free some space (or set train.keep_checkpoints lower) and resume: earlier checkpoints are unharmed"
         ) from error
+    # Only now: until the new one is whole, the old ones are what a crash would leave.
     for old in [path for path in _folders(folder) if path.name <= final.name][keep:]:
         shutil.rmtree(old)
     return final
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest intact checkpoint, and a sentence about each damaged one that was passed over."""
+    """Return the newest intact checkpoint, and a sentence about each damaged one that was passed over."""
     damaged: list[str] = []
     for path in _folders(folder):
         fault = _fault(path)
@@ -93,7 +96,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """
-    Put weights and optimizer moments back, bit for bit; give back what else was saved (`memory`).
+    Put weights and optimizer moments back, bit for bit; return what else was saved (`memory`).
 
     Raises RunError when the checkpoint holds other weights than this run trains.
     """
@@ -105,9 +108,12 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
     with torch.no_grad():
         for name, weight in masters.weights.items():
             weight.copy_(saved[name])
+    # What is saved is float32; the model's own weights are rounded from it, as after every step.
     masters.publish()
+    # Straight into the optimizer's state, so that nothing is cast on the way.
     moments = load_file(checkpoint.path / _OPTIMIZER)
     for index, (name, weight) in enumerate(masters.weights.items()):
+        # By number and not by name: the optimizer knows its weights in this order.
         prefix = f"{index}/"
         state = {key.removeprefix(prefix): value for key, value in moments.items() if key.startswith(prefix)}
         if state:
@@ -120,30 +126,31 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
 
 def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """
-    What the optimizer remembers of each weight.
+    Return the optimizer's state of each weight, by the weight's number and the state's name.
 
     Whole numbers (bitsandbytes' step counts) become tensors; what several weights share (its tables of 8-bit values) is
     copied, because a safetensors file holds nothing twice.
     """
     found: dict[str, Tensor] = {}
-    places: set[int] = set()
+    addresses: set[int] = set()
     for index, weight in enumerate(masters.weights.values()):
         for key, value in optimizer.state.get(weight, {}).items():
             if isinstance(value, int):
                 found[f"{index}/{key}"] = torch.tensor(value)
             elif isinstance(value, Tensor):
-                shared = value.data_ptr() in places
-                places.add(value.data_ptr())
+                shared = value.data_ptr() in addresses
+                addresses.add(value.data_ptr())
                 found[f"{index}/{key}"] = value.detach().clone() if shared else value.detach().contiguous()
     return found
 
 
 def _as_kept(value: Tensor, device: torch.device) -> Tensor | int:
-    """A saved value as the optimizer had it: a single int64 was a whole number, for no optimizer keeps such tensors."""
+    """Return a saved value as the optimizer had it: a single int64 was a whole number, for none keeps such tensors."""
     return int(value) if value.ndim == 0 and value.dtype == torch.int64 else value.to(device)
 
 
 def _fault(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint; None where every file is there with the hash of its manifest."""
     try:
         manifest: dict[str, Any] = dict(json.loads((path / _MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -158,6 +165,7 @@ def _fault(path: Path) -> str | None:
 
 
 def _folders(folder: Path) -> list[Path]:
+    """Return all checkpoints, whole or not, newest first."""
     return sorted(folder.glob("step-*"), reverse=True)
 
 
@@ -171,6 +179,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _sync(folder: Path) -> None:
+    """Wait until the folder's files are on the disk."""
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

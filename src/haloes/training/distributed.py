@@ -1,4 +1,4 @@
-"""The processes of a run: which this one is, and sums over all of them. Rests on accelerate's process group."""
+"""The processes of a run: which of them this is, and what they do together, on accelerate's process group."""
 
 import os
 from collections.abc import Sequence
@@ -22,15 +22,16 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and shows progress."""
+        """Return whether this process writes files and shows progress."""
         return self.index == 0
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """This process's part of the items; the processes' parts are disjoint and make up the whole."""
+        """Return this process's part of the items; the parts of all processes are disjoint and make up the whole."""
+        # In turn: micro-batches come with those of overlong examples first, which then do not all go to one process.
         return list(items[self.index :: self.count])
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The elementwise sum over all processes. The tensor has the same shape on each."""
+        """Return the elementwise sum over all processes. The tensor has the same shape on each."""
         if self.count == 1:
             return tensor
         from accelerate.utils import reduce
@@ -48,11 +49,11 @@ class Ranks:
                 tensor.copy_(part.view_as(tensor))
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set on any process."""
+        """Return whether the flag is set on any process."""
         return bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
 
     def broadcast(self, value: T) -> T:
-        """The main process's value, on all of them."""
+        """Return the main process's value, on all of them."""
         if self.count == 1:
             return value
         from accelerate.utils import broadcast_object_list
@@ -62,7 +63,7 @@ class Ranks:
         return shared[0]
 
     def barrier(self) -> None:
-        """Go on when every process has come here."""
+        """Wait until every process has come here."""
         if self.count > 1:
             from accelerate import PartialState
 
@@ -70,7 +71,7 @@ class Ranks:
 
 
 def this_rank(device: torch.device) -> Ranks:
-    """This process among those that `torchrun` started (gloo on a CPU, NCCL on GPUs); the only one without it."""
+    """Return this process among those of `torchrun` (gloo on a CPU, NCCL on GPUs); without it, the only one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Ranks(0, 1)
     from accelerate import PartialState
@@ -80,6 +81,7 @@ def this_rank(device: torch.device) -> Ranks:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Group tensors, in their order, into buckets of up to `_BUCKET` numbers; a larger tensor is alone."""
     buckets: list[list[Tensor]] = [[]]
     size = 0
     for tensor in tensors:

@@ -1,4 +1,4 @@
-"""The best step so far by one number of the validation, and when to give up waiting for a better one."""
+"""The best step so far by one number of the validation, and whether to stop waiting for a better one."""
 
 from collections.abc import Iterable, Mapping
 from math import inf
@@ -15,11 +15,11 @@ class EarlyStopping:
 
     def __init__(self, name: str | None, patience: int | None, lines: Iterable[Mapping[str, Any]]) -> None:
         """
-        Take in what was validated so far.
+        Follow what was validated so far.
 
         Args:
             name: the number; None follows nothing.
-            patience: give up after so many validations without a better one; None never.
+            patience: stop after this many validations without a better one; None never.
             lines: the run's metrics so far.
         """
         self._name, self._patience = name, patience
@@ -32,12 +32,12 @@ class EarlyStopping:
 
     @property
     def should_stop(self) -> bool:
-        """Whether a better validation has not come for too long."""
+        """Return whether a better validation has not come for too long."""
         return self._patience is not None and self.step is not None and self._since >= self._patience
 
     def update(self, step: int, numbers: Mapping[str, Any]) -> bool:
         """
-        Take in a validation after so many steps; whether it is the best so far (the first of equal ones is).
+        Follow a validation after `step` steps; return whether it is the best so far (the first of equal ones is).
 
         One where the number is None, because it could not be measured, is neither better nor worse.
 

@@ -1,4 +1,4 @@
-"""What a run remembers from one step to the next because its loss asks for it, beside weights and moments."""
+"""What a loss needs from one step to the next, beside weights and moments."""
 
 from collections.abc import Mapping
 
@@ -15,11 +15,11 @@ _REWARD = "running_reward"
 
 
 class LossState:
-    """The mean reward so far, and a reference that is brought up to the policy from time to time."""
+    """The mean reward so far, and a reference that is synced with the policy from time to time."""
 
     def __init__(self, needs: Needs, policy: Policy) -> None:
         """
-        Begin with nothing to remember.
+        Start before the first step.
 
         Raises ConfigError when the loss wants its reference synced and the policy's cannot be.
         """
@@ -31,11 +31,12 @@ class LossState:
 
     @property
     def running_reward(self) -> float:
-        """The mean log-ratio over the sequences of all steps so far; 0 before the first."""
+        """Return the mean log-ratio over the sequences of all steps so far, in nats; 0 before the first."""
         return self._sum / max(self._count, 1)
 
-    def after(self, table: Table, *, step: int) -> None:
-        """Take in what a step found, `step` steps being done with it and the weights updated."""
+    def update(self, table: Table, *, step: int) -> None:
+        """Follow a step's table, after its update: `step` steps are done with it."""
+        # A sum and a count, not a mean of means: steps differ in size.
         if table.log_ratio is not None:
             self._sum += float(table.log_ratio.sum())
             self._count += len(table.log_ratio)
@@ -43,15 +44,15 @@ class LossState:
             self._synced.sync()
 
     def state(self) -> dict[str, Tensor]:
-        """Everything, to be saved."""
+        """Return everything that has to be saved, by name."""
         reward = torch.tensor([self._sum, self._count], dtype=torch.float64)
         weights = {} if self._synced is None else self._synced.state()
         return {_REWARD: reward, **{f"reference/{name}": weight for name, weight in weights.items()}}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put saved memories back. Raises RunError when they are of another reference than this run's."""
-        own = {name: memory.shape for name, memory in self.state().items()}
-        if self._synced is not None and {name: memory.shape for name, memory in state.items()} != own:
+        """Put a saved state back. Raises RunError when it is of another reference than this run's."""
+        own = {name: value.shape for name, value in self.state().items()}
+        if self._synced is not None and {name: value.shape for name, value in state.items()} != own:
             raise RunError("the checkpoint holds another reference than this run's; start a new run in another folder")
         self._sum, self._count = float(state[_REWARD][0]), int(state[_REWARD][1])
         if self._synced is not None:

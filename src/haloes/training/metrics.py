@@ -1,17 +1,18 @@
-"""What a step is logged as: plain numbers from its complete table, each a mean over the whole step."""
+"""Per-step metrics, each a mean over the whole step, from its complete table."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training.step_table import Table
 
 
 def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
     """
-    The numbers of one step.
+    Return the numbers of one step by name.
 
     `reward` is the paper's r: the log-ratio log p_policy(y|x) - log p_reference(y|x) in nats, without beta, so that
     runs with different losses can be compared; it is given for desirable and undesirable (for pairs: chosen and
@@ -20,6 +21,7 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
     A number of a class that the step does not hold is left out.
     """
     desirable = desirable_of(table, store)
+    # The weights add up to 1 over the step: a product with them is the weighted mean.
     tokens = store.trained_length[table.sequences]
     found = {"loss": float(table.weight @ table.loss)}
     found |= {name: float(table.weight @ values) for name, values in table.metrics.items()}
@@ -33,16 +35,16 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
     return found
 
 
-def class_rewards(name: str, values: NDArray[np.float64] | None, desirable: NDArray[np.bool_]) -> dict[str, float]:
-    """The mean reward of each class, and what lies between them; nothing without rewards."""
+def class_rewards(name: str, values: Floats | None, desirable: NDArray[np.bool_]) -> dict[str, float]:
+    """Return the mean reward of each class and the margin between them; nothing without rewards."""
     found = {} if values is None else dict(_by_class(name, values, desirable))
     if len(found) == 2:  # noqa: PLR2004 - both classes
         found[f"{name}_margin"] = found[f"{name}/desirable"] - found[f"{name}/undesirable"]
     return found
 
 
-def reference_point(mismatched: NDArray[np.float64]) -> dict[str, float]:
-    """z0 as it is used, as it was before the clamp, its standard error, and whether the clamp acted."""
+def reference_point(mismatched: Floats) -> dict[str, float]:
+    """Return z0 as it is used, z0 before the clamp, its standard error, and whether the clamp acted."""
     raw = float(mismatched.mean())
     found = {"reference_point": max(0.0, raw), "reference_point/raw": raw, "reference_point/clamped": float(raw < 0)}
     if len(mismatched) > 1:
@@ -51,11 +53,12 @@ def reference_point(mismatched: NDArray[np.float64]) -> dict[str, float]:
 
 
 def desirable_of(table: Table, store: TokenStore) -> NDArray[np.bool_]:
-    """The label of each of the step's sequences."""
+    """Return the label of each of the step's sequences, (S,)."""
     labels: NDArray[np.bool_] = store.desirable[table.sequences]
     return labels
 
 
 def _by_class(name: str, values: NDArray[np.generic], desirable: NDArray[np.bool_]) -> Mapping[str, float]:
+    """Return the mean of the desirable and of the undesirable values; a class without values is left out."""
     classes = {"desirable": values[desirable], "undesirable": values[~desirable]}
     return {f"{name}/{label}": float(part.mean()) for label, part in classes.items() if len(part)}

@@ -25,7 +25,7 @@ _SAFE = 0.9
 
 def choose_budget(policy: Policy, settings: TrainSettings, *, free: int) -> int:
     """
-    Tokens of a micro-batch: what the settings say, else as many as pay and fit.
+    Return the tokens of a micro-batch: what the settings say, else as many as pay and fit.
 
     Args:
         policy: as it is before training: its gradients and its optimizer are still to come.
@@ -41,11 +41,12 @@ def choose_budget(policy: Policy, settings: TrainSettings, *, free: int) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that this process can come to hold on the device, what it holds already included."""
+    """Return the bytes that this process can come to hold on the device, with what it holds already."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device))
     free = int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+    # In a container the kernel ends what passes the container's limit, whatever the machine has.
     try:
         return min(free, int(_CGROUP.read_text()))
     except (OSError, ValueError):  # no such limit
@@ -53,7 +54,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def held(device: torch.device) -> int:
-    """Bytes that the process (on a GPU: its tensors) holds now."""
+    """Return the bytes that the process (on a GPU: its tensors) holds now."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     rss: int = psutil.Process().memory_info().rss
@@ -61,7 +62,7 @@ def held(device: torch.device) -> int:
 
 
 def _token_bytes(policy: Policy, settings: TrainSettings) -> float:
-    """That a token leaves for the backward pass."""
+    """Return the bytes that a token leaves for the backward pass with these settings."""
     return kept_activation_bytes(
         activation_bytes(policy),
         layers=policy.model.config.get_text_config().num_hidden_layers,
@@ -72,7 +73,8 @@ def _token_bytes(policy: Policy, settings: TrainSettings) -> float:
 
 
 def _later_bytes(policy: Policy, settings: TrainSettings) -> int:
-    """What training adds whatever the micro-batch: gradients, moments, float32 weights, a chunk of logits."""
+    """Return the bytes that training adds whatever the micro-batch: gradients, moments, float32 weights, logits."""
+    # A chunk of logits, and as much again for what is computed from it.
     later = 2 * CHUNK_BYTES
     for weight in policy.trainable().values():
         copy = 0 if weight.dtype == torch.float32 else _FLOAT32

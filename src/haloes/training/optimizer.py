@@ -37,7 +37,7 @@ class Masters:
                     parameter.copy_(self.weights[name])
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Drop the gradients."""
         for weight in self.weights.values():
             weight.grad = None
 
@@ -48,7 +48,8 @@ class Masters:
             hook.remove()
 
     def gradients(self) -> list[Tensor]:
-        """The gradients of all weights in their fixed order; zeros where none arrived."""
+        """Return the gradients of all weights in their fixed order; zeros where none arrived."""
+        # Every process has to bring the same tensors to the sum over processes, also one that had no rows.
         for weight in self.weights.values():
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
@@ -56,7 +57,7 @@ class Masters:
 
 
 def make_masters(parameters: Mapping[str, torch.nn.Parameter]) -> Masters:
-    """float32 weights for these parameters; gradients flow to them from now on, until they are released."""
+    """Return float32 weights for these parameters; gradients flow to them from now on, until they are released."""
     weights: dict[str, Tensor] = {}
     hooks = []
     for name, parameter in parameters.items():
@@ -104,9 +105,12 @@ def _adamw8bit() -> Any:
 
 
 def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> RemovableHandle:
+    """Add the parameter's gradient to the master's as soon as it exists, and free it."""
+
     def move(source: Tensor) -> None:
         if source.grad is None:
             return
+        # Each micro-batch is added in float32: a sum in bfloat16 would lose what is small beside it.
         if master.grad is None:
             master.grad = source.grad.to(torch.float32)
         else:
@@ -118,7 +122,7 @@ def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> RemovableH
 
 
 def make_optimizer(masters: Masters, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW (its moments in float32, or in 8 bits) or RMSprop over the float32 weights, in their fixed order."""
+    """Return AdamW (its moments in float32, or in 8 bits) or RMSprop over the float32 weights, in their fixed order."""
     weights = list(masters.weights.values())
     if settings.optimizer == "adamw8bit":
         eight_bits: torch.optim.Optimizer = _adamw8bit()(weights, lr=settings.lr, weight_decay=settings.weight_decay)

@@ -27,7 +27,7 @@ def prefetch(
     jobs: Iterable[JobT], prepare: Callable[[JobT], ReadyT], *, device: torch.device, ahead: int | None = None
 ) -> Iterator[Iterator[ReadyT]]:
     """
-    A context with an iterator over what `prepare` makes of each job, in order.
+    Open a context with an iterator over what `prepare` makes of each job, in order.
 
     For a GPU a thread of its own prepares the next job while the caller works on the one before; on a CPU, where the
     thread would only take time from the caller, jobs are prepared when they are asked for. An error of `prepare` is
@@ -57,6 +57,7 @@ def prefetch(
 def _in_order(
     jobs: Iterable[JobT], submit: Callable[[JobT], "Future[ReadyT]"], waiting: "deque[Future[ReadyT]]", ahead: int
 ) -> Iterator[ReadyT]:
+    """Yield what is ready in the order of the jobs, with `ahead` of them submitted beyond the one that is asked for."""
     for job in jobs:
         waiting.append(submit(job))
         if len(waiting) > ahead:
@@ -66,8 +67,9 @@ def _in_order(
 
 
 def to_numpy(tensors: Sequence[Tensor]) -> list[NDArray[np.float64]]:
-    """Tensors of one dimension as numbers, with one copy from their device."""
+    """Return tensors of one dimension as float64 arrays, with one copy from their device."""
     if not tensors:
         return []
+    # In float64 from here on: sums over a whole step come out the same however the step was split.
     flat = torch.cat([tensor.detach().double() for tensor in tensors]).cpu().numpy()
     return np.split(flat, np.cumsum([len(tensor) for tensor in tensors])[:-1])

@@ -27,16 +27,16 @@ TokenLogps: TypeAlias = Callable[[Packed], Tensor]
 
 
 def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) -> list[list[int]]:
-    """Which of these jobs go through the model together."""
+    """Return which of these jobs go through the model together, each bin within the budget of tokens."""
     return pack([pair_length(store, x, y) for x, y in jobs.tolist()], budget=budget, at_least=at_least)
 
 
 def totals(token_logps: TokenLogps, rows: list[TokenRow], *, budget: int, device: torch.device) -> Floats:
-    """log p(y|x) of each row, (n,), without gradient."""
+    """Return log p(y|x) of each row, (n,) in nats, without gradient."""
     passes = list(_passes(token_logps, rows, budget, device))
     found = np.zeros(len(rows))
-    for one, total in zip(passes, to_numpy([one.logps.total() for one in passes]), strict=True):
-        found[one.members] = total
+    for part, total in zip(passes, to_numpy([part.logps.total() for part in passes]), strict=True):
+        found[part.members] = total
     return found
 
 
@@ -51,7 +51,7 @@ class _Pass:
 
 
 def _passes(token_logps: TokenLogps, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[_Pass]:
-    """The rows, so many at a time as the budget allows; rows with one prompt go together, and share it."""
+    """Score the rows in passes within the budget of tokens; rows with one prompt go together, and share it."""
     prompts = [row.prompt.tobytes() for row in rows]
     shared = [shared_length(len(row.prompt)) for row in rows]
     own = [len(row.prompt) + len(row.completion) - common for row, common in zip(rows, shared, strict=True)]
@@ -63,7 +63,7 @@ def _passes(token_logps: TokenLogps, rows: list[TokenRow], budget: int, device: 
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:
-    """The tokens' log-probabilities by sequence."""
+    """Return log-probabilities of tokens, (N,), with the number of each sequence's trained tokens, (B,)."""
     return Logps(token_N, to_device(np.array(packed.trained, np.int64), token_N.device))
 
 
@@ -78,10 +78,10 @@ class ReferenceScores:
 
 
 class ReferenceSource(Protocol):
-    """Where a loss's reference log-probabilities come from."""
+    """Provides a loss's reference log-probabilities."""
 
     def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
-        """What the reference says of these sequences."""
+        """Return log p_reference of these sequences."""
         ...
 
 
@@ -95,19 +95,20 @@ class ReferenceTotals:
     device: torch.device
 
     def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
-        """log p_reference of these sequences; rounded to float32, so that cached and computed values agree."""
+        """Return log p_reference of these sequences, (n,), rounded to float32 so that cached and fresh values agree."""
         rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
         if self.cache is None:
             return ReferenceScores(totals(self.token_logps, rows, budget=self.budget, device=self.device))
         keys = [row_key(row) for row in rows]
-        known = {key: self.cache.get(key) for key in keys}
-        missing = {key: row for key, row in zip(keys, rows, strict=True) if known[key] is None}
+        cached = {key: self.cache.get(key) for key in keys}
+        # By key: a sequence that comes twice, as in a step that borrows a completion, is computed once.
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if cached[key] is None}
         if missing:
             found = totals(self.token_logps, list(missing.values()), budget=self.budget, device=self.device)
             fresh = dict(zip(missing, found.astype(np.float32).tolist(), strict=True))
             self.cache.put(fresh)
-            known.update(fresh)
-        return ReferenceScores(np.array([known[key] for key in keys], np.float64))
+            cached.update(fresh)
+        return ReferenceScores(np.array([cached[key] for key in keys], np.float64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,14 @@ class ReferenceTokens:
     device: torch.device
 
     def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
-        """log p_reference of these sequences and of each of their tokens."""
+        """Return log p_reference of these sequences, (n,), and of each of their trained tokens."""
         rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
         passes = list(_passes(self.token_logps, rows, self.budget, self.device))
-        sums = to_numpy([one.logps.total() for one in passes])
-        for one, total, values in zip(passes, sums, to_numpy([one.logps.token_T for one in passes]), strict=True):
-            found[one.members] = total
-            for i, part in zip(one.members, np.split(values, np.cumsum(one.trained)[:-1]), strict=True):
-                tokens[i] = part
+        sums = to_numpy([part.logps.total() for part in passes])
+        for part, total, values in zip(passes, sums, to_numpy([part.logps.token_T for part in passes]), strict=True):
+            found[part.members] = total
+            for i, own in zip(part.members, np.split(values, np.cumsum(part.trained)[:-1]), strict=True):
+                tokens[i] = own
         return ReferenceScores(found, tokens)

@@ -97,13 +97,15 @@ class TrainSettings:
 
 
 def is_validated(settings: TrainSettings, step: int, num_steps: int) -> bool:
-    """Whether a validation follows this step, counted from 1, where there is something to validate on."""
+    """Return whether a validation follows this step, counted from 1, where there is something to validate on."""
     return step == num_steps or (settings.validate_every is not None and step % settings.validate_every == 0)
 
 
 def learning_rate(settings: TrainSettings, step: int, num_steps: int) -> float:
     """
-    The learning rate of a step, from 0 to num_steps - 1: a pure function, so that there is nothing to save or restore.
+    Return the learning rate of a step, from 0 to num_steps - 1.
+
+    It is a pure function of its arguments, so that there is nothing to save or restore.
 
     It rises linearly over the first `warmup * num_steps` steps and then follows the schedule, which reaches 0 one step
     after the last.

@@ -1,5 +1,5 @@
 """
-What is known of one optimizer step, a row an example or a sequence of the *whole* step.
+Tables of one optimizer step's numbers, with a row for each example or sequence of the *whole* step.
 
 A process fills in the rows that it worked on and leaves zeros elsewhere, so that one sum of fixed shape over the
 processes completes a table, whatever labels, and however many rows, each of them had.
@@ -29,11 +29,11 @@ class Ragged:
 
     @classmethod
     def zeros(cls, lengths: NDArray[np.integer]) -> "Ragged":
-        """A table of zeros for sequences of these lengths."""
+        """Return a table of zeros for sequences of these lengths."""
         return cls(np.zeros(int(lengths.sum())), lengths.astype(np.int64))
 
     def at(self, rows: NDArray[np.int64]) -> Floats:
-        """The values of these sequences, end to end."""
+        """Return the values of these sequences, end to end."""
         return self.values[self._places(rows)]
 
     def put(self, rows: NDArray[np.int64], values: Sequence[Floats]) -> None:
@@ -42,12 +42,14 @@ class Ragged:
             self.values[self._places(rows)] = np.concatenate(values)
 
     def totals(self) -> Floats:
-        """The sum of each sequence's values."""
+        """Return the sum of each sequence's values, (n,)."""
+        # Not `np.add.reduceat`, which has no zero for a sequence without tokens.
         owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
         found: Floats = np.bincount(owner, self.values, len(self.lengths)).astype(np.float64)
         return found
 
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the values of these sequences stand, sequence by sequence."""
         start = np.cumsum(self.lengths) - self.lengths
         return np.concatenate([np.empty(0, np.int64), *(np.arange(start[i], start[i] + self.lengths[i]) for i in rows)])
 
@@ -98,7 +100,7 @@ class ReferenceTable:
         return cls(total, token)
 
     def columns(self) -> list[Floats]:
-        """Its numbers, to be summed over the processes in place."""
+        """Return its numbers, to be summed over the processes in place."""
         return [self.total] if self.token is None else [self.total, self.token.values]
 
 
@@ -112,11 +114,11 @@ class MismatchedTable:
     """None for a loss without a reference."""
 
     def columns(self) -> list[Floats]:
-        """Its numbers, to be summed over the processes in place."""
+        """Return its numbers, to be summed over the processes in place."""
         return [self.policy.values, *([] if self.reference is None else self.reference.columns())]
 
     def log_ratio(self) -> Floats | None:
-        """log p_policy - log p_reference of each."""
+        """Return log p_policy - log p_reference of each, (M,) in nats; None without a reference."""
         return None if self.reference is None else self.policy.totals() - self.reference.total
 
     def scored(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Scored:

@@ -41,13 +41,13 @@ GIB = 2**30
 
 
 class Watcher(Protocol):
-    """Somebody who looks on: a progress bar, a logger, a test."""
+    """Follows a run: a progress bar, a logger, a test."""
 
     def on_start(self, *, step: int, num_steps: int) -> None:
-        """Training begins, with `step` of `num_steps` steps already done."""
+        """Show that training begins, with `step` of `num_steps` steps already done."""
 
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """A line was added to the metrics: of a step ("split": "train") or of a validation."""
+        """Take a line that was added to the metrics: of a step ("split": "train") or of a validation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class TrainJob:
     ranks: Ranks
     cache: ReferenceCache | None
     measure: Callable[[int, Validation], Mapping[str, Any]]
-    """Further numbers of the validation after so many steps, for its line in the metrics; None is not measured."""
+    """Returns further numbers of the validation after this many steps, for its line in the metrics; None: unmeasured."""
     stop: Callable[[], bool]
     """Asked after every step; True ends the run with everything saved."""
     on_layout: LayoutHook = ignore_layout
@@ -116,7 +116,7 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> TrainResult:
 
 @contextmanager
 def trainable(job: TrainJob) -> Iterator[Masters]:
-    """The job's policy made ready to be trained inside the block, and in eval mode without gradients after it."""
+    """Make the job's policy ready to be trained inside the block; leave it in eval mode without gradients."""
     settings = job.settings
     set_dropout(job.policy.model, settings.dropout)
     if settings.gradient_checkpointing:
@@ -132,18 +132,19 @@ def trainable(job: TrainJob) -> Iterator[Masters]:
 
 
 def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> TrainResult:
+    """Run the steps that are left; what can be refused is refused before the first of them."""
     settings = job.settings
     stepper = make_stepper(job, job.train)
     schedule = training_schedule(job, stepper)
     _check_validation(job)
-    going = _Going(
+    run = _RunState(
         job=job,
         masters=masters,
         optimizer=make_optimizer(masters, settings),
-        memory=LossState(job.loss.needs, job.policy),
+        loss_state=LossState(job.loss.needs, job.policy),
         start=None if job.validation is None else _validation_start(job, job.validation),
     )
-    done, damaged = going.resume()
+    done, damaged = run.resume()
     log = _Log(job, watchers, done)
     best = EarlyStopping(settings.keep_best, settings.early_stop, log.lines())
     for watcher in watchers:
@@ -153,37 +154,42 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Trai
     step = done
     while step < schedule.num_steps and not best.should_stop:
         lap = time.perf_counter()
+        # Everything random of a step follows from its number: a resumed run is the same run.
         _seed_dropout(settings.seed, step, job.ranks)
-        table = stepper.run(schedule.step(step), backward=True, running_reward=going.memory.running_reward)
+        table = stepper.run(schedule.step(step), backward=True, running_reward=run.loss_state.running_reward)
+        # Before the update: what is not finite must not reach the weights, of which the last good ones are kept.
         _check_finite(table, job.train)
         rate = learning_rate(settings, step, schedule.num_steps)
-        norm = update(masters, going.optimizer, rate, settings.max_grad_norm, job.ranks, step=step + 1)
+        norm = update(masters, run.optimizer, rate, settings.max_grad_norm, job.ranks, step=step + 1)
         step += 1
         log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
-        going.memory.after(table, step=step)
+        run.loss_state.update(table, step=step)
         if _is_due(job, step, schedule.num_steps):
-            validation = going.validate()
+            validation = run.validate()
+            # One process's numbers on all, so that every one of them stops early at the same step or not.
             numbers = job.ranks.broadcast({**validation.metrics(), **job.measure(step, validation)})
             log.validation(step, numbers)
-            going.save_if(best.update(step, numbers), BEST, step, keep=1)
+            run.save_if(best.update(step, numbers), BEST, step, keep=1)
         last = step == schedule.num_steps or best.should_stop
+        # Asked of all: a signal reaches the processes at different times, and they must stop after the same step.
         stopped = not last and job.ranks.any(job.stop(), job.policy.device)
         due = last or stopped or step % settings.checkpoint_every == 0
-        going.save_if(due, CHECKPOINTS, step, keep=settings.keep_checkpoints)
+        run.save_if(due, CHECKPOINTS, step, keep=settings.keep_checkpoints)
         if stopped:
             raise Interrupted(step, schedule.num_steps, job.run_dir)
+    # The weights change under a validation of the last step, which then has to be done again.
     if best.step not in {None, step}:
-        damaged += going.restore_best()
+        damaged += run.restore_best()
         validation = None
     if validation is None and job.validation is not None:
-        validation = going.validate()
+        validation = run.validate()
     seconds = time.perf_counter() - began
     best_step = best.step if best.step != step else None
     return TrainResult(schedule.num_steps, seconds, validation, tuple(damaged), best_step)
 
 
 def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
-    """All steps of the job."""
+    """Return all steps of the job."""
     settings = job.settings
     return make_schedule(
         stepper,
@@ -195,7 +201,7 @@ def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
 
 
 def _check_validation(job: TrainJob) -> None:
-    """Refuse what cannot be validated before the training, and not after it."""
+    """Raise before the training, and not after it, where it cannot be validated."""
     settings = job.settings
     if job.validation is not None:
         make_schedule(make_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
@@ -208,18 +214,18 @@ def _is_due(job: TrainJob, step: int, num_steps: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Going:
+class _RunState:
     """A run that is under way: what is validated, saved and restored together."""
 
     job: TrainJob
     masters: Masters
     optimizer: torch.optim.Optimizer
-    memory: LossState
+    loss_state: LossState
     start: Floats | None
     """log p of the held-out sequences before training, where the loss's reference is not that model."""
 
     def resume(self) -> tuple[int, list[str]]:
-        """Go back to the newest intact checkpoint; the steps that are done with it, and what was passed over."""
+        """Restore the newest intact checkpoint; return the steps that are done with it, and what was passed over."""
         job = self.job
         found, damaged = checkpoint.newest(job.run_dir / CHECKPOINTS)
         if found is None:
@@ -230,11 +236,11 @@ class _Going:
                 f"{found.path} was written by a run with another {' and '.join(changed)}; "
                 "use the same as before, or start a new run in another folder"
             )
-        self.memory.restore(checkpoint.restore(found, self.masters, self.optimizer))
+        self.loss_state.restore(checkpoint.restore(found, self.masters, self.optimizer))
         return found.step, damaged
 
     def restore_best(self) -> list[str]:
-        """Go back to the best weights; what is to be said where they cannot be read."""
+        """Restore the best weights; return what is to be told where they cannot be read."""
         found, damaged = checkpoint.newest(self.job.run_dir / BEST)
         if found is None:
             return [*damaged, "the best step's weights are gone: the result is the model after the last step"]
@@ -251,20 +257,21 @@ class _Going:
             batch_size=job.settings.batch_size,
             seed=job.settings.seed,
             start=self.start,
-            running_reward=self.memory.running_reward,
+            running_reward=self.loss_state.running_reward,
         )
 
     def save_if(self, due: bool, folder: str, step: int, *, keep: int) -> None:
         """Write a checkpoint if one is due, from the main process."""
         if not due:
             return
+        # All processes hold the same weights: one of them writes, and the others wait for it.
         if self.job.ranks.is_main:
             checkpoint.save(
                 self.job.run_dir / folder,
                 step=step,
                 masters=self.masters,
                 optimizer=self.optimizer,
-                memory=self.memory.state(),
+                memory=self.loss_state.state(),
                 identity=self.job.identity,
                 keep=keep,
             )
@@ -272,7 +279,7 @@ class _Going:
 
 
 def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
-    """What works out the job's steps on this data: the trained or the held-out one."""
+    """Return the stepper of the job on this data: the trained or the held-out one."""
     budget, device, needs = token_budget(job), job.policy.device, job.loss.needs
     reference: ReferenceSource | None = None
     if needs.reference_tokens:
@@ -300,9 +307,9 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
 
 def _validation_start(job: TrainJob, store: TokenStore) -> Floats | None:
     """
-    log p of each held-out sequence before training, (n,), where the reference is none, or moves, or is another model.
+    Score each held-out sequence before training, (n,) in nats, where the reference is none, or moves, or is another.
 
-    The others compare with the very same numbers, which their reference gives them.
+    Where the reference is the model before training, it gives those very numbers, and the result is None.
     """
     needs, apart = job.loss.needs, job.policy.start_fingerprint is not None
     if not needs.logps:
@@ -320,18 +327,19 @@ def _validation_start(job: TrainJob, store: TokenStore) -> Floats | None:
 
 
 def token_budget(job: TrainJob) -> int:
-    """Tokens of a micro-batch, at most, unless a single example has more."""
+    """Return the maximum tokens per micro-batch; a longer example gets one of its own."""
     return job.settings.microbatch_tokens or MOST.get(job.policy.device.type, MOST["cpu"])
 
 
 def _seed_dropout(seed: int, step: int, ranks: Ranks) -> None:
-    """Random numbers of a step depend on nothing before it, so that there is no state to save."""
+    """Seed torch with what is particular to a step and process, so that there is no random state to save."""
+    # Hashed together, so that neighbouring steps and ranks do not share their numbers. torch takes 63 bits.
     entropy = np.random.SeedSequence([seed, step, ranks.index]).generate_state(1, np.uint64)
     torch.manual_seed(int(entropy[0] >> 1))
 
 
 def _check_finite(table: Table, store: TokenStore) -> None:
-    """Stop at the first number that is not finite, before it reaches the weights; name the rows it comes from."""
+    """Raise RunError at the first number that is not finite, naming the rows it comes from."""
     parts = [part for part in (table.logp, table.log_ratio, table.reward) if part is not None]
     own = np.sum(parts, axis=0)
     mismatched = np.empty(0) if table.mismatched is None else table.mismatched
@@ -359,9 +367,10 @@ def update(
     *,
     step: int,
 ) -> float:
-    """Sum the gradients over the ranks, clip them, and take an optimizer step; gives back their norm before that."""
+    """Sum the gradients over the ranks, clip them, and take an optimizer step; return their norm before clipping."""
     gradients = masters.gradients()
     ranks.sum_each(gradients)
+    # The norm of the whole step's gradient: clipped a process or a micro-batch at a time it would be another step.
     norm = float(torch.nn.utils.clip_grad_norm_(list(masters.weights.values()), max_norm))
     if not np.isfinite(norm):
         raise RunError(
@@ -394,7 +403,7 @@ class _Log:
         self._file = MetricsLog(job.run_dir / METRICS, from_step=done) if job.ranks.is_main else None
 
     def lines(self) -> list[dict[str, Any]]:
-        """What was written so far, on all processes."""
+        """Return the lines that were written so far, on all processes."""
         return self._job.ranks.broadcast(read_metrics(self._job.run_dir / METRICS) if self._job.ranks.is_main else [])
 
     def step(self, table: Table, *, rate: float, norm: float, seconds: float, per_epoch: int) -> None:
@@ -424,7 +433,7 @@ class _Log:
 
 
 def _memory_gib(device: torch.device) -> float:
-    """Peak memory on a GPU; this process's resident memory now on a CPU."""
+    """Return the peak memory on a GPU; on a CPU this process's resident memory now."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
     return float(psutil.Process().memory_info().rss) / GIB

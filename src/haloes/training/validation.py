@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from haloes.batches.schedule import Schedule
 from haloes.errors import MissingInputError
+from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training.metrics import class_rewards, reference_point
 from haloes.training.step import Stepper
@@ -15,35 +16,35 @@ from haloes.training.step_table import Table
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What was found on the whole validation set, a row a sequence (for pairs two a pair)."""
+    """The numbers of a whole validation set, a row a sequence (for pairs two a pair)."""
 
     loss: float
     """Weighted mean over the examples."""
     sequences: NDArray[np.int64]
     """Which sequence of the store each row is about."""
-    log_ratio: NDArray[np.float64] | None
+    log_ratio: Floats | None
     """The implied reward of each: log p_policy - log p of the model before training, in nats. None for a loss that
     reads no log-probabilities."""
-    logp: NDArray[np.float64] | None
+    logp: Floats | None
     """log p_policy(y|x) of each; None likewise."""
-    mismatched: NDArray[np.float64] | None
+    mismatched: Floats | None
     desirable: NDArray[np.bool_]
     group: NDArray[np.int64]
     """The prompt of each."""
     tokens: NDArray[np.int32]
     """Trained tokens of each."""
-    reward: NDArray[np.float64] | None = None
+    reward: Floats | None = None
     """What the reward head gives each; None for a loss without one."""
     paired: bool = False
     """Whether the sequences are pairs: 2i the chosen and 2i + 1 the rejected one."""
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows of the chosen and of the rejected sequences, pair by pair; none where they are no pairs."""
+        """Return the rows of the chosen and of the rejected sequences, pair by pair; none where they are no pairs."""
         order = np.argsort(self.sequences, kind="stable") if self.paired else np.empty(0, np.int64)
         return order[::2], order[1::2]
 
     def metrics(self) -> dict[str, float]:
-        """The numbers that need no statistics beyond a mean."""
+        """Return the numbers that need no statistics beyond a mean, by name."""
         found = {"loss": self.loss}
         found |= class_rewards("reward", self.log_ratio, self.desirable)
         found |= class_rewards("model_reward", self.reward, self.desirable)
@@ -57,7 +58,7 @@ def validate(
     *,
     batch_size: int,
     seed: int,
-    start: NDArray[np.float64] | None = None,
+    start: Floats | None = None,
     running_reward: float = 0.0,
 ) -> Validation:
     """
@@ -72,6 +73,7 @@ def validate(
     """
     store = stepper.store
     schedule = make_schedule(stepper, batch_size=batch_size, epochs=1, seed=seed)
+    # In steps as large as the training's: the reference point of a loss depends on how many examples make it.
     with stepper.policy.scoring():
         tables = [
             stepper.run(schedule.step(i), backward=False, running_reward=running_reward)
@@ -82,6 +84,7 @@ def validate(
     loss = sum(float(w @ table.loss) for w, table in zip(weights, tables, strict=True)) / sum(w.sum() for w in weights)
     logp = _joined([table.logp for table in tables])
     log_ratio = _joined([table.log_ratio for table in tables])
+    # Rewards are against the model before training, whatever the loss compares with: runs can then be compared.
     if logp is not None and start is not None:
         log_ratio = logp - start[sequences]
     if log_ratio is None and logp is not None:
@@ -103,7 +106,7 @@ def validate(
 def make_schedule(
     stepper: Stepper, *, batch_size: int, epochs: float, seed: int, prompts_together: bool = False
 ) -> Schedule:
-    """The steps of a stepper's data set."""
+    """Return the steps of a stepper's data set."""
     store, each = stepper.store, stepper.store.sequences_per_example
     return Schedule(
         fingerprint=store.fingerprint,
@@ -117,10 +120,12 @@ def make_schedule(
     )
 
 
-def _example_weight(table: Table, store: TokenStore) -> NDArray[np.float64]:
+def _example_weight(table: Table, store: TokenStore) -> Floats:
+    """Return the weight of each example of a step, (E,), as the store has it and not scaled to a step's sum."""
     return store.weight[table.sequences[: len(table.step.examples)]].astype(np.float64)
 
 
-def _joined(parts: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if known else None
+def _joined(parts: list[Floats | None]) -> Floats | None:
+    """Concatenate the steps' parts; None where the loss has none."""
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None
