@@ -68,7 +68,7 @@ class TrainJob:
     ranks: Ranks
     cache: ReferenceCache | None
     measure: Callable[[int, Validation], Mapping[str, Any]]
-    """Returns further numbers of the validation after this many steps, for its line in the metrics; None: unmeasured."""
+    """Returns further numbers of the validation after this many steps, for its line in the metrics; None: no number."""
     stop: Callable[[], bool]
     """Asked after every step; True ends the run with everything saved."""
     on_layout: LayoutHook = ignore_layout
