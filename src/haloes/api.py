@@ -18,7 +18,7 @@ from haloes.run_files import JUDGEMENTS, is_run
 
 if TYPE_CHECKING:
     from haloes.feedback.doctor.findings import DataAdvice, Findings
-    from haloes.judging.pairs import Paired
+    from haloes.judging.pairs import AnswerPairs
     from haloes.losses._contract import Loss
     from haloes.online_rounds.labelers import Labeler
     from haloes.online_rounds.rounds import CurvePoint
@@ -910,7 +910,7 @@ def _paths(paths: PathLike | Sequence[PathLike]) -> tuple[Path, ...]:
     return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
 
 
-def _comparison_notes(paired: "Paired") -> Iterator[str]:
+def _comparison_notes(paired: "AnswerPairs") -> Iterator[str]:
     """Say what is compared, and what that could show at all."""
     from haloes.evaluation.sources import mixtures
     from haloes.stats.power import smallest_win_rate_difference

@@ -7,7 +7,7 @@ import pytest
 
 from fake_server import FakeServer, Reply, Request, says
 from haloes.errors import RunError
-from haloes.judging._contract import Comparison, Opinion, Unanswered
+from haloes.judging._contract import Comparison, JudgeReply, NoReply
 from haloes.judging.http import HttpJudge
 
 KEY = "sk-secret-0123456789"
@@ -17,7 +17,7 @@ def comparisons(count: int) -> list[Comparison]:
     return [Comparison(prompt_id=str(i), prompt=f"Question {i}", first=f"good {i}", second="bad") for i in range(count)]
 
 
-def ask(reply: Reply | Any, *, count: int = 1, **settings: Any) -> tuple[list[Opinion | Unanswered], list[Request]]:
+def ask(reply: Reply | Any, *, count: int = 1, **settings: Any) -> tuple[list[JudgeReply | NoReply], list[Request]]:
     """The opinions in the order of the comparisons, and what the server was asked."""
     answer = reply if callable(reply) else lambda *_: reply
     with FakeServer(answer) as server:
@@ -26,9 +26,9 @@ def ask(reply: Reply | Any, *, count: int = 1, **settings: Any) -> tuple[list[Op
     return [found[place] for place in sorted(found)], server.requests
 
 
-def one(reply: Reply, **settings: Any) -> Opinion:
+def one(reply: Reply, **settings: Any) -> JudgeReply:
     (opinion,), _ = ask(reply, **settings)
-    assert isinstance(opinion, Opinion)
+    assert isinstance(opinion, JudgeReply)
     return opinion
 
 
@@ -51,7 +51,7 @@ def test_the_whole_address_of_the_endpoint_may_be_given():
 def test_a_verdict_keeps_its_words_its_reason_and_its_tokens():
     opinion = one(says("Response 2."), price_prompt=2.0, price_completion=10.0)
 
-    assert opinion == Opinion(
+    assert opinion == JudgeReply(
         verdict="second",
         reason="the reply is 'Response 2'",
         reply="Response 2.",
@@ -99,7 +99,7 @@ def test_a_reply_without_a_verdict_is_unscored(reply: Reply, reason: str):
 def test_another_shape_than_a_chat_completion_is_no_opinion(body: bytes):
     (found,), requests = ask(Reply(200, body), attempts=2)
 
-    assert isinstance(found, Unanswered)
+    assert isinstance(found, NoReply)
     assert len(requests) == 2
 
 
@@ -122,7 +122,7 @@ def test_faults_of_all_kinds_cost_no_verdict():
     faulty.seen = []  # type: ignore[attr-defined]
     found, requests = ask(faulty, count=4, timeout=1.0)
 
-    assert [opinion.verdict for opinion in found if isinstance(opinion, Opinion)] == ["first"] * 4
+    assert [opinion.verdict for opinion in found if isinstance(opinion, JudgeReply)] == ["first"] * 4
     assert len(requests) == 8
 
 
@@ -132,7 +132,7 @@ def test_a_request_that_is_refused_leaves_the_others_alone():
 
     found, _ = ask(refuse, count=3)
 
-    assert found[1] == Unanswered("HTTP 400: too long")
+    assert found[1] == NoReply("HTTP 400: too long")
     assert [getattr(opinion, "verdict", None) for opinion in found] == ["second", None, "second"]
 
 
@@ -159,7 +159,7 @@ def with_logprobs(text: str, **logprobs: float) -> Reply:
     return says(text, logprobs={"content": [{"token": text, "logprob": 0.0, "top_logprobs": top}]})
 
 
-def weighted(reply: Reply) -> Opinion:
+def weighted(reply: Reply) -> JudgeReply:
     return one(reply, template="alpaca-eval", top_logprobs=5)
 
 

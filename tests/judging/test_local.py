@@ -7,7 +7,7 @@ import torch
 
 from fakes import byte_tokenizer
 from haloes.errors import ModelError
-from haloes.judging._contract import Comparison, Opinion
+from haloes.judging._contract import Comparison, JudgeReply
 from haloes.judging.local import LocalJudge
 from haloes.judging.template import load_template
 from haloes.models.load import load_model
@@ -38,10 +38,10 @@ def comparison(i: int, **fields: str) -> Comparison:
     )
 
 
-def opinions(judge: LocalJudge, asked: list[Comparison]) -> list[Opinion]:
+def opinions(judge: LocalJudge, asked: list[Comparison]) -> list[JudgeReply]:
     found = dict(judge.compare(asked))
     assert sorted(found) == list(range(len(asked)))
-    assert all(isinstance(opinion, Opinion) for opinion in found.values())
+    assert all(isinstance(opinion, JudgeReply) for opinion in found.values())
     return [found[i] for i in range(len(asked))]  # type: ignore[misc]
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from fake_server import FakeServer, Reply, Request, says
 from haloes.errors import ConfigError, RunError
-from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered
+from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply
 from haloes.judging.canaries import CANARY, TEXTS, canaries
 from haloes.judging.http import HttpJudge
-from haloes.judging.pairs import Paired, pair_answers
+from haloes.judging.pairs import AnswerPairs, pair_answers
 from haloes.judging.run import Judged, canary_path, judge_pairs
 from haloes.judging.scripted import ScriptedJudge, always, longer
 from haloes.records import Completion, Judgement
@@ -21,7 +21,7 @@ from haloes.records import Completion, Judgement
 KEY = "sk-secret-0123456789"
 
 
-def paired(count: int, *, mine: str = "good answer", theirs: str = "bad", draws: int = 1) -> Paired:
+def paired(count: int, *, mine: str = "good answer", theirs: str = "bad", draws: int = 1) -> AnswerPairs:
     def answers(model: str, text: str) -> list[Completion]:
         return [
             Completion(
@@ -53,17 +53,17 @@ class Counting:
     def identity(self) -> Identity:
         return Identity(self.name)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         for place, comparison in enumerate(comparisons):
             self.asked.append(comparison)
             if len(self.asked) <= self.answers:
                 number = 0.9 if len(comparison.first) > len(comparison.second) else 0.2
                 verdict: Any = "first" if number > 0.5 else "second"
-                yield place, Opinion(verdict=verdict, preference=number, reason="length", reply="r", cost=0.5)
+                yield place, JudgeReply(verdict=verdict, preference=number, reason="length", reply="r", cost=0.5)
             elif self.error is not None:
                 raise self.error
             else:
-                yield place, Unanswered("it is gone")
+                yield place, NoReply("it is gone")
 
 
 def points(judged: Judged) -> list[float | None]:
@@ -214,7 +214,7 @@ def test_single_comparisons_without_an_answer_are_told_and_asked_again(tmp_path:
         ({"judge": Counting(name="another")}, "the judge counting"),
         ({"seed": 1}, "other answers to prompt 'p0', or other settings"),
         ({"paired": paired(2, mine="a changed answer")}, "other answers to prompt 'p0'"),
-        ({"paired": Paired(paired(2).pairs, "kto", "before", 0)}, "after against before"),
+        ({"paired": AnswerPairs(paired(2).pairs, "kto", "before", 0)}, "after against before"),
     ],
 )
 def test_judgements_of_something_else_are_not_mixed_in(change: dict[str, Any], fault: str, tmp_path: Path):
@@ -272,7 +272,9 @@ def test_more_canaries_include_the_fewer():
 
 
 def test_a_candidate_may_be_called_canary(tmp_path: Path):
-    judged = judge_pairs(Counting(), Paired(paired(2).pairs, CANARY, "before", 0), tmp_path / "j.jsonl", num_canaries=1)
+    judged = judge_pairs(
+        Counting(), AnswerPairs(paired(2).pairs, CANARY, "before", 0), tmp_path / "j.jsonl", num_canaries=1
+    )
 
     assert (len(judged.judgements), len(judged.canaries)) == (4, 2)
 

@@ -60,14 +60,14 @@ def families(
     from haloes.recipes.reproduce.families import BASELINE, METHODS
     from haloes.recipes.reproduce.families import families as compare
     from haloes.recipes.reproduce.page import families_page
-    from haloes.recipes.reproduce.sets import Sizes
+    from haloes.recipes.reproduce.sets import SetSizes
     from haloes.store import write_text
 
     methods = [name.strip() for name in only.split(",")] if only else list(METHODS)
     if unknown := set(methods) - set(METHODS):
         raise ConfigError(f"--only: there is no method {min(unknown)!r}. There are: {', '.join(METHODS)}")
     given: dict[str, Any] = {
-        "sizes": Sizes(train=rows, tune=rows // 2, test=test_rows),
+        "sizes": SetSizes(train=rows, tune=rows // 2, test=test_rows),
         "methods": [BASELINE, *(name for name in methods if name != BASELINE)],
         "lrs": [float(lr) for lr in lrs.split(",")],
         "seeds": range(seeds),
@@ -117,11 +117,11 @@ def imbalance(
     from haloes.cli.views.experiments import show_imbalance
     from haloes.recipes.reproduce.imbalance import imbalance as compare
     from haloes.recipes.reproduce.page import imbalance_page
-    from haloes.recipes.reproduce.sets import Sizes
+    from haloes.recipes.reproduce.sets import SetSizes
     from haloes.store import write_text
 
     given: dict[str, Any] = {
-        "sizes": Sizes(train=rows, tune=rows // 2, test=test_rows),
+        "sizes": SetSizes(train=rows, tune=rows // 2, test=test_rows),
         "lr": lr,
         "shares": [float(share) for share in shares.split(",")],
         "seeds": range(seeds),
@@ -191,14 +191,14 @@ def sentiment(
     """
     from haloes.cli.views.experiments import show_sentiment
     from haloes.errors import ConfigError
-    from haloes.recipes.reproduce.sentiment import METHODS, Sizes, openings
+    from haloes.recipes.reproduce.sentiment import METHODS, SentimentSizes, openings
     from haloes.recipes.reproduce.sentiment import sentiment as compare
 
     methods = [name.strip() for name in only.split(",")]
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise ConfigError(f"--only: there is no method {unknown[0]!r}. There are: {', '.join(METHODS)}")
-    sizes = Sizes(prompts=most, per_prompt=per_prompt, test_prompts=test_most, max_new_tokens=max_new_tokens)
+    sizes = SentimentSizes(prompts=most, per_prompt=per_prompt, test_prompts=test_most, max_new_tokens=max_new_tokens)
     given: dict[str, Any] = {
         "reviews": reviews,
         "test_reviews": test_reviews,

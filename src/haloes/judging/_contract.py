@@ -23,7 +23,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
+class JudgeReply:
     """What a judge said of a comparison."""
 
     verdict: Verdict | None
@@ -40,7 +40,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class NoReply:
     """The judge could not be asked, or did not reply: nothing is known, and a rerun asks again."""
 
     reason: str
@@ -66,7 +66,7 @@ class Judge(Protocol):
         """Who judges."""
         ...
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """
         An opinion on each comparison, with the comparison's place in the sequence, as soon as it is there.
 

@@ -7,7 +7,7 @@ from math import exp
 from typing import Any, ClassVar, TypeAlias
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered, number_verdict
+from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
 from haloes.judging.template import JudgeTemplate, load_template
 from haloes.records import Verdict
 from haloes.remote.client import Client, Endpoint, NoReplyError
@@ -93,17 +93,17 @@ class HttpJudge:
         }
         return Identity(self.model, template.name, settings)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """Several at once. Raises ConfigError or RunError where no request can succeed."""
         template = load_template(self.template)
         with Client(self._endpoint()) as client:
             yield from in_parallel(partial(self._ask, client, template), comparisons, workers=self.concurrency)
 
-    def _ask(self, client: Client, template: JudgeTemplate, comparison: Comparison) -> Opinion | Unanswered:
+    def _ask(self, client: Client, template: JudgeTemplate, comparison: Comparison) -> JudgeReply | NoReply:
         try:
             reply = client.post(_PATH, self._body(template, comparison), _read)
         except NoReplyError as error:
-            return Unanswered(str(error))
+            return NoReply(str(error))
         return self._opinion(template, reply)
 
     def _body(self, template: JudgeTemplate, comparison: Comparison) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class HttpJudge:
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return {name: value for name, value in (body | self.body).items() if value is not None}
 
-    def _opinion(self, template: JudgeTemplate, reply: "_Reply") -> Opinion:
+    def _opinion(self, template: JudgeTemplate, reply: "_Reply") -> JudgeReply:
         verdict, reason = template.verdict(reply.text)
         preference = None
         if self.top_logprobs:
@@ -126,7 +126,7 @@ class HttpJudge:
             verdict = None if preference is None else number_verdict(preference)
         elif verdict is None and reply.finish_reason not in {"", "stop"}:
             reason += f" (the reply ended with {reply.finish_reason!r})"
-        return Opinion(
+        return JudgeReply(
             verdict=verdict,
             reason=reason,
             reply=reply.text,

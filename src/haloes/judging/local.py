@@ -6,7 +6,7 @@ from math import exp
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered, number_verdict
+from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
 from haloes.judging.template import JudgeTemplate, load_template
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class LocalJudge:
         settings = {"template": template.digest, "dtype": self.dtype, "tie_margin": self.tie_margin}
         return Identity(self.model, template.name, settings)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """As many at once as `batch_tokens` allows. Raises ModelError where the model cannot be loaded."""
         if not comparisons:
             return
@@ -68,7 +68,7 @@ class LocalJudge:
             if found is None:
                 yield (
                     place,
-                    Opinion(verdict=None, reason=f"the prompt does not fit the model's window of {loaded.window}"),
+                    JudgeReply(verdict=None, reason=f"the prompt does not fit the model's window of {loaded.window}"),
                 )
             else:
                 fitting.append((place, found))
@@ -77,29 +77,29 @@ class LocalJudge:
             for i, logps in zip(batch, scores, strict=True):
                 yield fitting[i][0], self._opinion(template, logps)
 
-    def _opinion(self, template: JudgeTemplate, logps: "Mapping[Verdict, float]") -> Opinion:
+    def _opinion(self, template: JudgeTemplate, logps: "Mapping[Verdict, float]") -> JudgeReply:
         preference = _preference(logps)
         reply = ", ".join(f"log P({template.labels[verdict]!r}) = {value:.6f}" for verdict, value in logps.items())
         if logps.get("tie", -float("inf")) > max(logps["first"], logps["second"]):
             verdict: Verdict = "tie"
         else:
             verdict = number_verdict(preference, tie_margin=self.tie_margin)
-        return Opinion(
+        return JudgeReply(
             verdict=verdict,
             preference=preference,
             reply=reply,
             reason=f"the labels' probabilities prefer the first answer with {preference:.3f}",
         )
 
-    def _loaded(self) -> "_Loaded":
+    def _loaded(self) -> "_LabelScorer":
         if "model" not in self._kept:
             self._kept["model"] = _load(self.model, self.dtype, self.device)
-        loaded: _Loaded = self._kept["model"]
+        loaded: _LabelScorer = self._kept["model"]
         return loaded
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class _LabelScorer:
     """A model that is ready to say how likely a reply is."""
 
     scorer: "Scorer"
@@ -142,7 +142,7 @@ class _Loaded:
         return [{verdict: next(totals) for verdict in options} for options in batch]
 
 
-def _load(name: str, dtype: str, device: str) -> _Loaded:
+def _load(name: str, dtype: str, device: str) -> _LabelScorer:
     from haloes.models.device import choose_device, choose_dtype
     from haloes.models.forward import make_scorer
     from haloes.models.load import load_model
@@ -154,7 +154,7 @@ def _load(name: str, dtype: str, device: str) -> _Loaded:
     window = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
     marks = loaded.tokenizer.convert_ids_to_tokens(sorted(special_ids(loaded.tokenizer)))
     scorer, _ = make_scorer(loaded.model)
-    return _Loaded(scorer, make_encoder(loaded.tokenizer, max_length=window), window, tuple(map(str, marks)))
+    return _LabelScorer(scorer, make_encoder(loaded.tokenizer, max_length=window), window, tuple(map(str, marks)))
 
 
 def _batches(options: "Sequence[dict[Verdict, Encoded]]", budget: int) -> list[list[int]]:

@@ -28,7 +28,7 @@ class AnswerPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class AnswerPairs:
     """What could be paired, and how many answers had no partner."""
 
     pairs: tuple[AnswerPair, ...]
@@ -44,7 +44,7 @@ class Paired:
         return len({pair.prompt_id for pair in self.pairs})
 
 
-def first_prompts(paired: Paired, most: int | None) -> Paired:
+def first_prompts(paired: AnswerPairs, most: int | None) -> AnswerPairs:
     """The pairs of the first `most` prompts; all of them for None. Raises ConfigError for less than one."""
     if most is None:
         return paired
@@ -56,7 +56,7 @@ def first_prompts(paired: Paired, most: int | None) -> Paired:
 
 def read_pairs(
     source: Path, other: Path | None = None, *, candidate: str | None = None, baseline: str | None = None
-) -> Paired:
+) -> AnswerPairs:
     """
     The pairs of two files of answers, or of two models in one file.
 
@@ -86,7 +86,7 @@ def read_pairs(
 
 def pair_answers(
     candidate: Sequence[Completion], baseline: Sequence[Completion], *, names: tuple[str, str] | None = None
-) -> Paired:
+) -> AnswerPairs:
     """
     Join answers on their prompts; several answers of a model to one prompt are joined in the order of their seeds.
 
@@ -114,7 +114,7 @@ def pair_answers(
             "sample both from the same prompts"
         )
     called = names or (candidate[0].model, baseline[0].model)
-    return Paired(tuple(pairs), *called, left_over=len(candidate) + len(baseline) - 2 * len(pairs))
+    return AnswerPairs(tuple(pairs), *called, left_over=len(candidate) + len(baseline) - 2 * len(pairs))
 
 
 def _by_prompt(answers: Iterable[Completion]) -> dict[str, list[Completion]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from haloes.errors import ConfigError, ModelError
-from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered, number_verdict
+from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
 from haloes.judging.template import conversation, disarmed
 from haloes.records import Message, Text
 from haloes.run_files import MODEL, is_trained_run
@@ -48,7 +48,7 @@ class RewardModelJudge:
         """The model's name as it was given, and when it calls a tie."""
         return Identity(self.model, settings={"dtype": self.dtype, "tie_margin": self.tie_margin})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """One after the other. Raises ModelError where the model cannot be loaded or is no reward model."""
         if not comparisons:
             return
@@ -61,28 +61,28 @@ class RewardModelJudge:
             rewards = known[comparison.prompt, comparison.first], known[comparison.prompt, comparison.second]
             yield place, self._opinion(*rewards, window=loaded.window)
 
-    def _opinion(self, first: float | None, second: float | None, *, window: int) -> Opinion:
+    def _opinion(self, first: float | None, second: float | None, *, window: int) -> JudgeReply:
         if first is None or second is None:
-            return Opinion(
+            return JudgeReply(
                 verdict=None, reason=f"an answer with its prompt does not fit the model's window of {window}"
             )
         preference = _sigmoid(first - second)
-        return Opinion(
+        return JudgeReply(
             verdict=number_verdict(preference, tie_margin=self.tie_margin),
             preference=preference,
             reply=f"{first:.6f} and {second:.6f}",
             reason=f"a reward of {first:.3f} against {second:.3f}",
         )
 
-    def _loaded(self) -> "_Loaded":
+    def _loaded(self) -> "_RewardScorer":
         if "model" not in self._kept:
             self._kept["model"] = _load(self.model, self.dtype, self.device)
-        loaded: _Loaded = self._kept["model"]
+        loaded: _RewardScorer = self._kept["model"]
         return loaded
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class _RewardScorer:
     """A reward model and its tokenizer."""
 
     model: Any
@@ -117,7 +117,7 @@ class _Loaded:
         return {name: value for name, value in found.items() if name in accepted}
 
 
-def _load(name: str, dtype: str, device: str) -> _Loaded:
+def _load(name: str, dtype: str, device: str) -> _RewardScorer:
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
@@ -146,7 +146,7 @@ def _load(name: str, dtype: str, device: str) -> _Loaded:
     window = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
     tokenizer = load_tokenizer(str(folder))
     marks = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
-    return _Loaded(model.to(where).eval(), tokenizer, window, tuple(map(str, marks)))
+    return _RewardScorer(model.to(where).eval(), tokenizer, window, tuple(map(str, marks)))
 
 
 def _folder(name: str) -> Path:

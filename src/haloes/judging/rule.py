@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, get_args
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered, number_verdict
+from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
 from haloes.records import Text, Verdict
 
 Rule: TypeAlias = Callable[[Text, str, str], Any]
@@ -38,13 +38,13 @@ class RuleJudge:
             source = b""
         return Identity(self.rule, settings={"source": hashlib.sha256(source).hexdigest()[:16]})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """One after the other. Raises ConfigError where the function fails or gives back something else."""
         rule = load_function(self.rule)
         for place, comparison in enumerate(comparisons):
             yield place, self._ask(rule, comparison)
 
-    def _ask(self, rule: Rule, comparison: Comparison) -> Opinion:
+    def _ask(self, rule: Rule, comparison: Comparison) -> JudgeReply:
         try:
             said = rule(comparison.prompt, comparison.first, comparison.second)
         except Exception as error:
@@ -55,17 +55,17 @@ class RuleJudge:
         value, reason = said if isinstance(said, tuple) and len(said) == 2 else (said, "")  # noqa: PLR2004 - a pair
         reply, why = repr(value), str(reason) or f"the rule says {value!r}"
         if value is None:
-            return Opinion(verdict=None, reply=reply, reason=why)
+            return JudgeReply(verdict=None, reply=reply, reason=why)
         if isinstance(value, str) and value in get_args(Verdict):
             verdict: Any = value
-            return Opinion(verdict=verdict, reply=reply, reason=why)
+            return JudgeReply(verdict=verdict, reply=reply, reason=why)
         number = _share(value)
         if number is None:
             raise ConfigError(
                 f'judge.rule: {self.rule} gave back {value!r} for prompt {comparison.prompt_id}; expected "first", '
                 '"second", "tie", None, or a number from 0 to 1 for the first answer'
             )
-        return Opinion(verdict=number_verdict(number), preference=number, reply=reply, reason=why)
+        return JudgeReply(verdict=number_verdict(number), preference=number, reply=reply, reason=why)
 
 
 def load_function(name: str, *, setting: str = "judge.rule") -> Callable[..., Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from haloes.errors import ConfigError, RunError
 from haloes.journal import Journal
-from haloes.judging._contract import Comparison, Identity, Judge, Opinion
+from haloes.judging._contract import Comparison, Identity, Judge, JudgeReply
 from haloes.judging.canaries import CANARY, canaries
-from haloes.judging.pairs import AnswerPair, Paired
+from haloes.judging.pairs import AnswerPair, AnswerPairs
 from haloes.records import Judgement, judgement_from_json, text_to_json, to_json
 
 _PATIENCE = 8
@@ -52,7 +52,7 @@ class _Question:
 
 def judge_pairs(
     judge: Judge,
-    paired: Paired,
+    paired: AnswerPairs,
     out: Path,
     *,
     num_canaries: int = 0,
@@ -90,7 +90,7 @@ def judge_pairs(
     if progress is not None:
         progress(len(questions) - len(missing))
 
-    def write(question: _Question, opinion: Opinion) -> None:
+    def write(question: _Question, opinion: JudgeReply) -> None:
         judgement = _judgement(question, opinion, identity, seed)
         journals[question.is_canary].add(judgement)
         kept[question.is_canary].append(judgement)
@@ -116,19 +116,19 @@ def canary_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.canaries{out.suffix}")
 
 
-def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Question, Opinion], None]) -> list[str]:
+def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Question, JudgeReply], None]) -> list[str]:
     """Why each comparison that got no opinion got none. Raises RunError where the judge has gone."""
     asked = []
     for question in questions:
         if question.comparison.first == question.comparison.second:
-            write(question, Opinion(verdict="tie", preference=0.5, reason="the two answers are the same text"))
+            write(question, JudgeReply(verdict="tie", preference=0.5, reason="the two answers are the same text"))
         else:
             asked.append(question)
     unanswered: list[str] = []
     in_a_row = 0
     with closing(judge.compare([question.comparison for question in asked])) as opinions:
         for place, opinion in opinions:
-            if isinstance(opinion, Opinion):
+            if isinstance(opinion, JudgeReply):
                 write(asked[place], opinion)
                 in_a_row = 0
                 continue
@@ -142,7 +142,7 @@ def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Questio
     return unanswered
 
 
-def _questions(paired: Paired, identity: Identity, *, num_canaries: int, seed: int) -> Iterator[_Question]:
+def _questions(paired: AnswerPairs, identity: Identity, *, num_canaries: int, seed: int) -> Iterator[_Question]:
     """Each pair in both orders, and after it the canary of its prompt."""
     extra = {pair.prompt_id: pair for pair in canaries(paired.pairs, num_canaries, seed=seed)}
     for pair in paired.pairs:
@@ -245,7 +245,7 @@ def _models(judgement: Judgement) -> tuple[str, str]:
     return judgement.candidate, judgement.baseline
 
 
-def _judgement(question: _Question, opinion: Opinion, identity: Identity, seed: int) -> Judgement:
+def _judgement(question: _Question, opinion: JudgeReply, identity: Identity, seed: int) -> Judgement:
     preference = opinion.preference
     if preference is not None and not question.candidate_first:
         preference = 1 - preference

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-from haloes.judging._contract import Comparison, Identity, Opinion, Unanswered
+from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply
 from haloes.judging.template import load_template
 
 
@@ -22,16 +22,16 @@ class ScriptedJudge:
         template = load_template(self.template)
         return Identity(self.name, template.name, {"template": template.digest})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """One after the other."""
         template = load_template(self.template)
         for place, comparison in enumerate(comparisons):
             reply = self.script(comparison)
             if reply is None:
-                yield place, Unanswered("the script gives no reply")
+                yield place, NoReply("the script gives no reply")
             else:
                 verdict, reason = template.verdict(reply)
-                yield place, Opinion(verdict=verdict, reason=reason, reply=reply)
+                yield place, JudgeReply(verdict=verdict, reason=reason, reply=reply)
 
 
 def always(reply: str) -> ScriptedJudge:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from haloes.errors import DataError, RunError
 from haloes.feedback.keys import group_of
 from haloes.judging._contract import Judge
-from haloes.judging.pairs import AnswerPair, Paired, pair_answers
+from haloes.judging.pairs import AnswerPair, AnswerPairs, pair_answers
 from haloes.judging.run import Judged, judge_pairs
 from haloes.records import Completion, Feedback, Pair, Score
 from haloes.results import to_json
@@ -152,7 +152,7 @@ class JudgeLabeler:
         label = "Win rate against the first model"
         return win_rate(preferences, prompts, variant=answers[0].model, label=label).score
 
-    def _preferences(self, compared: Paired, out: Path, advance: Advance) -> list[float | None]:
+    def _preferences(self, compared: AnswerPairs, out: Path, advance: Advance) -> list[float | None]:
         judged = judge_pairs(self.judge, compared, out, seed=self.seed, progress=advance)
         _require_all(judged)
         found = {(pair.prompt_id, pair.draw): pair.preference for pair in comparisons(judged.judgements)}
@@ -164,7 +164,7 @@ def _mean(points: Sequence[float]) -> float:
     return sum(points) / len(points) if points else _EVEN
 
 
-def _every_two(answers: Sequence[Completion]) -> Paired:
+def _every_two(answers: Sequence[Completion]) -> AnswerPairs:
     by_prompt: defaultdict[str, list[Completion]] = defaultdict(list)
     for answer in answers:
         by_prompt[answer.prompt_id].append(answer)
@@ -173,7 +173,7 @@ def _every_two(answers: Sequence[Completion]) -> Paired:
         for of_prompt in by_prompt.values()
         for draw, (one, other) in enumerate(combinations(of_prompt, 2))
     ]
-    return Paired(tuple(pairs), "one answer", "another", left_over=0)
+    return AnswerPairs(tuple(pairs), "one answer", "another", left_over=0)
 
 
 def _feedback(answer: Completion, *, label: bool, score: float | None = None) -> Feedback:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, RunError, UserError
-from haloes.judging._contract import Comparison, Identity, Judge, Opinion, Unanswered
-from haloes.judging.pairs import Paired, first_prompts, pair_answers
+from haloes.judging._contract import Comparison, Identity, Judge, JudgeReply, NoReply
+from haloes.judging.pairs import AnswerPairs, first_prompts, pair_answers
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import JUDGES, make_judge
 from haloes.records import Completion, to_json
@@ -98,7 +98,7 @@ class LiveJudge:
                 _, opinion = next(opinions)
         except UserError as error:
             raise type(error)(f"watch.judge: a trial question failed: {error}") from error
-        if isinstance(opinion, Opinion):
+        if isinstance(opinion, JudgeReply):
             held = opinion.verdict is not None
             return None if held else f"the judge {name} gave no verdict on a trial question: {opinion.reason}"
         if not self._same_run:
@@ -140,7 +140,7 @@ class LiveJudge:
             found["sampled/judge/cost"] = judge.cost
         return found | ({JUDGE_ERROR: error} if error else {})
 
-    def _judged(self, judge: "_Counting", paired: Paired, step: int, found: dict[str, Any]) -> str:
+    def _judged(self, judge: "_Counting", paired: AnswerPairs, step: int, found: dict[str, Any]) -> str:
         """Ask, and put the numbers into `found`; what went wrong, if something did."""
         write_jsonl(self._place / f"step-{step:06}.answers.jsonl", (to_json(p.candidate) for p in paired.pairs))
         out = self._place / f"step-{step:06}.judgements.jsonl"
@@ -176,10 +176,10 @@ class _Counting:
     def identity(self) -> Identity:
         return self.judge.identity
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, Opinion | Unanswered], None, None]:
+    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         with closing(self.judge.compare(comparisons)) as opinions:
             for place, opinion in opinions:
                 self.asked += 1
-                if isinstance(opinion, Opinion) and opinion.cost is not None:
+                if isinstance(opinion, JudgeReply) and opinion.cost is not None:
                     self.cost = (self.cost or 0.0) + opinion.cost
                 yield place, opinion

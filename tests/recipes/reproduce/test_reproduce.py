@@ -10,13 +10,13 @@ import pytest
 from haloes.errors import DataError, Interrupted
 from haloes.recipes.reproduce.families import METHODS, Families, families
 from haloes.recipes.reproduce.imbalance import imbalance, keep_desirable
-from haloes.recipes.reproduce.sets import Sizes, make_sets
+from haloes.recipes.reproduce.sets import SetSizes, make_sets
 from haloes.recipes.reproduce.trials import Ledger, experiment_config
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.store import read_jsonl
 from tiny_runs import save_model
 
-SIZES = Sizes(train=16, tune=8, test=12, per_prompt=2)
+SIZES = SetSizes(train=16, tune=8, test=12, per_prompt=2)
 
 
 def write_feedback(path: Path, prompts: int = 24) -> Path:

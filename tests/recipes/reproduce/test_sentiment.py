@@ -9,13 +9,13 @@ import pytest
 
 from haloes.errors import DataError, Interrupted, RunError
 from haloes.recipes.reproduce.scorer import fit_scorer, read_reviews
-from haloes.recipes.reproduce.sentiment import Sentiment, Sizes, openings, sentiment
+from haloes.recipes.reproduce.sentiment import Sentiment, SentimentSizes, openings, sentiment
 from haloes.recipes.reproduce.trials import experiment_config
 from haloes.runs.config import RunConfig
 from haloes.sampling.run import read_completions
 from tiny_runs import rows_of, save_model, write_rows
 
-SIZES = Sizes(prompts=8, per_prompt=4, test_prompts=6, max_new_tokens=6)
+SIZES = SentimentSizes(prompts=8, per_prompt=4, test_prompts=6, max_new_tokens=6)
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789!?"
 
 
@@ -39,7 +39,7 @@ def config(place: Path) -> RunConfig:
 
 
 def go(
-    place: Path, folder: Path, *, sizes: Sizes = SIZES, stop: Callable[[], bool] = lambda: False, **given: Any
+    place: Path, folder: Path, *, sizes: SentimentSizes = SIZES, stop: Callable[[], bool] = lambda: False, **given: Any
 ) -> Sentiment:
     asked = openings(place / "train.jsonl", place / "test.jsonl", sizes, wording="Go on: {}")
     known = {"lrs": [1e-2], "betas": [0.1], "reviews": [place / "reviews.jsonl"]} | given
@@ -121,7 +121,7 @@ def test_continuations_of_other_settings_are_not_taken(place: Path, tmp_path: Pa
     other = write_rows(tmp_path / "other.jsonl", [{"text": "a b", "label": True}, {"text": "c d", "label": False}])
 
     with pytest.raises(RunError, match="started with another max_new_tokens"):
-        go(place, tmp_path / "out", sizes=Sizes(prompts=8, per_prompt=4, test_prompts=6, max_new_tokens=7))
+        go(place, tmp_path / "out", sizes=SentimentSizes(prompts=8, per_prompt=4, test_prompts=6, max_new_tokens=7))
     with pytest.raises(RunError, match="started with another reviews"):
         go(place, tmp_path / "out", reviews=[other])
 
@@ -140,6 +140,8 @@ def test_openings_are_worded_drawn_and_kept_apart(place: Path, tmp_path: Path):
     assert all(str(text).startswith("Go on: train film") for text in found.train.values())
 
     with pytest.raises(DataError, match="the opening 'train film 0' is also in"):
-        openings(place / "train.jsonl", place / "train.jsonl", Sizes(prompts=10, test_prompts=10), wording="{}")
+        openings(
+            place / "train.jsonl", place / "train.jsonl", SentimentSizes(prompts=10, test_prompts=10), wording="{}"
+        )
     with pytest.raises(DataError, match=r"has no \{\} where the opening goes"):
         openings(place / "train.jsonl", place / "test.jsonl", SIZES, wording="Go on")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from haloes.recipes.reproduce.numbers import Numbers, Row, auc_rows
-from haloes.recipes.reproduce.sets import Sizes, make_sets
+from haloes.recipes.reproduce.sets import SetSizes, make_sets
 from haloes.recipes.reproduce.trials import Bench, Ledger, Runner, Trial
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.stats.auc import auc
@@ -77,7 +77,7 @@ def families(
     config: RunConfig,
     folder: Path,
     *,
-    sizes: Sizes,
+    sizes: SetSizes,
     methods: Sequence[str] = tuple(METHODS),
     lrs: Sequence[float] = (3e-4, 1e-3),
     seeds: Sequence[int] = (0, 1, 2),

@@ -12,7 +12,7 @@ import numpy as np
 
 from haloes.feedback.keys import completion_key, number_of, seeded_hash
 from haloes.recipes.reproduce.numbers import Row, auc_rows
-from haloes.recipes.reproduce.sets import Sizes, make_sets
+from haloes.recipes.reproduce.sets import SetSizes, make_sets
 from haloes.recipes.reproduce.trials import Bench, Ledger, Runner, Trial
 from haloes.records import Feedback, to_json
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
@@ -37,7 +37,7 @@ def imbalance(
     config: RunConfig,
     folder: Path,
     *,
-    sizes: Sizes,
+    sizes: SetSizes,
     lr: float = 1e-3,
     shares: Sequence[float] = (1.0, 0.5, 0.25, 0.1),
     seeds: Sequence[int] = (0, 1, 2),

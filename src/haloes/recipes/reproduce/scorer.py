@@ -38,7 +38,7 @@ class Reviews:
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
+class SentimentScorer:
     """The chance that a text is positive."""
 
     index: Mapping[str, int]
@@ -78,7 +78,7 @@ def read_reviews(paths: Sequence[Path]) -> Reviews:
     return Reviews(tuple(ids), tuple(texts), np.array(labels, np.bool_))
 
 
-def fit_scorer(reviews: Reviews, *, prior_sd: float = 10**0.5, at_least: int = 2) -> Scorer:
+def fit_scorer(reviews: Reviews, *, prior_sd: float = 10**0.5, at_least: int = 2) -> SentimentScorer:
     """
     Fit the scorer by L-BFGS.
 
@@ -108,10 +108,10 @@ def fit_scorer(reviews: Reviews, *, prior_sd: float = 10**0.5, at_least: int = 2
 
     start = np.zeros(len(index) + 1)
     solved: Any = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "gtol": 1e-4})
-    return Scorer(index, solved.x[:-1], float(solved.x[-1]))
+    return SentimentScorer(index, solved.x[:-1], float(solved.x[-1]))
 
 
-def accuracy(scorer: Scorer, reviews: Reviews) -> Score | None:
+def accuracy(scorer: SentimentScorer, reviews: Reviews) -> Score | None:
     """The share of reviews whose label the scorer tells, with its interval; None for fewer than two."""
     right = (scorer(reviews.texts) > 0.5) == reviews.positive  # noqa: PLR2004 - more likely than not
     return share_with_interval(

@@ -14,7 +14,7 @@ from typing import Any
 
 from haloes.errors import DataError, Interrupted
 from haloes.recipes.reproduce.numbers import Point, point, with_frontier
-from haloes.recipes.reproduce.scorer import Reviews, Scorer, accuracy, fit_scorer, read_reviews
+from haloes.recipes.reproduce.scorer import Reviews, SentimentScorer, accuracy, fit_scorer, read_reviews
 from haloes.recipes.reproduce.sets import Sets
 from haloes.recipes.reproduce.trials import Bench, Ledger, Trial
 from haloes.records import Completion, Feedback, Score, Text, plain_text, to_json
@@ -34,7 +34,7 @@ _LIKED = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class SentimentSizes:
     """How large the experiment is."""
 
     prompts: int = 96
@@ -70,7 +70,7 @@ class Sentiment:
     """The model before, and every run."""
 
 
-def openings(train: Path, test: Path, sizes: Sizes, *, wording: str) -> Openings:
+def openings(train: Path, test: Path, sizes: SentimentSizes, *, wording: str) -> Openings:
     """
     Openings drawn from two files of prompts.
 
@@ -96,7 +96,7 @@ def sentiment(
     reviews: Sequence[Path],
     test_reviews: Sequence[Path],
     asked: Openings,
-    sizes: Sizes,
+    sizes: SentimentSizes,
     methods: Sequence[str] = tuple(METHODS),
     betas: Sequence[float] = (0.1, 0.5),
     lrs: Sequence[float] = (1e-3, 3e-3),
@@ -148,7 +148,7 @@ def sentiment(
     return result
 
 
-def _claim(folder: Path, config: RunConfig, sizes: Sizes, asked: Openings, reviews: Reviews) -> None:
+def _claim(folder: Path, config: RunConfig, sizes: SentimentSizes, asked: Openings, reviews: Reviews) -> None:
     """What decides the continuations and thumbs that are kept: other ones need another folder."""
     mine = {
         "model": [config.model.name, config.model.dtype],
@@ -164,7 +164,7 @@ class _Asker:
     """Has models continue openings."""
 
     bench: Bench
-    sizes: Sizes
+    sizes: SentimentSizes
     stop: Callable[[], bool]
 
     def before(self, prompts: Mapping[str, Text], path: Path, seeds: range) -> list[Completion]:
@@ -190,7 +190,7 @@ class _Asker:
         return sorted(found, key=lambda answer: (order[answer.prompt_id], answer.seed))
 
 
-def _feedback(answers: Sequence[Completion], scorer: Scorer) -> list[Feedback]:
+def _feedback(answers: Sequence[Completion], scorer: SentimentScorer) -> list[Feedback]:
     """A thumb for each continuation that is not empty."""
     given = [answer for answer in answers if answer.completion.strip()]
     return [
@@ -217,7 +217,9 @@ def _grid(name: str, betas: Sequence[float], lrs: Sequence[float], seeds: Sequen
     return [Trial(name, name, knobs, lr, seed) for knobs in settings for lr in lrs for seed in seeds]
 
 
-def _start(ask: _Asker, asked: Openings, scorer: Scorer, folder: Path, seeds: Sequence[int]) -> list[dict[str, Any]]:
+def _start(
+    ask: _Asker, asked: Openings, scorer: SentimentScorer, folder: Path, seeds: Sequence[int]
+) -> list[dict[str, Any]]:
     """The model before training, whose divergence from itself is 0."""
     found = []
     for seed in seeds:
@@ -226,7 +228,7 @@ def _start(ask: _Asker, asked: Openings, scorer: Scorer, folder: Path, seeds: Se
     return found
 
 
-def _run(bench: Bench, ask: _Asker, trial: Trial, asked: Openings, scorer: Scorer) -> dict[str, Any]:
+def _run(bench: Bench, ask: _Asker, trial: Trial, asked: Openings, scorer: SentimentScorer) -> dict[str, Any]:
     """Train, continue the test openings, and measure; JSON-ready."""
     ready = bench.ready(trial)
     cost = bench.train(ready)
@@ -238,7 +240,7 @@ def _run(bench: Bench, ask: _Asker, trial: Trial, asked: Openings, scorer: Score
     return {**_measured(answers, scorer, nats), "num_steps": cost.num_steps, "memory_gib": cost.memory_gib}
 
 
-def _measured(answers: Sequence[Completion], scorer: Scorer, nats: Mapping[str, float]) -> dict[str, Any]:
+def _measured(answers: Sequence[Completion], scorer: SentimentScorer, nats: Mapping[str, float]) -> dict[str, Any]:
     """By continuation; one without a token has no divergence."""
     return {
         "prompt_id": [answer.prompt_id for answer in answers],

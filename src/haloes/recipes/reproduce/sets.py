@@ -16,7 +16,7 @@ from haloes.store import write_jsonl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
+class SetSizes:
     """How much feedback an experiment takes."""
 
     train: int = 128
@@ -38,7 +38,7 @@ class Sets:
     test: Path
 
 
-def make_sets(settings: FeedbackSettings, sizes: Sizes, folder: Path, *, seed: int) -> Sets:
+def make_sets(settings: FeedbackSettings, sizes: SetSizes, folder: Path, *, seed: int) -> Sets:
     """
     Write the three files, unless they are there; prompts are drawn at random and are in one file only.
 
