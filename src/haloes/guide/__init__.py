@@ -1,1 +1,1 @@
-"""The losses explained: in words, as curves, and which of them suits a feedback file."""
+"""A guide to the losses: explained in words, drawn as curves, and recommended for a feedback file."""

@@ -42,7 +42,7 @@ class Curve:
 
 
 def usual_range(losses: Iterable[Loss[Any]]) -> tuple[float, float]:
-    """How far to look: until the slowest of these losses is flat, at least 5 nats and at most 100."""
+    """Choose a range of rewards in which the slowest of these losses becomes flat: at least 5 nats and at most 100."""
     scales = [value for loss in losses for _, name, value in fields_within(loss) if name in _SCALES and value > 0]
     reach = min(100.0, max(_SATURATED, *(_SATURATED / scale for scale in scales), _SATURATED))
     return -reach, reach
@@ -50,7 +50,7 @@ def usual_range(losses: Iterable[Loss[Any]]) -> tuple[float, float]:
 
 def curves(name: str, loss: Loss[Any], low: float, high: float) -> list[Curve]:
     """
-    The curve of a loss for a desirable answer, and for an undesirable one if it learns from those.
+    Trace a loss over the reward of a desirable answer, and of an undesirable one if it learns from those.
 
     Answers are of one token, in float64. The reward of the answer goes from `low` to `high`, and everything that it is
     compared with has reward 0: the other answer of the pair, mismatched answers, rewards of earlier steps. To a loss
@@ -66,7 +66,7 @@ def loss_panels(
     names: Sequence[str], *, settings: Mapping[str, Any], span: tuple[float, float] | None = None
 ) -> tuple[Panel, Panel]:
     """
-    What to draw of these losses: the implied values, and the gradients.
+    Draw losses in two panels: the values that they imply, and their gradients.
 
     Args:
         names: losses of the table, or path/to/file.py:Class.
@@ -103,7 +103,7 @@ def loss_panels(
 
 
 def section_of_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters among settings; ConfigError where there are settings of anything else."""
+    """Return the hyperparameters among settings; raise ConfigError where there are settings of anything else."""
     for section in settings:
         if section != "loss":
             raise ConfigError(f"{section}: a drawing has settings of the section loss alone, such as loss.beta=1")
@@ -121,7 +121,7 @@ def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:
 
 
 def _losses(loss: Loss[Any], reward_B: Tensor, desirable: bool, others_logp: float) -> tuple[Tensor, Tensor]:
-    """What answers with these rewards cost a step, and the gradient with respect to each, (B,) both."""
+    """Return the loss of answers with these rewards, and its gradient with respect to each, (B,) both."""
     reward_B = reward_B.clone().requires_grad_()
     loss_E = loss(_step(loss.needs, reward_B, desirable, others_logp)).per_example
     loss_B = loss_E.detach() if len(loss_E) == len(reward_B) else loss_E.detach().sum(0, keepdim=True)

@@ -1,4 +1,4 @@
-"""A loss in words: gathered from its class or from what builds it, so that nothing is said twice."""
+"""Explanations of losses, gathered from their classes and presets, so that nothing is said twice."""
 
 import ast
 import dataclasses
@@ -18,16 +18,8 @@ from haloes.losses.presets import Maker, Preset
 from haloes.losses.table import LOSSES
 
 REQUIRED = "required"
-"""Stands for the default of a hyperparameter that has none."""
+"""The default of a hyperparameter that has none."""
 _UNTOLD = "As in the formula."
-
-_GROUPS = {
-    "kto": "Of the KTO paper: its own, and those it compares with",
-    "ipo": "On pairs",
-    "unlikelihood": "On single answers",
-    "halo": "Made of others",
-}
-"""The first loss of each group of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,7 @@ class Hyperparameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A loss in words."""
+    """A loss explained."""
 
     name: str
     """Its name in the table, or path/to/file.py:Class."""
@@ -68,18 +60,18 @@ class Explanation:
 
     @property
     def needs_text(self) -> str:
-        """All that it needs, in one line."""
+        """Join all that it needs into a line."""
         return ("by default " if self.has_parts else "") + ", ".join(self.needs)
 
     @property
     def short_source(self) -> str:
-        """Where to look it up: the first arXiv number or address of its source, or all of it."""
+        """Shorten its source to the first arXiv number or address; all of it where there is neither."""
         found = re.search(r"arXiv \d{4}\.\d{4,5}|https?://[^\s,]+", self.about.source)
         return found.group().removeprefix("https://") if found else self.about.source
 
 
 def explain(name: str) -> Explanation:
-    """A loss of the table, or of a user's file, in words. Raises ConfigError where there is none of this name."""
+    """Explain a loss of the table or of a user's file; raise ConfigError where there is none of this name."""
     maker = loss_maker(name)
     documented = maker.make if isinstance(maker, Preset) else maker
     found = _hyperparameters(maker)
@@ -101,17 +93,12 @@ def explain(name: str) -> Explanation:
 
 
 def grouped() -> dict[str, list[Explanation]]:
-    """All losses of the table, in its order, under the titles of its groups."""
-    groups: dict[str, list[Explanation]] = {}
-    title = ""
-    for name in LOSSES:
-        title = _GROUPS.get(name, title)
-        groups.setdefault(title, []).append(explain(name))
-    return groups
+    """Explain all losses of the table, in its order, under the titles of its groups."""
+    return {title: [explain(name) for name in names] for title, names in LOSSES.groups.items()}
 
 
 def needs_of(maker: Maker) -> Needs:
-    """What a loss with its default hyperparameters needs."""
+    """Return what a loss with its default hyperparameters needs."""
     declared = getattr(maker, "needs", None)
     needs: Needs = declared if isinstance(declared, Needs) else maker().needs
     return needs
@@ -119,7 +106,7 @@ def needs_of(maker: Maker) -> Needs:
 
 def verdict(name: str) -> str:
     """
-    Whether a loss is a human-aware loss, "yes: ..." or "no: ...", with its default hyperparameters.
+    Say whether a loss with its default hyperparameters is a human-aware loss: "yes: ..." or "no: ...".
 
     Empty where there are no defaults, and where a user's loss cannot be called as the check calls it.
     """
@@ -136,7 +123,7 @@ def verdict(name: str) -> str:
 
 
 def blocks(documented: Callable[..., Any] | type[Any]) -> tuple[Block, ...]:
-    """The docstring of a class or function: paragraphs, the indented ones as formulas; empty if it has none."""
+    """Split the docstring of a class or function into paragraphs, the indented ones as formulas; empty without one."""
     text = inspect.getdoc(documented) or ""
     if text.startswith(f"{documented.__name__}("):  # a dataclass without a docstring is given its signature
         return ()
@@ -145,7 +132,7 @@ def blocks(documented: Callable[..., Any] | type[Any]) -> tuple[Block, ...]:
 
 
 def field_texts(cls: type[Any]) -> dict[str, str]:
-    """The strings that stand under the fields of a class, each in one line; nothing where its source is not at hand."""
+    """Collect the strings under the fields of a class, each in one line; none where its source is not at hand."""
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except (OSError, TypeError):
@@ -164,7 +151,7 @@ def field_texts(cls: type[Any]) -> dict[str, str]:
 
 
 def fields_within(value: Any) -> Iterator[tuple[type[Any], str, Any]]:
-    """The class, name and value of every field of a value, then of the values of its fields, and so on."""
+    """Walk the fields of a value, then of its fields' values, and so on: the class, name and value of each."""
     if isinstance(value, tuple):
         for item in value:
             yield from fields_within(item)
@@ -181,7 +168,7 @@ def _untold(title: str) -> About:
 
 
 def _hyperparameters(maker: Maker) -> dict[str, tuple[Any, str]]:
-    """The default of each, and its text. What is built takes both from what it sets, where it says None or nothing."""
+    """Return the default and the text of each. A preset takes both from what it sets, where it says None or nothing."""
     defaults = hyperparameters(maker)
     if not isinstance(maker, Preset):
         texts = field_texts(maker)
@@ -196,7 +183,7 @@ def _hyperparameters(maker: Maker) -> dict[str, tuple[Any, str]]:
 
 
 def _written(value: Any) -> str:
-    """A default in a word: a part by its name."""
+    """Write a default as a word: a part by its name."""
     if value is inspect.Parameter.empty:
         return REQUIRED
     if isinstance(value, tuple):

@@ -19,7 +19,7 @@ on numbers, against Definition 3.4 of the KTO paper (ICML text).
 
 
 def page() -> str:
-    """All losses: a table of each group, then every loss with its formula, dials and hyperparameters."""
+    """Write the page of all losses: a table of each group, then each loss with its formula and hyperparameters."""
     groups = grouped()
     verdicts = {one.name: verdict(one.name) for group in groups.values() for one in group}
     parts = [_INTRODUCTION]
@@ -67,7 +67,7 @@ def _cell(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text whose a * b and <|good|> Markdown would read as markup, if they do not stand in `code`."""
+    """Escape a * b and <|good|>, which Markdown would read as markup, where they do not stand in `code`."""
     parts = text.split("`")
     parts[::2] = [part.replace("*", "\\*").replace("<", "&lt;") for part in parts[::2]]
     return "`".join(parts)

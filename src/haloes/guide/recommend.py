@@ -1,4 +1,4 @@
-"""Which losses apply to a feedback file, and which suits it: the KTO paper's advice on what the file holds."""
+"""Recommendation of a loss for a feedback file: the KTO paper's advice, applied to what the file holds."""
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator
@@ -57,28 +57,28 @@ class FileFacts:
 
     @property
     def balance(self) -> LabelCounts:
-        """How many answers there are of each label."""
+        """Count the answers of each label."""
         return self.findings.balance
 
     @property
     def is_paired(self) -> bool:
-        """Whether most rows are pairs."""
+        """Return whether most rows are pairs."""
         return 2 * self.findings.num_pairs >= self.findings.num_accepted
 
     @property
     def is_noisy(self) -> bool:
-        """Whether pairs contradict each other often."""
+        """Return whether pairs contradict each other often."""
         return self.pairs.num_contradicted >= max(1.0, NOISY * self.pairs.num_checkable)
 
     @property
     def num_prompts(self) -> int:
-        """Different prompts."""
+        """Count the different prompts."""
         return self.findings.prompts.num if self.findings.prompts else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """What a file holds, what can be trained on it, and what is best."""
+    """A file's contents, the losses that can be trained on it, and the advice which to take."""
 
     holds: tuple[str, ...]
     """What was found, a fact each."""
@@ -113,7 +113,7 @@ def recommend(settings: FeedbackSettings) -> Recommendation:
 
 
 def advice(facts: FileFacts) -> tuple[LossAdvice, ...]:
-    """The loss first, then what to set."""
+    """Advise on the loss first, then on its settings."""
     if facts.is_paired:
         return tuple(_for_pairs(facts))
     if facts.balance.ratio is None:
@@ -122,7 +122,7 @@ def advice(facts: FileFacts) -> tuple[LossAdvice, ...]:
 
 
 def _command(settings: FeedbackSettings, loss: str, threshold: float | None) -> str:
-    """What to type, with what was said of the file repeated."""
+    """Write the command to type, which repeats what was said of the file."""
     words = ["haloes", "train", settings.source, "--loss", loss]
     if settings.columns:
         words += ["--columns", ",".join(f"{name}={column or ''}" for name, column in settings.columns.items())]
@@ -174,7 +174,7 @@ def _holds(facts: FileFacts) -> Iterator[str]:
 
 
 def _applies(facts: FileFacts) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Losses by how they can take what the file holds; a group without losses is left out."""
+    """Group losses by how they can take what the file holds; leave out a group without losses."""
     balance, paired = facts.balance, facts.pairs.num_pairs > 0
     both = facts.findings.prompts.num_with_both_labels if facts.findings.prompts else 0
     made = "" if facts.threshold is None else " once scores are made labels"
@@ -209,12 +209,12 @@ def _takes_scores(needs: Needs, facts: FileFacts) -> bool:
 
 
 def _takes_labels(needs: Needs, facts: FileFacts) -> bool:
-    """Losses on scores take labels for the best and the worst score, where there are no scores."""
+    """Return whether a loss takes labels; one on scores does where there are none: as the best and the worst score."""
     return not needs.pairs and not (needs.scores and facts.scores is not None)
 
 
 def _takes_one_label(needs: Needs, facts: FileFacts) -> bool:
-    """Not where the examples of a step depend on each other: what one label is held against is not there."""
+    """Return whether answers of one label are enough: not where a step's examples are held against each other."""
     return _takes_labels(needs, facts) and not needs.whole_step
 
 

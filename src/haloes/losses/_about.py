@@ -1,11 +1,11 @@
-"""What a loss is in words: one source for `haloes losses` and for the table of the documentation."""
+"""The description of a loss that it carries itself, for `haloes losses` and the documentation alike."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """A loss in words. Its formula stands, indented, in the docstring of its class."""
+    """A loss described. Its formula stands, indented, in the docstring of its class."""
 
     title: str
     """Its full name."""

@@ -81,7 +81,7 @@ class Needs:
 
     @property
     def any_reference(self) -> bool:
-        """Whether the reference is needed for anything."""
+        """Return whether the reference is needed for anything."""
         return self.reference or self.reference_tokens or self.reference_kl
 
     def __or__(self, other: "Needs") -> "Needs":

@@ -13,7 +13,7 @@ CEILING: Final = 30.0
 
 def coupling(reward_B: Tensor, desirable_B: Tensor) -> Tensor:
     """
-    The share of quantile levels at which desirable i (row) and undesirable j (column) both stand, (B, B).
+    Return the share of quantile levels at which desirable i (row) and undesirable j (column) both stand, (B, B).
 
     Sums to 1, or to 0 where a label is absent. Each completion spans as much of [0, 1] as any other of its label, in
     the order of rewards: the best coupling for any cost that is convex in the difference of rewards.
@@ -34,7 +34,7 @@ def coupling(reward_B: Tensor, desirable_B: Tensor) -> Tensor:
 
 def expm1_then_tangent(x: Tensor) -> Tensor:
     """
-    exp(x) - 1 up to x = 30, and from there the tangent at that point.
+    Return exp(x) - 1 up to x = 30, and from there on the tangent at that point.
 
     e^30 is 1e13: no training step survives what lies beyond, but float32 and the norm of its gradient do, and what is
     far off still weighs more than what is near.

@@ -1,4 +1,4 @@
-"""What the two forms of offline PPO share: the clipped objective, and advantages over ragged sequences."""
+"""Shared by the two forms of offline PPO: the clipped objective, and advantages over ragged sequences."""
 
 from math import inf
 
@@ -13,13 +13,13 @@ _LARGEST = 20.0
 
 
 def check_clip(name: str, low: float, high: float) -> None:
-    """Refuse clip bounds that do not enclose 1, the ratio of an unchanged policy."""
+    """Raise ConfigError where clip bounds do not enclose 1, the ratio of an unchanged policy."""
     if not 0 <= low < 1 < high < inf:
         raise ConfigError(f"{name}: low and high must be finite, with 0 <= low < 1 < high, got {low} and {high}")
 
 
 def check_ranges(name: str, *, most: float, **values: float) -> None:
-    """Refuse numbers that are not finite, below 0, or above `most`."""
+    """Raise ConfigError for numbers that are not finite, below 0, or above `most`."""
     limit = "a finite number of at least 0" if most == inf else f"between 0 and {most:g}"
     for field, value in values.items():
         if not (0 <= value <= most and value < inf):
@@ -27,14 +27,14 @@ def check_ranges(name: str, *, most: float, **values: float) -> None:
 
 
 def clipped_loss(log_ratio_T: Tensor, advantage_T: Tensor, *, low: float, high: float) -> Tensor:
-    """-min(q A, clip(q, low, high) A) of each token, (T,), with q the exponential of its log-ratio."""
+    """Return -min(q A, clip(q, low, high) A) of each token, (T,), with q the exponential of its log-ratio."""
     ratio_T = log_ratio_T.clamp(max=_LARGEST).exp()
     # The smaller of the two products is where q is cut from above for A > 0, and from below for A < 0.
     return -advantage_T * torch.where(advantage_T > 0, ratio_T.clamp(max=high), ratio_T.clamp(min=low))
 
 
 def was_clipped(log_ratio_T: Tensor, advantage_T: Tensor, *, low: float, high: float) -> Tensor:
-    """1 for tokens whose ratio is past the bound that their advantage points to, so that they teach nothing; (T,)."""
+    """Mark with 1 the tokens whose ratio is past the bound that their advantage points to: they teach nothing; (T,)."""
     ratio_T = log_ratio_T.detach().clamp(max=_LARGEST).exp()
     return torch.where(advantage_T > 0, ratio_T > high, ratio_T < low).to(log_ratio_T.dtype)
 
@@ -43,7 +43,7 @@ def estimates(
     policy: Logps, sign_T: Tensor, value_T: Tensor, *, gamma: float, trace_decay: float
 ) -> tuple[Tensor, Tensor]:
     """
-    Advantages and discounted returns of each token, (T,) both, for one reward at the last token of each sequence.
+    Estimate advantages and discounted returns of tokens, (T,) both, for one reward at the last token of each sequence.
 
     The advantages are generalized (Schulman et al., 2016, https://arxiv.org/abs/1506.02438, eq. 16) and carry no
     gradient. A token's return holds its own reward: it is what `value_T` estimates, from before the token was seen.
@@ -64,7 +64,7 @@ def estimates(
 
 
 def _discounted_sums(value_T: Tensor, left_T: Tensor, decay: float) -> Tensor:
-    """sum_k decay^k value[t + k] to the end of each sequence, (T,), by doubling the window: log2(T) passes."""
+    """Sum decay^k value[t + k] over k to the end of each sequence, (T,), by doubling the window: log2(T) passes."""
     reach = 1
     while reach < len(value_T):
         ahead_T = torch.cat([value_T[reach:], value_T.new_zeros(reach)])

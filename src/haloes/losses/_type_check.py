@@ -1,4 +1,4 @@
-"""Whether a value from a configuration is of the kind that a hyperparameter is declared to be."""
+"""Checks that values from a configuration are of the types that hyperparameters declare."""
 
 import dataclasses
 import typing
@@ -11,7 +11,7 @@ _PLAIN: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true 
 
 
 def declared(made: Any) -> dict[str, Any]:
-    """The types of a maker's hyperparameters by name, as far as they can be found out."""
+    """Return the types of a maker's hyperparameters by name, as far as they can be found out."""
     try:
         return typing.get_type_hints(made)
     except (NameError, TypeError, AttributeError):  # somebody's own class, with annotations that are no types
@@ -19,7 +19,7 @@ def declared(made: Any) -> dict[str, Any]:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a declared type; what is neither plain, nor a choice, nor a part, fits anyhow."""
+    """Return whether a value is of a declared type; it is where the type is neither plain, nor a choice, nor a part."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in {Union, UnionType}:
         return any(fits(value, one) for one in inner)
@@ -37,13 +37,13 @@ def _fits_plainly(value: Any, kind: Any) -> bool:
 
 
 def _fits_a_part(value: Any, kind: Any) -> bool:
-    """A loss is no dial, and a dial of haloes has one place; one of somebody's own may be any."""
+    """Return whether a value may be this loss or dial: a dial of haloes is of one kind, a user's own may be of any."""
     right = type(value) in COMPONENTS[kind].values() if kind in COMPONENTS else False
     return dataclasses.is_dataclass(value) and (right or type(value) not in PARTS.values())
 
 
 def in_words(kind: Any) -> str:
-    """What a value of this type is, for a message."""
+    """Describe the values of a type, for a message."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in {Union, UnionType}:
         return " or ".join(in_words(one) for one in inner if one is not NoneType)

@@ -1,4 +1,4 @@
-"""Class weights that may be left to the data: "auto" until the counts are known, a number from then on."""
+"""Class weights: a number, or "auto" until the counts of the data are known."""
 
 import dataclasses
 from math import isfinite
@@ -12,13 +12,13 @@ LossT = TypeVar("LossT")
 
 
 def check_weight(name: str, weight: Weight) -> None:
-    """Refuse a weight that is neither "auto" nor a finite number of at least zero."""
+    """Raise ConfigError for a weight that is neither "auto" nor a finite number of at least zero."""
     if weight != "auto" and not (isinstance(weight, int | float) and isfinite(weight) and weight >= 0):
         raise ConfigError(f'{name} must be a number of at least 0, or "auto", got {weight}')
 
 
 def number(weight: Weight) -> float:
-    """The weight as a number; raises ConfigError while it is still "auto"."""
+    """Return the weight as a number; raise ConfigError while it is still "auto"."""
     if weight == "auto":
         raise ConfigError(
             'a class weight is still "auto": call with_weights(loss, desirable=..., undesirable=...), or give a number'
@@ -27,7 +27,7 @@ def number(weight: Weight) -> float:
 
 
 def with_weights(loss: LossT, *, desirable: float, undesirable: float) -> LossT:
-    """The same loss with the weights that were left to the data ("auto") replaced by these, in losses inside it too."""
+    """Replace the weights of a loss that were left to the data ("auto") by these, in the losses inside it too."""
     proposed = {"desirable_weight": desirable, "undesirable_weight": undesirable}
     found: LossT = _filled(loss, proposed)
     return found

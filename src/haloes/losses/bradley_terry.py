@@ -50,7 +50,7 @@ class BradleyTerry:
 
     @property
     def needs(self) -> Needs:
-        """Pairs and a reward head, and their margins where those count."""
+        """Ask for pairs and a reward head, and for their margins where those count."""
         return Needs(pairs=True, logps=False, rewards=True, margins=self.margin > 0)
 
     def __call__(self, batch: Paired) -> LossOutput:

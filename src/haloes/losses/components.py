@@ -1,5 +1,5 @@
 """
-The three dials of a human-aware loss: a reward, a reference point, a value function (KTO paper, sections 3.1 and 3.2).
+The parts of a human-aware loss: a reward, a reference point, a value function (KTO paper, sections 3.1 and 3.2).
 
 Each is a small frozen value, with the text by which it is explained. Shape suffix K: the outcomes of the completions
 that are judged, end to end; a completion is one outcome, or one for each of its tokens.
@@ -23,14 +23,14 @@ class Outcomes:
 
     value_K: Tensor
     count_B: Tensor
-    """How many of the K outcomes belong to each completion."""
+    """The number of the K outcomes that belong to each completion."""
 
     def per_completion(self, values_K: Tensor) -> Tensor:
-        """The mean of values at the outcomes of each completion, (B,)."""
+        """Average values at the outcomes, (K,), by completion, (B,)."""
         return Logps(values_K, self.count_B).averages(values_K)
 
     def spread(self, values_B: Tensor) -> Tensor:
-        """A value of each completion at all of its outcomes, (K,)."""
+        """Repeat a value of each completion, (B,), at all of its outcomes, (K,)."""
         return values_B.repeat_interleave(self.count_B)
 
 
@@ -39,13 +39,13 @@ def _one_each(value_B: Tensor) -> Outcomes:
 
 
 class Reward(Protocol):
-    """What a completion is worth to whoever judges it."""
+    """A reward: the worth of a completion to who judges it."""
 
     needs: ClassVar[Needs]
     text: ClassVar[str]
 
     def __call__(self, completions: Scored) -> Outcomes:
-        """The rewards of these completions."""
+        """Return the rewards of these completions."""
         ...
 
 
@@ -83,14 +83,14 @@ class AverageLogp:
 
 
 class ReferencePoint(Protocol):
-    """What an outcome is compared with."""
+    """A reference point: what outcomes are compared with."""
 
     needs: ClassVar[Needs]
     text: ClassVar[str]
 
     def __call__(self, batch: Any, reward: Reward) -> tuple[Outcomes, Tensor]:
         """
-        The rewards of what is judged, less the reference point; and which completions are desirable, bool (B,).
+        Return the rewards of what is judged, less the reference point; and which completions are desirable, bool (B,).
 
         The batch is one of pairs or of single completions, as its needs say.
         """
@@ -147,14 +147,14 @@ class RejectedReward:
 
 
 class Value(Protocol):
-    """What an outcome means to a human who finds the answer desirable, or not."""
+    """A value function: what an outcome means to a human who finds the answer desirable, or not."""
 
     best: ClassVar[float]
     """The value that none is above; 0 where there is no bound."""
     text: ClassVar[str]
 
     def __call__(self, outcome_K: Tensor, desirable_K: Tensor) -> Tensor:
-        """The value of each outcome, (K,): of its reward less the reference point."""
+        """Return the value of each outcome, (K,): of its reward less the reference point."""
         ...
 
 
@@ -280,14 +280,14 @@ COMPONENTS: dict[Any, dict[str, type[Any]]] = {
         "clipped-ratio": ClippedRatio,
     },
 }
-"""The positions of the three dials, by name."""
+"""Rewards, reference points and value functions, each by name."""
 
 PARTS: dict[str, type[Any]] = {name: cls for positions in COMPONENTS.values() for name, cls in positions.items()}
-"""All of them."""
+"""All of them by name."""
 
 
 def _toward(outcome_K: Tensor, desirable_K: Tensor) -> Tensor:
-    """The outcome as the human sees it: what raises the reward of an undesirable answer is a loss (eq. 8)."""
+    """Turn the outcomes of undesirable answers around: what raises their reward is a loss to the human (eq. 8)."""
     return torch.where(desirable_K, outcome_K, -outcome_K)
 
 

@@ -48,7 +48,7 @@ class CSFT:
 
     @property
     def needs(self) -> Needs:
-        """The control tokens; both labels, but nothing of the label beyond its token."""
+        """Ask for the control tokens; for both labels, but for nothing of the label beyond its token."""
         return Needs(control=(self.desirable_token, self.undesirable_token))
 
     def __call__(self, batch: Unpaired) -> LossOutput:

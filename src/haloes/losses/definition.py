@@ -1,4 +1,4 @@
-"""Whether a loss is a human-aware loss: Definition 3.4 of the KTO paper, checked on numbers."""
+"""The definition of human-aware losses (KTO paper, Definition 3.4), checked on numbers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ _FAR = 200.0
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a text of the paper asks of a human-aware loss."""
+    """The definition of a human-aware loss in one text of the paper."""
 
     name: str
     log_ratio: bool
@@ -35,8 +35,8 @@ V1 = Definition("version 1", log_ratio=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the check came to."""
+class HaloVerdict:
+    """The result of the check; true where the loss is a human-aware loss."""
 
     is_halo: bool
     reason: str
@@ -46,7 +46,7 @@ class Verdict:
         return self.is_halo
 
 
-def is_halo(loss: Loss[Any], definition: Definition = LATER) -> Verdict:
+def is_halo(loss: Loss[Any], definition: Definition = LATER) -> HaloVerdict:
     """
     Check a loss against the definition of human-aware losses, on made-up completions of one token.
 
@@ -68,21 +68,23 @@ def is_halo(loss: Loss[Any], definition: Definition = LATER) -> Verdict:
     """
     loss = with_weights(loss, desirable=1.0, undesirable=1.0)
     if loss.needs.control is not None:
-        return Verdict(is_halo=False, reason="what it prefers stands in the prompt: its reward knows no label")
+        return HaloVerdict(is_halo=False, reason="what it prefers stands in the prompt: its reward knows no label")
     if loss.needs.rewards:
-        return Verdict(is_halo=False, reason="its reward is what a head reads, not how likely the policy answers so")
+        return HaloVerdict(
+            is_halo=False, reason="its reward is what a head reads, not how likely the policy answers so"
+        )
     labels = (True, False) if loss.needs.undesirable and not loss.needs.pairs else (True,)
     checks = [_log_ratio] if definition.log_ratio or loss.needs.any_reference else []
     for label in labels:
         for check in (*checks, _reference_point, _value):
             fault = check(loss, label)
             if fault is not None:
-                return Verdict(is_halo=False, reason=fault)
-    return Verdict(is_halo=True, reason=f"a human-aware loss by {definition.name}: {_found(loss, labels)}")
+                return HaloVerdict(is_halo=False, reason=fault)
+    return HaloVerdict(is_halo=True, reason=f"a human-aware loss by {definition.name}: {_reason_for(loss, labels)}")
 
 
 def _log_ratio(loss: Loss[Any], label: bool) -> str | None:
-    """The same change of log p_policy and log p_reference must change nothing."""
+    """Say where the loss changes although log p_policy and log p_reference were moved alike; None where it does not."""
     for reward in (-3.0, 0.0, 2.0):
         for shift in (-4.0, 7.0):
             straight = _at(loss, label, own=reward, other=_POINT)
@@ -97,7 +99,7 @@ def _log_ratio(loss: Loss[Any], label: bool) -> str | None:
 
 
 def _reference_point(loss: Loss[Any], label: bool) -> str | None:
-    """The same change of a reward and of those that it is compared with must change nothing."""
+    """Say where the loss changes although a reward and its reference point were moved alike; None where it does not."""
     rewards, shift = np.array([-3.0, 0.0, 2.0]), 4.0
     compared = [_losses(loss, label, own=rewards, other=point) for point in (0.5, 1.0, _POINT, _POINT + shift)]
     if all(np.allclose(values, compared[0], rtol=_TOLERANCE, atol=_TOLERANCE) for values in compared):
@@ -117,7 +119,7 @@ def _reference_point(loss: Loss[Any], label: bool) -> str | None:
 
 
 def _value(loss: Loss[Any], label: bool) -> str | None:
-    """Up to a sign the loss must be non-decreasing in the outcome, and concave in gains."""
+    """Say where the value, minus the loss up to a sign, falls or is convex in gains; None where it does not."""
     everywhere = np.linspace(-_FAR, _FAR, 801)
     value = _curve(loss, label, everywhere)
     falls, rises = np.diff(value) < -_TOLERANCE, np.diff(value) > _TOLERANCE
@@ -150,7 +152,7 @@ def _at(loss: Loss[Any], label: bool, *, own: float, other: float, shift: float 
 
 def _losses(loss: Loss[Any], label: bool, *, own: Numbers, other: float, shift: float = 0.0) -> Numbers:
     """
-    The losses of completions of one token.
+    Call the loss on completions of one token, and return its value for each.
 
     Args:
         loss: the loss.
@@ -175,7 +177,7 @@ def _losses(loss: Loss[Any], label: bool, *, own: Numbers, other: float, shift: 
 
 
 def _scored(loss: Loss[Any], log_ratio: Numbers, shift: float) -> Scored:
-    """Completions of one token; where the loss has no reference, it is as if the reference were constant."""
+    """Make up completions of one token; for a loss without a reference, as if the reference were constant."""
     ratio = torch.from_numpy(log_ratio)
     start = _LOGP + shift if loss.needs.any_reference else _LOGP - 2 * _FAR + shift
     policy = torch.full_like(ratio, start) + (0 if loss.needs.any_reference else ratio)
@@ -186,7 +188,7 @@ def _scored(loss: Loss[Any], log_ratio: Numbers, shift: float) -> Scored:
 
 
 def _judges_tokens(loss: Loss[Any]) -> bool:
-    """Whether single tokens are its outcomes, compared with nothing that it is given."""
+    """Return whether single tokens are its outcomes, compared with nothing that it is given."""
     needs = loss.needs
     return needs.reference_tokens and not (needs.pairs or needs.mismatched or needs.running_reward)
 
@@ -199,7 +201,7 @@ def _called(label: bool) -> str:
     return "a desirable completion" if label else "an undesirable completion"
 
 
-def _found(loss: Loss[Any], labels: tuple[bool, ...]) -> str:
+def _reason_for(loss: Loss[Any], labels: tuple[bool, ...]) -> str:
     of = "ratio p_policy / p_reference" if _judges_tokens(loss) else "reward"
     compared = "" if len(labels) == 1 else " for both labels"
     return f"its value function is monotonic and concave in gains of the {of}{compared}"

@@ -54,7 +54,7 @@ class HALO:
 
     @property
     def needs(self) -> Needs:
-        """What its reward and its reference point need."""
+        """Return what its reward and its reference point need."""
         return self.reward.needs | self.reference_point.needs
 
     def __call__(self, batch: Unpaired | Paired) -> LossOutput:

@@ -42,12 +42,12 @@ class Humanline:
 
     @property
     def needs(self) -> Needs:
-        """What the loss needs, and token log-probabilities of a reference that is synced."""
+        """Return what the loss needs, and token log-probabilities of a reference that is synced."""
         return replace(self.loss.needs, reference_tokens=True, sync_every=self.every)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The loss's own."""
+        """Return those of the loss."""
         return declared_metrics(self.loss)
 
     def __call__(self, batch: Any) -> LossOutput:

@@ -30,12 +30,12 @@ class LengthNormalised:
 
     @property
     def needs(self) -> Needs:
-        """What the loss needs."""
+        """Return what the loss needs."""
         return self.loss.needs
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The loss's own."""
+        """Return those of the loss."""
         return declared_metrics(self.loss)
 
     def __call__(self, batch: Any) -> LossOutput:

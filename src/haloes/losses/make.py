@@ -25,7 +25,7 @@ _WRAPPERS = {"humanline": Humanline, "length-normalised": LengthNormalised, "mix
 
 
 def loss_maker(name: str) -> Maker:
-    """What makes a loss by its name in the table, or by `path/to/file.py:Class`; ConfigError if there is none."""
+    """Find what makes a loss: by its name in the table or by `path/to/file.py:Class`; raise ConfigError without any."""
     if name in LOSSES:
         return LOSSES[name]
     path, _, attribute = name.rpartition(":")
@@ -40,7 +40,7 @@ def loss_maker(name: str) -> Maker:
 
 
 def hyperparameters(maker: Maker) -> dict[str, Any]:
-    """The names of a loss's hyperparameters, with their defaults."""
+    """Return the names of a loss's hyperparameters, with their defaults."""
     made = _made_by(maker)
     if isinstance(made, type) and dataclasses.is_dataclass(made):
         return {field.name: _default(field) for field in dataclasses.fields(made)}
@@ -49,7 +49,7 @@ def hyperparameters(maker: Maker) -> dict[str, Any]:
 
 def make_loss(name: str, settings: Mapping[str, Any], *, place: str = "loss") -> Loss[Any]:
     """
-    A loss by name with hyperparameters set.
+    Make a loss by its name, with hyperparameters set.
 
     A hyperparameter that is a loss or a dial itself is written as a mapping with its own `name`. Unknown names are
     refused with a suggestion, and so are values of the wrong kind (ConfigError, which says where under `place`).
@@ -61,7 +61,7 @@ def make_loss(name: str, settings: Mapping[str, Any], *, place: str = "loss") ->
 
 
 def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
-    """A loss as its section of the configuration: the name that leads to it, and its hyperparameters."""
+    """Write a loss as its section of the configuration: the name that leads to it, and its hyperparameters."""
     written: dict[str, Any] = _written(loss)
     return written
 
@@ -89,7 +89,7 @@ def _called(maker: Any, name: str, settings: Mapping[str, Any], known: list[str]
 
 
 def _part(place: str, value: Any) -> Any:
-    """A value as it is; what is made of parts, made."""
+    """Return a plain value as it is, and make the loss or dial that a mapping with a name stands for."""
     if isinstance(value, list | tuple):
         return tuple(_part(f"{place}.{i}", item) for i, item in enumerate(value))
     if not isinstance(value, Mapping):
@@ -148,7 +148,7 @@ def _are_names(value: Any) -> bool:
 
 
 def _module_of(path: Path) -> ModuleType:
-    """The file as a module: the same one as long as the file stays as it is, so that its losses stay comparable."""
+    """Import a file; the module stays the same as long as the file does, so that its losses stay comparable."""
     name = f"haloes_user_{hashlib.sha256(bytes(path.resolve()) + path.read_bytes()).hexdigest()}"
     if name in sys.modules:
         return sys.modules[name]

@@ -44,12 +44,12 @@ class Mixture:
 
     @property
     def needs(self) -> Needs:
-        """What all parts need together."""
+        """Return what all parts need together."""
         return reduce(or_, (loss.needs for loss in self.losses))
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those of its parts and the loss of each, under the parts' names."""
+        """Name the metrics of its parts and the loss of each, under the parts' names."""
         parts = zip(_names(self.losses), self.losses, strict=True)
         return tuple(sorted(f"{name}/{metric}" for name, loss in parts for metric in ("loss", *declared_metrics(loss))))
 
@@ -69,13 +69,13 @@ def _of_singles_alone(needs: Needs) -> bool:
 
 
 def _require_one(name: str, wanted: set[Any]) -> None:
-    """There is one prompt, one score and one reference for all parts."""
+    """Raise ConfigError where parts want different things of what there is once: a prompt, a score, a reference."""
     if len(wanted) > 1:
         raise ConfigError(f"mixture: its parts want {name} to be {' and '.join(sorted(map(str, wanted)))}; make it one")
 
 
 def _names(losses: tuple[Loss[Any], ...]) -> list[str]:
-    """A name for each part's metrics: that of its class, numbered from the second of a class on."""
+    """Name each part for its metrics: by its class, numbered from the second of a class on."""
     names = [type(loss).__name__.lower() for loss in losses]
     seen: Counter[str] = Counter()
     for i, name in enumerate(names):

@@ -53,6 +53,6 @@ class ORPO:
 
 
 def log_odds(logp: Tensor) -> Tensor:
-    """log(p / (1 - p)) from log p; a probability that rounds to 1 counts as the largest one below it."""
+    """Return log(p / (1 - p)) from log p; a probability that rounds to 1 counts as the largest below it."""
     below = logp.clamp(max=-torch.finfo(logp.dtype).eps)
     return below - torch.log(-torch.expm1(below))

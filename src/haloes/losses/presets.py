@@ -1,4 +1,4 @@
-"""Losses that are put together from the three dials, or from another loss: the KTO paper's ablations, and their kin."""
+"""Presets: losses put together from the parts of `HALO` or from other losses, such as the KTO paper's ablations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ _MISMATCHED = "mean reward of the step's mismatched completions, not below 0"
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A loss with a name of its own that has no class of its own."""
+    """A loss with a name but no class of its own."""
 
     make: Callable[..., Loss[Any]]
-    """From its hyperparameters, as keywords; its docstring explains it."""
+    """Makes it from its hyperparameters, as keywords; the docstring explains the loss."""
     about: About
 
     def __call__(self, **settings: Any) -> Loss[Any]:

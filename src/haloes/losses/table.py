@@ -14,65 +14,71 @@ if TYPE_CHECKING:
     from haloes.losses.presets import Maker
 
 _ROWS: Final = {
-    # Those of the KTO paper: its own, and those it compares with.
-    "kto": "kto:KTO",
-    "kto-no-reference-point": "presets:kto_no_reference_point",
-    "kto-concave": "presets:kto_concave",
-    "kto-risk-neutral": "presets:kto_risk_neutral",
-    "kto-reference-free": "presets:kto_reference_free",
-    "kahneman-tversky": "presets:kahneman_tversky",
-    "dpo": "dpo:DPO",
-    "sft": "sft:SFT",
-    "csft": "csft:CSFT",
-    "slic": "slic:SLiC",
-    "ppo": "ppo:PPO",
-    "ppo-value": "ppo_value:PPOValue",
-    "orpo": "orpo:ORPO",
-    # Those on pairs.
-    "ipo": "ipo:IPO",
-    "cdpo": "cdpo:CDPO",
-    "robust-dpo": "robust_dpo:RobustDPO",
-    "hinge": "hinge:Hinge",
-    "simpo": "simpo:SimPO",
-    "cpo": "cpo:CPO",
-    "exo": "exo:EXO",
-    "nca": "nca:NCA",
-    "sppo": "sppo:SPPO",
-    "apo-down": "apo_down:APODown",
-    "discopop": "discopop:DiscoPOP",
-    "dpop": "dpop:DPOP",
-    "ld-dpo": "ld_dpo:LDDPO",
-    "wpo": "wpo:WPO",
-    "f-dpo-forward-kl": "f_dpo_forward_kl:ForwardKLDPO",
-    "f-dpo-jensen-shannon": "f_dpo_jensen_shannon:JensenShannonDPO",
-    "f-dpo-alpha": "f_dpo_alpha:AlphaDivergenceDPO",
-    "dpo-length-normalised": "presets:dpo_length_normalised",
-    "dpo-sft": "presets:dpo_sft",
-    "bradley-terry": "bradley_terry:BradleyTerry",
-    # Those on single completions.
-    "unlikelihood": "unlikelihood:Unlikelihood",
-    "apo-zero": "presets:apo_zero",
-    "bco": "bco:BCO",
-    "una": "una:UNA",
-    "una-score": "una_score:UNAScore",
-    "dro": "dro:DRO",
-    "dro-value": "dro_value:DROValue",
-    "aot-unpaired": "aot_unpaired:AOTUnpaired",
-    "npo": "npo:NPO",
-    "pmpo": "pmpo:PMPO",
-    # Those made of others.
-    "halo": "halo:HALO",
-    "humanline": "presets:humanline",
-    "length-normalised": "presets:length_normalised",
-    "mixture": "presets:mixture",
+    "Of the KTO paper: its own, and those it compares with": {
+        "kto": "kto:KTO",
+        "kto-no-reference-point": "presets:kto_no_reference_point",
+        "kto-concave": "presets:kto_concave",
+        "kto-risk-neutral": "presets:kto_risk_neutral",
+        "kto-reference-free": "presets:kto_reference_free",
+        "kahneman-tversky": "presets:kahneman_tversky",
+        "dpo": "dpo:DPO",
+        "sft": "sft:SFT",
+        "csft": "csft:CSFT",
+        "slic": "slic:SLiC",
+        "ppo": "ppo:PPO",
+        "ppo-value": "ppo_value:PPOValue",
+        "orpo": "orpo:ORPO",
+    },
+    "On pairs": {
+        "ipo": "ipo:IPO",
+        "cdpo": "cdpo:CDPO",
+        "robust-dpo": "robust_dpo:RobustDPO",
+        "hinge": "hinge:Hinge",
+        "simpo": "simpo:SimPO",
+        "cpo": "cpo:CPO",
+        "exo": "exo:EXO",
+        "nca": "nca:NCA",
+        "sppo": "sppo:SPPO",
+        "apo-down": "apo_down:APODown",
+        "discopop": "discopop:DiscoPOP",
+        "dpop": "dpop:DPOP",
+        "ld-dpo": "ld_dpo:LDDPO",
+        "wpo": "wpo:WPO",
+        "f-dpo-forward-kl": "f_dpo_forward_kl:ForwardKLDPO",
+        "f-dpo-jensen-shannon": "f_dpo_jensen_shannon:JensenShannonDPO",
+        "f-dpo-alpha": "f_dpo_alpha:AlphaDivergenceDPO",
+        "dpo-length-normalised": "presets:dpo_length_normalised",
+        "dpo-sft": "presets:dpo_sft",
+        "bradley-terry": "bradley_terry:BradleyTerry",
+    },
+    "On single answers": {
+        "unlikelihood": "unlikelihood:Unlikelihood",
+        "apo-zero": "presets:apo_zero",
+        "bco": "bco:BCO",
+        "una": "una:UNA",
+        "una-score": "una_score:UNAScore",
+        "dro": "dro:DRO",
+        "dro-value": "dro_value:DROValue",
+        "aot-unpaired": "aot_unpaired:AOTUnpaired",
+        "npo": "npo:NPO",
+        "pmpo": "pmpo:PMPO",
+    },
+    "Made of others": {
+        "halo": "halo:HALO",
+        "humanline": "presets:humanline",
+        "length-normalised": "presets:length_normalised",
+        "mixture": "presets:mixture",
+    },
 }
 
 
 class LossTable(Mapping[str, "Maker"]):
     """Losses by name, in the order of their rows: the class of each, or the preset, imported when it is looked up."""
 
-    def __init__(self, rows: Mapping[str, str]) -> None:
-        self._rows = rows
+    def __init__(self, groups: Mapping[str, Mapping[str, str]]) -> None:
+        self._rows = {name: row for rows in groups.values() for name, row in rows.items()}
+        self.groups: Mapping[str, tuple[str, ...]] = {title: tuple(rows) for title, rows in groups.items()}
+        """The names of the losses of each group."""
 
     def __getitem__(self, name: str) -> "Maker":
         module, _, attribute = self._rows[name].partition(":")

@@ -56,5 +56,5 @@ class WPO:
 
 
 def log_weight(side: Scored) -> Tensor:
-    """log w of each completion, (B,), without gradient."""
+    """Return log w of each completion, (B,), without gradient."""
     return side.policy.averages(side.policy.token_T.detach() - side.collision())
