@@ -13,7 +13,7 @@ from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.contract import Format, Record
 from haloes.feedback.formats.table import FORMATS, detect
-from haloes.feedback.formats.unsupported import recognise
+from haloes.feedback.formats.unsupported import recognise_export
 from haloes.feedback.labels import check_label_column
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Refusal, Where
@@ -135,7 +135,7 @@ def _unknown(
         "What to do: if each row has a prompt, an answer and a label, say in which columns, "
         f"for example {suggestion(names)}"
     )
-    vendor = recognise(rows)
+    vendor = recognise_export(rows)
     if vendor is not None:
         return DataError(f"{path}: this looks like {vendor}, which is not read yet.\n{columns}\n{advice}")
     if {"prompt", "completion"} <= names:

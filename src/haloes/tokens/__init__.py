@@ -1,1 +1,6 @@
-"""Records to token ids: chat template, truncation, and the masks of what is trained."""
+"""
+Records to token ids: rendering with the chat template, truncation to the window, and the mask of trained tokens.
+
+`template` writes prompt and completion as text, `encode` makes them token ids, `parallel` does so in several processes
+(`worker`), and `store` keeps the result on disk. `doctor/` shows what is cut, refused and trained.
+"""

@@ -1,4 +1,4 @@
-"""Rows to token ids: prompt, completion, which completion tokens are trained, and what did not fit the window."""
+"""Encode rows as token ids: prompt, completion, the mask of trained completion tokens, and what the window cut."""
 
 import hashlib
 import json
@@ -18,23 +18,25 @@ Ids: TypeAlias = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One completion after its prompt, in token ids."""
+    """The token ids of one completion and its prompt."""
 
     prompt: Ids
+    """Token ids of the prompt, (P,)."""
     completion: Ids
+    """Token ids of the completion, (C,), with its end-of-turn token."""
     trained: NDArray[np.bool_]
-    """Which completion tokens the policy said itself; a tool's output between two assistant turns is not trained."""
+    """True for completion tokens of the policy's own, (C,); a tool's output between two assistant turns is not."""
     prompt_cut: bool
-    """The prompt's oldest turns (or, failing that, its first tokens) were left out to fit the window."""
+    """True where the prompt's oldest turns (or, failing that, its first tokens) were left out to fit the window."""
     completion_cut: bool
-    """The completion's end, and with it the end-of-turn token, did not fit the window."""
+    """True where the completion's end, and with it the end-of-turn token, did not fit the window."""
     agrees: bool
     """See `Rendered.agrees`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unencodable:
-    """A row that the chat template or the window refuses, and why."""
+    """A row that cannot be encoded, because the chat template refuses it or nothing trainable fits the window."""
 
     reason: str
     message: str
@@ -46,41 +48,41 @@ TextRow: TypeAlias = tuple[Text, Text, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Turns rows into token ids for one tokenizer and one window; made by `make_encoder`."""
+    """Encodes rows for one tokenizer and one window; made by `make_encoder`."""
 
     template: Template
     max_length: int
-    """Most tokens of prompt and completion together."""
+    """Maximum tokens of prompt and completion together: the window."""
     opening: tuple[int, ...] = ()
-    """What the tokenizer puts before plain text (BOS). A chat template writes its own."""
+    """Token ids that the tokenizer puts before plain text (BOS). A chat template writes its own."""
     anchor: str = ""
-    """Goes before each piece of a completion while that is tokenised, for tokenizers that treat the beginning of a text
-    unlike its middle."""
+    """Text put before each piece of a completion while that is tokenised, for tokenizers that treat the beginning of a
+    text unlike its middle; its ids are removed afterwards."""
     anchor_ids: tuple[int, ...] = ()
     whole: bool = False
-    """Prompt and completion are written by the template together and tokenised as one text: what whoever scores a
-    finished conversation sees, the template's last words included. False: as whoever answers sees them."""
+    """True: the template renders prompt and completion together and they are tokenised as one text, as a model that
+    scores a finished conversation sees them. False: apart, as a model that answers sees them."""
 
     def __post_init__(self) -> None:
         if self.max_length < 8:  # noqa: PLR2004 - a template's own marks alone need more than this
             raise ConfigError(f"tokens.max_length must be at least 8, got {self.max_length}")
 
     def with_control(self, control: str) -> "Encoder":
-        """The same encoder with this text after every prompt, beside what the tokenizer has there of its own."""
+        """Return this encoder with a control text after every prompt, in addition to the tokenizer's own."""
         return replace(self, template=replace(self.template, control=control))
 
     def for_whole_conversations(self) -> "Encoder":
-        """The same encoder for models that score conversations and do not answer."""
+        """Return this encoder for models that score whole conversations (reward models) and do not answer."""
         return replace(self, whole=True)
 
     def encode(self, rows: Sequence[TextRow], *, finished: Sequence[bool] | None = None) -> list[Encoded | Unencodable]:
         """
-        Encode many rows with few calls of the tokenizer; a row that cannot be encoded comes back as the reason.
+        Encode many rows with few calls of the tokenizer; a row that cannot be encoded is returned as `Unencodable`.
 
         Args:
-            rows: what to encode.
-            finished: False for each answer that was cut off: it gets no end of turn. None: all came to their end. Whole
-                conversations end as the template ends them, for who scores one is not told.
+            rows: prompt, completion and tools of each.
+            finished: False for each completion that was cut off: it gets no end of turn. None: all came to their end.
+                Whole conversations end as the template ends them, as their scorer cannot know.
 
         Raises:
             ModelError: a row holds messages and the tokenizer has no chat template.
@@ -88,8 +90,9 @@ class Encoder:
         template = self.template.with_rendered(rows)
         if self.whole:
             return self._encode_whole(rows, template)
+        # Render everything first, so that the tokenizer is called once for all prompts and once for all completions.
         rendered = [
-            _render(template, row) if ended else self._open_ended(_render(template, row))
+            _render(template, row) if ended else self._without_end_of_turn(_render(template, row))
             for row, ended in zip(rows, finished or [True] * len(rows), strict=True)
         ]
         usable = [item for item in rendered if isinstance(item, Rendered)]
@@ -103,10 +106,11 @@ class Encoder:
         ]
 
     def prompt_ids(self, prompt: Text, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
-        """The ids that inference starts from. Raises DataError if the template refuses the prompt."""
-        return self._opened(self._ids([self.template.prompt(prompt, tools)])[0])
+        """Return the ids that inference starts from. Raises DataError if the template refuses the prompt."""
+        return self._with_opening(self._ids([self.template.prompt(prompt, tools)])[0])
 
-    def _open_ended(self, rendered: Rendered | Unencodable) -> Rendered | Unencodable:
+    def _without_end_of_turn(self, rendered: Rendered | Unencodable) -> Rendered | Unencodable:
+        """Remove the end of turn from a completion that was cut off: ending there is not what the model did."""
         if isinstance(rendered, Unencodable):
             return rendered
         *before, last = rendered.completion
@@ -120,12 +124,14 @@ class Encoder:
         if not self.anchor:
             return self._ids(texts)
         start = len(self.anchor_ids)
+        # Where a piece merges with the anchor into other tokens, there is nothing to cut off: it is tokenised alone.
         return [
             ids[start:] if tuple(ids[:start]) == self.anchor_ids else self._ids([text])[0]
             for text, ids in zip(texts, self._ids([self.anchor + text for text in texts]), strict=True)
         ]
 
-    def _opened(self, ids: list[int]) -> list[int]:
+    def _with_opening(self, ids: list[int]) -> list[int]:
+        """Put BOS before the ids, unless the template wrote it already."""
         return ids if tuple(ids[: len(self.opening)]) == self.opening else [*self.opening, *ids]
 
     def _assemble(
@@ -133,31 +139,34 @@ class Encoder:
     ) -> Encoded | Unencodable:
         completion = parts[0] if len(parts) == 1 else [token for part in parts for token in part]
         trained = np.repeat([segment.trained for segment in rendered.completion], [len(part) for part in parts])
-        return self._fitted(row, self._opened(ids), completion, trained, agrees=rendered.agrees)
+        return self._fit_window(row, self._with_opening(ids), completion, trained, agrees=rendered.agrees)
 
     def _encode_whole(self, rows: Sequence[TextRow], template: Template) -> list[Encoded | Unencodable]:
-        """Each row's conversation as one text, cut into prompt and completion where it leaves what inference sees."""
-        written = [_written(template, row) for row in rows]
+        """Encode each row's conversation as one text, cut into prompt and completion where the prompt's own ids end."""
+        written = [_render_whole(template, row) for row in rows]
         usable = [texts for texts in written if not isinstance(texts, Unencodable)]
         prompts, joint = (iter(self._ids([texts[k] for texts in usable])) for k in range(2))
         return [
-            texts if isinstance(texts, Unencodable) else self._divided(row, next(prompts), next(joint))
+            texts if isinstance(texts, Unencodable) else self._cut_whole(row, next(prompts), next(joint))
             for row, texts in zip(rows, written, strict=True)
         ]
 
-    def _divided(self, row: TextRow, prompt: list[int], whole: list[int]) -> Encoded | Unencodable:
-        prompt, whole = self._opened(prompt), self._opened(whole)
+    def _cut_whole(self, row: TextRow, prompt: list[int], whole: list[int]) -> Encoded | Unencodable:
+        # A template may render the prompt otherwise in a whole conversation (a dropped <think> block), and tokens may
+        # merge across the boundary: the cut is where both sequences stop being alike, and leaves one token at least.
+        prompt, whole = self._with_opening(prompt), self._with_opening(whole)
         alike = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
         cut = min(alike, len(whole) - 1)
         completion = whole[cut:]
-        return self._fitted(row, whole[:cut], completion, np.ones(len(completion), np.bool_), agrees=True)
+        return self._fit_window(row, whole[:cut], completion, np.ones(len(completion), np.bool_), agrees=True)
 
-    def _fitted(
+    def _fit_window(
         self, row: TextRow, prompt: list[int], completion: list[int], trained: NDArray[np.bool_], *, agrees: bool
     ) -> Encoded | Unencodable:
-        """Both within the window."""
+        """Cut the prompt, and then the completion, until both fit the window together."""
         whole = prompt
         if not prompt:
+            # The first completion token's probability is predicted at the token before it.
             return Unencodable("empty prompt", "the prompt has no token that the completion could follow")
         room = self.max_length - len(completion)
         if len(prompt) > room:
@@ -176,10 +185,10 @@ class Encoder:
 
     def _cut_prompt(self, row: TextRow, prompt: list[int], room: int) -> list[int]:
         """
-        The prompt within `room`, without its oldest turns.
+        Cut the prompt to `room` tokens by leaving out its oldest turns.
 
-        Where the last user turn alone is too long, that turn's end, and BOS: but it may always have half of the window,
-        and the completion is cut then.
+        Where the last user turn alone is too long, its end is kept, after BOS; a prompt may always have half of the
+        window, and the completion is cut then.
         """
         messages, tools = row[0], row[2]
         for shorter in _without_oldest(self.template.as_messages(messages, "user")) if self.template.chat else ():
@@ -208,16 +217,16 @@ def _render(template: Template, row: TextRow) -> Rendered | Unencodable:
         return Unencodable("chat template", str(error))
 
 
-def _written(template: Template, row: TextRow) -> tuple[str, str] | Unencodable:
-    """The prompt, and the whole conversation."""
-    found = _render(template, row)
-    if isinstance(found, Unencodable):
-        return found
-    return found.prompt, template.joint(*row) + ("" if template.chat else template.end_of_turn)
+def _render_whole(template: Template, row: TextRow) -> tuple[str, str] | Unencodable:
+    """Render a row's prompt, and its whole conversation."""
+    rendered = _render(template, row)
+    if isinstance(rendered, Unencodable):
+        return rendered
+    return rendered.prompt, template.joint(*row) + ("" if template.chat else template.end_of_turn)
 
 
 def make_encoder(tokenizer: Any, *, max_length: int) -> Encoder:
-    """An encoder for this tokenizer; see `Encoder`. Raises ModelError when the tokenizer cannot end a completion."""
+    """Make the encoder of a tokenizer. Raises ModelError when the tokenizer cannot end a completion."""
     template = make_template(tokenizer)
     anchor, anchor_ids = _anchor(tokenizer)
     opening = () if template.chat else _opening(tokenizer)
@@ -225,10 +234,10 @@ def make_encoder(tokenizer: Any, *, max_length: int) -> Encoder:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """A hash of everything that decides which ids a text becomes: vocabulary, rules, special tokens, chat template."""
+    """Hash everything that decides which ids a text becomes: vocabulary, rules, special tokens, chat template."""
     if tokenizer.is_fast:
         core = json.loads(tokenizer.backend_tokenizer.to_str())
-        # What the last call asked for stands there too.
+        # A tokenizer keeps the truncation and padding of its last call, which are no part of its identity.
         rules = json.dumps({name: core[name] for name in core if name not in {"truncation", "padding"}}, sort_keys=True)
     else:
         rules = repr(sorted(tokenizer.get_vocab().items()))
@@ -245,11 +254,12 @@ def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     ids = tokenizer(unique, add_special_tokens=False, verbose=False, return_attention_mask=False)["input_ids"]
     if len(unique) == len(texts):
         return list(ids)
-    known: dict[str, list[int]] = dict(zip(unique, ids, strict=True))
-    return [known[text] for text in texts]
+    ids_of: dict[str, list[int]] = dict(zip(unique, ids, strict=True))
+    return [ids_of[text] for text in texts]
 
 
 def _opening(tokenizer: Any) -> tuple[int, ...]:
+    """Return BOS if the tokenizer begins a text with it, else nothing."""
     opened: list[int] = tokenizer("", add_special_tokens=True)["input_ids"]
     bos = tokenizer.bos_token_id
     return (bos,) if bos is not None and opened[:1] == [bos] else ()
@@ -257,10 +267,10 @@ def _opening(tokenizer: Any) -> tuple[int, ...]:
 
 def _anchor(tokenizer: Any) -> tuple[str, tuple[int, ...]]:
     """
-    A text after which another is tokenised as in the middle of a text, and its ids.
+    Return a text after which another is tokenised as in the middle of a text, and its ids.
 
-    SentencePiece tokenizers write a space before the first word of a text: the answer after a prompt would begin with
-    one that the model never says there. Empty where the tokenizer does no such thing.
+    SentencePiece tokenizers put a space before the first word of a text: the completion after a prompt would begin with
+    one that the model never says there. Empty for other tokenizers.
     """
     alone, anchor, after = _ids(tokenizer, ["a", "\n", "\na"])
     if after[: len(anchor)] == anchor and after[len(anchor) :] != alone:
@@ -269,7 +279,7 @@ def _anchor(tokenizer: Any) -> tuple[str, tuple[int, ...]]:
 
 
 def _without_oldest(messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:
-    """The conversation with ever more of its oldest exchanges left out; system turns and the last user turn stay."""
+    """Return the conversation with more and more of its oldest exchanges left out; system and last user turns stay."""
     system = tuple(m for m in messages if m.role == "system")
     turns = tuple(m for m in messages if m.role != "system")
     starts = [i for i, m in enumerate(turns) if m.role == "user" and i > 0]

@@ -1,6 +1,9 @@
 """
 Encoded rows on disk: one file of token ids, read row by row, and an index in memory of about 50 bytes a row.
 
+A store is a folder: `tokens.bin` (int32, prompt and completion of each sequence), `index.npz` (the columns below), and
+`meta.json`.
+
 Reads go through `os.pread` and not through a memory map, so that a million rows do not count as resident memory.
 A completion token that is not trained is stored as `-1 - id`.
 """
@@ -34,7 +37,9 @@ _COLUMNS = {
     "line": "q",
     "source": "i",
 }
+"""Columns of the index and their types, one entry a sequence."""
 _PROMPT_CUT, _COMPLETION_CUT, _DISAGREES = 1, 2, 4
+"""Bits of the column `flags`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +47,28 @@ class TokenRow:
     """Token ids of one prompt and one completion."""
 
     prompt: Ids
+    """(P,)."""
     completion: Ids
+    """(C,)."""
     trained: NDArray[np.bool_]
+    """True for completion tokens that are trained, (C,)."""
 
 
 class TokenStore:
     """
-    Encoded sequences of a data set, with what the trainer has to know of each.
+    Encoded sequences of a data set, with their lengths, groups, labels, weights and scores.
 
     A paired store holds two sequences an example: 2i the chosen and 2i + 1 the rejected completion of pair i.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the store in folder `path`; raises DataError when it is not one, or is not whole."""
+        """Open the store in folder `path`; raise DataError when it is not one, or is not whole."""
         try:
             meta = json.loads((path / "meta.json").read_text())
             self.paired: bool = meta["paired"]
             self.fingerprint: str = meta["fingerprint"]
             self.sources: list[str] = meta["sources"]
-            # NumPy forgets to close a file that it opened and cannot read.
+            # Opened here, since NumPy does not close a file that it opened and cannot read.
             with (path / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
                 columns = {name: index[name] for name in (*_COLUMNS, "flags")}
             num_bytes = (path / "tokens.bin").stat().st_size
@@ -77,6 +85,7 @@ class TokenStore:
         self._line = columns["line"]
         self._source = columns["source"]
         self._flags = columns["flags"]
+        # Where each sequence begins follows from the lengths, and is not stored.
         lengths = self.prompt_length.astype(np.int64) + self.completion_length
         self._offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.longest = int(lengths.max(initial=0))
@@ -89,45 +98,45 @@ class TokenStore:
         self._close = weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:
-        """Sequences, not examples: twice the pairs in a paired store."""
+        """Return the number of sequences, not examples: twice the pairs in a paired store."""
         return len(self.prompt_length)
 
     @property
     def num_examples(self) -> int:
-        """Examples: pairs in a paired store, else sequences."""
+        """Return the number of examples: pairs in a paired store, else sequences."""
         return len(self) // self.sequences_per_example
 
     @property
     def sequences_per_example(self) -> int:
-        """2 for pairs, else 1."""
+        """Return 2 for pairs, else 1."""
         return 2 if self.paired else 1
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of all prompts and completions."""
+        """Return the number of tokens of all prompts and completions."""
         return int(self._offset[-1])
 
     @property
     def num_prompt_cut(self) -> int:
-        """Sequences whose prompt lost its beginning to the window."""
+        """Return the number of sequences whose prompt lost its beginning to the window."""
         return int(np.count_nonzero(self._flags & _PROMPT_CUT))
 
     @property
     def num_completion_cut(self) -> int:
-        """Sequences whose completion lost its end, and its end-of-turn token, to the window."""
+        """Return the number of sequences whose completion lost its end, with the end-of-turn token, to the window."""
         return int(np.count_nonzero(self._flags & _COMPLETION_CUT))
 
     @property
     def num_disagreeing(self) -> int:
-        """Sequences that the chat template, rendering prompt and completion jointly, writes in other words."""
+        """Return the number of sequences that the template, rendering both sides jointly, writes in other words."""
         return int(np.count_nonzero(self._flags & _DISAGREES))
 
     def length(self, index: int) -> int:
-        """Tokens of sequence `index`, prompt and completion."""
+        """Return the number of tokens of sequence `index`, prompt and completion."""
         return int(self._offset[index + 1] - self._offset[index])
 
     def read(self, index: int) -> TokenRow:
-        """The token ids of sequence `index`."""
+        """Read the token ids of sequence `index`."""
         start, end = int(self._offset[index]), int(self._offset[index + 1])
         raw = np.frombuffer(os.pread(self._file, (end - start) * 4, start * 4), np.int32)
         cut = int(self.prompt_length[index])
@@ -136,19 +145,19 @@ class TokenStore:
         return TokenRow(raw[:cut], np.where(trained, stored, -1 - stored).astype(np.int32), trained)
 
     def name(self, index: int) -> str:
-        """Where sequence `index` was read: `file:line`."""
+        """Return the place that sequence `index` was read from: `file:line`."""
         return f"{self.sources[self._source[index]]}:{self._line[index]}"
 
     def close(self) -> None:
-        """Close the file of tokens; it is also closed when the store is forgotten."""
+        """Close the file of tokens; it is also closed when the store is garbage-collected."""
         self._close()
 
 
 class TokenStoreWriter:
     """
-    Writes a `TokenStore` row by row; it comes into being whole, under its own name, when the writer is closed.
+    Writes a `TokenStore` row by row; the store appears whole, under its own name, when the writer is closed.
 
-    Use as a context manager: on an exception what was written is removed.
+    Use as a context manager: on an exception everything written is removed.
     """
 
     def __init__(self, path: Path, *, paired: bool) -> None:
@@ -173,11 +182,12 @@ class TokenStoreWriter:
         line: int,
         score: float = 0.0,
     ) -> None:
-        """Add one sequence; for pairs, the chosen and then at once the rejected one."""
+        """Add one sequence; for pairs, the chosen and right after it the rejected one."""
         num_trained = int(np.count_nonzero(row.trained))
         stored = row.completion
         if num_trained < len(stored):
             stored = np.where(row.trained, stored, -1 - stored)
+        # The fingerprint covers everything that training depends on, and not the place that a row was read from.
         data = np.asarray(row.prompt, np.int32).tobytes() + np.asarray(stored, np.int32).tobytes()
         self._tokens.write(data)
         lengths = f"{len(row.prompt)} {len(row.completion)}"

@@ -1,5 +1,5 @@
 """
-A prompt and its completion as text, cut exactly where inference cuts: what the model is given, and what it is to say.
+Render a prompt and its completion as text, cut exactly where inference cuts: the model's input, and its output.
 
 The prompt is rendered by the tokenizer's chat template with its generation prompt, as a server does; the completion
 follows, ended by the template's end-of-turn mark. Both sides are tokenised apart, so that the boundary in training is
@@ -17,16 +17,16 @@ from haloes.records import Message, Text
 
 PROBE = "haloes-probe"
 CONTROL_KEY = "haloes_control"
-"""In `tokenizer_config.json`: the control text of the model that the tokenizer was saved with. A chat template writes
-it itself; without one haloes does."""
+"""Key of `tokenizer_config.json` for the control text of the model that the tokenizer was saved with. A chat template
+writes it itself; without one haloes does."""
 
-_Written: TypeAlias = Mapping[tuple[tuple[Message, ...], bool], str]
+_Renderings: TypeAlias = Mapping[tuple[tuple[Message, ...], bool], str]
 """Messages without tools or calls, and whether the generation prompt follows, to the template's text of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a rendered conversation; `trained` where the policy's own words stand."""
+    """A piece of a rendered conversation; `trained` where its words are the policy's own."""
 
     text: str
     trained: bool
@@ -34,43 +34,43 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt with its completion's segments, and whether the template's joint rendering reads the same."""
+    """A rendered prompt with the segments of its completion."""
 
     prompt: str
     completion: tuple[Segment, ...]
     agrees: bool
-    """False when the template renders prompt and completion together in other words than inference would see them in
-    (a dropped <think> block, an inserted one, a turn left out): training follows inference then, not the template."""
+    """False when the template, rendering prompt and completion together, writes other words than inference sees (a
+    dropped <think> block, an inserted one, a turn left out): training follows inference then, not the template."""
 
     @property
     def text(self) -> str:
-        """Prompt and completion, as the model sees them."""
+        """Return prompt and completion as the model sees them."""
         return self.prompt + "".join(segment.text for segment in self.completion)
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a tokenizer writes conversations; `chat` is False for a tokenizer without a chat template."""
+    """The way a tokenizer writes conversations; `chat` is False for a tokenizer without a chat template."""
 
     tokenizer: Any
     chat: bool
     end_of_turn: str
-    """The text of the special token that ends an assistant turn; the end-of-text token where the template has none."""
+    """Text of the special token that ends an assistant turn; the end-of-text token where the template has none."""
     separator: str = ""
-    """Whitespace that a template without an end-of-turn token writes after an answer; not the model's to say."""
+    """Whitespace that a template without an end-of-turn token writes after an answer; no part of the completion."""
     ending: str = ""
-    """Text that the tokenizer has after every prompt where no chat template writes it; see `CONTROL_KEY`."""
+    """Control text of the tokenizer after every prompt where no chat template writes it; see `CONTROL_KEY`."""
     control: str = ""
     """Further text after every prompt, such as the control token of a model that is being made conditional."""
-    written: _Written = field(default_factory=dict, compare=False, repr=False)
-    """Renderings that are known already; see `with_rendered`."""
+    rendered: _Renderings = field(default_factory=dict, compare=False, repr=False)
+    """Cached renderings; see `with_rendered`."""
 
     def with_rendered(self, rows: Iterable[tuple[Text, Text, Sequence[Mapping[str, Any]]]]) -> "Template":
         """
-        The same template for these rows (prompt, completion, tools), which it has rendered together.
+        Return this template with these rows (prompt, completion, tools) rendered in advance, all together.
 
         Equal prompts are rendered once, and all in two calls of transformers, whose preparations cost as much as one
-        rendering does. What is rendered alone, as ever: rows with tools, and all where the template refuses one.
+        rendering does. Rows with tools are rendered alone later, and so are all rows where the template refuses one.
         """
         if not self.chat:
             return self
@@ -81,24 +81,24 @@ class Template:
             if before and _is_plain((*before, *answers[:1]), tools):
                 asked[before] = None
                 answered[*before, *answers[:1]] = None
-        written: dict[tuple[tuple[Message, ...], bool], str] = {}
+        rendered: dict[tuple[tuple[Message, ...], bool], str] = {}
         for conversations, generation in ((asked, True), (answered, False)):
             texts = _render_together(self.tokenizer, list(conversations), generation=generation)
-            written |= {(messages, generation): text for messages, text in zip(conversations, texts, strict=False)}
-        return replace(self, written=written)
+            rendered |= {(messages, generation): text for messages, text in zip(conversations, texts, strict=False)}
+        return replace(self, rendered=rendered)
 
     def as_messages(self, text: Text, role: str) -> tuple[Message, ...]:
-        """Plain text as the one message that it is in a chat."""
+        """Return plain text as a chat of one message of this role; messages unchanged."""
         return (Message(role, text),) if isinstance(text, str) else text
 
     def prompt(self, prompt: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
-        """The prompt as inference sees it, with the generation prompt. Raises DataError if the template refuses it."""
+        """Render the prompt as inference sees it, with the generation prompt. Raises DataError if it is refused."""
         if not self.chat:
             return self._plain(prompt) + self.ending + self.control
         return self._render(self.as_messages(prompt, "user"), tools, generation=True) + self.control
 
     def joint(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
-        """Prompt and completion as the template writes them together. Raises DataError if it refuses them."""
+        """Render prompt and completion together, as the template does. Raises DataError if it refuses them."""
         if not self.chat:
             return self._plain(prompt) + self._plain(completion)
         messages = (*self.as_messages(prompt, "user"), *self.as_messages(completion, "assistant"))
@@ -106,7 +106,7 @@ class Template:
 
     def render(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> Rendered:
         """
-        The prompt and the completion's segments; turns of others after the last assistant turn are left out.
+        Render the prompt and the completion's segments; other turns after the last assistant turn are left out.
 
         Raises DataError when the template refuses the messages, when a completion does not begin with an assistant
         turn, or when its turns are not rendered one after the other; ModelError when messages meet a tokenizer without
@@ -119,6 +119,8 @@ class Template:
         if not answers or answers[0].role != "assistant":
             first = f"a turn of the role {answers[0].role!r}" if answers else "nothing"
             raise DataError(f"a completion begins with an assistant turn, and this one with {first}")
+        # Each assistant turn is rendered after everything that the model had seen by then. What the template adds
+        # between two of them (a tool's result, role marks) is a segment that is not trained.
         done = text = self._render(asked, tools, generation=True)
         segments: list[Segment] = []
         agrees = True
@@ -132,30 +134,33 @@ class Template:
                 )
             if len(seen) > len(done):
                 segments.append(Segment(seen[len(done) :], trained=False))
-            said, as_in_joint = self._said(seen, before, answers[k], tools)
-            segments.append(Segment(said, trained=True))
+            words, as_in_joint = self._answer(seen, before, answers[k], tools)
+            segments.append(Segment(words, trained=True))
             agrees = agrees and as_in_joint
-            done = seen + said
+            done = seen + words
         return Rendered(text + self.control, tuple(segments), agrees)
 
-    def _said(self, seen: str, before: tuple[Message, ...], answer: Message, tools: Any) -> tuple[str, bool]:
-        """What the model adds to what it has `seen`, and whether the template writes the same after it."""
+    def _answer(self, seen: str, before: tuple[Message, ...], answer: Message, tools: Any) -> tuple[str, bool]:
+        """Return the text that the model adds to what it has `seen`, and whether the template writes the same."""
         joint = self._render((*before, answer), tools, generation=False)
         if answer.tool_calls:
-            return self._called(joint, seen, before, answer, tools)
+            return self._tool_call(joint, seen, before, answer, tools)
+        # The template's own tail is taken where it holds the answer and nothing else, for the whitespace around it.
         if joint.startswith(seen):
             tail = self._until_end(joint[len(seen) :])
             if tail.removesuffix(self.end_of_turn).strip() == answer.content.strip():
                 return tail, True
         return answer.content + self.end_of_turn, False
 
-    def _called(
+    def _tool_call(
         self, joint: str, seen: str, before: tuple[Message, ...], answer: Message, tools: Any
     ) -> tuple[str, bool]:
-        """Tool calls, which only the template can write; without the words that it puts into the model's mouth."""
+        """Return the text of tool calls, which only the template can write, without words that it puts before them."""
         content, tail = answer.content.strip(), joint[len(seen) :]
         if joint.startswith(seen) and content and tail.lstrip().startswith(content):
             return self._until_end(tail), True
+        # What the template writes before any answer (an empty <think> block, say) shows before a made-up one; words
+        # that inference does not see were not written by the model.
         probe = self._render((*before, Message("assistant", PROBE)), tools, generation=False)
         opening = probe[len(seen) : probe.rfind(PROBE)] if probe.startswith(seen) else ""
         inserted = opening if opening.strip() else ""
@@ -167,14 +172,15 @@ class Template:
         return self._until_end(tail[len(inserted) :]), not inserted and content in tail
 
     def _until_end(self, tail: str) -> str:
+        """Cut a rendered answer after its end-of-turn mark, or add the mark where the template writes none."""
         cut = tail.rfind(self.end_of_turn)
         if cut >= 0:
             return tail[: cut + len(self.end_of_turn)]
         return tail.removesuffix(self.separator) + self.end_of_turn
 
     def _render(self, messages: tuple[Message, ...], tools: Any, *, generation: bool) -> str:
-        known = self.written.get((messages, generation)) if _is_plain(messages, tools) else None
-        return known if known is not None else render_messages(self.tokenizer, messages, tools, generation=generation)
+        text = self.rendered.get((messages, generation)) if _is_plain(messages, tools) else None
+        return text if text is not None else render_messages(self.tokenizer, messages, tools, generation=generation)
 
     def _plain(self, text: Text) -> str:
         if isinstance(text, str):
@@ -186,7 +192,8 @@ class Template:
 
 
 def make_template(tokenizer: Any) -> Template:
-    """Find out how this tokenizer writes a conversation and ends a turn. Raises ModelError when it has no end token."""
+    """Detect how a tokenizer writes a conversation and ends a turn. Raises ModelError when it has no end token."""
+    # Asked for by rendering a made-up answer: no field of a tokenizer says which token its template ends a turn with.
     chat = bool(tokenizer.chat_template)
     closing = _probe_closing(tokenizer) if chat else ""
     mark = _first_special(tokenizer, closing)
@@ -199,32 +206,32 @@ def make_template(tokenizer: Any) -> Template:
 
 
 def control_text(tokenizer: Any) -> str:
-    """The control text that the tokenizer was saved with; empty for most."""
+    """Return the control text that the tokenizer was saved with; empty for most."""
     return str(tokenizer.init_kwargs.get(CONTROL_KEY) or "")
 
 
 def with_control_text(tokenizer: Any, control: str) -> Any:
     """
-    A copy of a tokenizer that knows a control text, after the one that it may know already.
+    Return a copy of a tokenizer that adds a control text to every prompt, after one that it may have already.
 
-    A chat template writes it after its generation prompt, for whoever uses the template; the key says it to haloes.
+    A chat template writes it after its generation prompt, for every user of the template; `CONTROL_KEY` is for haloes.
     """
     if not control:
         return tokenizer
-    made = copy.deepcopy(tokenizer)
-    made.init_kwargs[CONTROL_KEY] = control_text(tokenizer) + control
-    if made.chat_template:
-        made.chat_template = _controlled(made.chat_template, control)
-    return made
+    controlled = copy.deepcopy(tokenizer)
+    controlled.init_kwargs[CONTROL_KEY] = control_text(tokenizer) + control
+    if controlled.chat_template:
+        controlled.chat_template = _add_control(controlled.chat_template, control)
+    return controlled
 
 
-def _controlled(chat_template: str, control: str) -> str:
+def _add_control(chat_template: str, control: str) -> str:
     written = json.dumps(control, ensure_ascii=False)  # Jinja reads \u escapes one by one, and not as surrogate pairs
     return chat_template.removesuffix("\n") + f"{{% if add_generation_prompt %}}{{{{ {written} }}}}{{% endif %}}"
 
 
 def plain_chat_template(tokenizer: Any, end: str) -> str:
-    """A chat template for a tokenizer without one: its turns' words as they are, begun and ended as plain text is."""
+    """Return a chat template for a tokenizer without one: the turns' words, begun and ended as plain text is."""
     opened = tokenizer("", add_special_tokens=True)["input_ids"]
     begins = "{{ bos_token }}" if tokenizer.bos_token_id in opened[:1] else ""
     turns = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
@@ -232,7 +239,7 @@ def plain_chat_template(tokenizer: Any, end: str) -> str:
 
 
 def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = (), *, generation: bool) -> str:
-    """The chat template's text of these messages; a template's own refusal becomes a DataError with its words."""
+    """Render messages with the chat template; a template's own refusal becomes a DataError with its words."""
     from jinja2 import TemplateError
 
     turns = [_as_dict(message) for message in messages]
@@ -248,12 +255,12 @@ def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = ()
 
 
 def _is_plain(messages: tuple[Message, ...], tools: Any) -> bool:
-    """Whether it can be a key: tools and calls are mappings."""
+    """Return whether messages can be a key of a dict: tools and tool calls are mappings, which cannot."""
     return not tools and not any(message.tool_calls for message in messages)
 
 
 def _render_together(tokenizer: Any, conversations: Sequence[Sequence[Message]], *, generation: bool) -> list[str]:
-    """The chat template's text of each conversation; of none where the template refuses one of them."""
+    """Render each conversation with the chat template; return nothing where the template refuses one of them."""
     from jinja2 import TemplateError
 
     if not conversations:
@@ -267,13 +274,13 @@ def _render_together(tokenizer: Any, conversations: Sequence[Sequence[Message]],
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
-    """The tokens that are marks; words that the tokenizer does not know are none."""
+    """Return the ids of special tokens, without that of unknown words."""
     added = (number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
     return frozenset([*tokenizer.all_special_ids, *added]) - {tokenizer.unk_token_id}
 
 
 def _probe_closing(tokenizer: Any) -> str:
-    """What the template writes after an answer."""
+    """Return the text that the template writes after an answer."""
     turns = (Message("user", "a"), Message("assistant", PROBE))
     text = render_messages(tokenizer, turns, generation=False)
     return text[text.rfind(PROBE) + len(PROBE) :]
@@ -295,7 +302,7 @@ def _as_dict(message: Message) -> dict[str, Any]:
 
 
 def _call_as_dict(call: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool call with its arguments as values: the OpenAI shape has them as a string of JSON, templates do not."""
+    """Return a tool call with its arguments as values: OpenAI has them as a string of JSON, templates do not."""
     function = call.get("function")
     if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
         return dict(call)

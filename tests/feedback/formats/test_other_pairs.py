@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from haloes.feedback.formats.llamafactory_dpo import LLAMAFACTORY_DPO
-from haloes.feedback.formats.ms_swift_pairs import REJECTED_RESPONSE
+from haloes.feedback.formats.ms_swift_pairs import MS_SWIFT_PAIRS
 from haloes.feedback.formats.openai import OPENAI
 from haloes.records import Message, Pair
 
@@ -25,8 +25,8 @@ EXPECTED = Pair(
 )  # fmt: skip
 def test_ms_swift_names_the_other_answer_or_the_other_conversation(read_row: Any, other: dict[str, Any]) -> None:
     row = {"messages": [USER, GOOD], **other}
-    assert REJECTED_RESPONSE.matches(row)
-    assert read_row(REJECTED_RESPONSE, row) == [EXPECTED]
+    assert MS_SWIFT_PAIRS.matches(row)
+    assert read_row(MS_SWIFT_PAIRS, row) == [EXPECTED]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_ms_swift_names_the_other_answer_or_the_other_conversation(read_row: Any
     ],
 )
 def test_broken_ms_swift_rows(reason: Callable[..., str], row: dict[str, Any], expected: str) -> None:
-    assert reason(REJECTED_RESPONSE, row) == expected
+    assert reason(MS_SWIFT_PAIRS, row) == expected
 
 
 def test_llamafactory_gives_one_turn_each(read_row: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from haloes.feedback.formats.table import FORMATS, detect
-from haloes.feedback.formats.unsupported import recognise
+from haloes.feedback.formats.unsupported import recognise_export
 
 USER = {"role": "user", "content": "q"}
 GOOD = {"role": "assistant", "content": "a"}
@@ -72,4 +72,4 @@ def test_rows_without_a_verdict_fit_no_format(row: dict[str, Any]) -> None:
     ],
 )
 def test_exports_that_are_not_read_yet_are_named(row: dict[str, Any], name: str | None) -> None:
-    assert recognise([{"x": 1}, row]) == name
+    assert recognise_export([{"x": 1}, row]) == name

@@ -1,4 +1,4 @@
-"""What the formats of pairs share: building a `Pair`, and finding the prompt that two conversations begin with."""
+"""Build a `Pair`, and split two conversations into the prompt that they share and two completions."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ from haloes.feedback.refusals import RefusalError
 from haloes.records import Message, Pair, Text, Where
 
 _SCORES = (("chosen_score", "rejected_score"), ("score_chosen", "score_rejected"))
-"""What sets of pairs call the scores of the two answers."""
+"""Columns under which published sets of pairs hold the scores of the two completions."""
 
 
 def make_pair(row: RawRow, where: Where, *, prompt: Text, chosen: Text, rejected: Text, **more: Any) -> Pair:
     """
-    A pair with the fields that its row carries; `more` adds to them.
+    Build a pair with the fields that its row carries; `more` adds to them.
 
     Raises:
-        RefusalError: Both answers are the same, or a field is not what it should be.
+        RefusalError: Both completions are the same, or a field is not what it should be.
     """
     if same_completion(chosen, rejected):
         raise RefusalError("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
@@ -40,16 +40,18 @@ def make_pair(row: RawRow, where: Where, *, prompt: Text, chosen: Text, rejected
 
 def margin_of(row: RawRow) -> float | None:
     """
-    By how much the chosen answer is better: a `margin` (as in TRL), or both answers' scores; None without either.
+    Return by how much the chosen completion is better: a `margin` (as in TRL), or the difference of both scores.
+
+    None where the row has neither.
 
     Raises:
         RefusalError: One of them is not a finite number.
     """
     if row.get("margin") is not None:
         return parse_score(row["margin"])
-    for one, other in _SCORES:
-        if row.get(one) is not None and row.get(other) is not None:
-            return parse_score(row[one]) - parse_score(row[other])
+    for chosen, rejected in _SCORES:
+        if row.get(chosen) is not None and row.get(rejected) is not None:
+            return parse_score(row[chosen]) - parse_score(row[rejected])
     return None
 
 
@@ -57,7 +59,7 @@ def split_common_prompt(chosen: object, rejected: object, *, system: object = No
     """
     Split two whole conversations into the prompt that they share and two completions.
 
-    The prompt is the longest common beginning after which both go on with the assistant's turn, and which does not
+    The prompt is the longest common beginning after which both continue with an assistant turn, and which does not
     itself end with one.
 
     Raises:
@@ -81,8 +83,11 @@ def split_common_prompt(chosen: object, rejected: object, *, system: object = No
 
 
 def _end_of_prompt(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> int:
+    """Return the number of turns of the common prompt; 0 where there is none."""
     shorter = min(len(chosen), len(rejected))
     common = next((i for i in range(shorter) if chosen[i] != rejected[i]), shorter)
+    # From the longest common beginning backwards. Turns that both share after the cut, such as a tool call and its
+    # result, belong to both completions.
     for end in range(min(common, shorter - 1), 0, -1):
         answers = chosen[end].role == rejected[end].role == "assistant"
         if answers and chosen[end - 1].role != "assistant":

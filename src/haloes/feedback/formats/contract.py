@@ -1,4 +1,4 @@
-"""What a format is: a name, the rows it recognises, and how it reads one."""
+"""The contract of a format: a name, the rows it recognises, and how it reads one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from haloes.feedback.fields import RawRow
 from haloes.records import Feedback, Pair, Refusal, Where
 
 Record: TypeAlias = Feedback | Pair | Refusal
-"""What comes out of a row."""
+"""A record that a row becomes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,17 +16,17 @@ class Format:
     """One shape of rows that other tools write."""
 
     name: str
-    """What it is called on the command line."""
+    """Name on the command line."""
     needs: str
-    """The columns of a row, in words, for messages."""
+    """Columns of a row, in words, for messages."""
     matches: Callable[[RawRow], bool]
-    """Whether a row has this shape. Broken values are not its concern: they are refused when the row is read."""
+    """Returns whether a row has this shape. Broken values do not matter here: they are refused when the row is read."""
     parse: Callable[[RawRow, Where], Iterator[Record]]
-    """The records of one row. Raises `RefusalError` where the row cannot be used at all."""
+    """Yields the records of one row. Raises `RefusalError` where the row cannot be used at all."""
     labels: Callable[[RawRow], list[object]]
-    """The labels of a row as they stand there, for a look at a whole column; empty for pairs."""
+    """Returns the unparsed labels of a row, for a look at a whole column; empty for pairs."""
 
 
 def no_labels(_: RawRow) -> list[object]:
-    """Pairs have no labels."""
+    """Return nothing: pairs have no labels."""
     return []

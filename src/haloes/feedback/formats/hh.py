@@ -1,8 +1,9 @@
 r"""
 HH-RLHF transcripts: `chosen` and `rejected` are texts of the form "\n\nHuman: ...\n\nAssistant: ...".
 
-The prompt is what both share up to their last common "\n\nAssistant:". Where the row has a `prompt` of its own (a
-transcript too), `chosen` and `rejected` may hold whole transcripts or the answers alone. Blanks around turns go.
+The prompt is the part that both share, up to their last common "\n\nAssistant:". Where the row has a `prompt` of its
+own (a transcript too), `chosen` and `rejected` may hold whole transcripts or the answers alone. Blanks around turns are
+removed.
 """
 
 import os
@@ -36,6 +37,7 @@ def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
     else:
         common = os.path.commonprefix([chosen, rejected])  # noqa: RUF071  # by characters is what is meant
         end = common.rfind(_ANSWER)
+        # At 0 both begin with the answer, and there is no prompt before it.
         if end <= 0:
             message = 'chosen and rejected share no beginning up to an "Assistant:" that could be the prompt'
             raise RefusalError("no common prompt", message)
@@ -62,13 +64,14 @@ def _text(row: RawRow, column: str) -> str:
 
 
 def _after(prompt: str, answer: str) -> str:
-    """The transcript of an answer, which the row gives after its prompt, or alone."""
+    """Return the transcript of an answer, which the row gives after its prompt, or alone."""
     if _begins(answer) and answer.startswith(prompt):
         return answer[len(prompt) :]
     return answer if _begins(answer) else f"{_ANSWER} {answer}"
 
 
 def _turns(transcript: str, *, column: str) -> tuple[Message, ...]:
+    # Split at a pattern with a group: text before the first turn, then role, words, role, words ...
     pieces = _TURN.split(transcript)
     if pieces[0].strip():
         message = f'the {column} begins with {short_repr(pieces[0])}, not with "Human:" or "Assistant:"'

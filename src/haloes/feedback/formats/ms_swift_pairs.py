@@ -1,7 +1,7 @@
 """
-ms-swift's pairs: `messages` ends with the chosen answer; the other one is `rejected_response` or `rejected_messages`.
+ms-swift's pairs: `messages` ends with the chosen answer, and `rejected_response` or `rejected_messages` is the other.
 
-`rejected_response` takes the place of the last turn. `rejected_messages` is the whole conversation with the other end.
+`rejected_response` replaces the last turn. `rejected_messages` is the whole conversation with the other ending.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
     )
 
 
-REJECTED_RESPONSE = Format(
+MS_SWIFT_PAIRS = Format(
     name="ms-swift-pairs",
     needs="messages, rejected_response (or rejected_messages)",
     matches=_matches,

@@ -20,9 +20,9 @@ def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
     chosen, rejected = required_value(row, "chosen"), required_value(row, "rejected")
     ended = {column: parse_finished(row, column) for column in ("chosen_finished", "rejected_finished")}
     if _is_conversation(chosen) and _is_conversation(rejected):
-        prompt, one, other = split_common_prompt(chosen, rejected, system=row.get("system"))
-        _check_prompt_given(row.get("prompt"), prompt)
-        yield make_pair(row, where, prompt=prompt, chosen=one, rejected=other, **ended)
+        prompt, first, second = split_common_prompt(chosen, rejected, system=row.get("system"))
+        _check_given_prompt(row.get("prompt"), prompt)
+        yield make_pair(row, where, prompt=prompt, chosen=first, rejected=second, **ended)
         return
     yield make_pair(
         row,
@@ -35,20 +35,21 @@ def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
 
 
 def _is_conversation(value: object) -> bool:
-    """Whether these are turns that begin before the answer, so that the prompt stands in them."""
+    """Return whether a value is turns that begin before the completion, so that the prompt stands in them."""
     return isinstance(value, list) and is_messages(value) and role_of(value[0], place="the first turn") != "assistant"
 
 
-def _check_prompt_given(given: object, found: Text) -> None:
+def _check_given_prompt(given: object, shared: Text) -> None:
     """Refuse a row whose own prompt is not the one with which its conversations begin."""
     if not given:
         return
+    # Sets differ in how much of the conversation they repeat as the prompt: one turn as text, or the last turns.
     if isinstance(given, str):
-        words = [message.content.strip() for message in found if isinstance(message, Message)]
+        words = [message.content.strip() for message in shared if isinstance(message, Message)]
         agrees = given.strip() in words
     else:
         turns = parse_messages(given, column="prompt")
-        agrees = found[-len(turns) :] == turns
+        agrees = shared[-len(turns) :] == turns
     if not agrees:
         message = "the prompt differs from the turns with which chosen and rejected begin; drop one (--columns prompt=)"
         raise RefusalError("prompt mismatch", message, column="prompt")

@@ -16,7 +16,7 @@ _LABELS = ("label", "kto_tag")
 
 
 def turns_column(row: RawRow) -> str | None:
-    """The column that holds the conversation: `messages`, or ShareGPT's `conversations`."""
+    """Return the column that holds the conversation: `messages`, or ShareGPT's `conversations`."""
     return next((name for name in ("messages", "conversations") if name in row), None)
 
 
@@ -26,6 +26,7 @@ def _matches(row: RawRow) -> bool:
 
 
 def _parse(row: RawRow, where: Where) -> Iterator[Feedback]:
+    # The rating first: rows that nobody rated are counted as such, whatever else they lack.
     rated = parse_rating(row, label_columns=_LABELS)
     column = turns_column(row)
     if column is None:

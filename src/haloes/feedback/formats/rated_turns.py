@@ -51,6 +51,7 @@ def _parse(row: RawRow, where: Where) -> Iterator[Record]:
     name = shared.setdefault("conversation", shared.get("id") or _name_of(turns))
     for number in rated:
         own = {"id": f"{shared.get('id', name)}#{number}"}
+        # One broken turn does not cost the ratings of the others.
         try:
             yield _feedback(row, turns, number, where, shared=shared | own)
         except RefusalError as refused:
@@ -76,7 +77,7 @@ def _is_rated(turn: object) -> bool:
 
 
 def _name_of(turns: object) -> str:
-    """A name that depends on the turns alone, so that copies of a conversation share it."""
+    """Return a name that depends on the turns alone, so that copies of a conversation share it."""
     text = json.dumps(turns, sort_keys=True, default=str)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 

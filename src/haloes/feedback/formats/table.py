@@ -1,4 +1,4 @@
-"""The formats that are read, in the order in which they are tried."""
+"""The table of formats, in the order in which they are tried."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from haloes.feedback.formats.alpaca import ALPACA
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.formats.hh import HH
 from haloes.feedback.formats.llamafactory_dpo import LLAMAFACTORY_DPO
-from haloes.feedback.formats.ms_swift_pairs import REJECTED_RESPONSE
+from haloes.feedback.formats.ms_swift_pairs import MS_SWIFT_PAIRS
 from haloes.feedback.formats.openai import OPENAI
 from haloes.feedback.formats.paired import PAIRED
 from haloes.feedback.formats.rated_messages import RATED_MESSAGES
@@ -20,7 +20,7 @@ from haloes.feedback.formats.unpaired import UNPAIRED
 _IN_ORDER = (
     OPENAI,
     RATED_TURNS,
-    REJECTED_RESPONSE,
+    MS_SWIFT_PAIRS,
     LLAMAFACTORY_DPO,
     ALPACA,
     HH,
@@ -28,12 +28,13 @@ _IN_ORDER = (
     RATED_MESSAGES,
     UNPAIRED,
 )
-FORMATS: dict[str, Format] = {known.name: known for known in _IN_ORDER}
+FORMATS: dict[str, Format] = {each.name: each for each in _IN_ORDER}
 """Every format by its name."""
 
 
 def detect(rows: Sequence[RawRow]) -> Format | None:
-    """The format that fits most of these rows, the earliest in the table where several do; None if none fits any."""
-    counts = {known.name: sum(map(known.matches, rows)) for known in _IN_ORDER}
-    best = max(_IN_ORDER, key=lambda known: counts[known.name])
+    """Return the format that fits most of these rows, the earliest in the table of equals; None if none fits any."""
+    # By majority and not by the first row, which may be the broken one.
+    counts = {each.name: sum(map(each.matches, rows)) for each in _IN_ORDER}
+    best = max(_IN_ORDER, key=lambda each: counts[each.name])
     return best if counts[best.name] else None

@@ -13,7 +13,7 @@ def _matches(row: RawRow) -> bool:
 
 
 def _parse(row: RawRow, where: Where) -> Iterator[Feedback]:
-    # The verdict first: a log has many rows that nobody rated, and these are counted as such whatever else they lack.
+    # The rating first: a log has many rows that nobody rated, and these are counted as such whatever else they lack.
     rated = parse_rating(row)
     yield Feedback(
         prompt=parse_prompt(required_value(row, "prompt"), system=row.get("system")),

@@ -1,4 +1,4 @@
-"""Exports that are recognised by their columns and not read yet, so that the message can name them."""
+"""Exports of other tools that are not read yet, recognised by their columns so that the message can name them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -27,8 +27,12 @@ _SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 
 
-def recognise(rows: Iterable[RawRow]) -> str | None:
-    """What the rows are, if they bear the signs of an export that is not read yet; also one page of an API's answer."""
+def recognise_export(rows: Iterable[RawRow]) -> str | None:
+    """
+    Return the name of the export that the rows come from, if it is one that is not read yet; None otherwise.
+
+    One page of an API's answer, with the rows under `data`, is recognised too.
+    """
     for row in rows:
         for columns in _column_sets(row):
             for name, signs in _SIGNS:

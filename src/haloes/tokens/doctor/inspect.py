@@ -1,4 +1,4 @@
-"""What becomes of feedback when it is turned into tokens, found in one reading that keeps lengths and no text."""
+"""Inspect feedback as tokens of one model, in one reading that keeps lengths and no text."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +24,12 @@ _LABELS: Mapping[bool | None, _Label] = {True: "desirable", False: "undesirable"
 _CHUNK = 256
 _NO_WINDOW = 2**31 - 1
 _BEFORE, _AFTER = 40, 80
-"""Characters to show around the first difference."""
+"""Characters to show before and after the first difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLength:
-    """How many tokens texts have before anything is cut."""
+    """Median, 95th percentile and maximum of the tokens of texts, before anything is cut."""
 
     text: Literal["prompt", "completion", "both"]
     label: Literal["desirable", "undesirable", "unlabelled"]
@@ -40,7 +40,7 @@ class TokenLength:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderingDifference:
-    """Where the chat template writes a conversation otherwise than inference sees it, with what surrounds it."""
+    """A place where the chat template writes a conversation otherwise than inference sees it, in both versions."""
 
     where: str
     inference: str
@@ -49,26 +49,26 @@ class RenderingDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFindings:
-    """All that one reading shows. What is counted are rows: a pair is one, and is cut if one of its sides is."""
+    """Everything that one reading shows. Counts are of rows: a pair is one, and is cut if one of its sides is."""
 
     num_rows: int
     num_encoded: int
     window: int
-    """Most tokens of prompt and completion together."""
+    """Maximum tokens of prompt and completion together."""
     has_chat_template: bool
     end_of_turn: str
     lengths: tuple[TokenLength, ...]
     longest: int
-    """Tokens of the longest prompt with completion."""
+    """Tokens of the longest prompt and completion together."""
     num_over_window: int
     prompts_cut: Tally
     completions_cut: Tally
     refusals: Mapping[str, Tally]
     """Rows that cannot be encoded, by reason, the most frequent first."""
     disagreements: Tally
-    """Rows of which the template, rendering prompt and completion jointly, writes other words than inference sees."""
+    """Rows that the template, rendering prompt and completion jointly, writes in other words than inference sees."""
     difference: RenderingDifference | None
-    """Of the first such row."""
+    """The first difference of the first of these rows."""
     previews: tuple[Preview, ...]
 
 
@@ -76,15 +76,15 @@ def inspect_tokens(
     rows: Iterable[Row | Refusal], encoder: Encoder, *, previews: int = 3, num_examples: int = 3
 ) -> TokenFindings:
     """
-    Encode the rows once and say what becomes of them.
+    Encode the rows and count what is refused, cut, or rendered otherwise than inference sees it, in one reading.
 
     Memory grows by 12 bytes an answer; no text is kept but that of the previews.
 
     Args:
-        rows: Single answers and pairs; refusals are passed over.
-        encoder: Its window decides what is cut.
-        previews: How many rows to show.
-        num_examples: How many places to name of everything that is counted.
+        rows: Single answers and pairs; refusals are skipped.
+        encoder: The encoder; its window decides what is cut.
+        previews: Number of rows to show.
+        num_examples: Number of places to name of everything that is counted.
 
     Raises:
         ModelError: There are messages, and the tokenizer has no chat template.
@@ -98,7 +98,7 @@ def inspect_tokens(
 
 @dataclass(slots=True)
 class _TokenExamination:
-    """What was seen so far."""
+    """Everything counted so far."""
 
     encoder: Encoder
     unlimited: Encoder
@@ -127,8 +127,8 @@ class _TokenExamination:
         encoded: list[tuple[Feedback, Encoded]] = []
         for answer, result in sides:
             if isinstance(result, Unencodable):
-                known = self.refusals.get(result.reason, Tally())
-                self.refusals[result.reason] = self._and(known, f"{where}: {result.message}")
+                tally = self.refusals.get(result.reason, Tally())
+                self.refusals[result.reason] = self._and(tally, f"{where}: {result.message}")
                 return
             encoded.append((answer, result))
         self.num_encoded += 1
@@ -153,6 +153,7 @@ class _TokenExamination:
         rows = [row for _, row in whole]
         if any(len(row.prompt) + len(row.completion) > self.encoder.max_length for row in rows):
             self.num_over_window += 1
+            # Encoded again with the window, as the first time showed how long the row is without one.
             rows = [row for row in _encoded(self.encoder, [answer for answer, _ in whole]) if isinstance(row, Encoded)]
             if any(row.prompt_cut for row in rows):
                 self.prompts_cut = self._and(self.prompts_cut, where)

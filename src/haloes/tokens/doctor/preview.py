@@ -1,4 +1,4 @@
-"""An encoded row as pieces of text, so that a person sees which tokens are trained."""
+"""Show an encoded row as pieces of text, so that a person sees which tokens are trained."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from haloes.tokens.template import special_ids
 
 Role: TypeAlias = Literal["prompt", "mark", "answer", "end", "context", "elided"]
 """
-What a piece of a preview is. Not trained: "prompt", a "mark" of the template, "context" between the model's turns, and
-"elided" in place of what is too long to show. Trained: "answer", and the "end" of a turn.
+The role of a piece of a preview. Not trained: "prompt", a "mark" of the template, "context" between the model's turns,
+and "elided" in place of a text too long to show. Trained: "answer", and the "end" of a turn.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A token's text; several tokens' where only they together make a character."""
+    """The text of a token, or of several that make a character only together."""
 
     text: str
     trained: bool
@@ -26,7 +26,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """One sequence as it is trained."""
+    """One sequence as it is trained, in pieces."""
 
     where: str
     label: str
@@ -39,22 +39,23 @@ class Preview:
 PROMPT_TOKENS = (40, 100)
 """Tokens of a long prompt to show: at its beginning, and at its end."""
 COMPLETION_TOKENS = (160, 40)
+"""Tokens of a long completion to show: at its beginning, and at its end."""
 
 _MOST_BYTES = 4
-"""Of one character in UTF-8, and so the most tokens that it can take."""
+"""Bytes of the longest character in UTF-8, and so the most tokens that one can take."""
 _INCOMPLETE = "\ufffd"
 
 
 def preview(row: Encoded, tokenizer: Any, *, where: str, label: str) -> Preview:
-    """A row as pieces of text; the middle of a long prompt or completion is left out."""
+    """Return a row as pieces of text; the middle of a long prompt or completion is left out."""
     special = special_ids(tokenizer)
-    given: list[Role] = ["mark" if token in special else "prompt" for token in row.prompt.tolist()]
-    said = [
+    prompt_roles: list[Role] = ["mark" if token in special else "prompt" for token in row.prompt.tolist()]
+    completion_roles = [
         _role(token in special, trained) for token, trained in zip(row.completion.tolist(), row.trained, strict=True)
     ]
     pieces = (
-        *_pieces(row.prompt.tolist(), given, tokenizer, PROMPT_TOKENS),
-        *_pieces(row.completion.tolist(), said, tokenizer, COMPLETION_TOKENS),
+        *_pieces(row.prompt.tolist(), prompt_roles, tokenizer, PROMPT_TOKENS),
+        *_pieces(row.completion.tolist(), completion_roles, tokenizer, COMPLETION_TOKENS),
     )
     return Preview(
         where=where, label=label, pieces=pieces, prompt_cut=row.prompt_cut, completion_cut=row.completion_cut
@@ -62,7 +63,7 @@ def preview(row: Encoded, tokenizer: Any, *, where: str, label: str) -> Preview:
 
 
 def preview_lines(shown: Preview) -> list[str]:
-    """A preview without colours: lines that begin with "|" are given to the model, lines with "+" it is to say."""
+    """Return a preview without colours: "|" begins lines that the model is given, "+" lines that it learns to write."""
     cut = [name for name, is_cut in (("prompt", shown.prompt_cut), ("completion", shown.completion_cut)) if is_cut]
     lines = [f"{shown.where}, {shown.label}" + (f", {' and '.join(cut)} cut" if cut else "")]
     for trained, pieces in groupby(shown.pieces, key=lambda piece: piece.trained):
@@ -89,7 +90,7 @@ def _pieces(ids: list[int], roles: Sequence[Role], tokenizer: Any, shown: tuple[
 
 def _texts(ids: list[int], roles: Sequence[Role], tokenizer: Any, first: int, last: int) -> Iterator[Piece]:
     """
-    The pieces of ids[first:last].
+    Yield the pieces of ids[first:last].
 
     A token's text is what it adds to that of the one before: alone, some tokenizers drop its space. As long as a
     character is incomplete, tokens of the same role are taken together.
