@@ -233,6 +233,19 @@ def test_arguments_go_before_the_settings(model: Path, thumbs_file: Path, tmp_pa
     assert read_config(run.run_dir).model.name == str(model)
 
 
+def test_settings_go_before_the_arguments(model: Path, thumbs_file: Path, tmp_path: Path):
+    run = haloes.train(
+        thumbs_file,
+        loss=haloes.KTO(beta=0.3),
+        out=tmp_path / "run",
+        config=quick(model),
+        settings={"loss": {"beta": 0.4}, "train": {"lr": 2e-3}},
+    )
+
+    saved = read_config(run.run_dir)
+    assert (saved.loss["name"], saved.loss["beta"], saved.train.lr) == ("kto", 0.4, 2e-3)
+
+
 def test_settings_may_come_from_a_file(model: Path, thumbs_file: Path, tmp_path: Path):
     path = tmp_path / "run.yaml"
     path.write_text(

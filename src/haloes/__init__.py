@@ -5,6 +5,8 @@ haloes: align language models with human feedback, and measure whether it helped
 
     run = haloes.train(feedback="thumbs.jsonl", model="embedded", loss=haloes.KTO(beta=0.1), out="runs/first")
 
+Every command that does something is a function of the same name (`haloes.api`).
+
 The names below are imported when they are first used, so that `import haloes` takes no time. Type checkers read them in
 `__init__.pyi`, which `make docs` writes.
 """
@@ -45,6 +47,7 @@ HOME_OF = _OF_LOSSES | homes_by_name(
         "haloes.feedback.read": ("FeedbackSource",),
         "haloes.records": ("Completion", "Feedback", "Message", "Pair", "Score"),
         "haloes.runs.align": ("Run",),
+        "haloes.runs.callbacks": ("NullProgress", "Progress"),
     }
 )
 

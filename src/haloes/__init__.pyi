@@ -78,3 +78,5 @@ from haloes.records import Message as Message
 from haloes.records import Pair as Pair
 from haloes.records import Score as Score
 from haloes.runs.align import Run as Run
+from haloes.runs.callbacks import NullProgress as NullProgress
+from haloes.runs.callbacks import Progress as Progress

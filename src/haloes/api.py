@@ -41,6 +41,9 @@ Columns: TypeAlias = str | Mapping[str, str | None]
 EngineName: TypeAlias = Literal["transformers", "vllm", "http"]
 JudgeName: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
 
+_BENCH_BATCH_SIZE = 8
+"""Questions at once. The argument's default is None, so that one that cannot take effect is noticed."""
+
 
 # --- results of calls
 
@@ -183,17 +186,19 @@ def train(
     from haloes.runs.align import align
     from haloes.runs.run_folder import new_run_dir
 
-    chosen = _configured(
+    run_config = _configured(
         config,
         argument_settings(feedback=feedback, model=model, loss=loss, validation=validation, columns=columns),
         settings,
     )
     if out is None and resume:
         raise ConfigError("resume=True continues the run in a folder; say which: out=...")
+    # A loss that was given stands in for the configuration's, unless the settings change its hyperparameters.
+    given_loss = None if isinstance(loss, str) or "loss" in (settings or {}) else loss
     return align(
-        chosen,
-        new_run_dir(chosen) if out is None else Path(out),
-        loss=None if loss is None or isinstance(loss, str) else loss,
+        run_config,
+        new_run_dir(run_config) if out is None else Path(out),
+        loss=given_loss,
         resume=resume,
         allow_changes=allow_changes,
         display=progress,
@@ -280,13 +285,16 @@ def plan(
     if memory is not None and not memory > 0:
         raise ConfigError(f"--memory must be positive, got {memory:g}")
     given = argument_settings(feedback=feedback, model=model, loss=loss, validation=validation, columns=columns)
-    chosen = _configured(config, given, settings)
-    return make_plan(chosen, limit=None if memory is None else int(memory * GIB), display=progress)
+    run_config = _configured(config, given, settings)
+    return make_plan(run_config, limit=None if memory is None else int(memory * GIB), display=progress)
 
 
 def export(run: PathLike, folder: PathLike) -> Path:
     """
     Merge a run's adapter into its base model, as a plain folder that any tool of the field loads.
+
+    An adapter that was trained beside a base in four bits is merged into the base in full precision: what the merged
+    model says may differ a little from what was measured.
 
     Example:
         haloes.export("runs/first", "aligned")
@@ -347,6 +355,7 @@ def doctor(
     findings = examine(rows)
     advice = tuple(advise(findings))
     tokens = None
+    # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
     if model is not None and findings.num_accepted:
         from haloes.runs.token_doctor import examine_tokens
 
@@ -549,6 +558,7 @@ def judge(
 
     path = judgements_path(answers) if out is None else Path(out)
     progress = progress or NullProgress()
+    # Judges know the settings that are theirs alone, so that one that is not theirs is refused by name.
     flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     asked = make_judge(judge, {**(settings or {}), **_given(flags)})
     other_path = None if other is None else Path(other)
@@ -777,7 +787,7 @@ def online(
     flags = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     labeler = _labeler(rater, judge, {**_given(flags), **(judge_settings or {})}, seed=seed)
     given = argument_settings(model=model, loss=loss, columns=columns)
-    chosen = _configured(config, given, settings)
+    run_config = _configured(config, given, settings)
     rounds_settings = OnlineSettings(
         rounds=rounds,
         per_prompt=per_prompt,
@@ -787,10 +797,10 @@ def online(
         seed=seed,
         batch_size=batch_size,
     )
-    learnt, measured = hold_out(load_prompts(str(prompts), chosen.feedback, everything=True), held_out, seed=seed)
+    learnt, measured = hold_out(load_prompts(str(prompts), run_config.feedback, everything=True), held_out, seed=seed)
     folder = online_dir(prompts) if out is None else Path(out)
     points = carry_out(
-        chosen,
+        run_config,
         rounds_settings,
         labeler,
         prompts=learnt,
@@ -835,10 +845,10 @@ def argument_settings(
 def training_errors(
     config: "RunConfig", findings: "Findings", advice: "Sequence[DataAdvice]", tokens: "TokenReport | None"
 ) -> tuple[str, ...]:
-    """Say why `haloes.train` would not start with feedback of which this was found; empty where it would."""
+    """Return why `haloes.train` would not start with feedback of these findings; empty where it would."""
     from haloes.runs.feedback_rows import grave
 
-    errors = [one.finding for one in advice if one.severity == "error"]
+    errors = [item.finding for item in advice if item.severity == "error"]
     errors += [] if tokens is None else tokens.errors
     refused = {reason: tally.num for reason, tally in findings.refusals.items()}
     if not config.feedback.skip_refused and (reasons := grave(refused, findings.num_accepted)):
@@ -858,7 +868,7 @@ def online_dir(prompts: PathLike) -> Path:
 
 
 def _configured(config: ConfigLike | None, given: Mapping[str, Any], settings: Mapping[str, Any] | None) -> "RunConfig":
-    """Layer the arguments over the configuration, and the settings over both."""
+    """Return the configuration with the arguments over it, and the settings over both."""
     from haloes.runs.config import config_of_file, make_config
 
     if config is None or isinstance(config, Mapping):
@@ -874,6 +884,7 @@ def _feedback_path(feedback: FeedbackLike | None) -> str | None:
     from haloes.records import to_json
     from haloes.store import write_jsonl
 
+    # A run is resumed from its configuration, which names files: records must outlive the process that has them.
     rows = [to_json(record) for record in feedback]
     name = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:32]
     path = cache_dir() / "feedback" / f"{name}.jsonl"
@@ -911,7 +922,7 @@ def _paths(paths: PathLike | Sequence[PathLike]) -> tuple[Path, ...]:
 
 
 def _comparison_notes(paired: "AnswerPairs") -> Iterator[str]:
-    """Say what is compared, and what that could show at all."""
+    """Say what is compared, and how large a difference it could show at all: before money is spent on a judge."""
     from haloes.evaluation.sources import mixtures
     from haloes.stats.power import smallest_win_rate_difference
 
@@ -978,9 +989,6 @@ def _ask_benchmarks(
     return run_benchmarks(str(sources[0]), settings, harness=LmEval(), display=progress or NullProgress())
 
 
-_BENCH_BATCH_SIZE = 8
-
-
 def _labeler(rater: str | None, judge: str | None, settings: Mapping[str, Any], *, seed: int) -> "Labeler":
     """Return the rater or the judge that decides. Raises ConfigError for both or neither."""
     from haloes.judging.table import make_judge
@@ -993,5 +1001,5 @@ def _labeler(rater: str | None, judge: str | None, settings: Mapping[str, Any], 
         return JudgeLabeler(make_judge(judge, settings), seed)
     if settings:
         raise ConfigError(f"{next(iter(settings))} is a setting of a judge, and --rater is none; leave it out")
-    load_rater(str(rater))
+    load_rater(str(rater))  # One that cannot be loaded is refused before a model is.
     return RaterLabeler(str(rater))

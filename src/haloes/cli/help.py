@@ -1,4 +1,4 @@
-"""What a command's help shows: its whole docstring, in paragraphs as wide as the terminal, and telling defaults."""
+"""Help texts of commands: whole docstrings in paragraphs as wide as the terminal, and defaults that tell something."""
 
 import inspect
 from typing import TYPE_CHECKING
@@ -8,19 +8,21 @@ if TYPE_CHECKING:
 
 
 def shown_default(value: object) -> str | None:
-    """A default as the help shows it: nothing for a flag that is not set and an option that is not given."""
+    """Return a default as the help shows it; None for a flag that is not set or an option that is not given."""
     return None if value is None or value is False or value == () else str(value)
 
 
 def explain_whole(command: "App") -> None:
     """
-    Let a command explain itself with its whole docstring, of which the list of commands has the first line.
+    Let a command and its subcommands explain themselves with their whole docstrings.
 
-    The lines of a paragraph are joined, as cyclopts would break the text where the source does and at its margin too.
+    The list of commands has only the first lines. Called for the one command that is run, as it imports its module.
     """
     function = command.default_command
     if function is not None:
+        # Cyclopts would break a paragraph where the source does and at the terminal's margin too, hence the joining.
         function.__doc__ = joined(inspect.getdoc(function) or "")
+        # The line from the list of commands would be shown in place of the docstring.
         command.help = None
     for name in command:
         if not name.startswith("-"):
@@ -28,16 +30,17 @@ def explain_whole(command: "App") -> None:
 
 
 def joined(docstring: str) -> str:
-    """A docstring in numpy's style with each paragraph on one line."""
-    found: list[str] = []
+    """Return a docstring in numpy's style with each paragraph on one line."""
+    paragraphs: list[str] = []
     for line in docstring.splitlines():
-        before = found[-1] if found else ""
+        before = paragraphs[-1] if paragraphs else ""
+        # A change of indent begins an entry of a section; a dashed line belongs to the heading above it.
         apart = not line.strip() or not before.strip() or _indent(line) != _indent(before)
         if apart or line.startswith("---") or before.startswith("---"):
-            found.append(line)
+            paragraphs.append(line)
         else:
-            found[-1] = f"{before} {line.strip()}"
-    return "\n".join(found)
+            paragraphs[-1] = f"{before} {line.strip()}"
+    return "\n".join(paragraphs)
 
 
 def _indent(line: str) -> int:

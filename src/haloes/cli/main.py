@@ -41,14 +41,14 @@ COMMANDS = {
 Commands in the order in which the help lists them, each in the module of its name, imported when it is called; the text
 is its docstring's first line.
 """
-for _place, (_name, _help) in enumerate(COMMANDS.items()):
-    app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help, sort_key=_place)
+for _position, (_name, _help) in enumerate(COMMANDS.items()):
+    app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help, sort_key=_position)
 
 INTERRUPTED, UNREAD = 130, 141
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Exits with 0, with 2 for what the user can put right, with 130 after Ctrl-C or SIGTERM."""
+    """Run the command line; exit with 0, with 2 for what the user can put right, with 130 after Ctrl-C or SIGTERM."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -58,6 +58,7 @@ def run(arguments: list[str]) -> int:
     from haloes.errors import Interrupted, UserError
     from haloes.runs.process import interrupt_on_terminate
 
+    # Imports the module of this command and of no other: `--help` has to come at once.
     if arguments and arguments[0] in COMMANDS:
         explain_whole(app[arguments[0]])
     try:

@@ -17,7 +17,8 @@ from haloes.cli.flags import (
     Settings,
 )
 
-_ENGINES = {
+# The option exists to be refused with its reason: who knows --engine from `haloes sample` looks for it here.
+_REFUSED_ENGINES = {
     "http": "--engine http: a server answers with the model that it was started with, and a round's answers must come "
     "from the model that the round before left, which it does not have; leave --engine out. A judge may be a server: "
     "--judge http --base-url URL",
@@ -103,8 +104,8 @@ def online(
     from haloes.errors import ConfigError, Interrupted
     from haloes.runs.config import parse_settings
 
-    if engine in _ENGINES:
-        raise ConfigError(_ENGINES[engine])
+    if engine in _REFUSED_ENGINES:
+        raise ConfigError(_REFUSED_ENGINES[engine])
     folder = out or haloes.api.online_dir(source)
     try:
         with TerminalProgress() as progress:

@@ -56,7 +56,7 @@ def plan(
     from haloes.runs.config import parse_settings
 
     with TerminalProgress() as progress:
-        found = haloes.api.plan(
+        run_plan = haloes.api.plan(
             source,
             config=config,
             model=model,
@@ -68,11 +68,11 @@ def plan(
             progress=progress,
         )
     if json:
-        say(as_json(found))
+        say(as_json(run_plan))
     else:
-        show(plan_lines(found))
-    if not found.fits:
+        show(plan_lines(run_plan))
+    if not run_plan.fits:
         raise ConfigError(
-            f"the run does not fit: it takes {size(max(found.training, found.sampling))}, "
-            f"and {size(found.limit)} are there"
+            f"the run does not fit: it takes {size(max(run_plan.training, run_plan.sampling))}, "
+            f"and {size(run_plan.limit)} are there"
         )

@@ -1,1 +1,1 @@
-"""What a command shows in the terminal, drawn with rich."""
+"""Views: everything that commands show in the terminal, drawn with rich."""

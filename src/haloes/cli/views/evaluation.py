@@ -23,55 +23,55 @@ if TYPE_CHECKING:
     )
 
 
-def evaluation_lines(found: "Evaluation") -> "Iterator[RenderableType]":
-    """Everything that was found, from what was asked to what it rests on."""
+def evaluation_lines(evaluation: "Evaluation") -> "Iterator[RenderableType]":
+    """Draw an evaluation: judges, judge-free numbers, AlpacaEval, benchmarks, and the notes to read with them."""
     from rich.text import Text
 
-    if found.judged is not None:
-        yield from _judged(found.judged)
-    for source in found.judge_free:
+    if evaluation.judged is not None:
+        yield from _judged(evaluation.judged)
+    for source in evaluation.judge_free:
         yield from _judge_free(source)
-    if found.alpaca_eval is not None:
-        yield from _alpaca(found.alpaca_eval)
-    if found.benchmarks is not None:
-        yield from _benchmarks(found.benchmarks)
-    for note in found.notes:
+    if evaluation.alpaca_eval is not None:
+        yield from _alpaca(evaluation.alpaca_eval)
+    if evaluation.benchmarks is not None:
+        yield from _benchmarks(evaluation.benchmarks)
+    for note in evaluation.notes:
         yield Text(f"Note: {note}", style="yellow")
 
 
-def _judged(found: "JudgedNumbers") -> "Iterator[RenderableType]":
+def _judged(numbers: "JudgedNumbers") -> "Iterator[RenderableType]":
     from rich.text import Text
 
-    for matchup in found.matchups:
+    for matchup in numbers.matchups:
         yield Text("\n".join(_matchup(matchup)) + "\n")
-    if found.agreement:
-        yield scores_table("Agreement of judges, beyond chance", found.agreement)
-    if found.ratings:
-        yield scores_table("Bradley-Terry ratings, in log-odds around a mean of 0", found.ratings)
-    for name, label in dict.fromkeys((d.score.name, d.score.label) for d in found.differences):
-        some = [d for d in found.differences if (d.score.name, d.score.label) == (name, label)]
+    if numbers.agreement:
+        yield scores_table("Agreement of judges, beyond chance", numbers.agreement)
+    if numbers.ratings:
+        yield scores_table("Bradley-Terry ratings, in log-odds around a mean of 0", numbers.ratings)
+    for name, label in dict.fromkeys((d.score.name, d.score.label) for d in numbers.differences):
+        some = [d for d in numbers.differences if (d.score.name, d.score.label) == (name, label)]
         yield differences_table(f"Differences in {name.replace('_', ' ')}, {label}", some)
-    for note in found.notes:
+    for note in numbers.notes:
         yield Text(note, style="yellow")
 
 
-def _matchup(found: "Matchup") -> Iterator[str]:
-    test, smallest = found.sign_test, found.smallest_difference
-    yield f"{found.candidate} against {found.baseline}, by {found.judge}, {found.num_prompts} scored prompts"
-    yield f"  {found.wins} wins, {found.ties} ties, {found.losses} losses, {found.unscored} unscored"
-    yield f"  win rate: {percent(found.win_rate)}"
-    if found.length_controlled is not None:
-        yield f"  at equal length: {percent(found.length_controlled.score)}"
+def _matchup(matchup: "Matchup") -> Iterator[str]:
+    test, smallest = matchup.sign_test, matchup.smallest_difference
+    yield f"{matchup.candidate} against {matchup.baseline}, by {matchup.judge}, {matchup.num_prompts} scored prompts"
+    yield f"  {matchup.wins} wins, {matchup.ties} ties, {matchup.losses} losses, {matchup.unscored} unscored"
+    yield f"  win rate: {percent(matchup.win_rate)}"
+    if matchup.length_controlled is not None:
+        yield f"  at equal length: {percent(matchup.length_controlled.score)}"
     yield f"  sign test: {test.up} prompts for it, {test.down} against it, p = {test.p_value:.3g}"
     if smallest is None:
         yield "  so few prompts show no difference, however large"
     else:
         yield f"  so many prompts show (in 4 of 5 tries) a win rate of {0.5 + smallest:.1%} or {0.5 - smallest:.1%}"
-    yield f"  verdicts for the first place: {percent(found.position_bias)}"
-    yield f"  verdicts that flip with the order: {percent(found.flip_rate)}"
-    if found.canary_rate is not None:
-        yield f"  preference for answers that only ask to be chosen: {percent(found.canary_rate)}"
-    for score in found.by_length:
+    yield f"  verdicts for the first place: {percent(matchup.position_bias)}"
+    yield f"  verdicts that flip with the order: {percent(matchup.flip_rate)}"
+    if matchup.canary_rate is not None:
+        yield f"  preference for answers that only ask to be chosen: {percent(matchup.canary_rate)}"
+    for score in matchup.by_length:
         yield f"  win rate where its length differs by {score.label}: {percent(score)}"
 
 
@@ -93,11 +93,11 @@ def _judge_free(source: "JudgeFree") -> "Iterator[RenderableType]":
         )
 
 
-def _alpaca(found: "AlpacaEval") -> "Iterator[RenderableType]":
-    for annotator in dict.fromkeys(row.annotator for row in found.rows):
-        yield _leaderboard(annotator, [row for row in found.rows if row.annotator == annotator])
-    if found.differences:
-        yield differences_table("Differences in win rate, as shares", found.differences)
+def _alpaca(alpaca: "AlpacaEval") -> "Iterator[RenderableType]":
+    for annotator in dict.fromkeys(row.annotator for row in alpaca.rows):
+        yield _leaderboard(annotator, [row for row in alpaca.rows if row.annotator == annotator])
+    if alpaca.differences:
+        yield differences_table("Differences in win rate, as shares", alpaca.differences)
 
 
 def _leaderboard(annotator: str, rows: "list[AlpacaEvalRow]") -> "Table":
@@ -125,23 +125,23 @@ def _length_controlled(row: "AlpacaEvalRow") -> str:
     return "–" if row.length_controlled is None else f"{row.length_controlled:.2f}"
 
 
-def _benchmarks(found: "BenchmarkNumbers") -> "Iterator[RenderableType]":
-    """The table of all benchmarks, then what each rests on."""
+def _benchmarks(benchmarks: "BenchmarkNumbers") -> "Iterator[RenderableType]":
+    """Draw the table of all benchmarks, then the questions, tests and further metrics behind each."""
     from rich.text import Text
 
-    if found.results:
-        variants = list(dict.fromkeys(score.variant for result in found.results for score in result.scores))
+    if benchmarks.results:
+        variants = list(dict.fromkeys(score.variant for result in benchmarks.results for score in result.scores))
         columns = ("Benchmark", *(variant.capitalize() for variant in variants), "Difference", "p (Holm)", "Questions")
-        rows = [_benchmark_row(result, variants) for result in found.results]
+        rows = [_benchmark_row(result, variants) for result in benchmarks.results]
         yield table("Benchmarks, in %, with 95% intervals", columns, rows, whole=columns[1:])
         yield Text("")
-    for result in found.results:
+    for result in benchmarks.results:
         yield Text("\n".join(_about_benchmark(result)) + "\n")
         if result.others:
             yield scores_table(f"{result.title}: further metrics", result.others)
         for note in result.notes:
             yield Text(f"{result.name}: {note}", style="yellow")
-    for note in found.notes:
+    for note in benchmarks.notes:
         yield Text(note, style="yellow")
 
 

@@ -12,46 +12,46 @@ if TYPE_CHECKING:
     from haloes.recipes.reproduce.sentiment import Sentiment
 
 
-def show_families(found: "Families") -> None:
+def show_families(result: "Families") -> None:
     """Print the methods with their AUC and their difference from KTO, and what a run of them takes."""
     from rich.table import Table
 
     from haloes.report.numbers import GIB, size
 
-    selected = {item.method: item for item in found.chosen}
-    grid = Table(title=_title(found.num_answers, found.num_prompts), title_justify="left", box=None, pad_edge=False)
+    selected = {item.method: item for item in result.chosen}
+    grid = Table(title=_title(result.num_answers, result.num_prompts), title_justify="left", box=None, pad_edge=False)
     for column in ("Method", "AUC (95%)", "From KTO (95%)", "p", "Chosen"):
         grid.add_column(column, no_wrap=True)
-    for row in found.rows:
+    for row in result.rows:
         item = selected[row.method]
         settings = [f"lr {item.lr:g}", *(f"{key} {value:g}" for key, value in item.settings.items())]
         grid.add_row(*_cells(row), "\n".join(settings))
     show([grid])
     say("p: of no difference from KTO, by Holm's correction for the number of methods.")
-    seconds, memory = [item.seconds for item in found.chosen], max(item.memory_gib for item in found.chosen)
+    seconds, memory = [item.seconds for item in result.chosen], max(item.memory_gib for item in result.chosen)
     say(f"A run took {min(seconds):.0f} to {max(seconds):.0f} s, with {size(memory * GIB)}.")
 
 
-def show_imbalance(found: "Imbalance") -> None:
+def show_imbalance(result: "Imbalance") -> None:
     """Print each share of the desirable answers, weighted and not, and what was left to train on."""
     from rich.table import Table
 
-    grid = Table(title=_title(found.num_answers, found.num_prompts), title_justify="left", box=None, pad_edge=False)
+    grid = Table(title=_title(result.num_answers, result.num_prompts), title_justify="left", box=None, pad_edge=False)
     for column in ("Run", "AUC (95%)", "From the first (95%)", "p"):
         grid.add_column(column)
-    for row in found.rows:
+    for row in result.rows:
         grid.add_row(*_cells(row))
     show([grid])
-    for share, (good, bad) in found.kept.items():
+    for share, (good, bad) in result.kept.items():
         say(f"{share} of the desirable: {good} desirable and {bad} undesirable answers to train on")
 
 
-def show_sentiment(found: "Sentiment") -> None:
+def show_sentiment(result: "Sentiment") -> None:
     """Print the scorer's accuracy, and reward against divergence of every run."""
-    if found.scorer is not None:
-        score = found.scorer
+    if result.scorer is not None:
+        score = result.scorer
         say(f"The scorer tells {score.value:.1%} ({score.low:.1%} to {score.high:.1%}) of held-out reviews right.")
-    say(f"It likes {found.liked} of {found.rated} continuations that the methods learn from.")
+    say(f"It likes {result.liked} of {result.rated} continuations that the methods learn from.")
     columns = ("Run", "Liked (95%)", "KL, nats (95%)", "Unbeaten")
     rows = [
         (
@@ -60,9 +60,9 @@ def show_sentiment(found: "Sentiment") -> None:
             f"{point.kl.value:.2f} ({point.kl.low:.2f} to {point.kl.high:.2f})",
             "yes" if point.on_frontier else "",
         )
-        for point in sorted(found.points, key=lambda point: point.kl.value)
+        for point in sorted(result.points, key=lambda point: point.kl.value)
     ]
-    prompts = found.points[0].liked.num_clusters
+    prompts = result.points[0].liked.num_clusters
     show([table(f"Continuations of {prompts} other openings", columns, rows, whole=columns)])
     say("Unbeaten: no other run is liked more at no more divergence.")
 

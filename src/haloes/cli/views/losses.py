@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def overview(groups: Mapping[str, Sequence[Explanation]]) -> "list[RenderableType]":
-    """All losses by group: name, title, what each needs, and where it is from."""
+    """Draw all losses by group: name, title, needs and source."""
     from rich.text import Text
 
-    longest = max(len(one.name) for group in groups.values() for one in group)
+    longest = max(len(loss.name) for group in groups.values() for loss in group)
     shown: list[RenderableType] = []
     for title, group in groups.items():
         shown += [Text(title, style="bold"), Text(""), _group(group, name_width=longest), Text("")]
@@ -33,35 +33,37 @@ def _group(group: Iterable[Explanation], *, name_width: int) -> "Table":
     table.add_column(ratio=1)
     table.add_column(ratio=1)
     table.add_column(width=16, style="dim", overflow="fold")
-    for one in group:
-        table.add_row(Text(one.name, style="bold cyan"), Text(one.about.title), Text(one.needs_text), one.short_source)
+    for loss in group:
+        table.add_row(
+            Text(loss.name, style="bold cyan"), Text(loss.about.title), Text(loss.needs_text), loss.short_source
+        )
     return table
 
 
-def screen(one: Explanation, judged: str) -> "list[RenderableType]":
+def screen(loss: Explanation, judged: str) -> "list[RenderableType]":
     """
-    One loss: what it does, its formula, its dials, what can be set, and when to use it.
+    Draw one loss: what it does, its formula, its dials, what can be set, and when to use it.
 
     Args:
-        one: the loss in words.
+        loss: the loss in words.
         judged: whether it is a human-aware loss, and why.
     """
     from rich.text import Text
 
-    about = one.about
-    title = Text.assemble((one.name, "bold cyan"), "  ", (about.title, "bold"))
+    about = loss.about
+    title = Text.assemble((loss.name, "bold cyan"), "  ", (about.title, "bold"))
     dials = (("reward", about.reward), ("reference point", about.reference_point), ("value", about.value))
     facts = (
         *dials,
         ("human-aware", judged),
-        ("needs", one.needs_text),
+        ("needs", loss.needs_text),
         ("when", about.use),
         ("source", about.source),
     )
-    shown = [title, Text(""), *_paragraphs(one.blocks), _facts(facts), Text("")]
-    if one.hyperparameters:
-        shown += [_settings(one.hyperparameters), Text("")]
-    return [*shown, Text.assemble(("train with  ", "dim"), f"haloes train FILE --loss {one.name}{_example(one)}")]
+    shown = [title, Text(""), *_paragraphs(loss.blocks), _facts(facts), Text("")]
+    if loss.hyperparameters:
+        shown += [_settings(loss.hyperparameters), Text("")]
+    return [*shown, Text.assemble(("train with  ", "dim"), f"haloes train FILE --loss {loss.name}{_example(loss)}")]
 
 
 def _paragraphs(blocks: Iterable[Block]) -> "list[RenderableType]":
@@ -76,7 +78,7 @@ def _paragraphs(blocks: Iterable[Block]) -> "list[RenderableType]":
 
 
 def _plain(text: str) -> "Text":
-    """Words, in which `code` stands out."""
+    """Return text in which `code` stands out."""
     from rich.text import Text
 
     shown = Text()
@@ -105,33 +107,33 @@ def _settings(hyperparameters: Iterable[Hyperparameter]) -> "Table":
     table.add_column("setting", no_wrap=True)
     table.add_column("default", max_width=22)
     table.add_column("meaning")
-    for one in hyperparameters:
-        table.add_row(Text(one.name, style="bold"), Text(one.default), _plain(one.text))
+    for setting in hyperparameters:
+        table.add_row(Text(setting.name, style="bold"), Text(setting.default), _plain(setting.text))
     return table
 
 
-def _example(one: Explanation) -> str:
-    """The first number that can be set, as it is set."""
-    number = next((h for h in one.hyperparameters if re.fullmatch(r"[\d.]+", h.default)), None)
+def _example(loss: Explanation) -> str:
+    """Return the option that sets the first hyperparameter that is a number; empty where there is none."""
+    number = next((h for h in loss.hyperparameters if re.fullmatch(r"[\d.]+", h.default)), None)
     return f" --set loss.{number.name}={number.default}" if number else ""
 
 
-def recommendation(found: Recommendation) -> "list[RenderableType]":
-    """What a file holds, which losses apply, which suits and why, and what to type."""
+def recommendation(recommended: Recommendation) -> "list[RenderableType]":
+    """Draw what a feedback file holds, which losses apply, which suits and why, and what to type."""
     from rich.table import Table
     from rich.text import Text
 
     applies = Table.grid(padding=(0, 2, 0, 0))
-    for how, names in found.applies:
+    for how, names in recommended.applies:
         applies.add_row(Text(how, style="dim"), Text(", ".join(names)))
     advice = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(2):
         advice.add_column(no_wrap=True)
-    for one in found.advice:
-        text = Text.assemble(_plain(one.why), ". ", (f"[{one.source.replace('`', '')}]", "dim"))
-        advice.add_row(Text(one.topic, style="dim"), Text(one.what, style="bold cyan"), text)
-    held: list[RenderableType] = [Text(fact) for fact in found.holds]
-    command = Text(found.command, style="green")
+    for advised in recommended.advice:
+        text = Text.assemble(_plain(advised.why), ". ", (f"[{advised.source.replace('`', '')}]", "dim"))
+        advice.add_row(Text(advised.topic, style="dim"), Text(advised.what, style="bold cyan"), text)
+    held: list[RenderableType] = [Text(fact) for fact in recommended.holds]
+    command = Text(recommended.command, style="green")
     return [
         *(Text("The file holds", style="bold"), *held, Text("")),
         *(Text("What applies", style="bold"), applies, Text("")),

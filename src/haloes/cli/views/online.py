@@ -19,7 +19,7 @@ def show_rounds(result: "OnlineResult", reference: str) -> None:
 
 
 def show_curve(points: "Sequence[CurvePoint]", num_prompts: int, reference: str) -> None:
-    """The reward-KL curve as a table."""
+    """Print the reward-KL curve as a table."""
     from haloes.cli.views.tables import table
 
     what = next((point.rating.label for point in points if point.rating), "Rating")

@@ -1,4 +1,4 @@
-"""What goes to the terminal, and how."""
+"""Printing to the terminal: the only place that does."""
 
 import os
 import sys
@@ -9,29 +9,30 @@ USAGE = 2
 
 
 def fail(message: str, *, code: int = USAGE) -> int:
-    """Say on stderr what went wrong, and give back the exit code."""
+    """Say on stderr what went wrong, and return the exit code."""
     print(f"haloes: {message}", file=sys.stderr)  # noqa: T201
     return code
 
 
 def discard() -> None:
-    """Nobody reads the output any more: what is left of it goes nowhere, quietly."""
+    """Discard the rest of the output, as nobody reads it any more."""
+    # Python flushes stdout when it ends, and would complain of the closed pipe with a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str = "") -> None:
-    """A line as it is: nothing in it is taken for markup."""
+    """Print a line as it is: nothing in it is taken for markup."""
     print(text)  # noqa: T201
 
 
 def say_lines(lines: Iterable[str]) -> None:
-    """Several lines as they are."""
+    """Print several lines as they are."""
     for line in lines:
         say(line)
 
 
 def show(renderables: Iterable[Any]) -> None:
-    """Things that rich can draw."""
+    """Print what rich can draw."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -40,7 +41,7 @@ def show(renderables: Iterable[Any]) -> None:
 
 
 def width() -> int:
-    """How many characters fit into a line."""
+    """Return how many characters fit into a line."""
     from rich.console import Console
 
     return Console().width

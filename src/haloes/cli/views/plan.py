@@ -17,12 +17,12 @@ _LEAST = 0.05
 
 
 def as_json(plan: "Plan") -> str:
-    """All numbers of a plan: bytes, seconds, floating-point operations."""
+    """Return all numbers of a plan as JSON: bytes, seconds, floating-point operations."""
     return json.dumps({**asdict(plan), "seconds in all": sum(plan.seconds.values())}, indent=1)
 
 
 def plan_lines(plan: "Plan") -> Iterator[Any]:
-    """What to show of a plan."""
+    """Draw a plan: the run, memory, time, speed, what to change where it does not fit, and warnings."""
     from rich.text import Text
 
     facts = [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in plan.facts.items()]

@@ -14,10 +14,10 @@ _LINE_EVERY_SECONDS = 15.0
 
 
 class TerminalProgress:
-    """A `haloes.runs.callbacks.Progress` on stderr; use as a context manager."""
+    """A `haloes.Progress` on stderr; use as a context manager."""
 
     def __init__(self) -> None:
-        """Nothing is shown yet."""
+        """Prepare the bar; nothing is shown before the first stage."""
         self._console = Console(file=sys.stderr, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description}", table_column=Column(min_width=10)),
@@ -37,13 +37,14 @@ class TerminalProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        # After an error the bar stays where it was: what was not done is not shown as done.
         if kind is None:
             self._finish()
         if self._progress.live.is_started:
             self._progress.stop()
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """A stage begins."""
+        """Begin a stage, which ends the one before."""
         self._finish()
         self._name = name
         if self._console.is_terminal:
@@ -53,18 +54,18 @@ class TerminalProgress:
             self._console.print(f"{name} ...")
 
     def advance(self, count: int) -> None:
-        """So many units are done."""
+        """Count this many more units of the stage as done."""
         if self._task is not None:
             self._progress.advance(self._task, count)
             done = int(self._progress.tasks[self._task].completed)
             self._progress.update(self._task, count=f"{done:,}")
 
     def note(self, text: str) -> None:
-        """Something the user should know."""
+        """Print a line for the user."""
         self._console.print(text, markup=False)
 
     def on_start(self, *, step: int, num_steps: int) -> None:
-        """Training begins."""
+        """Begin the bar of training at the steps that were done before."""
         self.stage("training", num_steps)
         self._steps = num_steps
         if self._task is not None:
@@ -73,7 +74,7 @@ class TerminalProgress:
             self.note(f"all {num_steps} steps were done before; what is left is to answer, measure and write")
 
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """A step or a validation is done."""
+        """Show the numbers of a step, or keep those of a validation beside the next ones."""
         if self._task is None:
             return
         if numbers["split"] == "validation":
@@ -81,6 +82,7 @@ class TerminalProgress:
             return
         step, text = numbers["step"], describe(numbers) + self._validation
         self._progress.update(self._task, completed=step, count=f"{step}/{self._steps}", numbers=text)
+        # A log file is no place for a bar: a line now and then, and always the last one.
         now = time.monotonic()
         if not self._console.is_terminal and (now - self._last_line > _LINE_EVERY_SECONDS or step == self._steps):
             self._last_line = now
@@ -94,7 +96,7 @@ class TerminalProgress:
 
 
 def describe_validation(numbers: Mapping[str, Any]) -> str:
-    """The numbers of the last validation that a user waits for: AUC, and a judge's win rate with its interval."""
+    """Return the numbers of a validation that a user waits for: AUC, and a judge's win rate with its interval."""
     text = f"  AUC {numbers['auc']:.3f}" if "auc" in numbers else ""
     if numbers.get("sampled/win_rate") is not None:
         low, high = numbers["sampled/win_rate/low"], numbers["sampled/win_rate/high"]
@@ -103,7 +105,7 @@ def describe_validation(numbers: Mapping[str, Any]) -> str:
 
 
 def describe(numbers: Mapping[str, Any]) -> str:
-    """A step's numbers in a few words: loss, reward margin and reference point in nats, tokens a second."""
+    """Return a step's numbers in a few words: loss, reward margin and reference point in nats, tokens a second."""
     parts = [f"loss {numbers['loss']:.3f}"]
     if "reward_margin" in numbers:
         parts.append(f"margin {numbers['reward_margin']:+.2f}")

@@ -47,7 +47,7 @@ def show_run(run: "Run") -> None:
 
 def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableType]":
     """
-    What to print at the end of a run, from top to bottom, as renderables of rich.
+    Draw a run's end from top to bottom: verdict, numbers, a few answers, warnings, and where the report is.
 
     Text of the run is put in as plain text: neither console markup nor escape sequences in it take effect.
 
@@ -61,16 +61,16 @@ def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableTyp
     from rich.text import Text
 
     run = load_run(run_dir)
-    found = results(run)
-    verdict = headline(found)
+    measured = results(run)
+    verdict = headline(measured)
     lines: list[RenderableType] = [
         Text(verdict.title, style=_STYLES.get(verdict.verdict, "bold")),
         Text(verdict.sentence),
         Text(readable(facts.trained_on(run)), style="dim"),
         Text(""),
     ]
-    if found:
-        lines += [_numbers(found), Text("")]
+    if measured:
+        lines += [_numbers(measured), Text("")]
     sides = sides_of_prompts(run)[:num_answers]
     if sides:
         lines += [_answers(sides), Text("")]
@@ -81,7 +81,7 @@ def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableTyp
     return [*lines, _report_line(run)]
 
 
-def _numbers(found: tuple[Result, ...]) -> "Table":
+def _numbers(measured: tuple[Result, ...]) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -90,7 +90,7 @@ def _numbers(found: tuple[Result, ...]) -> "Table":
     table.add_column("Held-out prompts")
     for title in ("Before", "After", "Difference"):
         table.add_column(title, justify="right")
-    for result in found:
+    for result in measured:
         sides = (result.before, result.after, result.difference)
         table.add_row(Text(readable(result.measure.heading)), *(_number(result, score) for score in sides))
     return table
@@ -149,5 +149,7 @@ def _report_line(run: RunRecords) -> "Text":
     from rich.text import Text
 
     path = run.run_dir / REPORT
-    known = path.is_file()
-    return Text(f"Report: {path}" if known else f"No report yet in {run.run_dir}", style="bold" if known else "dim")
+    is_written = path.is_file()
+    return Text(
+        f"Report: {path}" if is_written else f"No report yet in {run.run_dir}", style="bold" if is_written else "dim"
+    )

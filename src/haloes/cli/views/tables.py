@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()) -> "Table":
-    """A plain table; the columns in `whole` are not broken into lines."""
+    """Return a plain table; the columns in `whole` are not broken into lines."""
     from rich.markup import escape
     from rich.table import Table
 
-    found = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    drawn = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        found.add_column(column, overflow="fold", no_wrap=column in whole)
+        drawn.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
-        found.add_row(*map(escape, row))
-    return found
+        drawn.add_row(*map(escape, row))
+    return drawn
 
 
 def scores_table(title: str, scores: "Iterable[Score]") -> "Table":
-    """What was measured, of which model, with its interval."""
+    """Return a table of scores: measure, model, value, interval and number of prompts."""
     columns = ("Measure", "Of", "Value", "95% interval", "Prompts")
     return table(
         title,
@@ -35,25 +35,25 @@ def scores_table(title: str, scores: "Iterable[Score]") -> "Table":
 
 
 def differences_table(title: str, differences: "Iterable[PairedDifference]") -> "Table":
-    """Pairs of models or runs with their difference, its interval and its p-values."""
+    """Return a table of pairs of models or runs with their difference, its interval and its p-values."""
     rows = (
         (
-            f"{found.model} – {found.other}",
-            f"{found.score.value:+.3f}",
-            f"{found.score.low:+.3f} to {found.score.high:+.3f}",
-            f"{found.p_value:.2g}",
-            f"{found.p_holm:.2g}",
-            str(found.score.num_rows),
-            str(found.score.num_clusters),
+            f"{difference.model} – {difference.other}",
+            f"{difference.score.value:+.3f}",
+            f"{difference.score.low:+.3f} to {difference.score.high:+.3f}",
+            f"{difference.p_value:.2g}",
+            f"{difference.p_holm:.2g}",
+            str(difference.score.num_rows),
+            str(difference.score.num_clusters),
         )
-        for found in differences
+        for difference in differences
     )
     columns = ("Compared", "Difference", "95% interval", "p", "p (Holm)", "Rows", "Prompts")
     return table(title, columns, rows, whole=columns[1:])
 
 
 def percent(score: "Score | None") -> str:
-    """A share with its interval, in percent."""
+    """Return a share with its interval, in percent."""
     if score is None:
         return "not known (fewer than two scored prompts)"
     return f"{score.value:.1%} ({score.level:.0%} interval {score.low:.1%} to {score.high:.1%})"
