@@ -359,7 +359,7 @@ def doctor(
     if model is not None and findings.num_accepted:
         from haloes.runs.token_doctor import examine_tokens
 
-        tokens = examine_tokens(config, rows)
+        tokens = examine_tokens(config.model.name, rows, max_length=config.tokens.max_length)
     errors = training_errors(config, findings, advice, tokens)
     return Diagnosis(findings=findings, advice=advice, tokens=tokens, errors=errors)
 
@@ -396,7 +396,7 @@ def convert(
     from haloes.runs.convert import write_records
 
     config = _configured(None, argument_settings(feedback=feedback, columns=columns), settings)
-    written, refused = write_records(config, Path(out), pairs=to == "pairs")
+    written, refused = write_records(config.feedback, Path(out), pairs=to == "pairs", seed=config.train.seed)
     return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
 
 

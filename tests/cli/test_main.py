@@ -128,7 +128,7 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch):
 def test_a_bug_in_the_middle_of_a_run_is_no_error_of_the_user(
     model: Path, thumbs_file: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(align_module, "make_inputs", failing(RuntimeError("a bug")))
+    monkeypatch.setattr(align_module, "prepare_data", failing(RuntimeError("a bug")))
 
     with pytest.raises(RuntimeError, match="a bug"):
         run(["train", str(thumbs_file), *flags(model), "--out", "run"])

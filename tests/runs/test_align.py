@@ -16,8 +16,7 @@ import torch
 from haloes.errors import ConfigError, DataError, ModelError, RunError, UserError
 from haloes.losses.kto import KTO
 from haloes.models.load import load_model
-from haloes.runs import align as align_module
-from haloes.runs import data
+from haloes.runs import data, setup
 from haloes.runs.align import Run, align
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.runs.run_folder import read_config
@@ -218,7 +217,7 @@ def test_the_dtype_that_was_found_out_is_saved(
         asked.append(name)
         return torch.bfloat16 if name in {"auto", "bfloat16"} else torch.float32
 
-    monkeypatch.setattr(align_module, "choose_dtype", choose)
+    monkeypatch.setattr(setup, "choose_dtype", choose)
     cfg = config(model, thumbs_file, model={"dtype": "auto"}, samples={"prompts": 0})
     align(cfg, tmp_path / "run")
     align(cfg, tmp_path / "run", resume=True)

@@ -14,9 +14,8 @@ from tiny_runs import pairs, thumbs, write_rows
 
 
 def convert(source: Path, out: Path, *, to_pairs: bool = False, **feedback: object) -> tuple[int, dict[str, int]]:
-    written, refused = write_records(
-        make_config({"feedback": {"source": str(source), **feedback}}), out, pairs=to_pairs
-    )
+    settings = make_config({"feedback": {"source": str(source), **feedback}}).feedback
+    written, refused = write_records(settings, out, pairs=to_pairs, seed=0)
     return written, dict(refused)
 
 

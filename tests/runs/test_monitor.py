@@ -188,7 +188,6 @@ def test_ends_of_turn_are_paired_by_prompt(tmp_path: Path, monkeypatch: pytest.M
         return [dataclasses.replace(answer, finished=i != without % len(made)) for i, answer in enumerate(made)]
 
     monkeypatch.setattr("haloes.runs.finish.sample", ending)
-    monkeypatch.setattr("haloes.runs.monitor.sample", ending)
     sections = {"watch": {"prompts": 8}, "train": {"validate_every": 1}, "samples": {"prompts": 8, "max_new_tokens": 4}}
     align(config(model, source, **sections), tmp_path / "run")
 

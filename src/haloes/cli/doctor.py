@@ -49,7 +49,7 @@ def doctor(
     if model is not None and findings.num_accepted:
         from haloes.runs.token_doctor import examine_tokens
 
-        tokens = examine_tokens(config, rows)
+        tokens = examine_tokens(config.model.name, rows, max_length=config.tokens.max_length)
         say_lines(tokens.lines)
         show(tokens.previews)
     if errors := training_errors(config, findings, advice, tokens):

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from haloes.errors import ConfigError
 from haloes.models.device import choose_device
 from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require_enough
 from haloes.online_rounds.settings import OnlineSettings, claim, of_round, release
-from haloes.online_rounds.stages import ANSWERS, KL, Model, answers_of, kl_to_first
+from haloes.online_rounds.stages import ANSWERS, KL, RoundModel, answers_of, kl_to_first
 from haloes.records import Completion, Score, Text, text_to_json, to_json
 from haloes.run_files import MODEL, is_run
 from haloes.runs.align import align
@@ -50,15 +52,17 @@ class _Experiment:
     prompts: Mapping[str, Text]
     held_out: Mapping[str, Text]
     out: Path
+    device: torch.device
     display: Progress
 
     def folder(self, number: int) -> Path:
         return self.out / f"round-{number}"
 
-    def model(self, number: int) -> Model:
+    def model(self, number: int) -> RoundModel:
         """The model that a round left."""
-        place = self.config.model.name if number == 0 else str((self.folder(number) / RUN / MODEL).absolute())
-        return Model(f"round-{number}", place)
+        source = self.config.model.name if number == 0 else str((self.folder(number) / RUN / MODEL).absolute())
+        dtype: Any = getattr(torch, self.config.model.dtype)  # never "auto": the claim resolved it
+        return RoundModel(name=f"round-{number}", source=source, device=self.device, dtype=dtype)
 
 
 def online(
@@ -91,14 +95,15 @@ def online(
         UserError: something that the user can put right; what was done stays, and where nothing was, no folder.
         Interrupted: the user stopped a round's training.
     """
-    if this_rank(choose_device(config.model.device)).count > 1:
+    device = choose_device(config.model.device)
+    if this_rank(device).count > 1:
         raise ConfigError("online rounds run in one process; start them without torchrun")
     if config.model.quantize is not None:
         raise ConfigError(
             "model.quantize: a round goes on from the adapter of the one before, merged into its base, which cannot be "
             "done in four bits; leave model.quantize out"
         )
-    loss = configured_loss(config)
+    loss = configured_loss(config.loss)
     if loss.needs.control is not None:
         raise ConfigError(
             f"loss.name: {config.loss['name']} marks prompts with control texts, which would pile up over rounds; take "
@@ -110,8 +115,10 @@ def online(
             "with `haloes train`, and take it as the judge: --judge reward --judge-model ITS_RUN"
         )
     given = {"prompts": prompts, "held-out prompts": held_out}
-    config = claim(out, config=config, settings=settings, labeler=labeler, prompts=given, loss=repr(loss))
-    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, display)
+    config = claim(
+        out, config=config, device=device, settings=settings, labeler=labeler, prompts=given, loss=repr(loss)
+    )
+    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, device, display)
     try:
         points = [_measure(experiment, 0, {})]
     except BaseException:
@@ -155,17 +162,17 @@ def _train(experiment: _Experiment, number: int) -> None:
         # A kill while the feedback was encoded leaves no run to go on with.
         shutil.rmtree(run_dir, ignore_errors=True)
     start = experiment.model(number - 1)
-    reference = experiment.model(0).place if settings.reference == "fixed" and number > 1 else None
+    reference = experiment.model(0).source if settings.reference == "fixed" and number > 1 else None
     mine = dataclasses.replace(
         config,
         feedback=_reading(config.feedback, place / FEEDBACK),
-        model=dataclasses.replace(config.model, name=start.place, reference=reference),
+        model=dataclasses.replace(config.model, name=start.source, reference=reference),
         samples=dataclasses.replace(config.samples, prompts=0, rater=None),
         train=dataclasses.replace(config.train, seed=config.train.seed + number - 1),
     )
     experiment.display.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
     run = align(mine, run_dir, resume=resume, display=experiment.display)
-    write_json(place / ROUND, {"start": start.place, "reference": reference or start.place, "steps": run.num_steps})
+    write_json(place / ROUND, {"start": start.source, "reference": reference or start.source, "steps": run.num_steps})
 
 
 def _reading(settings: FeedbackSettings, source: Path) -> FeedbackSettings:
@@ -188,7 +195,14 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
     experiment.display.stage(f"{label} verdicts")
     rating = experiment.labeler.rating(answers, baseline, place, advance=experiment.display.advance)
     experiment.display.stage(f"{label} divergence")
-    kl = kl_to_first(experiment.model(number), first, answers, place / KL, config=experiment.config)
+    kl = kl_to_first(
+        experiment.model(number),
+        first,
+        answers,
+        place / KL,
+        max_length=experiment.config.tokens.max_length,
+        budget=experiment.config.train.microbatch_tokens,
+    )
     prompts = [answer.prompt_id for answer in answers]
     lengths = [len(words(answer.completion)) for answer in answers]
     long = mean_with_interval(lengths, prompts, name="words", variant=answers[0].model, label="Words an answer")
@@ -212,7 +226,6 @@ def _answers(
         prompts,
         path,
         seeds=seeds,
-        config=experiment.config,
         settings=experiment.settings,
         advance=experiment.display.advance,
     )

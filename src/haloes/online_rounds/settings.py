@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import number_of, seeded_hash
-from haloes.models.device import choose_device, choose_dtype
 from haloes.online_rounds.labelers import Labeler
 from haloes.records import Text, text_to_json
 from haloes.runs import run_folder as folder
 from haloes.runs.config import RunConfig
-from haloes.runs.inputs import digest
-from haloes.runs.run_folder import claim_experiment, known_experiment
+from haloes.runs.run_folder import claim_experiment, digest, known_experiment
+from haloes.runs.setup import compute_dtype, dtype_name
 from haloes.sampling._contract import Decoding
 
 Reference = Literal["previous", "fixed"]
@@ -96,6 +96,7 @@ def claim(
     out: Path,
     *,
     config: RunConfig,
+    device: torch.device,
     settings: OnlineSettings,
     labeler: Labeler,
     prompts: Mapping[str, Mapping[str, Text]],
@@ -108,8 +109,8 @@ def claim(
     """
     path = out / EXPERIMENT
     known = known_experiment(path)
-    dtype = known["dtype"] if known is not None and config.model.dtype == "auto" else None
-    dtype = dtype or str(choose_dtype(config.model.dtype, choose_device(config.model.device))).removeprefix("torch.")
+    earlier = None if known is None else known["dtype"]
+    dtype = dtype_name(compute_dtype(config.model, device, earlier=earlier))
     config = _named(config, config.model.name, dtype)
     claim_experiment(
         path,

@@ -3,17 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from haloes.errors import RunError
-from haloes.models.device import choose_device
 from haloes.models.load import LoadedModel, load_model
 from haloes.models.policy import make_policy
 from haloes.online_rounds.settings import OnlineSettings
 from haloes.records import Completion, Score, Text
-from haloes.runs.config import RunConfig
 from haloes.runs.measure import AnswerKL, answer_kl
 from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine
@@ -25,30 +22,36 @@ ANSWERS, KL = "answers.jsonl", "kl.jsonl"
 _KL_TOKENS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model of the experiment."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundModel:
+    """A model of the experiment: the first one, or what a round left."""
 
     name: str
     """What it is called in the records: "round-0" is the first."""
-    place: str
+    source: str
     """Its folder, or how it is named."""
+    device: torch.device
+    dtype: torch.dtype
+    """The same in all rounds, so that answers and divergences can be compared."""
+
+    def load(self) -> LoadedModel:
+        """Load it with its tokenizer, an adapter merged into its base."""
+        return load_model(self.source, dtype=self.dtype, device=self.device)
 
 
 def answers_of(
-    model: Model,
+    model: RoundModel,
     prompts: Mapping[str, Text],
     path: Path,
     *,
     seeds: range,
-    config: RunConfig,
     settings: OnlineSettings,
     advance: Callable[[int], None],
 ) -> list[Completion]:
     """The model's answers to the prompts, from the file as far as they are there; by prompt, then by seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not _complete(path, prompts, seeds):
-        loaded = _load(model.place, config)
+        loaded = model.load()
         engine = TransformersEngine(loaded.model, loaded.tokenizer, model.name, settings.batch_size)
         sample_to_file(engine, prompts, path, decoding=settings.decoding, seeds=seeds, progress=advance)
     order = {name: i for i, name in enumerate(prompts)}
@@ -56,14 +59,22 @@ def answers_of(
     return sorted(wanted, key=lambda answer: (order[answer.prompt_id], answer.seed))
 
 
-def kl_to_first(model: Model, first: Model, answers: Sequence[Completion], path: Path, *, config: RunConfig) -> Score:
+def kl_to_first(
+    model: RoundModel,
+    first: RoundModel,
+    answers: Sequence[Completion],
+    path: Path,
+    *,
+    max_length: int,
+    budget: int | None,
+) -> Score:
     """
     KL(model || first model) along the model's own answers, nats an answer; a line an answer is kept in the file.
 
     Raises RunError where fewer than two prompts have an answer with a token in it.
     """
     if not path.exists():
-        found = [] if model == first else _kl(model, first, answers, config)
+        found = [] if model == first else _kl(model, first, answers, max_length=max_length, budget=budget or _KL_TOKENS)
         known = {(kl.prompt_id, kl.seed): kl for kl in found}
         # Of the first model to itself it is 0, and so it is for an answer that is empty.
         rows = [
@@ -92,13 +103,11 @@ def _complete(path: Path, prompts: Mapping[str, Text], seeds: range) -> bool:
     return all((name, seed) in known for name in prompts for seed in seeds)
 
 
-def _kl(model: Model, first: Model, answers: Sequence[Completion], config: RunConfig) -> list[AnswerKL]:
-    loaded, start = _load(model.place, config), _load(first.place, config)
-    encoder = make_encoder(loaded.tokenizer, max_length=config.tokens.max_length)
+def _kl(
+    model: RoundModel, first: RoundModel, answers: Sequence[Completion], *, max_length: int, budget: int
+) -> list[AnswerKL]:
+    """Score the answers under both models, which are in memory at once."""
+    loaded, start = model.load(), first.load()
+    encoder = make_encoder(loaded.tokenizer, max_length=max_length)
     policy = make_policy(loaded.model, lora=None, reference=True, seed=0, reference_model=start.model)
-    return answer_kl(policy, encoder, answers, budget=config.train.microbatch_tokens or _KL_TOKENS)
-
-
-def _load(place: str, config: RunConfig) -> LoadedModel:
-    dtype: Any = getattr(torch, config.model.dtype)
-    return load_model(place, dtype=dtype, device=choose_device(config.model.device))
+    return answer_kl(policy, encoder, answers, budget=budget)

@@ -8,13 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from haloes.losses._weights import with_weights
 from haloes.models.adapters import LoRA
-from haloes.models.device import choose_device, choose_dtype
 from haloes.models.lm_head import CHUNK_BYTES
 from haloes.planning.advice import Options, SettingChange, advise
 from haloes.planning.cost_model import (
     FLOAT32,
+    ModelSize,
     StepLoad,
     forward_operations,
     memory,
@@ -23,14 +22,13 @@ from haloes.planning.cost_model import (
 )
 from haloes.planning.machine import Machine, look, thread_warnings
 from haloes.planning.model_size import itemsize, sizes_by_name
-from haloes.planning.trial import Subject, TrialResult, try_out
+from haloes.planning.trial import TrialResult, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
 from haloes.report.numbers import size
 from haloes.runs.callbacks import NullProgress, Progress
 from haloes.runs.config import RunConfig
-from haloes.runs.inputs import make_inputs
 from haloes.runs.process import computing_with
-from haloes.runs.setup import check_extras, configured_loss, label_weights
+from haloes.runs.setup import PreparedData, dtype_name, prepare_data, resolve_run
 from haloes.training.distributed import Ranks
 from haloes.training.microbatch_size import free_memory, held
 
@@ -95,101 +93,114 @@ def make_plan(config: RunConfig, *, limit: int | None = None, display: Progress 
         UserError: what `align` would refuse of the configuration, the data or the model.
     """
     display = display or NullProgress()
-    device = choose_device(config.model.device)
-    check_extras(config, device)
-    dtype = choose_dtype(config.model.dtype, device)
-    limit = limit or free_memory(device)
-    loss = configured_loss(config)
-    with TemporaryDirectory(prefix="haloes-plan-") as folder, computing_with(config.train.threads):
-        began = time.perf_counter()
-        inputs = make_inputs(config, Path(folder), loss, Ranks(0, 1), check=False, display=display)
-        reading = time.perf_counter() - began
-        loss = with_weights(loss, **label_weights(inputs.facts))
-        sizes = sizes_by_name(config.model.name, config.model.lora, values=loss.needs.values)
-        subject = Subject(config=config, loss=loss, inputs=inputs, sizes=sizes, device=device, dtype=dtype)
-        machine = look(dtype, device, width=sizes.width)
-        load = _known_load(subject)
-        trial = None
-        if memory(sizes, load).peak <= limit:
-            trial = try_out(subject, load, folder=Path(folder), reading=reading, limit=limit, display=display)
-        return _told(subject, load, trial, machine, limit=limit)
+    with TemporaryDirectory(prefix="haloes-plan-") as folder:
+        # As one process, whatever started this one: all numbers are of one.
+        run = resolve_run(config, Path(folder), ranks=Ranks(0, 1))
+        limit = limit or free_memory(run.device)
+        with computing_with(config.train.threads):
+            began = time.perf_counter()
+            data = prepare_data(run, display=display)
+            reading = time.perf_counter() - began
+            sizes = sizes_by_name(config.model.name, config.model.lora, values=data.loss.needs.values)
+            machine = look(run.dtype, run.device, width=sizes.width)
+            load = _known_load(data, sizes)
+            trial = None
+            # What surely does not fit is not tried: loading it would end the process, not the plan.
+            if memory(sizes, load).peak <= limit:
+                trial = try_out(data, sizes, load, reading=reading, limit=limit, display=display)
+            return _make_plan(data, sizes, load, trial, machine, limit=limit, loss=str(config.loss["name"]))
 
 
-def _known_load(subject: Subject) -> StepLoad:
-    """What is known of a run's memory before anything is tried."""
-    config, sizes = subject.config, subject.sizes
+def _known_load(data: PreparedData, sizes: ModelSize) -> StepLoad:
+    """Return what is known of a run's memory before anything is tried."""
+    run, config = data.run, data.run.config
     return StepLoad(
-        itemsize=itemsize(subject.dtype),
-        moments=moments(config),
-        reference=_reference(subject),
-        chunk=max(1, CHUNK_BYTES // (FLOAT32 * sizes.vocabulary)) if subject.loss.needs.logps else 0,
+        itemsize=itemsize(run.dtype),
+        moments=moments(config.train),
+        reference=_reference_numbers(data, sizes),
+        chunk=max(1, CHUNK_BYTES // (FLOAT32 * sizes.vocabulary)) if data.loss.needs.logps else 0,
         four_bits=0 if config.model.quantize is None else sizes.blocks,
         checkpointing=config.train.gradient_checkpointing,
         offload=config.train.activation_offload,
         sampled_while_training=config.watch.prompts > 0,
-        base=held(subject.device) if subject.device.type == "cpu" else 0,
+        base=held(run.device) if run.device.type == "cpu" else 0,
     )
 
 
-def _reference(subject: Subject) -> int:
+def _reference_numbers(data: PreparedData, sizes: ModelSize) -> int:
     """
-    Numbers that are kept of a reference while steps are taken.
+    Return how many numbers of a reference are kept in memory while steps are taken.
 
     None where it is the model with its adapter off, or waits in a file: it is there before a step's gradients are, and
     is not larger.
     """
-    config, needs, sizes = subject.config, subject.loss.needs, subject.sizes
-    if config.model.reference is not None:
-        return sizes_by_name(config.model.reference, None).weights
+    model, needs = data.run.config.model, data.loss.needs
+    if model.reference is not None:
+        return sizes_by_name(model.reference, None).weights
     if needs.sync_every is not None:
         return sizes.trained
-    copied = needs.any_reference and config.model.lora is None and subject.device.type != "cpu"
+    copied = needs.any_reference and model.lora is None and data.run.device.type != "cpu"
     return sizes.weights if copied else 0
 
 
-def _told(subject: Subject, known: StepLoad, trial: TrialResult | None, machine: Machine, *, limit: int) -> Plan:
-    sizes, load = subject.sizes, known if trial is None else trial.load
-    found = memory(sizes, load)
+def _make_plan(
+    data: PreparedData,
+    sizes: ModelSize,
+    known: StepLoad,
+    trial: TrialResult | None,
+    machine: Machine,
+    *,
+    limit: int,
+    loss: str,
+) -> Plan:
+    """Put together what is known of a run, and what its trial found where there was one."""
+    load = known if trial is None else trial.load
+    needed = memory(sizes, load)
+    settings, train = data.run.config.train, data.inputs.train
     disk, free = 0, free_disk(Path("runs"))
     if trial is not None:
-        disk = disk_bytes(subject.config, sizes, trial.work, train=subject.inputs.train, itemsize=load.itemsize)
+        disk = disk_bytes(settings, sizes, trial.work, train=train, itemsize=load.itemsize)
     warnings = thread_warnings(machine, os.environ)
     if disk > free:
         warnings.append(f"the run takes {size(disk)} on disk, and {size(free)} are free here")
-    if trial is not None and subject.device.type == "cpu" and trial.typical.busy < _BUSY * machine.threads:
+    if trial is not None and data.run.device.type == "cpu" and trial.typical.busy < _BUSY * machine.threads:
         warnings.append(
             f"other programs used the processor: this one had {trial.typical.busy / machine.threads:.0%} of its "
             "threads' time, and all times are for a machine that is as busy"
         )
-    if trial is not None and not subject.config.train.reference_cache and trial.work.reference_tokens:
+    if trial is not None and not settings.reference_cache and trial.work.reference_tokens:
         warnings.append("train.reference_cache=false: every pass and every run computes the reference again")
     return Plan(
-        facts=_facts(subject, load, trial),
-        memory=found.parts,
-        training=found.training,
-        sampling=found.sampling,
+        facts=_facts(data, sizes, load, trial, loss=loss),
+        memory=needed.parts,
+        training=needed.training,
+        sampling=needed.sampling,
         limit=limit,
-        fits=found.peak <= limit,
+        fits=needed.peak <= limit,
         tried="nothing" if trial is None else "all" if trial.complete else "not the largest micro-batch",
         disk=disk,
         disk_free=free,
         seconds={} if trial is None else seconds(trial.work, trial.rates),
-        step=None if trial is None else _step_cost(subject, trial, machine),
+        step=None if trial is None else _step_cost(sizes, trial, machine),
         machine=machine,
-        changes=tuple(advise(sizes, load, _options(subject, trial), limit=limit)),
+        changes=tuple(advise(sizes, load, _options(data, trial), limit=limit)),
         warnings=tuple(warnings),
     )
 
 
-def _facts(subject: Subject, load: StepLoad, trial: TrialResult | None) -> dict[str, Any]:
-    config, train = subject.config, subject.inputs.train
+def _facts(
+    data: PreparedData, sizes: ModelSize, load: StepLoad, trial: TrialResult | None, *, loss: str
+) -> dict[str, Any]:
+    """Return what the run is of, by the words of the plan; `loss` as the user named it."""
+    run, train = data.run, data.inputs.train
+    lora = run.config.model.lora
     facts = {
-        "model": config.model.name,
-        "loss": config.loss["name"],
-        "trained": "all weights" if config.model.lora is None else f"LoRA, rank {config.model.lora.rank}",
-        "numbers that are trained": subject.sizes.trained,
-        "device": str(subject.device),
-        "dtype": str(subject.dtype).removeprefix("torch."),
+        "model": run.config.model.name,
+        "loss": loss,
+        "trained": "all weights" if lora is None else f"LoRA, rank {lora.rank}",
+        "numbers that are trained": sizes.trained,
+        "device": str(run.device),
+        "dtype": dtype_name(run.dtype),
         "rows": train.num_examples,
         "tokens": train.num_tokens,
         "tokens of the longest sequence": train.longest,
@@ -199,10 +210,10 @@ def _facts(subject: Subject, load: StepLoad, trial: TrialResult | None) -> dict[
     return facts | {"steps": trial.work.steps, "tokens of the largest micro-batch": load.tokens}
 
 
-def _step_cost(subject: Subject, trial: TrialResult, machine: Machine) -> StepCost:
+def _step_cost(sizes: ModelSize, trial: TrialResult, machine: Machine) -> StepCost:
     passed = trial.typical
-    operations = training_operations(subject.sizes, passed.layout, full=subject.config.model.lora is None)
-    operations += sum(forward_operations(subject.sizes, passed.mismatched))
+    operations = training_operations(sizes, passed.layout, full=sizes.head_trained)
+    operations += sum(forward_operations(sizes, passed.mismatched))
     return StepCost(
         tokens=passed.tokens,
         seconds=passed.seconds,
@@ -212,8 +223,8 @@ def _step_cost(subject: Subject, trial: TrialResult, machine: Machine) -> StepCo
     )
 
 
-def _options(subject: Subject, trial: TrialResult | None) -> Options:
-    config, train = subject.config, subject.inputs.train
+def _options(data: PreparedData, trial: TrialResult | None) -> Options:
+    config, train = data.run.config, data.inputs.train
     lengths = (train.prompt_length + train.completion_length).reshape(-1, train.sequences_per_example).sum(axis=1)
     adapters = None
     if config.model.lora is None and config.model.reference is None:

@@ -2,24 +2,15 @@
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import Protocol
 
 from haloes.batches.schedule import Step
-from haloes.losses._contract import Loss
-from haloes.models.policy import Policy
 from haloes.planning.cost_model import Layout, ModelSize, Rates, StepLoad, Workload, activations, memory
 from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, answer, candidates, probing
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.runs.callbacks import Progress
-from haloes.runs.config import RunConfig
-from haloes.runs.inputs import Inputs
-from haloes.runs.setup import load_policy, with_budget
-from haloes.training.distributed import Ranks
-from haloes.training.microbatch_size import held
-from haloes.training.trainer import TrainJob, make_stepper, training_schedule
+from haloes.runs.setup import PreparedData, prepare_run
+from haloes.training.trainer import make_stepper, training_schedule
 
 _QUICK = 4.0
 """Seconds below which the typical micro-batch is tried twice, for the quieter of two times."""
@@ -27,20 +18,6 @@ _SLACK = 1.0
 """Bytes of gaps and buffers for each byte of activations, as long as only a single example was tried."""
 _ROOM = 1.1
 """A micro-batch is tried where this many times what it should take is free."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """The run that is tried."""
-
-    config: RunConfig
-    loss: Loss[Any]
-    """With its final weights."""
-    inputs: Inputs
-    sizes: ModelSize
-    """Of the model."""
-    device: torch.device
-    dtype: torch.dtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,31 +36,30 @@ class TrialResult:
 
 
 def try_out(
-    subject: Subject, load: StepLoad, *, folder: Path, reading: float, limit: int, display: Progress
+    data: PreparedData, sizes: ModelSize, load: StepLoad, *, reading: float, limit: int, display: Progress
 ) -> TrialResult:
     """
     Work on a few micro-batches of a run as it would, and forget them.
 
     Args:
-        subject: the run.
+        data: the run, whose folder takes what is written meanwhile; the caller removes it.
+        sizes: of the model.
         load: what is known of its memory without trying.
-        folder: for what is written meanwhile; the caller removes it.
-        reading: seconds that the inputs took.
+        reading: seconds that the data took.
         limit: bytes that the run may take; what would take more is not tried.
         display: told of the progress.
     """
-    config, loss, inputs, sizes = subject.config, subject.loss, subject.inputs, subject.sizes
     began = time.perf_counter()
-    policy = load_policy(config, loss, inputs, device=subject.device, dtype=subject.dtype, display=display)
+    prepared = prepare_run(data, display=display, limit=limit)
     loading = time.perf_counter() - began
-    config = with_budget(config, policy, free=limit - held(subject.device))
-    subject = replace(subject, config=config)
     display.stage("trying a few steps")
-    job = _job(subject, policy, folder)
+    config, inputs, policy, needs = prepared.config, prepared.inputs, prepared.policy, prepared.loss.needs
+    # Nothing of a trial may be left in the reference cache, and nothing in it may shorten the trial.
+    job = prepared.job(cache=None, measure=lambda _step, _validation: {}, stop=lambda: False)
     stepper = make_stepper(job, inputs.train)
     schedule = training_schedule(job, stepper)
     prompts = sorted((inputs.encoder.prompt_ids(p) for p in inputs.prompts.values()), key=len, reverse=True)
-    at_once = answers_at_once(config, prompts)
+    at_once = answers_at_once(config.samples, prompts)
     answered = answer(policy, prompts[:at_once]) if at_once else None
     if answered is not None:
         load = _with_answers(load, sizes, answered, len(prompts[0]) + config.samples.max_new_tokens)
@@ -95,41 +71,31 @@ def try_out(
         reading=reading,
         loading=loading,
         training_token=passed.seconds / passed.tokens,
+        # Without a reference to time: of a step's three passes (one forward, two backward) scoring is the first.
         scoring_token=scoring if scoring is not None else passed.seconds / passed.tokens / 3,
         update=update,
         prefill=0.0 if answered is None else answered.prefill,
         answer_token=0.0 if answered is None else answered.token,
-        saved_byte=seconds_a_byte(folder),
+        saved_byte=seconds_a_byte(prepared.run_dir),
     )
+    known = 0.0
+    if config.train.reference_cache:
+        known = known_share(needs, policy.reference_fingerprint, schedule, inputs.train)
     work = count_work(
-        config,
-        loss.needs,
+        config.train,
+        config.samples,
+        needs,
         sizes,
         train=inputs.train,
         validation=inputs.validation,
         schedule=schedule,
         itemsize=load.itemsize,
         num_prompts=len(prompts),
+        num_monitored=config.watch.prompts,
         at_once=at_once,
-        known=known_share(config, loss.needs, policy.reference_fingerprint, schedule, inputs.train),
+        known=known,
     )
     return TrialResult(load=load, budget=stepper.max_tokens, typical=passed, complete=complete, rates=rates, work=work)
-
-
-def _job(subject: Subject, policy: Policy, folder: Path) -> TrainJob:
-    return TrainJob(
-        policy=policy,
-        loss=subject.loss,
-        train=subject.inputs.train,
-        validation=None,
-        settings=subject.config.train,
-        run_dir=folder,
-        identity={},
-        ranks=Ranks(0, 1),
-        cache=None,
-        measure=lambda _step, _validation: {},
-        stop=lambda: False,
-    )
 
 
 class Steps(Protocol):

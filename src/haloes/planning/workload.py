@@ -11,13 +11,13 @@ import numpy as np
 from haloes.batches.collate import read_pair, row_key, sequences_of
 from haloes.batches.schedule import Schedule
 from haloes.losses._contract import Needs
-from haloes.models.cache import cache_dir
 from haloes.models.reference_cache import ReferenceCache
 from haloes.planning.cost_model import CACHE_RECORD, FLOAT32, ModelSize, Workload
-from haloes.runs.config import RunConfig
+from haloes.runs.config import SampleSettings
+from haloes.runs.setup import reference_folder
 from haloes.tokens.store import TokenStore
 from haloes.training.microbatch_size import MOMENTS
-from haloes.training.settings import is_validated
+from haloes.training.settings import TrainSettings, is_validated
 
 _SAMPLE_TOKENS = 16_384
 """What `haloes.sampling.generate.sample` holds in its cache at once."""
@@ -27,7 +27,8 @@ _LOOKED_UP = 2
 
 
 def count_work(
-    config: RunConfig,
+    settings: TrainSettings,
+    samples: SampleSettings,
     needs: Needs,
     sizes: ModelSize,
     *,
@@ -36,6 +37,7 @@ def count_work(
     schedule: Schedule,
     itemsize: int,
     num_prompts: int,
+    num_monitored: int,
     at_once: int,
     known: float,
 ) -> Workload:
@@ -43,7 +45,8 @@ def count_work(
     Count what there is to do.
 
     Args:
-        config: all settings.
+        settings: of the training.
+        samples: of the answers before and after.
         needs: of the loss.
         sizes: of the model.
         train: the rows that are trained on.
@@ -51,14 +54,15 @@ def count_work(
         schedule: of the steps.
         itemsize: bytes of a number in the compute dtype.
         num_prompts: that are answered before and after.
+        num_monitored: of those the prompts that are answered at every validation too, at most.
         at_once: answers that are made at once.
         known: share of the reference's log-probabilities that its cache holds.
     """
     passes = schedule.num_steps / schedule.steps_per_epoch
     times = 1 + needs.mismatched
-    validations = num_validations(config, schedule.num_steps) if validation is not None else 0
+    validations = num_validations(settings, schedule.num_steps) if validation is not None else 0
     held_out = 0 if validation is None else validation.num_tokens
-    during = validations * _batches(min(config.watch.prompts, num_prompts), at_once)
+    during = validations * _batches(min(num_monitored, num_prompts), at_once)
     return Workload(
         steps=schedule.num_steps,
         training_tokens=round(train.num_tokens * passes),
@@ -66,7 +70,7 @@ def count_work(
             (1 - known)
             * _reference_tokens(
                 needs,
-                cached=config.train.reference_cache and not needs.reference_tokens,
+                cached=settings.reference_cache and not needs.reference_tokens,
                 tokens=train.num_tokens,
                 passes=passes,
                 held_out=held_out,
@@ -76,9 +80,9 @@ def count_work(
         validation_tokens=held_out * times,
         validations=validations,
         answer_batches=2 * _batches(num_prompts, at_once) + during,
-        new_tokens=config.samples.max_new_tokens,
-        saved_bytes=num_checkpoints(config, schedule.num_steps) * checkpoint_bytes(sizes, config)
-        + (sizes.weights if config.model.lora is None else sizes.trained) * itemsize,
+        new_tokens=samples.max_new_tokens,
+        saved_bytes=num_checkpoints(settings, schedule.num_steps) * checkpoint_bytes(sizes, settings)
+        + model_bytes(sizes, itemsize=itemsize),
     )
 
 
@@ -93,48 +97,54 @@ def _reference_tokens(
     return own + held + needs.mismatched * (tokens * passes + held)
 
 
-def num_validations(config: RunConfig, num_steps: int) -> int:
+def num_validations(settings: TrainSettings, num_steps: int) -> int:
     """How often a run validates."""
-    return sum(is_validated(config.train, step, num_steps) for step in range(1, num_steps + 1))
+    return sum(is_validated(settings, step, num_steps) for step in range(1, num_steps + 1))
 
 
-def num_checkpoints(config: RunConfig, num_steps: int) -> int:
+def num_checkpoints(settings: TrainSettings, num_steps: int) -> int:
     """How many checkpoints a run writes, one at its end among them."""
-    return -(-num_steps // config.train.checkpoint_every)
+    return -(-num_steps // settings.checkpoint_every)
 
 
-def checkpoint_bytes(sizes: ModelSize, config: RunConfig) -> int:
+def checkpoint_bytes(sizes: ModelSize, settings: TrainSettings) -> int:
     """Of one checkpoint: the trained weights and the optimizer's moments, in float32."""
-    return sizes.trained * (FLOAT32 + moments(config))
+    return sizes.trained * (FLOAT32 + moments(settings))
 
 
-def moments(config: RunConfig) -> int:
+def moments(settings: TrainSettings) -> int:
     """Bytes that the optimizer keeps for each trained number."""
-    return MOMENTS[config.train.optimizer]
+    return MOMENTS[settings.optimizer]
 
 
-def disk_bytes(config: RunConfig, sizes: ModelSize, work: Workload, *, train: TokenStore, itemsize: int) -> int:
-    """What a run takes on disk: its rows, its checkpoints, its model, and the reference cache."""
-    kept = min(num_checkpoints(config, work.steps), config.train.keep_checkpoints + 1)
-    best = checkpoint_bytes(sizes, config) if config.train.keep_best is not None else 0
-    model = (sizes.weights if config.model.lora is None else sizes.trained) * itemsize
+def model_bytes(sizes: ModelSize, *, itemsize: int) -> int:
+    """Return the bytes of the model that a run leaves: its adapters, or all weights where all are trained."""
+    return (sizes.weights if sizes.head_trained else sizes.trained) * itemsize
+
+
+def disk_bytes(settings: TrainSettings, sizes: ModelSize, work: Workload, *, train: TokenStore, itemsize: int) -> int:
+    """Return what a run takes on disk: its rows, its checkpoints, its model, and the reference cache."""
+    # While a checkpoint is written, the oldest one that is kept is still there.
+    kept = min(num_checkpoints(settings, work.steps), settings.keep_checkpoints + 1)
+    best = checkpoint_bytes(sizes, settings) if settings.keep_best is not None else 0
     mean = max(train.num_tokens / max(len(train), 1), 1.0)
-    records = round(work.reference_tokens / mean) * CACHE_RECORD if config.train.reference_cache else 0
-    return kept * checkpoint_bytes(sizes, config) + best + model + FLOAT32 * train.num_tokens + records
+    records = round(work.reference_tokens / mean) * CACHE_RECORD if settings.reference_cache else 0
+    model = model_bytes(sizes, itemsize=itemsize)
+    return kept * checkpoint_bytes(sizes, settings) + best + model + FLOAT32 * train.num_tokens + records
 
 
-def answers_at_once(config: RunConfig, prompts: list[list[int]]) -> int:
+def answers_at_once(samples: SampleSettings, prompts: list[list[int]]) -> int:
     """How many answers are made at once: as many as the settings and the tokens held together allow."""
     if not prompts:
         return 0
-    widest = max(map(len, prompts)) + config.samples.max_new_tokens
-    return max(1, min(config.samples.batch_size, len(prompts), _SAMPLE_TOKENS // widest))
+    widest = max(map(len, prompts)) + samples.max_new_tokens
+    return max(1, min(samples.batch_size, len(prompts), _SAMPLE_TOKENS // widest))
 
 
-def known_share(config: RunConfig, needs: Needs, fingerprint: str, schedule: Schedule, train: TokenStore) -> float:
+def known_share(needs: Needs, fingerprint: str, schedule: Schedule, train: TokenStore) -> float:
     """The share of what the first steps ask the reference that its cache holds already, from earlier runs."""
-    folder = cache_dir() / "reference" / fingerprint[:32]
-    if not config.train.reference_cache or not needs.any_reference or needs.reference_tokens or not folder.is_dir():
+    folder = reference_folder(fingerprint)
+    if not needs.any_reference or needs.reference_tokens or not folder.is_dir():
         return 0.0
     cache = ReferenceCache(folder)
     found: list[bool] = []

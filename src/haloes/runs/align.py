@@ -15,8 +15,6 @@ import torch
 from haloes.errors import RunError
 from haloes.judging._contract import Judge
 from haloes.losses._contract import Loss
-from haloes.losses._weights import with_weights
-from haloes.models.device import choose_device
 from haloes.records import Score
 from haloes.report.load import load_run
 from haloes.run_files import METRICS, SAMPLES
@@ -24,25 +22,13 @@ from haloes.runs import run_folder as folder
 from haloes.runs.callbacks import NullProgress, Progress, tensorboard_if_installed
 from haloes.runs.config import RunConfig
 from haloes.runs.finish import RunContext, answer, finish
-from haloes.runs.inputs import make_inputs
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.measure import Rater, load_rater, rate
 from haloes.runs.monitor import Monitor, make_live_judge
 from haloes.runs.process import computing_with, stop_on_interrupt
-from haloes.runs.setup import (
-    check_extras,
-    compute_dtype,
-    configured_loss,
-    label_weights,
-    load_policy,
-    reference_cache,
-    resolved,
-    with_budget,
-)
-from haloes.runs.warnings import data_warnings, speed_warnings
-from haloes.training.distributed import Ranks, this_rank
-from haloes.training.microbatch_size import free_memory, held
-from haloes.training.trainer import TrainJob, TrainResult, Watcher, train
+from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
+from haloes.training.distributed import Ranks
+from haloes.training.trainer import TrainResult, Watcher, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,65 +71,39 @@ def align(
         Interrupted: the user stopped the run, which was saved and can be resumed.
     """
     began = time.perf_counter()
-    device = choose_device(config.model.device)
-    check_extras(config, device)
-    ranks = this_rank(device)
-    # Both may be found out differently by each process: the folder by its number, the dtype by its speed.
-    run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config, run_dir, device, resume=resume)))
+    run = resolve_run(config, run_dir, loss=loss, resume=resume, allow_changes=allow_changes)
+    ranks, settings = run.ranks, run.config
     display = display if display is not None and ranks.is_main else NullProgress()
-    loss = loss or configured_loss(config)
-    config = resolved(config, loss, dtype)
-    known = ranks.broadcast(_finished(config, run_dir) if resume and not allow_changes else None)
-    if known is not None:
-        return dataclasses.replace(known, is_main=ranks.is_main)
-    rater = load_rater(config.samples.rater) if config.samples.rater else None
-    judge = configured_judge(config)
-    check = resume and not allow_changes
-    with _claimed(run_dir, ranks, resume=resume), computing_with(config.train.threads):
-        inputs = make_inputs(config, run_dir, loss, ranks, check=check, display=display)
-        weights = label_weights(inputs.facts)
-        weighted = with_weights(loss, **weights)
-        if weighted != loss and ranks.is_main:
-            folder.note_weights(run_dir, weights)
-        loss = weighted
-        policy = load_policy(config, loss, inputs, device=device, dtype=dtype, display=display)
-        free = (free_memory(device) - held(device)) // (ranks.count if device.type == "cpu" else 1)
-        config = ranks.broadcast(with_budget(config, policy, free=free))
-        inputs.identity["reference model"] = policy.reference_fingerprint
-        if policy.start_fingerprint is not None:
-            inputs.identity["model"] = policy.start_fingerprint
-        if check:
-            folder.check_identity(run_dir, inputs.identity)
-        context = RunContext(config, run_dir, policy, inputs, display)
-        warnings = data_warnings(inputs.facts, loss)
-        if policy.unpacked_because is not None:
-            warnings.append(f"sequences are padded and not packed, which is slower: {policy.unpacked_because}")
-        warnings += speed_warnings(policy.scorer, config.train)
+    finished = ranks.broadcast(_finished(settings, run.run_dir) if run.same_run else None)
+    if finished is not None:
+        return dataclasses.replace(finished, is_main=ranks.is_main)
+    # Before anything is read or written: a misspelt name costs a second and leaves no folder behind.
+    rater = load_rater(settings.samples.rater) if settings.samples.rater else None
+    judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
+    with _claimed(run.run_dir, ranks, resume=resume), computing_with(settings.train.threads):
+        prepared = prepare_run(prepare_data(run, display=display), display=display)
         if ranks.is_main:
-            folder.write_config(run_dir, config)
-            folder.start(
-                run_dir,
-                inputs.identity,
-                device=str(device),
-                processes=ranks.count,
-                attention=policy.scorer.attention,
-            )
+            _write_start(prepared)
             if allow_changes:
-                (run_dir / SAMPLES).unlink(missing_ok=True)
-        monitor = _monitor(context, rater, judge, ranks, resume=check)
-        outcome = _train(context, loss, ranks, monitor, allow_changes=allow_changes)
+                # The answers before training are those of another model or to other prompts.
+                (run.run_dir / SAMPLES).unlink(missing_ok=True)
+        context = RunContext(run.run_dir, prepared.policy, prepared.inputs, settings.samples, display)
+        monitor = _make_monitor(context, prepared, rater, judge)
+        outcome = _train(prepared, display, monitor, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
-            warnings += [*outcome.damaged, *monitor.alarms(), *monitor.never_measured()]
+            warnings = [*prepared.warnings, *outcome.damaged, *monitor.alarms(), *monitor.never_measured()]
             if outcome.best_step is not None:
                 warnings.append(
                     f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where "
-                    f"{config.train.keep_best} was best"
+                    f"{settings.train.keep_best} was best"
                 )
             scores = finish(context, outcome, rater, warnings)
-            folder.finish(run_dir, inputs.identity, seconds=time.perf_counter() - began, steps=outcome.num_steps)
+            seconds = time.perf_counter() - began
+            folder.finish(run.run_dir, prepared.identity, seconds=seconds, steps=outcome.num_steps)
+        # Nobody leaves before the files are there: a caller may read them on every process.
         ranks.barrier()
-    return Run(run_dir, scores, outcome.num_steps, ranks.is_main)
+    return Run(run.run_dir, scores, outcome.num_steps, ranks.is_main)
 
 
 def _finished(config: RunConfig, run_dir: Path) -> Run | None:
@@ -154,36 +114,43 @@ def _finished(config: RunConfig, run_dir: Path) -> Run | None:
     return Run(run_dir, load_run(run_dir).scores, steps, was_finished=True)
 
 
-def _train(context: RunContext, loss: Loss[Any], ranks: Ranks, monitor: Monitor, *, allow_changes: bool) -> TrainResult:
-    with stop_on_interrupt() as stop:
-        job = TrainJob(
-            policy=context.policy,
-            loss=loss,
-            train=context.inputs.train,
-            validation=context.inputs.validation,
-            settings=context.config.train,
-            run_dir=context.run_dir,
-            identity=context.inputs.identity,
-            allow_changes=allow_changes,
-            ranks=ranks,
-            cache=reference_cache(context.config, context.policy),
-            measure=monitor.measure,
-            stop=stop,
-        )
-        watchers: list[Watcher] = [context.display, monitor, *tensorboard_if_installed(context.run_dir)]
-        return train(job, watchers if ranks.is_main else [])
+def _write_start(prepared: PreparedRun) -> None:
+    """Write the resolved configuration, and what the run starts on."""
+    folder.write_config(prepared.run_dir, prepared.config)
+    folder.start(
+        prepared.run_dir,
+        prepared.identity,
+        device=str(prepared.device),
+        processes=prepared.ranks.count,
+        attention=prepared.policy.scorer.attention,
+    )
 
 
-def _monitor(context: RunContext, rater: Rater | None, judge: Judge | None, ranks: Ranks, *, resume: bool) -> Monitor:
-    """The answers before training, and whoever says what they are worth; who fails does so now, and not later."""
-    before, watching = [], None
+def _make_monitor(context: RunContext, prepared: PreparedRun, rater: Rater | None, judge: Judge | None) -> Monitor:
+    """Sample the baseline answers and try out rater and judge, so that a broken one fails before training."""
+    before, live_judge = [], None
+    watch, train, ranks = prepared.config.watch, prepared.config.train, prepared.ranks
     if ranks.is_main:
         before = answer(context, "before")
         if rater is not None:
             rate(rater, before[:1])
         if judge is not None:
-            watching = make_live_judge(context, judge, before, resume=resume)
-    return Monitor(context, ranks.broadcast(before), rater, watching)
+            live_judge = make_live_judge(context, watch, judge, before, same_run=prepared.same_run)
+    # All processes answer at a validation, as in training: each needs to know which prompts.
+    return Monitor(context, watch, train, ranks.broadcast(before), rater=rater, judge=live_judge)
+
+
+def _train(prepared: PreparedRun, display: Progress, monitor: Monitor, *, allow_changes: bool) -> TrainResult:
+    """Train, and tell display, monitor and TensorBoard of each step, from the main process."""
+    with stop_on_interrupt() as stop:
+        job = prepared.job(
+            cache=reference_cache(prepared.config.train, prepared.policy),
+            measure=monitor.measure,
+            stop=stop,
+            allow_changes=allow_changes,
+        )
+        watchers: list[Watcher] = [display, monitor, *tensorboard_if_installed(prepared.run_dir)]
+        return train(job, watchers if prepared.ranks.is_main else [])
 
 
 @contextmanager

@@ -7,19 +7,20 @@ from typing import Any
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Refusal, to_json
-from haloes.runs.config import RunConfig
+from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import Rows, open_rows
 from haloes.store import write_jsonl, write_parquet
 
 
-def write_records(config: RunConfig, out: Path, *, pairs: bool) -> tuple[int, Counter[str]]:
+def write_records(settings: FeedbackSettings, out: Path, *, pairs: bool, seed: int) -> tuple[int, Counter[str]]:
     """
     Read the configured feedback, convert it, and write it atomically.
 
     Args:
-        config: its section `feedback` says what is read and how.
+        settings: what is read, and how.
         out: `.jsonl`, `.jsonl.gz` or `.parquet`.
         pairs: write pairs instead of single labelled answers.
+        seed: of the pairing.
 
     Returns:
         How many records were written, and how many rows were refused for which reason.
@@ -28,8 +29,8 @@ def write_records(config: RunConfig, out: Path, *, pairs: bool) -> tuple[int, Co
         DataError: the source cannot be read at all, or no row of it can be used; nothing is written then.
         ConfigError: the ending of `out` is none of these.
     """
-    source, refused = config.feedback.source, Counter[str]()
-    rows = open_rows(source, config.feedback, pairs=pairs, seed=config.train.seed)
+    source, refused = settings.source, Counter[str]()
+    rows = open_rows(source, settings, pairs=pairs, seed=seed)
     if out.suffix == ".parquet":
         return write_parquet(out, _records(rows, source, refused)), refused
     if out.name.endswith((".jsonl", ".jsonl.gz")):

@@ -1,7 +1,7 @@
 """Answers to held-out prompts before and after training, and everything that a finished run writes down."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from haloes.models.classifier import save_classifier
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.scalar_heads import RewardHead
-from haloes.records import Completion, Score, to_json
+from haloes.records import Completion, Score, Text, to_json
 from haloes.results import write_ratings
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs.callbacks import Progress
-from haloes.runs.config import RunConfig
+from haloes.runs.config import SampleSettings
 from haloes.runs.held_out import write_held_out
 from haloes.runs.inputs import Inputs
 from haloes.runs.measure import (
@@ -40,38 +40,56 @@ _KL_TOKENS, _KL_ANSWERS = 1024, 16
 class RunContext:
     """A run that is under way."""
 
-    config: RunConfig
     run_dir: Path
     policy: Policy
     inputs: Inputs
+    samples: SampleSettings
     display: Progress
+
+    def sample(
+        self,
+        prompts: Mapping[str, Text],
+        *,
+        variant: str,
+        control: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Sample the policy's answers to prompts, with a control text after each, as the run's settings say."""
+        settings = self.samples
+        with self.policy.scoring():
+            return sample(
+                self.policy.model,
+                self.inputs.encoder.template.tokenizer,
+                prompts,
+                max_new_tokens=settings.max_new_tokens,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                seed=settings.seed,
+                control=control,
+                variant=variant,
+                batch_size=settings.batch_size,
+                progress=progress,
+            )
 
 
 def answer(context: RunContext, variant: str) -> list[Completion]:
-    """The policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
-    inputs, settings = context.inputs, context.config.samples
+    """Return the policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
+    inputs = context.inputs
     path = context.run_dir / SAMPLES
     known = read_completions(path) if path.exists() else []
-    made = [completion for completion in known if completion.model == variant]
-    if made or not inputs.prompts:
-        return made
+    answers = [completion for completion in known if completion.model == variant]
+    if answers or not inputs.prompts:
+        return answers
     context.display.stage(f"answers {variant} training", len(inputs.prompts))
-    with context.policy.scoring():
-        made = sample(
-            context.policy.model,
-            inputs.encoder.template.tokenizer,
-            inputs.prompts,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            seed=settings.seed,
-            control=inputs.encoder.template.control if variant == "after" else "",
-            variant=variant,
-            batch_size=settings.batch_size,
-            progress=context.display.advance,
-        )
-    write_jsonl(path, (to_json(completion) for completion in [*known, *made]))
-    return made
+    answers = context.sample(
+        inputs.prompts,
+        variant=variant,
+        # The model before training never saw the control text of desirable answers.
+        control=inputs.encoder.template.control if variant == "after" else "",
+        progress=context.display.advance,
+    )
+    write_jsonl(path, (to_json(completion) for completion in [*known, *answers]))
+    return answers
 
 
 def finish(

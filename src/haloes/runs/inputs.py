@@ -1,23 +1,19 @@
-"""What a run starts from: its identity, the tokenizer, and the encoded rows, made once and opened again on resuming."""
+"""The encoded rows and held-out prompts that a run starts from: made once, and opened again when it is resumed."""
 
-import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haloes.errors import ConfigError
-from haloes.feedback.read import FeedbackSource
-from haloes.models.load import load_tokenizer
+from haloes.losses._contract import Needs
 from haloes.records import Text, text_from_json, text_to_json
 from haloes.run_files import DATA, ENCODED
-from haloes.runs import run_folder as folder
 from haloes.runs.callbacks import Progress
-from haloes.runs.config import RunConfig
+from haloes.runs.config import FeedbackSettings
 from haloes.runs.data import prepare
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl
-from haloes.tokens.encode import Encoder, make_encoder, tokenizer_fingerprint
+from haloes.tokens.encode import Encoder
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
 
@@ -26,10 +22,8 @@ from haloes.training.distributed import Ranks
 class Inputs:
     """Everything of a run that does not need the model's weights."""
 
-    identity: dict[str, str]
-    """Hashes of what must be the same when the run is resumed, by name."""
     encoder: Encoder
-    """As the aligned model is used: after a prompt stands the control text of good answers, if the loss has one."""
+    """As the aligned model is used: with the control text of desirable answers after a prompt, if the loss has one."""
     train: TokenStore
     validation: TokenStore | None
     prompts: dict[str, Text]
@@ -38,52 +32,60 @@ class Inputs:
     """Counts and warnings (`data.json`)."""
 
 
-def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, check: bool, display: Progress) -> Inputs:
+def make_inputs(
+    settings: FeedbackSettings,
+    run_dir: Path,
+    *,
+    needs: Needs,
+    encoder: Encoder,
+    identity: Mapping[str, str],
+    seed: int,
+    num_prompts: int,
+    threads: int | None,
+    ranks: Ranks,
+    display: Progress,
+) -> Inputs:
     """
-    Encode the run's feedback into its folder, or open what an earlier part of the run encoded.
+    Encode a run's feedback into its folder, or open what an earlier part of the run encoded.
 
     Args:
-        config: all settings.
+        settings: of the feedback.
         run_dir: the run's folder.
-        loss: decides whether pairs or single answers are needed.
+        needs: of the loss: pairs or single answers, control texts, scores.
+        encoder: text to tokens, without a control text.
+        identity: hashes of all that decides what is encoded: what is there is opened only where they are the same.
+        seed: of the split, the pairing and the subsampling.
+        num_prompts: held-out prompts to answer.
+        threads: the most processors to use; None for all that the process may.
         ranks: the main process encodes, the others wait.
-        check: refuse (RunError) if the folder's run was of other data, settings or another tokenizer.
         display: told of the progress.
+
+    Raises:
+        DataError: rows that cannot be used, or too few.
     """
-    if not config.feedback.source:
-        raise ConfigError("feedback.source is missing: give a feedback file")
-    tokenizer = load_tokenizer(config.model.name)
-    identity = {
-        "data set": digest(_fingerprints(config)),
-        "tokenizer": tokenizer_fingerprint(tokenizer),
-        "configuration": digest([folder.configuration_hash(config), repr(loss)]),
-    }
-    if check:
-        folder.check_identity(run_dir, identity)
-    encoder = make_encoder(tokenizer, max_length=config.tokens.max_length)
     place = run_dir / ENCODED
-    if ranks.is_main and not _is_made(place, identity):
+    if ranks.is_main and not _is_encoded(place, identity):
         display.stage("feedback")
         shutil.rmtree(place, ignore_errors=True)
-        prepared = prepare(
-            config.feedback,
-            needs=loss.needs,
+        encoded = prepare(
+            settings,
+            needs=needs,
             encoder=encoder,
             folder=place,
-            seed=config.train.seed,
-            num_prompts=config.samples.prompts,
+            seed=seed,
+            num_prompts=num_prompts,
             progress=display.advance,
-            threads=config.train.threads,
+            threads=threads,
         )
-        write_json(run_dir / DATA, prepared.facts)
-        rows = ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prepared.prompts.items())
+        write_json(run_dir / DATA, encoded.facts)
+        rows = ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in encoded.prompts.items())
         write_jsonl(place / "prompts.jsonl", rows)
-        write_json(place / "identity.json", identity)
+        # Last of all: a folder without it was left by a run that was killed while it encoded.
+        write_json(place / "identity.json", dict(identity))
     ranks.barrier()
     validation = place / "validation"
     return Inputs(
-        identity=identity,
-        encoder=encoder.with_control(loss.needs.control[0]) if loss.needs.control else encoder,
+        encoder=encoder.with_control(needs.control[0]) if needs.control else encoder,
         train=TokenStore(place / "train"),
         validation=TokenStore(validation) if validation.exists() else None,
         prompts={row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(place / "prompts.jsonl")},
@@ -91,18 +93,7 @@ def make_inputs(config: RunConfig, run_dir: Path, loss: Any, ranks: Ranks, *, ch
     )
 
 
-def digest(parts: Sequence[str]) -> str:
-    """One hash of several."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _is_made(place: Path, identity: dict[str, str]) -> bool:
-    known = place / "identity.json"
-    return known.exists() and read_json(known) == identity
-
-
-def _fingerprints(config: RunConfig) -> list[str]:
-    settings = config.feedback
-    paths = [path for path in (settings.source, settings.validation) if path]
-    sources = [FeedbackSource(path, settings.format, settings.columns, settings.split) for path in paths]
-    return [source.fingerprint() for source in sources]
+def _is_encoded(place: Path, identity: Mapping[str, str]) -> bool:
+    """Return whether a folder holds the rows of this very identity, whole."""
+    path = place / "identity.json"
+    return path.exists() and read_json(path) == dict(identity)

@@ -12,7 +12,7 @@ from haloes.judging.pairs import AnswerPairs, first_prompts, pair_answers
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import JUDGES, make_judge
 from haloes.records import Completion, to_json
-from haloes.runs.config import RunConfig
+from haloes.runs.config import WatchSettings
 from haloes.stats.comparisons import comparisons
 from haloes.stats.win_rate import win_rate
 from haloes.store import write_jsonl
@@ -24,22 +24,20 @@ JUDGE_ERROR = "sampled/judge/error"
 _BEFORE = "before"
 
 
-def configured_judge(config: RunConfig) -> Judge | None:
+def configured_judge(watch: WatchSettings, *, num_prompts: int, keep_best: str | None) -> Judge | None:
     """
     The judge of `watch.judge`; None where there is none.
 
     Raises ConfigError where its settings are wrong, or `train.keep_best` wants its number and there is none.
     """
-    section = config.watch.judge
+    section = watch.judge
     if section is None:
-        if str(config.train.keep_best).startswith(WIN_RATE):
-            raise ConfigError(
-                f"train.keep_best is {config.train.keep_best}, which a judge measures while training; set watch.judge"
-            )
+        if str(keep_best).startswith(WIN_RATE):
+            raise ConfigError(f"train.keep_best is {keep_best}, which a judge measures while training; set watch.judge")
         return None
-    if config.samples.prompts < 2:  # noqa: PLR2004 - one prompt has no spread
+    if num_prompts < 2:  # noqa: PLR2004 - one prompt has no spread
         raise ConfigError(
-            f"watch.judge compares answers to held-out prompts, and samples.prompts is {config.samples.prompts}; "
+            f"watch.judge compares answers to held-out prompts, and samples.prompts is {num_prompts}; "
             "set it to 2 or more"
         )
     if "kind" not in section:

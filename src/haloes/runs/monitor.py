@@ -13,11 +13,10 @@ from haloes.runs.config import WatchSettings
 from haloes.runs.finish import RunContext
 from haloes.runs.live_judge import JUDGE_ERROR, LiveJudge
 from haloes.runs.measure import Rater, kl_scores, rate, validation_numbers
-from haloes.sampling.generate import sample
 from haloes.stats.rates import sign_test
 from haloes.stats.text_stats import repetition_rate, words
 from haloes.training.metrics_log import read_metrics
-from haloes.training.settings import is_validated
+from haloes.training.settings import TrainSettings, is_validated
 from haloes.training.validation import Validation
 
 ENDS_LOST, ENDS_GAINED = "sampled/finished/lost", "sampled/finished/gained"
@@ -28,74 +27,96 @@ _BY_CHANCE = 0.05
 _KL_TOKENS = 1024
 
 
-def monitored_prompts(context: RunContext) -> dict[str, Text]:
-    """The prompts that are answered at every validation."""
-    names = list(context.inputs.prompts)[: context.config.watch.prompts]
+def monitored_prompts(context: RunContext, watch: WatchSettings) -> dict[str, Text]:
+    """Return the prompts that are answered at every validation, by id."""
+    names = list(context.inputs.prompts)[: watch.prompts]
     return {name: context.inputs.prompts[name] for name in names}
 
 
-def make_live_judge(context: RunContext, judge: Judge, before: Sequence[Completion], *, resume: bool) -> LiveJudge:
+def make_live_judge(
+    context: RunContext, watch: WatchSettings, judge: Judge, before: Sequence[Completion], *, same_run: bool
+) -> LiveJudge:
     """
-    The judge of a run, tried out.
+    Return the judge of a run, tried out on a question.
 
     Args:
         context: the run.
+        watch: how many prompts are answered.
         judge: who is asked.
         before: the answers before training.
-        resume: whether a run goes on as it was; a judge that does not answer just now is no error then.
+        same_run: whether a run is resumed as it was; a judge that does not answer just now is no error then.
 
     Raises:
         UserError: the judge cannot be used, or there is nothing held out to compare.
     """
-    prompts = monitored_prompts(context)
+    prompts = monitored_prompts(context, watch)
     if len(prompts) < 2 or context.inputs.validation is None:  # noqa: PLR2004 - one prompt has no spread
         raise ConfigError(
             f"watch.judge compares answers to held-out prompts at each validation, and {len(prompts)} are held out; "
             "set feedback.validation_share, or give feedback.validation"
         )
     kept = [answer for answer in before if answer.prompt_id in prompts]
-    made = LiveJudge(judge, kept, context.run_dir / WATCHED, seed=context.config.samples.seed, same_run=resume)
+    live = LiveJudge(judge, kept, context.run_dir / WATCHED, seed=context.samples.seed, same_run=same_run)
     context.display.stage(f"trying out the judge {judge.identity.name}")
-    if text := made.try_out():
+    if text := live.try_out():
         context.display.note(text)
-    return made
+    return live
 
 
 class Monitor:
     """Measures at every validation, and tells of each alarm once."""
 
     def __init__(
-        self, context: RunContext, before: Sequence[Completion], rater: Rater | None, judge: LiveJudge | None = None
+        self,
+        context: RunContext,
+        watch: WatchSettings,
+        train: TrainSettings,
+        before: Sequence[Completion],
+        *,
+        rater: Rater | None,
+        judge: LiveJudge | None = None,
     ) -> None:
-        """`before`: the answers before training. The judge is asked by one process only, and the others give none."""
-        self._context, self._rater, self._judge = context, rater, judge
-        self._prompts = monitored_prompts(context)
+        """
+        Measure the baseline that alarms compare with.
+
+        Args:
+            context: the run.
+            watch: how many prompts are answered at a validation, and when to give an alarm.
+            train: when the run validates, and which number it keeps the best of.
+            before: the answers before training.
+            rater: likes an answer or not.
+            judge: compares answers with those before training; the main process alone has one.
+        """
+        self._context, self._train, self._rater, self._judge = context, train, rater, judge
+        self._prompts = monitored_prompts(context, watch)
         kept = [answer for answer in before if answer.prompt_id in self._prompts]
         self._ended = {answer.prompt_id: answer.finished for answer in kept}
-        self._alarms = Alarms(self._numbers(kept), context.config.watch)
+        self._alarms = Alarms(self._numbers(kept), watch)
 
     def measure(self, step: int, validation: Validation) -> Mapping[str, Any]:
-        """Further numbers of a validation: the AUC, and what the policy's answers are like now."""
+        """Return further numbers of a validation: the AUC, and what the policy's answers are like now."""
         found: dict[str, Any] = dict(validation_numbers(validation))
         if self._prompts:
-            answers = self._answers()
+            context, encoder = self._context, self._context.inputs.encoder
+            answers = context.sample(self._prompts, variant="during", control=encoder.template.control)
             found |= self._numbers(answers)
+            # Prompt by prompt, not only as a share: the alarm asks whether so many changes may be chance.
             changes = [(self._ended.get(answer.prompt_id, answer.finished), answer.finished) for answer in answers]
             found[ENDS_LOST], found[ENDS_GAINED] = changes.count((True, False)), changes.count((False, True))
-            if self._context.policy.reference is not None:
-                scores = kl_scores(self._context.policy, self._context.inputs.encoder, answers, budget=_KL_TOKENS)
+            if context.policy.reference is not None:
+                scores = kl_scores(context.policy, encoder, answers, budget=_KL_TOKENS)
                 found["sampled/kl"] = next(score.value for score in scores if score.name == "kl")
             if self._judge is not None:
                 found |= self._judge.numbers(step, answers)
         return found
 
     def alarms(self) -> list[str]:
-        """Everything to be alarmed about so far."""
+        """Return all alarms so far."""
         return list(self._alarms.given.values())
 
     def never_measured(self) -> list[str]:
-        """What is to be said where no validation has the number that train.keep_best follows, for the judge failed."""
-        name = self._context.config.train.keep_best
+        """Return a warning where no validation has the number that train.keep_best follows, for the judge failed."""
+        name = self._train.keep_best
         lines = [line for line in read_metrics(self._context.run_dir / METRICS) if line["split"] == "validation"]
         if name is None or not lines or any(line.get(name) is not None for line in lines):
             return []
@@ -106,34 +127,19 @@ class Monitor:
     def on_start(self, *, step: int, num_steps: int) -> None:
         """Take in what was written before the run was stopped; tell how often a judge will be asked."""
         if self._judge is not None:
-            settings = self._context.config.train
-            coming = sum(is_validated(settings, number, num_steps) for number in range(step + 1, num_steps + 1))
+            coming = sum(is_validated(self._train, number, num_steps) for number in range(step + 1, num_steps + 1))
             self._context.display.note(self._judge.begin(step, coming))
+        # Alarms that were given before a run was resumed are not told twice, and are among the warnings at its end.
         for line in read_metrics(self._context.run_dir / METRICS):
             self._alarms.take(line)
 
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """Tell of what is newly alarming."""
+        """Tell of new alarms."""
         for text in self._alarms.take(numbers):
             self._context.display.note(f"alarm: {text}")
 
-    def _answers(self) -> list[Completion]:
-        settings, encoder = self._context.config.samples, self._context.inputs.encoder
-        with self._context.policy.scoring():
-            return sample(
-                self._context.policy.model,
-                encoder.template.tokenizer,
-                self._prompts,
-                max_new_tokens=settings.max_new_tokens,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                seed=settings.seed,
-                control=encoder.template.control,
-                variant="during",
-                batch_size=settings.batch_size,
-            )
-
     def _numbers(self, answers: Sequence[Completion]) -> dict[str, float]:
+        """Describe answers: words, repetition, ends of turn, and the share that the rater likes."""
         if not answers:
             return {}
         found = {

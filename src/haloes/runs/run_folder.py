@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -90,6 +90,11 @@ def configuration_hash(config: RunConfig) -> str:
         key: value for key, value in content["feedback"].items() if key not in {"source", "validation"}
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest(parts: Iterable[str]) -> str:
+    """Return one hash of several texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:

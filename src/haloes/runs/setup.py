@@ -1,129 +1,394 @@
-"""The set-up of a run."""
+"""
+The one set-up of a run, for training, planning, online rounds and experiments.
+
+What the settings leave open is found out here, once, in three steps of rising cost: `resolve_run` reads nothing but the
+run's own folder, `prepare_data` encodes the feedback, and `prepare_run` loads the model. A plan stops after the second
+where not even the weights would fit. Below these three a function takes the section of the settings that it needs.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from haloes.errors import ConfigError
+from haloes.feedback.read import FeedbackSource
 from haloes.feedback.weights import class_weights
-from haloes.losses._contract import Loss
+from haloes.losses._contract import Loss, Needs
+from haloes.losses._weights import with_weights
 from haloes.losses.make import loss_settings, make_loss
+from haloes.models.adapters import LoRA
 from haloes.models.cache import cache_dir
-from haloes.models.device import choose_dtype
+from haloes.models.device import choose_device, choose_dtype
 from haloes.models.liger import check_liger
-from haloes.models.load import LoadedModel, load_model
+from haloes.models.load import LoadedModel, load_model, load_tokenizer
 from haloes.models.offload import check_offload
 from haloes.models.policy import Policy, make_policy
 from haloes.models.quantize import check_quantization
 from haloes.models.reference_cache import ReferenceCache
 from haloes.runs import run_folder as folder
 from haloes.runs.callbacks import Progress
-from haloes.runs.config import RunConfig
-from haloes.runs.inputs import Inputs
-from haloes.training.microbatch_size import choose_budget
+from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
+from haloes.runs.inputs import Inputs, make_inputs
+from haloes.runs.warnings import data_warnings, speed_warnings
+from haloes.tokens.encode import make_encoder, tokenizer_fingerprint
+from haloes.training.distributed import Ranks, this_rank
+from haloes.training.microbatch_size import choose_budget, free_memory, held
 from haloes.training.optimizer import check_optimizer
+from haloes.training.settings import TrainSettings
+from haloes.training.trainer import TrainJob
+from haloes.training.validation import Validation
 
 
-def check_extras(config: RunConfig, device: torch.device) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedRun:
+    """A run before anything of it is read: its settings, and what they left to the machine."""
+
+    config: RunConfig
+    """All settings; only the size of the micro-batches may still be open, which depends on the model in memory."""
+    run_dir: Path
+    loss: Loss[Any]
+    """As it was named: class weights may be "auto" until the rows are counted."""
+    device: torch.device
+    dtype: torch.dtype
+    """What the model computes in."""
+    ranks: Ranks
+    same_run: bool
+    """Whether the folder's run is resumed as it was, so that everything that decides its result must be the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedData:
+    """A run with its feedback encoded, before its model is loaded."""
+
+    run: ResolvedRun
+    inputs: Inputs
+    loss: Loss[Any]
+    """With its class weights."""
+    identity: Mapping[str, str]
+    """Hashes of the data set, the tokenizer and the configuration, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRun:
+    """A run before its first step."""
+
+    config: RunConfig
+    """With everything that was found out: `make_config` of it is the same run."""
+    run_dir: Path
+    loss: Loss[Any]
+    inputs: Inputs
+    policy: Policy
+    device: torch.device
+    ranks: Ranks
+    same_run: bool
+    identity: Mapping[str, str]
+    """Hashes of all that must be the same when the run is resumed, by name."""
+    warnings: tuple[str, ...]
+    """What the user should know of the data and the speed."""
+
+    def job(
+        self,
+        *,
+        cache: ReferenceCache | None,
+        measure: Callable[[int, Validation], Mapping[str, Any]],
+        stop: Callable[[], bool],
+        allow_changes: bool = False,
+    ) -> TrainJob:
+        """
+        Return what the trainer carries out.
+
+        Args:
+            cache: keeps the reference's log-probabilities between runs.
+            measure: gives further numbers of the validation after a step.
+            stop: asked after every step; True ends the run.
+            allow_changes: go on from a checkpoint of another identity.
+        """
+        return TrainJob(
+            policy=self.policy,
+            loss=self.loss,
+            train=self.inputs.train,
+            validation=self.inputs.validation,
+            settings=self.config.train,
+            run_dir=self.run_dir,
+            identity=self.identity,
+            allow_changes=allow_changes,
+            ranks=self.ranks,
+            cache=cache,
+            measure=measure,
+            stop=stop,
+        )
+
+
+def resolve_run(
+    config: RunConfig,
+    run_dir: Path,
+    *,
+    loss: Loss[Any] | None = None,
+    ranks: Ranks | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+) -> ResolvedRun:
+    """
+    Find out what the settings leave to the machine, and refuse what it cannot carry out, before any time is spent.
+
+    Args:
+        config: all settings.
+        run_dir: the run's folder.
+        loss: a loss to use in place of the configuration's.
+        ranks: the processes that share the run; those that `torchrun` started if left out.
+        resume: go on with the run that the folder holds, in the dtype that it began with.
+        allow_changes: resume it even if what decides its result has changed.
+
+    Raises:
+        ConfigError: a setting cannot take effect here, or there is no such loss.
+        RunError: there is no run to resume.
+    """
+    device = choose_device(config.model.device)
+    check_extras(config.model, config.train, device)
+    ranks = ranks or this_rank(device)
+    earlier = folder.read_config(run_dir).model.dtype if resume and config.model.dtype == "auto" else None
+    # Each process may find out both differently: the folder by its free number, the dtype by its speed.
+    run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config.model, device, earlier=earlier)))
+    loss = loss or configured_loss(config.loss)
+    return ResolvedRun(
+        config=_with_resolved(config, loss, dtype),
+        run_dir=run_dir,
+        loss=loss,
+        device=device,
+        dtype=dtype,
+        ranks=ranks,
+        same_run=resume and not allow_changes,
+    )
+
+
+def prepare_data(run: ResolvedRun, *, display: Progress) -> PreparedData:
+    """
+    Encode the run's feedback into its folder, or open what an earlier part of the run encoded; weigh the classes.
+
+    Raises:
+        ConfigError: no feedback is named.
+        DataError: rows that cannot be used, or too few.
+        RunError: the run is resumed, and its data, tokenizer or settings are not what they were.
+    """
+    config, loss = run.config, run.loss
+    if not config.feedback.source:
+        raise ConfigError("feedback.source is missing: give a feedback file")
+    tokenizer = load_tokenizer(config.model.name)
+    identity = {
+        "data set": folder.digest(_fingerprints(config.feedback)),
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "configuration": folder.digest([folder.configuration_hash(config), repr(loss)]),
+    }
+    # Once more with the model's hashes in `prepare_run`: here it costs no loading of a model to refuse.
+    if run.same_run:
+        folder.check_identity(run.run_dir, identity)
+    inputs = make_inputs(
+        config.feedback,
+        run.run_dir,
+        needs=loss.needs,
+        encoder=make_encoder(tokenizer, max_length=config.tokens.max_length),
+        identity=identity,
+        seed=config.train.seed,
+        num_prompts=config.samples.prompts,
+        threads=config.train.threads,
+        ranks=run.ranks,
+        display=display,
+    )
+    counted = inputs.facts["train"]
+    weights = label_weights(counted["desirable"], counted["undesirable"])
+    weighted = with_weights(loss, **weights)
+    if weighted != loss and run.ranks.is_main:
+        folder.note_weights(run.run_dir, weights)
+    return PreparedData(run=run, inputs=inputs, loss=weighted, identity=identity)
+
+
+def prepare_run(data: PreparedData, *, display: Progress, limit: int | None = None) -> PreparedRun:
+    """
+    Load the model, make it trainable, and choose the size of its micro-batches.
+
+    Args:
+        data: the run with its feedback encoded.
+        display: told of the progress.
+        limit: bytes that the run may take on its device; what is free there if left out.
+
+    Raises:
+        ConfigError: a row is longer than the model's window, or the reference has another tokenizer.
+        ModelError: a model cannot be loaded.
+        RunError: the run is resumed, and its model or its reference is not what it was.
+    """
+    run, config = data.run, data.run.config
+    display.stage("model")
+    policy = load_policy(
+        config.model,
+        data.loss.needs,
+        longest=max(store.longest for store in (data.inputs.train, data.inputs.validation) if store is not None),
+        max_length=config.tokens.max_length,
+        seed=config.train.seed,
+        device=run.device,
+        dtype=run.dtype,
+    )
+    # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
+    free = (limit or free_memory(run.device)) - held(run.device)
+    free //= run.ranks.count if run.device.type == "cpu" else 1
+    budget = run.ranks.broadcast(choose_budget(policy, config.train, free=free))
+    identity = {**data.identity, "reference model": policy.reference_fingerprint}
+    if policy.start_fingerprint is not None:
+        identity["model"] = policy.start_fingerprint
+    if run.same_run:
+        folder.check_identity(run.run_dir, identity)
+    warnings = data_warnings(data.inputs.facts, data.loss)
+    if policy.unpacked_because is not None:
+        warnings.append(f"sequences are padded and not packed, which is slower: {policy.unpacked_because}")
+    warnings += speed_warnings(policy.scorer, config.train)
+    return PreparedRun(
+        config=dataclasses.replace(config, train=dataclasses.replace(config.train, microbatch_tokens=budget)),
+        run_dir=run.run_dir,
+        loss=data.loss,
+        inputs=data.inputs,
+        policy=policy,
+        device=run.device,
+        ranks=run.ranks,
+        same_run=run.same_run,
+        identity=identity,
+        warnings=tuple(warnings),
+    )
+
+
+def check_extras(model: ModelSettings, train: TrainSettings, device: torch.device) -> None:
     """Raise ConfigError for the first setting that this machine cannot carry out, with what to install or change."""
-    if config.model.quantize is not None:
+    if model.quantize is not None:
         check_quantization(device)
-    if config.model.liger:
+    if model.liger:
         check_liger(device)
-    if config.train.activation_offload:
+    if train.activation_offload:
         check_offload(device)
-    check_optimizer(config.train, device)
+    check_optimizer(train, device)
 
 
-def configured_loss(config: RunConfig) -> Loss[Any]:
-    """The loss that a configuration names. Raises ConfigError where there is none, or it cannot be made."""
-    if "name" not in config.loss:
+def configured_loss(section: Mapping[str, Any]) -> Loss[Any]:
+    """Return the loss that the section `loss` names. Raises ConfigError where there is none, or it cannot be made."""
+    if "name" not in section:
         raise ConfigError("loss.name is missing: kto or another of `haloes losses`, or path/to/file.py:Class")
-    return make_loss(str(config.loss["name"]), {key: value for key, value in config.loss.items() if key != "name"})
+    return make_loss(str(section["name"]), {key: value for key, value in section.items() if key != "name"})
 
 
-def label_weights(facts: Mapping[str, Any]) -> dict[str, float]:
-    """The class weights that follow from the training rows."""
-    weights = class_weights(facts["train"]["desirable"], facts["train"]["undesirable"])
+def compute_dtype(model: ModelSettings, device: torch.device, *, earlier: str | None = None) -> torch.dtype:
+    """Return what to compute in; for "auto" what an `earlier` part of the work began with, else what is faster here."""
+    return choose_dtype(earlier if earlier is not None and model.dtype == "auto" else model.dtype, device)
+
+
+def dtype_name(dtype: torch.dtype) -> Any:
+    """Return a dtype as `model.dtype` spells it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def label_weights(num_desirable: int, num_undesirable: int) -> dict[str, float]:
+    """Return the class weights that follow from the counts of the training rows, as `with_weights` takes them."""
+    weights = class_weights(num_desirable, num_undesirable)
     return {"desirable": weights.desirable, "undesirable": weights.undesirable}
 
 
 def load_policy(
-    config: RunConfig, loss: Loss[Any], inputs: Inputs, *, device: torch.device, dtype: torch.dtype, display: Progress
+    settings: ModelSettings,
+    needs: Needs,
+    *,
+    longest: int,
+    max_length: int,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Policy:
-    """The model of a run, ready to be trained. Raises ConfigError where a row is longer than the model's window."""
-    display.stage("model")
+    """
+    Load a model ready to be trained, with the reference that its loss needs.
+
+    Args:
+        settings: which model, and what of it is trained.
+        needs: of the loss.
+        longest: tokens of the longest row.
+        max_length: `tokens.max_length`, which is named where the longest row does not fit.
+        seed: of the start of adapters and heads.
+        device: where it computes.
+        dtype: what it computes in.
+
+    Raises:
+        ConfigError: a row is longer than the model's window, or the reference has another tokenizer.
+        ModelError: a model cannot be loaded.
+    """
     loaded = load_model(
-        config.model.name,
-        dtype=dtype,
-        device=device,
-        four_bits=config.model.quantize is not None,
-        liger=config.model.liger,
+        settings.name, dtype=dtype, device=device, four_bits=settings.quantize is not None, liger=settings.liger
     )
     window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    longest = max(store.longest for store in (inputs.train, inputs.validation) if store is not None)
     if window is not None and longest > window:
         raise ConfigError(
-            f"tokens.max_length is {config.tokens.max_length} and the longest row has {longest} tokens, but the window "
-            f"of {config.model.name} is {window}: set tokens.max_length={window}"
+            f"tokens.max_length is {max_length} and the longest row has {longest} tokens, but the window "
+            f"of {settings.name} is {window}: set tokens.max_length={window}"
         )
-    return make_policy(
-        loaded.model,
-        lora=config.model.lora,
-        reference=loss.needs.any_reference,
-        seed=config.train.seed,
-        synced=loss.needs.sync_every is not None,
-        values=loss.needs.values,
-        rewards=loss.needs.rewards,
-        reference_model=None if config.model.reference is None else _reference(config, loaded, device, dtype),
+    other = None if settings.reference is None else _load_reference(settings, loaded, device, dtype)
+    return trainable_policy(
+        loaded.model, needs, lora=settings.lora, seed=seed, reference=needs.any_reference, reference_model=other
     )
 
 
-def _reference(config: RunConfig, policy: LoadedModel, device: torch.device, dtype: torch.dtype) -> Any:
-    """The model that is named as the reference. Raises ConfigError where its tokens are not the policy's."""
-    loaded = load_model(str(config.model.reference), dtype=dtype, device=device)
+def trainable_policy(
+    model: Any, needs: Needs, *, lora: LoRA | None, seed: int, reference: bool, reference_model: Any | None = None
+) -> Policy:
+    """
+    Make a loaded model trainable with a loss that has these needs.
+
+    Args:
+        model: is changed in place.
+        needs: of the loss.
+        lora: adapters, or None to train all weights.
+        seed: of the start of adapters and heads.
+        reference: whether the model before training is kept, which an experiment measures against whatever its loss.
+        reference_model: another loaded model in its stead.
+    """
+    return make_policy(
+        model,
+        lora=lora,
+        reference=reference,
+        seed=seed,
+        synced=needs.sync_every is not None,
+        values=needs.values,
+        rewards=needs.rewards,
+        reference_model=reference_model,
+    )
+
+
+def reference_folder(fingerprint: str) -> Path:
+    """Return where the log-probabilities of a reference are kept, by `Policy.reference_fingerprint`."""
+    return cache_dir() / "reference" / fingerprint[:32]
+
+
+def reference_cache(settings: TrainSettings, policy: Policy) -> ReferenceCache | None:
+    """Open what is kept of the reference's log-probabilities; None where the run keeps nothing."""
+    return ReferenceCache(reference_folder(policy.reference_fingerprint)) if settings.reference_cache else None
+
+
+def _load_reference(settings: ModelSettings, policy: LoadedModel, device: torch.device, dtype: torch.dtype) -> Any:
+    """Load the model that is named as the reference. Raises ConfigError where its tokens are not the policy's."""
+    loaded = load_model(str(settings.reference), dtype=dtype, device=device)
     if loaded.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
         raise ConfigError(
-            f"model.reference {config.model.reference} has another tokenizer than {config.model.name}, so it cannot "
+            f"model.reference {settings.reference} has another tokenizer than {settings.name}, so it cannot "
             "score the same tokens; name a model of the same family"
         )
     return loaded.model
 
 
-def with_budget(config: RunConfig, policy: Policy, *, free: int) -> RunConfig:
-    """The configuration with the tokens of a micro-batch that so much memory, beside what is held now, allows."""
-    budget = choose_budget(policy, config.train, free=free)
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, microbatch_tokens=budget))
-
-
-def reference_cache(config: RunConfig, policy: Policy) -> ReferenceCache | None:
-    """Where the reference's log-probabilities are kept; None where the run keeps none."""
-    if not config.train.reference_cache:
-        return None
-    return ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])
-
-
-def compute_dtype(config: RunConfig, run_dir: Path, device: torch.device, *, resume: bool) -> torch.dtype:
-    """What to compute in: when a run is resumed, what it found out when it began."""
-    name = config.model.dtype
-    if resume and name == "auto":
-        name = folder.read_config(run_dir).model.dtype
-    return choose_dtype(name, device)
-
-
-def resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConfig:
-    """The configuration with the dtype that was found out and every hyperparameter of the loss, as it is saved."""
-    name: Any = str(dtype).removeprefix("torch.")
-    model = dataclasses.replace(config.model, dtype=name)
+def _with_resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConfig:
+    """Return the configuration as it is saved: with the dtype, and every hyperparameter of the loss."""
+    model = dataclasses.replace(config.model, dtype=dtype_name(dtype))
     config = dataclasses.replace(config, model=model, loss=loss_settings(loss))
     return without_answers(config) if loss.needs.rewards else config
 
 
 def without_answers(config: RunConfig) -> RunConfig:
-    """For a reward model: there is nothing to sample, before or after. Raises ConfigError for what it cannot have."""
+    """Return a reward model's configuration: it answers no prompts. Raises ConfigError for what it cannot have."""
     if config.samples.rater is not None or config.watch.prompts or config.watch.judge is not None:
         raise ConfigError(
             "samples.rater, watch.prompts and watch.judge are about a model's answers, and a reward model gives none; "
@@ -135,3 +400,10 @@ def without_answers(config: RunConfig) -> RunConfig:
             "leave model.quantize out"
         )
     return dataclasses.replace(config, samples=dataclasses.replace(config.samples, prompts=0))
+
+
+def _fingerprints(settings: FeedbackSettings) -> list[str]:
+    """Hash the source and, where there is one, the validation file."""
+    paths = [path for path in (settings.source, settings.validation) if path]
+    sources = [FeedbackSource(path, settings.format, settings.columns, settings.split) for path in paths]
+    return [source.fingerprint() for source in sources]

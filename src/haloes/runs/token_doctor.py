@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from haloes.models.load import load_tokenizer
 from haloes.report.samples import readable
-from haloes.runs.config import RunConfig
 from haloes.runs.feedback_rows import Record
 from haloes.tokens.doctor.advice import advise
 from haloes.tokens.doctor.inspect import inspect_tokens
@@ -40,19 +39,20 @@ class TokenReport:
     """Why no training can start."""
 
 
-def examine_tokens(config: RunConfig, rows: Iterable[Record], *, previews: int = 3) -> TokenReport:
+def examine_tokens(model: str, rows: Iterable[Record], *, max_length: int, previews: int = 3) -> TokenReport:
     """
-    Encode the rows as the configured model would be trained on them.
+    Encode the rows as a model would be trained on them.
 
     Args:
-        config: its model's tokenizer and `tokens.max_length` are used.
+        model: whose tokenizer is used, named as in `model.name`.
         rows: single answers and pairs; refusals are passed over.
+        max_length: most tokens of a prompt with its completion.
         previews: how many rows to show.
 
     Raises:
         ModelError: there is no such model or tokenizer, or it cannot render the rows.
     """
-    encoder = make_encoder(load_tokenizer(config.model.name), max_length=config.tokens.max_length)
+    encoder = make_encoder(load_tokenizer(model), max_length=max_length)
     findings = inspect_tokens(rows, encoder, previews=previews)
     advice = advise(findings)
     return TokenReport(

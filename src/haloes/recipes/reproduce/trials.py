@@ -15,20 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.weights import class_weights
 from haloes.journal import Journal
 from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
 from haloes.losses.make import hyperparameters, loss_maker, make_loss
-from haloes.models.cache import cache_dir
-from haloes.models.device import choose_device, choose_dtype
+from haloes.models.device import choose_device
 from haloes.models.load import load_model, load_tokenizer
-from haloes.models.policy import Policy, make_policy
+from haloes.models.policy import Policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.recipes.reproduce.sets import Sets
 from haloes.run_files import CHECKPOINTS, METRICS
 from haloes.runs.config import FeedbackSettings, RunConfig, make_config
 from haloes.runs.data import prepare
+from haloes.runs.setup import compute_dtype, label_weights, reference_folder, trainable_policy
 from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
@@ -122,9 +121,7 @@ class Bench:
         """
         self._config, self._sets, self._folder, self._stop = config, sets, folder, stop
         device = choose_device(config.model.device)
-        self.model: Any = load_model(
-            config.model.name, dtype=choose_dtype(config.model.dtype, device), device=device
-        ).model
+        self.model: Any = load_model(config.model.name, dtype=compute_dtype(config.model, device), device=device).model
         """The model before training; every run trains a copy."""
         self.encoder = make_encoder(load_tokenizer(config.model.name), max_length=config.tokens.max_length)
         self.budget = config.train.microbatch_tokens or 1024
@@ -161,17 +158,10 @@ class Bench:
             raise ConfigError(f"{trial.loss} changes no log-probability, and runs are compared by those; leave it out")
         store = self._train_store(train_rows or self._sets.train, loss.needs)
         desirable = int(store.desirable.sum())
-        weights = class_weights(desirable, len(store) - desirable)
-        loss = with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
-        policy = make_policy(
-            copy.deepcopy(self.model),
-            lora=self._config.model.lora,
-            reference=True,
-            seed=trial.seed,
-            synced=loss.needs.sync_every is not None,
-            values=loss.needs.values,
-        )
-        cache = ReferenceCache(cache_dir() / "reference" / policy.reference_fingerprint[:32])
+        loss = with_weights(loss, **label_weights(desirable, len(store) - desirable))
+        model = copy.deepcopy(self.model)
+        policy = trainable_policy(model, loss.needs, lora=self._config.model.lora, seed=trial.seed, reference=True)
+        cache = ReferenceCache(reference_folder(policy.reference_fingerprint))
         return Ready(trial, loss, policy, store, cache)
 
     def run_dir(self, trial: Trial) -> Path:
