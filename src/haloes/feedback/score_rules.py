@@ -14,8 +14,8 @@ from haloes.errors import ConfigError
 from haloes.feedback.convert import rereadable
 from haloes.feedback.keys import Int64s, Row, group_number, row_number, seeded_uniform, where_of
 from haloes.records import Feedback, Refusal
+from haloes.stats.bootstrap import Floats
 
-Floats: TypeAlias = NDArray[np.float64]
 Verdicts: TypeAlias = NDArray[np.int8]
 """One label a row: `DESIRABLE`, `UNDESIRABLE`, or `NO_VERDICT` for rows that are dropped."""
 

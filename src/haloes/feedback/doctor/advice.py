@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, PromptCounts, Severity, Tally
-from haloes.feedback.ranks import auc_noise
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
+from haloes.stats.auc import auc_noise
 
 TELLING_AUC = 0.1
 """Distance from 0.5 from which the AUC of the length matters; it must also be more than chance explains."""

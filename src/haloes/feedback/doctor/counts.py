@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from haloes.feedback.doctor.findings import LabelCounts, LengthSummary, PromptCounts, UserCounts, UserVotes
 from haloes.feedback.doctor.vote_index import NO_LABEL, NO_USER, Column, LengthUnit, VoteIndex, as_array
 from haloes.feedback.keys import NO_NUMBER, Int64s
-from haloes.feedback.ranks import auc, quantile
 from haloes.feedback.split import components
 from haloes.feedback.weights import class_weights, ratio
+from haloes.stats.auc import auc
 
 CHANCE = 0.01
 """A user votes one-sidedly when fewer users than this would be expected to vote so by chance."""
@@ -109,6 +110,11 @@ def count_users(votes: VoteIndex, *, num_examples: int) -> UserCounts:
         num_one_sided=int(is_one_sided_U.sum()),
         one_sided=tuple(user(u) for u in order_U[is_one_sided_U[order_U]][:num_examples].tolist()),
     )
+
+
+def quantile(value_N: NDArray[np.integer], share: float) -> int:
+    """Return the smallest value in the data that at least this share of the values do not exceed."""
+    return int(np.quantile(value_N, share, method="inverted_cdf"))
 
 
 def _lengths(

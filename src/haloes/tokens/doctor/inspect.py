@@ -9,9 +9,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from haloes.feedback.convert import unpair
+from haloes.feedback.doctor.counts import quantile
 from haloes.feedback.doctor.findings import Tally
 from haloes.feedback.keys import Row, where_of
-from haloes.feedback.ranks import quantile
 from haloes.records import Feedback, Refusal
 from haloes.tokens.doctor.preview import Preview, preview
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
