@@ -38,7 +38,7 @@ class Weights:
 
 def read_weights(path: Path, difficulties: Path | None) -> Weights:
     """
-    Published length-control weights (JSONL: generator, theta, psi_difficulty) and the instructions' difficulties.
+    Read published length-control weights (JSONL: generator, theta, psi_difficulty) and the instructions' difficulties.
 
     Args:
         path: the weights.
@@ -61,7 +61,7 @@ def read_weights(path: Path, difficulties: Path | None) -> Weights:
 
 def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0) -> AlpacaEval:
     """
-    The numbers of AlpacaEval's leaderboard for each annotator and model in the files.
+    Compute the numbers of AlpacaEval's leaderboard for each annotator and model in the files.
 
     Args:
         files: of preferences, as `read_annotations` takes them.
@@ -126,7 +126,7 @@ def _fitted(judged: Sequence[Annotation], *, seed: int) -> Score | None:
 
 
 def _differences(by_model: Mapping[str, Sequence[Annotation]], *, seed: int) -> list[PairedDifference]:
-    """On the instructions that all models were judged on."""
+    """Compare models pairwise on the instructions that all of them were judged on."""
     if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare
         return []
     shared = set.intersection(*({one.instruction for one in some} for some in by_model.values()))

@@ -21,7 +21,7 @@ _Key: TypeAlias = Callable[[HeldOutRow], Hashable]
 
 def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
     """
-    Everything that can be said of runs beside each other.
+    Compare runs by AUC on their own and on shared held-out rows, and by the win rates that judges give them.
 
     Held-out rows of two runs are the same where prompt, label and answer are; between runs of different tokenizers,
     where prompt, label, and the file and line are.
@@ -68,7 +68,7 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
 
 
 def _names(run_dirs: Sequence[Path]) -> list[str]:
-    """The folders' names; where two are the same, the paths as they were given."""
+    """Return the folders' names; where two are the same, the paths as they were given."""
     short = [path.resolve().name for path in run_dirs]
     return short if len(set(short)) == len(short) else [str(path) for path in run_dirs]
 
@@ -82,7 +82,7 @@ def _by_line(row: HeldOutRow) -> Hashable:
 
 
 def _shared(held_out: Sequence[Sequence[HeldOutRow]]) -> list[list[HeldOutRow]]:
-    """Of each run the rows that all of them have, in one order; by answer, or by line where that finds more."""
+    """Return of each run the rows that all have, in one order; matched by answer, or by line if that finds more."""
     keys: tuple[_Key, ...] = (_by_answer, _by_line)
     return max((_shared_by(key, held_out) for key in keys), key=lambda rows: len(rows[0]))
 
@@ -102,7 +102,7 @@ def _auc(rows: Sequence[HeldOutRow], *, seed: int) -> Score | None:
 
 
 def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int) -> tuple[PairedDifference, ...]:
-    """Of each pair on the rows that these two share."""
+    """Compare each pair of runs on the rows that these two share."""
     pairs = {}
     for one, other in combinations(held_out, 2):
         mine, theirs = _shared([held_out[one], held_out[other]])

@@ -26,7 +26,7 @@ def evaluate(
     seed: int = 0,
 ) -> Evaluation:
     """
-    Every number that the sources give.
+    Compute every number that the sources give.
 
     Args:
         sources: run folders, files of judgements, files of answers.
@@ -60,7 +60,7 @@ def evaluate(
 
 
 def _by_model(sources: Sequence[Source]) -> dict[str, list[Completion]]:
-    """The answers of each model, which is called after its source where there are several sources."""
+    """Group the answers by model, which is called after its source where there are several sources."""
     found: dict[str, list[Completion]] = {}
     for source in sources:
         for answer in source.answers:
@@ -70,7 +70,7 @@ def _by_model(sources: Sequence[Source]) -> dict[str, list[Completion]]:
 
 
 def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Path:
-    """Where the record goes by default: into the first run's folder, or beside the first file."""
+    """Return where the record goes by default: into the first run's folder, or beside the first file."""
     first = [*sources, *preferences][0]
     if first.is_dir():
         return first / EVALUATION
@@ -80,7 +80,7 @@ def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Pat
 
 def write_judged_report(run_dir: Path) -> Path:
     """
-    A run's report and model card with the newest numbers of its judgements and benchmarks, if it has some.
+    Write a run's report and model card with the newest numbers of its judgements and benchmarks, if it has some.
 
     Returns:
         The report's path.

@@ -27,7 +27,7 @@ LABELS = {
 
 def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
     """
-    All numbers that need no judge.
+    Compute all numbers of a source that need no judge.
 
     Answers "before" and "after" to the same prompts are also compared; other models are told one by one.
     """
@@ -44,7 +44,7 @@ def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
 
 
 def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Score]:
-    """Length, endings, repetition, refusals and variety of the answers of each model."""
+    """Measure length, endings, repetition, refusals and variety of the answers of each model."""
     by_model = {
         model: [a for a in answers if a.model == model] for model in dict.fromkeys(answer.model for answer in answers)
     }
@@ -64,7 +64,7 @@ def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Scor
 
 
 def held_out_auc(rows: Sequence[HeldOutRow], *, seed: int = 0) -> list[Score]:
-    """How often the implied reward puts a desirable held-out answer above an undesirable one."""
+    """Measure how often the implied reward puts a desirable held-out answer above an undesirable one."""
     rewards, labels, groups = _columns(rows)
     found = auc_with_interval(rewards, labels, groups, seed=seed) if rewards else None
     return [] if found is None else [found]

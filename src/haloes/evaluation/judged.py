@@ -24,7 +24,7 @@ LENGTH_BINS = 4
 
 def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbers:
     """
-    Every number that judgements give.
+    Compute every number that judgements give.
 
     Args:
         files: of judgements; several judges, models and runs may be in them.
@@ -106,7 +106,7 @@ def _length_controlled(pairs: Sequence[JudgedPair], *, seed: int) -> LengthContr
 
 
 def _measured(pairs: Iterable[JudgedPair]) -> list[tuple[JudgedPair, int, int]]:
-    """Comparisons with both lengths."""
+    """Return the comparisons with both lengths."""
     return [
         (pair, pair.candidate_length, pair.baseline_length)
         for pair in pairs
@@ -115,7 +115,7 @@ def _measured(pairs: Iterable[JudgedPair]) -> list[tuple[JudgedPair, int, int]]:
 
 
 def _by_length(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[Score, ...]:
-    """The win rate in up to four parts of about equal size, by how much longer the candidate's answer is."""
+    """Compute the win rate in up to four parts of about equal size, by how much longer the candidate's answer is."""
     known = [(pair, own - other) for pair, own, other in _measured(pairs) if pair.preference is not None]
     if not known:
         return ()
@@ -139,7 +139,7 @@ def _by_length(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[Score, ...]:
 
 
 def _agreement(found: _Grouped, *, seed: int) -> list[Score]:
-    """Of each pair of judges Cohen's kappa, of three or more also Krippendorff's alpha, on the same answers."""
+    """Compute Cohen's kappa of each pair of judges, and Krippendorff's alpha of three or more, on the same answers."""
     scores: list[Score | None] = []
     for candidate, baseline in dict.fromkeys((candidate, baseline) for candidate, baseline, _ in found):
         verdicts = {
@@ -197,7 +197,7 @@ def _ratings(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[list[Score], li
 
 
 def _differences(found: _Grouped, *, seed: int) -> list[PairedDifference]:
-    """Of all candidates that one judge compared with one baseline, on the prompts that all of them share."""
+    """Compare all candidates that one judge compared with one baseline, on the prompts that all of them share."""
     differences: list[PairedDifference] = []
     for baseline, judge in dict.fromkeys((baseline, judge) for _, baseline, judge in found):
         by_model = {model: some for (model, other, by), some in found.items() if (other, by) == (baseline, judge)}

@@ -51,7 +51,7 @@ class Source:
 
 def read_source(path: Path, *, optional: bool = False) -> Source:
     """
-    A run's folder, a file of judgements or a file of answers.
+    Read a run's folder, a file of judgements or a file of answers.
 
     Args:
         path: of one of these.
@@ -74,13 +74,13 @@ def read_source(path: Path, *, optional: bool = False) -> Source:
 
 
 def judgement_files(run_dir: Path) -> list[Path]:
-    """The files of judgements in a run's folder: judgements*.jsonl, without those of canaries."""
+    """List the files of judgements in a run's folder: judgements*.jsonl, without those of canaries."""
     return sorted(path for path in run_dir.glob("judgements*.jsonl") if ".canaries" not in path.suffixes)
 
 
 def judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
     """
-    What was judged in a run's folder, under the name of the run.
+    Read what was judged in a run's folder, under the name of the run.
 
     Raises:
         DataError: a row is no judgement.
@@ -124,7 +124,7 @@ def _stem(path: Path) -> str:
 
 def with_distinct_names(files: Sequence[JudgedFile]) -> list[JudgedFile]:
     """
-    The same judgements under names that mean one thing.
+    Rename models and judges so that each name means one thing across the files.
 
     The models "after" of two runs are two, and each is called after its run. Others of one name are two where the
     lengths of their answers to the prompts that they share differ. A judge with several templates or seeds is several
@@ -143,7 +143,7 @@ def with_distinct_names(files: Sequence[JudgedFile]) -> list[JudgedFile]:
 
 
 def after_its_run(judged: JudgedFile) -> JudgedFile:
-    """The same judgements with the model "after" under the name of its run."""
+    """Rename the model "after" to the name of its run."""
     names = {"after": judged.source}
     return replace(judged, judgements=[_renamed(judgement, names) for judgement in judged.judgements])
 
@@ -157,7 +157,7 @@ def _renamed(judgement: Judgement, names: Mapping[str, str]) -> Judgement:
 
 
 def _model_names(files: Sequence[JudgedFile]) -> list[dict[str, str]]:
-    """For each file, what its models are to be called."""
+    """Decide for each file how its models are to be called."""
     found: list[dict[str, str]] = [{} for _ in files]
     lengths = [_lengths(judged.judgements) for judged in files]
     for name in dict.fromkeys(name for by_model in lengths for name in by_model):
@@ -200,7 +200,7 @@ def _same(name: str, one: JudgedFile, lengths: _Lengths, other: JudgedFile, othe
 
 
 def _with_judges_apart(files: Sequence[JudgedFile]) -> list[JudgedFile]:
-    """Each judge with its template, its seed, or its file in its name, as far as that is needed to tell them apart."""
+    """Add to each judge's name its template, its seed, or its file, as far as that is needed to tell judges apart."""
     every = [judgement for judged in files for judgement in judged.judgements]
     templates, seeds = _values(every, "template"), _values(every, "seed")
     asked: dict[tuple[object, ...], tuple[str, int]] = {}
@@ -247,7 +247,7 @@ def _question(judgement: Judgement) -> tuple[object, ...]:
 
 def mixtures(answers: Mapping[str, Sequence[Completion]]) -> list[str]:
     """
-    Sentences about answers that were not made alike: those of one model among themselves, and those of two models.
+    Describe answers that were not made alike: those of one model among themselves, and those of two models.
 
     A difference that comes from the temperature, the token limit or the engine looks like one of the models otherwise.
 

@@ -68,7 +68,7 @@ def card(
     run: RunRecords, *, base: str | None, control: tuple[str, bool] = ("", False), is_reward_model: bool = False
 ) -> str:
     """
-    The card as markdown.
+    Render the card as markdown.
 
     Args:
         run: the records of the run.
@@ -97,12 +97,12 @@ def card(
 
 
 def escape(text: object) -> str:
-    """Text as markdown that shows it as it is: no markup, HTML, link, table cell or line break comes out of it."""
+    """Escape text so that markdown shows it as it is: no markup, HTML, link, table cell or line break is left."""
     return _LINE_START.sub(_harmless, _inline(str(text)))
 
 
 def _inline(text: str) -> str:
-    """Text inside a line, such as a table cell."""
+    """Escape text inside a line, such as a table cell."""
     flat = " ".join(readable(text).split())
     escaped = _MARKUP.sub(lambda match: "\\" + match[0], flat)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -130,7 +130,7 @@ def _front_matter(run: RunRecords, *, is_adapter: bool, is_reward_model: bool) -
 
 
 def _adapter_base(out_dir: Path) -> str | None:
-    """The base model that an adapter in this folder names ("" where it names none); None where there is no adapter."""
+    """Return the base model that an adapter in this folder names, "" where it names none; None without an adapter."""
     try:
         config = json.loads((out_dir / "adapter_config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -141,7 +141,7 @@ def _adapter_base(out_dir: Path) -> str | None:
 
 
 def _control(out_dir: Path) -> tuple[str, bool]:
-    """The control text that the folder's tokenizer names, and whether its chat template writes it."""
+    """Return the control text that the folder's tokenizer names, and whether its chat template writes it."""
     try:
         config = json.loads((out_dir / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

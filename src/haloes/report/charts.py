@@ -63,7 +63,7 @@ class Chart:
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
-    """An SVG element; children and attribute values are escaped unless they are markup already. `class_` is class."""
+    """Make an SVG element; children and attribute values are escaped unless they are markup. `class_` is class."""
     pairs = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
@@ -73,7 +73,7 @@ def element(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def curves(chart: Chart) -> Markup:
-    """The plot of a chart: faint raw series with a smoothed line on top, dots with whiskers, axes, values on hover."""
+    """Draw a chart: faint raw series with a smoothed line on top, dots with whiskers, axes, values on hover."""
     x_axis = _x_axis(chart)
     y_axis = _y_axis(chart)
     parts: list[Markup] = [*_grid(x_axis, y_axis, small=chart.small), *_guides(chart, y_axis), *_rug(chart, x_axis)]
@@ -85,7 +85,7 @@ def curves(chart: Chart) -> Markup:
 
 
 def describe(chart: Chart) -> str:
-    """A chart in words, for those who do not see it: where each series starts and ends."""
+    """Put a chart into words, for those who do not see it: where each series starts and ends."""
     ends = [
         f"{line.label} from {brief(_smooth_of(line)[0])} at step {count(line.xs[0])} "
         f"to {brief(_smooth_of(line)[-1])} at step {count(line.xs[-1])}"
@@ -103,7 +103,7 @@ def intervals(
     within: tuple[float, float] | None = None,
 ) -> Markup:
     """
-    Values with their intervals, one above the other on a shared scale.
+    Draw values with their intervals, one above the other on a shared scale.
 
     Args:
         rows: (tone, value, low, high) each.
@@ -127,7 +127,7 @@ def intervals(
 
 def histogram(series: Sequence[tuple[str, str, Sequence[float]]], *, unit: str) -> Markup:
     """
-    How often each range of values occurs, as a share of each series, outlines over each other, with the means marked.
+    Draw how often each range of values occurs, as a share of each series, with the means marked.
 
     Args:
         series: (label, tone, values) each.
@@ -160,7 +160,7 @@ def histogram(series: Sequence[tuple[str, str, Sequence[float]]], *, unit: str) 
 
 def against(points: Sequence[tuple[float, float, float, float]], *, describe: str) -> Markup:
     """
-    Shares against the probabilities that were said, with the line on which both are the same.
+    Draw shares against the probabilities that were said, with the line on which both are the same.
 
     Args:
         points: (said, found, low, high) each, in [0, 1].
@@ -184,7 +184,7 @@ def against(points: Sequence[tuple[float, float, float, float]], *, describe: st
 
 
 def balance(parts: Sequence[tuple[str, float]]) -> Markup:
-    """One bar that is divided in proportion to (tone, amount) parts."""
+    """Draw one bar that is divided in proportion to (tone, amount) parts."""
     total = math.fsum(amount for _, amount in parts) or 1.0
     out, start = [], 0.0
     for tone, amount in parts:
@@ -194,13 +194,13 @@ def balance(parts: Sequence[tuple[str, float]]) -> Markup:
 
 
 def verdict_bar(matchup: Matchup) -> Markup:
-    """Wins, ties, losses and what could not be scored, in proportion."""
+    """Draw wins, ties, losses and what could not be scored, in proportion."""
     parts = [("win", matchup.wins), ("tie", matchup.ties), ("loss", matchup.losses), ("unscored", matchup.unscored)]
     return balance([(tone, float(amount)) for tone, amount in parts])
 
 
 def block(scores: Sequence[Score]) -> Block:
-    """Shares with their intervals, each on the same scale with one half marked."""
+    """Draw shares with their intervals, each on the same scale with one half marked."""
     decimals = common_decimals(scores) if scores else 0
     return [
         (score.label or measure_of(score).title, show(score, decimals=decimals), score.num_clusters, _strip(score))
@@ -232,7 +232,7 @@ def _x_axis(chart: Chart) -> Axis:
 
 
 def _y_axis(chart: Chart) -> Axis:
-    """Wide enough for all smoothed lines, dots, intervals and guides, and for all but the wildest 2 % of raw values."""
+    """Make an axis for all smoothed lines, dots, intervals and guides, and all but the wildest 2 % of raw values."""
     bounds = [value for value, _ in chart.guides]
     for line in chart.lines:
         bounds += [float(v) for v in _smooth_of(line)]
@@ -322,7 +322,7 @@ def _dots(line: Line, x_axis: Axis, y_axis: Axis) -> list[Markup]:
 
 
 def _hovers(lines: Sequence[Line], x_axis: Axis) -> list[Markup]:
-    """Invisible strips that show the values of a step while the pointer (or a finger) is on them; no script needed."""
+    """Draw invisible strips that show the values of a step under the pointer (or a finger); no script needed."""
     longest = max(lines, key=lambda line: len(line.xs), default=None)
     if longest is None or not len(longest.xs):
         return []
@@ -346,7 +346,7 @@ def _hovers(lines: Sequence[Line], x_axis: Axis) -> list[Markup]:
 
 
 def _reading(line: Line, smoothed_N: Floats, step: float) -> str:
-    """What a line says at a step: the value nearest to it, with its interval, and its own step where that differs."""
+    """Return what a line says at a step: its nearest value, with its interval, and its own step if it differs."""
     i = int(np.argmin(np.abs(np.asarray(line.xs, dtype=np.float64) - step)))
     text = f"{line.label} {brief(float(smoothed_N[i]))}"
     if line.style == "dots" and len(line.low) and len(line.high):
@@ -355,7 +355,7 @@ def _reading(line: Line, smoothed_N: Floats, step: float) -> str:
 
 
 def _at(name: str, axis: Axis, value: float, **attributes: object) -> Markup:
-    """A vertical line at a value of the x axis."""
+    """Draw a vertical line at a value of the x axis."""
     x = _pc(axis.share(value))
     return element(name, x1=x, x2=x, **attributes)
 

@@ -41,7 +41,7 @@ def write_comparison(path: Path, compared: ComparedRuns) -> None:
 
 
 def compare_page(compared: ComparedRuns) -> str:
-    """The page as HTML. Everything that comes from the runs is escaped by the template."""
+    """Render the page as HTML. Everything that comes from the runs is escaped by the template."""
     css = style_sheet()
     return environment().get_template("compare.html.j2").render(
         css=Markup(css),  # noqa: S704 - the package's own file
@@ -65,7 +65,7 @@ def compare_page(compared: ComparedRuns) -> str:
 
 
 def overlaid(compared: ComparedRuns) -> tuple[Chart, ...]:
-    """The curves of all runs over each other; held-out losses only where all runs have the same loss."""
+    """Lay the curves of all runs over each other; held-out losses only where all runs have the same loss."""
     same_loss = len({str(run.config.get("loss")) for run in compared.runs}) == 1
     made = []
     for split, key, title, unit in _CURVES:
@@ -95,7 +95,7 @@ def _tone(i: int) -> str:
 
 
 def _block(scores: Sequence[Score | None]) -> tuple[Measure, list[Shown | None], Markup] | None:
-    """A measure, how each run's score is written, and a chart of all of them on one scale."""
+    """Return a measure, how each run's score is written, and a chart of all of them on one scale."""
     known = [score for score in scores if score is not None]
     if not known:
         return None

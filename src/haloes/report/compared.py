@@ -33,12 +33,12 @@ class ComparedRuns:
 
     @property
     def same_rows(self) -> bool:
-        """Whether all runs held out the same rows."""
+        """Return whether all runs held out the same rows."""
         return all(number == self.num_shared for number in self.num_held_out)
 
 
 def differing_settings(runs: Sequence[RunRecords]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The settings that are not the same in all runs: (key, the value in each run); "–" where a run has none."""
+    """List the settings that are not the same in all runs: (key, the value in each run); "–" where a run has none."""
     flat = [dict(facts.flat(run.config)) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     found = ((key, tuple(settings.get(key, "–") for settings in flat)) for key in keys)
@@ -46,7 +46,7 @@ def differing_settings(runs: Sequence[RunRecords]) -> tuple[tuple[str, tuple[str
 
 
 def measured(runs: Sequence[RunRecords]) -> tuple[tuple[Score | None, ...], ...]:
-    """For each quantity that a run measured after training, but the AUC: its score in each run."""
+    """Collect for each quantity that a run measured after training, but the AUC, its score in each run."""
     by_name = [{score.name: score for score in run.scores if score.variant == "after"} for run in runs]
     names = dict.fromkeys(name for scores in by_name for name in scores if name != "auc")
     ordered = sorted(names, key=lambda name: name not in _FIRST)

@@ -24,7 +24,7 @@ _BEYOND_DRAWING = 1e100
 
 
 def training_charts(run: RunRecords) -> tuple[Chart, ...]:
-    """The charts of a run, the telling ones first; a chart whose metrics were not logged is not there."""
+    """Build the charts of a run, the telling ones first; a chart whose metrics were not logged is not there."""
     made = (
         _loss(run),
         _auc(run.validation),
@@ -52,7 +52,7 @@ def line(
     style: Style = "noisy",
 ) -> Line | None:
     """
-    One series of the metrics, over the steps that logged it as a finite number; None where no step did.
+    Build one series of the metrics, over the steps that logged it as a finite number; None where no step did.
 
     Args:
         rows: metrics by step.
@@ -130,7 +130,7 @@ def _win_rate(rows: Sequence[Fields]) -> Chart | None:
 
 
 def _accuracy(run: RunRecords) -> Chart | None:
-    """Of a reward model; other losses on pairs log an accuracy too, but only while training."""
+    """Build the chart of a reward model's accuracy; other losses on pairs log one too, but only while training."""
     held = line(run.validation, "accuracy", "held-out", "held", ends=("accuracy/low", "accuracy/high"), style="dots")
     if held is None:
         return None

@@ -39,7 +39,7 @@ class Counts:
 
 
 def name_of(section: object) -> str | None:
-    """What a section of the configuration is about: itself where it is plain text, or its name."""
+    """Return what a section of the configuration is about: itself where it is plain text, or its name."""
     if isinstance(section, str):
         return section
     if isinstance(section, Mapping):
@@ -48,7 +48,7 @@ def name_of(section: object) -> str | None:
 
 
 def model_name(run: RunRecords) -> str | None:
-    """The model that training started from: a hub name as it is, of a local path the last part."""
+    """Return the model that training started from: a hub name as it is, of a local path the last part."""
     name = name_of(run.config.get("model"))
     if name is None or is_hub_name(name):
         return name
@@ -56,7 +56,7 @@ def model_name(run: RunRecords) -> str | None:
 
 
 def hub_name(run: RunRecords) -> str | None:
-    """The name under which a hub knows the model that training started from; None for a model of this machine."""
+    """Return the hub's name of the model that training started from; None for a model of this machine."""
     name = name_of(run.config.get("model"))
     if name is not None and name.lower() in EMBEDDED_NAMES:
         return _EMBEDDED_ON_HUB
@@ -64,13 +64,13 @@ def hub_name(run: RunRecords) -> str | None:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a model name has the shape owner/name of a hub, and is no path of this machine."""
+    """Return whether a model name has the shape owner/name of a hub, and is no path of this machine."""
     parts = name.split("/")
     return len(parts) == 2 and all(parts) and not name.startswith((".", "~")) and "\\" not in name  # noqa: PLR2004
 
 
 def loss_name(run: RunRecords) -> str | None:
-    """The loss as it is usually spelled: upper case where it is an acronym; of file.py:Class the class."""
+    """Return the loss as it is usually spelled: upper case where it is an acronym; of file.py:Class the class."""
     name = name_of(run.config.get("loss"))
     if name is not None and ".py:" in name:
         return name.rsplit(":", 1)[-1]
@@ -78,7 +78,7 @@ def loss_name(run: RunRecords) -> str | None:
 
 
 def loss_settings(run: RunRecords) -> tuple[tuple[str, str], ...]:
-    """The hyperparameters of the loss; a weight that was set automatically shows what it came to."""
+    """List the hyperparameters of the loss; a weight that was set automatically shows what it came to."""
     section = run.config.get("loss")
     if not isinstance(section, Mapping):
         return ()
@@ -93,14 +93,14 @@ def loss_settings(run: RunRecords) -> tuple[tuple[str, str], ...]:
 
 
 def sources(run: RunRecords) -> tuple[str, ...]:
-    """The names of the feedback files or sets, without the folders of the machine they lay on."""
+    """List the names of the feedback files or sets, without the folders of the machine they lay on."""
     named = run.data.get("sources")
     listed = named if isinstance(named, list) else []
     return tuple(_last_part(str(source)) for source in listed)
 
 
 def counts(run: RunRecords) -> tuple[Counts, ...]:
-    """The numbers of the training and the validation half, as far as they were counted."""
+    """Return the numbers of the training and the validation half, as far as they were counted."""
     halves = (("Training", "train"), ("Held out", "validation"))
     return tuple(
         _counts(title, half) for title, key in halves if isinstance(half := run.data.get(key), Mapping) and half
@@ -108,7 +108,7 @@ def counts(run: RunRecords) -> tuple[Counts, ...]:
 
 
 def data_notes(run: RunRecords) -> tuple[str, ...]:
-    """What became of the rows that were read, and how the two labels weigh, in sentences."""
+    """Describe in sentences what became of the rows that were read, and how the two labels weigh."""
     rows, weights = run.data.get("rows"), run.data.get("weights")
     notes = []
     if isinstance(rows, Mapping) and rows:
@@ -127,18 +127,18 @@ def data_notes(run: RunRecords) -> tuple[str, ...]:
 
 
 def written_by(run: RunRecords) -> str:
-    """Which version of haloes made the run, and when it started."""
+    """Name the version of haloes that made the run, and when it started."""
     version, started = text(run.environment, "haloes"), text(run.environment, "started")
     return f"Written by haloes{f' {version}' if version else ''}{f' for a run started {started}' if started else ''}."
 
 
 def text(section: Fields, key: str) -> str:
-    """A field as text; empty where it is missing."""
+    """Return a field as text; empty where it is missing."""
     return value(section[key]) if section.get(key) is not None else ""
 
 
 def answers_made(run: RunRecords) -> str:
-    """How the sampled answers were made, in sentences; empty where no record says it."""
+    """Describe in sentences how the sampled answers were made; empty where no record says it."""
     ways: dict[Sampling, list[str]] = {}
     for sample in run.samples:
         if sample.sampling is not None and sample.model not in ways.setdefault(sample.sampling, []):
@@ -165,7 +165,7 @@ def _decoding(way: Sampling) -> str:
 
 
 def speed(run: RunRecords) -> tuple[tuple[str, str], ...]:
-    """How long the run took and what it used."""
+    """List how long the run took and what it used."""
     facts = []
     if run.train:
         facts.append(("Steps", count(run.train[-1]["step"])))
@@ -181,7 +181,7 @@ def speed(run: RunRecords) -> tuple[tuple[str, str], ...]:
 
 
 def flat(section: object, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A nested configuration as (dotted key, value): the keys that `--set` takes."""
+    """Flatten a nested configuration to (dotted key, value): the keys that `--set` takes."""
     if isinstance(section, Mapping) and section:
         for key, item in section.items():
             yield from flat(item, f"{prefix}.{key}" if prefix else str(key))
@@ -191,7 +191,7 @@ def flat(section: object, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
     """
-    (what for, command) of what a reader may want to run.
+    List (what for, command) of what a reader may want to run.
 
     A run that was named by a relative path is named so here; of an absolute path only the last part is told.
     """
@@ -218,7 +218,7 @@ def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
 
 
 def trained_on(run: RunRecords) -> str:
-    """The run in a sentence: loss, amount of feedback, where from, and the model."""
+    """Put the run into a sentence: loss, amount of feedback, where from, and the model."""
     half = run.data.get("train")
     numbers = half if isinstance(half, Mapping) else {}
     amount = "feedback"
@@ -244,7 +244,7 @@ def _setting(setting: object, chosen: object) -> str:
 
 
 def value(setting: object) -> str:
-    """A setting as it would be written in a configuration."""
+    """Write a setting as a configuration would."""
     if setting is None:
         return "–"
     if isinstance(setting, bool):

@@ -30,7 +30,7 @@ class Result:
     """Other variants, such as further models by name."""
 
     def show(self, score: Score) -> Shown:
-        """One of this result's scores in words, all with the same number of decimals."""
+        """Write one of this result's scores, all with the same number of decimals."""
         sides = (self.before, self.after, self.difference, *self.others)
         return show(score, decimals=common_decimals([side for side in sides if side is not None]))
 
@@ -48,7 +48,7 @@ class Headline:
 
 
 def results(run: RunRecords) -> tuple[Result, ...]:
-    """All that was measured on held-out prompts, what can be the headline first, the rest in the order of the file."""
+    """Collect what was measured on held-out prompts: first what can be the headline, then in the file's order."""
     scores = run.scores
     if not any(score.name == "auc" for score in scores):
         scores = (*scores, *_auc_of_validation(run.validation))
@@ -60,7 +60,7 @@ def results(run: RunRecords) -> tuple[Result, ...]:
 
 def headline(found: Sequence[Result]) -> Headline:
     """
-    The verdict, from the most telling results that can carry one.
+    Reach a verdict from the most telling results that can carry one.
 
     Everything that judges and a rater say of the new answers is told with its interval, and what shows that something
     got worse is never left out: beside something that got better it makes the verdict "mixed".
@@ -90,7 +90,7 @@ def headline(found: Sequence[Result]) -> Headline:
 
 
 def _in_short(result: Result) -> str:
-    """The number after training alone."""
+    """Tell the number after training alone."""
     assert result.after is not None  # noqa: S101 - it was said something of it
     shown = result.show(result.after)
     return f"{result.measure.title}: {shown.value} ({shown.with_level})."
@@ -102,7 +102,7 @@ def _said(result: Result, after: Score) -> Headline:
 
 
 def _win_rates(run: RunRecords) -> list[Result]:
-    """Of the answers after training against those before, a result for each judge, with the rate at equal length."""
+    """Make a result for each judge of the answers after training against before, with the rate at equal length."""
     found = []
     for matchup in run.judged.matchups:
         rate, controlled = matchup.win_rate, matchup.length_controlled
@@ -224,7 +224,7 @@ def _from_accuracy(result: Result, after: Score) -> Headline:
 
 
 def _auc_of_validation(rows: Sequence[Fields]) -> tuple[Score, ...]:
-    """The first and last AUC that validation logged during the run; the first counts as before where it is step 0."""
+    """Return the first and last AUC that validation logged; the first counts as before where it is of step 0."""
     keys = ("auc", "auc/low", "auc/high")
     with_auc = [row for row in rows if all(is_finite(row.get(key)) for key in keys)]
     if not with_auc:

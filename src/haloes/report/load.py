@@ -127,7 +127,7 @@ def load_run(run_dir: Path) -> RunRecords:
 
 
 def _asks_nothing(config: Fields) -> bool:
-    """Whether the run was told to have no prompts answered, as a reward model's is."""
+    """Return whether the run was told to have no prompts answered, as a reward model's is."""
     samples = config.get("samples")
     return isinstance(samples, dict) and samples.get("prompts") == 0
 
@@ -253,7 +253,7 @@ def _warned(item: object) -> Warned:
 
 
 def _gravest_first(warnings: Sequence[Warned]) -> tuple[Warned, ...]:
-    """Each message once, errors before warnings before notes."""
+    """Keep each message once, errors before warnings before notes."""
     once: dict[str, Warned] = {}
     for warning in warnings:
         once.setdefault(warning.message, warning)

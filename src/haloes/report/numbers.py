@@ -28,12 +28,12 @@ class Measure:
 
     @property
     def heading(self) -> str:
-        """The title, with the unit where the title does not say it."""
+        """Return the title, with the unit where the title does not say it."""
         return self.title if not self.unit or self.unit in self.title.lower() else f"{self.title} ({self.unit})"
 
     @property
     def scale(self) -> float:
-        """What a value is multiplied with to be written."""
+        """Return the factor between a value and how it is written."""
         return 100.0 if self.is_share else 1.0
 
 
@@ -77,19 +77,19 @@ class Shown:
 
     @property
     def with_level(self) -> str:
-        """The interval as a sentence holds it: "95% interval +17 to +37"."""
+        """Return the interval as a sentence holds it: "95% interval +17 to +37"."""
         return self.interval if self.interval == NO_SPREAD else f"{self.level} interval {self.interval}"
 
 
 def measure_of(score: Score) -> Measure:
-    """How to write a score: its name's own way, or a plain number; a label of the record's own comes first."""
+    """Return how to write a score: its name's own way, or a plain number; a label of the record's own comes first."""
     known = MEASURES.get(score.name, Measure(title=score.name.replace("_", " ").capitalize()))
     return replace(known, title=score.label) if score.label else known
 
 
 def show(score: Score, *, decimals: int | None = None) -> Shown:
     """
-    A score in words: "58%" and "48% to 67%", or "+27 points" and "+17 to +37".
+    Write a score: "58%" and "48% to 67%", or "+27 points" and "+17 to +37".
 
     Args:
         score: what was measured.
@@ -113,7 +113,7 @@ def show(score: Score, *, decimals: int | None = None) -> Shown:
 
 
 def common_decimals(scores: Sequence[Score]) -> int:
-    """How many decimals scores of one measure are written with side by side: what the narrowest real interval bears."""
+    """Return how many decimals scores of one measure get side by side: what the narrowest real interval bears."""
     scales = [measure_of(score).scale for score in scores]
     with_width = [
         decimals_for((score.high - score.low) / 2 * scale)
@@ -126,7 +126,7 @@ def common_decimals(scores: Sequence[Score]) -> int:
 
 def decimals_for(half_width: float, *, value: float = 0.0) -> int:
     """
-    How many decimals a number deserves: its uncertainty keeps one significant digit, or two where the first is 1 or 2.
+    Return how many decimals keep one significant digit of the uncertainty, or two where the first is 1 or 2.
 
     Without an uncertainty, enough for three significant digits of the value.
     """
@@ -140,7 +140,7 @@ def decimals_for(half_width: float, *, value: float = 0.0) -> int:
 
 
 def plain(value: float, decimals: int) -> str:
-    """A number with thousands set apart and a real minus sign; never "-0"."""
+    """Write a number with thousands set apart and a real minus sign; never "-0"."""
     text = f"{value:,.{decimals}f}"
     if text.startswith("-"):
         return MINUS + text[1:] if float(text.replace(",", "")) else text[1:]
@@ -148,19 +148,19 @@ def plain(value: float, decimals: int) -> str:
 
 
 def signed(value: float, decimals: int) -> str:
-    """A difference: as `plain`, with a plus sign where it is above zero."""
+    """Write a difference: as `plain`, with a plus sign where it is above zero."""
     text = plain(value, decimals)
     return text if text.startswith(MINUS) or not float(text.replace(",", "")) else f"+{text}"
 
 
 def percent(share: float) -> str:
-    """A share without an interval, such as a count over a count: whole percent, one decimal near 0 and 1."""
+    """Write a share without an interval, such as a count over a count: whole percent, one decimal near 0 and 1."""
     near_an_end = 0 < share < 0.01 or 0.99 < share < 1  # noqa: PLR2004 - where whole percent would say none or all
     return plain(share * 100, 1 if near_an_end else 0) + "%"
 
 
 def brief(value: float) -> str:
-    """A number without an interval, to three significant digits; very small ones in powers of ten, as 5e-06."""
+    """Write a number without an interval, to three significant digits; very small ones in powers of ten, as 5e-06."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     if abs(value) < 1e-3:  # noqa: PLR2004 - learning rates are written in powers of ten
@@ -170,12 +170,12 @@ def brief(value: float) -> str:
 
 
 def count(value: object) -> str:
-    """A whole number with thousands set apart; "–" where there is none."""
+    """Write a whole number with thousands set apart; "–" where there is none."""
     return plain(float(value), 0) if is_finite(value) else "–"
 
 
 def duration(seconds: float) -> str:
-    """A time span in its two largest units: "1 h 04 min", "7 min 12 s", "9.1 s"."""
+    """Write a time span in its two largest units: "1 h 04 min", "7 min 12 s", "9.1 s"."""
     if seconds < 60:  # noqa: PLR2004 - seconds of a minute
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -185,7 +185,7 @@ def duration(seconds: float) -> str:
 
 
 def size(num_bytes: float) -> str:
-    """Bytes in the largest unit of which there is one: "512 bytes", "14.5 KiB", "440.3 MiB", "22.96 GiB"."""
+    """Write bytes in the largest unit of which there is one: "512 bytes", "14.5 KiB", "440.3 MiB", "22.96 GiB"."""
     *smaller, largest = _UNITS
     value = float(num_bytes)
     for unit in smaller:

@@ -44,7 +44,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def page(run: RunRecords) -> str:
-    """The report as HTML. Everything that comes from the run is escaped by the template."""
+    """Render the report as HTML. Everything that comes from the run is escaped by the template."""
     found = results(run)
     verdict = headline(found)
     shown_charts = training_charts(run)
@@ -81,19 +81,19 @@ def page(run: RunRecords) -> str:
 
 
 def style_sheet() -> str:
-    """The style sheet of all pages."""
+    """Read the style sheet of all pages."""
     return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
 
 
 def content_policy(css: str) -> str:
-    """The page's Content-Security-Policy: nothing may load or run, and no style applies but the page's own."""
+    """Make the page's Content-Security-Policy: nothing may load or run, and no style applies but the page's own."""
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 @cache
 def environment() -> Environment:
-    """The templates of all pages: everything that is put in is escaped, and a name that is not there is an error."""
+    """Load the templates of all pages: what is put in is escaped, and a name that is not there is an error."""
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -126,7 +126,7 @@ def _result_chart(result: Result) -> Markup | None:
 
 
 def is_alarm(warning: Warned) -> bool:
-    """Whether a warning was given while the run trained: those begin with their step."""
+    """Return whether a warning was given while the run trained: those begin with their step."""
     return re.match(r"step \d+: ", warning.message) is not None
 
 

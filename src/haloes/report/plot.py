@@ -45,12 +45,12 @@ class Panel:
 
     @property
     def x_axis(self) -> Axis:
-        """As wide as the functions."""
+        """Return an axis as wide as the functions."""
         return Axis(min(float(t.xs.min()) for t in self.traces), max(float(t.xs.max()) for t in self.traces))
 
     @property
     def y_axis(self) -> Axis:
-        """High enough for the flattest functions, with 0 in it; what goes far beyond them is cut off."""
+        """Return an axis high enough for the flattest functions, with 0 in it; what goes far beyond them is cut off."""
         finite = [t.ys[np.isfinite(t.ys)] for t in self.traces]
         ranges = [(float(ys.min(initial=0.0)), float(ys.max(initial=0.0))) for ys in finite]
         heights = [high - low for low, high in ranges if high > low]
@@ -63,7 +63,7 @@ class Panel:
 
 def terminal(panel: Panel, *, width: int, height: int = 12) -> "list[Text]":
     """
-    The panel as lines of text: its title, a picture of `height` lines, the ends of its range, names of the functions.
+    Draw the panel as lines of text: its title, a picture of `height` lines, its range and the functions' names.
 
     Each function has a colour; functions that are dashed are drawn with gaps.
     """
@@ -105,7 +105,7 @@ def _names(panel: Panel) -> "Text":
 
 
 def _row_marks(axis: Axis, height: int) -> dict[int, str]:
-    """What is written beside which row: round values, each in the row that it falls into."""
+    """Place round values beside the rows that they fall into."""
     values = axis.ticks(max(2, height // 3))
     decimals = tick_decimals(values)
     texts = [f"{value:.{decimals}f}" for value in values]
@@ -117,7 +117,7 @@ def _row_marks(axis: Axis, height: int) -> dict[int, str]:
 
 
 def _dots(panel: Panel, columns: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """The Braille bits of every character, and the colour of what was drawn last in it (-1: the line at 0)."""
+    """Set the Braille bits of every character, and the colour of what was drawn last in it (-1: the line at 0)."""
     bits = np.zeros((height, columns), dtype=np.int64)
     colours = np.full((height, columns), -1, dtype=np.int64)
     x_axis, y_axis = panel.x_axis, panel.y_axis

@@ -39,12 +39,12 @@ class SidesOfPrompt:
 
     @property
     def judged(self) -> str:
-        """What the judges say of the answer after training: "won", "beaten", "tied", "unscored", or "unjudged"."""
+        """Return what judges say of the answer after: "won", "beaten", "tied", "unscored", or "unjudged"."""
         return together(self.verdicts) if self.verdicts else "unjudged"
 
     @property
     def change(self) -> str:
-        """What became of the rater's verdict: "gained", "lost", "same", or "unrated"."""
+        """Return what became of the rater's verdict: "gained", "lost", "same", or "unrated"."""
         sides = (self.before, self.after)
         if any(side is None or side.rating is None for side in sides):
             return "unrated"
@@ -53,7 +53,7 @@ class SidesOfPrompt:
 
 
 def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
-    """All prompts with an answer of the model before or after, in the order of the file: nothing is picked out."""
+    """Return all prompts with an answer of the model before or after, in the file's order: none is picked out."""
     by_prompt: dict[str, dict[str, Completion]] = {}
     by_judges = verdicts(run.judged)
     for sample in run.samples:
@@ -73,7 +73,7 @@ def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
 
 def readable(text: str) -> str:
     """
-    A text as a person may safely see it, in a page or a terminal.
+    Return a text as a person may safely see it, in a page or a terminal.
 
     Control and format characters could move a terminal's cursor, or make text read in another order than it is stored
     (U+202E): each becomes a visible replacement character. The joiners and marks that scripts and emoji need stay.

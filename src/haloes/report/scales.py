@@ -21,11 +21,11 @@ class Axis:
     high: float
 
     def share(self, value: float) -> float:
-        """Where a value lies: 0 at the low end, 1 at the high end."""
+        """Return where a value lies: 0 at the low end, 1 at the high end."""
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, most: int) -> list[float]:
-        """Round values inside the range, about `most` of them."""
+        """Return round values inside the range, about `most` of them."""
         raw = (self.high - self.low) / max(1, most)
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
@@ -35,7 +35,7 @@ class Axis:
 
 
 def padded(bounds: Iterable[float], margin: float) -> Axis:
-    """An axis that holds the values with a margin (a share of their range) at both ends; never of no width."""
+    """Make an axis that holds the values with a margin (a share of their range) at both ends; never of no width."""
     values = list(bounds)
     low, high = min(values, default=0.0), max(values, default=1.0)
     pad = (high - low) * margin or abs(high) * 0.5 or 0.5
@@ -43,13 +43,13 @@ def padded(bounds: Iterable[float], margin: float) -> Axis:
 
 
 def tick_decimals(ticks: Sequence[float]) -> int:
-    """Just enough decimals that no tick is rounded."""
+    """Return just enough decimals that no tick is rounded."""
     step = ticks[1] - ticks[0] if len(ticks) > 1 else abs(ticks[0]) or 1.0
     return next((n for n in range(9) if all(abs(round(tick, n) - tick) < step / 1000 for tick in ticks)), 9)
 
 
 def smooth(ys: Sequence[float], sigma: float) -> Floats:
-    """A Gaussian moving average over neighbouring values, symmetric in time; at the ends over those there are."""
+    """Average neighbouring values with Gaussian weights, symmetric in time; at the ends over those there are."""
     reach = max(1, math.ceil(3 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     value = np.asarray(ys, dtype=np.float64)
@@ -58,17 +58,17 @@ def smooth(ys: Sequence[float], sigma: float) -> Floats:
 
 
 def smoothing(num_values: int) -> float:
-    """The width (standard deviation, in values) that a series is smoothed with; 0 when it is too short to need it."""
+    """Return the width (standard deviation, in values) to smooth a series with; 0 for one too short to need it."""
     return 0.0 if num_values < _LEAST_TO_SMOOTH else max(1.5, num_values / 40)
 
 
 def bins(num: int) -> NDArray[np.intp]:
-    """Where each of at most _MOST_POINTS bins of neighbouring values starts."""
+    """Return where each of at most _MOST_POINTS bins of neighbouring values starts."""
     return np.unique(np.linspace(0, num, min(num, _MOST_POINTS), endpoint=False).astype(np.intp))
 
 
 def means(xs: Sequence[float], ys: Sequence[float] | Floats) -> tuple[Floats, Floats]:
-    """A long series by the mean of each bin."""
+    """Thin a long series to the mean of each bin."""
     starts = bins(len(xs))
     size = np.diff(np.append(starts, len(xs)))
     x, y = np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
@@ -76,7 +76,7 @@ def means(xs: Sequence[float], ys: Sequence[float] | Floats) -> tuple[Floats, Fl
 
 
 def extremes(xs: Sequence[float], ys: Sequence[float]) -> tuple[Floats, Floats]:
-    """A long series by the lowest and highest value of each bin, so that thinning hides no spike."""
+    """Thin a long series to the lowest and highest value of each bin, so that thinning hides no spike."""
     if len(xs) <= _MOST_POINTS:
         return np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
     starts = bins(len(xs))
@@ -88,5 +88,5 @@ def extremes(xs: Sequence[float], ys: Sequence[float]) -> tuple[Floats, Floats]:
 
 
 def round_widths() -> list[float]:
-    """Widths of bars that a reader can add up: 1, 2, 5, 10, 20 ..."""
+    """List widths of bars that a reader can add up: 1, 2, 5, 10, 20 ..."""
     return [factor * 10.0**power for power in range(7) for factor in (1, 2, 5)]

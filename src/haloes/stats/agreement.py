@@ -37,7 +37,7 @@ def cohens_kappa(
     seed: int = 0,
 ) -> Score | None:
     """
-    Cohen's kappa of two raters (1960): 1 - disagreement / disagreement by chance.
+    Compute Cohen's kappa of two raters (1960): 1 - disagreement / disagreement by chance.
 
     Chance is two raters who keep their own shares of each verdict. Rows that one of them did not rate are left out.
 
@@ -82,7 +82,7 @@ def krippendorffs_alpha(
     seed: int = 0,
 ) -> Score | None:
     """
-    Krippendorff's alpha for nominal verdicts of any number of raters, not all of whom rated everything.
+    Compute Krippendorff's alpha for nominal verdicts of any number of raters, not all of whom rated everything.
 
     From the table of coincidences, to which each ordered pair of verdicts on a row adds 1 / (its verdicts - 1)
     (Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011). Rows with fewer than two verdicts say nothing.
@@ -160,7 +160,7 @@ def _score(
 
 
 def _coefficients(table_DKK: Floats, disagreements: _Disagreements) -> tuple[Floats, Floats]:
-    """1 - observed / expected disagreement, NaN where none is expected; and the expected one."""
+    """Return 1 - observed / expected disagreement, NaN where none is expected; and the expected one."""
     observed_D, expected_D = disagreements(table_DKK)
     ratio_D = np.divide(observed_D, expected_D, out=np.full_like(observed_D, np.nan), where=expected_D > 0)
     return 1 - ratio_D, expected_D

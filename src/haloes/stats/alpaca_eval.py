@@ -39,7 +39,7 @@ class Annotation:
     """Characters of the baseline's answer."""
 
     def share(self) -> float | None:
-        """The preference as a number in [0, 1], as the other functions take it."""
+        """Return the preference as a number in [0, 1], as the other functions take it; None where there is none."""
         return None if self.preference is None else self.preference - 1
 
 
@@ -65,7 +65,7 @@ def read_annotations(path: str | Path) -> list[Annotation]:
 
 def leaderboard_row(preferences: Sequence[float | None]) -> LeaderboardRow | None:
     """
-    Win rate, standard error and counts as AlpacaEval's `describe_head2head` defines them.
+    Compute win rate, standard error and counts as AlpacaEval's `describe_head2head` defines them.
 
     Args:
         preferences: in [1, 2] as in AlpacaEval's files; None is left out.
@@ -103,7 +103,7 @@ def length_controlled_from_weights(
     baseline_psi_difficulty: float = 0.0,
 ) -> float:
     """
-    The length-controlled win rate, in percent, that published weights stand for.
+    Compute the length-controlled win rate, in percent, that published weights stand for.
 
     100 * mean over instructions of sigmoid((theta - theta_b) + (psi - psi_b) * difficulty): the weight of the length
     does not enter, for there the lengths are equal. The weights of AlpacaEval 2's own baseline are zero; those of

@@ -31,7 +31,7 @@ from haloes.stats.paired import holm
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float | None:
     """
-    The Mann-Whitney probability P(score of a desirable > score of an undesirable), ties counting half.
+    Compute the Mann-Whitney probability P(score of a desirable > score of an undesirable), ties counting half.
 
     Args:
         scores: one finite number a row.
@@ -77,7 +77,7 @@ def auc_with_interval(
     seed: int = 0,
 ) -> Score | None:
     """
-    The AUC with a percentile interval from resampling whole prompts.
+    Compute the AUC with a percentile interval from resampling whole prompts.
 
     Draws that hold one class only have no AUC: they are left out, and `method` counts them. Perfect separation makes
     every draw equal, and an interval of no width would be false certainty: there Newcombe's score interval stands in.
@@ -140,9 +140,9 @@ def auc_difference_with_interval(
     seed: int = 0,
 ) -> Score | None:
     """
-    AUC of the scores after minus AUC of the scores before on the same rows, resampling prompts for both together.
+    Compute the AUC of the scores after minus that of the scores before, on the same rows.
 
-    Arguments, result and errors as in `auc_with_interval`; row i of `before` and of `after` is about the same answer.
+    Prompts are resampled for both sides together, so that what makes a prompt easy or hard cancels out. Arguments, result and errors as in `auc_with_interval`; row i of `before` and of `after` is about the same answer.
     """
     before_N, label_N = _checked(before, labels)
     after_N, _ = _checked(after, labels)
@@ -187,7 +187,7 @@ def auc_differences(
     pairs: Mapping[tuple[str, str], ScoredRows], *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> list[PairedDifference]:
     """
-    For each pair of models the AUC of the first minus that of the second, resampling prompts for both together.
+    Compute for each pair of models the AUC of the first minus that of the second, resampling prompts for both together.
 
     The p-value is twice the smaller share of draws on one side of zero, and all are corrected by Holm's method. A pair
     whose rows have one class or one prompt only is left out.
@@ -217,7 +217,7 @@ def auc_differences(
 
 def auc_draws(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, draws: int, seed: int) -> Floats:
     """
-    The AUC of each bootstrap draw; NaN where a draw holds one class only.
+    Compute the AUC of each bootstrap draw; NaN where a draw holds one class only.
 
     A draw gives each row the weight of its cluster, so nothing is sorted again: with rows in order of score, a
     desirable row beats the undesirable weight before its tie group and half of that within.
@@ -254,7 +254,7 @@ def _codes(label_N: NDArray[np.bool_], clusters: Sequence[Hashable]) -> Codes:
 
 
 def _clusters_by_class(label_N: NDArray[np.bool_], codes_N: Codes) -> tuple[int, int]:
-    """In how many prompts a desirable and an undesirable row occurs: what the interval really rests on."""
+    """Count the prompts with a desirable and those with an undesirable row: what the interval really rests on."""
     return len(np.unique(codes_N[label_N])), len(np.unique(codes_N[~label_N]))
 
 
@@ -269,7 +269,7 @@ def _method(label_N: NDArray[np.bool_], codes_N: Codes, *, draws: int, left_out:
 
 def _score_interval(value: float, num_desirable: int, num_undesirable: int, level: float) -> tuple[float, float]:
     """
-    The AUCs from which `value` is z standard errors off: Newcombe's method 5 (Stat. Med. 25, 2006, 559-573).
+    Solve for the AUCs from which `value` is z standard errors off: Newcombe's method 5 (Stat. Med. 25, 2006, 559-573).
 
     The variance is Hanley and McNeil's, with (m + n) / 2 in place of both m and n in its two last terms.
     """
@@ -289,7 +289,7 @@ def _score_interval(value: float, num_desirable: int, num_undesirable: int, leve
 
 
 def _p_value(rows: ScoredRows, *, draws: int, seed: int) -> float:
-    """Twice the smaller share of draws at or beyond zero, the observed sample being one of them."""
+    """Return twice the smaller share of draws at or beyond zero, the observed sample being one of them."""
     label_N, codes_N = np.asarray(rows.labels, dtype=np.bool_), cluster_codes(rows.prompts)
 
     def drawn(scores: Sequence[float]) -> Floats:

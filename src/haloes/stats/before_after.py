@@ -22,7 +22,7 @@ def compare_shares(
     seed: int = 0,
 ) -> tuple[Score, ...]:
     """
-    The share before, after, and the difference; what has no interval (fewer than two prompts) is left out.
+    Return the share before, after, and the difference; what has no interval (fewer than two prompts) is left out.
 
     Args:
         before: true or false for each row of the model before.
@@ -59,7 +59,7 @@ def compare_means(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[Score, ...]:
-    """The mean before, after, and the difference; arguments and errors as in `compare_shares`, values any number."""
+    """Return the mean before, after, and the difference; arguments and errors as in `compare_shares`."""
     found = (
         mean_with_interval(
             before, before_keys, name=name, variant="before", label=label, level=level, draws=draws, seed=seed
@@ -78,7 +78,7 @@ def compare_completions(
     before: Sequence[Completion], after: Sequence[Completion], *, level: float = 0.95, seed: int = 0
 ) -> tuple[Score, ...]:
     """
-    What can be said of answers without a judge: words, tokens, repeated 4-grams, and the share that came to an end.
+    Compare completions without a judge: words, tokens, repeated 4-grams, and the share that came to an end.
 
     Args:
         before: answers of the model before training.

@@ -34,7 +34,7 @@ def cluster_codes(keys: Sequence[Hashable]) -> Codes:
 
 def cluster_weights(num_clusters: int, *, draws: int, seed: int) -> Iterator[Floats]:
     """
-    How often each cluster is drawn in each bootstrap draw, in chunks of shape (draws of the chunk, num_clusters).
+    Yield how often each cluster is drawn in each bootstrap draw, in chunks of (draws of the chunk, num_clusters).
 
     Every draw takes `num_clusters` clusters with replacement. The chunks depend on the arguments alone, so two
     statistics that are computed from the same call are paired draw by draw.
@@ -49,14 +49,14 @@ def cluster_weights(num_clusters: int, *, draws: int, seed: int) -> Iterator[Flo
 
 
 def percentile_interval(draws_D: Floats, level: float) -> tuple[float, float]:
-    """The central `level` share of the draws (Efron's percentile interval)."""
+    """Return the ends of the central `level` share of the draws (Efron's percentile interval)."""
     low, high = np.quantile(draws_D, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def expanded_interval(draws_D: Floats, level: float, num_clusters: int) -> tuple[float, float]:
     """
-    Hesterberg's expanded percentile interval (Am. Stat. 69, 2015, 371-386, section 5.3), as wide as a t interval.
+    Return Hesterberg's expanded percentile interval (Am. Stat. 69, 2015, 371-386, section 5.3).
 
     Resampling n clusters gives a spread that is too small by sqrt((n - 1) / n), and percentiles know nothing of the t
     distribution: so the tails that are cut off are those of a normal variable beyond sqrt(n / (n - 1)) * t(n - 1).
@@ -83,7 +83,7 @@ def t_quantile(share: float, degrees_of_freedom: int) -> float:
 
 
 def bootstrap_method(num_clusters: int, draws: int) -> str:
-    """How a percentile interval was made, with a warning where it rests on few clusters."""
+    """Describe how a percentile interval was made, with a warning where it rests on few clusters."""
     method = f"percentile bootstrap over {num_clusters} prompts, {draws} draws"
     if num_clusters < FEW_CLUSTERS:
         method += f"; fewer than {FEW_CLUSTERS} prompts, so the interval is probably too narrow"
@@ -102,7 +102,7 @@ def mean_with_interval(
     seed: int = 0,
 ) -> Score | None:
     """
-    The mean over rows, with a percentile interval from resampling whole clusters.
+    Compute the mean over rows, with a percentile interval from resampling whole clusters.
 
     Args:
         values: one finite number a row.
@@ -154,7 +154,7 @@ def difference_with_interval(
     seed: int = 0,
 ) -> Score | None:
     """
-    Mean after minus mean before on the same prompts, with a percentile interval from resampling prompts.
+    Compute the mean after minus the mean before on the same prompts, with an interval from resampling prompts.
 
     A prompt that is drawn brings its rows of both sides along, so what makes a prompt easy or hard cancels out. The
     sides may hold different numbers of rows for a prompt. Arguments and result as in `mean_with_interval`.
@@ -189,7 +189,7 @@ def difference_with_interval(
 
 
 def finite(values: ArrayLike, name: str) -> Floats:
-    """The values as float64; a value that is not finite is refused, for it would spoil the mean without a word."""
+    """Return the values as float64; raise DataError for one that is not finite, which would spoil a mean silently."""
     value_N = np.asarray(values, dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(value_N))
     if len(bad):
@@ -198,14 +198,14 @@ def finite(values: ArrayLike, name: str) -> Floats:
 
 
 def codes_for(value_N: Floats, keys: Sequence[Hashable], name: str) -> Codes:
-    """The cluster of each value; there must be one key a value."""
+    """Return the cluster of each value; raise DataError unless there is one key a value."""
     if value_N.ndim != 1 or len(value_N) != len(keys):
         raise DataError(f"{name}: {len(keys)} prompt keys for values of shape {value_N.shape}; give one key a value")
     return cluster_codes(keys)
 
 
 def require_same_prompts(before_keys: Sequence[Hashable], after_keys: Sequence[Hashable], name: str) -> None:
-    """Refuse sides that are about different prompts: their difference would mix the models with the prompts."""
+    """Raise DataError for sides about different prompts: a difference would mix models with prompts."""
     if None in before_keys or None in after_keys:
         raise DataError(
             f"{name}: a prompt key is None, so before and after cannot be matched; give every row its prompt"
@@ -219,7 +219,7 @@ def require_same_prompts(before_keys: Sequence[Hashable], after_keys: Sequence[H
 
 
 def _mean(value_N: Floats, codes_N: Codes, weight_DC: Floats) -> Floats:
-    """The mean over rows in each draw: drawn sums over drawn counts."""
+    """Return the mean over rows in each draw: drawn sums over drawn counts."""
     num_clusters = weight_DC.shape[1]
     total_C = np.bincount(codes_N, weights=value_N, minlength=num_clusters)
     count_C = np.bincount(codes_N, minlength=num_clusters)

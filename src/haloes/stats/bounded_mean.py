@@ -40,7 +40,7 @@ def bounded_mean_with_interval(
     seed: int = 0,
 ) -> Score | None:
     """
-    The mean over prompts of each prompt's mean, so that a prompt with more rows does not count for more.
+    Compute the mean over prompts of each prompt's mean, so that a prompt with more rows does not count for more.
 
     The interval comes from resampling prompts with all their rows: what varies within a prompt (seeds, orders) is part
     of how its mean varies. With fewer than 50 prompts, or fewer than 10 prompts' worth on one side, it is Wilson's
@@ -96,13 +96,13 @@ def bounded_mean_with_interval(
 
 
 def prompt_means(value_N: Floats, codes_N: Codes) -> Floats:
-    """The mean of each prompt's rows, by number of the prompt."""
+    """Return the mean of each prompt's rows, by number of the prompt."""
     return np.asarray(np.bincount(codes_N, weights=value_N) / np.bincount(codes_N), dtype=np.float64)
 
 
 def unanimous_interval(value: float, num_prompts: int, level: float) -> tuple[float, float]:
     """
-    How far off the mean may be when each of `num_prompts` prompts gave `value`.
+    Bound how far off the mean may be when each of `num_prompts` prompts gave `value`.
 
     Wilson's upper bound on the share of prompts that are not so, z^2 / (n + z^2), may lie at 0 or at 1. At `value` 0
     and 1 this is Wilson's own interval. A bootstrap would give no width at all.
@@ -113,7 +113,7 @@ def unanimous_interval(value: float, num_prompts: int, level: float) -> tuple[fl
 
 
 def unit_interval(values: ArrayLike, name: str) -> Floats:
-    """The values as float64; one outside [0, 1] is refused."""
+    """Return the values as float64; raise DataError for one outside [0, 1]."""
     value_N = finite(values, name)
     bad = np.flatnonzero((value_N < 0) | (value_N > 1))
     if len(bad):
@@ -122,7 +122,7 @@ def unit_interval(values: ArrayLike, name: str) -> Floats:
 
 
 def _effective_wilson(mean_C: Floats, level: float) -> tuple[float, float, float]:
-    """Wilson's interval with the effective number of prompts, and that number."""
+    """Return Wilson's interval with the effective number of prompts, and that number."""
     num, share = len(mean_C), float(mean_C.mean())
     z = normal_quantile((1 + level) / 2)
     adjust = (z / t_quantile((1 + level) / 2, num - 1)) ** 2

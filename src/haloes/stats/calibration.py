@@ -35,7 +35,7 @@ def reliability(
     chance_N: Floats, label_N: Floats, *, bins: int = BINS, level: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> Reliability:
     """
-    Predicted probabilities against labels, in bins of about equally many rows; equal predictions share a bin.
+    Compare predicted probabilities with labels, in bins of about equally many rows; equal predictions share a bin.
 
     Args:
         chance_N: of each row, in [0, 1].
@@ -66,7 +66,7 @@ def calibration(
     seed: int = 0,
 ) -> Calibration | None:
     """
-    Fit the scale, then say how far predicted probabilities and shares of desirable rows are apart.
+    Fit the scale, then measure how far predicted probabilities and shares of desirable rows are apart.
 
     The scale is fitted to the rows that are measured; one number can hide little. The Brier score's interval resamples
     prompts and refits the scale in each draw. Bins hold about equally many rows; equal predictions share a bin.
@@ -142,13 +142,13 @@ def _bin_numbers(chance_N: Floats, bins: int) -> NDArray[np.intp]:
 
 
 def _expected_errors(chance_N: Floats, label_DN: Floats, bin_N: NDArray[np.intp]) -> Floats:
-    """For each set of labels, the sum over bins of |sum of labels - sum of predictions|, by the number of rows."""
+    """Return for each set of labels the sum over bins of |sum of labels - sum of predictions| / number of rows."""
     member_NB = np.eye(int(bin_N.max()) + 1)[bin_N]
     return np.asarray(np.abs((label_DN - chance_N) @ member_NB).sum(axis=1) / len(chance_N), dtype=np.float64)
 
 
 def _error_by_chance(chance_N: Floats, bin_N: NDArray[np.intp], *, draws: int, seed: int) -> float:
-    """The 95 % point of the error when labels are drawn from the predictions (Broecker and Smith, 2007)."""
+    """Return the 95 % point of the error when labels are drawn from the predictions (Broecker and Smith, 2007)."""
     rng = np.random.default_rng(seed)
     at_once = max(1, 2_000_000 // len(chance_N))
     errors = []

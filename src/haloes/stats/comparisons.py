@@ -11,7 +11,7 @@ _FOR_FIRST = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 def comparisons(judgements: Iterable[Judgement]) -> list[JudgedPair]:
     """
-    One comparison for each pair of answers and each judge, template and seed, in order of first appearance.
+    Join the two orders of each pair of answers, for each judge, template and seed, in order of first appearance.
 
     An order that was never judged counts as not scored. Of two judgements of the same question the later one holds, as
     when a reply that held no verdict was asked for again.
@@ -24,7 +24,7 @@ def comparisons(judgements: Iterable[Judgement]) -> list[JudgedPair]:
 
 
 def preference_of(judgement: Judgement) -> float | None:
-    """The preference for the candidate: the judge's own number, or what its verdict says; None is unscored."""
+    """Return the preference for the candidate: the judge's own number, or what its verdict says; None is unscored."""
     if judgement.verdict is None:
         return None
     if judgement.preference is not None:

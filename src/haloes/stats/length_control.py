@@ -68,7 +68,7 @@ def length_controlled_win_rate(
     seed: int = 0,
 ) -> LengthControlled | None:
     """
-    The win rate at equal length, with an interval that resamples prompts and refits the regression in each draw.
+    Compute the win rate at equal length, with an interval that resamples prompts and refits in each draw.
 
     Args:
         preferences: in [0, 1] for the model's answer, ties 0.5, None where a comparison could not be scored.
@@ -144,7 +144,7 @@ def _rows(
 
 
 def _fitted(rows: _Rows, weight_DC: Floats, *, start_K: Floats | None) -> tuple[Floats, Floats]:
-    """The length-controlled rate and the coefficients (D, K) in each draw."""
+    """Return the length-controlled rate and the coefficients (D, K) of each draw."""
     weight_DN = weight_DC[:, rows.codes_N] * rows.per_prompt_N
     length_DN = np.tanh(_standardised(rows.shorter_by_N, weight_DN))
     columns = [np.ones_like(length_DN), length_DN]
@@ -160,7 +160,7 @@ def _fitted(rows: _Rows, weight_DC: Floats, *, start_K: Floats | None) -> tuple[
 
 
 def _standardised(value_N: Floats, weight_DN: Floats) -> Floats:
-    """Values by their standard deviation (n - 1) in each draw, not centred; zero where they do not vary."""
+    """Divide values by their standard deviation (n - 1) in each draw, without centring; zero where they do not vary."""
     total_D = weight_DN.sum(axis=1)
     mean_D = weight_DN @ value_N / total_D
     square_D = (weight_DN * (value_N - mean_D[:, None]) ** 2).sum(axis=1)
@@ -182,7 +182,7 @@ def _rate_draws(rows: _Rows, start_K: Floats, *, draws: int, seed: int) -> Float
 
 
 def _extrapolation(rows: _Rows) -> str:
-    """A warning where the answers of one side are nearly always the longer ones: then equal length was hardly seen."""
+    """Return a warning where one side's answers are nearly always longer: then equal length was hardly seen."""
     known = rows.is_scored_N > 0
     longer, shorter = (rows.shorter_by_N[known] < 0).mean(), (rows.shorter_by_N[known] > 0).mean()
     if min(longer, shorter) >= _ONE_SIDED or longer == shorter or longer + shorter < _ONE_SIDED:

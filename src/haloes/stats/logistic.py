@@ -17,7 +17,7 @@ def fit_logistic(
     features: Floats, shares: Floats, weight_DN: Floats, *, prior_sd: float, start_K: Floats | None = None
 ) -> Floats:
     """
-    The coefficients b of each draw, by Newton's method with step halving; each draw is a fit of its own.
+    Fit the coefficients b of each draw by Newton's method with step halving; each draw is a fit of its own.
 
     They minimise
 
@@ -62,7 +62,7 @@ def fit_logistic(
 
 
 def sigmoid(x: Floats) -> Floats:
-    """1 / (1 + exp(-x)) without overflow."""
+    """Compute 1 / (1 + exp(-x)) without overflow."""
     small = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1.0, small) / (1 + small), dtype=np.float64)
 
@@ -70,7 +70,7 @@ def sigmoid(x: Floats) -> Floats:
 def _predicted(
     features: Floats, shares: Floats, weight_DN: Floats, coefficient_DK: Floats, precision: float
 ) -> tuple[Floats, Floats]:
-    """The probability of each row, and the loss of each draw."""
+    """Return the probability of each row, and the loss of each draw."""
     linear_DN = (features @ coefficient_DK[..., None])[..., 0]
     small_DN = np.exp(-np.abs(linear_DN))
     # -share log(p) - (1 - share) log(1 - p) is log(1 + exp(x)) - share x.

@@ -24,7 +24,7 @@ def paired_differences(
     seed: int = 0,
 ) -> list[PairedDifference]:
     """
-    The differences of all pairs of models in their win rates against one opponent, on the same prompts.
+    Compute the differences of all pairs of models in their win rates against one opponent, on the same prompts.
 
     Intervals are those of `win_rate_difference`; p-values are those of `sign_flip_test` on the prompts' differences,
     corrected by Holm's method for the number of pairs. Pairs with fewer than two prompts in common are left out.
@@ -58,7 +58,7 @@ def paired_differences(
 
 def sign_flip_test(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> float:
     """
-    The two-sided p-value that paired differences have mean zero, from flipping their signs (Fisher, 1935).
+    Compute the two-sided p-value that paired differences have mean zero, from flipping their signs (Fisher, 1935).
 
     If it made no difference which side was which, each sign could as well be the other. Up to 14 differences all signs
     are tried; beyond that `flips` at random, the observed ones being one of them, so that p is never 0.
@@ -88,7 +88,7 @@ def sign_flip_test(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0)
 
 def holm(p: Sequence[float]) -> list[float]:
     """
-    Holm's adjusted p-values (Scand. J. Statist. 6, 1979, 65-70), in the order of the raw ones.
+    Adjust p-values by Holm's method (Scand. J. Statist. 6, 1979, 65-70), in the order of the raw ones.
 
     Rejecting what is adjusted to `alpha` or less keeps the chance of any false rejection at `alpha` or less, however
     the tests depend on each other. The i-th smallest of m (i from 0) is multiplied by m - i, and none may fall below a

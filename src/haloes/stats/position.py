@@ -28,7 +28,7 @@ def position_bias(
     seed: int = 0,
 ) -> Score | None:
     """
-    The share of verdicts for the first position among pairs judged in both orders, ties counting half.
+    Compute the share of verdicts for the first position among pairs judged in both orders, ties counting half.
 
     0.5 is a fair judge, 1 one that always says "first", 0 one that always says "second". As each pair is judged in both
     orders, which answer is better does not matter. Pairs with an unscored verdict are left out.
@@ -68,7 +68,7 @@ def flip_rate(
     seed: int = 0,
 ) -> Score | None:
     """
-    The share of pairs whose winner changes when the answers change places.
+    Compute the share of pairs whose winner changes when the answers change places.
 
     A tie in one order and a winner in the other is no flip. Arguments, result and errors as in `position_bias`.
     """

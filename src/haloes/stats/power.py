@@ -16,7 +16,7 @@ def smallest_win_rate_difference(
     power: float = 0.8,
 ) -> float | None:
     """
-    The smallest distance d of a win rate from 0.5 that a two-sided test at `alpha` finds with probability `power`.
+    Solve for the smallest distance d from 0.5 that a two-sided test at `alpha` finds with probability `power`.
 
     The sample-size formula of a share (Fleiss, Levin and Paik, 2003, section 2.4), solved for d: with n prompts and the
     per-prompt variance v(d) = (1 - tie_share) / 4 - d^2,
@@ -67,7 +67,7 @@ def smallest_paired_difference(
     num_prompts: int, *, standard_deviation: float, alpha: float = 0.05, power: float = 0.8
 ) -> float:
     """
-    The smallest mean difference that a paired two-sided test finds: (z(1 - alpha/2) + z(power)) * sd / sqrt(n).
+    Compute the smallest mean difference that a paired two-sided test finds: (z(1 - alpha/2) + z(power)) * sd / sqrt(n).
 
     Args:
         num_prompts: how many prompts both sides answer.

@@ -24,7 +24,7 @@ from haloes.stats.bootstrap import (
 
 def wilson_interval(successes: float, trials: float, *, z: float) -> tuple[float, float]:
     """
-    Wilson's score interval (1927) of a share: the shares p from which the observed one is z standard errors off.
+    Return Wilson's score interval (1927) of a share: the shares p from which the observed one is z standard errors off.
 
     `successes` and `trials` need not be whole, so that `trials` may be an effective sample size.
     """
@@ -47,7 +47,7 @@ def share_with_interval(
     level: float = 0.95,
 ) -> Score | None:
     """
-    The share of rows that are true, with Wilson's interval.
+    Compute the share of rows that are true, with Wilson's interval.
 
     With one row a prompt the rows are independent and the interval is Wilson's own. Otherwise the number of rows is
     divided by the design effect (the variance over whole prompts by that of independent rows, at least 1) and adjusted
@@ -100,7 +100,7 @@ def share_with_interval(
 
 def design_effect(outcome_N: Floats, codes_N: Codes) -> float:
     """
-    How many dependent rows are worth one independent row: at least 1, and rows / prompts where all rows agree.
+    Estimate how many dependent rows are worth one independent row: at least 1, and rows / prompts where all rows agree.
 
     The cluster-robust variance of the share, m / (m - 1) * sum_c (sum of residuals in c)^2 / N^2, by p (1 - p) / N.
     """
@@ -126,7 +126,7 @@ def share_difference_with_interval(
     seed: int = 0,
 ) -> Score | None:
     """
-    Share after minus share before on the same prompts.
+    Compute the share after minus the share before on the same prompts.
 
     With one row a prompt on each side, the interval is Bonett and Price's adjusted Wald interval for paired shares
     (J. Educ. Behav. Stat. 37, 2012, 479-488), which keeps its width where no answer changed sides. With several rows a
@@ -166,7 +166,7 @@ def share_difference_with_interval(
 
 def sign_test(before: ArrayLike, after: ArrayLike) -> SignTest:
     """
-    The exact two-sided sign test of paired values; on true/false outcomes this is McNemar's exact test.
+    Run the exact two-sided sign test of paired values; on true/false outcomes this is McNemar's exact test.
 
     Rows that did not change say nothing about the direction and are left out of the test, but counted.
 

@@ -149,7 +149,7 @@ def _games(models: list[str], met: list[tuple[str, str]], value_N: Floats, codes
 
 
 def _fit(games: _Games, weight_DC: Floats, virtual_ties: float, *, start_K: Floats | None) -> Floats:
-    """Ratings around a mean of zero in each draw, (D, K)."""
+    """Fit ratings around a mean of zero in each draw, (D, K)."""
     num_draws, num_pairs = len(weight_DC), len(games.pair_P2)
     played_DP = weight_DC @ games.played_CP
     share_DP = np.divide(weight_DC @ games.won_CP, played_DP, out=np.full_like(played_DP, 0.5), where=played_DP > 0)
@@ -168,7 +168,7 @@ def _fit(games: _Games, weight_DC: Floats, virtual_ties: float, *, start_K: Floa
 
 
 def _one_sided(games: _Games) -> set[int]:
-    """The models that won, or lost, everything."""
+    """Return the models that won, or lost, everything."""
     won_P, played_P = games.won_CP.sum(axis=0), games.played_CP.sum(axis=0)
     won_K, played_K = np.zeros(games.num_models), np.zeros(games.num_models)
     np.add.at(won_K, games.pair_P2[:, 0], won_P)
@@ -220,13 +220,13 @@ def _differences(
 
 
 def _p_value(drawn_D: Floats) -> float:
-    """Twice the smaller share of draws at or beyond zero, the observed sample being one of them."""
+    """Return twice the smaller share of draws at or beyond zero, the observed sample being one of them."""
     fewer = min(int((drawn_D <= 0).sum()), int((drawn_D >= 0).sum()))
     return min(1.0, 2 * (fewer + 1) / (len(drawn_D) + 1))
 
 
 def _require_comparable(models: list[str], met: list[tuple[str, str]], name: str) -> None:
-    """Refuse models that no chain of comparisons connects: their ratings would share no scale."""
+    """Raise DataError for models that no chain of comparisons connects: their ratings would share no scale."""
     group = {model: {model} for model in models}
     for one, other in dict.fromkeys(met):
         if one == other:

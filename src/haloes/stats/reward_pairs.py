@@ -50,7 +50,7 @@ class RewardPairs:
 
 def pair_accuracy(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> Score | None:
     """
-    How often the chosen answer has the higher reward, ties counting half, over prompts; None with fewer than two.
+    Compute how often the chosen answer has the higher reward, ties counting half; None with fewer than two prompts.
 
     The interval resamples prompts with all their pairs; see `bounded_mean_with_interval`.
     """
@@ -61,7 +61,7 @@ def pair_accuracy(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> S
 
 def length_bias(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> list[Score]:
     """
-    What the rewards owe to length; what cannot be said (of one prompt, or of answers all as long) is left out.
+    Measure how far the rewards follow length; what cannot be measured (one prompt, or answers all as long) is left out.
 
     - `longer_chosen`: how often people chose the longer answer: what a model that looks at nothing else would get;
     - `pair_accuracy_longer`, `pair_accuracy_shorter`: the accuracy on the pairs whose chosen answer is the longer
@@ -100,7 +100,7 @@ def rank_correlation(
     seed: int = 0,
 ) -> Score | None:
     """
-    Spearman's rank correlation with an interval from resampling prompts; the ranks are those among all rows.
+    Compute Spearman's rank correlation with an interval from resampling prompts; the ranks are those among all rows.
 
     None with fewer than two prompts, and where one of the two is the same throughout. Raises DataError where the
     lengths differ or a number is not finite.
@@ -146,7 +146,7 @@ class PairCalibration:
 def pair_calibration(
     pairs: RewardPairs, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> PairCalibration | None:
-    """The calibration of sigmoid(margin) as it is, and the slope that mends it; None with fewer than two prompts."""
+    """Measure the calibration of sigmoid(margin), and the slope that mends it; None with fewer than two prompts."""
     margin_N = _margins(pairs)
     codes_N = codes_for(margin_N, pairs.prompts, "calibration")
     num = int(codes_N.max(initial=-1)) + 1
@@ -194,7 +194,7 @@ def _margins(pairs: RewardPairs) -> Floats:
 
 
 def _right(margin_N: Floats) -> Floats:
-    """1 above zero, 0 below, one half at zero."""
+    """Return 1 above zero, 0 below, one half at zero."""
     return np.asarray((np.sign(margin_N) + 1) / 2, dtype=np.float64)
 
 
@@ -203,7 +203,7 @@ def _by_prompt(value_N: Floats, codes_N: Codes) -> Floats:
 
 
 def _correlations(sums_D6: Floats) -> Floats:
-    """Pearson's correlation from sums of 1, x, y, x y, x^2 and y^2; NaN where there is none."""
+    """Compute Pearson's correlation from sums of 1, x, y, x y, x^2 and y^2; NaN where there is none."""
     n, x, y, xy, xx, yy = sums_D6.T
     spread = (xx - x * x / n) * (yy - y * y / n)
     found: Floats = np.full(len(n), np.nan)

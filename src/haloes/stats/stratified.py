@@ -30,7 +30,7 @@ def benchmark_mean(
     seed: int = 0,
 ) -> Score | None:
     """
-    The mean over questions, every question counting once whatever its subtask.
+    Compute the mean over questions, every question counting once whatever its subtask.
 
     The subtasks are what the benchmark consists of, not a sample of anything: so questions are resampled within each of
     them, and how hard one subtask is beside another does not widen the interval (see `resampled_means`). Without
@@ -75,7 +75,7 @@ def benchmark_changes(
     seed: int = 0,
 ) -> dict[str, BenchmarkChange]:
     """
-    What changed on each benchmark, paired by question, with p-values corrected by Holm's method for their number.
+    Compute the change on each benchmark, paired by question, with p-values corrected by Holm's method for their number.
 
     Args:
         pairs: of each benchmark, by question the score before, the score after (each in [0, 1]) and the subtask.
@@ -128,7 +128,7 @@ def resampled_means(
     mean_C: Floats, stratum_C: NDArray[np.intp], *, draws: int = DRAWS, seed: int = 0
 ) -> NDArray[np.float64]:
     """
-    Bootstrap means over questions that are drawn again within their strata.
+    Draw bootstrap means over questions that are drawn again within their strata.
 
     Of the n questions of a stratum n - 1 are drawn (Rao & Wu, J. Am. Stat. Assoc. 83, 1988, 231-241): drawing n would
     make the variance too small by (n - 1) / n, which is half of it where a subtask has two questions. Strata with one
@@ -164,7 +164,7 @@ def _strata(mean_C: Floats, stratum_C: NDArray[np.intp]) -> list[Floats]:
 def _by_question(
     value_N: Floats, questions: Sequence[Hashable], subtasks: Sequence[Hashable], name: str
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """The mean of each question's rows, and the number of its subtask."""
+    """Return the mean of each question's rows, and the number of its subtask."""
     if not len(value_N) == len(questions) == len(subtasks):
         raise DataError(f"{name}: {len(value_N)} values, {len(questions)} questions and {len(subtasks)} subtasks")
     rows: dict[Hashable, list[float]] = {}

@@ -41,7 +41,7 @@ class WinRate:
 
 def both_orders(shown_first: Preferences, shown_second: Preferences) -> list[float | None]:
     """
-    The preference of each comparison that was judged twice, with the answers in both orders: the mean of the two.
+    Average the preferences of comparisons that were judged twice, with the answers in both orders.
 
     A judge that always takes the first answer gets 0.5 throughout. Where one of the two could not be scored, the
     comparison counts as unscored: the other one alone would carry the judge's taste for a position.
@@ -74,7 +74,7 @@ def win_rate(
     seed: int = 0,
 ) -> WinRate:
     """
-    The mean preference over prompts, with an interval from resampling prompts (their seeds go with them).
+    Compute the mean preference over prompts, with an interval from resampling prompts (their seeds go with them).
 
     The interval is that of `bounded_mean_with_interval`, with Wilson's in place of the bootstrap for few prompts. The
     standard error is AlpacaEval's where each prompt has one comparison.
@@ -121,7 +121,7 @@ def win_rate_difference(
     seed: int = 0,
 ) -> Score | None:
     """
-    Win rate after minus win rate before, both against the same opponent on the same prompts, resampling the prompts.
+    Compute win rate after minus win rate before, both against the same opponent on the same prompts.
 
     Prompts that are scored on one side only are left out; `method` counts them. Otherwise as `win_rate`.
 
@@ -151,7 +151,7 @@ def win_rate_difference(
 
 
 def means_by_prompt(preferences: Preferences, prompts: Sequence[Hashable], name: str) -> dict[Hashable, float]:
-    """The mean preference of each prompt that has a scored comparison."""
+    """Return the mean preference of each prompt that has a scored comparison."""
     value_N, keys = scored(preferences, prompts, name)
     if not keys:
         return {}
@@ -159,7 +159,7 @@ def means_by_prompt(preferences: Preferences, prompts: Sequence[Hashable], name:
 
 
 def scored(preferences: Preferences, prompts: Sequence[Hashable], name: str) -> tuple[Floats, list[Hashable]]:
-    """The preferences that are scored, and their prompts; checked."""
+    """Check preferences, and return those that are scored with their prompts."""
     if len(preferences) != len(prompts):
         raise DataError(f"{name}: {len(prompts)} prompts for {len(preferences)} preferences; give one prompt each")
     pairs = [(value, prompt) for value, prompt in zip(preferences, prompts, strict=True) if value is not None]

@@ -30,7 +30,7 @@ class _File:
 
 def benchmark_numbers(folder: Path, *, seed: int = 0) -> BenchmarkNumbers | None:
     """
-    The numbers of a folder of answers; None where nothing was asked.
+    Compute the numbers of a folder of answers; None where nothing was asked.
 
     Raises:
         DataError: a file is damaged.
@@ -67,7 +67,7 @@ def _read(path: Path) -> _File:
 
 
 def _pair(files: Mapping[str, _File]) -> Any:
-    """By question the scores before and after, and the subtask; None where there are not both of the same rows."""
+    """Return by question the scores before and after, and the subtask; None unless both answered the same rows."""
     if not all(side in files for side in _SIDES):
         return None
     before, after = (files[side] for side in _SIDES)
