@@ -1,8 +1,8 @@
 """
 Every number that an evaluation makes, as one frozen record each: written with `to_json`, read with `from_json`.
 
-What computes a number, what shows it and what stores it all use the record of this file, so that a new number is added
-in one place. Their fields are the keys on disk, in this order:
+Code that computes, shows or stores a number uses its record here, so that a new number is added in one place. The
+fields of a record are its keys on disk, in this order:
 
 - `evaluation.json` of a run, or beside a file of judgements: `Evaluation`;
 - `held_out.jsonl`: a `HeldOutRow` a line;
@@ -40,7 +40,7 @@ class AnswerRating:
 
     prompt_id: str
     model: str
-    """Which model answered, as in `Completion`."""
+    """The model that answered, as in `Completion`."""
     liked: bool
     reason: str = ""
 
@@ -54,16 +54,16 @@ class HeldOutRow:
     label: bool
     """True for desirable."""
     group: str
-    """Of the prompt; equal wherever the prompt is."""
+    """Hash of the prompt; equal wherever the prompt is."""
     answer: str
-    """Of the answer's tokens: equal in runs with the same tokenizer wherever the answer is."""
+    """Hash of the answer's tokens: equal in runs with the same tokenizer wherever the answer is."""
     reward: float
     """The implied reward: log p of the model minus log p of the model before training, in nats. Of a reward model, what
     it gives."""
     logp: float | None
     """log p of the answer, in nats; None of a reward model."""
     tokens: int
-    """Of the answer, that count."""
+    """Tokens of the answer, those that are trained."""
 
 
 # --- rewards as probabilities
@@ -85,12 +85,12 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """How far predicted probabilities and shares of desirable rows are apart."""
+    """Predicted probabilities against shares of desirable rows."""
 
     expected_error: float
     """Expected calibration error: the mean distance of the bins' shares from their predictions, weighted by rows."""
     expected_error_by_chance: float
-    """What 95 % of perfectly calibrated models would stay below on as many rows; the error is never zero."""
+    """The error that 95 % of perfectly calibrated models would stay below on as many rows; it is never zero."""
     bins: tuple[ReliabilityBin, ...]
 
 
@@ -99,7 +99,7 @@ class Calibration:
     """The implied reward as a probability: its scale, and how far it is off."""
 
     scale: float
-    """What the reward is multiplied by; negative where it ranks the wrong way round."""
+    """Factor of the reward in P(desirable) = sigmoid(scale * reward); negative where it ranks the wrong way round."""
     brier: Score
     """Mean squared error of the probabilities: 0 is perfect, 0.25 is saying one half throughout."""
     expected_error: float
@@ -129,7 +129,7 @@ class JudgedPair:
     baseline: str
     judge: str
     draw: int = 0
-    """Which of the prompt's answers were compared, as in `Judgement`."""
+    """Number of the prompt's answers that were compared, as in `Judgement`."""
     shown_first: float | None = None
     """Preference in [0, 1] for the candidate's answer when it stood first; None where that was not scored."""
     shown_second: float | None = None
@@ -157,7 +157,7 @@ class JudgedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignTest:
-    """How many rows went up, down, or stayed, and how surprising that is if up and down were equally likely."""
+    """Rows that went up, down, or stayed, and how surprising that is if up and down were equally likely."""
 
     up: int
     down: int
@@ -207,7 +207,7 @@ class Matchup:
     num_prompts: int
     sign_test: SignTest
     smallest_difference: float | None
-    """How far from one half a win rate must be for this many prompts to show it in 4 of 5 tries."""
+    """Distance from one half that a win rate must have for this many prompts to show it in 4 of 5 tries."""
     win_rate: Score | None
     length_controlled: LengthControlled | None
     position_bias: Score | None
@@ -225,7 +225,7 @@ class JudgedNumbers:
     matchups: tuple[Matchup, ...]
     agreement: tuple[Score, ...]
     ratings: tuple[Score, ...] = ()
-    """Of each model (`variant`), in log-odds; `label` names the judge."""
+    """Bradley-Terry ratings of each model (`variant`), in log-odds; `label` names the judge."""
     differences: tuple[PairedDifference, ...] = ()
     """Paired, with p-values that are corrected by Holm's method within each judge and opponent."""
     comparisons: tuple[JudgedPair, ...]
@@ -279,7 +279,7 @@ class AlpacaEval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkChange:
-    """How scores changed on the same questions."""
+    """The change of scores on the same questions."""
 
     score: Score
     """The mean after minus the mean before."""
@@ -296,9 +296,9 @@ class BenchmarkResult:
     name: str
     title: str
     label: str
-    """What the score is."""
+    """Meaning of the score."""
     scores: tuple[Score, ...]
-    """Of each model (`variant`): the score that counts."""
+    """The score that counts, of each model (`variant`)."""
     change: BenchmarkChange | None
     """After minus before, on the same questions."""
     others: tuple[Score, ...]
@@ -309,7 +309,7 @@ class BenchmarkResult:
     of: int
     """Questions that the benchmark has."""
     asked: str
-    """Which of them, and how they were put."""
+    """A sentence: which questions were asked, and how they were put."""
     notes: tuple[str, ...]
 
 
@@ -340,7 +340,7 @@ class Evaluation:
     benchmarks: BenchmarkNumbers | None = None
     """None where no benchmark was asked."""
     notes: tuple[str, ...] = ()
-    """What a reader of the numbers has to know, such as answers that were not made alike."""
+    """Warnings for a reader of the numbers, such as that answers were not made alike."""
 
 
 # --- to and from JSON

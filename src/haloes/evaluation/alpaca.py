@@ -28,7 +28,7 @@ _DIFFICULTIES = "instruction_difficulty.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What length control needs beside preferences."""
+    """Published parameters of length control."""
 
     by_generator: Mapping[str, tuple[float, float]]
     """theta and psi_difficulty."""

@@ -1,4 +1,4 @@
-"""What can be said of a source without a judge: its answers, and the implied reward as a score and as a probability."""
+"""Numbers of a source that need no judge: of its answers, and of the implied reward as a score and a probability."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What judges said, in numbers: models against their opponents and each other, judges against each other."""
+"""Numbers of judgements: models against their opponents and each other, judges against each other."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,5 +1,5 @@
 """
-What is evaluated: files of judgements, files of answers, and run folders, told apart by what they hold.
+Sources of an evaluation: files of judgements, files of answers, and run folders, told apart by what they hold.
 
 Several sources together need two things: names that mean one model and one judge each (`with_distinct_names`), and a
 word where their answers were not made alike (`mixtures`).
@@ -21,7 +21,7 @@ from haloes.sampling.run import read_completions
 from haloes.store import read_jsonl
 
 _OF_THE_MODEL = frozenset({"model", "control"})
-"""What two models may differ in: it is what they are."""
+"""Fields of `Sampling` in which two models may differ: they say which model it is."""
 _Lengths: TypeAlias = dict[tuple[str, int], int | None]
 """Characters of each answer, by prompt and draw."""
 
@@ -46,7 +46,7 @@ class Source:
     answers: Sequence[Completion] = ()
     held_out: Sequence[HeldOutRow] = ()
     measured: Sequence[Score] = field(default=())
-    """What a run measured itself when it ended, such as the KL divergence."""
+    """Scores that a run measured itself when it ended, such as the KL divergence."""
 
 
 def read_source(path: Path, *, optional: bool = False) -> Source:

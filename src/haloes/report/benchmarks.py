@@ -1,4 +1,4 @@
-"""What a run scores on benchmarks, as the page shows it: both sides of each, and of each subtask."""
+"""A run's benchmarks as the page shows them: both sides of each, and of each subtask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

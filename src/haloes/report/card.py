@@ -18,7 +18,7 @@ from haloes.store import write_text
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]|~$@]|:(?=//)|(?<=www)\.")
 _LINE_START = re.compile(r"^([#+=-]|\d+(?=[.)](?:\s|$)))")
-"""What begins a heading, a list, or a rule where it stands first."""
+"""Characters that begin a heading, a list, or a rule where they stand first."""
 
 
 _ONLY_THIS = (

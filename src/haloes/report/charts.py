@@ -49,7 +49,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What a figure of curves shows."""
+    """The content of a figure of curves."""
 
     title: str
     unit: str

@@ -22,9 +22,9 @@ class ComparedRuns:
     num_shared: int
     """Held-out rows that all runs have."""
     aucs: tuple[Score | None, ...]
-    """Of each run on all of its held-out rows."""
+    """AUC of each run on all of its held-out rows."""
     shared_aucs: tuple[Score | None, ...]
-    """Of each run on the rows that all share."""
+    """AUC of each run on the rows that all share."""
     auc_differences: tuple[PairedDifference, ...]
     win_rates: tuple[Matchup, ...]
     """Those that have a win rate."""

@@ -1,4 +1,4 @@
-"""Which curves a run's metrics hold, and what each says."""
+"""The charts of a run's metrics, and the sentence below each."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
@@ -18,7 +18,7 @@ _SAMPLED = {
     "sampled/finished": ("Sampled answers that end by themselves by step", "share"),
     "sampled/kl": ("KL of sampled answers to the reference by step", "nats an answer"),
 }
-"""What is measured of a few answers while a run trains: metric to (title, unit)."""
+"""Measures of a few answers while a run trains: metric to (title, unit)."""
 _BEYOND_DRAWING = 1e100
 """Numbers that are finite, but whose differences need not be."""
 

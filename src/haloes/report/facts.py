@@ -1,4 +1,4 @@
-"""What was trained on what: the settings and counts of a run, in the words of the report."""
+"""The settings and counts of a run, in the words of the report."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

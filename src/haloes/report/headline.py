@@ -10,7 +10,7 @@ from haloes.report.samples import readable
 from haloes.results import Fields, is_finite
 
 _ORDER = ("win_rate", "liked", "pair_accuracy", "auc")
-"""What can be the headline, most telling first: what a judge says of new answers beside the old ones, what a rater says
+"""Measures that can be the headline, most telling first: a judge's word on new answers beside old ones, a rater's word
 of each, and what a reward says of answers that were there before."""
 _OF_NEW_ANSWERS = frozenset({"win_rate", "liked"})
 _AT_EQUAL_LENGTH = "at equal length"

@@ -1,4 +1,4 @@
-"""What judges said of a run's answers: the rates of each matchup, and the verdicts beside each prompt."""
+"""Judges' verdicts on a run's answers: the rates of each matchup, and what stands beside each prompt."""
 
 from collections.abc import Sequence
 

@@ -40,7 +40,7 @@ from haloes.run_files import (
 Read = TypeVar("Read")
 
 _SEVERITIES = ("error", "warning")
-"""What is shown first; everything else is a note."""
+"""Severities in the order in which they are shown; everything else is a note."""
 _MOST_GAPS = 5
 """Damaged lines of one file that are named; the rest is counted."""
 
@@ -76,13 +76,13 @@ class RunRecords:
     missing: tuple[str, ...]
     """Names of files that are not there, or hold nothing that can be used."""
     gaps: tuple[str, ...]
-    """What could not be read, by file and line, and was left out."""
+    """Damage that was left out, by file and line."""
     calibration: Reliability | None = None
-    """Of a reward model: how sure it was of held-out pairs, and how often it was right."""
+    """How sure a reward model was of held-out pairs, and how often it was right."""
     judged: JudgedNumbers = NOTHING_JUDGED
-    """What judges said, where `haloes eval` wrote it down."""
+    """The numbers of its judges, where `haloes eval` wrote them."""
     benchmarks: BenchmarkNumbers = NO_BENCHMARKS
-    """And what benchmarks gave."""
+    """The numbers of its benchmarks, likewise."""
 
 
 def load_run(run_dir: Path) -> RunRecords:

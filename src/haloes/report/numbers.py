@@ -1,4 +1,4 @@
-"""How numbers are written: as many digits as their uncertainty bears, shares in percent, differences with a sign."""
+"""Numbers as text: as many digits as their uncertainty bears, shares in percent, differences with a sign."""
 
 import math
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from haloes.results import is_finite
 MINUS = "−"
 GIB = 2**30
 _UNITS = {"bytes": 0, "KiB": 1, "MiB": 1, "GiB": 2, "TiB": 2}
-"""Of sizes, each 1024 times the one before, with the decimals that are written."""
+"""Units of sizes, each 1024 times the one before, with the decimals that are written."""
 NO_SPREAD = "no spread"
 """Stands for an interval of no width: the value is the same whichever prompts are drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """How a measured quantity is called and written."""
+    """The title, unit and scale of a measured quantity."""
 
     title: str
     is_share: bool = False

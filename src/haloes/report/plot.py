@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MOST_COLOURS = 6
-"""How many functions can be told apart."""
+"""Number of functions that can be told apart."""
 _CUT = 8.0
 """A picture is at most this many times as high as the range of its flattest function; others leave it."""
 _STYLES = ("blue", "bright_red", "green", "magenta", "yellow", "cyan")
@@ -27,7 +27,7 @@ class Trace:
 
     label: str
     colour: int
-    """Which colour, from 0; below `MOST_COLOURS`."""
+    """Number of its colour, from 0; below `MOST_COLOURS`."""
     dashed: bool
     xs: Floats
     ys: Floats
@@ -41,7 +41,7 @@ class Panel:
     x_label: str
     traces: tuple[Trace, ...]
     dashed: str
-    """What it means that a function is dashed."""
+    """Meaning of a dashed function."""
 
     @property
     def x_axis(self) -> Axis:

@@ -27,7 +27,7 @@ text { font: 13px system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-s
 }
 """
 _WIDTH, _HEIGHT = 460.0, 300.0
-"""Of the plot of a panel."""
+"""Size of a panel's plot, in pixels."""
 _LEFT, _TOP, _BOTTOM = 64.0, 44.0, 56.0
 _KEY_HEIGHT = 20.0
 

@@ -1,4 +1,4 @@
-"""How sure a reward model was of held-out pairs, and how often it was right: one figure."""
+"""One figure: how sure a reward model was of held-out pairs, and how often it was right."""
 
 from dataclasses import dataclass
 

@@ -35,7 +35,7 @@ class SidesOfPrompt:
     before: Answer | None
     after: Answer | None
     verdicts: tuple[JudgedPair, ...] = ()
-    """Of judges, on the answer after training against that before."""
+    """Judges' verdicts on the answer after training against that before."""
 
     @property
     def judged(self) -> str:

@@ -1,4 +1,4 @@
-"""How far judges, or a judge and people, agree beyond chance."""
+"""Agreement of judges, or of a judge and people, beyond chance: Cohen's kappa and Krippendorff's alpha."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace

@@ -30,7 +30,7 @@ class Annotation:
     generator: str
     """The model whose answer was compared with the baseline's."""
     instruction: str
-    """What names the instruction: its id, or its text."""
+    """The instruction's id, or its text."""
     preference: float | None
     """In [1, 2]; None where the annotator gave none."""
     length: int | None

@@ -142,7 +142,8 @@ def auc_difference_with_interval(
     """
     Compute the AUC of the scores after minus that of the scores before, on the same rows.
 
-    Prompts are resampled for both sides together, so that what makes a prompt easy or hard cancels out. Arguments, result and errors as in `auc_with_interval`; row i of `before` and of `after` is about the same answer.
+    Prompts are resampled for both sides together, so that what makes a prompt easy or hard cancels out. Arguments,
+    result and errors as in `auc_with_interval`; row i of `before` and of `after` is about the same answer.
     """
     before_N, label_N = _checked(before, labels)
     after_N, _ = _checked(after, labels)
@@ -176,9 +177,9 @@ class ScoredRows:
     """Rows that two models scored."""
 
     scores: Sequence[float]
-    """Of the one model, such as its implied rewards."""
+    """The first model's scores, such as its implied rewards."""
     others: Sequence[float]
-    """Of the other model on the same rows."""
+    """The other model's scores of the same rows."""
     labels: Sequence[bool]
     prompts: Sequence[Hashable]
 

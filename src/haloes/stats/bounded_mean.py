@@ -25,7 +25,7 @@ from haloes.stats.rates import wilson_interval
 FEW_PROMPTS = 50
 """Below this many prompts the bootstrap is too narrow, and Wilson's interval stands in."""
 FEW_ON_ONE_SIDE = 10
-"""So it is where fewer than about this many prompts speak for one of the two sides."""
+"""Wilson's interval also stands in where fewer than about this many prompts speak for one of the two sides."""
 
 
 def bounded_mean_with_interval(

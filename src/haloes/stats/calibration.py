@@ -1,5 +1,5 @@
 """
-Whether the implied reward can be read as a probability: calibration on held-out thumbs.
+Calibration on held-out thumbs: can the implied reward be read as a probability?
 
 The implied reward has its own scale, so a single number is fitted first: P(desirable) = sigmoid(scale * reward). What
 is left is the shape, not the scale.
@@ -28,7 +28,7 @@ from haloes.stats.rates import wilson_interval
 
 BINS = 10
 _PRIOR_SD = 100.0
-"""Of the scale, in units of 1 / (root mean square reward); keeps it finite where the classes are separable."""
+"""Prior standard deviation of the scale, in units of 1 / (root mean square reward): finite for separable classes."""
 
 
 def reliability(

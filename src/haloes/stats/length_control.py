@@ -34,7 +34,8 @@ from haloes.stats.logistic import fit_logistic, sigmoid
 from haloes.stats.win_rate import Preferences
 
 PRIOR_SD = 5.0
-"""Of the coefficients: AlpacaEval's published ones lie between -4.2 and 2, so that only separable rows feel it."""
+"""Prior standard deviation of the coefficients: those that AlpacaEval published lie between -4.2 and 2, so that only
+separable rows feel it."""
 _ONE_SIDED = 0.05
 _CHUNK = 400_000
 """Draws x rows held at a time."""
@@ -42,7 +43,7 @@ _CHUNK = 400_000
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What the regression sees: a row without a preference is predicted, as AlpacaEval does, but not fitted."""
+    """The rows of the regression: one without a preference is predicted, as AlpacaEval does, but not fitted."""
 
     share_N: Floats
     is_scored_N: Floats

@@ -1,5 +1,5 @@
 """
-Whether a judge looks at the answers or at their places: bias to the first position, and verdicts that flip.
+Position effects of a judge: its bias to the first position, and verdicts that flip with the order.
 
 Both need each pair of answers judged in both orders. `shown_first` holds the preference in [0, 1] for a model's answer
 when it stood first, `shown_second` that for the same answer when it stood second; None is unscored.

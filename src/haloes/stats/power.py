@@ -1,4 +1,4 @@
-"""What a sample of this size could show at all: to be known before the judge is asked."""
+"""The smallest effect that a sample of a given size can show: to be known before the judge is asked."""
 
 import math
 

@@ -33,7 +33,7 @@ class Ratings:
     scores: tuple[Score, ...]
     """One a model (`variant`), in log-odds around a mean of zero; times 400 / ln 10 = 173.7 they are Elo points."""
     differences: tuple[PairedDifference, ...]
-    """Of each pair of models, in log-odds: 0.5 means preferred in sigmoid(0.5) = 62 % of comparisons."""
+    """One a pair of models, in log-odds: 0.5 means preferred in sigmoid(0.5) = 62 % of comparisons."""
     unscored: int
 
 
@@ -43,7 +43,7 @@ class _Games:
 
     pair_P2: Codes
     won_CP: Floats
-    """Of each prompt, the sum of preferences for the pair's first model."""
+    """Sum of each prompt's preferences for the pair's first model."""
     played_CP: Floats
     num_models: int
 
@@ -119,7 +119,7 @@ def bradley_terry(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
-    """What all scores of one fit have in common."""
+    """The fields that all scores of one fit share."""
 
     name: str
     level: float

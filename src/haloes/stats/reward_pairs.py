@@ -1,5 +1,5 @@
 """
-How good a reward model is on held-out pairs: how often it is right, how sure it may be, and what it owes to length.
+Quality of a reward model on held-out pairs: accuracy, calibration, and its preference for length.
 
 Shapes: N pairs, D bootstrap draws, C prompts. A pair's margin is the reward of its chosen answer minus that of its
 rejected one; by Bradley and Terry (1952) the model says that the chosen one is better with sigmoid(margin).
@@ -31,7 +31,7 @@ from haloes.stats.calibration import reliability
 from haloes.stats.logistic import fit_logistic, sigmoid
 
 _PRIOR_SD = 100.0
-"""Of the slope, in units of 1 / (root mean square margin): it stays finite where every pair is right."""
+"""Prior standard deviation of the slope, in units of 1 / (root mean square margin): finite if every pair is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class RewardPairs:
     """Rewards of the chosen answers."""
     rejected: ArrayLike
     chosen_length: ArrayLike
-    """Of the chosen answers, in tokens."""
+    """Lengths of the chosen answers, in tokens."""
     rejected_length: ArrayLike
     prompts: Sequence[Hashable]
     """The prompt of each pair; pairs of one prompt are not independent."""
@@ -133,14 +133,14 @@ def rank_correlation(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairCalibration:
-    """Whether sigmoid(margin) is how often the model is right."""
+    """The calibration of sigmoid(margin) as the chance that the model is right."""
 
     slope: Score
-    """What margins would have to be multiplied with to fit: 1 is calibrated, below 1 too sure, above 1 not enough."""
+    """Factor of the margins that would make them fit: 1 is calibrated, below 1 too sure, above 1 not enough."""
     brier: Score
     """Mean squared error of the probabilities: 0 is perfect, 0.25 is saying one half throughout."""
     reliability: Reliability
-    """Of the answer that the model prefers: with which probability it says so, and how often it is the chosen one."""
+    """Probability that the model gives the answer it prefers, against how often that is the chosen one."""
 
 
 def pair_calibration(

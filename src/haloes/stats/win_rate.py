@@ -34,7 +34,7 @@ class WinRate:
     ties: int
     losses: int
     unscored: int
-    """How many comparisons could not be scored."""
+    """Number of comparisons that could not be scored."""
     sign_test: SignTest
     """Prompts that went for (up), against (down), or neither way, and the exact p-value of that."""
 

@@ -18,7 +18,7 @@ _MEASURE = "benchmark"
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What one model answered."""
+    """One model's answers to one benchmark."""
 
     settings: Mapping[str, Any]
     answered: dict[tuple[str, int], BenchAnswer]
