@@ -111,7 +111,9 @@ def section_of_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:
+    # Low enough that the best answer's log-probability stays below 0.
     others_logp = -(1.0 + max(0.0, float(z_N.max())))
+    # The first reward is 0, from which the value is counted.
     reward_M = torch.tensor([0.0, *z_N], dtype=torch.float64)
     # Where the examples of a step depend on each other, every answer has a step to itself, with one of the other label.
     steps = list(reward_M[:, None]) if loss.needs.whole_step else [reward_M]
@@ -124,6 +126,7 @@ def _losses(loss: Loss[Any], reward_B: Tensor, desirable: bool, others_logp: flo
     """Return the loss of answers with these rewards, and its gradient with respect to each, (B,) both."""
     reward_B = reward_B.clone().requires_grad_()
     loss_E = loss(_step(loss.needs, reward_B, desirable, others_logp)).per_example
+    # E is B, or twice B where each answer has a step with another: then the step's sum belongs to it.
     loss_B = loss_E.detach() if len(loss_E) == len(reward_B) else loss_E.detach().sum(0, keepdim=True)
     if not loss_E.requires_grad:
         return loss_B, torch.zeros_like(reward_B)

@@ -173,6 +173,7 @@ def _hyperparameters(maker: Maker) -> dict[str, tuple[Any, str]]:
     if not isinstance(maker, Preset):
         texts = field_texts(maker)
         return {name: (value, texts.get(name, "")) for name, value in defaults.items()}
+    # A preset's parameters are fields of what it makes; the outermost field of a name is the one that it sets.
     set_by: dict[str, tuple[Any, str]] = {}
     for cls, name, value in fields_within(maker()):
         set_by.setdefault(name, (value, field_texts(cls).get(name, "")))

@@ -191,6 +191,7 @@ def _applies(facts: FileFacts) -> Iterator[tuple[str, tuple[str, ...]]]:
         ),
     )
     for how, is_there, fits in groups:
+        # Asked of the losses only where the file has such rows at all.
         needs_by_name = {name: needs_of(maker) for name, maker in LOSSES.items()} if is_there else {}
         names = tuple(
             name

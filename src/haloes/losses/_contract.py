@@ -113,6 +113,7 @@ class Needs:
     def narrow(self, batch: "BatchT") -> "BatchT":
         """Return a batch without what is not declared, as a loss with these needs is given it."""
         held = {need.held_by for need in self.declared()}
+        # Fields that no need holds, such as labels, are always given.
         withheld = {each.metadata["need"].held_by for each in fields(self)} - held
 
         def cut(part: Any) -> Any:

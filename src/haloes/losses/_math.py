@@ -20,12 +20,14 @@ def coupling(reward_B: Tensor, desirable_B: Tensor) -> Tensor:
     """
     same_BB = desirable_B[:, None] == desirable_B[None, :]
     order_B = reward_B.argsort(stable=True).argsort()
+    # The rank of each reward among those of its own label; ties go by position.
     rank_B = (same_BB & (order_B[:, None] > order_B[None, :])).sum(1)
     num_good = desirable_B.sum()
     num_bad = len(desirable_B) - num_good
     # Quantile levels in whole numbers of 1 / (num_good num_bad), so that shares are exact.
     width_B = torch.where(desirable_B, num_bad, num_good)
     low_B, high_B = rank_B * width_B, (rank_B + 1) * width_B
+    # Two completions stand at the same quantile where their stretches of [0, 1] overlap.
     overlap_BB = torch.minimum(high_B[:, None], high_B[None, :]) - torch.maximum(low_B[:, None], low_B[None, :])
     across_BB = desirable_B[:, None] & ~desirable_B[None, :]
     count_BB = torch.where(across_BB, overlap_BB.clamp(min=0), 0)

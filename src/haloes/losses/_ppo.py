@@ -55,8 +55,10 @@ def estimates(
         gamma: Discount a token.
         trace_decay: lambda; 0 trusts the estimates entirely, 1 not at all.
     """
+    # The number of tokens that follow each in its completion: 0 at the last, which alone has a reward.
     left_T = policy.spread(policy.lengths_B) - 1 - policy.position()
     known_T = value_T.detach()
+    # The estimate at the next token; the shift by one crosses into the next completion only where left_T is 0.
     next_T = torch.where(left_T > 0, torch.cat([known_T[1:], known_T.new_zeros(1)]), 0)
     error_T = torch.where(left_T == 0, sign_T, 0) + gamma * next_T - known_T
     return_T = sign_T * gamma ** left_T.to(sign_T.dtype)

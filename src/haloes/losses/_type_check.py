@@ -38,6 +38,7 @@ def _fits_plainly(value: Any, kind: Any) -> bool:
 
 def _fits_a_part(value: Any, kind: Any) -> bool:
     """Return whether a value may be this loss or dial: a dial of haloes is of one kind, a user's own may be of any."""
+    # A field of the type `Loss` has no entry among the components: any dataclass but a dial may stand there.
     right = type(value) in COMPONENTS[kind].values() if kind in COMPONENTS else False
     return dataclasses.is_dataclass(value) and (right or type(value) not in PARTS.values())
 

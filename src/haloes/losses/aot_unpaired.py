@@ -46,6 +46,7 @@ class AOTUnpaired:
 
     def __call__(self, batch: Unpaired) -> LossOutput:
         reward_B = batch.completions.log_ratio()
+        # Detached: gradients move the rewards, not the matching of completions that the rewards decide.
         share_BB = coupling(reward_B.detach(), batch.desirable_B)
         cost_BB = -share_BB * logsigmoid(self.beta * (reward_B[:, None] - reward_B[None, :]))
         return LossOutput(per_example=len(reward_B) / 2 * (cost_BB.sum(0) + cost_BB.sum(1)))

@@ -48,6 +48,7 @@ class BCO:
             raise ConfigError(f"bco: beta must be positive and finite, got {self.beta}")
 
     def __call__(self, batch: Unpaired) -> LossOutput:
+        # The mean of *earlier* steps, so that a step in micro-batches has one shift.
         margin_B = self.beta * (batch.completions.log_ratio() - batch.reward_so_far())
         right_B = torch.where(batch.desirable_B, margin_B, -margin_B)
         accuracy_B = (right_B.detach() > 0).to(right_B.dtype)

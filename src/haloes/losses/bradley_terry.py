@@ -58,5 +58,6 @@ class BradleyTerry:
         apart_B = chosen_B - rejected_B
         beyond_B = apart_B - self.margin * batch.margins() if self.margin > 0 else apart_B
         loss_B = self.center * (chosen_B + rejected_B) ** 2 - logsigmoid(beyond_B)
+        # A tie counts as half right.
         accuracy_B = (apart_B.detach().sign() + 1) / 2
         return LossOutput(per_example=loss_B, metrics={"accuracy": accuracy_B})

@@ -50,5 +50,6 @@ class CDPO:
         margin_B = self.beta * (batch.chosen.log_ratio() - batch.rejected.log_ratio())
         accuracy_B = (margin_B.detach() > 0).to(margin_B.dtype)
         flipped = self.label_smoothing
+        # Cross entropy with the smoothed preference, so that even the surest pair has a finite best margin.
         loss_B = -(1 - flipped) * logsigmoid(margin_B) - flipped * logsigmoid(-margin_B)
         return LossOutput(per_example=loss_B, metrics={"accuracy": accuracy_B})

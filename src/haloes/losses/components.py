@@ -117,6 +117,7 @@ class MismatchedMean:
 
     def __call__(self, batch: Unpaired, reward: Reward) -> tuple[Outcomes, Tensor]:
         rewards = reward(batch.completions)
+        # Clamped once, after averaging, as KTO's z0: it estimates a KL divergence, which is never negative.
         point = _mean(reward(batch.others())).clamp(min=0)
         return Outcomes(rewards.value_K - point, rewards.count_B), batch.desirable_B
 
@@ -142,6 +143,7 @@ class RejectedReward:
 
     def __call__(self, batch: Paired, reward: Reward) -> tuple[Outcomes, Tensor]:
         chosen, rejected = reward(batch.chosen), reward(batch.rejected)
+        # The chosen completion is what is judged; the rejected one has a gradient as its reference point.
         margin = Outcomes(chosen.value_K - rejected.value_K, chosen.count_B)
         return margin, torch.ones_like(chosen.count_B, dtype=torch.bool)
 

@@ -101,6 +101,7 @@ def _log_ratio(loss: Loss[Any], label: bool) -> str | None:
 def _reference_point(loss: Loss[Any], label: bool) -> str | None:
     """Say where the loss changes although a reward and its reference point were moved alike; None where it does not."""
     rewards, shift = np.array([-3.0, 0.0, 2.0]), 4.0
+    # Several reference points, since a clamp or a hinge may hide the change between two.
     compared = [_losses(loss, label, own=rewards, other=point) for point in (0.5, 1.0, _POINT, _POINT + shift)]
     if all(np.allclose(values, compared[0], rtol=_TOLERANCE, atol=_TOLERANCE) for values in compared):
         if _judges_tokens(loss):
@@ -130,6 +131,7 @@ def _value(loss: Loss[Any], label: bool) -> str | None:
             f"{everywhere[up]:g} and falls at {everywhere[down]:g}"
         )
     sign = -1.0 if falls.any() else 1.0
+    # Even steps of the ratio, not of its logarithm, where tokens are judged: see Theorem 3.5 above.
     gains = np.log(np.linspace(1.0, 20.0, 400)) if _judges_tokens(loss) else np.linspace(0.0, _FAR, 801)
     bend = np.diff(sign * _curve(loss, label, gains), n=2)
     if (bend > _TOLERANCE).any():
@@ -179,6 +181,7 @@ def _losses(loss: Loss[Any], label: bool, *, own: Numbers, other: float, shift: 
 def _scored(loss: Loss[Any], log_ratio: Numbers, shift: float) -> Scored:
     """Make up completions of one token; for a loss without a reference, as if the reference were constant."""
     ratio = torch.from_numpy(log_ratio)
+    # Where log p itself is the reward it must stay below 0 for every outcome that is tried.
     start = _LOGP + shift if loss.needs.any_reference else _LOGP - 2 * _FAR + shift
     policy = torch.full_like(ratio, start) + (0 if loss.needs.any_reference else ratio)
     zero = torch.zeros_like(ratio)

@@ -50,5 +50,6 @@ class DPOP:
         chosen_B = batch.chosen.log_ratio()
         margin_B = self.beta * (chosen_B - batch.rejected.log_ratio())
         accuracy_B = (margin_B.detach() > 0).to(margin_B.dtype)
+        # relu: only a chosen completion that fell below the reference is held up; above it, this is DPO.
         held_B = margin_B - self.beta * self.penalty * relu(-chosen_B)
         return LossOutput(per_example=-logsigmoid(held_B), metrics={"accuracy": accuracy_B})

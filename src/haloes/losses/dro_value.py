@@ -46,6 +46,7 @@ class DROValue:
 
     def __call__(self, batch: Unpaired) -> LossOutput:
         policy, value_T = batch.completions.policy, batch.completions.value()
+        # The head's estimate before the first token has seen the prompt alone.
         value_B = policy.sums(torch.where(policy.position() == 0, value_T, 0))
         error_B = batch.scores() - value_B - self.tau * batch.completions.log_ratio()
         return LossOutput(per_example=error_B**2 / 2, metrics={"prompt_value": value_B.detach()})

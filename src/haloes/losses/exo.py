@@ -51,6 +51,7 @@ class EXO:
         margin_B = self.beta * (batch.chosen.log_ratio() - batch.rejected.log_ratio())
         accuracy_B = (margin_B.detach() > 0).to(margin_B.dtype)
         log_chosen_B, log_rejected_B = logsigmoid(margin_B), logsigmoid(-margin_B)
+        # KL(policy's preference || smoothed preference): a term for each way in which the pair may be ordered.
         chosen_B = log_chosen_B.exp() * (log_chosen_B - log1p(-self.label_smoothing))
         rejected_B = log_rejected_B.exp() * (log_rejected_B - log(self.label_smoothing))
         return LossOutput(per_example=chosen_B + rejected_B, metrics={"accuracy": accuracy_B})

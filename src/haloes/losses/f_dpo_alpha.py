@@ -49,6 +49,7 @@ class AlphaDivergenceDPO:
             raise ConfigError(f"f_dpo_alpha: alpha must be between 0 and 1, both excluded, got {self.alpha}")
 
     def __call__(self, batch: Paired) -> LossOutput:
+        # alpha f'(u) = 1 - u^-alpha = -expm1(-alpha r), without the cancellation near u = 1.
         chosen_B = -expm1_then_tangent(-self.alpha * batch.chosen.log_ratio())
         rejected_B = -expm1_then_tangent(-self.alpha * batch.rejected.log_ratio())
         margin_B = self.beta / self.alpha * (chosen_B - rejected_B)

@@ -45,6 +45,7 @@ class ForwardKLDPO:
             raise ConfigError(f"f_dpo_forward_kl: beta must be positive and finite, got {self.beta}")
 
     def __call__(self, batch: Paired) -> LossOutput:
+        # f'(u) = -1 / u = -exp(-r); the 1 that expm1 adds to it cancels within the pair.
         chosen_B = -expm1_then_tangent(-batch.chosen.log_ratio())
         rejected_B = -expm1_then_tangent(-batch.rejected.log_ratio())
         margin_B = self.beta * (chosen_B - rejected_B)

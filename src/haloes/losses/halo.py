@@ -1,4 +1,36 @@
-"""A human-aware loss from three dials (Ethayarajh et al., ICML 2024, https://arxiv.org/abs/2402.01306, Def. 3.4)."""
+"""
+Human-aware losses from three parts (Ethayarajh et al., ICML 2024, https://arxiv.org/abs/2402.01306, Def. 3.4).
+
+A human-aware loss is `w * (best - v(r - z))`: a reward r of a completion, a reference point z that it is compared with,
+a value function v with the bound `best`, and a weight w for each label. Known losses fall out of the choice of the
+three, here with `r = log p_policy(y|x) - log p_reference(y|x)`.
+
+KTO is the default.
+
+    reward            LogRatio          r
+    reference point   MismatchedMean    z0 = max(0, mean r(x, y')) over mismatched completions y'
+    value             Logistic          sigmoid(beta (r - z0)) if desirable, sigmoid(beta (z0 - r)) if not; best is 1
+
+    loss              w (1 - sigmoid(beta (r - z0)))   or   w (1 - sigmoid(beta (z0 - r)))
+
+DPO judges the chosen completion of each pair, by another reference point and another value function.
+
+    reward            LogRatio          r
+    reference point   RejectedReward    r of the rejected completion
+    value             LogSigmoid        log sigmoid(beta (r_chosen - r_rejected)); best is 0
+
+    loss              -log sigmoid(beta (r_chosen - r_rejected))
+
+Offline PPO-Clip with rewards of +1 and -1 judges tokens, and compares them with nothing. With q = exp(r) of a token:
+
+    reward            TokenLogRatio     r of each token
+    reference point   Origin            0
+    value             ClippedRatio      min(q, high) if desirable, -max(q, low) if not; best is 0
+
+    loss              mean over tokens of   -min(q, high)   or   max(q, low)
+
+IPO does not fall out: its value, -(margin - 1 / (2 beta))^2, rises and falls again. `is_halo` finds such reasons.
+"""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

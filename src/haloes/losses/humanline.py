@@ -56,5 +56,6 @@ class Humanline:
     def _clamped(self, side: Scored) -> Scored:
         ratio_T = side.token_log_ratio()
         reference_T = (side.policy.token_T - ratio_T).detach()
+        # The clamped ratio is carried by the policy's part: the loss inside subtracts the same reference again.
         clamped = Logps(ratio_T.clamp(self.log_low, self.log_high) + reference_T, side.policy.lengths_B)
         return replace(side, logps=clamped)

@@ -56,5 +56,6 @@ class LDDPO:
 
     def _reward(self, side: Scored, shared_B: Tensor) -> Tensor:
         ratio_T = side.token_log_ratio()
+        # What the longer completion says beyond the length of the shorter is discounted, and not cut off.
         is_shared_T = side.policy.position() < side.policy.spread(shared_B)
         return side.policy.sums(torch.where(is_shared_T, ratio_T, self.alpha * ratio_T))

@@ -43,6 +43,7 @@ class LengthNormalised:
 
 
 def _per_token(side: Scored) -> Scored:
+    # A completion without tokens has sums of 0, whatever they are divided by.
     length_B = side.policy.lengths_B.clamp(min=1)
     length_T = side.policy.spread(length_B)
 

@@ -149,6 +149,7 @@ def _are_names(value: Any) -> bool:
 
 def _module_of(path: Path) -> ModuleType:
     """Import a file; the module stays the same as long as the file does, so that its losses stay comparable."""
+    # The content is part of the name: an edited file is another module, and path and class stay what they were.
     name = f"haloes_user_{hashlib.sha256(bytes(path.resolve()) + path.read_bytes()).hexdigest()}"
     if name in sys.modules:
         return sys.modules[name]

@@ -89,9 +89,11 @@ def _called(loss: Loss[Any], batch: Unpaired | Paired) -> LossOutput:
         return call_loss(loss, batch)
     if isinstance(batch, Unpaired):
         output = call_loss(loss, batch)
+        # A loss for desirable completions alone is not asked about the others, though it was called on them.
         used_B = batch.desirable_B | loss.needs.undesirable
         return LossOutput(torch.where(used_B, output.per_example, 0), output.metrics)
     count, device = len(batch.chosen.policy.lengths_B), batch.chosen.policy.lengths_B.device
+    # A loss on single completions sees each side of the pairs as a batch of one label.
     chosen = call_loss(loss, Unpaired(batch.chosen, torch.ones(count, dtype=torch.bool, device=device)))
     if not loss.needs.undesirable:
         return chosen

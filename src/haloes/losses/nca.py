@@ -47,5 +47,6 @@ class NCA:
         chosen_B = self.beta * batch.chosen.log_ratio()
         rejected_B = self.beta * batch.rejected.log_ratio()
         accuracy_B = (chosen_B.detach() > rejected_B.detach()).to(chosen_B.dtype)
+        # Both completions are samples of the noise, the chosen one too: it is pulled both ways, and stops at log 2.
         noise_B = 0.5 * (logsigmoid(-chosen_B) + logsigmoid(-rejected_B))
         return LossOutput(per_example=-logsigmoid(chosen_B) - noise_B, metrics={"accuracy": accuracy_B})

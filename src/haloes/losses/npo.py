@@ -50,6 +50,7 @@ class NPO:
             raise ConfigError(f"npo: retain_weight must be a finite number of at least 0, got {self.retain_weight}")
 
     def __call__(self, batch: Unpaired) -> LossOutput:
+        # Its gradient fades as r falls: an answer that is unlearned already is left alone, unlike with -log p.
         unlearn_B = -2 / self.beta * logsigmoid(-self.beta * batch.completions.log_ratio())
         retain_B = -self.retain_weight * batch.completions.policy.total()
         return LossOutput(per_example=torch.where(batch.desirable_B, retain_B, unlearn_B))

@@ -54,5 +54,6 @@ class ORPO:
 
 def log_odds(logp: Tensor) -> Tensor:
     """Return log(p / (1 - p)) from log p; a probability that rounds to 1 counts as the largest below it."""
+    # At log p = 0 the odds are infinite, and so is their gradient.
     below = logp.clamp(max=-torch.finfo(logp.dtype).eps)
     return below - torch.log(-torch.expm1(below))

@@ -52,6 +52,7 @@ class PMPO:
     def __call__(self, batch: Unpaired) -> LossOutput:
         policy = batch.completions.policy
         total_B, penalty_B = policy.total(), policy.sums(batch.completions.reference_kl())
+        # Undesirable completions have the sign of likelihood turned around; the KL alone bounds it from below.
         likelihood_B = torch.where(batch.desirable_B, -2 * self.alpha * total_B, 2 * (1 - self.alpha) * total_B)
         loss_B = likelihood_B + self.beta * penalty_B
         return LossOutput(per_example=loss_B, metrics={"reference_kl": penalty_B.detach()})

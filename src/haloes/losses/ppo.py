@@ -46,6 +46,7 @@ class PPO:
 
     def __call__(self, batch: Unpaired) -> LossOutput:
         policy, log_ratio_T = batch.completions.policy, batch.completions.token_log_ratio()
+        # The dummy reward of the paper: +1 or -1 for every token of the completion, by its label.
         advantage_T = policy.spread(batch.desirable_B * 2.0 - 1).to(log_ratio_T.dtype)
         loss_T = clipped_loss(log_ratio_T, advantage_T, low=self.low, high=self.high)
         clipped_T = was_clipped(log_ratio_T, advantage_T, low=self.low, high=self.high)

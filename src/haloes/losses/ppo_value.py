@@ -60,5 +60,6 @@ class PPOValue:
         advantage_T, return_T = estimates(policy, sign_T, value_T, gamma=self.gamma, trace_decay=self.trace_decay)
         error_T = (value_T - return_T) ** 2
         loss_T = clipped_loss(ratio_T, advantage_T, low=self.low, high=self.high)
+        # The squared error trains the head alone: its values are computed from detached hidden states.
         loss_B = policy.averages(loss_T + self.critic_coef * error_T - self.kl_coef * ratio_T)
         return LossOutput(per_example=loss_B, metrics={"critic_error": policy.averages(error_T.detach())})

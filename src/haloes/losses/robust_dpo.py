@@ -53,5 +53,6 @@ class RobustDPO:
         margin_B = self.beta * (batch.chosen.log_ratio() - batch.rejected.log_ratio())
         accuracy_B = (margin_B.detach() > 0).to(margin_B.dtype)
         flipped = self.label_smoothing
+        # Flip a pair with probability `flipped`, and the mean of this is DPO's loss of the true order.
         loss_B = (flipped * logsigmoid(-margin_B) - (1 - flipped) * logsigmoid(margin_B)) / (1 - 2 * flipped)
         return LossOutput(per_example=loss_B, metrics={"accuracy": accuracy_B})

@@ -47,6 +47,7 @@ class SimPO:
             raise ConfigError(f"simpo: gamma must be at least 0 and finite, got {self.gamma}")
 
     def __call__(self, batch: Paired) -> LossOutput:
+        # Averages, not sums: a longer completion is not less likely for its length.
         margin_B = self.beta * (batch.chosen.policy.average() - batch.rejected.policy.average())
         accuracy_B = (margin_B.detach() > 0).to(margin_B.dtype)
         return LossOutput(per_example=-logsigmoid(margin_B - self.gamma), metrics={"accuracy": accuracy_B})

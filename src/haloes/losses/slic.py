@@ -51,5 +51,6 @@ class SLiC:
         chosen_B = batch.chosen.policy.total()
         margin_B = chosen_B - batch.rejected.policy.total()
         accuracy_B = (margin_B.detach() > 0).to(margin_B.dtype)
+        # Sums over tokens: delta is a distance between whole completions, in nats.
         loss_B = relu(self.delta - margin_B) - self.regularization * chosen_B
         return LossOutput(per_example=loss_B, metrics={"accuracy": accuracy_B})

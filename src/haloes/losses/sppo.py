@@ -45,6 +45,7 @@ class SPPO:
         chosen_B = batch.chosen.log_ratio()
         rejected_B = batch.rejected.log_ratio()
         accuracy_B = (chosen_B.detach() > rejected_B.detach()).to(chosen_B.dtype)
+        # The winner's probability of winning is taken as 1 and the loser's as 0: 1/2 above and below an even chance.
         gain = 0.5 / self.beta
         return LossOutput(
             per_example=(chosen_B - gain) ** 2 + (rejected_B + gain) ** 2, metrics={"accuracy": accuracy_B}

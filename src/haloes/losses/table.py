@@ -81,6 +81,7 @@ class LossTable(Mapping[str, "Maker"]):
         """The names of the losses of each group."""
 
     def __getitem__(self, name: str) -> "Maker":
+        # Imported here and not above: the names of losses must be known without torch.
         module, _, attribute = self._rows[name].partition(":")
         maker: Maker = getattr(importlib.import_module(f"haloes.losses.{module}"), attribute)
         return maker

@@ -55,4 +55,5 @@ class Unlikelihood:
 def _log_one_minus_exp(logp_T: Tensor) -> Tensor:
     """Return log(1 - p) from log p, exact at both ends (Maechler, 2012); p is at most 1 less the dtype's precision."""
     logp_T = logp_T.clamp(max=-torch.finfo(logp_T.dtype).eps)
+    # log(-expm1(x)) is exact for p near 1, log1p(-exp(x)) for small p; they change over at p = 1/2.
     return torch.where(logp_T > -log(2), torch.log(-torch.expm1(logp_T)), torch.log1p(-torch.exp(logp_T)))
