@@ -22,7 +22,7 @@ _DAMAGE = (OSError, EOFError, zlib.error)
 
 def is_gzipped(path: str | Path) -> bool:
     """
-    Whether a file's first bytes say that it is gzipped, whatever its name.
+    Return whether a file's first bytes say that it is gzipped, whatever its name.
 
     Raises:
         DataError: The file is missing or unreadable.
@@ -57,7 +57,7 @@ def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers from 1, as bytes; a UTF-8 byte order mark is taken off."""
+    """Yield the lines that are not blank, with their numbers from 1, as bytes; a UTF-8 byte order mark is taken off."""
     number = 0
     with open_bytes(path) as stream:
         try:
@@ -91,7 +91,7 @@ def _objects(lines: Iterable[tuple[int, bytes]], path: str | Path) -> Iterator[t
 
 def read_growing(path: str | Path, *, first_key: str) -> tuple[list[tuple[int, dict[str, Any]]], int]:
     """
-    Read a JSONL file that rows are added to, all but a last line that a kill cut off; the file stays as it is.
+    Read a JSONL file that rows are added to, without a last line that a kill cut off; the file stays as it is.
 
     Args:
         path: the file, which may be missing.
@@ -131,7 +131,7 @@ def read_json(path: str | Path) -> Any:
 
 def parse_json(text: str | bytes, *, where: str) -> Any:
     """
-    The value of a JSON text; `where` (a file, or file:line) begins the message of a fault.
+    Return the value of a JSON text; `where` (a file, or file:line) begins the message of a fault.
 
     Raises:
         DataError: The text is not JSON, not UTF-8, or nested too deeply.
@@ -145,7 +145,7 @@ def parse_json(text: str | bytes, *, where: str) -> Any:
 
 
 def json_fault(error: Exception, *, line: int = 1) -> str:
-    """What is wrong with a JSON text and at which column, in words; `line` is where the text begins in its file."""
+    """Say what is wrong with a JSON text and at which column; `line` is where the text begins in its file."""
     if isinstance(error, json.JSONDecodeError):
         further = f"line {line + error.lineno - 1}, " if error.lineno > 1 else ""
         place = f"{further}column {error.colno}"
@@ -300,5 +300,5 @@ def _damaged(place: str, error: Exception) -> DataError:
 
 
 def _cause(error: BaseException) -> str:
-    """The reason alone: an OSError's text without its number and without the path that the message names already."""
+    """Return an OSError's text without its number, and without the path that the message names already."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,4 +1,4 @@
-"""What every judge is given, and what it gives back."""
+"""The interface of judges: two answers to a prompt go in, and a verdict with its reason comes out."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ class Comparison:
     """False when the first answer was cut off at a token limit."""
     second_finished: bool = True
     seed: int = 0
-    """Of the delimiters around the answers."""
+    """Seed of the delimiters around the answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeReply:
-    """What a judge said of a comparison."""
+    """A judge's reply to a comparison, and the verdict that was read in it."""
 
     verdict: Verdict | None
     """None: it replied, and the reply holds no verdict."""
     reason: str
-    """What was taken for the verdict, or why there is none."""
+    """The words that were taken for the verdict, or why there is none."""
     reply: str = ""
     """Word for word."""
     preference: float | None = None
@@ -41,17 +41,17 @@ class JudgeReply:
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """The judge could not be asked, or did not reply: nothing is known, and a rerun asks again."""
+    """A comparison without a reply (server down, request refused): nothing is known, and a rerun asks again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who judges."""
+    """A judge's name and settings, by which its judgements are known again."""
 
     name: str
-    """What stands in the records: the model's name, the function's, ..."""
+    """The name in the records: the model's, the function's ..."""
     template: str = ""
     """The name of its prompt; empty where it reads none."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -63,12 +63,12 @@ class Judge(Protocol):
 
     @property
     def identity(self) -> Identity:
-        """Who judges."""
+        """Return who judges, with every setting that decides verdicts."""
         ...
 
     def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """
-        An opinion on each comparison, with the comparison's place in the sequence, as soon as it is there.
+        Yield the reply to each comparison with the comparison's index, as soon as it is there and in any order.
 
         When the iterator is closed early, no further comparison is begun.
 
@@ -79,7 +79,7 @@ class Judge(Protocol):
 
 
 def number_verdict(preference: float, *, tie_margin: float = 0.0) -> Verdict:
-    """The verdict of a number in [0, 1] for the first answer: a tie within `tie_margin` of 1/2."""
+    """Return the verdict of a preference in [0, 1] for the first answer: a tie within `tie_margin` of 1/2."""
     if abs(preference - 0.5) <= tie_margin:
         return "tie"
     return "first" if preference > 0.5 else "second"  # noqa: PLR2004 - no preference

@@ -24,7 +24,7 @@ TEXTS = (
 
 def canaries(pairs: Sequence[AnswerPair], count: int, *, seed: int) -> tuple[AnswerPair, ...]:
     """
-    At most `count` pairs of distinct prompts with a canary in the candidate's place.
+    Return at most `count` pairs of distinct prompts with a canary in the candidate's place.
 
     Which they are follows from the seed; more of them include the fewer.
     """

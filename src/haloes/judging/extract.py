@@ -30,7 +30,7 @@ _QUOTED = 80
 
 def extract(reply: str, labels: Labels, rule: str) -> Extracted:
     """
-    The verdict in a reply.
+    Return the verdict in a reply, or None and the reason.
 
     What a reasoning model thought aloud (<think> ... </think>) is left aside; a thought without its end holds none.
 
@@ -51,7 +51,7 @@ def extract(reply: str, labels: Labels, rule: str) -> Extracted:
 
 
 def _whole(said: str, labels: Labels) -> Extracted:
-    """The reply is a label and nothing else, but for quotes and full stops."""
+    """Take a reply that is a label and nothing else, but for quotes and full stops."""
     bare = said.strip(_WRAPPING)
     for verdict, label in labels.items():
         if bare == label.strip(_WRAPPING):
@@ -60,7 +60,7 @@ def _whole(said: str, labels: Labels) -> Extracted:
 
 
 def _last(said: str, labels: Labels) -> Extracted:
-    """The last line that holds labels holds one of them, as often as it likes."""
+    """Take the last line that holds labels, if it holds only one of them, however often."""
     for line in reversed(said.splitlines()):
         found = [verdict for verdict, label in labels.items() if label in line]
         if len(found) == 1:
@@ -71,7 +71,7 @@ def _last(said: str, labels: Labels) -> Extracted:
 
 
 def _named(said: str, labels: Labels) -> Extracted:
-    """The reply names one label only, and does not hedge."""
+    """Take a reply that names one label only, and does not hedge."""
     bare = said.strip(_WRAPPING).casefold()
     for verdict, label in labels.items():
         if bare == label.casefold():

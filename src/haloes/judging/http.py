@@ -81,7 +81,7 @@ class HttpJudge:
 
     @property
     def identity(self) -> Identity:
-        """The model's name on the server; what it is asked, and how it replies."""
+        """Return the model's name on the server, and the settings of its prompt and replies."""
         template = load_template(self.template)
         settings = {
             "base_url": self.base_url,
@@ -94,7 +94,7 @@ class HttpJudge:
         return Identity(self.model, template.name, settings)
 
     def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        """Several at once. Raises ConfigError or RunError where no request can succeed."""
+        """Ask for several at once. Raises ConfigError or RunError where no request can succeed."""
         template = load_template(self.template)
         with Client(self._endpoint()) as client:
             yield from in_parallel(partial(self._ask, client, template), comparisons, workers=self.concurrency)
@@ -155,7 +155,7 @@ class HttpJudge:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What is used of a chat completion."""
+    """The fields of a chat completion that are used."""
 
     text: str
     finish_reason: str
@@ -165,7 +165,7 @@ class _Reply:
 
 
 def _read(content: Any) -> _Reply:
-    """A reply of the server; raises ValueError and the like where it is no chat completion."""
+    """Read a chat completion. Raises ValueError, KeyError, TypeError or IndexError where it is none."""
     choice = content["choices"][0]
     text = choice["message"]["content"]
     if not isinstance(text, str | None):
@@ -187,7 +187,7 @@ def _first_token(logprobs: Any) -> Logprobs:
 
 def _preference(labels: Mapping[Verdict, str], logprobs: Logprobs) -> tuple[float | None, str]:
     """
-    P(first) / (P(first) + P(second)) of the first token, as AlpacaEval 2 has it; a tie's label counts half.
+    Return P(first) / (P(first) + P(second)) of the first token, as AlpacaEval 2 does; a tie's label counts half.
 
     A label that is not among the likeliest tokens counts as impossible; None where none of them is there.
     """

@@ -51,13 +51,13 @@ class LocalJudge:
 
     @property
     def identity(self) -> Identity:
-        """The model's name as it was given; its prompt, and when it calls a tie."""
+        """Return the model's name as it was given, its prompt, and when it calls a tie."""
         template = load_template(self.template)
         settings = {"template": template.digest, "dtype": self.dtype, "tie_margin": self.tie_margin}
         return Identity(self.model, template.name, settings)
 
     def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        """As many at once as `batch_tokens` allows. Raises ModelError where the model cannot be loaded."""
+        """Score as many at once as `batch_tokens` allows. Raises ModelError where the model cannot be loaded."""
         if not comparisons:
             return
         loaded, template = self._loaded(), load_template(self.template)
@@ -100,7 +100,7 @@ class LocalJudge:
 
 @dataclass(frozen=True, slots=True)
 class _LabelScorer:
-    """A model that is ready to say how likely a reply is."""
+    """A model that scores how likely each label is as its reply."""
 
     scorer: "Scorer"
     encoder: "Encoder"
@@ -109,13 +109,13 @@ class _LabelScorer:
     """The tokenizer's special tokens."""
 
     def text(self, template: JudgeTemplate, comparison: Comparison) -> str:
-        """The prompt as one user turn, since not every chat template has system turns; or as plain text."""
+        """Return the prompt as one user turn, since not every chat template has system turns; or as plain text."""
         text = template.render(comparison, marks=self.marks)
         text = f"{template.system}\n\n{text}" if template.system else text
         return text if self.encoder.template.chat else f"{text}\n"
 
     def options(self, prompt: str, labels: "Mapping[Verdict, str]") -> "dict[Verdict, Encoded] | None":
-        """The prompt with each label as its reply, in tokens; None where that does not fit the window."""
+        """Encode the prompt with each label as its reply; None where that does not fit the window."""
         from haloes.tokens.encode import Encoded
 
         rows = [(prompt, label, ()) for label in labels.values()]
@@ -128,7 +128,7 @@ class _LabelScorer:
         return found if len(found) == len(labels) else None
 
     def logps(self, batch: "Sequence[dict[Verdict, Encoded]]") -> "list[dict[Verdict, float]]":
-        """log P(label | prompt) of every label of every comparison; the prompts go through the model once."""
+        """Return log P(label | prompt), in nats, of every label of every comparison; each prompt is computed once."""
         import numpy as np
         import torch
 
@@ -169,7 +169,7 @@ def _batches(options: "Sequence[dict[Verdict, Encoded]]", budget: int) -> list[l
 
 
 def _preference(logps: "Mapping[Verdict, float]") -> float:
-    """P(first) / (P(first) + P(second)), a tie's probability being half of each, without under- or overflow."""
+    """Return P(first) / (P(first) + P(second)), half of a tie's probability in each, without under- or overflow."""
     highest = max(logps.values())
     chance = {verdict: exp(value - highest) for verdict, value in logps.items()}
     return (chance["first"] + chance.get("tie", 0.0) / 2) / sum(chance.values())

@@ -1,4 +1,4 @@
-"""Which answers are compared: those that two models gave to the same prompts."""
+"""Pairs of answers that two models gave to the same prompts."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,33 +19,33 @@ class AnswerPair:
     candidate: Completion
     baseline: Completion
     draw: int
-    """Which of the prompt's answers, counted from 0, where each model gave several."""
+    """Index of the answer among those that each model gave to the prompt."""
 
     @property
     def prompt_id(self) -> str:
-        """The prompt's."""
+        """Return the prompt's id."""
         return self.candidate.prompt_id
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerPairs:
-    """What could be paired, and how many answers had no partner."""
+    """The answers that could be paired, and how many had no partner."""
 
     pairs: tuple[AnswerPair, ...]
     candidate: str
-    """What to call the one model."""
+    """The candidate model's name."""
     baseline: str
-    """What to call the other."""
+    """The baseline model's name."""
     left_over: int
 
     @property
     def num_prompts(self) -> int:
-        """Different prompts among the pairs."""
+        """Return how many different prompts there are among the pairs."""
         return len({pair.prompt_id for pair in self.pairs})
 
 
 def first_prompts(paired: AnswerPairs, most: int | None) -> AnswerPairs:
-    """The pairs of the first `most` prompts; all of them for None. Raises ConfigError for less than one."""
+    """Keep the pairs of the first `most` prompts; all of them for None. Raises ConfigError for less than one."""
     if most is None:
         return paired
     if most < 1:
@@ -58,7 +58,7 @@ def read_pairs(
     source: Path, other: Path | None = None, *, candidate: str | None = None, baseline: str | None = None
 ) -> AnswerPairs:
     """
-    The pairs of two files of answers, or of two models in one file.
+    Read the pairs of two files of answers, or of two models in one file.
 
     Args:
         source: answers (JSONL) of the candidate, or of both; or a run's folder, whose answers after training are the
@@ -166,6 +166,6 @@ def _only(answers: Sequence[Completion], path: Path, flag: str) -> str:
 
 
 def _told_apart(source: Path, other: Path) -> tuple[str, str]:
-    """Names for two models that call themselves the same: those of their files or folders, or their whole paths."""
+    """Return names for two models of one name: those of their files or folders, or their whole paths."""
     one, two = (path.name if path.is_dir() else path.stem for path in (source.absolute(), other.absolute()))
     return (one, two) if one != two else (str(source), str(other))

@@ -45,11 +45,11 @@ class RewardModelJudge:
 
     @property
     def identity(self) -> Identity:
-        """The model's name as it was given, and when it calls a tie."""
+        """Return the model's name as it was given, and when it calls a tie."""
         return Identity(self.model, settings={"dtype": self.dtype, "tie_margin": self.tie_margin})
 
     def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        """One after the other. Raises ModelError where the model cannot be loaded or is no reward model."""
+        """Score answers one by one. Raises ModelError where the model cannot be loaded or is no reward model."""
         if not comparisons:
             return
         loaded = self._loaded()
@@ -92,7 +92,7 @@ class _RewardScorer:
     """The tokenizer's special tokens."""
 
     def reward(self, prompt: Text, answer: str) -> float | None:
-        """Of one answer; None where it does not fit the window."""
+        """Score one answer; None where it does not fit the window."""
         import torch
 
         inputs = self._inputs(prompt, disarmed(answer, self.marks))

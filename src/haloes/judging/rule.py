@@ -30,7 +30,7 @@ class RuleJudge:
 
     @property
     def identity(self) -> Identity:
-        """The function's name; its source decides verdicts. Raises ConfigError where there is no such function."""
+        """Return the function's name and a hash of its source. Raises ConfigError where there is no such function."""
         function = load_function(self.rule)
         try:
             source = Path(inspect.getsourcefile(function) or "").read_bytes()
@@ -39,7 +39,7 @@ class RuleJudge:
         return Identity(self.rule, settings={"source": hashlib.sha256(source).hexdigest()[:16]})
 
     def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        """One after the other. Raises ConfigError where the function fails or gives back something else."""
+        """Ask for one after the other. Raises ConfigError where the function fails or returns something else."""
         rule = load_function(self.rule)
         for place, comparison in enumerate(comparisons):
             yield place, self._ask(rule, comparison)
@@ -70,7 +70,7 @@ class RuleJudge:
 
 def load_function(name: str, *, setting: str = "judge.rule") -> Callable[..., Any]:
     """
-    The function by `package.module:function` or `path/to/file.py:function`.
+    Load a function by `package.module:function` or `path/to/file.py:function`.
 
     Raises ConfigError where there is none, naming the setting that asked for it.
     """

@@ -1,4 +1,4 @@
-"""Every pair of answers before the judge, in both orders, so that nothing that was judged is lost or judged twice."""
+"""Have pairs of answers judged in both orders, so that no judgement is lost or asked for twice."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _PATIENCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What is known once the judge was asked."""
+    """All judgements of a file, and the comparisons that still have none."""
 
     judgements: tuple[Judgement, ...]
     """Of the candidate against the baseline, in the order of the pairs."""
@@ -46,7 +46,7 @@ class _Question:
 
     @property
     def place(self) -> tuple[str, int, bool]:
-        """What it asks about, whatever the answers are."""
+        """Return what it asks about, whatever the answers are."""
         return self.pair.prompt_id, self.pair.draw, self.candidate_first
 
 
@@ -90,8 +90,8 @@ def judge_pairs(
     if progress is not None:
         progress(len(questions) - len(missing))
 
-    def write(question: _Question, opinion: JudgeReply) -> None:
-        judgement = _judgement(question, opinion, identity, seed)
+    def write(question: _Question, reply: JudgeReply) -> None:
+        judgement = _judgement(question, reply, identity, seed)
         journals[question.is_canary].add(judgement)
         kept[question.is_canary].append(judgement)
         done[question.fingerprint] = judgement
@@ -112,12 +112,12 @@ def judge_pairs(
 
 
 def canary_path(out: Path) -> Path:
-    """Where the judgements of canaries go."""
+    """Return the file for the judgements of canaries."""
     return out.with_name(f"{out.stem}.canaries{out.suffix}")
 
 
 def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Question, JudgeReply], None]) -> list[str]:
-    """Why each comparison that got no opinion got none. Raises RunError where the judge has gone."""
+    """Ask, and return why comparisons without a reply have none. Raises RunError where the judge has gone."""
     asked = []
     for question in questions:
         if question.comparison.first == question.comparison.second:
@@ -126,24 +126,24 @@ def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Questio
             asked.append(question)
     unanswered: list[str] = []
     in_a_row = 0
-    with closing(judge.compare([question.comparison for question in asked])) as opinions:
-        for place, opinion in opinions:
-            if isinstance(opinion, JudgeReply):
-                write(asked[place], opinion)
+    with closing(judge.compare([question.comparison for question in asked])) as replies:
+        for place, reply in replies:
+            if isinstance(reply, JudgeReply):
+                write(asked[place], reply)
                 in_a_row = 0
                 continue
-            unanswered.append(f"prompt {asked[place].pair.prompt_id}: {opinion.reason}")
+            unanswered.append(f"prompt {asked[place].pair.prompt_id}: {reply.reason}")
             in_a_row += 1
             if in_a_row == _PATIENCE:
                 raise RunError(
-                    f"the judge {judge.identity.name} does not answer any more ({opinion.reason}). All that it said "
+                    f"the judge {judge.identity.name} does not answer any more ({reply.reason}). All that it said "
                     "before is kept, and the same command asks for the rest"
                 )
     return unanswered
 
 
 def _questions(paired: AnswerPairs, identity: Identity, *, num_canaries: int, seed: int) -> Iterator[_Question]:
-    """Each pair in both orders, and after it the canary of its prompt."""
+    """Yield each pair in both orders, and after it the canary of its prompt."""
     extra = {pair.prompt_id: pair for pair in canaries(paired.pairs, num_canaries, seed=seed)}
     for pair in paired.pairs:
         for first in (True, False):
@@ -212,7 +212,7 @@ def put_in_order(journal: Journal[Judgement], judgements: Sequence[Judgement], o
 
 
 def _resume(journal: Journal[Judgement], questions: Sequence[_Question], identity: Identity) -> list[Judgement]:
-    """Return what is on disk. Raises RunError where that is about something else."""
+    """Return the judgements on disk. Raises RunError where they are of other answers, models or another judge."""
     wanted = {question.fingerprint for question in questions}
     places = {(question.candidate, question.baseline, *question.place) for question in questions}
     models = {(question.candidate, question.baseline) for question in questions}
@@ -245,8 +245,8 @@ def _models(judgement: Judgement) -> tuple[str, str]:
     return judgement.candidate, judgement.baseline
 
 
-def _judgement(question: _Question, opinion: JudgeReply, identity: Identity, seed: int) -> Judgement:
-    preference = opinion.preference
+def _judgement(question: _Question, reply: JudgeReply, identity: Identity, seed: int) -> Judgement:
+    preference = reply.preference
     if preference is not None and not question.candidate_first:
         preference = 1 - preference
     return Judgement(
@@ -254,10 +254,10 @@ def _judgement(question: _Question, opinion: JudgeReply, identity: Identity, see
         candidate=question.candidate,
         baseline=question.baseline,
         candidate_first=question.candidate_first,
-        verdict=opinion.verdict,
+        verdict=reply.verdict,
         preference=preference,
-        reply=_storable(opinion.reply),
-        reason=_storable(opinion.reason),
+        reply=_storable(reply.reply),
+        reason=_storable(reply.reason),
         judge=identity.name,
         template=identity.template,
         seed=seed,
@@ -265,12 +265,12 @@ def _judgement(question: _Question, opinion: JudgeReply, identity: Identity, see
         fingerprint=question.fingerprint,
         candidate_length=len(question.pair.candidate.completion),
         baseline_length=len(question.pair.baseline.completion),
-        prompt_tokens=opinion.prompt_tokens,
-        completion_tokens=opinion.completion_tokens,
-        cost=opinion.cost,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        cost=reply.cost,
     )
 
 
 def _storable(text: str) -> str:
-    """Without lone surrogates, which JSON can escape and UTF-8 cannot hold."""
+    """Replace lone surrogates, which JSON can escape and UTF-8 cannot hold."""
     return text.encode(errors="replace").decode()

@@ -18,12 +18,12 @@ class ScriptedJudge:
 
     @property
     def identity(self) -> Identity:
-        """Its name and template."""
+        """Return its name and template."""
         template = load_template(self.template)
         return Identity(self.name, template.name, {"template": template.digest})
 
     def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        """One after the other."""
+        """Reply to one after the other."""
         template = load_template(self.template)
         for place, comparison in enumerate(comparisons):
             reply = self.script(comparison)
@@ -35,12 +35,12 @@ class ScriptedJudge:
 
 
 def always(reply: str) -> ScriptedJudge:
-    """A judge that replies the same to everything, such as "Response 1"."""
+    """Return a judge that replies the same to everything, such as "Response 1"."""
     return ScriptedJudge(script=lambda _: reply, name=f"always {reply!r}")
 
 
 def longer() -> ScriptedJudge:
-    """A judge that prefers the longer answer, and sees no winner between answers of one length."""
+    """Return a judge that prefers the longer answer, and sees no winner between answers of one length."""
 
     def reply(comparison: Comparison) -> str:
         first, second = len(comparison.first), len(comparison.second)

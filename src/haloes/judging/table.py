@@ -27,7 +27,7 @@ JUDGES: Mapping[str, type[Any]] = MappingProxyType(
 
 def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:
     """
-    A judge by name with its settings.
+    Make a judge by its name and settings.
 
     Raises:
         ConfigError: there is no such judge or setting (with a suggestion), or a value is not what it must be.

@@ -47,7 +47,7 @@ class JudgeTemplate:
 
     def render(self, comparison: Comparison, *, marks: Iterable[str] = ()) -> str:
         """
-        The prompt for a comparison.
+        Return the prompt for a comparison.
 
         Args:
             comparison: what is compared.
@@ -70,22 +70,22 @@ class JudgeTemplate:
             raise ConfigError(f"judge template {self.name}: {error}") from error
 
     def messages(self, comparison: Comparison) -> list[dict[str, str]]:
-        """The same as messages of a chat."""
+        """Return the same as messages of a chat."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": self.render(comparison)}]
 
     def verdict(self, reply: str) -> Extracted:
-        """What a reply says."""
+        """Return the verdict in a reply, or None and the reason."""
         return extract(reply, self.labels, self.rule)
 
 
 def template_names() -> list[str]:
-    """The templates that haloes has."""
+    """Return the names of the templates that come with haloes."""
     return sorted(item.name.removesuffix(SUFFIX) for item in _shipped().iterdir() if item.name.endswith(SUFFIX))
 
 
 def load_template(name: str) -> JudgeTemplate:
-    """A template of `template_names`, or of a file; ConfigError where there is none, or it is not in order."""
+    """Load a template by name or path. Raises ConfigError where there is none, or it is not in order."""
     if name in template_names():
         text = (_shipped() / (name + SUFFIX)).read_text(encoding="utf-8")
         return _parsed(name, text)
@@ -102,7 +102,7 @@ def load_template(name: str) -> JudgeTemplate:
 
 def fence(comparison: Comparison) -> str:
     """
-    Twelve hexadecimal digits that none of the texts holds.
+    Return twelve hexadecimal digits that none of the texts holds.
 
     They are the digest of everything that is compared, so that a rerun asks the same question, and an answer's author
     would have to know the other answer to foresee them.
@@ -117,7 +117,7 @@ def fence(comparison: Comparison) -> str:
 
 
 def conversation(prompt: Text) -> str:
-    """A prompt as the judge reads it: every turn with its role; a single user turn as its words alone."""
+    """Return a prompt as the judge reads it: every turn with its role; a single user turn as its words alone."""
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1 and prompt[0].role == "user":
@@ -126,13 +126,13 @@ def conversation(prompt: Text) -> str:
 
 
 def whole_sentences(text: str) -> str:
-    """A text up to the end of its last whole sentence; as it is where it has none."""
+    """Cut a text after its last whole sentence; a text without one stays as it is."""
     ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$)", text)]
     return text[: ends[-1]] if ends else text
 
 
 def disarmed(text: str, marks: Iterable[str] = ()) -> str:
-    """A text in which special tokens that are spelt out are taken apart by a space."""
+    """Take special tokens that a text spells out apart by a space."""
     for mark in sorted((mark for mark in marks if len(mark) > 1 and not mark.isspace()), key=len, reverse=True):
         text = text.replace(mark, f"{mark[0]} {mark[1:]}")
     return _MARK.sub("< |", text)

@@ -17,7 +17,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 def safe_addresses(host: str, port: int) -> list[str]:
     """
-    The addresses of a host, in the order in which the system would try them.
+    Return the addresses of a host, in the order in which the system would try them.
 
     Raises:
         ConfigError: one of them is link-local (169.254.0.0/16, fe80::/10) or serves a cloud machine's metadata, or
@@ -39,7 +39,7 @@ def safe_addresses(host: str, port: int) -> list[str]:
 
 
 def is_local(address: str) -> bool:
-    """Whether an address is this machine's or of a private network."""
+    """Return whether an address is this machine's or of a private network."""
     return all(meaning.is_private or meaning.is_loopback for meaning in _meanings(ipaddress.ip_address(address)))
 
 
@@ -48,7 +48,7 @@ def _is_internal(address: Address) -> bool:
 
 
 def _meanings(address: Address) -> list[Address]:
-    """An address and the IPv4 address that is written inside it, if there is one."""
+    """Return an address and the IPv4 address that is written inside it, if there is one."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     plain = ipaddress.IPv6Address(int(address))  # without the zone

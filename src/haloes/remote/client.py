@@ -115,7 +115,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wake up whoever waits between attempts, and close the connections."""
+        """Wake up the threads that wait between attempts, and close the connections."""
         self._stopped.set()
         self._http.close()
 
@@ -172,7 +172,7 @@ class Client:
         return content
 
     def _exchange(self, path: str, content: bytes) -> tuple[int, "httpx.Headers", bytes]:
-        """Status, headers and body from the first address of the host that takes the connection."""
+        """Return status, headers and body from the first address of the host that takes the connection."""
         import httpx
 
         host, scheme = self._url.hostname or "", self._url.scheme
@@ -219,7 +219,7 @@ class Client:
             )
 
     def _wait_for_turn(self) -> None:
-        """Until the rate limit, or a pause that the server asked for, lets another request go."""
+        """Wait until the rate limit, or a pause that the server asked for, lets another request go."""
         rate = self._endpoint.requests_per_minute
         with self._turn:
             start = max(time.monotonic(), self._not_before)
@@ -243,7 +243,7 @@ class Client:
         return text.replace(self._key, "[key]") if len(self._key) >= _SHORTEST_SECRET else text
 
     def _blotted(self, value: Any) -> Any:
-        """A reply without the key, wherever the server put it."""
+        """Take the key out of a reply, wherever the server put it."""
         if isinstance(value, str):
             return self._clean(value)
         if isinstance(value, list):
@@ -292,7 +292,7 @@ def _network_fault(error: Exception, timeout: float) -> str:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds, from the header's seconds or date; None where it says neither."""
+    """Return the seconds to wait, from the header's seconds or date; None where it says neither."""
     if value is None:
         return None
     try:

@@ -13,7 +13,7 @@ def in_parallel(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int
 ) -> Generator[tuple[int, Result], None, None]:
     """
-    Each item's place and the function's result for it, as soon as it is there.
+    Yield each item's index and the function's result for it, as soon as it is there.
 
     An exception of the function is raised here, and nothing further is begun; nor is it when the iterator is closed.
     Nothing waits for calls that are under way then (the threads are daemons), so that Ctrl-C is obeyed at once.

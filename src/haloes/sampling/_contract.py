@@ -1,4 +1,4 @@
-"""What an engine is asked, and what it gives back."""
+"""The interface of engines: prompts and decoding settings go in, and completions come out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Decoding:
         check_decoding("sample", max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
 
     def by(self, engine: str, model: str, *, control: str = "") -> Sampling:
-        """The record of answers that are drawn so from a model."""
+        """Return the record of how answers are made with these settings."""
         return Sampling(
             engine=engine,
             model=model,
@@ -53,12 +53,12 @@ class Ask:
     prompt_id: str
     prompt: Text
     seed: int
-    """Of the draws; where nothing is drawn it only tells answers apart."""
+    """Seed of the draws; where nothing is drawn it only tells answers apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Nothing came back; a rerun asks again."""
+    """A prompt that got no answer; a rerun asks again."""
 
     prompt_id: str
     reason: str
@@ -69,13 +69,13 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the model in the records."""
+        """Return the model's name in the records."""
         ...
 
     def sampling(self, decoding: Decoding) -> Sampling:
-        """What the records say of answers that are drawn so."""
+        """Return the record of how this engine answers with these settings."""
         ...
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
-        """The answers as they come, in any order. Raises RunError or ConfigError where no prompt can be answered."""
+        """Yield the answers as they come, in any order. Raises RunError or ConfigError where none can be had."""
         ...

@@ -76,7 +76,7 @@ def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tupl
 
 
 def _accepted(model: Any) -> frozenset[str]:
-    """Which arguments the model's own forward takes: not every architecture has positions, or trims its logits."""
+    """Return the arguments of the model's own forward: not every architecture takes positions, or trims its logits."""
     from peft import PeftModel
 
     inner = model.get_base_model() if isinstance(model, PeftModel) else model

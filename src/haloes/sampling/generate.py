@@ -1,4 +1,4 @@
-"""Prompts and a model to answers, over the chat template that training uses."""
+"""Completions of prompts by a model in this process, rendered by the chat template that training uses."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -136,7 +136,7 @@ def sample_batches(
 
 def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     """
-    The ids at which an answer is over.
+    Return the ids at which an answer is over.
 
     What the model's generation settings name, the tokenizer's end of text, and the mark with which the chat template
     ends an assistant turn: a base model's settings often know only the second, and an answer would run on.
@@ -149,7 +149,7 @@ def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
 
 
 def _window(model: Any) -> int:
-    """How many tokens the model can read; architectures without absolute limits name none."""
+    """Return how many tokens the model can read; architectures without absolute limits name none."""
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
 
 
@@ -163,7 +163,7 @@ def _limit(name: str, num_prompt: int, max_new_tokens: int, window: int) -> int:
 def _batches(
     ids: Mapping[str, list[int]], limits: Mapping[str, int], *, batch_size: int, batch_tokens: int
 ) -> Iterator[list[str]]:
-    """Prompts of similar length together, longest first, so that what does not fit in memory shows at once."""
+    """Yield prompts of similar length together, longest first, so that what does not fit in memory shows at once."""
     batch: list[str] = []
     width = 0
     for name in sorted(ids, key=lambda name: (-len(ids[name]), name)):

@@ -23,15 +23,15 @@ class HttpEngine:
 
     @property
     def name(self) -> str:
-        """The model's name on the server."""
+        """Return the model's name on the server."""
         return self.model
 
     def sampling(self, decoding: Decoding) -> Sampling:
-        """The model's name on the server; the server knows which control text its template writes."""
+        """Return the record without a control text: only the server knows which one its template writes."""
         return decoding.by("http", self.model)
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
-        """Several at once. Raises ConfigError or RunError where no request can succeed."""
+        """Ask for several at once. Raises ConfigError or RunError where no request can succeed."""
         with Client(self.endpoint) as client:
             for _, found in in_parallel(partial(self._ask, client, decoding), asks, workers=self.concurrency):
                 yield found
@@ -65,7 +65,7 @@ def _messages(prompt: Text) -> Any:
 
 
 def _read(content: Any) -> tuple[str, bool, int]:
-    """Text, whether the model ended its turn itself, and tokens; TypeError and the like for another shape."""
+    """Return the text, whether the model ended its turn itself, and its tokens; TypeError etc. for another shape."""
     choice = content["choices"][0]
     text = choice["message"]["content"]
     if not isinstance(text, str):

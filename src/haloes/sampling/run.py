@@ -1,4 +1,4 @@
-"""Answers to a set of prompts into a file, a line each as it comes; what is there is not asked again."""
+"""Sample answers to prompts into a file, a line each as it comes; a rerun asks only for those that are missing."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +15,14 @@ from haloes.store import read_jsonl
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What came of it."""
+    """Counts of a file of answers after sampling."""
 
     answers: int
-    """In the file now."""
+    """Answers in the file now."""
     fresh: int
-    """Of them new."""
+    """Those of them that are new."""
     unanswered: tuple[NoAnswer, ...]
-    """What a rerun would ask again."""
+    """Prompts that a rerun would ask again."""
 
 
 def sample_to_file(
@@ -77,7 +77,7 @@ def sample_to_file(
 
 def check_request(path: Path, decoding: Decoding, seeds: range) -> None:
     """
-    What `sample_to_file` asks of its file and its settings; for a caller that is about to load a model for it.
+    Check what `sample_to_file` asks of its file and settings, for a caller that is about to load a model for it.
 
     Raises:
         ConfigError: several seeds and nothing is drawn, or the file's name is of another kind.
@@ -140,7 +140,7 @@ def _require_same(path: Path, answers: Sequence[Completion], model: str, samplin
 
 
 def _otherwise(known: Sampling | None, wanted: Sampling) -> str | None:
-    """In what an answer's record differs from what is wanted; None where it does not."""
+    """Say in what an answer's record differs from the wanted one; None where it does not."""
     if known is None:
         return "their records do not say how"
     for f in fields(Sampling):

@@ -1,5 +1,5 @@
 """
-Which token comes next: the likeliest, or one drawn at random.
+The next token: the likeliest, or one drawn at random.
 
 The random number of an answer's n-th token depends on the seed, the prompt's id and n alone, so an answer does not
 depend on which other prompts are sampled with it, nor on their order. It holds as far as the logits do: a batch of
@@ -20,19 +20,19 @@ FEW = 512
 
 
 def draws(prompt_id: str, *, seed: int, count: int) -> NDArray[np.float64]:
-    """`count` uniform numbers in [0, 1) that belong to this prompt under this seed."""
+    """Return `count` uniform numbers in [0, 1), float64, that belong to this prompt under this seed."""
     words = np.frombuffer(hashlib.sha256(prompt_id.encode()).digest(), dtype=np.uint32)
     return np.random.default_rng([seed, *words.tolist()]).random(count)
 
 
 def greedy(logits_BV: Tensor) -> Tensor:
-    """The token with the largest logit, (B,)."""
+    """Take the token with the largest logit of each row, (B,)."""
     return logits_BV.argmax(dim=-1)
 
 
 def sample_top_p(logits_BV: Tensor, draw_B: Tensor, *, temperature: float, top_p: float) -> Tensor:
     """
-    A token for each row by nucleus sampling (Holtzman et al., 2020, https://arxiv.org/abs/1904.09751), (B,).
+    Draw a token for each row by nucleus sampling (Holtzman et al., 2020, https://arxiv.org/abs/1904.09751), (B,).
 
     The logits are divided by the temperature; the fewest likeliest tokens that together have at least `top_p` of the
     probability are kept; `draw_B` picks among them, likeliest first, in proportion to their probability.

@@ -24,11 +24,11 @@ class TransformersEngine:
     """From where it was loaded, for the records."""
 
     def sampling(self, decoding: Decoding) -> Sampling:
-        """With the control text that the tokenizer knows."""
+        """Return the record, with the control text that the tokenizer writes."""
         return decoding.by("transformers", self.place, control=control_text(self.tokenizer))
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
-        """A batch at a time, so that what is done is not lost. Raises DataError where a prompt cannot be rendered."""
+        """Answer batch by batch, so that a kill loses one at most. Raises DataError where a prompt has no rendering."""
         for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
             for batch in sample_batches(
                 self.model,

@@ -26,11 +26,11 @@ class VLLMEngine:
     """The window that is used."""
 
     def sampling(self, decoding: Decoding) -> Sampling:
-        """With the control text that the tokenizer knows."""
+        """Return the record, with the control text that the tokenizer writes."""
         return decoding.by("vllm", self.path, control=control_text(self.tokenizer))
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
-        """All at once: vLLM batches for itself. Raises ConfigError without vLLM, DataError as rendering does."""
+        """Answer all at once: vLLM batches itself. Raises ConfigError without vLLM, DataError as rendering does."""
         vllm = _vllm()
         encoder = make_encoder(self.tokenizer, max_length=self.max_length)
         ends = sorted(end_of_turn_ids(self.tokenizer, None))

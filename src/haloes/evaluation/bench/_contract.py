@@ -1,4 +1,4 @@
-"""What a harness is asked for, and what it gives: the seam between haloes and lm-eval."""
+"""The interface of evaluation harnesses: the seam between haloes and lm-eval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Question:
 
     subtask: str
     number: int
-    """Its place among the subtask's rows."""
+    """Index of its row in the subtask."""
     prompt: str
     """The whole text, with examples and chat template."""
     row: str
@@ -27,7 +27,7 @@ class Question:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What is equal before and after."""
+        """Return what names the question: equal before and after training."""
         return self.subtask, self.number
 
 
@@ -45,12 +45,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionScore:
-    """What a reply is worth."""
+    """The scores of a reply."""
 
     scores: Mapping[str, float | list[float]]
     """By metric and filter; a list where a question consists of parts."""
     extracted: Mapping[str, str]
-    """What each filter took for the answer."""
+    """The text that each filter took for the answer."""
     note: str = ""
     """Why it failed, where that is known."""
 
@@ -59,7 +59,7 @@ class HarnessModel(Protocol):
     """A loaded model that can be asked."""
 
     def answer(self, questions: Sequence[Question]) -> list[Reply]:
-        """The replies, in the order of the questions; together they are one batch."""
+        """Answer the questions as one batch, and return the replies in their order."""
 
 
 class Loaded(Protocol):
@@ -67,17 +67,17 @@ class Loaded(Protocol):
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """How many questions each subtask has."""
+        """Return how many questions each subtask has."""
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What decides prompts and scores: the definition's version, number of examples, most tokens of an answer."""
+        """Return what decides prompts and scores: the definition's version, number of examples, tokens of an answer."""
 
     def questions(self, chosen: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
-        """The chosen questions of each subtask (ascending), through the chat template if one is given."""
+        """Return the questions with these numbers of each subtask, through the chat template if one is given."""
 
     def score(self, question: Question, reply: Reply) -> QuestionScore:
-        """Raises DataError where the definition does not fit the row."""
+        """Score a reply. Raises DataError where the definition does not fit the row."""
 
 
 class Harness(Protocol):
@@ -85,17 +85,17 @@ class Harness(Protocol):
 
     @property
     def version(self) -> str:
-        """Of the harness, for the record."""
+        """Return the harness's version, for the record."""
 
     def require(self, benchmarks: Sequence[Benchmark]) -> None:
         """Raise ConfigError where something is not installed; says how to install it. Loads no model."""
 
     def load(self, benchmark: Benchmark, data: Path | None) -> Loaded:
         """
-        The definition and its rows, from a local folder or the hub.
+        Load the definition and its rows, from a local folder or the hub.
 
         Raises ConfigError or DataError where they cannot be had; loads no model.
         """
 
     def model(self, model: Any, tokenizer: Any) -> HarnessModel:
-        """Make a transformers model one that can be asked."""
+        """Wrap a transformers model so that it can be asked."""

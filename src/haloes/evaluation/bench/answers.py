@@ -1,4 +1,4 @@
-"""What a model answered on a benchmark: a line a question as it comes, beside it the settings that it is true of."""
+"""A model's answers to a benchmark on disk: a line a question as it comes, and their settings in a file beside it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,21 @@ from haloes.journal import Journal
 from haloes.store import read_json, write_json
 
 _NAMES_ONLY = {"model", "title", "label", "others"}
-"""Settings that say how something is called, and not what it is."""
+"""Settings that are names only: they may change without making the answers other ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchAnswer:
-    """One question, what the model said to it, and what that is worth."""
+    """A question's reply and its scores."""
 
     subtask: str
     number: int
-    """The question's place among the subtask's rows."""
+    """Index of the question's row in the subtask."""
     prompt: str
     """Hash of the text that the model was given."""
     reply: str | None
     logps: list[float] | None
-    """Of the choices, where it was a choice."""
+    """Log-probabilities of the choices, in nats, where it was a choice."""
     extracted: dict[str, str]
     scores: dict[str, float | list[float]]
     cut: bool
@@ -35,7 +35,7 @@ class BenchAnswer:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What is equal before and after."""
+        """Return what names the question: equal before and after training."""
         return self.subtask, self.number
 
 

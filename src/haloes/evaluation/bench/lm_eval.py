@@ -30,7 +30,7 @@ class LmEval:
 
     @property
     def version(self) -> str:
-        """For the record."""
+        """Return lm-eval's version, for the record."""
         return f"lm-eval {version('lm_eval')}"
 
     def require(self, benchmarks: Sequence[Benchmark]) -> None:
@@ -51,7 +51,7 @@ class LmEval:
                 _require_punkt(benchmark)
 
     def load(self, benchmark: Benchmark, data: Path | None) -> Loaded:
-        """The definition with its rows. Raises ConfigError or DataError where the rows cannot be had."""
+        """Load the definition with its rows. Raises ConfigError or DataError where the rows cannot be had."""
         with quiet():
             import lm_eval.tasks
             from lm_eval.tasks import TaskManager
@@ -62,11 +62,11 @@ class LmEval:
         return LmEvalTasks(benchmark, tasks)
 
     def model(self, model: Any, tokenizer: Any) -> HarnessModel:
-        """lm-eval's own model for transformers, around one that is loaded."""
+        """Wrap a loaded model in lm-eval's own class for transformers."""
         with quiet():
             from lm_eval.models.huggingface import HFLM
 
-            # What comes together is one batch, whose size is decided by who asks.
+            # Its own batching is switched off: the caller decides the size, and each call is one batch.
             return LmEvalModel(HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1 << 16))
 
 
@@ -79,12 +79,12 @@ class LmEvalTasks:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Questions of each subtask."""
+        """Return how many questions each subtask has."""
         return {name: len(task.eval_docs) for name, task in self.tasks.items()}
 
     @property
     def about(self) -> dict[str, Any]:
-        """Version of the definition, number of examples, most tokens of an answer (0 for choices)."""
+        """Return the definition's version, the number of examples, and the most tokens of an answer (0 for choices)."""
         task = next(iter(self.tasks.values()))
         return {
             "definition": str(task.VERSION),
@@ -93,13 +93,14 @@ class LmEvalTasks:
         }
 
     def questions(self, chosen: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
-        """lm-eval's own requests; examples are drawn with lm-eval's seed, in the order of the questions."""
+        """Build lm-eval's own requests; examples are drawn with lm-eval's seed, in the order of the questions."""
         found = []
         for name, numbers in chosen.items():
             task = self.tasks[name]
             if task.config.num_fewshot is None:
                 task.set_config("num_fewshot", 0)
             _require_examples(name, task)
+            # Examples are drawn one after the other from one generator, so the same questions get the same prompts.
             task.set_fewshot_seed(_FEWSHOT_SEED)
             with quiet(), _fitting(name):
                 task.build_all_requests(
@@ -108,6 +109,7 @@ class LmEvalTasks:
                     fewshot_as_multiturn=render is not None,
                     chat_template=render,
                 )
+            # lm-eval makes one request a choice, and numbers documents by their index among the selected ones.
             grouped: dict[int, list[Any]] = {}
             for instance in task.instances:
                 grouped.setdefault(instance.doc_id, []).append(instance)
@@ -119,13 +121,14 @@ class LmEvalTasks:
         return found
 
     def score(self, question: Question, reply: Reply) -> QuestionScore:
-        """By lm-eval's filters and metrics; a program by running it in the sandbox."""
+        """Score by lm-eval's filters and metrics, and a program by running it in the sandbox."""
         task = self.tasks[question.subtask]
         requests = question.requests
         if self.benchmark.runs_code:
             return self._run(task, requests[0].doc, reply)
         raw = [reply.text] if reply.logps is None else list(zip(reply.logps, reply.greedy or (), strict=True))
         for request, value in zip(requests, raw, strict=True):
+            # Filters read replies off the requests; what an earlier score left there must not be filtered again.
             request.resps, request.filtered_resps = [value], {}
         scores: dict[str, float | list[float]] = {}
         extracted: dict[str, str] = {}
@@ -159,7 +162,7 @@ class LmEvalModel:
     lm: Any
 
     def answer(self, questions: Sequence[Question]) -> list[Reply]:
-        """One batch. Raises ConfigError where the answers do not fit the model's window."""
+        """Answer one batch. Raises ConfigError where the answers do not fit the model's window."""
         first = questions[0].requests[0]
         requests = [request for question in questions for request in question.requests]
         if first.request_type == "generate_until":
@@ -178,6 +181,7 @@ class LmEvalModel:
         found = []
         for question in questions:
             said = [next(replies) for _ in question.requests]
+            # lm-eval cuts long prompts on the left without a word; the record has to say so.
             cut = len(self.lm.tok_encode(question.prompt)) > room
             if first.request_type == "generate_until":
                 found.append(Reply(text=str(said[0]), cut=cut))
@@ -201,7 +205,7 @@ def _require_punkt(benchmark: Benchmark) -> None:
 
 
 def _leaves(name: str, index: Mapping[str, Any]) -> list[str]:
-    """The tasks of a group, or the task itself."""
+    """Return the tasks of a group, or the task itself."""
     from lm_eval.tasks._index import Kind
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -216,7 +220,7 @@ def _leaves(name: str, index: Mapping[str, Any]) -> list[str]:
 
 def _task(entry: Any, benchmark: Benchmark, data: Path | None) -> Any:
     """
-    One of lm-eval's tasks, with its rows.
+    Make one of lm-eval's tasks, with its rows.
 
     The functions that a definition names are lm-eval's own modules. Those of a benchmark that runs code are left out:
     importing them loads Hugging Face's `code_eval` from the hub and runs a program with it, unprotected.
@@ -228,6 +232,7 @@ def _task(entry: Any, benchmark: Benchmark, data: Path | None) -> Any:
         settings = load_yaml(entry.yaml_path, resolve_func=not benchmark.runs_code)
         settings = {key: value for key, value in settings.items() if key not in {"tag", "group", "task_list"}}
         if benchmark.runs_code:
+            # The sandbox scores; lm-eval's own metric would run the program unprotected.
             settings["metric_list"] = [{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}]
             settings["filter_list"] = None
         if data is not None:
@@ -236,7 +241,8 @@ def _task(entry: Any, benchmark: Benchmark, data: Path | None) -> Any:
 
 
 def _local(settings: Mapping[str, Any], benchmark: Benchmark, data: Path) -> Callable[..., Any]:
-    """In place of `datasets.load_dataset`: the splits that the definition uses, from files."""
+    """Return a reader of the splits that a definition uses, from files, in place of `datasets.load_dataset`."""
+    # Only the splits that are named: the folder need not hold the others.
     names = ("training_split", "validation_split", "test_split", "fewshot_split")
     splits = dict.fromkeys(settings[name] for name in names if settings.get(name))
 
@@ -251,10 +257,11 @@ def _local(settings: Mapping[str, Any], benchmark: Benchmark, data: Path) -> Cal
 
 @contextmanager
 def _reachable(benchmark: Benchmark) -> Iterator[None]:
-    """What fails while rows come from the hub, in words."""
+    """Turn a failure to get rows from the hub into a ConfigError that says what to do."""
     try:
         yield
     except (OSError, ValueError) as error:
+        # `datasets` raises ValueError for an unreachable hub, and for other faults that are not ours to explain.
         if isinstance(error, ValueError) and "hub" not in str(error).lower():
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -266,7 +273,7 @@ def _reachable(benchmark: Benchmark) -> Iterator[None]:
 
 @contextmanager
 def _fitting(subtask: str) -> Iterator[None]:
-    """A row that a definition cannot use is the row's fault."""
+    """Turn a failure of a definition over a row into a DataError: the definitions are tested, the rows are not."""
     from jinja2 import TemplateError
 
     try:
@@ -290,7 +297,7 @@ def _require_examples(subtask: str, task: Any) -> None:
 
 
 def _most_tokens(settings: Mapping[str, Any] | None) -> int:
-    """Of an answer: lm-eval's default where a definition names none."""
+    """Return the most tokens of an answer: lm-eval's default where a definition names none."""
     from lm_eval.defaults import DEFAULT_MAX_GEN_TOKS
 
     return int((settings or {}).get("max_gen_toks") or DEFAULT_MAX_GEN_TOKS)

@@ -31,7 +31,7 @@ _COLUMNS = {
 
 def read_split(data: Path, rows: str, subset: str | None, split: str) -> list[dict[str, Any]]:
     """
-    The rows of one split.
+    Read the rows of one split.
 
     Args:
         data: the folder that was given.

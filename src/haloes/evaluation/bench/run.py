@@ -1,4 +1,4 @@
-"""Ask the models the questions; what is answered is kept at once, and a rerun asks only for what is missing."""
+"""Ask models a benchmark's questions; each answer is kept at once, and a rerun asks only those that are missing."""
 
 import hashlib
 import random
@@ -19,7 +19,7 @@ from haloes.runs.callbacks import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSettings:
-    """What is asked, and how."""
+    """Which benchmarks are asked, and how."""
 
     names: str
     """Benchmarks, separated by commas."""
@@ -28,14 +28,14 @@ class BenchSettings:
     limit: int | None = None
     """Questions of each benchmark; None for all."""
     seed: int = 0
-    """Of the draw of those."""
+    """Seed of the draw of those."""
     chat: bool = True
     """Put the questions through the chat template of models that have one, as they were trained."""
     run_generated_code: bool = False
     batch_size: int = 8
     """Questions at once."""
     out: Path | None = None
-    """Where the answers go; None for the run's folder, or benchmarks/<model>."""
+    """Folder for the answers; None for the run's folder, or benchmarks/<model>."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class _Part:
 
 def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, display: Progress) -> Path:
     """
-    Answer the benchmarks' questions with the models of a source; gives back the folder of the answers.
+    Answer the benchmarks' questions with the models of a source, and return the folder of the answers.
 
     Everything that can be found wrong is found before a model is loaded.
 
@@ -92,7 +92,7 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, di
 
 def draw(sizes: Mapping[str, int], limit: int | None, *, seed: int) -> dict[str, list[int]]:
     """
-    So many questions of a benchmark, spread over its subtasks in proportion to their size.
+    Draw `limit` questions of a benchmark, spread over its subtasks in proportion to their size.
 
     The questions are put in one row, subtask by subtask and shuffled within each; from a random start every
     (size / limit)-th is taken. So each has the same chance, and the mean over the drawn ones estimates the mean over
@@ -209,7 +209,7 @@ def _answer_of(part: _Part, question: Question, reply: Any) -> BenchAnswer:
 
 
 def _render(tokenizer: Any) -> Render | None:
-    """The chat template as lm-eval calls it; None for a tokenizer without one."""
+    """Return the chat template as lm-eval calls it; None for a tokenizer without one."""
     if not tokenizer.chat_template:
         return None
 

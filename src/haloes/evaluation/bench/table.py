@@ -12,10 +12,10 @@ class Benchmark:
     """One benchmark: which of lm-eval's definitions it is, where its rows are, and which number counts."""
 
     name: str
-    """On the command line, and lm-eval's name of the task or group."""
+    """Name on the command line, which is lm-eval's name of the task or group."""
     title: str
     place: str
-    """Of its definition, below lm-eval's `tasks` folder."""
+    """Folder of its definition, below lm-eval's `tasks` folder."""
     rows: str
     """The folder of its rows below `--bench-data`."""
     metric: str
@@ -23,7 +23,7 @@ class Benchmark:
     label: str
     """That metric in words."""
     others: tuple[tuple[str, str], ...] = ()
-    """Further metrics that are told beside it, and their words."""
+    """Further metrics that are reported beside it, and their labels."""
     runs_code: bool = False
     """Whether what the model writes has to be run."""
     fenced: bool = False
@@ -107,7 +107,7 @@ BENCHMARKS = (
 
 def find_benchmarks(names: str) -> tuple[Benchmark, ...]:
     """
-    The benchmarks of a list such as "gsm8k,mmlu", each once, in that order.
+    Find the benchmarks of a list such as "gsm8k,mmlu", each once, in that order.
 
     Raises:
         ConfigError: one is unknown, or there is none.

@@ -1,4 +1,4 @@
-"""Which models are asked: a run's before and after, or one model as it is."""
+"""The models that a benchmark asks: a run's before and after training, or one model as it is."""
 
 import hashlib
 import re
@@ -23,17 +23,17 @@ class Variant:
     name: str
     """"before" and "after" of a run; "model" for one on its own."""
     source: str
-    """What to load."""
+    """Folder, name or file to load."""
     dtype: str
     digest: str
-    """Of the files that it is loaded from."""
+    """Hash of the files that it is loaded from."""
     weights: str | None = None
     """The fingerprint that its weights must have: a run's start is not just any model of that name."""
 
 
 def variants(source: str) -> tuple[Path, tuple[Variant, ...]]:
     """
-    The models that a source stands for, and the folder where their answers go.
+    Return the folder for the answers, and the models that a source stands for.
 
     Args:
         source: a run's folder; or a model's folder, name on the hub, .gguf file, or "embedded".
@@ -66,7 +66,7 @@ def variants(source: str) -> tuple[Path, tuple[Variant, ...]]:
 
 def load(variant: Variant) -> Any:
     """
-    The model and its tokenizer (`LoadedModel`).
+    Load the model and its tokenizer (`LoadedModel`).
 
     Raises:
         RunError: the start model's weights are not those that the run began with.

@@ -47,14 +47,16 @@ os.write(1, token.encode())
 
 
 def main() -> None:
-    """Outside: start the shut-in process, write its id maps, and wait."""
+    """Start the shut-in process, write its id maps from outside, and wait for it."""
     _die_with_parent()
     status = int(sys.argv[1])
+    # Closed by execve, so that the program itself cannot write to it and tell that it passed.
     os.set_inheritable(status, False)  # noqa: FBT003 - its own signature
     job = json.load(sys.stdin.buffer)
     if os.geteuid() == 0:
         with suppress(PermissionError):  # the root of a user namespace may not
             os.setgroups([])
+    # Two pipes, one a direction: the child unshares first, and only then has maps to write; it waits for them.
     ready, go = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -82,7 +84,8 @@ def _tell(status: int, fact: dict[str, Any]) -> None:
 
 
 def _write_maps(child: int) -> None:
-    """The program is nobody where root starts it and can make it so, and otherwise who starts it."""
+    """Map the program's user: to nobody where root starts it and may say so, otherwise to the user who starts it."""
+    # Without this the kernel lets no ordinary user write a map of groups (user_namespaces(7)).
     Path(f"/proc/{child}/setgroups").write_bytes(b"deny")
     for name, own in (("uid_map", os.geteuid()), ("gid_map", os.getegid())):
         place = Path(f"/proc/{child}/{name}")
@@ -93,12 +96,14 @@ def _write_maps(child: int) -> None:
 
 
 def _shut_in(job: dict[str, Any], ready: int, go: int, status: int) -> None:
-    """In new namespaces: an own file system, then the first process of the process namespace."""
+    """Enter new namespaces, build a file system, and start the first process of the process namespace."""
     _die_with_parent()
+    # One call for all: the new user namespace is what gives an ordinary user the right to make the others.
     _call("unshare", _NETWORK | sum(_NAMESPACES.values()))
     os.write(ready, b"x")
     if not os.read(go, 1):
         raise OSError("the id maps were not written")
+    # Opened while the old file system is still there, and with the rights of the user who started this.
     null = os.open("/dev/null", os.O_RDWR)
     sources = {path: os.open(path, os.O_PATH) for path in job["visible"]}
     os.setresgid(_INSIDE, _INSIDE, _INSIDE)
@@ -106,6 +111,7 @@ def _shut_in(job: dict[str, Any], ready: int, go: int, status: int) -> None:
     _die_with_parent()  # a change of user takes it back
     _forbid_more_namespaces()
     _build_root(job, sources)
+    # `unshare` puts only children into the process namespace: the first of them is its process 1.
     first = os.fork()
     if first == 0:
         _guarded(status, lambda: _first_process(job, null, status))
@@ -113,7 +119,7 @@ def _shut_in(job: dict[str, Any], ready: int, go: int, status: int) -> None:
 
 
 def _forbid_more_namespaces() -> None:
-    """No user namespaces inside this one, where the kernel lets that be said: they would only widen its surface."""
+    """Forbid user namespaces inside this one, where the kernel lets that be said: they only widen its surface."""
     try:
         Path("/proc/sys/user/max_user_namespaces").write_bytes(b"0")
     except OSError:
@@ -121,7 +127,8 @@ def _forbid_more_namespaces() -> None:
 
 
 def _build_root(job: dict[str, Any], sources: dict[str, int]) -> None:
-    """A file system in memory, with what an interpreter needs bound into it, and everything but /work read-only."""
+    """Build a file system in memory: an interpreter and its libraries read-only, and one writable working folder."""
+    # Private first: on most systems mounts are shared, and these would appear outside as well.
     _mount("none", "/", None, _RECURSIVE | _PRIVATE, None)
     _mount("tmpfs", _ROOT, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m")
     os.chdir(_ROOT)
@@ -132,11 +139,13 @@ def _build_root(job: dict[str, Any], sources: dict[str, int]) -> None:
         else:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             Path(place).touch()
+        # By handle and not by name: the new file system may already cover the path.
         _mount(f"/proc/self/fd/{handle}", place, None, _BIND | _RECURSIVE, None)
         _protect(place, recursive=True)
         os.close(handle)
     for path, target in job["links"].items():
         Path(f".{path}").symlink_to(target)
+    # A home folder may lie below a folder that Python needs, such as a prefix of one's own.
     for path in job["hidden"]:
         if Path(f".{path}").is_dir():
             _mount("tmpfs", f".{path}", "tmpfs", _NOSUID | _NODEV, "mode=755,size=4k")
@@ -145,6 +154,7 @@ def _build_root(job: dict[str, Any], sources: dict[str, int]) -> None:
     _mount("tmpfs", "./work", "tmpfs", _NOSUID | _NODEV, f"mode=700,size={job['disk_bytes']},nr_inodes=256")
     Path("./work/program.py").write_text(job["source"], encoding="utf-8")
     _protect(".")
+    # chroot could be left again; after a pivot onto itself the old root can be taken off, and nothing leads back.
     _checked(_LIBC.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     _checked(_LIBC.umount2(b".", _DETACH), "umount2")
     os.chdir("/work")
@@ -156,6 +166,7 @@ def _first_process(job: dict[str, Any], null: int, status: int) -> None:
     program = os.fork()
     if program == 0:
         _guarded(status, lambda: _become_program(job, null, status))
+    # Process 1 inherits orphans of its namespace: their ends are waited for and are not the program's.
     while True:
         ended, how = os.wait()
         if ended == program:
@@ -171,6 +182,7 @@ def _become_program(job: dict[str, Any], null: int, status: int) -> None:
     for name, most in job["limits"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     _require_no_fork()
+    # An ignored signal stays ignored over execve: whoever started haloes may have ignored some.
     for number in range(1, signal.NSIG):
         try:
             signal.signal(number, signal.SIG_DFL)
@@ -184,7 +196,7 @@ def _become_program(job: dict[str, Any], null: int, status: int) -> None:
 
 
 def _require_no_fork() -> None:
-    """The kernel does not hold root itself to a number of processes: so it is tried."""
+    """Try to fork, and raise OSError where that works: the kernel does not hold root to a number of processes."""
     try:
         child = os.fork()
     except BlockingIOError:
@@ -205,7 +217,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
 
 
 def _protect(path: str, *, recursive: bool = False) -> None:
-    """Read-only, and without devices or set-user-id programs; with all that is mounted below."""
+    """Make a mount read-only, without devices or set-user-id programs; `recursive` takes the mounts below it too."""
     attributes = (ctypes.c_uint64 * 4)(_ATTR_READ_ONLY | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, 0)
     flags = _AT_RECURSIVE if recursive else 0
     done = _LIBC.syscall(_MOUNT_SETATTR, _AT_FDCWD, path.encode(), flags, attributes, ctypes.c_size_t(32))

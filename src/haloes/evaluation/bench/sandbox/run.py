@@ -25,7 +25,7 @@ _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a program may use."""
+    """Limits on what a program uses."""
 
     seconds: float = 10.0
     """Of wall-clock time, with the sandbox's own start (a twentieth of a second)."""
@@ -76,6 +76,7 @@ def run_python(source: str, limits: Limits | None = None) -> ProgramResult:
             f"generated code runs in a sandbox of Linux namespaces, and this is {sys.platform}; leave that benchmark "
             "out, or run it on a Linux machine (the answers in the folder can be copied there)"
         )
+    # Printed by the code around the program after its last line: one that leaves early cannot guess it.
     token = secrets.token_hex(16)
     with _jail(_job(source, token, limits)) as jail:
         output, stopped = _output(jail.process, limits)
@@ -101,6 +102,7 @@ def require_sandbox() -> None:
 
 
 def _job(source: str, token: str, limits: Limits) -> dict[str, Any]:
+    # The interpreter behind a virtual environment: nothing of the environment itself is let in.
     python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     prefix = os.path.realpath(sys.base_prefix)
     home = Path.home()
@@ -141,7 +143,7 @@ class _Jail:
     status: int
 
     def facts(self) -> list[dict[str, Any]]:
-        """What the inside told, once it is over."""
+        """Wait for the jail to end, and return what its inside told."""
         self.process.wait()
         said = b""
         while part := os.read(self.status, 65536):
@@ -151,7 +153,7 @@ class _Jail:
 
 @contextmanager
 def _jail(job: dict[str, Any]) -> Iterator[_Jail]:
-    """The jail with its program in it; nothing of it is left afterwards."""
+    """Start the jail with its program in it; nothing of it is left afterwards."""
     status, told = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this, with a script of this package
@@ -165,9 +167,10 @@ def _jail(job: dict[str, Any]) -> Iterator[_Jail]:
             start_new_session=True,
         )
     finally:
+        # Kept open here, reading would never come to an end: this end would count as a writer.
         os.close(told)
     try:
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError):  # it has ended already, and `facts` says why
             process.stdin.write(json.dumps(job).encode())  # type: ignore[union-attr] # it is a pipe
             process.stdin.close()  # type: ignore[union-attr]
         yield _Jail(process, status)
@@ -181,12 +184,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     """Kill what still runs: the processes inside end with the one that started them."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
+            # The group is the jail's own session, so nothing of this process is hit.
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def _output(process: "subprocess.Popen[bytes]", limits: Limits) -> tuple[bytes, Literal["time", "output"] | None]:
-    """What the program prints, up to the limits; and which of them ended it, if one did."""
+    """Return what the program prints, up to the limits, and which of them ended it, if one did."""
     deadline = time.monotonic() + limits.seconds
     stream = process.stdout.fileno()  # type: ignore[union-attr] # it is a pipe
     said = b""
