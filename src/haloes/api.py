@@ -7,7 +7,7 @@ What is slow to import is imported where it is used, so that `import haloes` tak
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -18,9 +18,7 @@ from haloes.run_files import JUDGEMENTS, is_run
 
 if TYPE_CHECKING:
     from haloes.feedback.doctor.findings import DataAdvice, Findings
-    from haloes.judging.pairs import AnswerPairs
     from haloes.losses._contract import Loss
-    from haloes.online_rounds.labelers import Labeler
     from haloes.online_rounds.rounds import CurvePoint
     from haloes.planning.plan import Plan
     from haloes.report.compared import ComparedRuns
@@ -551,6 +549,7 @@ def judge(
         RunError: the judge is gone, or `out` holds judgements of something else; what was judged is kept.
     """
     from haloes.evaluation.evaluate import write_judged_report
+    from haloes.evaluation.judged import comparison_notes
     from haloes.judging.pairs import first_prompts, read_pairs
     from haloes.judging.run import judge_pairs
     from haloes.judging.table import make_judge
@@ -563,7 +562,7 @@ def judge(
     asked = make_judge(judge, {**(settings or {}), **_given(flags)})
     other_path = None if other is None else Path(other)
     paired = first_prompts(read_pairs(Path(answers), other_path, candidate=candidate, baseline=baseline), most)
-    for note in _comparison_notes(paired):
+    for note in comparison_notes(paired):
         progress.note(note)
     progress.stage(f"judging by {asked.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
     judged = judge_pairs(asked, paired, path, num_canaries=canaries, seed=seed, progress=progress.advance)
@@ -777,6 +776,7 @@ def online(
         UserError: something that the user can put right; what was done stays, and where nothing was, no folder.
         Interrupted: Ctrl-C during a round's training; the same call continues.
     """
+    from haloes.online_rounds.labelers import make_labeler
     from haloes.online_rounds.rounds import CURVE, RUN
     from haloes.online_rounds.rounds import online as carry_out
     from haloes.online_rounds.settings import OnlineSettings, hold_out
@@ -785,7 +785,7 @@ def online(
     from haloes.sampling._contract import Decoding
 
     flags = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
-    labeler = _labeler(rater, judge, {**_given(flags), **(judge_settings or {})}, seed=seed)
+    labeler = make_labeler(rater, judge, {**_given(flags), **(judge_settings or {})}, seed=seed)
     given = argument_settings(model=model, loss=loss, columns=columns)
     run_config = _configured(config, given, settings)
     rounds_settings = OnlineSettings(
@@ -921,27 +921,6 @@ def _paths(paths: PathLike | Sequence[PathLike]) -> tuple[Path, ...]:
     return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
 
 
-def _comparison_notes(paired: "AnswerPairs") -> Iterator[str]:
-    """Say what is compared, and how large a difference it could show at all: before money is spent on a judge."""
-    from haloes.evaluation.sources import mixtures
-    from haloes.stats.power import smallest_win_rate_difference
-
-    yield f"{paired.candidate} against {paired.baseline}: {len(paired.pairs)} pairs of answers, each in both orders"
-    if paired.left_over:
-        yield f"{paired.left_over} answers have no partner on the other side and are left out"
-    sides = {paired.candidate: [pair.candidate for pair in paired.pairs]}
-    sides[paired.baseline] = [pair.baseline for pair in paired.pairs]
-    yield from (f"Note: {text}" for text in mixtures(sides))
-    smallest = smallest_win_rate_difference(paired.num_prompts)
-    if smallest is None:
-        yield f"{paired.num_prompts} prompts are too few to show any difference"
-    else:
-        yield (
-            f"{paired.num_prompts} prompts show a win rate (in 4 of 5 tries) if it is {0.5 + smallest:.0%} or more, "
-            f"or {0.5 - smallest:.0%} or less"
-        )
-
-
 def _ask_benchmarks(
     sources: Sequence[Path],
     names: str | None,
@@ -987,19 +966,3 @@ def _ask_benchmarks(
         out=out,
     )
     return run_benchmarks(str(sources[0]), settings, harness=LmEval(), display=progress or NullProgress())
-
-
-def _labeler(rater: str | None, judge: str | None, settings: Mapping[str, Any], *, seed: int) -> "Labeler":
-    """Return the rater or the judge that decides. Raises ConfigError for both or neither."""
-    from haloes.judging.table import make_judge
-    from haloes.online_rounds.labelers import JudgeLabeler, RaterLabeler
-    from haloes.runs.measure import load_rater
-
-    if (rater is None) == (judge is None):
-        raise ConfigError("give either --rater module:function, or --judge rule, http, local or reward")
-    if judge is not None:
-        return JudgeLabeler(make_judge(judge, settings), seed)
-    if settings:
-        raise ConfigError(f"{next(iter(settings))} is a setting of a judge, and --rater is none; leave it out")
-    load_rater(str(rater))  # One that cannot be loaded is refused before a model is.
-    return RaterLabeler(str(rater))

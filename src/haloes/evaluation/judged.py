@@ -1,13 +1,14 @@
 """Numbers of judgements: models against their opponents and each other, judges against each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.evaluation.sources import JudgedFile, with_distinct_names
+from haloes.evaluation.sources import JudgedFile, mixtures, with_distinct_names
+from haloes.judging.pairs import AnswerPairs
 from haloes.records import Score
 from haloes.results import JudgedNumbers, JudgedPair, LengthControlled, Matchup, PairedDifference
 from haloes.stats.agreement import cohens_kappa, krippendorffs_alpha
@@ -20,6 +21,24 @@ from haloes.stats.ratings import bradley_terry
 from haloes.stats.win_rate import win_rate
 
 LENGTH_BINS = 4
+
+
+def comparison_notes(paired: AnswerPairs) -> Iterator[str]:
+    """Say what is compared, and how large a difference it could show at all: before money is spent on a judge."""
+    yield f"{paired.candidate} against {paired.baseline}: {len(paired.pairs)} pairs of answers, each in both orders"
+    if paired.left_over:
+        yield f"{paired.left_over} answers have no partner on the other side and are left out"
+    sides = {paired.candidate: [pair.candidate for pair in paired.pairs]}
+    sides[paired.baseline] = [pair.baseline for pair in paired.pairs]
+    yield from (f"Note: {text}" for text in mixtures(sides))
+    smallest = smallest_win_rate_difference(paired.num_prompts)
+    if smallest is None:
+        yield f"{paired.num_prompts} prompts are too few to show any difference"
+    else:
+        yield (
+            f"{paired.num_prompts} prompts show a win rate (in 4 of 5 tries) if it is {0.5 + smallest:.0%} or more, "
+            f"or {0.5 - smallest:.0%} or less"
+        )
 
 
 def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbers:

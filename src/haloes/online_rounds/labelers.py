@@ -9,11 +9,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol
 
-from haloes.errors import DataError, RunError
+from haloes.errors import ConfigError, DataError, RunError
 from haloes.feedback.keys import group_of
 from haloes.judging._contract import Judge
 from haloes.judging.pairs import AnswerPair, AnswerPairs, pair_answers
 from haloes.judging.run import Judged, judge_pairs
+from haloes.judging.table import make_judge
 from haloes.records import Completion, Feedback, Pair, Score
 from haloes.results import to_json
 from haloes.run_files import JUDGEMENTS, RATINGS
@@ -157,6 +158,18 @@ class JudgeLabeler:
         _require_all(judged)
         found = {(pair.prompt_id, pair.draw): pair.preference for pair in comparisons(judged.judgements)}
         return [found[pair.prompt_id, pair.draw] for pair in compared.pairs]
+
+
+def make_labeler(rater: str | None, judge: str | None, settings: Mapping[str, Any], *, seed: int) -> Labeler:
+    """Return the rater or the judge that decides, with the judge's settings. Raises ConfigError for both or neither."""
+    if (rater is None) == (judge is None):
+        raise ConfigError("give either --rater module:function, or --judge rule, http, local or reward")
+    if judge is not None:
+        return JudgeLabeler(make_judge(judge, settings), seed)
+    if settings:
+        raise ConfigError(f"{next(iter(settings))} is a setting of a judge, and --rater is none; leave it out")
+    load_rater(str(rater))  # One that cannot be loaded is refused before a model is.
+    return RaterLabeler(str(rater))
 
 
 def _mean(points: Sequence[float]) -> float:
