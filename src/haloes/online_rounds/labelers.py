@@ -1,4 +1,4 @@
-"""Who says what is good: a rater gives thumbs, a judge compares; both become feedback, and a rating of a model."""
+"""Labelers: a rater likes answers or not, a judge compares them; both make feedback of answers, and rate a model."""
 
 import hashlib
 import inspect
@@ -41,7 +41,7 @@ class Labeler(Protocol):
         self, answers: Sequence[Completion], place: Path, *, pairs: bool, advance: Advance
     ) -> list[Feedback | Pair]:
         """
-        What is to be learnt from these answers of one model; the verdicts are kept in `place`.
+        Return the feedback that these answers of one model earn; keep the verdicts in `place`.
 
         Args:
             answers: to the prompts of a round, several each.
@@ -54,7 +54,7 @@ class Labeler(Protocol):
     def rating(
         self, answers: Sequence[Completion], first: Sequence[Completion], place: Path, *, advance: Advance
     ) -> Score | None:
-        """How good the answers of a model are, beside those of the first model; the verdicts are kept in `place`."""
+        """Score the answers of a model beside those of the first model; keep the verdicts in `place`."""
         ...
 
 
@@ -67,7 +67,7 @@ class RaterLabeler:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Its name and its source."""
+        """Return its name, and a hash of its source."""
         try:
             source = Path(inspect.getsourcefile(load_rater(self.rater)) or "").read_bytes()
         except (OSError, TypeError):  # not written in Python, or not a plain function
@@ -82,7 +82,7 @@ class RaterLabeler:
         pairs: bool,  # noqa: ARG002 - a loss on pairs makes them of the thumbs
         advance: Advance,
     ) -> list[Feedback | Pair]:
-        """A rated answer each."""
+        """Return one labelled answer for each."""
         liked = self._rated(answers, place / RATINGS, advance)
         return [_feedback(answer, label=label) for answer, label in zip(answers, liked, strict=True)]
 
@@ -94,7 +94,7 @@ class RaterLabeler:
         *,
         advance: Advance,
     ) -> Score | None:
-        """The share that is liked."""
+        """Return the share that is liked, with its interval."""
         liked = self._rated(answers, place / RATINGS, advance)
         prompts = [answer.prompt_id for answer in answers]
         return share_with_interval(
@@ -117,7 +117,7 @@ class JudgeLabeler:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Its name, template and settings."""
+        """Return its name, template and settings."""
         identity = self.judge.identity
         return {"judge": identity.name, "template": identity.template, **identity.settings}
 
@@ -125,7 +125,7 @@ class JudgeLabeler:
         self, answers: Sequence[Completion], place: Path, *, pairs: bool, advance: Advance
     ) -> list[Feedback | Pair]:
         """
-        Every two answers to a prompt are compared.
+        Compare every two answers to a prompt.
 
         For a loss on pairs each comparison with a winner is a pair. Otherwise an answer is desirable if it won more
         than half of its comparisons (ties count half), undesirable if fewer, and left out if exactly half; the share is
@@ -146,7 +146,7 @@ class JudgeLabeler:
     def rating(
         self, answers: Sequence[Completion], first: Sequence[Completion], place: Path, *, advance: Advance
     ) -> Score | None:
-        """The win rate against the first model's answers to the same prompts."""
+        """Return the win rate against the first model's answers to the same prompts, with its interval."""
         compared = pair_answers(answers, first, names=(answers[0].model, "first model"))
         preferences = self._preferences(compared, place / JUDGEMENTS, advance)
         prompts = [pair.prompt_id for pair in compared.pairs]
@@ -173,7 +173,7 @@ def make_labeler(rater: str | None, judge: str | None, settings: Mapping[str, An
 
 
 def _mean(points: Sequence[float]) -> float:
-    """Even where nothing is known."""
+    """Return the mean of the points; even where there are none."""
     return sum(points) / len(points) if points else _EVEN
 
 
@@ -226,12 +226,12 @@ _WHAT_TO_DO = "give another judge, raise --per-prompt or --temperature, or begin
 
 
 def learnable(rows: Iterable[Feedback | Pair]) -> list[Feedback | Pair]:
-    """The rows without empty answers, and without pairs of the same text."""
+    """Return the rows without empty answers, and without pairs of the same text."""
     return [row for row in rows if all(_words(row)) and len(set(_words(row))) == len(_words(row))]
 
 
 def counts_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many rows of a feedback file are desirable, undesirable, and pairs."""
+    """Count how many rows of a feedback file are desirable, undesirable, and pairs."""
     labels = [row.get("label") for row in rows]
     return {
         "desirable": labels.count(True),

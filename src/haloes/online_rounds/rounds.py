@@ -59,7 +59,7 @@ class _Experiment:
         return self.out / f"round-{number}"
 
     def model(self, number: int) -> RoundModel:
-        """The model that a round left."""
+        """Return the model that a round left."""
         source = self.config.model.name if number == 0 else str((self.folder(number) / RUN / MODEL).absolute())
         dtype: Any = getattr(torch, self.config.model.dtype)  # never "auto": the claim resolved it
         return RoundModel(name=f"round-{number}", source=source, device=self.device, dtype=dtype)
@@ -76,7 +76,7 @@ def online(
     display: Progress,
 ) -> tuple[CurvePoint, ...]:
     """
-    Carry the rounds out, or go on with those that `out` holds.
+    Carry the rounds out, or resume those that `out` holds.
 
     Args:
         config: model, loss and training of each round; its feedback settings say how the verdicts are read.
@@ -133,7 +133,7 @@ def online(
 
 
 def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: bool) -> dict[str, int]:
-    """A round's prompts, answers, verdicts and feedback."""
+    """Write a round's prompts, answers, verdicts and feedback; return the counts of the latter."""
     settings, place = experiment.settings, experiment.folder(number)
     names = of_round(list(experiment.prompts), number, settings.prompts_per_round)
     prompts = {name: experiment.prompts[name] for name in names}
@@ -152,7 +152,7 @@ def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: 
 
 
 def _train(experiment: _Experiment, number: int) -> None:
-    """A round's run; gone on with where it was stopped."""
+    """Train a round's run, or resume it where it was stopped."""
     place, config, settings = experiment.folder(number), experiment.config, experiment.settings
     if (place / ROUND).exists():
         return
@@ -176,7 +176,7 @@ def _train(experiment: _Experiment, number: int) -> None:
 
 
 def _reading(settings: FeedbackSettings, source: Path) -> FeedbackSettings:
-    """The feedback of a round, of which the settings say what is used; how the prompts' file is read is not for it."""
+    """Return how a round's feedback is read: what the settings use of it, but not how they read the prompts' file."""
     return FeedbackSettings(
         source=str(source),
         one_per_prompt=settings.one_per_prompt,
@@ -186,7 +186,7 @@ def _reading(settings: FeedbackSettings, source: Path) -> FeedbackSettings:
 
 
 def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) -> CurvePoint:
-    """The model after a round on the held-out prompts."""
+    """Measure the model after a round on the held-out prompts."""
     place, first = experiment.folder(number) / HELD_OUT, experiment.model(0)
     seeds = range(experiment.settings.seed, experiment.settings.seed + 1)
     label = f"round {number}: held-out"
@@ -210,7 +210,7 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
 
 
 def _first_answers(experiment: _Experiment, seeds: range) -> list[Completion]:
-    """The first model's answers to the held-out prompts, which round 0 asked for."""
+    """Return the first model's answers to the held-out prompts, which round 0 asked for."""
     path = experiment.folder(0) / HELD_OUT / ANSWERS
     return _answers(experiment, 0, experiment.held_out, path, seeds=seeds, stage=None)
 
@@ -218,7 +218,7 @@ def _first_answers(experiment: _Experiment, seeds: range) -> list[Completion]:
 def _answers(
     experiment: _Experiment, model: int, prompts: Mapping[str, Text], path: Path, *, seeds: range, stage: str | None
 ) -> list[Completion]:
-    """The model's answers; `stage` is told where they may take time."""
+    """Return the model's answers; `stage` is shown where they may take time."""
     if stage is not None:
         experiment.display.stage(stage, len(prompts) * len(seeds))
     return answers_of(

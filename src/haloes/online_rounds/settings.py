@@ -51,13 +51,13 @@ class OnlineSettings:
             raise ConfigError("online.temperature must be positive: the policy learns from answers that differ")
 
     def seeds(self, number: int) -> range:
-        """Of the answers in a round; every round has its own."""
+        """Return the seeds of the answers in a round; every round has its own."""
         return range(self.seed + number * self.per_prompt, self.seed + (number + 1) * self.per_prompt)
 
 
 def hold_out(prompts: Mapping[str, Text], count: int, *, seed: int) -> tuple[dict[str, Text], dict[str, Text]]:
     """
-    The prompts in the order in which the rounds take them, and `count` others to measure on; drawn by their ids.
+    Divide the prompts: in the order in which the rounds take them, and `count` others to measure on, drawn by id.
 
     Raises:
         ConfigError: fewer than two are to be held out: there is no interval then.
@@ -73,7 +73,7 @@ def hold_out(prompts: Mapping[str, Text], count: int, *, seed: int) -> tuple[dic
 
 
 def in_order(prompts: Mapping[str, Text], *, seed: int) -> list[str]:
-    """The prompts' ids in an order that depends on them and the seed alone."""
+    """Return the prompts' ids in an order that depends on them and the seed alone."""
     names = list(prompts)
     order = np.argsort(
         seeded_hash(np.array([number_of(name) for name in names], np.int64), seed=seed, purpose="online")
@@ -82,7 +82,7 @@ def in_order(prompts: Mapping[str, Text], *, seed: int) -> list[str]:
 
 
 def of_round(names: Sequence[str], number: int, size: int) -> list[str]:
-    """The prompts of a round, counted from 1; all of them where there are fewer than its size."""
+    """Return the prompts of a round, counted from 1; all of them where there are fewer than its size."""
     size = min(size, len(names))
     return [names[i % len(names)] for i in range((number - 1) * size, number * size)]
 
@@ -103,7 +103,7 @@ def claim(
     loss: str,
 ) -> RunConfig:
     """
-    Make the folder, or know it again; the configuration comes back with the dtype that was found out at the beginning.
+    Claim the folder for these rounds; return the configuration with the dtype in which they began.
 
     Raises RunError where the folder holds something else, and says what is not the same.
     """

@@ -48,7 +48,7 @@ def answers_of(
     settings: OnlineSettings,
     advance: Callable[[int], None],
 ) -> list[Completion]:
-    """The model's answers to the prompts, from the file as far as they are there; by prompt, then by seed."""
+    """Return the model's answers by prompt, then by seed; only those that the file lacks are sampled."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not _complete(path, prompts, seeds):
         loaded = model.load()
@@ -96,7 +96,7 @@ def kl_to_first(
 
 
 def _complete(path: Path, prompts: Mapping[str, Text], seeds: range) -> bool:
-    """Whether nothing is to be asked; a line that a kill cut in two is to be asked again."""
+    """Return whether the file holds every answer; a line that a kill cut in two is asked for again."""
     if not path.exists() or not path.read_bytes().endswith(b"\n"):
         return False
     known = {(answer.prompt_id, answer.seed) for answer in read_completions(path)}

@@ -51,7 +51,7 @@ class _Step:
 
 
 def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) -> list[SettingChange]:
-    """The changes that save memory, cheapest first, until they fit within the limit together; none where it fits."""
+    """Return the changes that save memory, cheapest first, until it fits with all of them; none where it fits as it is."""
     found: list[SettingChange] = []
     now = sizes, load
     reached = memory(*now).peak
@@ -113,7 +113,7 @@ def _checkpointing(setup: Setup) -> Setup:
 
 
 def _lora(setup: Setup, adapters: ModelSize) -> Setup:
-    """The adapter switched off is the reference, so that no copy of the model is kept."""
+    """Train adapters: with them switched off the model is the reference, so that no copy is kept."""
     _, load = setup
     return adapters, replace(load, reference=0)
 

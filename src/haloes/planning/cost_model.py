@@ -93,12 +93,12 @@ class MemoryUse:
 
     @property
     def peak(self) -> int:
-        """The larger of the two."""
+        """Return the larger of the two."""
         return max(self.training, self.sampling)
 
 
 def memory(sizes: ModelSize, load: StepLoad) -> MemoryUse:
-    """The memory of a run. What is there at another time than the step's is not part of `training`."""
+    """Return the memory of a run by part. What is held at another time than the step's is not part of `training`."""
     held = {
         "program": load.base,
         "weights": (sizes.weights - load.four_bits) * load.itemsize + int(load.four_bits * FOUR_BITS),
@@ -124,7 +124,7 @@ def memory(sizes: ModelSize, load: StepLoad) -> MemoryUse:
 
 
 def activations(sizes: ModelSize, load: StepLoad) -> int:
-    """Bytes that the largest micro-batch leaves for its backward pass: with checkpointing or offloading far fewer."""
+    """Return the bytes that the largest micro-batch keeps for its backward pass; far fewer with checkpointing."""
     token = kept_activation_bytes(
         load.kept,
         layers=sizes.layers,
@@ -136,7 +136,7 @@ def activations(sizes: ModelSize, load: StepLoad) -> int:
 
 
 def head_chunk(sizes: ModelSize, load: StepLoad) -> int:
-    """Bytes of a chunk of float32 logits with its copy in the compute dtype, hidden states' and weights' gradients."""
+    """Return the bytes of a chunk of float32 logits with its copy in the compute dtype, and of the head's gradients."""
     copies = FLOAT32 if load.itemsize == FLOAT32 else FLOAT32 + load.itemsize
     logits = min(load.chunk, load.positions) * sizes.vocabulary * copies
     weights = sizes.head * FLOAT32 if sizes.head_trained else 0
@@ -155,7 +155,7 @@ class Layout:
 
 
 def layout_of(documents: Sequence[int], before: Sequence[Sequence[int]], positions: int) -> Layout:
-    """The layout of pieces (`haloes.models.layout.Packed`): a piece looks at those before it and back into itself."""
+    """Count a layout of pieces (`haloes.models.layout.Packed`): each attends to those before it and to itself."""
     seen = sum(
         n * sum(documents[k] for k in path) + n * (n + 1) // 2 for n, path in zip(documents, before, strict=True)
     )
@@ -163,7 +163,7 @@ def layout_of(documents: Sequence[int], before: Sequence[Sequence[int]], positio
 
 
 def forward_operations(sizes: ModelSize, layout: Layout) -> tuple[float, float, float]:
-    """Floating-point operations of a forward pass: of the blocks' matrices, of attention, of the output layer."""
+    """Return the FLOPs of a forward pass: of the blocks' matrices, of attention, of the output layer."""
     return (
         2.0 * sizes.blocks * layout.tokens,
         4.0 * sizes.queries * layout.seen,
@@ -173,7 +173,7 @@ def forward_operations(sizes: ModelSize, layout: Layout) -> tuple[float, float, 
 
 def training_operations(sizes: ModelSize, layout: Layout, *, full: bool) -> float:
     """
-    Floating-point operations that a forward and backward pass needs, nothing of them computed twice.
+    Return the FLOPs that a forward and backward pass needs, nothing of them computed twice.
 
     A trained matrix costs two products backwards and a frozen one one product; attention always two for each of its
     two products forwards. What lies below the lowest trained layer is only computed forwards.
@@ -226,7 +226,7 @@ class Workload:
 
 
 def seconds(work: Workload, rates: Rates) -> dict[str, float]:
-    """Seconds by part."""
+    """Return the seconds by part: what there is to do, times how long it takes."""
     return {
         "reading and tokenising": rates.reading,
         "loading the model": rates.loading,

@@ -51,7 +51,7 @@ def look(dtype: torch.dtype, device: torch.device, *, width: int) -> Machine:
 
 
 def thread_warnings(machine: Machine, environment: Mapping[str, str]) -> list[str]:
-    """What is to be said of threads that share a core: they wait for each other, and spin while they do."""
+    """Warn of threads that share a core: they wait for each other, and spin while they do."""
     if machine.threads == 1:
         return []
     waits = all(environment.get(name, "").lower() == value for name, value in _PASSIVE.items())
@@ -82,7 +82,7 @@ class Peak:
 
     @property
     def bytes(self) -> int:
-        """What was found."""
+        """Return the most bytes that were held."""
         return self._most
 
     def __enter__(self) -> Self:
@@ -111,7 +111,7 @@ class Peak:
 
 
 def _lifetime_peak() -> int:
-    """Most bytes that this process ever held; 0 where the system does not say."""
+    """Return the most bytes that this process ever held; 0 where the system does not say."""
     try:
         import resource
         import sys

@@ -13,7 +13,7 @@ from haloes.planning.cost_model import ModelSize
 
 def sizes_by_name(name: str, lora: LoRA | None, *, values: bool = False) -> ModelSize:
     """
-    The sizes of a model that is trained in full, or with adapters.
+    Return the sizes of a model that is trained in full, or with adapters.
 
     Args:
         name: as for `haloes.models.load.load_model`.
@@ -25,7 +25,7 @@ def sizes_by_name(name: str, lora: LoRA | None, *, values: bool = False) -> Mode
 
 
 def sizes_of(model: Any, *, full: bool, values: bool = False) -> ModelSize:
-    """The sizes of a model: itself, or the peft model around it, whose adapters alone are trained unless `full`."""
+    """Count the sizes of a model, or of the peft model around it, whose adapters alone are trained unless `full`."""
     head = model.get_output_embeddings().weight
     embeddings = model.get_input_embeddings().weight
     named = dict(model.named_parameters())  # each once, also where the output layer is the embeddings
@@ -54,7 +54,7 @@ def sizes_of(model: Any, *, full: bool, values: bool = False) -> ModelSize:
 
 
 def _share(adapters: set[str], layers: int) -> float:
-    """Of the layers those from the lowest with an adapter on."""
+    """Return the share of the layers from the lowest one with an adapter on."""
     lowest = min(_blocks(adapters), default=0)
     return (layers - lowest) / layers if layers else 1.0
 
@@ -67,5 +67,5 @@ def _blocks(names: set[str]) -> Iterator[int]:
 
 
 def itemsize(dtype: torch.dtype) -> int:
-    """Bytes of a number."""
+    """Return the bytes of a number."""
     return torch.empty((), dtype=dtype).element_size()

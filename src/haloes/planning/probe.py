@@ -127,12 +127,12 @@ class Probe:
         )
 
     def layout(self, step: Step) -> Layout:
-        """How a micro-batch goes through the model."""
+        """Lay out a micro-batch as it goes through the model."""
         packed, _ = _packed(make_stepper(self.job, self.job.train), step)
         return layout_of(packed.piece_lengths, packed.prefix_pieces, len(packed.target_N))
 
     def update(self) -> float:
-        """Seconds of an optimizer step, after which the gradients are gone and the moments are there."""
+        """Take an optimizer step and return its seconds; the gradients are gone then, and the moments are there."""
         began = time.perf_counter()
         settings = self.job.settings
         update(self.masters, self.optimizer, settings.lr, settings.max_grad_norm, Ranks(0, 1), step=1)
@@ -142,13 +142,13 @@ class Probe:
 
 @contextmanager
 def probing(job: TrainJob, *, several: bool) -> Iterator[Probe]:
-    """A job's policy under training, for as long as the block lasts."""
+    """Make a job's policy trainable inside the block."""
     with trainable(job) as masters:
         yield Probe(job, masters, make_optimizer(masters, job.settings), several)
 
 
 def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:
-    """The shortest example, and the typical and the largest micro-batch of up to `_STEPS` steps spread over the run."""
+    """Find the shortest example, and the typical and the largest micro-batch of `_STEPS` steps spread over the run."""
     found: list[Step] = []
     several = False
     for index in np.unique(np.linspace(0, schedule.num_steps - 1, min(schedule.num_steps, _STEPS)).astype(int)):
@@ -164,7 +164,7 @@ def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:
 
 
 def part_of(step: Step, members: NDArray[np.int64]) -> Step:
-    """Some of a step's examples as a step of their own."""
+    """Return some of a step's examples as a step of their own."""
     mismatched = step.mismatched[members] if len(step.mismatched) else step.mismatched
     return replace(step, examples=step.examples[members], mismatched=mismatched)
 
@@ -210,7 +210,7 @@ class _Timed:
 
 
 def _packed(stepper: Stepper, step: Step) -> tuple[Packed, Layout]:
-    """The layout of a micro-batch, and what its mismatched completions add where each prompt is known already."""
+    """Lay out a micro-batch; and what its mismatched completions add where each prompt is in the cache already."""
     store = stepper.store
     packed = packed_rows([store.read(int(i)) for i in sequences_of(store, step.examples)], torch.device("cpu"))
     tokens = seen = positions = 0
@@ -234,7 +234,7 @@ def _example_lengths(store: TokenStore) -> Lengths:
 
 
 def _alone(like: Step, example: int) -> Step:
-    """One example as a step; where partners are needed, with a partner of the step that is like it."""
+    """Return one example as a step; where mismatched completions are needed, with one of the step that is like it."""
     mismatched = like.mismatched[:1] if len(like.mismatched) else like.mismatched
     return replace(like, examples=np.array([example]), mismatched=mismatched)
 

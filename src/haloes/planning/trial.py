@@ -1,4 +1,4 @@
-"""A run tried out: its model loaded, a batch of answers begun, a few micro-batches trained on, all of it measured."""
+"""Try a run out: load its model, begin a batch of answers, train on a few micro-batches, and measure all of it."""
 
 import time
 from dataclasses import dataclass, replace
@@ -106,11 +106,11 @@ class Steps(Protocol):
         ...
 
     def layout(self, step: Step) -> Layout:
-        """How a micro-batch would go through the model."""
+        """Lay out a micro-batch as it would go through the model."""
         ...
 
     def update(self) -> float:
-        """Seconds of an optimizer step."""
+        """Take an optimizer step and return its seconds."""
         ...
 
 
@@ -118,7 +118,7 @@ def measure(
     probe: Steps, tried: Candidates, sizes: ModelSize, load: StepLoad, limit: int
 ) -> tuple[StepLoad, MicroBatchCost, float, bool]:
     """
-    A single example, then the largest micro-batch if it fits, then the typical one, with which time is taken.
+    Run a single example, then the largest micro-batch if it fits, then the typical one, which is timed.
 
     Returns:
         The load with what was found, the typical micro-batch (or the example, where nothing more fits), seconds of an
@@ -161,13 +161,13 @@ def _laid_out(load: StepLoad, layout: Layout) -> StepLoad:
 
 
 def _beyond(load: StepLoad, sizes: ModelSize, passed: MicroBatchCost) -> int:
-    """Bytes that a micro-batch took beyond all that is counted."""
+    """Return the bytes that a micro-batch took beyond all that is counted."""
     counted = _laid_out(replace(load, other=0, slack=0.0), passed.layout)
     return max(0, passed.peak - memory(sizes, counted).training)
 
 
 def _with_answers(load: StepLoad, sizes: ModelSize, answered: SamplingCost, widest: int) -> StepLoad:
-    """With a batch of answers at its full width, and what a begun one took beyond all that is counted."""
+    """Add a batch of answers at its full width, and what a begun one took beyond all that is counted."""
     load = replace(load, answers=answered.answers, answer_tokens=answered.tokens)
     other = answered.peak - memory(sizes, replace(load, sampled_while_training=False)).sampling
     return replace(load, answer_tokens=widest, other_sampling=max(0, other))

@@ -42,7 +42,7 @@ def count_work(
     known: float,
 ) -> Workload:
     """
-    Count what there is to do.
+    Count what there is to do in a run.
 
     Args:
         settings: of the training.
@@ -89,7 +89,7 @@ def count_work(
 def _reference_tokens(
     needs: Needs, *, cached: bool, tokens: int, passes: float, held_out: int, validations: int
 ) -> float:
-    """That the reference has to score: pairs of a prompt with another's completion are new in every pass."""
+    """Count the tokens that the reference has to score: mismatched completions are new in every pass over the data."""
     if not needs.any_reference:
         return held_out  # log p of the model before training
     own = tokens * (min(passes, 1.0) if cached else passes)
@@ -98,22 +98,22 @@ def _reference_tokens(
 
 
 def num_validations(settings: TrainSettings, num_steps: int) -> int:
-    """How often a run validates."""
+    """Count how often a run validates."""
     return sum(is_validated(settings, step, num_steps) for step in range(1, num_steps + 1))
 
 
 def num_checkpoints(settings: TrainSettings, num_steps: int) -> int:
-    """How many checkpoints a run writes, one at its end among them."""
+    """Count the checkpoints that a run writes, one at its end among them."""
     return -(-num_steps // settings.checkpoint_every)
 
 
 def checkpoint_bytes(sizes: ModelSize, settings: TrainSettings) -> int:
-    """Of one checkpoint: the trained weights and the optimizer's moments, in float32."""
+    """Return the bytes of one checkpoint: the trained weights and the optimizer's moments, in float32."""
     return sizes.trained * (FLOAT32 + moments(settings))
 
 
 def moments(settings: TrainSettings) -> int:
-    """Bytes that the optimizer keeps for each trained number."""
+    """Return the bytes that the optimizer keeps for each trained number."""
     return MOMENTS[settings.optimizer]
 
 
@@ -134,7 +134,7 @@ def disk_bytes(settings: TrainSettings, sizes: ModelSize, work: Workload, *, tra
 
 
 def answers_at_once(samples: SampleSettings, prompts: list[list[int]]) -> int:
-    """How many answers are made at once: as many as the settings and the tokens held together allow."""
+    """Return how many answers are sampled at once: as many as the settings and the tokens held together allow."""
     if not prompts:
         return 0
     widest = max(map(len, prompts)) + samples.max_new_tokens
@@ -142,7 +142,7 @@ def answers_at_once(samples: SampleSettings, prompts: list[list[int]]) -> int:
 
 
 def known_share(needs: Needs, fingerprint: str, schedule: Schedule, train: TokenStore) -> float:
-    """The share of what the first steps ask the reference that its cache holds already, from earlier runs."""
+    """Return the share of what the first steps ask the reference that its cache holds already, from earlier runs."""
     folder = reference_folder(fingerprint)
     if not needs.any_reference or needs.reference_tokens or not folder.is_dir():
         return 0.0
@@ -158,7 +158,7 @@ def known_share(needs: Needs, fingerprint: str, schedule: Schedule, train: Token
 
 
 def seconds_a_byte(folder: Path) -> float:
-    """How long a byte of a checkpoint takes: written, brought to the disk, read and hashed."""
+    """Time a byte of a checkpoint: written, synced to the disk, read and hashed."""
     data = np.random.default_rng(0).bytes(_WRITTEN)
     path = folder / "written"
     began = time.perf_counter()
@@ -177,7 +177,7 @@ def _batches(count: int, at_once: int) -> int:
 
 
 def free_disk(place: Path) -> int:
-    """Free bytes where a run's folder would be."""
+    """Return the free bytes where a run's folder would be."""
     import shutil
 
     existing: Any = next((path for path in (place, *place.absolute().parents) if path.exists()), Path("/"))

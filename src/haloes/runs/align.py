@@ -56,13 +56,13 @@ def align(
     display: Progress | None = None,
 ) -> Run:
     """
-    Carry a run out, or go on with it from its newest checkpoint.
+    Carry a run out, or resume it from its newest checkpoint.
 
     Args:
         config: all settings.
         run_dir: the run's folder; a new one, unless the run is resumed.
         loss: a loss to use in place of the configuration's.
-        resume: go on with the run that the folder holds.
+        resume: resume the run that the folder holds.
         allow_changes: resume even if the data, the tokenizer, the model or the settings are not what they were.
         display: who is told of the progress.
 
@@ -107,7 +107,7 @@ def align(
 
 
 def _finished(config: RunConfig, run_dir: Path) -> Run | None:
-    """The run as it is, if it is finished and was started with this very configuration."""
+    """Return the run as it is, if it is finished and was started with this very configuration."""
     steps = folder.finished_steps(run_dir)
     if steps is None or folder.read_config(run_dir) != config:
         return None
@@ -155,7 +155,7 @@ def _train(prepared: PreparedRun, display: Progress, monitor: Monitor, *, allow_
 
 @contextmanager
 def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
-    """A new run's folder, which is gone again if nothing was trained in it; or the folder of a run to go on with."""
+    """Claim a new run's folder, and remove it if nothing was trained in it; or check that there is a run to resume."""
     if resume:
         folder.read_config(run_dir)
     elif ranks.is_main:
@@ -172,7 +172,7 @@ def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
 
 
 def _out_of_room(error: BaseException, run_dir: Path) -> RunError | None:
-    """A full disk, or memory that ran out beside the training steps (which say so themselves), in one line."""
+    """Explain a full disk, or memory that ran out beside the training steps (which say so themselves), in one line."""
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return RunError(f"{run_dir} cannot be written ({error.strerror}); free some space, and start or resume the run")
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

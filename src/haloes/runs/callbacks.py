@@ -1,4 +1,4 @@
-"""Who looks on while a run works: a progress display, TensorBoard, or nobody."""
+"""Callbacks of a run: the progress that a user sees, TensorBoard, or nothing."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -10,38 +10,38 @@ class Progress(Protocol):
     """Shows what a run is doing. The run itself prints nothing."""
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """A stage begins, of so many units (None: unknown); the one before is over."""
+        """Begin a stage of `total` units (None: unknown); the one before is over."""
 
     def advance(self, count: int) -> None:
-        """So many units of the stage are done."""
+        """Count further units of the stage as done."""
 
     def note(self, text: str) -> None:
-        """Something the user should know."""
+        """Tell the user a sentence."""
 
     def on_start(self, *, step: int, num_steps: int) -> None:
-        """Training begins, with `step` of `num_steps` steps already done."""
+        """Begin training, with `step` of `num_steps` steps already done."""
 
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """A line was added to the metrics."""
+        """Show a line that was added to the metrics."""
 
 
 class NullProgress:
-    """Nobody looks on."""
+    """Shows nothing."""
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, count: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_start(self, *, step: int, num_steps: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class TensorBoard:
@@ -54,7 +54,7 @@ class TensorBoard:
         self._writer = SummaryWriter(str(run_dir / "tensorboard"))
 
     def on_start(self, *, step: int, num_steps: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """Add the numbers at their step."""
@@ -65,5 +65,5 @@ class TensorBoard:
 
 
 def tensorboard_if_installed(run_dir: Path) -> list[TensorBoard]:
-    """TensorBoard, where its package is there."""
+    """Return a TensorBoard writer where its package is installed."""
     return [TensorBoard(run_dir)] if find_spec("tensorboard") is not None else []

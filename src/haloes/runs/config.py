@@ -202,7 +202,7 @@ class RunConfig:
 
 def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     """
-    A configuration from nested mappings, each overriding the ones before it key by key, over the defaults.
+    Make a configuration of nested mappings, each overriding the ones before it key by key, over the defaults.
 
     A `loss` section with another name than the layers before it starts afresh: hyperparameters belong to their loss.
     Raises ConfigError for an unknown key (with a suggestion) or a value of the wrong kind.
@@ -221,7 +221,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
 
 
 def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
-    """`make_config` of a YAML file, if there is one, under `layers`. A fault that is in the file names the file."""
+    """Make a configuration of a YAML file, if there is one, under `layers`; a fault in the file names the file."""
     if path is None:
         return make_config(*layers)
     sections = read_yaml(path)
@@ -236,12 +236,12 @@ def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
 
 
 def as_mapping(config: RunConfig) -> dict[str, Any]:
-    """The whole configuration as nested plain values; `make_config` makes the same from it again."""
+    """Return the whole configuration as nested plain values, of which `make_config` makes the same again."""
     return asdict(config)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file's sections without the empty ones. Raises ConfigError naming the file, the line and the fault."""
+    """Read a YAML file's sections, empty ones left out. Raises ConfigError naming the file, the line and the fault."""
     import yaml
 
     if path.is_dir():
@@ -263,7 +263,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """`train.lr=5e-6` as a nested mapping. Raises ConfigError where it is not of that form."""
+    """Parse `train.lr=5e-6` into a nested mapping. Raises ConfigError where it is not of that form."""
     import yaml
 
     key, equals, value = text.partition("=")
@@ -281,7 +281,7 @@ def parse_setting(text: str) -> dict[str, Any]:
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Several settings as one nested mapping, later ones over earlier ones."""
+    """Parse several settings into one nested mapping, later ones over earlier ones."""
     merged: dict[str, Any] = {}
     for text in texts:
         merged = _merge(merged, parse_setting(text))
@@ -289,7 +289,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration file, with descriptions."""
+    """Return the JSON schema of a configuration file, with descriptions."""
     return _adapter().json_schema()
 
 
@@ -301,7 +301,7 @@ def _adapter() -> "TypeAdapter[RunConfig]":
 
 
 def _layered(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """One layer over others; where it names another loss than they do, their hyperparameters are not for it."""
+    """Lay one layer over others; where it names another loss than they do, their hyperparameters are not for it."""
     old, new = under.get("loss"), over.get("loss")
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         known = old.get("name", _default_loss()["name"])
@@ -338,7 +338,7 @@ def _known_keys(place: list[str]) -> list[str]:
 
 
 def _loader() -> Any:
-    """YAML as people write it: 5e-6 is a number, which YAML 1.1 reads as text."""
+    """Return a loader of YAML as people write it: 5e-6 is a number, which YAML 1.1 reads as text."""
     import re
 
     import yaml

@@ -176,7 +176,7 @@ class _Side:
 def _divide(
     source: _Side, held_out: _Side | None, settings: FeedbackSettings, *, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, list[str]]:
-    """Which rows of the source are trained on, which of the source or of the held-out file are held out, warnings."""
+    """Return masks of the rows to train on and to hold out (of the source, or of the held-out file), and warnings."""
     if held_out is None:
         if settings.validation_share == 0:
             return np.ones(len(source.group), np.bool_), None, []
@@ -198,13 +198,13 @@ def _divide(
 
 
 def _require_two_prompts(group: Numbers, otherwise: str) -> None:
-    """What a reference point takes; it is better to know now than after the model is loaded."""
+    """Refuse rows of a single prompt, which make no reference point: better now than after the model is loaded."""
     if len(np.unique(group)) == 1:
         raise DataError(otherwise)
 
 
 def _limited(group: Numbers, chosen: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:
-    """Of the chosen rows at most so many, by whole prompts (the first prompt in any case)."""
+    """Keep at most so many of the selected rows, by whole prompts (the first prompt in any case)."""
     if most is None or int(chosen.sum()) <= most:
         return chosen
     names, counts = np.unique(group[chosen], return_counts=True)
@@ -249,7 +249,7 @@ class _Writer:
         return facts
 
     def _noting_prompts(self, side: _Side, wanted: set[int]) -> Iterator[_Numbered]:
-        """The usable rows, numbered; the prompts of wanted groups are kept, whether or not their rows are written."""
+        """Number the usable rows, and keep the prompts of wanted groups, whether or not their rows are written."""
         usable = (row for row in side.rows if not isinstance(row, Refusal))
         for group, row in zip(side.group.tolist(), usable, strict=True):
             if group in wanted:
@@ -294,7 +294,7 @@ class _Writer:
 
     def _score(self, row: Feedback | Pair, *, desirable: bool) -> float:
         """
-        The row's score for a loss that wants one; where the human gave none, the end of the range by its label.
+        Return the row's score for a loss that wants one; where the human gave none, the end of the range by its label.
 
         Of a pair it is the margin for the chosen answer and 0 for the other: their difference is what counts.
         """
@@ -317,12 +317,12 @@ class _Writer:
 
 
 def _score_range(needs: Needs) -> tuple[float, float]:
-    """The scores of an undesirable and of a desirable answer that has none."""
+    """Return the scores of an undesirable and of a desirable answer that has none."""
     return needs.score_range or (-1.0, 1.0)
 
 
 def _encoders(encoder: Encoder, needs: Needs) -> list[Encoder]:
-    """For desirable answers and, where the loss has control texts, for undesirable ones."""
+    """Return the encoder of desirable answers and, where the loss has control texts, that of undesirable ones."""
     if needs.rewards:
         encoder = encoder.for_whole_conversations()
     return [encoder] if needs.control is None else [encoder.with_control(control) for control in needs.control]

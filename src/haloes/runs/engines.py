@@ -30,7 +30,7 @@ def make_engine(
     concurrency: int = 4,
 ) -> Engine:
     """
-    An engine for a model.
+    Make an engine that answers with a model.
 
     Args:
         model: a folder (a run's own counts as its trained model), an adapter, a name on the hub, a .gguf file,

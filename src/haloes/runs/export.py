@@ -15,7 +15,7 @@ from haloes.runs import run_folder as folder
 
 
 def merge_note(run_dir: Path) -> str | None:
-    """What is to be known of the merged model of a run that trained beside a base in four bits; None of others."""
+    """Return what to know of the merged model of a run that trained beside a base in four bits; None of others."""
     if folder.read_config(run_dir).model.quantize is None:
         return None
     return (

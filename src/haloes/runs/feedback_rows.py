@@ -48,7 +48,7 @@ def open_rows(
     seed: int,
 ) -> Rows:
     """
-    The rows of a feedback file as a loss needs them: pairs, or single labelled answers.
+    Open a feedback file as a loss needs it: as pairs, or as single labelled answers.
 
     Args:
         path: the file, folder or data set.
@@ -77,7 +77,7 @@ def open_rows(
 
 
 def open_for_doctor(settings: FeedbackSettings) -> Rows:
-    """The rows of a feedback file as they are, with labels from scores if the settings say so; for looking only."""
+    """Open a feedback file as it is, with labels from scores if the settings say so; for looking only."""
     source = FeedbackSource(settings.source, settings.format, settings.columns, settings.split)
     if settings.labels_from is None:
         return Rows(source, lambda rows: rows)
@@ -85,14 +85,14 @@ def open_for_doctor(settings: FeedbackSettings) -> Rows:
 
 
 def grave(refused: Mapping[str, int], num_usable: int) -> set[str]:
-    """Which of these reasons to refuse rows, each with its count, show that a file is not what it was taken for."""
+    """Return which of these reasons, each with its count, show that a file is not what it was taken for."""
     num_empty = sum(count for reason, count in refused.items() if reason in _EMPTY)
     allowed = _LEFT_OUT if num_empty > _FEW * num_usable else _LEFT_OUT | _EMPTY
     return {reason for reason, count in refused.items() if count and reason not in allowed}
 
 
 def score_rule(settings: dict[str, Any]) -> ScoreRule:
-    """A rule from its `rule` name and its parameters. Raises ConfigError where these do not fit."""
+    """Make a rule of its `rule` name and its parameters. Raises ConfigError where these do not fit."""
     name = str(settings.get("rule"))
     if name not in RULES:
         raise ConfigError(f"feedback.labels_from.rule: there is no rule {name!r}. There are: {', '.join(RULES)}")
@@ -123,7 +123,7 @@ def _labelled(rows: Iterable[Record], *, middle: float | None) -> Iterator[Recor
 
 
 def _paired(rows: Iterable[Record], *, seed: int) -> Iterator[Record]:
-    """Pairs as they are, at once; then those that single answers to the same prompt make; the rest is refused."""
+    """Yield pairs as they are; then those that single answers to the same prompt make; refuse the rest."""
     single: list[Feedback] = []
     for row in rows:
         if isinstance(row, Feedback):

@@ -123,7 +123,7 @@ def finish(
 
 def save_model(policy: Policy, template: Template, place: Path) -> None:
     """
-    The adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft.
+    Save the adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft.
 
     A control text becomes a part of the chat template, so that every program that uses the template samples with it;
     where there is none the tokenizer's configuration names it, and haloes samples with it. A policy with a reward head
@@ -141,7 +141,7 @@ def save_model(policy: Policy, template: Template, place: Path) -> None:
 
 def save_reward_model(policy: Policy, head: RewardHead, template: Template, place: Path) -> None:
     """
-    A sequence classifier that any tool loads, its adapter merged; the policy itself is merged with it.
+    Save a sequence classifier that any tool loads, its adapter merged; the policy itself is merged with it.
 
     The tokenizer always has a chat template, which writes conversations as they were trained.
     """

@@ -1,4 +1,4 @@
-"""A judge while a run trains: the policy's answers of now against those before training, in both orders."""
+"""A judge that compares the policy's answers with those before training while a run trains, in both orders."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -26,7 +26,7 @@ _BEFORE = "before"
 
 def configured_judge(watch: WatchSettings, *, num_prompts: int, keep_best: str | None) -> Judge | None:
     """
-    The judge of `watch.judge`; None where there is none.
+    Make the judge of `watch.judge`; return None where there is none.
 
     Raises ConfigError where its settings are wrong, or `train.keep_best` wants its number and there is none.
     """
@@ -57,7 +57,7 @@ class LiveJudge:
 
     def __init__(self, judge: Judge, before: Sequence[Completion], place: Path, *, seed: int, same_run: bool) -> None:
         """
-        Nothing is asked yet.
+        Ask nothing yet.
 
         Args:
             judge: who is asked.
@@ -108,7 +108,7 @@ class LiveJudge:
         return f"the judge {name} does not answer at present ({opinion.reason})"
 
     def begin(self, step: int, validations: int) -> str:
-        """Training begins after so many steps; how often the judge will be asked in the validations that come."""
+        """Drop judgements that no longer hold, and say how often the judge will be asked from now on."""
         for path in self._place.glob("step-*.jsonl"):
             if not self._same_run and int(path.name[5:].partition(".")[0]) > step:
                 path.unlink()
@@ -121,7 +121,7 @@ class LiveJudge:
 
     def numbers(self, step: int, answers: Sequence[Completion]) -> dict[str, Any]:
         """
-        The win rate of the answers after a step against those before training, ties as half, with its interval.
+        Return the win rate of a step's answers against those before training, ties as half, with its interval.
 
         It is None where the judge failed, and JUDGE_ERROR says why; an exception is never raised.
         """
@@ -139,7 +139,7 @@ class LiveJudge:
         return found | ({JUDGE_ERROR: error} if error else {})
 
     def _judged(self, judge: "_Counting", paired: AnswerPairs, step: int, found: dict[str, Any]) -> str:
-        """Ask, and put the numbers into `found`; what went wrong, if something did."""
+        """Ask, and put the numbers into `found`; return what went wrong, or ""."""
         write_jsonl(self._place / f"step-{step:06}.answers.jsonl", (to_json(p.candidate) for p in paired.pairs))
         out = self._place / f"step-{step:06}.judgements.jsonl"
         if self._gone:

@@ -1,4 +1,4 @@
-"""What a run did to its model, on held-out prompts: answers before and after, the rater's verdicts, and the numbers."""
+"""Numbers of what a run did to its model: AUC, pair accuracy, KL, and the rater's verdicts before and after."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _DRAWS_WHILE_TRAINING = 500
 
 def load_rater(name: str) -> Rater:
     """
-    A function by `package.module:function` or `path/to/file.py:function`.
+    Load a function by `package.module:function` or `path/to/file.py:function`.
 
     Raises ConfigError when there is no such function.
     """
@@ -41,7 +41,7 @@ def load_rater(name: str) -> Rater:
 
 
 def rate(rater: Rater, completions: Iterable[Completion]) -> list[AnswerRating]:
-    """The rater's verdict on each answer. Raises ConfigError when it fails, or gives back something else."""
+    """Ask the rater about each answer. Raises ConfigError when it fails, or returns something else."""
     ratings = []
     for answer in completions:
         try:
@@ -59,7 +59,7 @@ def rate(rater: Rater, completions: Iterable[Completion]) -> list[AnswerRating]:
 
 
 def validation_numbers(validation: Validation) -> Mapping[str, float]:
-    """The AUC of the implied reward (of a reward model: the pair accuracy) with its interval, while training."""
+    """Return the AUC of the implied reward (of a reward model: the pair accuracy) with its interval, while training."""
     pairs = reward_pairs(validation)
     if pairs is not None:
         return accuracy_numbers(pairs)
@@ -69,7 +69,7 @@ def validation_numbers(validation: Validation) -> Mapping[str, float]:
 
 def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
     """
-    How well the trained model separates held-out desirable from undesirable answers, without any judge.
+    Measure how well the trained model separates held-out desirable from undesirable answers, without any judge.
 
     It is the area under the ROC curve of the implied reward: log p of the trained model minus log p of the model before
     training; of a reward model, the reward. None where the held-out answers all have one label.
@@ -89,7 +89,7 @@ def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
 
 
 def auc_before(after: Score) -> Score:
-    """The same for the model before training: every implied reward is 0 there, so that the AUC is 1/2 by definition."""
+    """Return the same for the model before training: its implied rewards are all 0, its AUC is 1/2 by definition."""
     return Score(
         name=after.name,
         value=0.5,
@@ -104,7 +104,7 @@ def auc_before(after: Score) -> Score:
 
 
 def validation_scores(validation: Validation) -> list[Score]:
-    """The AUC before training and after it; of a reward model, what its rewards of held-out pairs say."""
+    """Return the AUC before training and after it; of a reward model, the scores of its held-out pairs."""
     pairs = reward_pairs(validation)
     if pairs is not None:
         return pair_scores(pairs)
@@ -115,7 +115,7 @@ def validation_scores(validation: Validation) -> list[Score]:
 def answer_scores(
     before: Sequence[Completion], after: Sequence[Completion], ratings: Sequence[AnswerRating]
 ) -> list[Score]:
-    """Lengths, endings and repetition before and after, and the share that the rater likes where there is one."""
+    """Compare lengths, endings and repetition before and after, and the share that the rater likes if there is one."""
     scores = list(compare_completions(before, after))
     if ratings:
         sides = [[r for r in ratings if r.model == model] for model in ("before", "after")]
@@ -127,7 +127,7 @@ def answer_scores(
 
 def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[Score]:
     """
-    KL(policy || reference) along the policy's own answers, in nats: summed over an answer's tokens, and per token.
+    Measure KL(policy || reference) along the policy's own answers, in nats: summed over an answer, and per token.
 
     At each token of an answer that the policy gave it is the divergence of the two whole next-token distributions, so
     that it is exact there however the answer was decoded; for answers drawn at temperature 1 its mean over answers
@@ -162,7 +162,7 @@ class AnswerKL:
 
 
 def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[AnswerKL]:
-    """KL(policy || reference) along each answer, as in `kl_scores`; an answer without a token is left out."""
+    """Measure KL(policy || reference) along each answer, as `kl_scores`; an answer without a token is left out."""
     encoded = encoder.encode(
         [(answer.prompt, answer.completion, ()) for answer in answers], finished=[answer.finished for answer in answers]
     )
@@ -181,7 +181,7 @@ def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
 
 
 def reward_pairs(validation: Validation) -> RewardPairs | None:
-    """The held-out pairs with their rewards; None where nothing rewards them, or they are no pairs."""
+    """Return the held-out pairs with their rewards; None where nothing rewards them, or they are no pairs."""
     chosen, rejected = validation.pairs()
     if validation.reward is None or not len(chosen):
         return None
@@ -195,13 +195,13 @@ def reward_pairs(validation: Validation) -> RewardPairs | None:
 
 
 def accuracy_numbers(pairs: RewardPairs) -> Mapping[str, float]:
-    """The accuracy with its interval, for the metrics while training."""
+    """Return the accuracy with its interval, for the metrics while training."""
     found = pair_accuracy(pairs, draws=_DRAWS_WHILE_TRAINING)
     return {} if found is None else {"accuracy": found.value, "accuracy/low": found.low, "accuracy/high": found.high}
 
 
 def pair_scores(pairs: RewardPairs) -> list[Score]:
-    """All that is said of the trained model, after what is known of it before training."""
+    """Score a reward model on held-out pairs: accuracy before and after training, length bias, calibration."""
     accuracy, calibrated = pair_accuracy(pairs), pair_calibration(pairs)
     if accuracy is None or calibrated is None:
         return []

@@ -1,4 +1,4 @@
-"""Answers to a few held-out prompts while a run trains, as numbers beside each validation, and alarms about them."""
+"""The monitor of a run: answers to a few held-out prompts at each validation, and alarms while it can be stopped."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -169,14 +169,14 @@ class Alarms:
         """By a short name, in the order in which they came."""
 
     def take(self, line: Mapping[str, Any]) -> list[str]:
-        """Take in a line of the metrics; what is newly alarming."""
+        """Take in a line of the metrics and return the new alarms."""
         found = self._of_rewards(line) if line["split"] == "train" else _of_answers(line, self._before, self._limits)
         new = {name: f"step {line['step']}: {text}" for name, text in found.items() if name not in self.given}
         self.given |= new
         return list(new.values())
 
     def _of_rewards(self, line: Mapping[str, Any]) -> dict[str, str]:
-        """The paper's sign of a learning rate that is too high: the rewards of both classes fall."""
+        """Look for the paper's sign of a learning rate that is too high: the rewards of both classes fall."""
         good, bad = line.get("reward/desirable"), line.get("reward/undesirable")
         if good is None or bad is None:
             return {}
@@ -226,7 +226,7 @@ def _of_answers(line: Mapping[str, Any], before: Mapping[str, float], limits: Wa
 
 
 def _fewer_ends(line: Mapping[str, Any], before: Mapping[str, float], limits: WatchSettings) -> str | None:
-    """What to say where the model ends fewer answers itself, by more than the limit and more than by chance."""
+    """Return the alarm where the model ends fewer answers itself, by more than the limit and more than by chance."""
     change = _change("sampled/finished", line, before)
     lost, gained = line.get(ENDS_LOST), line.get(ENDS_GAINED)
     if change is None or change >= -limits.finished or lost is None or gained is None:

@@ -13,7 +13,7 @@ from types import FrameType
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Inside the block SIGINT and SIGTERM are noted, and told by the function; a second one interrupts as usual."""
+    """Note SIGINT and SIGTERM inside the block: the function tells of the first; a second one interrupts as usual."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -35,7 +35,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def interrupt_on_terminate() -> Iterator[None]:
     """
-    Inside the block SIGTERM is a KeyboardInterrupt, as Ctrl-C is, so that nothing temporary is left behind.
+    Raise KeyboardInterrupt on SIGTERM inside the block, as Ctrl-C does, so that nothing temporary is left behind.
 
     Where somebody handles or ignores SIGTERM already, and outside the main thread, nothing is changed.
     """
@@ -56,7 +56,7 @@ def interrupt_on_terminate() -> Iterator[None]:
 
 @contextmanager
 def computing_with(threads: int | None) -> Iterator[None]:
-    """Inside the block torch computes with so many threads on the CPU, after it as before; None changes nothing."""
+    """Compute with so many threads on the CPU inside the block, after it as before; None changes nothing."""
     import torch  # here, as every command imports this file, and most of them compute nothing
 
     before = torch.get_num_threads()

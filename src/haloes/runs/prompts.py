@@ -24,7 +24,7 @@ def load_prompts(
     source: str, settings: FeedbackSettings, *, everything: bool = False, most: int | None = None, seed: int = 0
 ) -> dict[str, Text]:
     """
-    Prompts by id.
+    Load prompts by id.
 
     Args:
         source: "everyday"; a run's folder (its held-out prompts); a text file (a prompt a line); a JSONL file of rows

@@ -71,14 +71,14 @@ def write_config(run_dir: Path, config: RunConfig) -> None:
 
 
 def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
-    """The configuration that a run was started with, with overrides. Raises RunError where there is none."""
+    """Read the configuration that a run was started with, with overrides. Raises RunError where there is none."""
     if not is_run(run_dir):
         raise RunError(f"{run_dir} holds no run (no {CONFIG}); `haloes train` starts one")
     return config_of_file(run_dir / CONFIG, *overrides)
 
 
 def configuration_hash(config: RunConfig) -> str:
-    """Of everything that decides the result; not of what only decides memory, what is written when, or who rates."""
+    """Hash all settings that decide the result; not what only decides memory, what is written when, or who rates."""
     content = as_mapping(config)
     content["train"] = {key: value for key, value in content["train"].items() if key not in _FREE}
     content["samples"] = {key: value for key, value in content["samples"].items() if key not in {"rater", "batch_size"}}
@@ -98,7 +98,7 @@ def digest(parts: Iterable[str]) -> str:
 
 
 def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
-    """Versions, machine and fingerprints; goes on from what an earlier part of the run wrote. None takes one out."""
+    """Write versions, machine and fingerprints over what an earlier part of the run wrote; None removes an entry."""
     import torch
 
     path = run_dir / ENVIRONMENT
@@ -121,7 +121,7 @@ def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object
 
 
 def finished_steps(run_dir: Path) -> int | None:
-    """How many steps a run took of which everything is written; None where there is something left to do."""
+    """Return how many steps a finished run took; None where there is something left to do."""
     path = run_dir / ENVIRONMENT
     if not path.is_file() or not all((run_dir / name).exists() for name in (SCORES, MODEL, REPORT)):
         return None
@@ -131,14 +131,14 @@ def finished_steps(run_dir: Path) -> int | None:
 
 
 def finish(run_dir: Path, identity: Mapping[str, str], *, seconds: float, steps: int) -> None:
-    """The last of a run: how long it took, its pages, and that nothing is left to do."""
+    """Write the last of a run: how long it took, its pages, and that nothing is left to do."""
     write_environment(run_dir, identity, seconds=seconds)
     write_pages(run_dir)
     write_environment(run_dir, identity, **{_FINISHED: steps})
 
 
 def start(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
-    """The first of a run, or of its going on: what it runs on, and that it is not finished."""
+    """Write the first of a run, new or resumed: what it runs on, and that it is not finished."""
     write_environment(run_dir, identity, **{"seconds": None, _FINISHED: None}, **more)
 
 
@@ -155,7 +155,7 @@ def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
 
 
 def installed(package: str) -> str:
-    """The installed version of a package."""
+    """Return the installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -168,7 +168,7 @@ def note_weights(run_dir: Path, weights: Mapping[str, float]) -> None:
 
 
 def write_pages(run_dir: Path) -> Path:
-    """The report and, where there is a model, its card, from what the folder holds; the path of the report."""
+    """Write the report and, where there is a model, its card, from what the folder holds; return the report's path."""
     if (run_dir / MODEL).is_dir():
         write_card(run_dir, run_dir / MODEL)
     return write_report(run_dir)
@@ -176,7 +176,7 @@ def write_pages(run_dir: Path) -> Path:
 
 def known_experiment(path: Path) -> dict[str, Any] | None:
     """
-    What the file says that its folder is of; None where there is no such experiment yet.
+    Read what the folder of several runs was started with; None where there is no such experiment yet.
 
     Raises RunError where the folder holds something else.
     """

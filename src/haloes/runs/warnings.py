@@ -1,4 +1,4 @@
-"""What a run's own numbers say that its user should know: plain sentences, each with what to do."""
+"""Warnings at the end of a run, of its data, its speed and its scores: plain sentences, each with what to do."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _OFTEN = 0.02
 
 
 def data_warnings(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
-    """About the data as the run uses it."""
+    """Warn of the data as the run uses it."""
     train = facts["train"]
     found = list(facts["warnings"])
     for name, what in (("rows", "rows"), ("validation rows", "rows of the validation file")):
@@ -40,7 +40,7 @@ def data_warnings(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
 
 
 def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:
-    """About attention that is slower than it could be."""
+    """Warn of attention that is slower than it could be."""
     slower = "attention runs sequence by sequence, which is slower on a GPU than all at once"
     if scorer.no_kernel_because is not None:
         return [f"{slower}: {scorer.no_kernel_because}"]
@@ -50,7 +50,7 @@ def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:
 
 
 def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
-    """About how training went."""
+    """Warn of how training went."""
     steps = [line for line in metrics if line["split"] == "train"]
     found: list[str] = []
     if len(steps) < _FEW_STEPS:
@@ -82,7 +82,7 @@ def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
 
 
 def _length_warning(after: Mapping[str, Score]) -> list[str]:
-    """A reward model that is right only where it can go by length."""
+    """Warn of a reward model that is right only where it can go by length."""
     longer, shorter = after.get("pair_accuracy_longer"), after.get("pair_accuracy_shorter")
     if longer is None or shorter is None or (longer.low <= shorter.high and shorter.low <= longer.high):
         return []
