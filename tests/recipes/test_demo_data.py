@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from haloes.recipes.demo.make_feedback import SEED, make_feedback, wanted_labels
-from haloes.recipes.demo.prompts import demo_prompts
 from haloes.recipes.demo.rule import rate
 from haloes.records import Completion
+from haloes.runs.prompts import everyday_prompts
 
 FOLDER = files("haloes.recipes.demo")
+PROMPTS = files("haloes.runs").joinpath("everyday.jsonl")
 
 
 def words(text: str) -> set[str]:
@@ -27,21 +28,24 @@ def likeness(one: str, other: str) -> float:
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in FOLDER.joinpath(name).read_text(encoding="utf-8").splitlines()]
+    path = PROMPTS if name == "prompts.jsonl" else FOLDER.joinpath(name)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_three_hundred_prompts_train_and_a_hundred_are_held_out_in_every_topic_alike():
     counts = Counter((row["topic"], row["split"]) for row in rows("prompts.jsonl"))
 
-    assert len(demo_prompts("train")) == 300
-    assert len(demo_prompts("held_out")) == 100
+    assert len(everyday_prompts("train")) == 300
+    assert len(everyday_prompts("held_out")) == 100
     assert set(counts.values()) == {15, 5}
     assert len({row["id"] for row in rows("prompts.jsonl")}) == 400
 
 
 def test_no_held_out_prompt_is_nearly_a_training_prompt():
-    train = demo_prompts("train").values()
-    closest = max((likeness(held, seen), held, seen) for held in demo_prompts("held_out").values() for seen in train)
+    train = everyday_prompts("train").values()
+    closest = max(
+        (likeness(held, seen), held, seen) for held in everyday_prompts("held_out").values() for seen in train
+    )
 
     assert closest < (0.6,), closest
 
@@ -100,10 +104,10 @@ def kept(script: list[str], *, wanted: bool) -> tuple[str, bool | None] | None:
 
 
 def test_two_thirds_of_the_prompts_are_to_show_a_liked_answer():
-    wanted = wanted_labels(demo_prompts("train"))
+    wanted = wanted_labels(everyday_prompts("train"))
 
     assert sum(wanted.values()) == 200
-    assert wanted == wanted_labels(dict(reversed(demo_prompts("train").items())))
+    assert wanted == wanted_labels(dict(reversed(everyday_prompts("train").items())))
 
 
 def test_the_first_answer_of_the_wanted_kind_is_kept():
@@ -135,7 +139,7 @@ def test_a_prompt_that_has_its_answer_is_not_asked_again():
 
 
 def test_the_feedback_answers_each_training_prompt_once():
-    feedback, train = rows("feedback.jsonl"), demo_prompts("train")
+    feedback, train = rows("feedback.jsonl"), everyday_prompts("train")
 
     assert {row["id"]: row["prompt"] for row in feedback} == train
     assert len(feedback) == len(train)

@@ -51,7 +51,7 @@ class _Step:
 
 
 def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) -> list[SettingChange]:
-    """Return the changes that save memory, cheapest first, until it fits with all of them; none where it fits as it is."""
+    """Return the changes that save memory, cheapest first, until it fits with all of them; none where it fits now."""
     found: list[SettingChange] = []
     now = sizes, load
     reached = memory(*now).peak

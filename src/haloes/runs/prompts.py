@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,16 @@ from haloes.store import read_jsonl, read_lines
 
 EVERYDAY = "everyday"
 """The name of the built-in list: a hundred everyday prompts."""
+
+
+def everyday_prompts(split: Literal["train", "held_out"]) -> dict[str, str]:
+    """
+    Return built-in prompts by id, in the order of their file: 400 everyday questions in twenty topics.
+
+    "held_out" are the hundred of `EVERYDAY`, five a topic; the demo trains on the 300 of "train".
+    """
+    rows = read_jsonl(Path(str(files("haloes.runs") / "everyday.jsonl")))
+    return {row["id"]: row["prompt"] for _, row in rows if row["split"] == split}
 
 
 def load_prompts(
@@ -55,8 +65,7 @@ def load_prompts(
 def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
     path = Path(source)
     if source == EVERYDAY and not path.exists():
-        built_in = Path(str(files("haloes.recipes.demo") / "prompts.jsonl"))
-        return _prompts(((number, row) for number, row in read_jsonl(built_in) if row["split"] == "held_out"), built_in)
+        return dict(everyday_prompts("held_out"))
     if path.is_dir() and (path / ENCODED / "prompts.jsonl").exists():
         return {row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(path / ENCODED / "prompts.jsonl")}
     if path.suffix == ".txt":

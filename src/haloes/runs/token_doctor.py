@@ -63,7 +63,7 @@ def examine_tokens(model: str, rows: Iterable[Record], *, max_length: int, previ
 
 
 def _coloured(shown: Preview) -> "Text":
-    """The lines of `haloes.tokens.doctor.preview.preview_lines` in colour; nothing in them is taken for markup."""
+    """Colour the lines of `haloes.tokens.doctor.preview.preview_lines`; nothing in them is taken for markup."""
     from rich.text import Text
 
     cut = [name for name, is_cut in (("prompt", shown.prompt_cut), ("completion", shown.completion_cut)) if is_cut]

@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from haloes.recipes.demo.prompts import demo_prompts
 from haloes.recipes.demo.rule import rate
 from haloes.records import Completion, Feedback, to_json
+from haloes.runs.prompts import everyday_prompts
 from haloes.store import write_jsonl
 
 SEED = 2024
@@ -86,8 +86,8 @@ def main(folder: Path) -> None:
             seed=seed,
         )
 
-    write_jsonl(folder / "feedback.jsonl", make_feedback(demo_prompts("train"), ask, draws=DRAWS_TRAIN))
-    write_jsonl(folder / "validation.jsonl", make_feedback(demo_prompts("held_out"), ask, draws=DRAWS_HELD_OUT))
+    write_jsonl(folder / "feedback.jsonl", make_feedback(everyday_prompts("train"), ask, draws=DRAWS_TRAIN))
+    write_jsonl(folder / "validation.jsonl", make_feedback(everyday_prompts("held_out"), ask, draws=DRAWS_HELD_OUT))
 
 
 if __name__ == "__main__":
