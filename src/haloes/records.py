@@ -98,6 +98,12 @@ class Refusal:
         return f"{self.where}: {self.message}"
 
 
+FeedbackRow: TypeAlias = Feedback | Pair
+"""A row that can be trained on."""
+Record: TypeAlias = Feedback | Pair | Refusal
+"""The result of reading a row."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """Decoding settings of a completion; completions sampled with different settings are not one sample of a model."""

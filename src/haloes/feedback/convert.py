@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from haloes.errors import ConfigError
 from haloes.feedback.keys import (
     Int64s,
-    Row,
     completion_key,
     group_number,
     group_of,
@@ -21,7 +20,7 @@ from haloes.feedback.keys import (
     seeded_hash,
     where_of,
 )
-from haloes.records import Feedback, Pair, Refusal
+from haloes.records import Feedback, Pair, Record, Refusal
 
 CHOSEN_SUFFIX = "-chosen"
 REJECTED_SUFFIX = "-rejected"
@@ -50,7 +49,7 @@ class Pairing:
     """Rows left out because they have no label (yet)."""
 
 
-def unpair(rows: Iterable[Row | Refusal]) -> Iterator[Feedback | Refusal]:
+def unpair(rows: Iterable[Record]) -> Iterator[Feedback | Refusal]:
     """
     Split every pair into two single examples: the chosen completion, desirable, and after it the rejected, undesirable.
 
@@ -66,7 +65,7 @@ def unpair(rows: Iterable[Row | Refusal]) -> Iterator[Feedback | Refusal]:
 
 
 def pair(
-    rows: Iterable[Row | Refusal], *, seed: int, max_per_prompt: int | None = None, each_answer_once: bool = True
+    rows: Iterable[Record], *, seed: int, max_per_prompt: int | None = None, each_answer_once: bool = True
 ) -> Pairing:
     """
     Make pairs of the desirable and the undesirable completions of the same prompt.
@@ -116,7 +115,7 @@ def pair(
     )
 
 
-def one_per_prompt(rows: Iterable[Row | Refusal], *, seed: int) -> Iterator[Feedback | Refusal]:
+def one_per_prompt(rows: Iterable[Record], *, seed: int) -> Iterator[Feedback | Refusal]:
     """
     Keep one completion per prompt: the paper's one-y-per-x (KTO, section 4.1). Pairs are taken apart first.
 
@@ -181,7 +180,7 @@ def keep_one_per_prompt(
     return kept_N
 
 
-def rereadable(rows: Iterable[Row | Refusal]) -> Iterable[Row | Refusal]:
+def rereadable(rows: Iterable[Record]) -> Iterable[Record]:
     """
     Return rows that can be read twice with the same result.
 

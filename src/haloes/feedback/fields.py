@@ -116,7 +116,7 @@ def _is_blank(value: object) -> bool:
 
 def _name(value: object, *, column: str) -> str:
     if isinstance(value, str):
-        return clean_text(value, place=f"the {column}", column=column)
+        return clean_text(value, subject=f"the {column}", column=column)
     # A column of whole numbers with gaps arrives as floats.
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

@@ -12,10 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
+from haloes.records import Feedback, FeedbackRow, Message, Record, Text, Where
 
-Row: TypeAlias = Feedback | Pair
-"""A record that can be trained on."""
 Int64s: TypeAlias = NDArray[np.int64]
 """An index array of 64-bit numbers, usually one a row."""
 
@@ -32,7 +30,7 @@ def prompt_key(prompt: Text) -> str:
     return _hash(_canonical(prompt, role="user"))
 
 
-def group_of(row: Row) -> str:
+def group_of(row: FeedbackRow) -> str:
     """Return the name of a row's prompt: its explicit `group`, else the `prompt_key` of its prompt."""
     return row.group if row.group is not None else prompt_key(row.prompt)
 
@@ -55,17 +53,17 @@ def number_of(name: str) -> int:
     return number if number != NO_NUMBER else 1
 
 
-def group_number(row: Row) -> int:
+def group_number(row: FeedbackRow) -> int:
     """Return the row's prompt as a signed 64-bit number, for index arrays."""
     return number_of(group_of(row))
 
 
-def conversation_number(row: Row) -> int:
+def conversation_number(row: FeedbackRow) -> int:
     """Return the row's conversation as a signed 64-bit number; `NO_NUMBER` where it names none."""
     return NO_NUMBER if row.conversation is None else number_of(row.conversation)
 
 
-def user_number(row: Row) -> int:
+def user_number(row: FeedbackRow) -> int:
     """Return the row's user as a signed 64-bit number; `NO_NUMBER` where it names none."""
     return NO_NUMBER if row.user is None else number_of(row.user)
 
@@ -99,7 +97,7 @@ def seeded_uniform(number_N: Int64s, *, seed: int, purpose: str) -> NDArray[np.f
     return (seeded_hash(number_N, seed=seed, purpose=purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def where_of(row: Row | Refusal, *, position: int) -> Where:
+def where_of(row: Record, *, position: int) -> Where:
     """Return the place that a row was read from; for a row made in memory, its position in the stream, from 1."""
     return row.where if row.where is not None else Where("row", position)
 

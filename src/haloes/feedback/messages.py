@@ -129,7 +129,7 @@ def with_system(prompt: Text, system: object) -> Text:
         return prompt
     if not isinstance(system, str):
         raise RefusalError("wrong type", f"the system message is {short_repr(system)}, not text", column="system")
-    if not clean_text(system, place="the system message", column="system").strip():
+    if not clean_text(system, subject="the system message", column="system").strip():
         return prompt
     if isinstance(prompt, str):
         return (Message("system", system), Message("user", prompt))
@@ -173,7 +173,7 @@ def is_message(value: object) -> bool:
     return isinstance(value, Mapping) and (value.get("role") is not None or value.get("from") is not None)
 
 
-def role_of(message: Mapping[str, Any], *, place: str) -> str:
+def role_of(message: Mapping[str, Any], *, subject: str) -> str:
     """
     Return the canonical role of a turn: "system", "user", "assistant" or "tool".
 
@@ -184,8 +184,8 @@ def role_of(message: Mapping[str, Any], *, place: str) -> str:
     named = message.get("from") if named is None else named
     role = ROLES.get(named.strip().lower()) if isinstance(named, str) else None
     if role is None:
-        known = "system, user (human), assistant (gpt, model), tool (observation)"
-        raise RefusalError("unknown role", f"{place} has the role {short_repr(named)}; known are {known}")
+        roles = "system, user (human), assistant (gpt, model), tool (observation)"
+        raise RefusalError("unknown role", f"{subject} has the role {short_repr(named)}; known are {roles}")
     return role
 
 
@@ -201,7 +201,7 @@ def parse_messages(value: object, *, column: str) -> tuple[Message, ...]:
     turns = [value] if isinstance(value, Mapping) else value
     if not isinstance(turns, list | tuple):
         raise RefusalError("wrong type", f"{column} is {short_repr(value)}, not the turns of a chat", column=column)
-    return tuple(_message(turn, place=f"{column}[{number}]", column=column) for number, turn in enumerate(turns))
+    return tuple(_message(turn, subject=f"{column}[{number}]", column=column) for number, turn in enumerate(turns))
 
 
 def check_no_reasoning(turns: object, *, column: str) -> None:
@@ -224,7 +224,7 @@ def check_no_reasoning(turns: object, *, column: str) -> None:
                 )
 
 
-def clean_text(value: str, *, place: str, column: str | None = None) -> str:
+def clean_text(value: str, *, subject: str, column: str | None = None) -> str:
     """
     Return the text unchanged, if it can be encoded as UTF-8.
 
@@ -236,55 +236,55 @@ def clean_text(value: str, *, place: str, column: str | None = None) -> str:
     except UnicodeEncodeError as error:
         raise RefusalError(
             "invalid unicode",
-            f"{place} holds invalid unicode at character {error.start + 1}; save the file as UTF-8",
+            f"{subject} holds invalid unicode at character {error.start + 1}; save the file as UTF-8",
             column=column,
         ) from error
     return value
 
 
-def _message(turn: object, *, place: str, column: str) -> Message:
+def _message(turn: object, *, subject: str, column: str) -> Message:
     if not isinstance(turn, Mapping):
         raise RefusalError(
-            "wrong type", f"{place} is {short_repr(turn)}, not a turn with role and content", column=column
+            "wrong type", f"{subject} is {short_repr(turn)}, not a turn with role and content", column=column
         )
-    role = role_of(turn, place=place)
+    role = role_of(turn, subject=subject)
     content = turn.get("content")
     content = turn.get("value") if content is None else content
     named = turn.get("role") or turn.get("from")
     if str(named).strip().lower() in _CALLING_ROLES:
-        return Message(role, "", _calls_in_text(content, place=place, column=column))
-    calls = _tool_calls(turn, place=place, column=column)
+        return Message(role, "", _calls_in_text(content, subject=subject, column=column))
+    calls = _tool_calls(turn, subject=subject, column=column)
     # OpenAI writes null beside tool calls. Elsewhere null is a fault.
     if content is None and role == "assistant":
         content = ""
-    return Message(role, _content(content, place=place, column=column), calls)
+    return Message(role, _content(content, subject=subject, column=column), calls)
 
 
-def _content(content: object, *, place: str, column: str) -> str:
+def _content(content: object, *, subject: str, column: str) -> str:
     if isinstance(content, str):
-        return clean_text(content, place=place, column=column)
+        return clean_text(content, subject=subject, column=column)
     if isinstance(content, list | tuple):
-        return "".join(_part(part, place=place, column=column) for part in content)
+        return "".join(_part(part, subject=subject, column=column) for part in content)
     if isinstance(content, float) and content != content:  # noqa: PLR0124  # only NaN differs from itself
-        raise RefusalError("NaN", f"the content of {place} is NaN, not text", column=column)
-    raise RefusalError("wrong type", f"the content of {place} is {short_repr(content)}, not text", column=column)
+        raise RefusalError("NaN", f"the content of {subject} is NaN, not text", column=column)
+    raise RefusalError("wrong type", f"the content of {subject} is {short_repr(content)}, not text", column=column)
 
 
-def _part(part: object, *, place: str, column: str) -> str:
+def _part(part: object, *, subject: str, column: str) -> str:
     if isinstance(part, str):
-        return clean_text(part, place=place, column=column)
+        return clean_text(part, subject=subject, column=column)
     kind = part.get("type") if isinstance(part, Mapping) else None
     text = part.get("text") if isinstance(part, Mapping) else None
     if kind in _TEXT_PARTS and isinstance(text, str):
-        return clean_text(text, place=place, column=column)
+        return clean_text(text, subject=subject, column=column)
     if isinstance(kind, str) and _MEDIA.search(kind):
-        message = f"{place} holds a part of type {kind!r}; only text can be trained on"
+        message = f"{subject} holds a part of type {kind!r}; only text can be trained on"
         raise RefusalError("multimodal content", message, column=column)
     what = f"type {kind!r}" if isinstance(kind, str) else short_repr(part)
-    raise RefusalError("content part", f"{place} holds a part ({what}) that is not text", column=column)
+    raise RefusalError("content part", f"{subject} holds a part ({what}) that is not text", column=column)
 
 
-def _tool_calls(turn: Mapping[str, Any], *, place: str, column: str) -> tuple[Mapping[str, Any], ...]:
+def _tool_calls(turn: Mapping[str, Any], *, subject: str, column: str) -> tuple[Mapping[str, Any], ...]:
     calls = turn.get("tool_calls")
     if not calls and isinstance(turn.get("function_call"), Mapping):
         calls = [{"type": "function", "function": turn["function_call"]}]
@@ -292,12 +292,12 @@ def _tool_calls(turn: Mapping[str, Any], *, place: str, column: str) -> tuple[Ma
         return ()
     if not isinstance(calls, list | tuple) or not all(isinstance(call, Mapping) for call in calls):
         raise RefusalError(
-            "wrong type", f"the tool_calls of {place} are {short_repr(calls)}, not a list of calls", column=column
+            "wrong type", f"the tool_calls of {subject} are {short_repr(calls)}, not a list of calls", column=column
         )
     return tuple(calls)
 
 
-def _calls_in_text(content: object, *, place: str, column: str) -> tuple[Mapping[str, Any], ...]:
+def _calls_in_text(content: object, *, subject: str, column: str) -> tuple[Mapping[str, Any], ...]:
     """Parse the calls of a `function_call` turn, whose content is JSON: {"name", "arguments"} or a list of these."""
     try:
         value = json.loads(content) if isinstance(content, str) else content
@@ -305,7 +305,9 @@ def _calls_in_text(content: object, *, place: str, column: str) -> tuple[Mapping
         value = None
     calls = value if isinstance(value, list) else [value]
     if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
-        message = f"{place} is a tool call, and its content {short_repr(content)} is not JSON with a name and arguments"
+        message = (
+            f"{subject} is a tool call, and its content {short_repr(content)} is not JSON with a name and arguments"
+        )
         raise RefusalError("wrong type", message, column=column)
     return tuple({"type": "function", "function": call} for call in calls)
 
@@ -320,7 +322,7 @@ def _bare(text: Text) -> object:
 
 def _parse(value: object, *, column: str, missing: Reason) -> Text:
     if isinstance(value, str):
-        return clean_text(value, place=f"the {column}", column=column)
+        return clean_text(value, subject=f"the {column}", column=column)
     if value is None:
         raise RefusalError(missing, f"the {column} is null", column=column)
     if isinstance(value, float) and math.isnan(value):

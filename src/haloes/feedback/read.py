@@ -11,12 +11,12 @@ from haloes.errors import DataError
 from haloes.feedback.columns import check_columns, rename, suggestion
 from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
-from haloes.feedback.formats.contract import Format, Record
+from haloes.feedback.formats.contract import Format
 from haloes.feedback.formats.table import FORMATS, detect
 from haloes.feedback.formats.unsupported import recognise_export
 from haloes.feedback.labels import check_label_column
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Refusal, Where
+from haloes.records import Record, Refusal, Where
 
 _PROBED_ROWS = 100
 

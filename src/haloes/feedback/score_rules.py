@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError
 from haloes.feedback.convert import rereadable
-from haloes.feedback.keys import Int64s, Row, group_number, row_number, seeded_uniform, where_of
-from haloes.records import Feedback, Refusal
+from haloes.feedback.keys import Int64s, group_number, row_number, seeded_uniform, where_of
+from haloes.records import Feedback, Record, Refusal
 from haloes.stats.bootstrap import Floats
 
 Verdicts: TypeAlias = NDArray[np.int8]
@@ -142,7 +142,7 @@ RULES: Mapping[str, type[Threshold | AboveMean | AboveMedian | Bernoulli]] = Map
 """The rules by their names in a configuration."""
 
 
-def label_scores(rows: Iterable[Row | Refusal], rule: ScoreRule) -> Iterator[Row | Refusal]:
+def label_scores(rows: Iterable[Record], rule: ScoreRule) -> Iterator[Record]:
     """
     Label every single answer by its score, whatever label it had; pairs and refusals pass unchanged.
 
@@ -167,7 +167,7 @@ def label_scores(rows: Iterable[Row | Refusal], rule: ScoreRule) -> Iterator[Row
             yield replace(row, label=bool(verdict == DESIRABLE))
 
 
-def _read_scores(rows: Iterable[Row | Refusal]) -> ScoreIndex:
+def _read_scores(rows: Iterable[Record]) -> ScoreIndex:
     scores, groups, numbers = array("d"), array("q"), array("q")
     for row in rows:
         if isinstance(row, Feedback) and _is_number(row.score):

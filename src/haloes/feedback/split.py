@@ -15,22 +15,21 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import (
     NO_NUMBER,
     Int64s,
-    Row,
     conversation_number,
     group_number,
     seeded_hash,
     seeded_uniform,
     user_number,
 )
-from haloes.records import Refusal
+from haloes.records import FeedbackRow, Record, Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """The rows of both sides, each in the order they were read, and the refused rows."""
 
-    train: list[Row]
-    validation: list[Row]
+    train: list[FeedbackRow]
+    validation: list[FeedbackRow]
     refused: list[Refusal]
 
 
@@ -69,7 +68,7 @@ def split(group_N: Int64s, *links: Int64s, validation: float, seed: int) -> NDAr
     return selected_C[component_N]
 
 
-def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, by_user: bool = False) -> Split:
+def split_rows(rows: Iterable[Record], *, validation: float, seed: int, by_user: bool = False) -> Split:
     """
     Split rows that are held in memory; see `split`.
 
@@ -79,7 +78,7 @@ def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, b
         seed: Seed of the draw of components.
         by_user: Also keep all rows of one user on one side.
     """
-    usable: list[Row] = []
+    usable: list[FeedbackRow] = []
     refused: list[Refusal] = []
     for row in rows:
         if isinstance(row, Refusal):
@@ -90,7 +89,7 @@ def split_rows(rows: Iterable[Row | Refusal], *, validation: float, seed: int, b
     if by_user:
         links.append(_numbers([user_number(row) for row in usable]))
     is_validation = split(_numbers([group_number(row) for row in usable]), *links, validation=validation, seed=seed)
-    sides: tuple[list[Row], list[Row]] = ([], [])
+    sides: tuple[list[FeedbackRow], list[FeedbackRow]] = ([], [])
     for row, side in zip(usable, is_validation.tolist(), strict=True):
         sides[side].append(row)
     return Split(train=sides[0], validation=sides[1], refused=refused)

@@ -13,9 +13,9 @@ from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_ran
 from haloes.guide.explain import needs_of
 from haloes.losses._contract import Needs
 from haloes.losses.table import LOSSES
-from haloes.records import Feedback
+from haloes.records import Feedback, Record
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import Record, open_for_doctor
+from haloes.runs.feedback_rows import open_for_doctor
 
 NOISY = 0.05
 """The share of pairs in contradiction, of those that can be checked, from which preferences count as noisy."""

@@ -4,16 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
-from typing import Any, TypeAlias
+from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
-from haloes.records import Feedback, Pair, Refusal, Where
+from haloes.records import Feedback, Record, Refusal, Where
 from haloes.runs.config import FeedbackSettings
-
-Record: TypeAlias = Feedback | Pair | Refusal
 
 NOT_USED = "undesirable, which this loss does not use"
 NO_PARTNER = "no partner for a pair"

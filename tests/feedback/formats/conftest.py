@@ -5,9 +5,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from haloes.feedback.formats.contract import Format, Record
+from haloes.feedback.formats.contract import Format
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Refusal, Where
+from haloes.records import Record, Refusal, Where
 
 ReadRow: TypeAlias = Callable[[Format, Mapping[str, Any]], list[Record]]
 

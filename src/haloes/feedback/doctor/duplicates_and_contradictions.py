@@ -9,8 +9,8 @@ import numpy as np
 from haloes.feedback.convert import unpair
 from haloes.feedback.doctor.findings import Repeats, Tally
 from haloes.feedback.doctor.vote_index import NO_LABEL, VoteIndex, as_array
-from haloes.feedback.keys import Row, completion_key, number_of
-from haloes.records import Feedback, Pair, Refusal
+from haloes.feedback.keys import completion_key, number_of
+from haloes.records import Feedback, Pair, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def find_repeats(votes: VoteIndex, *, num_examples: int) -> Repeats:
     return Repeats(duplicates=Tally(len(again_D), duplicates), conflicts=conflicts, num_conflicting_votes=num_votes)
 
 
-def count_contradictions(rows: Iterable[Row | Refusal]) -> Contradictions:
+def count_contradictions(rows: Iterable[Record]) -> Contradictions:
     """
     Count the pairs that contradict each other, in one reading of the rows.
 

@@ -10,8 +10,8 @@ from haloes.feedback.doctor import counts
 from haloes.feedback.doctor.duplicates_and_contradictions import find_repeats
 from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
 from haloes.feedback.doctor.vote_index import VoteIndex, add_row
-from haloes.feedback.keys import Row, where_of
-from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
+from haloes.feedback.keys import where_of
+from haloes.records import Feedback, FeedbackRow, Message, Pair, Record, Refusal, Text, Where
 
 MARKERS: Sequence[str] = (
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>",
@@ -27,7 +27,7 @@ _MARKER = re.compile("|".join(re.escape(marker) for marker in MARKERS))
 _WORD = re.compile(r"[^\W_]")
 
 
-def examine(rows: Iterable[Row | Refusal], *, num_examples: int = 3) -> Findings:
+def examine(rows: Iterable[Record], *, num_examples: int = 3) -> Findings:
     """
     Count what is in the rows and what is wrong with them, in one reading.
 
@@ -98,7 +98,7 @@ class _Examination:
     markers: dict[str, _TallyBuilder] = field(default_factory=dict)
 
 
-def _look_at_row(seen: _Examination, row: Row, where: Where) -> None:
+def _look_at_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
     if isinstance(row, Pair):
         seen.kinds["pair"] += 1
     else:

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from haloes.feedback.keys import Row, completion_key, conversation_number, group_of, number_of, prompt_key
-from haloes.records import Feedback, Pair, Where, plain_text
+from haloes.feedback.keys import completion_key, conversation_number, group_of, number_of, prompt_key
+from haloes.records import Feedback, FeedbackRow, Pair, Where, plain_text
 
 NO_LABEL = -1
 NO_USER = -1
@@ -70,7 +70,7 @@ class VoteIndex:
         return str(Where(name, self.line[row]))
 
 
-def add_row(votes: VoteIndex, row: Row, answers: Sequence[Feedback], where: Where) -> None:
+def add_row(votes: VoteIndex, row: FeedbackRow, answers: Sequence[Feedback], where: Where) -> None:
     """Add a row and its answers: itself, or the two halves of a pair."""
     keys = [completion_key(answer) for answer in answers]
     votes.content.append(number_of(f"{keys} {_verdict(row)}"))
@@ -97,7 +97,7 @@ def as_array(column: Column) -> NDArray[np.int64]:
     return np.array(column, dtype=np.int64)
 
 
-def _verdict(row: Row) -> object:
+def _verdict(row: FeedbackRow) -> object:
     if isinstance(row, Pair):
         return "pair"
     return row.score if row.label is None else row.label

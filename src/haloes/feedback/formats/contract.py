@@ -2,13 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from haloes.feedback.fields import RawRow
-from haloes.records import Feedback, Pair, Refusal, Where
-
-Record: TypeAlias = Feedback | Pair | Refusal
-"""A record that a row becomes."""
+from haloes.records import Record, Where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ def _text(row: RawRow, column: str) -> str:
     value = required_value(row, column)
     if not isinstance(value, str):
         raise RefusalError("wrong type", f"{column} is {short_repr(value)}, not a transcript", column=column)
-    return clean_text(value, place=f"the {column}", column=column)
+    return clean_text(value, subject=f"the {column}", column=column)
 
 
 def _after(prompt: str, answer: str) -> str:

@@ -36,7 +36,7 @@ def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
 
 def _is_conversation(value: object) -> bool:
     """Return whether a value is turns that begin before the completion, so that the prompt stands in them."""
-    return isinstance(value, list) and is_messages(value) and role_of(value[0], place="the first turn") != "assistant"
+    return isinstance(value, list) and is_messages(value) and role_of(value[0], subject="the first turn") != "assistant"
 
 
 def _check_given_prompt(given: object, shared: Text) -> None:

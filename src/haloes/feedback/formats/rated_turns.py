@@ -20,11 +20,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from haloes.feedback.fields import RawRow, parse_rating, parse_shared_fields
-from haloes.feedback.formats.contract import Format, Record
+from haloes.feedback.formats.contract import Format
 from haloes.feedback.formats.rated_messages import turns_column
 from haloes.feedback.messages import is_messages, parse_completion, parse_prompt, role_of
 from haloes.feedback.refusals import RefusalError, short_repr
-from haloes.records import Feedback, Where
+from haloes.records import Feedback, Record, Where
 
 _LABELS = ("label", "rating", "feedback", "thumb")
 
@@ -60,7 +60,7 @@ def _parse(row: RawRow, where: Where) -> Iterator[Record]:
 
 def _feedback(row: RawRow, turns: Any, number: int, where: Where, *, shared: Mapping[str, Any]) -> Feedback:
     turn = turns[number]
-    if role_of(turn, place=f"messages[{number}]") != "assistant":
+    if role_of(turn, subject=f"messages[{number}]") != "assistant":
         message = f"messages[{number}] is rated and is not an assistant turn: {short_repr(turn.get('content'))}"
         raise RefusalError("last turn not assistant", message)
     return Feedback(

@@ -11,8 +11,8 @@ import numpy as np
 from haloes.feedback.convert import unpair
 from haloes.feedback.doctor.counts import quantile
 from haloes.feedback.doctor.findings import Tally
-from haloes.feedback.keys import Row, where_of
-from haloes.records import Feedback, Refusal
+from haloes.feedback.keys import where_of
+from haloes.records import Feedback, FeedbackRow, Record, Refusal
 from haloes.tokens.doctor.preview import Preview, preview
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
 
@@ -73,7 +73,7 @@ class TokenFindings:
 
 
 def inspect_tokens(
-    rows: Iterable[Row | Refusal], encoder: Encoder, *, previews: int = 3, num_examples: int = 3
+    rows: Iterable[Record], encoder: Encoder, *, previews: int = 3, num_examples: int = 3
 ) -> TokenFindings:
     """
     Encode the rows and count what is refused, cut, or rendered otherwise than inference sees it, in one reading.
@@ -116,7 +116,7 @@ class _TokenExamination:
     difference: RenderingDifference | None = None
     previews: list[Preview] = field(default_factory=list)
 
-    def add(self, rows: list[tuple[str, Row]]) -> None:
+    def add(self, rows: list[tuple[str, FeedbackRow]]) -> None:
         answers = [(where, list(_answers(row))) for where, row in rows]
         whole = iter(_encoded(self.unlimited, [answer for _, sides in answers for answer in sides]))
         for where, sides in answers:
@@ -202,7 +202,7 @@ def _encoded(encoder: Encoder, answers: list[Feedback]) -> list[Encoded | Unenco
     return encoder.encode([(a.prompt, a.completion, a.tools) for a in answers], finished=[a.finished for a in answers])
 
 
-def _answers(row: Row) -> Iterator[Feedback]:
+def _answers(row: FeedbackRow) -> Iterator[Feedback]:
     return (half for half in unpair([row]) if isinstance(half, Feedback))
 
 
