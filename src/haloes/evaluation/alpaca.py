@@ -75,6 +75,7 @@ def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0
     rows = [row for some in judged.values() if (row := _row(some, weights, seed=seed)) is not None]
     if not rows:
         raise DataError(f"{', '.join(map(str, files))}: there is no preference in it")
+    # Ordered by the leaderboard's own number, which is what AlpacaEval's table is read by.
     rows.sort(key=lambda row: (row.annotator, -row.leaderboard.win_rate))
     differences: list[PairedDifference] = []
     for annotator in dict.fromkeys(annotator for annotator, _ in judged):
@@ -102,6 +103,7 @@ def _row(judged: Sequence[Annotation], weights: Weights | None, *, seed: int) ->
 
 
 def _from_weights(about: Annotation, weights: Weights) -> float | None:
+    # Published weights hold for the annotator they were fitted to, and for no other.
     if about.generator not in weights.by_generator or about.annotator not in {ALPACA_EVAL_2, ""}:
         return None
     theta, psi = weights.by_generator[about.generator]

@@ -78,11 +78,13 @@ def _by_answer(row: HeldOutRow) -> Hashable:
 
 
 def _by_line(row: HeldOutRow) -> Hashable:
+    # Without its folder: the runs may have been made on different machines.
     return row.group, row.label, row.where.replace("\\", "/").rpartition("/")[2]
 
 
 def _shared(held_out: Sequence[Sequence[HeldOutRow]]) -> list[list[HeldOutRow]]:
     """Return of each run the rows that all have, in one order; matched by answer, or by line if that finds more."""
+    # Runs of one tokenizer share answers by their tokens; of two only file and line can say what is the same.
     keys: tuple[_Key, ...] = (_by_answer, _by_line)
     return max((_shared_by(key, held_out) for key in keys), key=lambda rows: len(rows[0]))
 

@@ -41,6 +41,7 @@ def evaluate(
         ConfigError: nothing was given, or weights without preferences.
     """
     if benchmarks is None and len(sources) == 1:
+        # Of several runs each has its own answers, and there is no one folder to take them from.
         benchmarks = sources[0] / BENCHMARKS
     asked = None if benchmarks is None else benchmark_numbers(benchmarks, seed=seed)
     if not sources and not preferences and asked is None:

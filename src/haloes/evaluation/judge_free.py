@@ -34,6 +34,7 @@ def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
     scores = answer_numbers(source.answers, seed=seed)
     scores += held_out_auc(source.held_out, seed=seed)
     known = {score.name for score in scores}
+    # A run's own scores fill in what cannot be measured again from its records, such as the KL divergence.
     scores += [score for score in source.measured if score.name not in known]
     rewards, labels, groups = _columns(source.held_out)
     return JudgeFree(
@@ -51,6 +52,7 @@ def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Scor
     both = [by_model.get(side, []) for side in _SIDES]
     keys = [[answer.prompt_id for answer in side] for side in both]
     scores: list[Score] = []
+    # A difference is paired by prompt, so both sides must have answered the same ones.
     if both[0] and set(keys[0]) == set(keys[1]):
         refused = [[is_refusal(answer.completion) for answer in side] for side in both]
         scores += compare_completions(*both, seed=seed)

@@ -51,6 +51,7 @@ def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbe
     """
     files = with_distinct_names(files)
     pairs = comparisons(judgement for judged in files for judgement in judged.judgements)
+    # Canaries are judged like answers, but kept apart: they are not the candidate's.
     fooled = comparisons(judgement for judged in files for judgement in judged.canaries)
     found = _grouped(pairs)
     matchups = [
@@ -91,6 +92,7 @@ def _matchup(pairs: Sequence[JudgedPair], fooled: Sequence[JudgedPair], *, seed:
         variant="canary",
         seed=seed,
     )
+    # Prompts and not comparisons: several draws of one prompt are not independent.
     num_prompts = len({pair.prompt_id for pair in pairs if pair.preference is not None})
     return Matchup(
         candidate=about.candidate,
@@ -139,6 +141,7 @@ def _by_length(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[Score, ...]:
     if not known:
         return ()
     difference_N = np.array([difference for _, difference in known])
+    # Quantiles and not round edges, so that each part has enough prompts; equal differences share a part.
     edges = np.unique(np.quantile(difference_N, np.arange(1, LENGTH_BINS) / LENGTH_BINS))
     bin_N = np.searchsorted(edges, difference_N, side="left")
     found = []
@@ -161,6 +164,7 @@ def _agreement(found: _Grouped, *, seed: int) -> list[Score]:
     """Compute Cohen's kappa of each pair of judges, and Krippendorff's alpha of three or more, on the same answers."""
     scores: list[Score | None] = []
     for candidate, baseline in dict.fromkeys((candidate, baseline) for candidate, baseline, _ in found):
+        # Joined by prompt and draw: judges may have seen different subsets, and only shared rows can agree.
         verdicts = {
             judge: {(pair.prompt_id, pair.draw): _verdict(pair) for pair in some}
             for (one, other, judge), some in found.items()
@@ -197,6 +201,7 @@ def _ratings(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[list[Score], li
     notes: list[str] = []
     for judge in dict.fromkeys(pair.judge for pair in pairs):
         mine = [pair for pair in pairs if pair.judge == judge]
+        # Of two models the win rate says all that a rating could.
         if len({name for pair in mine for name in (pair.candidate, pair.baseline)}) <= 2:  # noqa: PLR2004
             continue
         try:
@@ -222,6 +227,7 @@ def _differences(found: _Grouped, *, seed: int) -> list[PairedDifference]:
         by_model = {model: some for (model, other, by), some in found.items() if (other, by) == (baseline, judge)}
         if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare
             continue
+        # On prompts of its own a model would be compared by what it was asked.
         shared = set.intersection(*({pair.prompt_id for pair in some} for some in by_model.values()))
         kept = {model: [pair for pair in some if pair.prompt_id in shared] for model, some in by_model.items()}
         given = {

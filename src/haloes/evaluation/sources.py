@@ -103,6 +103,7 @@ def _run_folder(path: Path, *, optional: bool) -> Source:
 
 
 def _judged(path: Path, source: str) -> JudgedFile:
+    # Canaries stand in a file of their own, so that nobody counts them as answers.
     beside = canary_path(path)
     return JudgedFile(
         source=source,
@@ -191,6 +192,7 @@ def _lengths(judgements: Sequence[Judgement]) -> dict[str, _Lengths]:
 def _same(name: str, one: JudgedFile, lengths: _Lengths, other: JudgedFile, others: _Lengths) -> bool:
     if one.source == other.source:
         return True
+    # Two runs train two models, however alike their answers are.
     if name == "after":
         return False
     shared = [place for place in lengths if place in others]
@@ -207,6 +209,7 @@ def _with_judges_apart(files: Sequence[JudgedFile]) -> list[JudgedFile]:
     twice: set[int] = set()
     for i, judged in enumerate(files):
         for judgement in judged.judgements:
+            # The same question with another fingerprint was put to a judge with other settings: that is another judge.
             fingerprint, first = asked.setdefault(_question(judgement), (judgement.fingerprint, i))
             if first != i and fingerprint != judgement.fingerprint:
                 twice.add(i)

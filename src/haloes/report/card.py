@@ -98,6 +98,7 @@ def card(
 
 def escape(text: object) -> str:
     """Escape text so that markdown shows it as it is: no markup, HTML, link, table cell or line break is left."""
+    # Markdown reads some characters only where a line begins, so the start is escaped on its own.
     return _LINE_START.sub(_harmless, _inline(str(text)))
 
 

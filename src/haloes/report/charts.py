@@ -77,6 +77,7 @@ def curves(chart: Chart) -> Markup:
     x_axis = _x_axis(chart)
     y_axis = _y_axis(chart)
     parts: list[Markup] = [*_grid(x_axis, y_axis, small=chart.small), *_guides(chart, y_axis), *_rug(chart, x_axis)]
+    # Lines live in the stretched picture; dots and text stay outside of it, or they would be stretched as well.
     parts.append(_stretched(*(shape for line in chart.lines for shape in _line_shapes(line, x_axis, y_axis))))
     parts += [dot for line in chart.lines if line.style == "dots" for dot in _dots(line, x_axis, y_axis)]
     parts += _hovers(chart.lines, x_axis)
@@ -112,6 +113,7 @@ def intervals(
         within: the ends of the scale, so that several charts can be read against each other; None for those that fit.
     """
     bounds = [number for _, value, low, high in rows for number in (value, low, high)]
+    # The guide belongs to the scale: an interval that does not reach zero must be seen not to.
     axis = padded([*bounds, *([] if guide is None else [guide])] if within is None else within, 0.08)
     parts = [] if guide is None else [_at("line", axis, guide, class_="guide", y1="0", y2="100%")]
     for position, (tone, value, low, high) in enumerate(rows):
@@ -135,6 +137,7 @@ def histogram(series: Sequence[tuple[str, str, Sequence[float]]], *, unit: str) 
     """
     every = np.concatenate([np.asarray(values, dtype=np.float64) for _, _, values in series])
     top = float(every.max(initial=1.0))
+    # Bins of round width that start at zero, so that both series share them and a reader can name them.
     width = next(step for step in round_widths() if top / step <= _MOST_BARS)
     edges = np.arange(0.0, top + width * 1.001, width)
     x_axis = Axis(0.0, float(edges[-1]))
@@ -227,6 +230,7 @@ def _sigma(line: Line) -> float:
 def _x_axis(chart: Chart) -> Axis:
     xs = [x for line in chart.lines for x in line.xs]
     low, high = min(xs, default=0.0), max(xs, default=0.0)
+    # Training starts at step 0 even where the first step that was logged is later.
     from_zero = low == high or low <= high / 10
     return Axis(0.0 if from_zero else low, high if high > 0 else 1.0)
 
@@ -236,6 +240,7 @@ def _y_axis(chart: Chart) -> Axis:
     bounds = [value for value, _ in chart.guides]
     for line in chart.lines:
         bounds += [float(v) for v in _smooth_of(line)]
+        # Only a smoothed series may leave the picture: its smooth line shows where it was.
         wild = _WILD if _sigma(line) else 0.0
         for values in (line.ys, line.low, line.high):
             if len(values):
@@ -298,11 +303,13 @@ def _line_shapes(line: Line, x_axis: Axis, y_axis: Axis) -> list[Markup]:
     smoothed = _smooth_of(line)
     shapes = []
     if len(line.low) and len(line.high):
+        # The band is smoothed as its line is, or the line would leave it.
         (xs, low), (_, high) = (means(line.xs, _smoothed(line, end)) for end in (line.low, line.high))
         outline = _path([*xs, *xs[::-1]], [*low, *high[::-1]], x_axis, y_axis)
         shapes.append(element("path", d=f"{outline}Z", class_=f"fill {line.tone}"))
     if _sigma(line):
         shapes.append(
+            # Extremes, not means: thinning a raw series must not hide its spikes.
             element("path", d=_path(*extremes(line.xs, line.ys), x_axis, y_axis), class_=f"stroke raw {line.tone}")
         )
     shapes.append(element("path", d=_path(*means(line.xs, smoothed), x_axis, y_axis), class_=f"stroke {line.tone}"))
@@ -328,6 +335,7 @@ def _hovers(lines: Sequence[Line], x_axis: Axis) -> list[Markup]:
         return []
     steps = list(longest.xs[:: math.ceil(len(longest.xs) / _MOST_HOVERS)])
     shown = [(line, _smooth_of(line)) for line in lines if len(line.xs)]
+    # Each strip reaches half way to its neighbours, so that any point of the plot is nearest to its own step.
     edges = [x_axis.low, *((a + b) / 2 for a, b in pairwise(steps)), x_axis.high]
     parts = []
     for i, step in enumerate(steps):

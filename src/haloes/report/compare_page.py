@@ -69,6 +69,7 @@ def overlaid(compared: ComparedRuns) -> tuple[Chart, ...]:
     same_loss = len({str(run.config.get("loss")) for run in compared.runs}) == 1
     made = []
     for split, key, title, unit in _CURVES:
+        # Losses of two kinds have no common scale: the lower curve would not be the better run.
         if key == _LOSS and not same_loss:
             continue
         rows = [run.train if split == "train" else run.validation for run in compared.runs]

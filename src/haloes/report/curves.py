@@ -63,6 +63,7 @@ def line(
         style: how it is drawn.
     """
     keys = (key, *(ends or ()))
+    # A value without its interval is left out: one dot without whiskers would look certain.
     kept = [row for row in rows if all(_can_be_drawn(row.get(k)) for k in keys)]
     if not kept:
         return None
@@ -78,6 +79,7 @@ def line(
 
 
 def _can_be_drawn(value: object) -> bool:
+    # Beyond that an axis overflows, though the number itself is finite.
     return is_finite(value) and abs(value) < _BEYOND_DRAWING
 
 
@@ -89,6 +91,7 @@ def _loss(run: RunRecords) -> Chart | None:
     lines = _present(
         line(run.train, "loss", "training", "train"), line(run.validation, "loss", "held-out", "held", style="dots")
     )
+    # A loss that is no number cannot be drawn, and must not vanish: it is marked and counted.
     broken = [row["step"] for row in run.train if "loss" in row and not is_finite(row["loss"])]
     caption = "Mean over the examples of a step, weights included."
     if broken:

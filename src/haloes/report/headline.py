@@ -84,6 +84,7 @@ def headline(found: Sequence[Result]) -> Headline:
     told = [one.sentence for one in [leading, *worse, *of_answers]]
     told += [_in_short(one.result) for one in said if one.result is not None and one not in [*worse, *of_answers]]
     sentence = " ".join(dict.fromkeys(told))
+    # Of two measures that disagree neither may speak alone.
     if worse and better:
         return replace(leading, verdict="mixed", title="Better by one measure, worse by another", sentence=sentence)
     return replace(leading, sentence=sentence)
@@ -138,6 +139,7 @@ def _from_win_rate(result: Result, after: Score) -> Headline:
     if controlled is not None:
         at_length = result.show(controlled)
         told += f" At equal length: {at_length.value} ({at_length.with_level})."
+        # A gain that vanishes at equal length is a gain in length, as far as the judge can tell.
         if verdict == "better" and _beside_even(controlled) != "better":
             told += " The judge may prefer longer answers, and not better ones."
             title = "Preferred, but not at equal length"
@@ -156,6 +158,7 @@ def _from_difference(result: Result) -> Headline:
     rests_on = (
         f"over {result.after.num_clusters} held-out prompts" if result.after.num_clusters else "on held-out prompts"
     )
+    # Two intervals that overlap say nothing of their difference, which is paired by prompt.
     if result.difference is None or result.before is None:
         return Headline(
             verdict="unclear",

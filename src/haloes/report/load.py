@@ -142,6 +142,7 @@ class _Files:
 
     def text(self, name: str, *, optional: bool = False) -> str | None:
         try:
+            # Bytes that are no UTF-8 are shown as such: a report must not fail for one broken answer.
             return (self._dir / name).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             if not optional:
@@ -216,6 +217,7 @@ def _metrics(row: Fields) -> Fields:
 
 
 def _by_step(rows: tuple[Fields, ...], split: str) -> tuple[Fields, ...]:
+    # A run that was resumed logs the steps since its checkpoint again, and the later row is the one that counts.
     last = {row["step"]: row for row in rows if row["split"] == split}
     return tuple(last[step] for step in sorted(last))
 

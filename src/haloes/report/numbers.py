@@ -115,6 +115,7 @@ def show(score: Score, *, decimals: int | None = None) -> Shown:
 def common_decimals(scores: Sequence[Score]) -> int:
     """Return how many decimals scores of one measure get side by side: what the narrowest real interval bears."""
     scales = [measure_of(score).scale for score in scores]
+    # An interval of no width bears any number of decimals, so it decides only where there is no other.
     with_width = [
         decimals_for((score.high - score.low) / 2 * scale)
         for score, scale in zip(scores, scales, strict=True)

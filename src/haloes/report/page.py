@@ -87,6 +87,7 @@ def style_sheet() -> str:
 
 def content_policy(css: str) -> str:
     """Make the page's Content-Security-Policy: nothing may load or run, and no style applies but the page's own."""
+    # The hash lets this style sheet apply and no other, so that markup in an answer cannot restyle the page.
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 

@@ -54,6 +54,7 @@ class Panel:
         finite = [t.ys[np.isfinite(t.ys)] for t in self.traces]
         ranges = [(float(ys.min(initial=0.0)), float(ys.max(initial=0.0))) for ys in finite]
         heights = [high - low for low, high in ranges if high > low]
+        # The flattest function decides: one that grows without bound would press the others onto a line.
         most = _CUT * min(heights, default=1.0)
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
         if low == high:
@@ -110,6 +111,7 @@ def _row_marks(axis: Axis, height: int) -> dict[int, str]:
     decimals = tick_decimals(values)
     texts = [f"{value:.{decimals}f}" for value in values]
     if max(map(len, texts)) > _MARGIN - 2:
+        # Numbers too wide for the margin are written in powers of ten.
         texts = [f"{value:.0e}" for value in values]
     return {
         min(height - 1, int((1 - axis.share(value)) * height)): text for value, text in zip(values, texts, strict=True)
@@ -132,6 +134,7 @@ def _dots(panel: Panel, columns: int, height: int) -> tuple[np.ndarray, np.ndarr
         for x in range(2 * columns):
             if trace.dashed and x % _DASH >= _DASH // 2:
                 continue
+            # From half way to the point before, so that a steep function is drawn without gaps.
             ends = ((level[max(0, x - 1)] + level[x]) / 2, level[x])
             if not np.isfinite(ends).all():
                 continue

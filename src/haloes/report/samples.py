@@ -57,6 +57,7 @@ def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
     by_prompt: dict[str, dict[str, Completion]] = {}
     by_judges = verdicts(run.judged)
     for sample in run.samples:
+        # The first answer of each side: further draws of a prompt have no partner to stand beside.
         if sample.model in {"before", "after"}:
             by_prompt.setdefault(sample.prompt_id, {}).setdefault(sample.model, sample)
     return tuple(

@@ -26,6 +26,7 @@ class Axis:
 
     def ticks(self, most: int) -> list[float]:
         """Return round values inside the range, about `most` of them."""
+        # The smallest round step that needs no more ticks than that; a little slack for steps that miss by rounding.
         raw = (self.high - self.low) / max(1, most)
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
@@ -38,6 +39,7 @@ def padded(bounds: Iterable[float], margin: float) -> Axis:
     """Make an axis that holds the values with a margin (a share of their range) at both ends; never of no width."""
     values = list(bounds)
     low, high = min(values, default=0.0), max(values, default=1.0)
+    # A single value, or several equal ones, still needs an axis with a width.
     pad = (high - low) * margin or abs(high) * 0.5 or 0.5
     return Axis(low - pad, high + pad)
 
@@ -53,6 +55,7 @@ def smooth(ys: Sequence[float], sigma: float) -> Floats:
     reach = max(1, math.ceil(3 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     value = np.asarray(ys, dtype=np.float64)
+    # Near the ends a part of the kernel hangs over: dividing by what is left keeps the level.
     weight = np.convolve(np.ones(len(value)), kernel)[reach:-reach]
     return np.asarray(np.convolve(value, kernel)[reach:-reach] / weight, dtype=np.float64)
 

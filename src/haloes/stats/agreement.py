@@ -63,6 +63,7 @@ def cohens_kappa(
     rows = [(a, b, key) for a, b, key in zip(one, other, prompts, strict=True) if a is not None and b is not None]
     kinds = _numbered([verdict for a, b, _ in rows for verdict in (a, b)])
     codes = cluster_codes([key for *_, key in rows])
+    # One table a prompt: a draw adds up the tables of its prompts, and needs no row.
     table_CKK = np.zeros((int(codes.max(initial=-1)) + 1, len(kinds), len(kinds)))
     for (a, b, _), prompt in zip(rows, codes, strict=True):
         table_CKK[prompt, kinds[a], kinds[b]] += 1
@@ -112,6 +113,7 @@ def krippendorffs_alpha(
     table_CKK = np.zeros((int(codes.max(initial=-1)) + 1, len(kinds), len(kinds)))
     for (verdicts, _), prompt in zip(rows, codes, strict=True):
         count_K = np.bincount([kinds[verdict] for verdict in verdicts], minlength=len(kinds))
+        # The diagonal is taken off: a verdict makes no pair with itself.
         table_CKK[prompt] += (np.outer(count_K, count_K) - np.diag(count_K)) / (len(verdicts) - 1)
     score = _score(table_CKK, _alpha, name=name, level=level, draws=draws, seed=seed)
     return score and replace(score, variant=variant, label=label, num_rows=len(rows))

@@ -48,6 +48,7 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float | None:
     num_undesirable = len(label_N) - num_desirable
     if not num_desirable or not num_undesirable:
         return None
+    # A rank counts all rows at or below it; without the desirable ones, n (n + 1) / 2 in all, it counts the wins.
     rank_sum = float(average_ranks(score_N)[label_N].sum())
     return (rank_sum - num_desirable * (num_desirable + 1) / 2) / (num_desirable * num_undesirable)
 
@@ -109,6 +110,7 @@ def auc_with_interval(
     kept_D = drawn_D[np.isfinite(drawn_D)]
     low, high = percentile_interval(kept_D, level) if len(kept_D) else (value, value)
     method = _method(label_N, codes_N, draws=draws, left_out=draws - len(kept_D))
+    # Equal draws of unequal scores are perfect separation, and an interval without width would be false certainty.
     if low == high and np.ptp(score_N) > 0:
         desirable, undesirable = _clusters_by_class(label_N, codes_N)
         low, high = _score_interval(value, desirable, undesirable, level)
@@ -152,6 +154,7 @@ def auc_difference_with_interval(
     num_clusters = int(codes_N.max(initial=-1)) + 1
     if value_before is None or value_after is None or num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
         return None
+    # The same seed draws the same prompts for both, so the two series are paired draw by draw.
     drawn_before_D = auc_draws(before_N, label_N, codes_N, draws=draws, seed=seed)
     drawn_D = auc_draws(after_N, label_N, codes_N, draws=draws, seed=seed) - drawn_before_D
     kept_D = drawn_D[np.isfinite(drawn_D)]
@@ -225,12 +228,14 @@ def auc_draws(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, dr
     """
     order = np.argsort(score_N, kind="stable")
     label_N, codes_N, ordered = label_N[order], codes_N[order], score_N[order]
+    # Where each group of equal scores begins: within a group the order of the rows must not matter.
     ties = np.flatnonzero(np.concatenate([[True], np.diff(ordered) > 0]))
     out = []
     for weight_DC in cluster_weights(int(codes_N.max()) + 1, draws=draws, seed=seed):
         weight_DN = weight_DC[:, codes_N]
         good_DG = np.add.reduceat(weight_DN * label_N, ties, axis=1)
         bad_DG = np.add.reduceat(weight_DN * ~label_N, ties, axis=1)
+        # The sum up to and with a group, less half of the group: all below it count, and ties count half.
         beaten_DG = np.cumsum(bad_DG, axis=1) - bad_DG / 2
         pairs_D = good_DG.sum(axis=1) * bad_DG.sum(axis=1)
         wins_D = (good_DG * beaten_DG).sum(axis=1)
@@ -283,6 +288,7 @@ def _score_interval(value: float, num_desirable: int, num_undesirable: int, leve
         spread = 1 + extra * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return (theta - value) ** 2 - z**2 * theta * (1 - theta) * spread / (num_desirable * num_undesirable)
 
+    # A root is searched on each side of the value, and at 0 and 1 one of the two sides is empty.
     inside = min(max(value, 1e-9), 1 - 1e-9)
     low = 0.0 if value == 0 else float(brentq(excess, 0.0, inside))
     high = 1.0 if value == 1 else float(brentq(excess, inside, 1.0))
@@ -298,5 +304,6 @@ def _p_value(rows: ScoredRows, *, draws: int, seed: int) -> float:
 
     change_D = drawn(rows.scores) - drawn(rows.others)
     kept_D = change_D[np.isfinite(change_D)]
+    # The sample itself counts as one more draw, so that p is never 0.
     fewer = min(int((kept_D <= 0).sum()), int((kept_D >= 0).sum()))
     return min(1.0, 2 * (fewer + 1) / (len(kept_D) + 1))

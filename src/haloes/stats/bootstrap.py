@@ -28,6 +28,7 @@ def cluster_codes(keys: Sequence[Hashable]) -> Codes:
     seen: dict[Hashable, int] = {}
     codes = np.empty(len(keys), dtype=np.intp)
     for row, key in enumerate(keys):
+        # Tagged, so that no key can be mistaken for the number of a row that stands alone.
         codes[row] = seen.setdefault(("alone", row) if key is None else ("key", key), len(seen))
     return codes
 
@@ -44,6 +45,7 @@ def cluster_weights(num_clusters: int, *, draws: int, seed: int) -> Iterator[Flo
     for start in range(0, draws, rows):
         num = min(rows, draws - start)
         picked = rng.integers(num_clusters, size=(num, num_clusters))
+        # One count for all draws of the chunk: each draw has a stretch of numbers of its own.
         flat = (picked + num_clusters * np.arange(num)[:, None]).ravel()
         yield np.bincount(flat, minlength=num * num_clusters).reshape(num, num_clusters).astype(np.float64)
 
@@ -163,6 +165,7 @@ def difference_with_interval(
         DataError: the two sides are not about the same prompts, the lengths differ, or a value is not finite.
     """
     before_N, after_M = finite(before, name), finite(after, name)
+    # One numbering for both sides: a prompt that is drawn brings its rows of both along.
     codes = codes_for(np.concatenate([before_N, after_M]), [*before_keys, *after_keys], name)
     before_codes, after_codes = codes[: len(before_N)], codes[len(before_N) :]
     require_same_prompts(before_keys, after_keys, name)
@@ -221,6 +224,7 @@ def require_same_prompts(before_keys: Sequence[Hashable], after_keys: Sequence[H
 def _mean(value_N: Floats, codes_N: Codes, weight_DC: Floats) -> Floats:
     """Return the mean over rows in each draw: drawn sums over drawn counts."""
     num_clusters = weight_DC.shape[1]
+    # Prompts differ in rows, so a draw's number of rows varies as well: the mean is a ratio of two sums.
     total_C = np.bincount(codes_N, weights=value_N, minlength=num_clusters)
     count_C = np.bincount(codes_N, minlength=num_clusters)
     return np.asarray((weight_DC @ total_C) / (weight_DC @ count_C), dtype=np.float64)

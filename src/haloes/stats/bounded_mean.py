@@ -70,9 +70,11 @@ def bounded_mean_with_interval(
     if num < 2:  # noqa: PLR2004 - one prompt has no spread
         return None
     value = float(mean_C.mean())
+    # A bootstrap of equal means has no width, however few they are: that would be false certainty.
     if np.ptp(mean_C) == 0:
         low, high = unanimous_interval(value, num, level)
         method = f"Wilson's bound on the prompts that may differ, as all {num} agree"
+    # Few prompts, or few on one side, hold too little of the tails for resampling to find them.
     elif num < FEW_PROMPTS or num * min(value, 1 - value) < FEW_ON_ONE_SIDE:
         low, high, worth = _effective_wilson(mean_C, level)
         method = f"Wilson, {num} prompts worth {worth:.1f} decided ones"
@@ -126,6 +128,7 @@ def _effective_wilson(mean_C: Floats, level: float) -> tuple[float, float, float
     num, share = len(mean_C), float(mean_C.mean())
     z = normal_quantile((1 + level) / 2)
     adjust = (z / t_quantile((1 + level) / 2, num - 1)) ** 2
+    # As many prompts as would have this variance if each were all won or all lost, less the t distribution's share.
     worth = adjust * num * share * (1 - share) / float(mean_C.var(ddof=1))
     low, high = wilson_interval(share * worth, worth, z=z)
     return low, high, worth

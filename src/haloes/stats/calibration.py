@@ -137,12 +137,14 @@ def _brier(scaled_N1: Floats, label_N: Floats, weight_DN: Floats, *, start_K: Fl
 
 
 def _bin_numbers(chance_N: Floats, bins: int) -> NDArray[np.intp]:
+    # Many equal predictions make several quantiles one, and then there are fewer bins; their numbers are closed up.
     edges = np.unique(np.quantile(chance_N, np.arange(1, bins) / bins))
     return np.unique(np.searchsorted(edges, chance_N, side="left"), return_inverse=True)[1]
 
 
 def _expected_errors(chance_N: Floats, label_DN: Floats, bin_N: NDArray[np.intp]) -> Floats:
     """Return for each set of labels the sum over bins of |sum of labels - sum of predictions| / number of rows."""
+    # A row of the identity marks the bin of a row, so that one product sums by bin for all sets of labels.
     member_NB = np.eye(int(bin_N.max()) + 1)[bin_N]
     return np.asarray(np.abs((label_DN - chance_N) @ member_NB).sum(axis=1) / len(chance_N), dtype=np.float64)
 
@@ -150,6 +152,7 @@ def _expected_errors(chance_N: Floats, label_DN: Floats, bin_N: NDArray[np.intp]
 def _error_by_chance(chance_N: Floats, bin_N: NDArray[np.intp], *, draws: int, seed: int) -> float:
     """Return the 95 % point of the error when labels are drawn from the predictions (Broecker and Smith, 2007)."""
     rng = np.random.default_rng(seed)
+    # So many sets of labels at a time that memory does not grow with rows x draws.
     at_once = max(1, 2_000_000 // len(chance_N))
     errors = []
     for start in range(0, draws, at_once):

@@ -99,6 +99,7 @@ def length_controlled_win_rate(
     low, high = expanded_interval(_rate_draws(rows, coefficients[0], draws=draws, seed=seed), level, num_scored)
     method = f"expanded {bootstrap_method(num_scored, draws)}, refitted in each"
     value = float(rates[0])
+    # Where all prompts agree every draw is fitted to the same preferences, and the spread of the fits says nothing.
     if np.ptp(rows.share_N[rows.is_scored_N > 0]) == 0:
         low, high = unanimous_interval(value, num_scored, level)
         method = f"Wilson's bound on the prompts that may differ, as all {num_scored} agree"
@@ -136,6 +137,7 @@ def _rows(
     codes_N = codes_for(share_N, prompts, name)
     return _Rows(
         share_N=share_N,
+        # A row without a preference still has a length and a difficulty to predict for, as in AlpacaEval.
         is_scored_N=np.array([value is not None for value in preferences], dtype=np.float64),
         shorter_by_N=finite(baseline_lengths, f"{name}: baseline length") - finite(lengths, f"{name}: length"),
         difficulty_N=None if difficulties is None else finite(difficulties, f"{name}: difficulty"),
@@ -147,6 +149,7 @@ def _rows(
 def _fitted(rows: _Rows, weight_DC: Floats, *, start_K: Floats | None) -> tuple[Floats, Floats]:
     """Return the length-controlled rate and the coefficients (D, K) of each draw."""
     weight_DN = weight_DC[:, rows.codes_N] * rows.per_prompt_N
+    # Standardised anew in each draw: the spread of lengths is estimated from the same rows as the coefficients.
     length_DN = np.tanh(_standardised(rows.shorter_by_N, weight_DN))
     columns = [np.ones_like(length_DN), length_DN]
     if rows.difficulty_N is not None:
@@ -155,6 +158,7 @@ def _fitted(rows: _Rows, weight_DC: Floats, *, start_K: Floats | None) -> tuple[
         np.stack(columns, axis=-1), rows.share_N, weight_DN * rows.is_scored_N, prior_sd=PRIOR_SD, start_K=start_K
     )
     if rows.difficulty_N is None:
+        # At equal length tanh is 0, and without difficulties every row has the same rate.
         return sigmoid(coefficient_DK[:, 0]), coefficient_DK
     chance_DN = sigmoid(coefficient_DK[:, :1] + coefficient_DK[:, 2:] * rows.difficulty_N)
     return np.asarray((weight_DN * chance_DN).sum(axis=1) / weight_DN.sum(axis=1)), coefficient_DK
@@ -166,6 +170,7 @@ def _standardised(value_N: Floats, weight_DN: Floats) -> Floats:
     mean_D = weight_DN @ value_N / total_D
     square_D = (weight_DN * (value_N - mean_D[:, None]) ** 2).sum(axis=1)
     sd_D = np.sqrt(square_D / np.maximum(total_D - 1, 1))
+    # Not centred: zero has to stay equal length, for that is where the rate is read off.
     scaled_DN = np.zeros_like(weight_DN)
     np.divide(value_N, sd_D[:, None], out=scaled_DN, where=sd_D[:, None] > 0)
     return scaled_DN

@@ -44,6 +44,7 @@ def fit_logistic(
     for _ in range(_STEPS):
         error_DN = weight_DN * (chance_DN - shares)
         gradient_DK = (transposed @ error_DN[..., None])[..., 0] + precision * coefficient_DK
+        # The Hessian of each draw: X' diag(w p (1 - p)) X plus the prior's precision, which makes it invertible.
         curved_DKN = transposed * (weight_DN * chance_DN * (1 - chance_DN))[:, None, :]
         curvature_DKK = curved_DKN @ features + precision * np.eye(num)
         step_DK = np.linalg.solve(curvature_DKK, gradient_DK[..., None])[..., 0]
@@ -63,6 +64,7 @@ def fit_logistic(
 
 def sigmoid(x: Floats) -> Floats:
     """Compute 1 / (1 + exp(-x)) without overflow."""
+    # Only exponentials of negative numbers, which cannot overflow.
     small = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1.0, small) / (1 + small), dtype=np.float64)
 

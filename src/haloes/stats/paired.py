@@ -69,6 +69,7 @@ def sign_flip_test(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0)
     change_N = finite(differences, "sign-flip test")
     if change_N.ndim != 1:
         raise DataError(f"sign-flip test: differences must be one row of numbers, got shape {change_N.shape}")
+    # A zero stays zero under either sign: it changes no sum, and would only double the patterns to try.
     change_N = change_N[change_N != 0]
     if not len(change_N):
         return 1.0
@@ -105,6 +106,7 @@ def holm(p: Sequence[float]) -> list[float]:
     if len(bad):
         raise DataError(f"holm: p-value {p_N[bad[0]]} of comparison {bad[0]} is not between 0 and 1")
     order = np.argsort(p_N, kind="stable")
+    # The smallest p is multiplied by m, the next by m - 1, ...; none may come out below one before it.
     stepped = np.maximum.accumulate(p_N[order] * np.arange(len(p_N), 0, -1))
     adjusted = np.empty_like(p_N)
     adjusted[order] = np.minimum(stepped, 1.0)

@@ -50,6 +50,7 @@ def position_bias(
         DataError: the lengths differ, or a preference is not in [0, 1].
     """
     pairs, keys = _scored_twice(shown_first, shown_second, prompts, "position_bias")
+    # A preference for the model's answer in second place is one against the first place.
     first = [(in_first + 1 - in_second) / 2 for in_first, in_second in pairs]
     return bounded_mean_with_interval(
         first, keys, name="position_bias", variant=variant, label=label, level=level, draws=draws, seed=seed

@@ -56,6 +56,7 @@ def smallest_win_rate_difference(
     z_alpha, z_power = normal_quantile(1 - alpha / 2), normal_quantile(power)
 
     def excess(difference: float) -> float:
+        # Under the alternative the rate is off one half, and its variance is smaller by d^2.
         spread = math.sqrt(max(0.0, decided - difference**2))
         return difference * math.sqrt(worth) - z_alpha * math.sqrt(decided) - z_power * spread
 

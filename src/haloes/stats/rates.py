@@ -108,6 +108,7 @@ def design_effect(outcome_N: Floats, codes_N: Codes) -> float:
     share = outcome_N.mean()
     if share in {0.0, 1.0}:
         return num_rows / num_clusters
+    # Residuals that add up within prompts, and do not cancel out, are what makes rows worth less than one each.
     residual_C = np.bincount(codes_N, weights=outcome_N - share)
     clustered = num_clusters / (num_clusters - 1) * float(residual_C @ residual_C) / num_rows**2
     return max(1.0, clustered / float(share * (1 - share) / num_rows))
@@ -133,6 +134,7 @@ def share_difference_with_interval(
     prompt it is the cluster bootstrap of `difference_with_interval`, whose arguments, result and errors this shares.
     """
     before_N, after_M = _outcomes(before, name), _outcomes(after, name)
+    # Answers to one prompt depend on each other, which the interval for paired shares does not know.
     if len(set(before_keys)) != len(before_keys) or len(set(after_keys)) != len(after_keys):
         return difference_with_interval(
             before_N, before_keys, after_M, after_keys, name=name, label=label, level=level, draws=draws, seed=seed
@@ -143,10 +145,12 @@ def share_difference_with_interval(
     num = len(before_N)
     if num < 2:  # noqa: PLR2004 - one prompt has no spread
         return None
+    # The sides may stand in different orders: rows are joined by prompt, not by position.
     row_of = {key: row for row, key in enumerate(after_keys)}
     change_N = after_M[[row_of[key] for key in before_keys]] - before_N
     up, down = float((change_N > 0).sum()), float((change_N < 0).sum())
     z = normal_quantile((1 + level) / 2)
+    # One imagined prompt added each way: where no answer changed sides the interval keeps a width.
     smooth_up, smooth_down = (up + 1) / (num + 2), (down + 1) / (num + 2)
     centre = smooth_up - smooth_down
     half = z * np.sqrt((smooth_up + smooth_down - centre**2) / (num + 2))

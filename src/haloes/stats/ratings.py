@@ -136,6 +136,7 @@ def _games(models: list[str], met: list[tuple[str, str]], value_N: Floats, codes
     won_N = value_N.copy()
     for row, (one, other) in enumerate(met):
         i, j = number[one], number[other]
+        # A pair of models has one column, whichever of them stood first; a turned row gives the other's share.
         if i > j:
             i, j, won_N[row] = j, i, 1 - won_N[row]
         column_N[row] = columns.setdefault((i, j), len(columns))
@@ -153,6 +154,7 @@ def _fit(games: _Games, weight_DC: Floats, virtual_ties: float, *, start_K: Floa
     num_draws, num_pairs = len(weight_DC), len(games.pair_P2)
     played_DP = weight_DC @ games.played_CP
     share_DP = np.divide(weight_DC @ games.won_CP, played_DP, out=np.full_like(played_DP, 0.5), where=played_DP > 0)
+    # A row a pair with +1 and -1 for its two models, and below them a row a model for its virtual ties.
     sign_PK = np.zeros((num_pairs, games.num_models))
     sign_PK[np.arange(num_pairs), games.pair_P2[:, 0]] = 1
     sign_PK[np.arange(num_pairs), games.pair_P2[:, 1]] = -1
@@ -164,6 +166,7 @@ def _fit(games: _Games, weight_DC: Floats, virtual_ties: float, *, start_K: Floa
         prior_sd=_WIDE,
         start_K=start_K,
     )
+    # Comparisons determine differences only; a mean of zero gives every draw the same origin.
     return np.asarray(rating_DK - rating_DK.mean(axis=1, keepdims=True), dtype=np.float64)
 
 
@@ -231,6 +234,7 @@ def _require_comparable(models: list[str], met: list[tuple[str, str]], name: str
     for one, other in dict.fromkeys(met):
         if one == other:
             raise DataError(f"{name}: {one!r} is compared with itself; give two different models")
+        # All members of a group share one set, so that joining two groups is a new set for all of them.
         if group[one] is not group[other]:
             joined = group[one] | group[other]
             group.update(dict.fromkeys(joined, joined))

@@ -75,6 +75,7 @@ def length_bias(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> lis
             _right(longer_N), pairs.prompts, name="longer_chosen", variant="after", draws=draws, seed=seed
         )
     ]
+    # Pairs of equal length belong to neither side.
     for name, rows in (("pair_accuracy_longer", longer_N > 0), ("pair_accuracy_shorter", longer_N < 0)):
         keys = [key for key, row in zip(pairs.prompts, rows.tolist(), strict=True) if row]
         found.append(
@@ -114,6 +115,7 @@ def rank_correlation(
         return None
     ranks = np.stack([average_ranks(one_N), average_ranks(other_N)])
     x_N, y_N = ranks - ranks.mean(axis=1, keepdims=True)
+    # Six sums a prompt are all that a correlation needs: a draw weighs them, and no row is looked at again.
     sums_6C = np.stack([_by_prompt(v, codes_N) for v in (np.ones_like(x_N), x_N, y_N, x_N * y_N, x_N**2, y_N**2)])
     drawn = [_correlations(weight_DC @ sums_6C.T) for weight_DC in cluster_weights(num, draws=draws, seed=seed)]
     drawn_D = np.concatenate(drawn)
@@ -152,6 +154,7 @@ def pair_calibration(
     num = int(codes_N.max(initial=-1)) + 1
     if num < 2:  # noqa: PLR2004 - one prompt has no spread
         return None
+    # In units of the margins' own size, so that the prior means the same on any scale.
     size = float(np.sqrt((margin_N**2).mean())) or 1.0
     scaled_N1, ones_N = (margin_N / size)[:, None], np.ones(len(margin_N))
     slope_1 = fit_logistic(scaled_N1, ones_N, ones_N[None], prior_sd=_PRIOR_SD)[0]

@@ -61,6 +61,7 @@ def benchmark_mean(
     )
     num = len(mean_C)
     decided = num * min(float(mean_C.mean()), 1 - float(mean_C.mean())) if num else 0.0
+    # Few or one-sided questions: the bootstrap would be too narrow here as it is without subtasks.
     if plain is None or np.ptp(stratum_C) == 0 or num < FEW_PROMPTS or decided < FEW_ON_ONE_SIDE:
         return plain
     low, high = percentile_interval(resampled_means(mean_C, stratum_C, draws=draws, seed=seed), level)
@@ -148,12 +149,14 @@ def resampled_means(
         for start in range(0, draws, rows):
             stop = min(draws, start + rows)
             picked = rng.integers(num, size=(stop - start, num - 1))
+            # A stratum weighs as many questions as it has, although one fewer of them is drawn.
             total_D[start:stop] += num * score_S[picked].mean(axis=1)
     return total_D / len(mean_C)
 
 
 def _strata(mean_C: Floats, stratum_C: NDArray[np.intp]) -> list[Floats]:
     groups = [mean_C[stratum_C == stratum] for stratum in np.unique(stratum_C)]
+    # A single question shows no variance, and drawing n - 1 = 0 of them would give no mean at all.
     alone = [group for group in groups if len(group) == 1]
     others = sorted((group for group in groups if len(group) > 1), key=len)
     if len(alone) == 1 and others:

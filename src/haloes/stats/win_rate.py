@@ -104,6 +104,7 @@ def win_rate(
         ties=int((value_N == 0.5).sum()),  # noqa: PLR2004 - a tie
         losses=int((value_N < 0.5).sum()),  # noqa: PLR2004 - a tie
         unscored=len(preferences) - len(value_N),
+        # By prompts, not by comparisons: several answers to one prompt are not several votes.
         sign_test=sign_test(np.full(len(mean_C), 0.5), mean_C),
     )
 

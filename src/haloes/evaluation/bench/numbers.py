@@ -71,6 +71,7 @@ def _pair(files: Mapping[str, _File]) -> Any:
     if not all(side in files for side in _SIDES):
         return None
     before, after = (files[side] for side in _SIDES)
+    # Before and after are paired by question, so both must have been asked the very same rows.
     if before.settings.get("rows") != after.settings.get("rows") or set(before.answered) != set(after.answered):
         return None
     metric = before.settings["metric"]
@@ -111,6 +112,7 @@ def _result(name: str, files: Mapping[str, _File], change: BenchmarkChange | Non
 def _mean(rows: Sequence[BenchAnswer], metric: str, *, variant: str, label: str, seed: int) -> Score | None:
     values = [(row, value) for row in rows for value in _parts(row.scores[metric])]
     numbers, keys = [value for _, value in values], [row.key for row, _ in values]
+    # Parts of one question (instructions of a prompt) are resampled together, and weigh by their number.
     if any(isinstance(row.scores[metric], list) for row in rows):
         return mean_with_interval(numbers, keys, name=_MEASURE, variant=variant, label=label, seed=seed)
     return benchmark_mean(
