@@ -30,7 +30,7 @@ class TerminalProgress:
             transient=False,
         )
         self._task: TaskID | None = None
-        self._name, self._steps, self._last_line = "", 0, 0.0
+        self._steps, self._last_line = 0, 0.0
         self._validation = ""
 
     def __enter__(self) -> Self:
@@ -46,7 +46,6 @@ class TerminalProgress:
     def stage(self, name: str, total: int | None = None) -> None:
         """Begin a stage, which ends the one before."""
         self._finish()
-        self._name = name
         if self._console.is_terminal:
             self._progress.start()
         self._task = self._progress.add_task(name, total=total, count="", numbers="")
