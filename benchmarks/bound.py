@@ -63,7 +63,7 @@ class Layouts:
 
 
 def seconds_by_part(events: Iterable[Any]) -> dict[str, float]:
-    """The profiler's time by part and, of the body, what its matrix products took."""
+    """Sum the profiler's seconds by part and, of the body, those of its matrix products."""
     found: dict[str, float] = defaultdict(float)
     for event in events:
         if event.device_type != torch.autograd.DeviceType.CPU:
@@ -77,7 +77,7 @@ def seconds_by_part(events: Iterable[Any]) -> dict[str, float]:
 
 
 def part_of(event: Any) -> str:
-    """Of the innermost scope that says it."""
+    """Return the part that an event belongs to: that of the innermost scope that tells."""
     around: Any = event
     while around is not None:
         if around.name in SCOPES:
@@ -134,7 +134,7 @@ def measure(case: Case, *, threads: int) -> dict[str, Any]:
 
 
 def operations(model: Any, layouts: Layouts, *, full: bool) -> dict[str, float]:
-    """Floating-point operations that the steps need, by part."""
+    """Return the floating-point operations that the steps need, by part."""
     sizes = sizes_of(model, full=full)
     found: dict[str, float] = defaultdict(float)
     for layout in layouts.scored:
@@ -151,7 +151,7 @@ def operations(model: Any, layouts: Layouts, *, full: bool) -> dict[str, float]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """For people."""
+    """Return the measurement as a table for people."""
     parts = found["parts"]
     total = sum(part["seconds"] for part in parts.values())
     bound = sum(part["bound"] for part in parts.values())
@@ -173,7 +173,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=["medium-kto"])
     parser.add_argument("--threads", type=int, default=2)

@@ -22,12 +22,12 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As it is called on the command line."""
+        """Return the case's name on the command line."""
         return "-".join([self.mix, self.loss, *["lora"] * self.lora, *["live"] * self.live])
 
     @property
     def rows(self) -> str:
-        """Names the rows: cases that differ in nothing that concerns them have the same."""
+        """Name the rows: cases that differ in nothing that concerns them have the same."""
         return f"{self.mix}-{self.loss}-{self.batch_size}x{self.steps}"
 
 

@@ -37,7 +37,7 @@ WHAT = {
 
 
 def step_of(axis: str, value: int) -> dict[str, float]:
-    """One forward and backward pass."""
+    """Time a forward and backward pass, and measure the memory it adds."""
     import numpy as np
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -78,7 +78,7 @@ def step_of(axis: str, value: int) -> dict[str, float]:
 
 
 def rows_of(count: int) -> dict[str, float]:
-    """From a file of so many rows to the first step's examples."""
+    """Time the way from a file of `count` rows to the first step's examples."""
     from haloes.batches.schedule import Schedule
     from haloes.losses.kto import KTO
     from haloes.models.load import load_tokenizer
@@ -118,14 +118,14 @@ def rows_of(count: int) -> dict[str, float]:
 
 
 def peak() -> int:
-    """The most memory that this process ever had resident, bytes."""
+    """Return the most memory that this process ever had resident, in bytes."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def measure(axis: str) -> list[dict[str, Any]]:
-    """All points of an axis, each in a process of its own."""
+    """Measure all points of an axis, each in a process of its own."""
     found: list[dict[str, Any]] = []
     print(f"{axis}: {WHAT[axis]}")
     print(f"  {'':>9}{'seconds':>10}{'x':>6}{'MiB':>9}{'x':>6}")
@@ -143,7 +143,7 @@ def measure(axis: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(AXES), default=list(AXES))
     parser.add_argument("--json", type=Path, help="write the numbers here as well")

@@ -52,7 +52,7 @@ WAYS = (
 
 
 def plain(model: Any, rows: list[TokenRow]) -> Tensor:
-    """log p of each row's completion, from full logits of padded rows."""
+    """Return log p of each row's completion, from full logits of padded rows."""
     ids = [torch.tensor([*row.prompt.tolist(), *row.completion.tolist()]) for row in rows]
     padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
@@ -66,7 +66,7 @@ def plain(model: Any, rows: list[TokenRow]) -> Tensor:
 
 
 def fast(way: Way, rows: list[TokenRow]) -> Callable[[Any], Tensor]:
-    """The same by haloes' scorer."""
+    """Return a function from a policy to the same log-probabilities, by haloes' scorer."""
     packed = make_packed([(r.prompt, r.completion, r.trained) for r in rows], torch.device("cpu"), share=way.share)
 
     def logps(policy: Any) -> Tensor:
@@ -77,20 +77,20 @@ def fast(way: Way, rows: list[TokenRow]) -> Callable[[Any], Tensor]:
 
 
 def loss_of(logps: Tensor, reference: Tensor) -> Tensor:
-    """DPO's over pairs of neighbours."""
+    """Return DPO's loss over pairs of neighbours."""
     margin = (logps - reference)[0::2] - (logps - reference)[1::2]
     return -torch.nn.functional.logsigmoid(BETA * margin).mean()
 
 
 def gradients(model: Any) -> Tensor:
-    """All of the gradient as one vector, which is taken away from the model."""
+    """Take all of the gradient away from the model, and return it as one vector."""
     found = torch.cat([p.grad.float().reshape(-1) for _, p in sorted(model.named_parameters()) if p.grad is not None])
     model.zero_grad(set_to_none=True)
     return found
 
 
 def measure(num_pairs: int) -> list[dict[str, Any]]:
-    """Every way beside the plain one."""
+    """Measure every way beside the plain one."""
     with TemporaryDirectory() as folder:
         case = Case("long", "dpo", num_pairs, 1)
         prepare(Path(folder), case)
@@ -132,7 +132,7 @@ def measure(num_pairs: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=2, help="of answers (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the numbers here as well")

@@ -79,7 +79,7 @@ def measure(task: Task) -> Found:
 
 
 def loaded_policy(task: Task) -> tuple[Policy, torch.dtype]:
-    """The embedded model with its reference."""
+    """Load the embedded model with its reference."""
     device = torch.device("cpu")
     dtype = choose_dtype(task.dtype, device)
     loaded = load_model("embedded", dtype=dtype, device=device)
@@ -88,14 +88,14 @@ def loaded_policy(task: Task) -> tuple[Policy, torch.dtype]:
 
 
 def warm_up(policy: Policy, store: TokenStore) -> None:
-    """A forward and a backward pass of four rows: what a library does only once is not what a step costs."""
+    """Run four rows forwards and backwards: what a library does only once is not what a step costs."""
     packed = packed_rows([store.read(i) for i in range(4)], policy.device)
     policy.token_logps(packed).sum().backward()
     policy.model.zero_grad(set_to_none=True)
 
 
 def job_of(task: Task, policy: Policy, store: TokenStore, run_dir: Path) -> TrainJob:
-    """The trainer's work."""
+    """Return the trainer's job."""
     settings = TrainSettings(
         lr=LEARNING_RATE,
         batch_size=task.batch_size,

@@ -96,7 +96,7 @@ def _lengths(row: dict[str, list[int]]) -> list[int]:
 
 
 def make_trainer(task: Task, out: str) -> Any:
-    """TRL's trainer on the task's rows, in their order."""
+    """Make TRL's trainer on the task's rows, in their order."""
     facts = json.loads((Path(task.folder).parent / "facts.json").read_text())
     settings, trainer = SIDES[task.loss]
     config = settings(
@@ -141,7 +141,7 @@ def make_trainer(task: Task, out: str) -> Any:
 
 
 def warm_up(trainer: Any) -> None:
-    """A forward and a backward pass of four rows: what a library does only once is not what a step costs."""
+    """Run four rows forwards and backwards: what a library does only once is not what a step costs."""
     rows = [trainer.train_dataset[i] for i in range(min(WARM_UP_ROWS, len(trainer.train_dataset)))]
     with trainer.compute_loss_context_manager():
         loss = trainer.compute_loss(trainer.model, trainer.data_collator(rows))
@@ -150,7 +150,7 @@ def warm_up(trainer: Any) -> None:
 
 
 def _padding(lengths: list[list[int]], micro_batch: int) -> float:
-    """The share of the positions in TRL's micro-batches that hold no token."""
+    """Return the share of the positions in TRL's micro-batches that hold no token."""
     parts = [[n for row in lengths[i : i + micro_batch] for n in row] for i in range(0, len(lengths), micro_batch)]
     return 1 - sum(map(sum, parts)) / sum(max(part) * len(part) for part in parts)
 

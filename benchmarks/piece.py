@@ -54,7 +54,7 @@ class Found:
 
 
 def read_task() -> tuple[Task, Path]:
-    """The task of this process and where its findings go, from the command line."""
+    """Read the task of this process and where its findings go from the command line."""
     return Task(**json.loads(sys.argv[1])), Path(sys.argv[2])
 
 
@@ -64,6 +64,6 @@ def write(found: Found, path: Path) -> None:
 
 
 def peak_gib() -> float:
-    """The most memory that this process ever had resident."""
+    """Return the most memory that this process ever had resident, in GiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -47,12 +47,12 @@ class Processes:
         return found
 
     def say(self, text: str, *, end: str = "\n") -> None:
-        """A line with the time since the start."""
+        """Print a line with the time since the start."""
         minutes, seconds = divmod(int(time.perf_counter() - self.began), 60)
         print(f"[{minutes:3d}:{seconds:02d}] {text}", end=end, flush=True)
 
     def _environment(self) -> dict[str, str]:
-        """Both libraries with these threads; no network, no reports of use, no progress bars."""
+        """Return the environment: these threads for both libraries, no network, no reports of use, no progress bars."""
         return os.environ | {
             "OMP_NUM_THREADS": str(self.threads),
             "MKL_NUM_THREADS": str(self.threads),

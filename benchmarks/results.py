@@ -39,17 +39,17 @@ class Piece:
 
     @property
     def seconds(self) -> list[float]:
-        """Of each step that counts."""
+        """Return the seconds of each step that counts."""
         return self.found.seconds[self.first : self.last + 1]
 
     @property
     def tokens(self) -> list[int]:
-        """Of each step that counts."""
+        """Return the tokens of each step that counts."""
         return self.found.tokens[self.first : self.last + 1]
 
     @property
     def speed(self) -> float:
-        """Tokens per second in the steps that count."""
+        """Return tokens per second in the steps that count."""
         return sum(self.tokens) / sum(self.seconds)
 
     def speed_with(self, precompute_seconds: float) -> float:
@@ -65,26 +65,26 @@ class Results:
     pieces: list[Piece] = field(default_factory=list)
 
     def of(self, case: str, side: str) -> list[Piece]:
-        """The pieces of one side of a case."""
+        """Return the pieces of one side of a case."""
         return [piece for piece in self.pieces if (piece.case, piece.side) == (case, side)]
 
     def cases(self) -> list[str]:
-        """The names of the measured cases, in order."""
+        """Return the names of the measured cases, in order."""
         return list(dict.fromkeys(piece.case for piece in self.pieces))
 
     def turns(self, case: str) -> int:
-        """How many turns of a case were done."""
+        """Return how many turns of a case were done."""
         return max((piece.turn for piece in self.pieces if piece.case == case), default=0)
 
     def fastest_micro_batch(self, case: str) -> int | None:
-        """The micro-batch with which TRL was fastest in this case."""
+        """Return the micro-batch with which TRL was fastest in this case."""
         speeds: dict[int | None, list[float]] = {}
         for piece in self.of(case, TRL):
             speeds.setdefault(piece.micro_batch, []).append(piece.speed)
         return max(speeds, key=lambda size: median(speeds[size]), default=None)
 
     def ratios(self, case: str) -> dict[str, list[float]]:
-        """haloes over TRL with its fastest micro-batch, one value a turn: tokens per second, and peak memory."""
+        """Return haloes over TRL with its fastest micro-batch, one value a turn: tokens per second, and peak memory."""
         found: dict[str, list[float]] = {}
         best = self.fastest_micro_batch(case)
         precompute = max((p.found.precompute_seconds for p in self.of(case, TRL) if p.micro_batch == best), default=0.0)
@@ -99,7 +99,7 @@ class Results:
         return found
 
     def table(self) -> str:
-        """Everything measured, for people."""
+        """Return everything measured, as text for people."""
         rows: list[tuple[str, ...]] = [
             ("case", "", "", "micro-batch", "dtype", "tokens/s", "s/step", "precompute s", "peak GiB")
         ]
@@ -112,7 +112,7 @@ class Results:
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
-        """All numbers as JSON."""
+        """Write all numbers as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             **self.facts,
@@ -123,7 +123,7 @@ class Results:
 
 
 def _alike(pieces: Iterable[Piece]) -> list[list[Piece]]:
-    """The same piece of all turns together."""
+    """Join the same piece of all turns."""
     groups: dict[object, list[Piece]] = {}
     for piece in pieces:
         groups.setdefault((piece.side, piece.kind, piece.micro_batch), []).append(piece)
@@ -152,6 +152,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _spread(values: Sequence[float], *, digits: int = 2) -> str:
-    """The median, with the smallest and the largest where there are several."""
+    """Format the median, with the smallest and the largest where there are several."""
     middle = f"{median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"

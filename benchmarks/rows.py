@@ -92,7 +92,7 @@ def _real(path: Path, mix: Mix) -> Iterator[Rated]:
 
 
 def _one_answer_each(rows: Iterable[tuple[str, str, bool | None]]) -> Iterator[Rated]:
-    """One answer to each prompt, in turn a liked and a disliked one."""
+    """Return one answer to each prompt, in turn a liked and a disliked one."""
     seen: set[str] = set()
     wanted = True
     for prompt, answer, liked in rows:
@@ -124,7 +124,7 @@ MIXES = {
 
 
 def _made_up(mix: Mix, *, pairs: bool) -> Iterator[Rated]:
-    """Words of about one token; the logarithm of an answer's length is uniform, as it nearly is in real answers."""
+    """Return words of about one token; the logarithm of an answer's length is uniform, nearly as in real answers."""
     rng = random.Random(SEED)
     asked, fewest, most = mix.made_up
     liked = True
@@ -136,7 +136,7 @@ def _made_up(mix: Mix, *, pairs: bool) -> Iterator[Rated]:
 
 
 def _row(encoder: Encoder, prompt: str, answer: str, label: bool) -> Row | None:
-    """The row, unless its text is not tokenised to the same ids when prompt and answer stand together, as TRL does."""
+    """Return the row, unless prompt and answer together are tokenised to other ids, which is what TRL does."""
     [encoded] = encoder.encode([(prompt, answer, ())])
     if not isinstance(encoded, Encoded):
         return None
@@ -151,7 +151,7 @@ def _row(encoder: Encoder, prompt: str, answer: str, label: bool) -> Row | None:
 
 
 def _write(folder: Path, rows: list[Row], case: Case) -> None:
-    """The rows as a token store, and in a JSONL file in the order in which haloes takes them from it."""
+    """Write the rows as a token store, and as a JSONL file in the order in which haloes takes them from it."""
     folder.mkdir(parents=True)
     numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
     with TokenStoreWriter(folder / "store", paired=case.loss == "dpo") as writer:
@@ -182,7 +182,7 @@ def _pair(chosen: Row, rejected: Row) -> dict[str, object]:
 
 
 def schedule_of(store: TokenStore, batch_size: int, *, epochs: int) -> Schedule:
-    """The steps that haloes takes on these rows."""
+    """Return the steps that haloes takes on these rows."""
     each = store.sequences_per_example
     return Schedule(
         fingerprint=store.fingerprint,
@@ -206,14 +206,14 @@ def tokens_of_steps(store: TokenStore, schedule: Schedule) -> list[int]:
 
 
 def processor() -> dict[str, str]:
-    """What computes: its model, and the instructions that torch uses."""
+    """Return what computes: its model, and the instructions that torch uses."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     return {"processor": model, "instructions": torch.backends.cpu.get_cpu_capability()}
 
 
 def main() -> None:
-    """`python -m benchmarks.rows FOLDER CASES`: write all rows, and `facts.json` with what there is to know."""
+    """Run `python -m benchmarks.rows FOLDER CASES`: write all rows, and `facts.json` with what there is to know."""
     folder = Path(sys.argv[1])
     cases = {case.rows: case for case in (Case(**fields) for fields in json.loads(sys.argv[2]))}
     sets = {name: prepare(folder, case) for name, case in cases.items()}

@@ -51,7 +51,7 @@ class Benchmark:
     """TRL's."""
 
     def find_dtype(self) -> None:
-        """The dtype in which TRL is fastest, in a step of four short rows; a slower one is stopped on the way."""
+        """Find the dtype in which TRL is fastest, in a step of four short rows; a slower one is stopped on the way."""
         best, limit = 0.0, None
         tried: dict[str, float | None] = {}
         for dtype in DTYPES:
@@ -67,7 +67,7 @@ class Benchmark:
         self.results.facts["TRL's dtypes, tokens/s in a step of four short rows (null: stopped)"] = tried
 
     def turn(self, case: Case) -> None:
-        """One turn of a case: TRL, then haloes without and with cached log-probabilities of the reference."""
+        """Measure one turn of a case: TRL, then haloes without and with cached reference log-probabilities."""
         number = self.results.turns(case.name) + 1
         says = f"{case.name}, turn {number}"
         task = self._task(case)
@@ -122,7 +122,7 @@ class Benchmark:
 def run(
     processes: Processes, cases: list[Case], benchmark_of: Callable[[Results], Benchmark], minutes: float
 ) -> Results:
-    """All cases in turn, as often as the minutes allow and at least once."""
+    """Measure all cases in turn, as often as the minutes allow and at least once."""
     processes.say("choosing the rows and unpacking the model ...")
     wanted = [asdict(case) for case in [SEARCH, *cases]]
     processes.run("benchmarks.rows", [str(processes.folder), json.dumps(wanted)])
@@ -157,7 +157,7 @@ def _environment(processes: Processes) -> dict[str, object]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="%(default)s")
     parser.add_argument("--minutes", type=float, default=15, help="take further turns within this time (%(default)s)")

@@ -144,7 +144,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """That are counted, at most."""
+        """Return the most steps that are counted."""
         return 1 if self.dry else 4
 
     def size(self, case: Case) -> Size:
@@ -159,7 +159,7 @@ WEIGHTS = {"1.5B": 0.42, "8B": 0.32, "0.5B": 0.14, "0.1B": 0.08}
 
 
 def make_model(size: Size, *, dtype: torch.dtype, device: torch.device) -> Any:
-    """Random weights, made where they are needed; the same for the same device."""
+    """Make random weights where they are needed; the same for the same device."""
     torch.manual_seed(0)
     with device:
         model = AutoModelForCausalLM.from_config(size.config(), dtype=dtype)
@@ -168,7 +168,7 @@ def make_model(size: Size, *, dtype: torch.dtype, device: torch.device) -> Any:
 
 
 def make_tokenizer(size: Size) -> PreTrainedTokenizerFast:
-    """One word a token, so that text and ids are one to one."""
+    """Return a tokenizer of one word a token, so that text and ids are one to one."""
     words = {"<pad>": PAD, "<eos>": EOS} | {f"w{i}": i for i in range(FIRST, size.vocabulary)}
     core = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -176,7 +176,7 @@ def make_tokenizer(size: Size) -> PreTrainedTokenizerFast:
 
 
 def write_rows(folder: Path, case: Case, plan: Plan) -> TokenStore:
-    """The case's rows as a token store and, in the order in which haloes takes them, as `rows.jsonl`."""
+    """Write the case's rows as a token store and, in the order in which haloes takes them, as `rows.jsonl`."""
     mix, vocabulary = plan.mix(case), plan.size(case).vocabulary
     rng = random.Random(f"{case.name}")
     paired = case.loss == "dpo"

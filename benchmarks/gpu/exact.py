@@ -20,7 +20,7 @@ GRADIENTS_UP_TO = 2e8
 
 
 def exactness(case: Case, plan: Plan) -> Found:
-    """How far haloes' log-probabilities are off, beside what the compute dtype alone does to a padded forward."""
+    """Measure how far haloes' log-probabilities are off, beside what the dtype alone does to a padded forward."""
     forget_peak(plan.device)
     with TemporaryDirectory() as folder:
         store = write_rows(Path(folder) / "rows", case, plan)
@@ -42,7 +42,7 @@ def exactness(case: Case, plan: Plan) -> Found:
 
 
 def padded_logps(model: Any, rows: list[TokenRow], device: torch.device) -> Tensor:
-    """log p of every completion token from the logits of one padded batch, in float32."""
+    """Return log p of every completion token from the logits of one padded batch, in float32."""
     whole = [torch.tensor([*row.prompt, *row.completion]) for row in rows]
     ids = torch.nn.utils.rnn.pad_sequence(whole, batch_first=True).to(device)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(one)) for one in whole], batch_first=True).long().to(device)
@@ -61,7 +61,7 @@ def _off(name: str, found: Tensor, true: Tensor) -> dict[str, float]:
 
 
 def _gradients(model: Any, logps: Tensor) -> Tensor | None:
-    """Of the log-probabilities' sum, all weights end to end."""
+    """Return the gradient of the log-probabilities' sum, all weights end to end."""
     if not logps.requires_grad:
         return None
     parts = torch.autograd.grad(logps.sum(), list(model.parameters()), retain_graph=False)

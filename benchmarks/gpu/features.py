@@ -35,7 +35,7 @@ REPEATS = 10
 
 
 def kernels(case: Case, plan: Plan) -> Found:
-    """Whether each kernel proves right, and how long it takes forwards and backwards beside one call a piece."""
+    """Find whether each kernel proves right, and time it forwards and backwards beside one call a piece."""
     size = plan.size(case)
     heads = Heads(size.heads, size.key_heads, size.width // size.heads)
     piece_lengths = [512, *[384] * 8, 300, 700, 64] if not plan.dry else [16, 9, 9, 5]
@@ -76,7 +76,7 @@ def _milliseconds(run: Callable[[], torch.Tensor], inputs: list[torch.Tensor], p
 
 
 def offload(case: Case, plan: Plan) -> Found:
-    """Gradients with activations in host memory are those without, and what that costs and saves."""
+    """Check that gradients with activations in host memory are those without; measure what that costs and saves."""
     found: dict[str, Any] = {}
     gradients = {}
     with TemporaryDirectory() as folder:
@@ -105,14 +105,14 @@ def offload(case: Case, plan: Plan) -> Found:
 
 
 def eight_bits(case: Case, plan: Plan) -> Found:
-    """A training with 8-bit moments."""
+    """Train with 8-bit moments."""
     check_optimizer(TrainSettings(optimizer="adamw8bit"), plan.device)
     found = measure(case, plan, liger=False, settings={"optimizer": "adamw8bit"})
     return Found(side="adamw8bit", case=case.name, seconds=found.seconds, tokens=found.tokens, peak_gib=found.peak_gib)
 
 
 def four_bits(case: Case, plan: Plan) -> Found:
-    """A model in four bits: what it takes, and one step of its adapters."""
+    """Load a model in four bits, measure what it takes, and take one step of its adapters."""
     check_quantization(plan.device)
     with TemporaryDirectory() as folder:
         place = Path(folder) / "model"
@@ -137,7 +137,7 @@ def _now(plan: Plan) -> float:
 
 
 def main() -> None:
-    """`python -m benchmarks.gpu.features SPEC OUT`."""
+    """Run `python -m benchmarks.gpu.features SPEC OUT`."""
     spec, out = json.loads(sys.argv[1]), Path(sys.argv[2])
     plan, [case] = Plan(dry=spec["dry"]), [Case(**fields) for fields in spec["cases"]]
     works: dict[str, Callable[[Case, Plan], Found]] = {"kernels": kernels, "offload": offload}

@@ -47,7 +47,7 @@ class Found:
         return sum(self.tokens) / sum(self.seconds) if self.seconds else 0.0
 
     def utilisation(self, peak: float) -> float:
-        """Needed operations over those of the GPU's peak."""
+        """Return the needed operations over those of the GPU's peak."""
         return sum(self.needed) / sum(self.seconds) / peak if self.seconds and self.needed else 0.0
 
 
@@ -71,7 +71,7 @@ def noted(path: Path, case: Any, side: str, work: Callable[[], Found]) -> Found:
 
 
 def read(path: Path) -> list[Found]:
-    """All findings; a line that was cut off is left out."""
+    """Read all findings; a line that was cut off is left out."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -79,7 +79,7 @@ def read(path: Path) -> list[Found]:
 
 
 def peak_flops(device: torch.device) -> tuple[float, str]:
-    """The GPU's bfloat16 peak by its data sheet, else the rate of a large product here; and which of them it is."""
+    """Return the GPU's bfloat16 peak by its data sheet, else the rate of a large product here; and which it is."""
     from haloes.models.device import product_rate
 
     if device.type == "cuda":
@@ -92,7 +92,7 @@ def peak_flops(device: torch.device) -> tuple[float, str]:
 
 
 def peak_gib(device: torch.device) -> float:
-    """Most memory that tensors took since `forget_peak`; 0 on a CPU."""
+    """Return the most memory that tensors took since `forget_peak`; 0 on a CPU."""
     return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0
 
 
@@ -105,7 +105,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def first_that_fits(tries: list[T], run: Callable[[T], Found], device: torch.device) -> Found:
-    """The finding of the first try that does not run out of memory; the last one's error where none fits."""
+    """Return the finding of the first try that does not run out of memory; raise the last error where none fits."""
     why = "nothing was tried"
     for one in tries:
         forget_peak(device)

@@ -14,7 +14,9 @@ from haloes.tokens.store import TokenStore
 
 def needed(model: Any, store: TokenStore, step: Step, *, full: bool) -> float:
     """
-    Of a step with a known reference: (x, y) with gradient, a prompt once for all its answers, and y' after its prompt.
+    Count them for a step with a known reference.
+
+    They are (x, y) with gradient, a prompt once for all its answers, and y' after its prompt without.
 
     Args:
         model: that is trained; the peft model with adapters.

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -25,7 +24,6 @@ from benchmarks.rows import SEED, schedule_of, tokens_of_steps
 
 from haloes.losses.dpo import DPO
 from haloes.losses.kto import KTO
-from haloes.models import policy as policy_module
 from haloes.models.adapters import LoRA
 from haloes.models.liger import apply_liger
 from haloes.models.policy import Policy, make_policy
@@ -72,15 +70,14 @@ class Clock:
 
 
 def policy_of(case: Case, plan: Plan, *, liger: bool) -> Policy:
-    """The model with its reference, as a run makes it."""
+    """Make the model with its reference, as a run does."""
     size = plan.size(case)
     model = make_model(size, dtype=plan.dtype, device=plan.device)
     if liger:
         apply_liger(model)
     lora = LoRA(rank=LORA_RANK, targets=list(LORA_LAYERS)) if size.lora else None
     # The fingerprint is read once a run and no part of a step; of 16 GB it would take minutes of this benchmark.
-    with patch.object(policy_module, "weights_fingerprint", lambda _: "random"):
-        return make_policy(model, lora=lora, reference=True, seed=SEED)
+    return make_policy(model, lora=lora, reference=True, seed=SEED, fingerprint="random")
 
 
 def measure(case: Case, plan: Plan, *, liger: bool, settings: Mapping[str, Any] | None = None) -> Found:
@@ -178,7 +175,7 @@ def _train(
 
 
 def _synchronisations(setup: _Setup, device: torch.device) -> int | None:
-    """How often the processor waits for the GPU in one step; None on a CPU, where nobody waits."""
+    """Count how often the processor waits for the GPU in one step; None on a CPU, where it never does."""
     if device.type != "cuda":
         return None
     torch.cuda.set_sync_debug_mode("warn")
@@ -192,7 +189,7 @@ def _synchronisations(setup: _Setup, device: torch.device) -> int | None:
 
 
 def main() -> None:
-    """`python -m benchmarks.gpu.ours SPEC OUT`: the spec names the cases, and when there is no time for another."""
+    """Run `python -m benchmarks.gpu.ours SPEC OUT`: the spec names the cases, and when there is no time for another."""
     spec, out = json.loads(sys.argv[1]), Path(sys.argv[2])
     plan, cases = Plan(dry=spec["dry"]), [Case(**fields) for fields in spec["cases"]]
     noted(out, cases[0], "exactness", lambda: exactness(cases[0], plan))

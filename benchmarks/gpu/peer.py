@@ -149,7 +149,7 @@ def _tokens(row: dict[str, list[int]]) -> int:
 
 
 def main() -> None:
-    """`python -m benchmarks.gpu.peer SPEC OUT`: as benchmarks.gpu.ours."""
+    """Run `python -m benchmarks.gpu.peer SPEC OUT`: as benchmarks.gpu.ours."""
     warnings.simplefilter("ignore")
     spec, out = json.loads(sys.argv[1]), Path(sys.argv[2])
     plan = Plan(dry=spec["dry"])

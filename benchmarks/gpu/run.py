@@ -51,14 +51,14 @@ class Benchmark:
     liger: bool
 
     def size(self, cases: list[Case], *, until: float) -> None:
-        """Both sides of a size, haloes first; each gets half of the time that is left to it."""
+        """Measure both sides of a size, haloes first; each gets half of the time that is left to it."""
         sides = ["ours", "peer"] if is_installed("trl") else ["ours"]
         for i, side in enumerate(sides):
             left = until - time.time()
             self.process(side, cases, until=time.time() + left / (len(sides) - i))
 
     def process(self, side: str, cases: list[Case], *, until: float) -> None:
-        """One process; it is ended when its time is up and what it had begun took too long."""
+        """Run one process; it is ended when its time is up and what it had begun took too long."""
         if until - time.time() < (0 if self.plan.dry else 20):
             self.say(f"{side} {cases[0].size}: no time was left")
             return
@@ -87,7 +87,7 @@ class Benchmark:
 
 
 def run(benchmark: Benchmark, cases: list[Case]) -> None:
-    """All sizes in the order of the cases, then the features."""
+    """Return all sizes in the order of the cases, then the features."""
     began, whole = time.time(), benchmark.ends - time.time()
     until = began
     for size in dict.fromkeys(case.size for case in cases):
@@ -98,7 +98,7 @@ def run(benchmark: Benchmark, cases: list[Case]) -> None:
 
 
 def facts(plan: Plan) -> dict[str, Any]:
-    """What was measured with."""
+    """Return the versions and the machine that were measured with."""
     import torch
 
     peak, source = peak_flops(plan.device)
@@ -113,7 +113,7 @@ def facts(plan: Plan) -> dict[str, Any]:
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported."""
+    """Return whether a module can be imported."""
     return importlib.util.find_spec(module) is not None
 
 
@@ -129,7 +129,7 @@ def _path() -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "gpu", help="%(default)s")
     parser.add_argument("--minutes", type=float, help="for everything (8.5; 30 for a dry run)")

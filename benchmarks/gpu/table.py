@@ -10,7 +10,7 @@ SPEED, MEMORY, UTILISATION = 2.0, 0.6, 0.45
 
 def table(found: Sequence[Found], *, peak: float) -> str:
     """
-    Everything that was found.
+    Return everything that was found, as text.
 
     Args:
         found: by both sides.
@@ -59,7 +59,7 @@ def _ratios(found: Sequence[Found], peak: float) -> list[str]:
 
 
 def _rest(found: Sequence[Found]) -> list[str]:
-    """Exactness, features, and what failed."""
+    """Return exactness, features, and what failed."""
     lines = []
     for one in found:
         if one.error is not None:

@@ -58,7 +58,7 @@ class Packed:
 
     @property
     def num_tokens(self) -> int:
-        """T."""
+        """Return T."""
         return len(self.ids_T)
 
 

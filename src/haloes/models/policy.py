@@ -163,6 +163,7 @@ def make_policy(
     values: bool = False,
     rewards: bool = False,
     reference_model: Any | None = None,
+    fingerprint: str | None = None,
 ) -> Policy:
     """
     Make a loaded model trainable, and keep what it is now as the reference.
@@ -182,11 +183,12 @@ def make_policy(
             architecture, so that nobody could load the result.
         reference_model: another loaded model, with the same tokenizer, as the reference; it is frozen in place.
             It cannot be `synced`.
+        fingerprint: the model's `weights_fingerprint` where the caller knows it; None to read all weights for it.
     """
     if reference_model is not None and synced:
         raise ConfigError("model.reference stays what it is, and the loss moves its reference: leave it out")
     # Before anything is changed: what is hashed are the weights from which the run starts.
-    fingerprint = weights_fingerprint(model)
+    fingerprint = weights_fingerprint(model) if fingerprint is None else fingerprint
     # Before adapters too: the scorer calls the bare model, in which peft puts its layers in place.
     scorer, unpacked_because = make_scorer(model)
     if rewards:

@@ -108,7 +108,7 @@ class FileReference:
 
     @contextmanager
     def __call__(self) -> Iterator[Scorer]:
-        """Inside the context the model is the reference."""
+        """Put the reference in place of the model inside the context."""
         present = {name: parameter.data for name, parameter in self._parameters.items()}
         self._put(self._mapped())
         try:
@@ -148,7 +148,7 @@ class SyncedReference:
 
     @contextmanager
     def __call__(self) -> Iterator[Scorer]:
-        """Inside the context the model is the reference."""
+        """Put the reference in place of the model inside the context."""
         self._swap()
         try:
             yield self._scorer

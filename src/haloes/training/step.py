@@ -11,7 +11,8 @@ A step goes through these stages, each a method of `Stepper`:
 Only the last one keeps activations. What a stage finds goes into tables with a row for everything in the *whole* step
 (`haloes.training.step_table`), so that neither micro-batches nor processes show in the result.
 
-Shape suffixes: B sequences or examples of a micro-batch, N trained tokens of it, T tokens.
+Shapes: E examples and S sequences of the step, M mismatched (x, y') of it; as suffixes B sequences or examples and N
+trained tokens of a micro-batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ def ignore_layout(packed: Packed, *, trained: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _MicroBatch:
+class MicroBatch:
     """Examples that go through the model together."""
 
     examples: NDArray[np.int64]
@@ -62,12 +63,12 @@ class _MicroBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Split:
+class StepSplit:
     """A whole step's sequences, and this process's part of the work on them."""
 
     sequences: NDArray[np.int64]
     """The step's sequences in the store, a row each: its examples, or all chosen and then all rejected completions."""
-    micro_batches: list[_MicroBatch]
+    micro_batches: list[MicroBatch]
     """This process's."""
     mismatched: Jobs
     """The step's (x, y'), a row an example; none where the loss needs none."""
@@ -88,10 +89,10 @@ class _Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Context:
+class StepContext:
     """What all micro-batches of a step have in common."""
 
-    split: _Split
+    split: StepSplit
     weight: Floats
     """Of each example of the step; they add up to 1."""
     running_reward: float
@@ -143,7 +144,7 @@ class Stepper:
         if mismatched is not None and prefixes is None:
             # They make the reference point of every example: not even the first loss exists without all of them.
             self.score_mismatched_before(split, mismatched)
-        context = _Context(
+        context = StepContext(
             split=split,
             weight=self._weight(split, step),
             running_reward=running_reward,
@@ -151,9 +152,9 @@ class Stepper:
             mismatched=mismatched,
             prefixes=prefixes,
         )
-        found = _Collector.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
+        found = StepNumbers.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
         parts, device = split.micro_batches, self.policy.device
-        with prefetch(parts, lambda part: self._lay_out(split.sequences[part.rows]), device=device) as layouts:
+        with prefetch(parts, lambda part: self._lay_out(split, part, backward), device=device) as layouts:
             for part, packed in zip(parts, layouts, strict=True):
                 self.forward_backward(part, packed, context, found, backward=backward)
         # What was found stayed on the device until here, where the processor may wait for it without harm.
@@ -175,13 +176,17 @@ class Stepper:
 
     def micro_batches(self, step: Step) -> list[NDArray[np.int64]]:
         """Return which of the step's examples go through the model together, as places in `step.examples`."""
+        # Such a loss compares the examples of a step with each other: no part of them would do.
         if self.loss.needs.whole_step:
             return [np.arange(len(step.examples))]
         # A row of two sequences for every pair, else of one: both sequences of a pair stay in one micro-batch.
         sequences = sequences_of(self.store, step.examples).reshape(-1, len(step.examples))
+        # What the two prompts of a pair share is at most the shorter one, should they have been cut differently.
         prompts = self.store.prompt_length[sequences].min(axis=0).tolist()
         shared = [shared_length(length) for length in prompts]
         lengths = (self.store.prompt_length[sequences] + self.store.completion_length[sequences]).sum(axis=0)
+        # The layout holds what prompts share once, and so does the budget: answers to one prompt are worth packing
+        # together. Every process gets a micro-batch where there are enough, or it would wait for the others.
         bins = pack_by_prompt(
             list(zip(self.store.group[sequences[0]].tolist(), prompts, strict=True)),
             shared,
@@ -192,7 +197,7 @@ class Stepper:
         )
         return [np.array(members) for members in bins]
 
-    def score_reference(self, split: _Split) -> tuple[ReferenceTable | None, ReferenceTable | None]:
+    def score_reference(self, split: StepSplit) -> tuple[ReferenceTable | None, ReferenceTable | None]:
         """
         Score this process's rows with the reference: (x, y) of the step's sequences, and (x, y').
 
@@ -212,7 +217,7 @@ class Stepper:
             ReferenceTable.of(scores, slice(len(rows), None), mismatched_rows, split.mismatched_lengths),
         )
 
-    def score_mismatched_before(self, split: _Split, table: MismatchedTable) -> None:
+    def score_mismatched_before(self, split: StepSplit, table: MismatchedTable) -> None:
         """Fill the table with log p_policy of all (x, y'), in passes of their own without gradient and dropout."""
         device = self.policy.device
 
@@ -222,6 +227,7 @@ class Stepper:
             self.on_layout(packed, trained=False)
             return packed
 
+        # The passes follow each other without a wait for their results, which are fetched together.
         with self.policy.scoring(), prefetch(split.mismatched_bins, prepare, device=device) as layouts:
             values = [self.policy.token_logps(packed) for packed in layouts]
         in_order = np.array([i for members in split.mismatched_bins for i in members], np.int64)
@@ -230,7 +236,7 @@ class Stepper:
         self._sum(*table.columns())
 
     def score_mismatched_after(
-        self, packed: Packed, prefixes: PrefixCache, split: _Split, table: MismatchedTable
+        self, packed: Packed, prefixes: PrefixCache, split: StepSplit, table: MismatchedTable
     ) -> None:
         """
         Fill the table with log p_policy of all (x, y'), continued from the prompts of a pass that has just been made.
@@ -253,7 +259,7 @@ class Stepper:
         table.policy.put(np.arange(len(rows)), to_numpy([values]))
 
     def forward_backward(
-        self, part: _MicroBatch, packed: Packed, context: _Context, found: "_Collector", *, backward: bool
+        self, part: MicroBatch, packed: Packed, context: StepContext, found: "StepNumbers", *, backward: bool
     ) -> None:
         """
         Score a micro-batch with the policy, compute its losses, and add their gradient to the policy's.
@@ -274,6 +280,7 @@ class Stepper:
                 kl=needs.reference_kl,
                 prefix_cache=context.prefixes,
             )
+            # Between forward pass and loss: before it the prompts' keys are not there, after it the loss has no z0.
             if context.mismatched is not None and context.prefixes is not None:
                 self.score_mismatched_after(packed, context.prefixes, context.split, context.mismatched)
             completions = _scored(tokens, packed, context.reference, part.rows)
@@ -282,11 +289,13 @@ class Stepper:
             # The weights add up to 1 over the whole step: a plain sum, here and over processes, is the weighted mean.
             weight_B = tensor(context.weight[part.examples], per_example.device, per_example.dtype)
             weighted = (per_example * weight_B).sum()
+        # At once, so that a micro-batch's activations are gone before those of the next one come.
         if backward:
             torch.autograd.backward(weighted)
         found.add(part, completions, output)
 
-    def _split(self, step: Step) -> _Split:
+    def _split(self, step: Step) -> StepSplit:
+        """Divide a step's sequences over micro-batches and processes, the same on every process."""
         mismatched = np.empty((0, 2), np.int64)
         if len(step.mismatched):
             mismatched = np.stack([step.examples, step.mismatched], axis=1)
@@ -296,27 +305,28 @@ class Stepper:
         paired = self.store.paired
         rows = [np.concatenate([members, members + len(step.examples)]) if paired else members for members in own]
         lengths = [read_pair(self.store, x, y).trained.sum() for x, y in mismatched.tolist()]
-        return _Split(
+        return StepSplit(
             sequences=sequences_of(self.store, step.examples),
-            micro_batches=[_MicroBatch(*part) for part in zip(own, rows, strict=True)],
+            micro_batches=[MicroBatch(*part) for part in zip(own, rows, strict=True)],
             mismatched=mismatched,
             mismatched_lengths=np.array(lengths, np.int64),
             mismatched_bins=self.ranks.shard(bins),
         )
 
-    def _weight(self, split: _Split, step: Step) -> Floats:
+    def _weight(self, split: StepSplit, step: Step) -> Floats:
         """Return the weight of each example, (E,); they add up to 1, in float64 as all that is summed over a step."""
         weight: Floats = self.store.weight[split.sequences[: len(step.examples)]].astype(np.float64)
         weight /= weight.sum()
         return weight
 
-    def _lay_out(self, sequences: NDArray[np.int64]) -> Packed:
-        rows = [self.store.read(int(i)) for i in sequences]
+    def _lay_out(self, split: StepSplit, part: MicroBatch, backward: bool) -> Packed:
+        """Read a micro-batch's sequences and lay them out on the policy's device."""
+        rows = [self.store.read(int(i)) for i in split.sequences[part.rows]]
         packed = packed_rows(rows, self.policy.device, last=self.loss.needs.rewards)
-        self.on_layout(packed, trained=True)
+        self.on_layout(packed, trained=backward)
         return packed
 
-    def _continues_prompts(self, split: _Split) -> bool:
+    def _continues_prompts(self, split: StepSplit) -> bool:
         """
         Return whether the mismatched completions continue from the prompts of this step's own pass.
 
@@ -325,11 +335,12 @@ class Stepper:
         at_once = len(split.micro_batches) == self.ranks.count == 1
         return self.continues and self.loss.needs.mismatched and self.policy.scorer.packs and at_once
 
-    def _batch(self, completions: Scored, packed: Packed, part: _MicroBatch, context: _Context) -> Unpaired | Paired:
+    def _batch(self, completions: Scored, packed: Packed, part: MicroBatch, context: StepContext) -> Unpaired | Paired:
         """Return what the loss is given: the scores, and of everything else what it needs."""
         device, needs = self.policy.device, self.loss.needs
         sequences = context.split.sequences[part.rows]
         if self.store.paired:
+            # The rows are all chosen and then all rejected ones, pair by pair in the same order.
             chosen, rejected = self.store.score[sequences].reshape(2, -1)
             margin_B = tensor(chosen - rejected, device) if needs.margins else None
             return _paired(completions, packed.trained, margin_B)
@@ -345,6 +356,7 @@ class Stepper:
     def _sum(self, *tables: Floats) -> None:
         """Complete these tables in place with the rows of the other processes, in one reduction for all of them."""
         if self.ranks.count > 1:
+            # float64 on the policy's device: NCCL reduces on GPUs alone.
             flat = torch.from_numpy(np.concatenate([table.ravel() for table in tables]))
             total = self.ranks.sum(flat.to(self.policy.device)).cpu().numpy()
             for table in tables:
@@ -353,7 +365,7 @@ class Stepper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Collector:
+class StepNumbers:
     """The tables that a process's micro-batches fill in, in float64: they are summed over whole steps."""
 
     logp: Floats
@@ -366,8 +378,8 @@ class _Collector:
     """What is still on the device: the table it belongs to, the rows in it, and the values."""
 
     @classmethod
-    def zeros(cls, num_sequences: int, num_examples: int, metrics: Sequence[str]) -> "_Collector":
-        """Return tables of zeros."""
+    def zeros(cls, num_sequences: int, num_examples: int, metrics: Sequence[str]) -> "StepNumbers":
+        """Return tables of zeros: with a row for each sequence, and with one for each example and metric."""
         return cls(
             logp=np.zeros(num_sequences),
             reward=np.zeros(num_sequences),
@@ -375,8 +387,9 @@ class _Collector:
             metrics={name: np.zeros(num_examples) for name in metrics},
         )
 
-    def add(self, part: _MicroBatch, scores: Scored, output: LossOutput) -> None:
+    def add(self, part: MicroBatch, scores: Scored, output: LossOutput) -> None:
         """Note a micro-batch's numbers without waiting for the device to compute them."""
+        # Detached, or the numbers would hold the graph and its activations until the end of the step.
         if scores.logps is not None:
             self.waiting.append((self.logp, part.rows, scores.logps.total().detach()))
         if scores.reward_B is not None:
