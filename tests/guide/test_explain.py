@@ -10,11 +10,11 @@ from haloes.guide.explain import (
     Block,
     blocks,
     explain,
+    explain_all,
     field_texts,
     fields_within,
-    grouped,
+    halo_verdict,
     needs_of,
-    verdict,
 )
 from haloes.losses.components import Power
 from haloes.losses.halo import HALO
@@ -73,7 +73,7 @@ def test_every_loss_is_explained_in_full(name: str):
     assert [h.name for h in one.hyperparameters] == list(hyperparameters(LOSSES[name]))
     assert all(h.text and h.default not in {"", REQUIRED, "None"} for h in one.hyperparameters)
     assert all((one.about.title, one.about.source, one.about.reward, one.about.value, one.about.use, one.needs))
-    assert verdict(name).startswith(("yes: ", "no: "))
+    assert halo_verdict(name).startswith(("yes: ", "no: "))
     assert 0 < len(one.short_source) < 40
 
 
@@ -96,9 +96,9 @@ def test_whether_a_loss_is_human_aware_is_told_with_a_reason(own_file: Path):
     copied = own_file.with_name("copied.py")
     copied.write_text("from haloes.losses.sft import SFT as Copied\n")
 
-    assert verdict("dpo").startswith("yes: ")
-    assert verdict(f"{copied}:Copied") == verdict("sft")
-    assert "no log-ratio" in verdict("sft")
+    assert halo_verdict("dpo").startswith("yes: ")
+    assert halo_verdict(f"{copied}:Copied") == halo_verdict("sft")
+    assert "no log-ratio" in halo_verdict("sft")
 
 
 def test_what_is_built_is_explained_by_what_it_sets():
@@ -122,7 +122,7 @@ def test_a_loss_from_a_file_is_explained_as_far_as_it_says_what_it_is(own_file: 
     assert (untold.default, untold.text) == ("3", "As in the formula.")
     assert (silent.about.title, silent.about.source, silent.blocks) == ("Silent", "", ())
     assert silent.needs == ("pairs",)
-    assert verdict(f"{own_file}:Mine") == verdict(f"{own_file}:Silent") == ""
+    assert halo_verdict(f"{own_file}:Mine") == halo_verdict(f"{own_file}:Silent") == ""
 
 
 def test_an_unknown_loss_is_refused_with_a_suggestion():
@@ -131,7 +131,7 @@ def test_an_unknown_loss_is_refused_with_a_suggestion():
 
 
 def test_the_groups_hold_the_whole_table_in_its_order():
-    groups = grouped()
+    groups = explain_all()
 
     assert [one.name for group in groups.values() for one in group] == list(LOSSES)
     own, pairs, single, made = groups.values()

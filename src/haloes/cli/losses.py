@@ -18,9 +18,9 @@ def every() -> None:
     from haloes.cli.views.losses import overview
     from haloes.cli.views.output import say
     from haloes.cli.views.output import show as shown
-    from haloes.guide.explain import grouped
+    from haloes.guide.explain import explain_all
 
-    shown(overview(grouped()))
+    shown(overview(explain_all()))
     say("One of them in full: haloes losses show NAME")
 
 
@@ -35,9 +35,9 @@ def show(name: str, /) -> None:
     """
     from haloes.cli.views.losses import screen
     from haloes.cli.views.output import show as shown
-    from haloes.guide.explain import explain, verdict
+    from haloes.guide.explain import explain, halo_verdict
 
-    shown(screen(explain(name), verdict(name)))
+    shown(screen(explain(name), halo_verdict(name)))
 
 
 @losses.command

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from haloes.errors import ConfigError
@@ -16,8 +15,7 @@ from haloes.losses._contract import Logps, Loss, Needs, Paired, Scored, Unpaired
 from haloes.losses._weights import with_weights
 from haloes.losses.make import hyperparameters, loss_maker, make_loss
 from haloes.report.plot import MOST_COLOURS, Panel, Trace
-
-Numbers = NDArray[np.float64]
+from haloes.stats.bootstrap import Floats
 
 _X = "reward less what it is compared with, in nats"
 _POINTS = 241
@@ -33,11 +31,11 @@ class Curve:
     name: str
     desirable: bool
     """Whether the answer is desirable (of a pair: chosen)."""
-    z_N: Numbers
+    z_N: Floats
     """The answer's reward, less that of what it is compared with, in nats."""
-    value_N: Numbers
+    value_N: Floats
     """What the loss falls by from its value at 0: the human value that it implies, up to a constant."""
-    gradient_N: Numbers
+    gradient_N: Floats
     """d loss / d reward."""
 
 
@@ -84,9 +82,9 @@ def loss_panels(
     _check_known(names, settings)
     losses = {name: make_loss(name, _own(name, settings)) for name in dict.fromkeys(names)}
     low, high = span or usual_range(losses.values())
-    found = [curves(name, loss, low, high) for name, loss in losses.items()]
+    traced = [curves(name, loss, low, high) for name, loss in losses.items()]
     colours = {name: colour for colour, name in enumerate(losses)}
-    every = [curve for both in found for curve in both]
+    every = [curve for both in traced for curve in both]
     value = Panel(
         title="Implied value (what the loss falls by)",
         x_label=_X,
@@ -110,15 +108,15 @@ def section_of_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings.get("loss", {}))
 
 
-def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Numbers) -> Curve:
+def _curve(name: str, loss: Loss[Any], desirable: bool, z_N: Floats) -> Curve:
     # Low enough that the best answer's log-probability stays below 0.
     others_logp = -(1.0 + max(0.0, float(z_N.max())))
     # The first reward is 0, from which the value is counted.
     reward_M = torch.tensor([0.0, *z_N], dtype=torch.float64)
     # Where the examples of a step depend on each other, every answer has a step to itself, with one of the other label.
     steps = list(reward_M[:, None]) if loss.needs.whole_step else [reward_M]
-    found = [_losses(loss, reward, desirable, others_logp) for reward in steps]
-    loss_M, slope_M = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+    costs = [_losses(loss, reward, desirable, others_logp) for reward in steps]
+    loss_M, slope_M = (torch.cat(parts).numpy() for parts in zip(*costs, strict=True))
     return Curve(name=name, desirable=desirable, z_N=z_N, value_N=loss_M[0] - loss_M[1:], gradient_N=slope_M[1:])
 
 
@@ -187,7 +185,9 @@ def _own(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_known(names: Sequence[str], settings: Mapping[str, Any]) -> None:
-    known = {key for name in names for key in hyperparameters(loss_maker(name))}
+    available = {key for name in names for key in hyperparameters(loss_maker(name))}
     for key in settings:
-        if key not in known:
-            raise ConfigError(f"loss.{key}: none of {', '.join(names)} has it. They have: {', '.join(sorted(known))}")
+        if key not in available:
+            raise ConfigError(
+                f"loss.{key}: none of {', '.join(names)} has it. They have: {', '.join(sorted(available))}"
+            )

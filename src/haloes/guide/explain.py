@@ -66,25 +66,25 @@ class Explanation:
     @property
     def short_source(self) -> str:
         """Shorten its source to the first arXiv number or address; all of it where there is neither."""
-        found = re.search(r"arXiv \d{4}\.\d{4,5}|https?://[^\s,]+", self.about.source)
-        return found.group().removeprefix("https://") if found else self.about.source
+        address = re.search(r"arXiv \d{4}\.\d{4,5}|https?://[^\s,]+", self.about.source)
+        return address.group().removeprefix("https://") if address else self.about.source
 
 
 def explain(name: str) -> Explanation:
     """Explain a loss of the table or of a user's file; raise ConfigError where there is none of this name."""
     maker = loss_maker(name)
     documented = maker.make if isinstance(maker, Preset) else maker
-    found = _hyperparameters(maker)
+    defaults = _hyperparameters(maker)
     about = getattr(maker, "about", None)
-    values = [value for value, _ in found.values()]
+    values = [value for value, _ in defaults.values()]
     return Explanation(
         name=name,
-        about=about if isinstance(about, About) else _untold(documented.__name__),
+        about=about if isinstance(about, About) else _empty_about(documented.__name__),
         blocks=blocks(documented),
         needs=needs_of(maker).in_words(),
         hyperparameters=tuple(
-            Hyperparameter(name=key, default=_written(value), text=text or _UNTOLD)
-            for key, (value, text) in found.items()
+            Hyperparameter(name=key, default=_in_a_word(value), text=text or _UNTOLD)
+            for key, (value, text) in defaults.items()
         ),
         has_parts=any(
             is_dataclass(part) for value in values for part in (value if isinstance(value, tuple) else [value])
@@ -92,7 +92,7 @@ def explain(name: str) -> Explanation:
     )
 
 
-def grouped() -> dict[str, list[Explanation]]:
+def explain_all() -> dict[str, list[Explanation]]:
     """Explain all losses of the table, in its order, under the titles of its groups."""
     return {title: [explain(name) for name in names] for title, names in LOSSES.groups.items()}
 
@@ -104,7 +104,7 @@ def needs_of(maker: Maker) -> Needs:
     return needs
 
 
-def verdict(name: str) -> str:
+def halo_verdict(name: str) -> str:
     """
     Say whether a loss with its default hyperparameters is a human-aware loss: "yes: ..." or "no: ...".
 
@@ -114,12 +114,12 @@ def verdict(name: str) -> str:
     if inspect.Parameter.empty in hyperparameters(maker).values():
         return ""
     try:
-        found = is_halo(maker())
+        answer = is_halo(maker())
     except Exception:
         if name in LOSSES:
             raise
         return ""  # explaining somebody's unfinished loss must not fail for its fault
-    return f"{'yes' if found else 'no'}: {found.reason}"
+    return f"{'yes' if answer else 'no'}: {answer.reason}"
 
 
 def blocks(documented: Callable[..., Any] | type[Any]) -> tuple[Block, ...]:
@@ -157,13 +157,13 @@ def fields_within(value: Any) -> Iterator[tuple[type[Any], str, Any]]:
             yield from fields_within(item)
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return
-    found = [(type(value), field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-    yield from found
-    for _, _, inner in found:
+    own = [(type(value), field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    yield from own
+    for _, _, inner in own:
         yield from fields_within(inner)
 
 
-def _untold(title: str) -> About:
+def _empty_about(title: str) -> About:
     return About(title=title, source="", reward="", reference_point="", value="", use="")
 
 
@@ -183,12 +183,12 @@ def _hyperparameters(maker: Maker) -> dict[str, tuple[Any, str]]:
     }
 
 
-def _written(value: Any) -> str:
+def _in_a_word(value: Any) -> str:
     """Write a default as a word: a part by its name."""
     if value is inspect.Parameter.empty:
         return REQUIRED
     if isinstance(value, tuple):
-        return ", ".join(_written(item) for item in value)
+        return ", ".join(_in_a_word(item) for item in value)
     if isinstance(value, float):
         return f"{value:g}"
     settings = loss_settings(value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from haloes.guide.explain import Explanation, grouped, verdict
+from haloes.guide.explain import Explanation, explain_all, halo_verdict
 
 _INTRODUCTION = """\
 # The losses
@@ -20,45 +20,45 @@ on numbers, against Definition 3.4 of the KTO paper (ICML text).
 
 def page() -> str:
     """Write the page of all losses: a table of each group, then each loss with its formula and hyperparameters."""
-    groups = grouped()
-    verdicts = {one.name: verdict(one.name) for group in groups.values() for one in group}
+    groups = explain_all()
+    verdicts = {loss.name: halo_verdict(loss.name) for group in groups.values() for loss in group}
     parts = [_INTRODUCTION]
     for title, group in groups.items():
         parts.append(f"## {title}\n\n{_table(group, verdicts)}")
     parts += [
         "## Each loss",
-        *("\n".join(_section(one, verdicts[one.name])) for group in groups.values() for one in group),
+        *("\n".join(_section(loss, verdicts[loss.name])) for group in groups.values() for loss in group),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def _table(group: Iterable[Explanation], verdicts: Mapping[str, str]) -> str:
     rows = ["| loss | | needs | HALO | when |", "| --- | --- | --- | --- | --- |"]
-    for one in group:
-        answer = verdicts[one.name].partition(":")[0]
-        cells = (f"[`{one.name}`](#{one.name})", one.about.title, one.needs_text, answer, one.about.use)
+    for loss in group:
+        answer = verdicts[loss.name].partition(":")[0]
+        cells = (f"[`{loss.name}`](#{loss.name})", loss.about.title, loss.needs_text, answer, loss.about.use)
         rows.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
     return "\n".join(rows)
 
 
-def _section(one: Explanation, judged: str) -> Iterator[str]:
-    about = one.about
-    yield f"### {one.name}\n"
+def _section(loss: Explanation, judged: str) -> Iterator[str]:
+    about = loss.about
+    yield f"### {loss.name}\n"
     yield f"**{_text(about.title)}** ({_text(about.source)})\n"
-    for block in one.blocks:
+    for block in loss.blocks:
         yield f"```text\n{block.text}\n```\n" if block.is_formula else f"{_text(block.text)}\n"
     for name, text in (
         ("Reward", about.reward),
         ("Reference point", about.reference_point),
         ("Value", about.value),
         ("Human-aware", judged),
-        ("Needs", one.needs_text),
+        ("Needs", loss.needs_text),
         ("When", about.use),
     ):
         yield f"- {name}: {_text(text)}"
-    if one.hyperparameters:
+    if loss.hyperparameters:
         yield "\n| setting | default | |\n| --- | --- | --- |"
-        for each in one.hyperparameters:
+        for each in loss.hyperparameters:
             yield f"| `{each.name}` | {_cell(f'`{each.default}`')} | {_cell(each.text)} |"
 
 

@@ -102,12 +102,12 @@ def recommend(settings: FeedbackSettings) -> Recommendation:
         raise DataError(f"{settings.source}: no row can be used; `haloes doctor {settings.source}` says why")
     if facts.scores is not None and facts.balance.num_desirable + facts.balance.num_undesirable == 0:
         facts = _labelled(facts, settings)
-    found = advice(facts)
-    loss = next(one.what for one in found if one.topic == "loss")
+    steps = advice(facts)
+    loss = next(step.what for step in steps if step.topic == "loss")
     return Recommendation(
         holds=tuple(_holds(facts)),
         applies=tuple(_applies(facts)),
-        advice=found,
+        advice=steps,
         command=_command(settings, loss, facts.threshold),
     )
 
@@ -221,12 +221,12 @@ def _takes_one_label(needs: Needs, facts: FileFacts) -> bool:
 
 def _for_pairs(facts: FileFacts) -> Iterator[LossAdvice]:
     pairs = facts.pairs
-    found = f"{pairs.num_contradicted} of {pairs.num_checkable} pairs that others bear on are in contradiction"
+    share = f"{pairs.num_contradicted} of {pairs.num_checkable} pairs that others bear on are in contradiction"
     if facts.is_noisy:
         yield LossAdvice(
             topic="loss",
             what="kto",
-            why=f"the preferences are noisy: {found} ({_OURS}). Each pair becomes a good and a bad answer. DPO's "
+            why=f"the preferences are noisy: {share} ({_OURS}). Each pair becomes a good and a bad answer. DPO's "
             "optimum can go with the minority; KTO's goes with the majority and ignores what it cannot fit",
             source=f"{_WHEN}; {_THEOREM}",
         )
@@ -237,7 +237,7 @@ def _for_pairs(facts: FileFacts) -> Iterator[LossAdvice]:
         yield LossAdvice(
             topic="loss",
             what="dpo",
-            why=f"the pairs are clean: {found}. KTO may underfit such data",
+            why=f"the pairs are clean: {share}. KTO may underfit such data",
             source=_WHEN,
         )
     else:

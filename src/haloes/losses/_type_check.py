@@ -10,10 +10,10 @@ from haloes.losses.components import COMPONENTS, PARTS
 _PLAIN: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
-def declared(made: Any) -> dict[str, Any]:
+def declared(maker: Any) -> dict[str, Any]:
     """Return the types of a maker's hyperparameters by name, as far as they can be found out."""
     try:
-        return typing.get_type_hints(made)
+        return typing.get_type_hints(maker)
     except (NameError, TypeError, AttributeError):  # somebody's own class, with annotations that are no types
         return {}
 
@@ -22,7 +22,7 @@ def fits(value: Any, kind: Any) -> bool:
     """Return whether a value is of a declared type; it is where the type is neither plain, nor a choice, nor a part."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in {Union, UnionType}:
-        return any(fits(value, one) for one in inner)
+        return any(fits(value, option) for option in inner)
     if origin is Literal:
         return value in inner
     if origin is tuple:
@@ -47,7 +47,7 @@ def in_words(kind: Any) -> str:
     """Describe the values of a type, for a message."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in {Union, UnionType}:
-        return " or ".join(in_words(one) for one in inner if one is not NoneType)
+        return " or ".join(in_words(option) for option in inner if option is not NoneType)
     if origin is Literal:
         return " or ".join(f'"{choice}"' for choice in inner)
     if origin is tuple:

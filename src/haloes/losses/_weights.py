@@ -29,18 +29,18 @@ def number(weight: Weight) -> float:
 def with_weights(loss: LossT, *, desirable: float, undesirable: float) -> LossT:
     """Replace the weights of a loss that were left to the data ("auto") by these, in the losses inside it too."""
     proposed = {"desirable_weight": desirable, "undesirable_weight": undesirable}
-    found: LossT = _filled(loss, proposed)
-    return found
+    filled: LossT = _fill(loss, proposed)
+    return filled
 
 
-def _filled(value: Any, proposed: dict[str, float]) -> Any:
+def _fill(value: Any, proposed: dict[str, float]) -> Any:
     if isinstance(value, tuple):
-        return tuple(_filled(item, proposed) for item in value)
+        return tuple(_fill(item, proposed) for item in value)
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     old = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     new = {
-        name: proposed[name] if name in proposed and item == "auto" else _filled(item, proposed)
+        name: proposed[name] if name in proposed and item == "auto" else _fill(item, proposed)
         for name, item in old.items()
     }
     return value if new == old else dataclasses.replace(value, **new)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from haloes.losses._contract import Logps, Loss, Paired, Scored, Unpaired
 from haloes.losses._weights import with_weights
 
-Numbers = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 _TOLERANCE = 1e-8
 _POINT = 5.0
@@ -74,16 +74,16 @@ def is_halo(loss: Loss[Any], definition: Definition = LATER) -> HaloVerdict:
             is_halo=False, reason="its reward is what a head reads, not how likely the policy answers so"
         )
     labels = (True, False) if loss.needs.undesirable and not loss.needs.pairs else (True,)
-    checks = [_log_ratio] if definition.log_ratio or loss.needs.any_reference else []
+    checks = [_fault_of_log_ratio] if definition.log_ratio or loss.needs.any_reference else []
     for label in labels:
-        for check in (*checks, _reference_point, _value):
+        for check in (*checks, _fault_of_reference_point, _fault_of_value):
             fault = check(loss, label)
             if fault is not None:
                 return HaloVerdict(is_halo=False, reason=fault)
     return HaloVerdict(is_halo=True, reason=f"a human-aware loss by {definition.name}: {_reason_for(loss, labels)}")
 
 
-def _log_ratio(loss: Loss[Any], label: bool) -> str | None:
+def _fault_of_log_ratio(loss: Loss[Any], label: bool) -> str | None:
     """Say where the loss changes although log p_policy and log p_reference were moved alike; None where it does not."""
     for reward in (-3.0, 0.0, 2.0):
         for shift in (-4.0, 7.0):
@@ -91,14 +91,14 @@ def _log_ratio(loss: Loss[Any], label: bool) -> str | None:
             moved = _at(loss, label, own=reward, other=_POINT, shift=shift)
             if not _same(straight, moved):
                 return (
-                    f"its reward is no log-ratio to a reference: with both log-probabilities of {_called(label)} "
+                    f"its reward is no log-ratio to a reference: with both log-probabilities of {_answer(label)} "
                     f"{shift:+g}, their difference {reward:g} as before, the loss goes from {straight:.6g} to "
                     f"{moved:.6g}"
                 )
     return None
 
 
-def _reference_point(loss: Loss[Any], label: bool) -> str | None:
+def _fault_of_reference_point(loss: Loss[Any], label: bool) -> str | None:
     """Say where the loss changes although a reward and its reference point were moved alike; None where it does not."""
     rewards, shift = np.array([-3.0, 0.0, 2.0]), 4.0
     # Several reference points, since a clamp or a hinge may hide the change between two.
@@ -112,14 +112,14 @@ def _reference_point(loss: Loss[Any], label: bool) -> str | None:
         moved = _at(loss, label, own=reward + shift, other=_POINT + shift)
         if not _same(straight, moved):
             return (
-                f"it is no function of the reward less a reference point: with the reward of {_called(label)} and of "
+                f"it is no function of the reward less a reference point: with the reward of {_answer(label)} and of "
                 f"what it is compared with {shift:+g}, their difference as before, the loss goes from {straight:.6g} "
                 f"to {moved:.6g}"
             )
     return None
 
 
-def _value(loss: Loss[Any], label: bool) -> str | None:
+def _fault_of_value(loss: Loss[Any], label: bool) -> str | None:
     """Say where the value, minus the loss up to a sign, falls or is convex in gains; None where it does not."""
     everywhere = np.linspace(-_FAR, _FAR, 801)
     value = _curve(loss, label, everywhere)
@@ -127,7 +127,7 @@ def _value(loss: Loss[Any], label: bool) -> str | None:
     if falls.any() and rises.any():
         up, down = int(np.flatnonzero(rises)[0]), int(np.flatnonzero(falls)[0])
         return (
-            f"its value function is not monotonic: for {_called(label)} the loss rises at an outcome of "
+            f"its value function is not monotonic: for {_answer(label)} the loss rises at an outcome of "
             f"{everywhere[up]:g} and falls at {everywhere[down]:g}"
         )
     sign = -1.0 if falls.any() else 1.0
@@ -135,15 +135,15 @@ def _value(loss: Loss[Any], label: bool) -> str | None:
     gains = np.log(np.linspace(1.0, 20.0, 400)) if _judges_tokens(loss) else np.linspace(0.0, _FAR, 801)
     bend = np.diff(sign * _curve(loss, label, gains), n=2)
     if (bend > _TOLERANCE).any():
-        place = gains[1 + int(np.argmax(bend))]
+        bent_at = gains[1 + int(np.argmax(bend))]
         return (
-            f"its value function is not concave in gains: for {_called(label)} it bends upwards at an outcome of "
-            f"{place:.3g}"
+            f"its value function is not concave in gains: for {_answer(label)} it bends upwards at an outcome of "
+            f"{bent_at:.3g}"
         )
     return None
 
 
-def _curve(loss: Loss[Any], label: bool, outcomes: Numbers) -> Numbers:
+def _curve(loss: Loss[Any], label: bool, outcomes: Floats) -> Floats:
     point = 0.0 if _judges_tokens(loss) else _POINT
     return _losses(loss, label, own=point + outcomes, other=point)
 
@@ -152,7 +152,7 @@ def _at(loss: Loss[Any], label: bool, *, own: float, other: float, shift: float 
     return float(_losses(loss, label, own=np.array([own]), other=other, shift=shift)[0])
 
 
-def _losses(loss: Loss[Any], label: bool, *, own: Numbers, other: float, shift: float = 0.0) -> Numbers:
+def _losses(loss: Loss[Any], label: bool, *, own: Floats, other: float, shift: float = 0.0) -> Floats:
     """
     Call the loss on completions of one token, and return its value for each.
 
@@ -178,7 +178,7 @@ def _losses(loss: Loss[Any], label: bool, *, own: Numbers, other: float, shift: 
     return output.per_example.numpy()
 
 
-def _scored(loss: Loss[Any], log_ratio: Numbers, shift: float) -> Scored:
+def _scored(loss: Loss[Any], log_ratio: Floats, shift: float) -> Scored:
     """Make up completions of one token; for a loss without a reference, as if the reference were constant."""
     ratio = torch.from_numpy(log_ratio)
     # Where log p itself is the reward it must stay below 0 for every outcome that is tried.
@@ -200,7 +200,7 @@ def _same(a: float, b: float) -> bool:
     return abs(a - b) <= _TOLERANCE * max(1.0, abs(a), abs(b))
 
 
-def _called(label: bool) -> str:
+def _answer(label: bool) -> str:
     return "a desirable completion" if label else "an undesirable completion"
 
 

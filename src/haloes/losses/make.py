@@ -30,7 +30,7 @@ def loss_maker(name: str) -> Maker:
         return LOSSES[name]
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
-        return _from_file(Path(path), attribute)
+        return _class_in_file(Path(path), attribute)
     if name.endswith(".py"):
         raise ConfigError(f"loss: {name} is a file; name the class in it as well: {name}:Class")
     close = difflib.get_close_matches(name.lower(), LOSSES, n=1)
@@ -41,96 +41,101 @@ def loss_maker(name: str) -> Maker:
 
 def hyperparameters(maker: Maker) -> dict[str, Any]:
     """Return the names of a loss's hyperparameters, with their defaults."""
-    made = _made_by(maker)
-    if isinstance(made, type) and dataclasses.is_dataclass(made):
-        return {field.name: _default(field) for field in dataclasses.fields(made)}
-    return {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
+    function = _callable_of(maker)
+    if isinstance(function, type) and dataclasses.is_dataclass(function):
+        return {field.name: _default(field) for field in dataclasses.fields(function)}
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
-def make_loss(name: str, settings: Mapping[str, Any], *, place: str = "loss") -> Loss[Any]:
+def make_loss(name: str, settings: Mapping[str, Any], *, section: str = "loss") -> Loss[Any]:
     """
     Make a loss by its name, with hyperparameters set.
 
     A hyperparameter that is a loss or a dial itself is written as a mapping with its own `name`. Unknown names are
-    refused with a suggestion, and so are values of the wrong kind (ConfigError, which says where under `place`).
+    refused with a suggestion, and so are values of the wrong kind (ConfigError, which says where under `section`).
     """
     maker = loss_maker(name)
-    made = _called(maker, name, settings, list(hyperparameters(maker)), place)
-    loss: Loss[Any] = made
+    loss: Loss[Any] = _construct(maker, name, settings, list(hyperparameters(maker)), section)
     return loss
 
 
 def loss_settings(loss: Loss[Any]) -> dict[str, Any]:
     """Write a loss as its section of the configuration: the name that leads to it, and its hyperparameters."""
-    written: dict[str, Any] = _written(loss)
+    written: dict[str, Any] = _to_settings(loss)
     return written
 
 
-def _made_by(maker: Maker) -> Any:
+def _callable_of(maker: Maker) -> Any:
+    """Return what declares the hyperparameters: a class, or the function of a preset."""
     return maker.make if isinstance(maker, Preset) else maker
 
 
-def _called(maker: Any, name: str, settings: Mapping[str, Any], known: list[str], place: str) -> Any:
-    kinds = declared(_made_by(maker))
+def _construct(maker: Any, name: str, settings: Mapping[str, Any], names: list[str], section: str) -> Any:
+    """Call a maker with settings, checked and with their parts made. Raise ConfigError, which names the setting."""
+    kinds = declared(_callable_of(maker))
     parts: dict[str, Any] = {}
     for key, value in settings.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1)
             hint = f' Did you mean "{close[0]}"?' if close else ""
-            has = ", ".join(known) or "none"
-            raise ConfigError(f'{place}.{key}: {name} has no hyperparameter "{key}".{hint} It has: {has}')
-        parts[key] = _part(f"{place}.{key}", value)
+            has = ", ".join(names) or "none"
+            raise ConfigError(f'{section}.{key}: {name} has no hyperparameter "{key}".{hint} It has: {has}')
+        parts[key] = _part(f"{section}.{key}", value)
         if not fits(parts[key], kinds.get(key, Any)):
-            raise ConfigError(f"{place}.{key}: {name} wants it to be {in_words(kinds[key])}, got {value!r}")
+            raise ConfigError(f"{section}.{key}: {name} wants it to be {in_words(kinds[key])}, got {value!r}")
     try:
         return maker(**parts)
     except TypeError as error:
-        raise ConfigError(f"{place}: {name} cannot be made from {dict(settings)}: {error}") from error
+        raise ConfigError(f"{section}: {name} cannot be made from {dict(settings)}: {error}") from error
 
 
-def _part(place: str, value: Any) -> Any:
+def _part(section: str, value: Any) -> Any:
     """Return a plain value as it is, and make the loss or dial that a mapping with a name stands for."""
     if isinstance(value, list | tuple):
-        return tuple(_part(f"{place}.{i}", item) for i, item in enumerate(value))
+        return tuple(_part(f"{section}.{i}", item) for i, item in enumerate(value))
     if not isinstance(value, Mapping):
         return value
     if "name" not in value:
-        raise ConfigError(f"{place}: a part is written with its name, such as {{name: logistic}}; got {dict(value)}")
+        raise ConfigError(f"{section}: a part is written with its name, such as {{name: logistic}}; got {dict(value)}")
     settings = {inner: item for inner, item in value.items() if inner != "name"}
     cls = PARTS.get(str(value["name"]))
     if cls is None:
-        return make_loss(str(value["name"]), settings, place=place)
-    return _called(cls, str(value["name"]), settings, [field.name for field in dataclasses.fields(cls)], place)
+        return make_loss(str(value["name"]), settings, section=section)
+    return _construct(cls, str(value["name"]), settings, [field.name for field in dataclasses.fields(cls)], section)
 
 
-def _written(value: Any) -> Any:
+def _to_settings(value: Any) -> Any:
+    """Write a value as a configuration has it: losses and dials as mappings with a name."""
     if isinstance(value, tuple):
-        return [_written(item) for item in value]
+        return [_to_settings(item) for item in value]
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     cls = type(value)
-    named = {known: name for name, known in {**LOSSES, **PARTS, **_WRAPPERS}.items() if isinstance(known, type)}
+    named = {part: name for name, part in {**LOSSES, **PARTS, **_WRAPPERS}.items() if isinstance(part, type)}
     name = named.get(cls) or f"{_file_of(cls)}:{cls.__name__}"
-    return {"name": name, **{f.name: _written(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+    return {"name": name, **{f.name: _to_settings(getattr(value, f.name)) for f in dataclasses.fields(value)}}
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:
+    """Return the default of a field; `Parameter.empty` where it has none."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
 def _file_of(cls: type[Any]) -> str:
+    """Return the file of a class, or its module where it is of no file."""
     try:
         return str(inspect.getfile(cls))
     except (OSError, TypeError):
         return cls.__module__
 
 
-def _from_file(path: Path, attribute: str) -> type[Any]:
+def _class_in_file(path: Path, attribute: str) -> type[Any]:
+    """Load a loss from a user's file; raise ConfigError where it is none, or declares needs or metrics wrongly."""
     if not path.is_file():
         raise ConfigError(f"loss: there is no file {path}; a loss from a file is written path/to/file.py:Class")
-    module = _module_of(path)
+    module = _import_file(path)
     cls = getattr(module, attribute, None)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise ConfigError(f'loss: {path} has no dataclass "{attribute}"')
@@ -147,7 +152,7 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, tuple) and all(isinstance(name, str) for name in value) and len(set(value)) == len(value)
 
 
-def _module_of(path: Path) -> ModuleType:
+def _import_file(path: Path) -> ModuleType:
     """Import a file; the module stays the same as long as the file does, so that its losses stay comparable."""
     # The content is part of the name: an edited file is another module, and path and class stay what they were.
     name = f"haloes_user_{hashlib.sha256(bytes(path.resolve()) + path.read_bytes()).hexdigest()}"

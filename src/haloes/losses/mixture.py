@@ -54,7 +54,7 @@ class Mixture:
         return tuple(sorted(f"{name}/{metric}" for name, loss in parts for metric in ("loss", *declared_metrics(loss))))
 
     def __call__(self, batch: Unpaired | Paired) -> LossOutput:
-        outputs = [_called(loss, batch) for loss in self.losses]
+        outputs = [_call_part(loss, batch) for loss in self.losses]
         terms = [weight * out.per_example for weight, out in zip(self.weights, outputs, strict=True)]
         metrics = {}
         for name, out in zip(_names(self.losses), outputs, strict=True):
@@ -84,7 +84,8 @@ def _names(losses: tuple[Loss[Any], ...]) -> list[str]:
     return names
 
 
-def _called(loss: Loss[Any], batch: Unpaired | Paired) -> LossOutput:
+def _call_part(loss: Loss[Any], batch: Unpaired | Paired) -> LossOutput:
+    """Call a part on the batch, or on the sides of its pairs if it is a loss on single completions."""
     if isinstance(batch, Paired) and loss.needs.pairs:
         return call_loss(loss, batch)
     if isinstance(batch, Unpaired):
