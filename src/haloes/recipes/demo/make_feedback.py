@@ -34,7 +34,7 @@ Ask = Callable[[Mapping[str, str], int], list[Completion]]
 
 
 def make_feedback(prompts: Mapping[str, str], ask: Ask, *, draws: int) -> list[dict[str, Any]]:
-    """One rated answer for each prompt, chosen as the module says, as rows of the file; `ask` samples answers."""
+    """Return a rated answer for each prompt, selected as the module says, as rows; `ask` samples answers."""
     wanted = wanted_labels(prompts)
     kept: dict[str, tuple[Completion, bool]] = {}
     missing = dict(prompts)
@@ -54,7 +54,7 @@ def make_feedback(prompts: Mapping[str, str], ask: Ask, *, draws: int) -> list[d
 
 
 def wanted_labels(prompts: Mapping[str, str]) -> dict[str, bool]:
-    """Which kind of answer each prompt is to show: two of every three of the shuffled prompts a liked one."""
+    """Say which kind of answer each prompt is to show: two of every three of the shuffled prompts a liked one."""
     names = sorted(prompts)
     random.Random(SEED).shuffle(names)
     return {name: place % 3 != 0 for place, name in enumerate(names)}

@@ -8,7 +8,7 @@ from haloes.runs.config import RunConfig, make_config
 
 
 def demo_config(*overrides: Mapping[str, Any]) -> RunConfig:
-    """KTO on the shipped feedback, with 100 held-out prompts answered and rated before and after."""
+    """Return KTO on the shipped feedback, with 100 held-out prompts answered and rated before and after."""
     place = files("haloes.recipes.demo")
     return make_config(
         {

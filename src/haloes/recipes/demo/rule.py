@@ -36,7 +36,7 @@ class Rating(NamedTuple):
 
     liked: bool
     reason: str
-    """Why not; "direct, complete and short" for a liked answer."""
+    """The fault; "direct, complete and short" for a liked answer."""
 
 
 def rate(prompt: Text, completion: str, finished: bool) -> Rating:
@@ -66,7 +66,7 @@ def rate(prompt: Text, completion: str, finished: bool) -> Rating:
 
 
 def _asks_back(prompt: str, text: str) -> bool:
-    """Whether the answer opens with the prompt's words, or with a question that shares half of its words with it."""
+    """Return whether the answer opens with the prompt's words, or with a question that shares half of them."""
     asked, said = _words(prompt), _words(text)
     if asked and said[: len(asked)] == asked:
         return True
@@ -76,12 +76,12 @@ def _asks_back(prompt: str, text: str) -> bool:
 
 
 def _is_dangling(text: str) -> bool:
-    """Whether the text breaks off: without the end of a sentence, or with the bare mark of a list's next point."""
+    """Return whether the text breaks off: no end of a sentence, or the bare mark of a list's next point."""
     return WHOLE_SENTENCE.search(text) is None or LIST_MARK.fullmatch(text.splitlines()[-1].strip()) is not None
 
 
 def _goes_round(text: str) -> bool:
-    """Whether four words in a row come three times, or a sentence comes twice."""
+    """Return whether four words in a row come three times, or a sentence comes twice."""
     words = _words(text)
     runs = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     sentences = [tuple(_words(sentence)) for sentence in re.split(r"(?<=[.!?])\s+|\n+", text)]

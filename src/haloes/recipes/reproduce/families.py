@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from haloes.recipes.reproduce.numbers import Numbers, Row, auc_rows
+from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import SetSizes, make_sets
-from haloes.recipes.reproduce.trials import Bench, Ledger, Runner, Trial
+from haloes.recipes.reproduce.trials import Ledger, Runner, Trial, Workbench
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.stats.auc import auc
 from haloes.store import write_json
@@ -23,7 +23,7 @@ from haloes.store import write_json
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A row of the table."""
+    """A loss of the comparison, and the hyperparameter that is tuned with it."""
 
     loss: str
     knob: str | None = None
@@ -50,8 +50,8 @@ BASELINE = "kto"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """What tuning found for a method, and what the runs with it cost."""
+class TunedMethod:
+    """A method with its tuned settings, and the cost of its runs."""
 
     method: str
     lr: float
@@ -68,7 +68,7 @@ class Families:
     """The whole comparison."""
 
     rows: tuple[Row, ...]
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[TunedMethod, ...]
     num_answers: int
     num_prompts: int
 
@@ -85,7 +85,7 @@ def families(
     progress: Callable[[str, int, int], None],
 ) -> Families:
     """
-    Compare methods; runs that the folder holds already are not done again.
+    Compare methods; runs that the folder holds already are kept.
 
     Args:
         config: feedback, model and training settings; its loss and learning rate are not used.
@@ -94,26 +94,27 @@ def families(
         methods: names of `METHODS`; KTO must be among them.
         lrs: learning rates to choose from.
         seeds: the first one tunes.
-        stop: asked after every step; True ends the comparison, to be gone on with later.
+        stop: asked after every step; True ends the comparison, to be resumed later.
         progress: called before each run with its name, the runs done and all of them.
     """
     sets = make_sets(config.feedback, sizes, folder / "sets", seed=0)
-    bench = Bench(config, sets, folder, stop=stop)
+    bench = Workbench(config, sets, folder, stop=stop)
     ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config), "sizes": asdict(sizes)})
     grid = {name: list(_grid(name, METHODS[name], lrs, seeds[0])) for name in methods}
     total = sum(len(of_method) + len(seeds) - 1 for of_method in grid.values())
     runner = Runner(bench, ledger, progress, total)
     labels, _ = bench.labels("tune")
-    rewards: dict[str, list[Numbers]] = {}
+    rewards = {}
     chosen = []
     for name in methods:
         found = [(trial, runner.run(trial)) for trial in grid[name]]
         best, first = max(found, key=lambda item: auc(item[1].rewards["tune"], labels) or 0.0)
+        # The tuning run is the first seed's run: what it cost is not paid twice.
         rest = [runner.run(Trial(best.method, best.loss, best.settings, best.lr, seed)) for seed in seeds[1:]]
         runs = [first, *rest]
         rewards[name] = [run.rewards["test"] for run in runs]
         chosen.append(
-            Chosen(
+            TunedMethod(
                 method=name,
                 lr=best.lr,
                 settings=dict(best.settings),

@@ -13,7 +13,7 @@ import numpy as np
 from haloes.feedback.keys import completion_key, number_of, seeded_hash
 from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import SetSizes, make_sets
-from haloes.recipes.reproduce.trials import Bench, Ledger, Runner, Trial
+from haloes.recipes.reproduce.trials import Ledger, Runner, Trial, Workbench
 from haloes.records import Feedback, to_json
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.feedback_rows import open_rows
@@ -50,7 +50,7 @@ def imbalance(
     The rows are the training rows of `families` with the same sizes, and so are the held-out answers.
     """
     sets = make_sets(config.feedback, sizes, folder / "sets", seed=0)
-    bench = Bench(config, sets, folder, stop=stop)
+    bench = Workbench(config, sets, folder, stop=stop)
     ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config), "sizes": asdict(sizes)})
     runner = Runner(bench, ledger, progress, 2 * len(shares) * len(seeds))
     rewards, kept = {}, {}
@@ -70,7 +70,7 @@ def imbalance(
 
 
 def keep_desirable(source: Path, share: float, target: Path) -> tuple[int, int]:
-    """Write the rows with this share of the desirable ones, drawn by content; how many of each label are left."""
+    """Write the rows with this share of the desirable ones, drawn by content; return the counts of each label."""
     rows = [r for r in open_rows(str(source), FeedbackSettings(), pairs=False, seed=0) if isinstance(r, Feedback)]
     good = [row for row in rows if row.label]
     order = np.argsort(

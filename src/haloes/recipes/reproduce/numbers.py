@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from haloes.errors import DataError
 from haloes.records import Score
 from haloes.stats.auc import auc, auc_draws
-from haloes.stats.bootstrap import cluster_codes, mean_with_interval, percentile_interval
+from haloes.stats.bootstrap import Floats, cluster_codes, mean_with_interval, percentile_interval
 from haloes.stats.paired import holm
 from haloes.stats.rates import share_with_interval
-
-Numbers = NDArray[np.float64]
 
 _DRAWS = 4000
 _LIKED = 0.5
@@ -38,10 +36,10 @@ class Row:
 
 
 def auc_rows(
-    rewards: Mapping[str, Sequence[Numbers]], desirable: NDArray[np.bool_], prompts: Sequence[int], *, baseline: str
+    rewards: Mapping[str, Sequence[Floats]], desirable: NDArray[np.bool_], prompts: Sequence[int], *, baseline: str
 ) -> list[Row]:
     """
-    A row a method, in the order of the mapping.
+    Return a row a method, in the order of the mapping.
 
     Prompts are drawn again for all methods and all of their seeds together; a draw's AUC is the mean over seeds, so
     that the interval holds the spread of prompts for these seeds.
@@ -70,8 +68,8 @@ def auc_rows(
     return rows
 
 
-def within_prompt(rewards: Numbers, desirable: NDArray[np.bool_], prompts: Sequence[int]) -> float:
-    """The share of (good, bad) pairs of one prompt whose good answer has the higher reward; ties count half."""
+def within_prompt(rewards: Floats, desirable: NDArray[np.bool_], prompts: Sequence[int]) -> float:
+    """Return the share of (good, bad) pairs of a prompt whose good answer has the higher reward; ties count half."""
     wins, pairs = 0.0, 0
     groups = np.asarray(prompts)
     for group in np.unique(groups):
@@ -84,7 +82,7 @@ def within_prompt(rewards: Numbers, desirable: NDArray[np.bool_], prompts: Seque
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a method with its settings came to, over its seeds."""
+    """Reward and divergence of a method with its settings, over its seeds."""
 
     name: str
     liked: Score
@@ -99,7 +97,7 @@ class Point:
 
 def point(name: str, runs: Sequence[Mapping[str, Any]]) -> Point:
     """
-    A point of one or several runs with other seeds; prompts are what is resampled, with all their seeds.
+    Average runs that differ in their seed into a point; prompts are resampled, each with all its seeds.
 
     Args:
         name: of the method with its settings.
@@ -120,18 +118,18 @@ def point(name: str, runs: Sequence[Mapping[str, Any]]) -> Point:
 
 
 def with_frontier(points: Sequence[Point]) -> list[Point]:
-    """The points in their order, with those marked that no other point beats."""
+    """Return the points in their order, with those marked that no other point beats."""
     return [replace(one, on_frontier=not any(_beats(other, one) for other in points)) for one in points]
 
 
-def _p(difference: Numbers) -> float:
-    """Two-sided, from the share of draws on the other side of 0; never 0, for there are only so many draws."""
+def _p(difference: Floats) -> float:
+    """Return a two-sided p from the share of draws beyond 0; never 0, since the draws are finitely many."""
     drawn = _finite(difference)
     tail = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
     return min(1.0, 2 * max(tail, 1 / (len(drawn) + 1)))
 
 
-def _finite(values: Numbers) -> Numbers:
+def _finite(values: Floats) -> Floats:
     return values[np.isfinite(values)]
 
 

@@ -9,7 +9,7 @@ from haloes.report.numbers import GIB, size
 
 
 def families_page(found: Families) -> str:
-    """The comparison of methods."""
+    """Write the comparison of methods as Markdown."""
     chosen = {item.method: item for item in found.chosen}
     extra = []
     for row in found.rows:
@@ -20,7 +20,7 @@ def families_page(found: Families) -> str:
 
 
 def imbalance_page(found: Imbalance) -> str:
-    """The shares of desirable answers."""
+    """Write the shares of desirable answers as Markdown."""
     kept = [f"- {share}: {good} desirable, {bad} undesirable" for share, (good, bad) in found.kept.items()]
     table = _page(found.num_answers, found.num_prompts, found.rows, [], [[] for _ in found.rows])
     return table + "\nAnswers to train on:\n" + "\n".join(kept) + "\n"

@@ -16,11 +16,10 @@ from scipy.sparse import csr_matrix
 
 from haloes.errors import DataError
 from haloes.records import Score
+from haloes.stats.bootstrap import Floats
 from haloes.stats.logistic import sigmoid
 from haloes.stats.rates import share_with_interval
 from haloes.store import read_jsonl
-
-Numbers = NDArray[np.float64]
 
 # Shapes: N texts, F features.
 
@@ -43,23 +42,23 @@ class SentimentScorer:
 
     index: Mapping[str, int]
     """Which feature a word or a pair of words is."""
-    weight_F: Numbers
+    weight_F: Floats
     bias: float
 
-    def __call__(self, texts: Sequence[str]) -> Numbers:
-        """The chance of each text, (N,); a text without a known word gets what the bias alone says."""
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """Return the chance that each text is positive, (N,); a text without a known word gets the bias alone."""
         return sigmoid(np.asarray(_features([grams(text) for text in texts], self.index) @ self.weight_F) + self.bias)
 
 
 def grams(text: str) -> frozenset[str]:
-    """The words of a text and its pairs of neighbouring words, in lower case; "!" and "?" are words."""
+    """Return a text's words and its pairs of neighbouring words, in lower case; "!" and "?" are words."""
     words = _WORD.findall(text.lower())
     return frozenset([*words, *(f"{one} {next_}" for one, next_ in pairwise(words))])
 
 
 def read_reviews(paths: Sequence[Path]) -> Reviews:
     """
-    The rows of JSONL files with `text` and a `label` that is true (positive) or false.
+    Read the rows of JSONL files with `text` and a `label` that is true (positive) or false.
 
     Raises:
         DataError: a row is something else, or both labels do not occur.
@@ -98,9 +97,10 @@ def fit_scorer(reviews: Reviews, *, prior_sd: float = 10**0.5, at_least: int = 2
     index = {gram: i for i, gram in enumerate(sorted(gram for gram, count in counts.items() if count >= at_least))}
     x_NF, y_N = _features(found, index), reviews.positive.astype(np.float64)
 
-    def objective(parameters: Numbers) -> tuple[float, Numbers]:
+    def objective(parameters: Floats) -> tuple[float, Floats]:
         weight_F, bias = parameters[:-1], parameters[-1]
         linear_N = np.asarray(x_NF @ weight_F) + bias
+        # -log sigmoid of the true label's side, without overflow at large |x.w + b|.
         loss = np.logaddexp(0, linear_N) - y_N * linear_N
         error_N = sigmoid(linear_N) - y_N
         gradient = np.append(x_NF.T @ error_N + weight_F / prior_sd**2, error_N.sum())
@@ -112,7 +112,7 @@ def fit_scorer(reviews: Reviews, *, prior_sd: float = 10**0.5, at_least: int = 2
 
 
 def accuracy(scorer: SentimentScorer, reviews: Reviews) -> Score | None:
-    """The share of reviews whose label the scorer tells, with its interval; None for fewer than two."""
+    """Return the share of reviews whose label the scorer tells, with its interval; None for fewer than two."""
     right = (scorer(reviews.texts) > 0.5) == reviews.positive  # noqa: PLR2004 - more likely than not
     return share_with_interval(
         right, reviews.ids, name="accuracy", variant="scorer", label="Held-out reviews told right by the scorer"
@@ -120,7 +120,7 @@ def accuracy(scorer: SentimentScorer, reviews: Reviews) -> Score | None:
 
 
 def _features(found: Sequence[frozenset[str]], index: Mapping[str, int]) -> Any:
-    """The features of each text, (N, F), sparse; each row of length 1, or empty."""
+    """Return the features of each text, (N, F), sparse; each row of length 1, or empty."""
     columns: list[int] = []
     starts = [0]
     values: list[float] = []

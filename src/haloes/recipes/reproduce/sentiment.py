@@ -16,7 +16,7 @@ from haloes.errors import DataError, Interrupted
 from haloes.recipes.reproduce.numbers import Point, point, with_frontier
 from haloes.recipes.reproduce.scorer import Reviews, SentimentScorer, accuracy, fit_scorer, read_reviews
 from haloes.recipes.reproduce.sets import Sets
-from haloes.recipes.reproduce.trials import Bench, Ledger, Trial
+from haloes.recipes.reproduce.trials import Ledger, Trial, Workbench
 from haloes.records import Completion, Feedback, Score, Text, plain_text, to_json
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.measure import answer_kl
@@ -64,7 +64,7 @@ class Sentiment:
     scorer: Score | None
     """Its accuracy on held-out reviews."""
     liked: int
-    """Of the rated continuations."""
+    """How many of the rated continuations are liked."""
     rated: int
     points: tuple[Point, ...]
     """The model before, and every run."""
@@ -72,7 +72,7 @@ class Sentiment:
 
 def openings(train: Path, test: Path, sizes: SentimentSizes, *, wording: str) -> Openings:
     """
-    Openings drawn from two files of prompts.
+    Draw openings from two files of prompts.
 
     Raises DataError where an opening is in both files, or `wording` has no {} for it.
     """
@@ -105,7 +105,7 @@ def sentiment(
     progress: Callable[[str, int, int], None],
 ) -> Sentiment:
     """
-    Carry the experiment out; what the folder holds already is not done again.
+    Carry out the experiment; what the folder holds already is kept.
 
     Args:
         config: model, tokens and training settings; its loss and learning rate are not used.
@@ -118,7 +118,7 @@ def sentiment(
         betas: for the methods that have one.
         lrs: learning rates.
         seeds: of training and of the continuations that are measured.
-        stop: asked after every step and every continuation; True ends the experiment, to be gone on with later.
+        stop: asked after every step and every continuation; True ends the experiment, to be resumed later.
         progress: called before each run with its name, the runs done and all of them.
     """
     known = read_reviews(reviews)
@@ -126,7 +126,7 @@ def sentiment(
     told = accuracy(scorer, read_reviews(test_reviews))
     _claim(folder, config, sizes, asked, known)
     rows = folder / "feedback.jsonl"
-    bench = Bench(config, Sets(rows, rows, rows), folder, stop=stop)
+    bench = Workbench(config, Sets(rows, rows, rows), folder, stop=stop)
     ask = _Asker(bench, sizes, stop)
     rated = _feedback(ask.before(asked.train, folder / "answers.jsonl", range(sizes.per_prompt)), scorer)
     _require_both(rated)
@@ -140,6 +140,7 @@ def sentiment(
         if run is None:
             run = _run(bench, ask, trial, asked, scorer)
             ledger.add(trial.key, run)
+        # The runs of one point differ in their seed alone.
         name = Trial(trial.method, trial.loss, trial.settings, trial.lr, seed=0).key.rpartition(" seed=")[0]
         found.setdefault(name, []).append(run)
     points = with_frontier([point(name, runs) for name, runs in found.items()])
@@ -149,7 +150,7 @@ def sentiment(
 
 
 def _claim(folder: Path, config: RunConfig, sizes: SentimentSizes, asked: Openings, reviews: Reviews) -> None:
-    """What decides the continuations and thumbs that are kept: other ones need another folder."""
+    """Claim the folder for what decides its continuations and thumbs. Raises RunError where it holds others."""
     mine = {
         "model": [config.model.name, config.model.dtype],
         "openings": _digest([dict(asked.train), dict(asked.test)]),
@@ -163,16 +164,16 @@ def _claim(folder: Path, config: RunConfig, sizes: SentimentSizes, asked: Openin
 class _Asker:
     """Has models continue openings."""
 
-    bench: Bench
+    bench: Workbench
     sizes: SentimentSizes
     stop: Callable[[], bool]
 
     def before(self, prompts: Mapping[str, Text], path: Path, seeds: range) -> list[Completion]:
-        """Continuations by the model before training, from the file as far as they are there."""
+        """Have the model before training continue prompts; continuations that the file holds are kept."""
         return self.answers(self.bench.model, BEFORE, prompts, path, seeds)
 
     def answers(self, model: Any, name: str, prompts: Mapping[str, Text], path: Path, seeds: range) -> list[Completion]:
-        """Continuations by a model, into a file; those that the file holds are kept. By prompt, then by seed."""
+        """Have a model continue prompts into a file, whose own are kept; return them by prompt, then by seed."""
         engine = TransformersEngine(model, self.bench.encoder.template.tokenizer, name)
         decoding = Decoding(max_new_tokens=self.sizes.max_new_tokens, temperature=self.sizes.temperature)
         given = 0
@@ -191,7 +192,7 @@ class _Asker:
 
 
 def _feedback(answers: Sequence[Completion], scorer: SentimentScorer) -> list[Feedback]:
-    """A thumb for each continuation that is not empty."""
+    """Give a thumb to each continuation that is not empty."""
     given = [answer for answer in answers if answer.completion.strip()]
     return [
         Feedback(
@@ -220,7 +221,7 @@ def _grid(name: str, betas: Sequence[float], lrs: Sequence[float], seeds: Sequen
 def _start(
     ask: _Asker, asked: Openings, scorer: SentimentScorer, folder: Path, seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """The model before training, whose divergence from itself is 0."""
+    """Measure the model before training, whose divergence from itself is 0."""
     found = []
     for seed in seeds:
         answers = ask.before(asked.test, folder / "before.jsonl", range(seed, seed + 1))
@@ -228,7 +229,7 @@ def _start(
     return found
 
 
-def _run(bench: Bench, ask: _Asker, trial: Trial, asked: Openings, scorer: SentimentScorer) -> dict[str, Any]:
+def _run(bench: Workbench, ask: _Asker, trial: Trial, asked: Openings, scorer: SentimentScorer) -> dict[str, Any]:
     """Train, continue the test openings, and measure; JSON-ready."""
     ready = bench.ready(trial)
     cost = bench.train(ready)
@@ -241,7 +242,7 @@ def _run(bench: Bench, ask: _Asker, trial: Trial, asked: Openings, scorer: Senti
 
 
 def _measured(answers: Sequence[Completion], scorer: SentimentScorer, nats: Mapping[str, float]) -> dict[str, Any]:
-    """By continuation; one without a token has no divergence."""
+    """Return the numbers of each continuation; one without a token has no divergence."""
     return {
         "prompt_id": [answer.prompt_id for answer in answers],
         "positive": [float(chance) for chance in scorer([answer.completion for answer in answers])],

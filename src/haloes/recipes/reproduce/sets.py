@@ -17,14 +17,14 @@ from haloes.store import write_jsonl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSizes:
-    """How much feedback an experiment takes."""
+    """Sizes of an experiment's sets, in rated answers."""
 
     train: int = 128
     """Rated answers to train on."""
     tune: int = 64
-    """To choose learning rate and beta by."""
+    """Rated answers to select learning rate and beta by."""
     test: int = 160
-    """To report on."""
+    """Rated answers to report on."""
     per_prompt: int = 4
     """Answers taken of a prompt, at most; of both labels alike where there are both."""
 
@@ -68,7 +68,7 @@ def make_sets(settings: FeedbackSettings, sizes: SetSizes, folder: Path, *, seed
 
 
 def _balanced(rows: Iterable[Feedback], per_prompt: int) -> list[Feedback]:
-    """At most so many rows of a prompt, half of them of either label as far as there are so many."""
+    """Keep at most `per_prompt` rows of a prompt, half of them of either label as far as there are enough."""
     by_prompt: dict[int, dict[bool, list[Feedback]]] = {}
     for row in rows:
         by_prompt.setdefault(group_number(row), {True: [], False: []})[bool(row.label)].append(row)
@@ -81,7 +81,7 @@ def _balanced(rows: Iterable[Feedback], per_prompt: int) -> list[Feedback]:
 
 
 def _first_prompts(rows: list[Feedback], size: int) -> tuple[list[Feedback], list[Feedback]]:
-    """Whole prompts from the front until there are so many rows, and what is left."""
+    """Take whole prompts from the front until there are `size` rows; return them and the rest."""
     cut = min(size, len(rows))
     while 0 < cut < len(rows) and group_number(rows[cut]) == group_number(rows[cut - 1]):
         cut += 1

@@ -28,6 +28,7 @@ from haloes.run_files import CHECKPOINTS, METRICS
 from haloes.runs.config import FeedbackSettings, RunConfig, make_config
 from haloes.runs.data import prepare
 from haloes.runs.setup import compute_dtype, label_weights, reference_folder, trainable_policy
+from haloes.stats.bootstrap import Floats
 from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
@@ -36,15 +37,14 @@ from haloes.training.scoring import ReferenceTotals
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob, train
 
-Numbers = NDArray[np.float64]
-
 
 def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:
     """
-    Feedback, model and training settings that all runs of an experiment share.
+    Return the feedback, model and training settings that all runs of an experiment share.
 
-    The adapters are on the upper third of the embedded model's blocks, where the backward pass ends. The constant
-    learning rate after a short warm-up leaves the comparison one dial less.
+    The adapters are on the upper third of the embedded model's blocks, where the backward pass ends, so that two cores
+    without an accelerator take an hour at most. The constant learning rate after a short warm-up leaves the comparison
+    one hyperparameter less.
     """
     return make_config(
         {
@@ -59,10 +59,10 @@ def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one run is of."""
+    """The settings of one run."""
 
     method: str
-    """What it is called in the table."""
+    """Its name in the table."""
     loss: str
     settings: Mapping[str, Any]
     """Hyperparameters of the loss."""
@@ -71,16 +71,16 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Names the run among those of an experiment."""
+        """Return the run's name among those of an experiment."""
         values = ",".join(f"{name}={value}" for name, value in sorted(self.settings.items()))
         return f"{self.method}({values}) lr={self.lr:g} seed={self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a run found."""
+class TrialResult:
+    """The rewards of a run on held-out answers, and its cost."""
 
-    rewards: dict[str, Numbers]
+    rewards: dict[str, Floats]
     """log p_policy - log p of the model before training, of each row of `tune` and of `test`."""
     seconds: float
     memory_gib: float
@@ -88,7 +88,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyTrial:
     """A run before its first step."""
 
     trial: Trial
@@ -99,14 +99,14 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What the training of a run took."""
+class TrainingCost:
+    """Memory and steps of a run's training."""
 
     memory_gib: float
     num_steps: int
 
 
-class Bench:
+class Workbench:
     """A model, three sets of feedback, and the training settings that all runs share."""
 
     def __init__(self, config: RunConfig, sets: Sets, folder: Path, *, stop: Callable[[], bool]) -> None:
@@ -128,11 +128,11 @@ class Bench:
         """Tokens that go through the model together."""
 
     def labels(self, name: str) -> tuple[NDArray[np.bool_], list[int]]:
-        """Which rows of a held-out set are desirable, and the prompt of each."""
+        """Return which rows of a held-out set are desirable, and the prompt of each."""
         store = self._held_out(name, "")
         return store.desirable, store.group.tolist()
 
-    def run(self, trial: Trial, *, train_rows: Path | None = None) -> Finding:
+    def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialResult:
         """Train, and score what is held out. `train_rows`: a file in place of the sets' own."""
         began = time.perf_counter()
         ready = self.ready(trial, train_rows=train_rows)
@@ -144,31 +144,32 @@ class Bench:
         control = ready.loss.needs.control[0] if ready.loss.needs.control else ""
         with policy.scoring():
             after = {n: self._score(policy.token_logps, self._held_out(n, control), None) for n in _HELD_OUT}
-        return Finding(
+        return TrialResult(
             rewards={name: after[name] - before[name] for name in _HELD_OUT},
             seconds=time.perf_counter() - began,
             memory_gib=cost.memory_gib,
             num_steps=cost.num_steps,
         )
 
-    def ready(self, trial: Trial, *, train_rows: Path | None = None) -> Ready:
-        """A copy of the model with the trial's loss and its rows. `train_rows`: as in `run`."""
+    def ready(self, trial: Trial, *, train_rows: Path | None = None) -> ReadyTrial:
+        """Set up a copy of the model with the trial's loss and its rows. `train_rows`: as in `run`."""
         loss = make_loss(trial.loss, {**_auto(trial.loss), **trial.settings})
         if not loss.needs.logps:
             raise ConfigError(f"{trial.loss} changes no log-probability, and runs are compared by those; leave it out")
         store = self._train_store(train_rows or self._sets.train, loss.needs)
         desirable = int(store.desirable.sum())
         loss = with_weights(loss, **label_weights(desirable, len(store) - desirable))
+        # Copied in memory: a trial trains for less time than loading the model from disk takes.
         model = copy.deepcopy(self.model)
         policy = trainable_policy(model, loss.needs, lora=self._config.model.lora, seed=trial.seed, reference=True)
         cache = ReferenceCache(reference_folder(policy.reference_fingerprint))
-        return Ready(trial, loss, policy, store, cache)
+        return ReadyTrial(trial, loss, policy, store, cache)
 
     def run_dir(self, trial: Trial) -> Path:
-        """Where a trial's metrics are."""
+        """Return the folder of a trial's metrics."""
         return self._folder / "runs" / trial.key
 
-    def train(self, ready: Ready) -> Cost:
+    def train(self, ready: ReadyTrial) -> TrainingCost:
         """Train the policy in place. Raises Interrupted where it was told to stop; the run begins anew then."""
         trial, needs = ready.trial, ready.loss.needs
         run_dir = self.run_dir(trial)
@@ -191,7 +192,7 @@ class Bench:
         )
         shutil.rmtree(run_dir / CHECKPOINTS, ignore_errors=True)
         lines = read_metrics(run_dir / METRICS)
-        return Cost(max(line["memory_gib"] for line in lines), outcome.num_steps)
+        return TrainingCost(max(line["memory_gib"] for line in lines), outcome.num_steps)
 
     def _settings(self, trial: Trial, store: TokenStore) -> TrainSettings:
         # A pair is two answers: every method sees as many of them in a step.
@@ -206,7 +207,7 @@ class Bench:
         return self._store(source, Needs(), self.encoder.with_control(control))
 
     def _store(self, source: Path, needs: Needs, encoder: Encoder) -> TokenStore:
-        """The rows of a file, encoded as a loss with these needs wants them; once for all runs."""
+        """Encode the rows of a file as a loss with these needs wants them, once for all runs."""
         kind = [str(needs.pairs), str(needs.undesirable), str(needs.control), str(needs.score_range)]
         place = self._folder / "data" / f"{source.stem}-{'-'.join(kind)}-{encoder.template.control}".replace("/", "_")
         if not (place / "train").exists():
@@ -214,7 +215,7 @@ class Bench:
             prepare(settings, needs=needs, encoder=encoder, folder=place, seed=0, num_prompts=0, progress=_ignore)
         return TokenStore(place / "train")
 
-    def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Numbers:
+    def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Floats:
         every = np.arange(len(store))
         scorer = ReferenceTotals(score, cache, self.budget, self.model.device)
         return scorer.score(store, np.stack([every, every], axis=1)).totals
@@ -254,13 +255,13 @@ class Ledger:
 class Runner:
     """Runs trials that are not in the ledger, and tells how far things are."""
 
-    def __init__(self, bench: Bench, ledger: Ledger, progress: Callable[[str, int, int], None], total: int) -> None:
-        """`total`: how many runs there will be."""
+    def __init__(self, bench: Workbench, ledger: Ledger, progress: Callable[[str, int, int], None], total: int) -> None:
+        """Take `total`, the number of runs that there will be, for the progress."""
         self._bench, self._ledger, self._progress, self._total = bench, ledger, progress, total
         self._done = 0
 
-    def run(self, trial: Trial, *, train_rows: Path | None = None) -> Finding:
-        """The trial's finding, from the ledger if it is there."""
+    def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialResult:
+        """Return the trial's result, from the ledger if it is there."""
         self._progress(trial.key, self._done, self._total)
         plain = self._ledger.get(trial.key)
         if plain is None:
@@ -272,13 +273,13 @@ class Runner:
         return found
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
+def _plain(finding: TrialResult) -> dict[str, Any]:
     return {**asdict(finding), "rewards": {name: values.tolist() for name, values in finding.rewards.items()}}
 
 
-def _finding(plain: Mapping[str, Any]) -> Finding:
+def _finding(plain: Mapping[str, Any]) -> TrialResult:
     rewards = {name: np.array(values, np.float64) for name, values in plain["rewards"].items()}
-    return Finding(rewards, plain["seconds"], plain["memory_gib"], plain["num_steps"])
+    return TrialResult(rewards, plain["seconds"], plain["memory_gib"], plain["num_steps"])
 
 
 _HELD_OUT = ("tune", "test")
@@ -292,11 +293,11 @@ def _line(row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 def _auto(loss: str) -> dict[str, str]:
-    """Class weights from the data, for a loss that has them."""
+    """Take class weights from the data, for a loss that has them."""
     return {
         name: "auto" for name in hyperparameters(loss_maker(loss)) if name in {"desirable_weight", "undesirable_weight"}
     }
 
 
 def _ignore(_: int) -> None:
-    """Nobody looks on."""
+    """Report no progress: encoding a few hundred rows takes a moment."""

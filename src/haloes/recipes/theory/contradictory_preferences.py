@@ -42,34 +42,37 @@ class Disagreement:
     """The reference's probabilities: y_a, y_b, then any others."""
 
     def dpo_loss(self, policy_Y: Tensor) -> Tensor:
-        """DPO's population loss of a policy, a scalar."""
+        """Return DPO's population loss of a policy, a scalar."""
         reward_Y = policy_Y.log() - self.reference_Y.log()
+        # The pair as the majority and as the minority has it.
         both = DPO(beta=self.beta)(compared(reward_Y[[0, 1]], reward_Y[[1, 0]])).per_example
         return both @ both.new_tensor([self.p, 1 - self.p])
 
     def kto_loss(self, policy_Y: Tensor, *, reference_point: float = 0.0) -> Tensor:
-        """Loss-neutral KTO's population loss of a policy, a scalar: each preference gives a good and a bad example."""
+        """Return loss-neutral KTO's population loss, a scalar: each preference gives a good and a bad example."""
         reward_Y = policy_Y.log() - self.reference_Y.log()
+        # Majority: y_a good, y_b bad. Minority: y_b good, y_a bad.
         labels = torch.tensor([True, False, True, False])
         batch = rated(reward_Y[[0, 1, 1, 0]], labels, reference_point=reference_point)
         each = KTO(beta=self.beta)(batch).per_example
         return each @ each.new_tensor([self.p, self.p, 1 - self.p, 1 - self.p]) / 2
 
     def dpo_optimal_ratio(self) -> float:
-        """policy(y_a) / policy(y_b) at DPO's optimum, by the formula."""
+        """Return policy(y_a) / policy(y_b) at DPO's optimum, by the formula."""
         return float(self.reference_Y[0] / self.reference_Y[1] * (self.p / (1 - self.p)) ** (1 / self.beta))
 
     def dpo_prefers_the_minority(self) -> bool:
-        """The theorem's condition, p^(1/beta) reference(y_a) < (1 - p)^(1/beta) reference(y_b)."""
+        """Return the theorem's condition, p^(1/beta) reference(y_a) < (1 - p)^(1/beta) reference(y_b)."""
         a, b = self.reference_Y[:2].tolist()
         return bool(self.p ** (1 / self.beta) * a < (1 - self.p) ** (1 / self.beta) * b)
 
 
 def optimum(loss: Callable[[Tensor], Tensor], start_Y: Tensor) -> Tensor:
-    """A categorical policy that a loss is lowest for, (Y,), found by descent from another."""
+    """Find a categorical policy that a loss is lowest for, (Y,), by descent from another."""
     from scipy.optimize import minimize
 
     def value_and_slope(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        # Over logits there are no constraints, so any descent method will do.
         logit_Y = torch.tensor(point, requires_grad=True)
         value = loss(torch.softmax(logit_Y, 0))
         (slope_Y,) = torch.autograd.grad(value, logit_Y)
@@ -80,7 +83,7 @@ def optimum(loss: Callable[[Tensor], Tensor], start_Y: Tensor) -> Tensor:
 
 
 def lines() -> Iterator[str]:
-    """The optima of DPO and of KTO for some disagreements."""
+    """Yield the optima of DPO and of KTO for some disagreements, as lines of a table."""
     a, b = REFERENCE[:2].tolist()
     yield "A share p of people prefers y_a to y_b, the rest y_b to y_a."
     yield f"The reference gives y_a a probability of {a:g} and y_b of {b:g}; beta is 1."

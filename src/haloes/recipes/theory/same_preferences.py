@@ -27,7 +27,7 @@ SHIFT_X = torch.tensor([4.0, 0.0], dtype=torch.float64)
 
 @dataclass(frozen=True, slots=True)
 class Consequences:
-    """What follows from a reward, at each prompt X and answer Y."""
+    """Policy, preferences and values that follow from a reward, at each prompt X and answer Y."""
 
     policy_XY: Tensor
     """The policy that is optimal for the reward less beta KL(policy || reference)."""
@@ -38,7 +38,7 @@ class Consequences:
 
 
 def consequences(reward_XY: Tensor, reference_XY: Tensor = REFERENCE_XY, *, beta: float = 1.0) -> Consequences:
-    """Optimal policy, preferences and values that follow from a reward; prompts are equally frequent."""
+    """Return the optimal policy, preferences and values of a reward; prompts are equally frequent."""
     policy_XY = torch.softmax(reference_XY.log() + reward_XY / beta, dim=1)
     chosen_XYY = reward_XY[:, :, None].expand(-1, -1, reward_XY.shape[1])
     # DPO's loss is -log of the Bradley-Terry probability, of the rewards that it is given.
@@ -50,7 +50,7 @@ def consequences(reward_XY: Tensor, reference_XY: Tensor = REFERENCE_XY, *, beta
 
 
 def lines() -> Iterator[str]:
-    """Both rewards and what follows from them."""
+    """Yield both rewards and their consequences, as lines of a table."""
     made = consequences(REWARD_XY), consequences(REWARD_XY + SHIFT_X[:, None])
     yield "Two prompts of three answers. Reward b is reward a plus h(x), which is 4 for the"
     yield "first prompt and 0 for the second."

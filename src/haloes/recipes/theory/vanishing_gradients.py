@@ -32,7 +32,7 @@ class Gradients:
 
 
 def gradients(rewards: Sequence[float] = REWARDS, *, beta: float = 0.1) -> list[Gradients]:
-    """The gradients of KTO and DPO at each of these rewards."""
+    """Return the gradients of KTO and DPO at each of these rewards."""
     kto, dpo = KTO(beta=beta), DPO(beta=beta)
     reward_N = torch.tensor(rewards, dtype=torch.float64, requires_grad=True)
     zero_N = torch.zeros_like(reward_N)
@@ -48,7 +48,7 @@ def gradients(rewards: Sequence[float] = REWARDS, *, beta: float = 0.1) -> list[
 
 
 def lines() -> Iterator[str]:
-    """The gradients as a table."""
+    """Yield the gradients as lines of a table."""
     yield "The gradient dL/dr of an answer by its reward r, which is compared with 0; beta 0.1:"
     yield ""
     yield f"{'r':>6} {'KTO, good':>12} {'KTO, bad':>12} {'DPO, chosen':>12} {'DPO, rejected':>14}"
