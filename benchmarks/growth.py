@@ -83,7 +83,7 @@ def rows_of(count: int) -> dict[str, float]:
     from haloes.losses.kto import KTO
     from haloes.models.load import load_tokenizer
     from haloes.runs.config import FeedbackSettings
-    from haloes.runs.data import prepare
+    from haloes.runs.data import encode_feedback
     from haloes.tokens.encode import make_encoder
 
     encoder = make_encoder(load_tokenizer("embedded"), max_length=512)
@@ -94,7 +94,7 @@ def rows_of(count: int) -> dict[str, float]:
                 row = {"prompt": f"Question {i // 3} about rivers and bridges?", "completion": f"Answer {i}. " * 8}
                 file.write(json.dumps(row | {"label": i % 3 == 0}) + "\n")
         start, began = peak(), time.perf_counter()
-        store = prepare(
+        store = encode_feedback(
             FeedbackSettings(source=str(path)),
             needs=KTO().needs,
             encoder=encoder,

@@ -18,7 +18,7 @@ from haloes.losses._contract import Needs
 from haloes.records import Feedback, Where
 from haloes.runs import data
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.data import Prepared, prepare
+from haloes.runs.data import EncodedFeedback, encode_feedback
 from haloes.runs.feedback_rows import Rows
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.store import TokenStore
@@ -41,8 +41,8 @@ def make(
     parallel_from: int = 1000,
     chat_template: str = CHAT_TEMPLATE,
     **settings: Any,
-) -> Prepared:
-    return prepare(
+) -> EncodedFeedback:
+    return encode_feedback(
         FeedbackSettings(source=str(path), **{"validation_share": 0.25, **settings}),
         needs=needs,
         encoder=make_encoder(byte_tokenizer(chat_template=chat_template), max_length=max_length),
@@ -158,7 +158,7 @@ def test_one_answer_a_prompt_is_kept_on_demand(tmp_path: Path, thumbs_file: Path
 
 def test_progress_counts_every_row_that_is_encoded(tmp_path: Path, thumbs_file: Path):
     told: list[int] = []
-    prepare(
+    encode_feedback(
         FeedbackSettings(source=str(thumbs_file)),
         needs=KTO,
         encoder=make_encoder(byte_tokenizer(), max_length=256),
@@ -258,8 +258,8 @@ def test_a_row_that_cannot_be_encoded_stops_with_its_line_or_is_left_out_on_dema
         "{{ m['content'] }}<|im_end|>{% endfor %}"
     )
 
-    def encode(skip: bool) -> Prepared:
-        return prepare(
+    def encode(skip: bool) -> EncodedFeedback:
+        return encode_feedback(
             FeedbackSettings(source=str(path), validation_share=0, skip_refused=skip),
             needs=KTO,
             encoder=make_encoder(refusing, max_length=256),
@@ -278,7 +278,7 @@ def test_messages_and_a_tokenizer_without_chat_template_are_refused(tmp_path: Pa
     rows = [{"prompt": [{"role": "user", "content": f"p{i}"}], "completion": "c", "label": True} for i in range(4)]
 
     with pytest.raises(ModelError, match="no chat template"):
-        prepare(
+        encode_feedback(
             FeedbackSettings(source=str(broken(tmp_path, rows)), validation_share=0),
             needs=KTO,
             encoder=make_encoder(byte_tokenizer(chat_template=None), max_length=256),
@@ -321,7 +321,7 @@ def test_the_split_is_decided_by_the_seed(tmp_path: Path, thumbs_file: Path):
         settings = FeedbackSettings(source=str(thumbs_file), validation_share=0.25)
         encoder = make_encoder(byte_tokenizer(), max_length=256)
         out = tmp_path / str(k)
-        made = prepare(
+        made = encode_feedback(
             settings, needs=KTO, encoder=encoder, folder=out, seed=seed, num_prompts=2, progress=lambda _: None
         )
         sides.append((lines(made.train), sorted(made.prompts.values())))
@@ -440,7 +440,7 @@ def test_rows_are_read_encoded_and_forgotten_chunk_by_chunk(tmp_path: Path, monk
 
     monkeypatch.setattr(data, "_CHUNK", chunk)
     monkeypatch.setattr(data, "open_rows", lambda *_, **__: Rows(Source(), lambda rows: rows))
-    prepare(
+    encode_feedback(
         FeedbackSettings(source="f", validation_share=0.25),
         needs=KTO,
         encoder=make_encoder(byte_tokenizer(), max_length=256),

@@ -11,7 +11,7 @@ from haloes.losses.dro import DRO
 from haloes.losses.kto import KTO
 from haloes.losses.una_score import UNAScore
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.data import prepare
+from haloes.runs.data import encode_feedback
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.store import TokenStore
 from tiny_runs import write_rows
@@ -21,7 +21,7 @@ def stored(tmp_path: Path, loss: Any, *rows: dict[str, Any], **settings: Any) ->
     tmp_path.mkdir(exist_ok=True)
     whole = [{"prompt": f"p{i}", "completion": "c", **row} for i, row in enumerate(rows)]
     path = write_rows(tmp_path / "rows.jsonl", whole)
-    return prepare(
+    return encode_feedback(
         FeedbackSettings(source=str(path), validation_share=0.0, **settings),
         needs=loss.needs,
         encoder=make_encoder(byte_tokenizer(), max_length=128),

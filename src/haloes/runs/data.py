@@ -27,7 +27,7 @@ from haloes.tokens.encode import Encoded, Encoder, Unencodable
 from haloes.tokens.parallel import EncodeFn, EncodeResults, EncodeTask, num_processors, parallel_encoding
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 
-Numbers: TypeAlias = NDArray[np.int64]
+Ints: TypeAlias = NDArray[np.int64]
 _Numbered: TypeAlias = tuple[int, Feedback | Pair]
 """A row after its group's number."""
 
@@ -46,8 +46,8 @@ _ONE_LEFT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a run trains and validates on."""
+class EncodedFeedback:
+    """The rows that a run trains and validates on."""
 
     train: TokenStore
     validation: TokenStore | None
@@ -57,7 +57,7 @@ class Prepared:
     """Counts and warnings, for the report."""
 
 
-def prepare(
+def encode_feedback(
     settings: FeedbackSettings,
     *,
     needs: Needs,
@@ -68,7 +68,7 @@ def prepare(
     progress: Callable[[int], None],
     threads: int | None = None,
     parallel_from: int = _PARALLEL_FROM,
-) -> Prepared:
+) -> EncodedFeedback:
     """
     Read, convert, split and encode the feedback into two stores under `folder`.
 
@@ -86,27 +86,31 @@ def prepare(
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
+    # Only for the counts of the report: a loss on scores learns from the score itself, not from this label.
     middle = sum(_score_range(needs)) / 2 if needs.scores else None
     opened = partial(
         open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle, seed=seed
     )
-    source = _Side.of(opened(settings.source), settings.source, settings)
+    source = _RowIndex.of(opened(settings.source), settings.source, settings)
     held_out = None
     if settings.validation is not None:
-        held_out = _Side.of(opened(settings.validation), settings.validation, settings)
+        held_out = _RowIndex.of(opened(settings.validation), settings.validation, settings)
+    # A file of one prompt is told apart from a split that leaves one: what to do about them differs.
     if needs.mismatched:
         _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
     train, held, warnings = _divide(source, held_out, settings, seed=seed)
-    side = held_out or source
-    validation = None if held is None else _limited(side.group, held, settings.validation_rows, seed=seed)
+    # Without a file of their own the held-out rows are rows of the source, under another mask.
+    held_index = held_out or source
+    validation = None if held is None else _limited(held_index.group, held, settings.validation_rows, seed=seed)
     if needs.mismatched:
         _require_two_prompts(source.group[train], _ONE_LEFT.format(side="left to train on"))
         if validation is not None:
-            _require_two_prompts(side.group[validation], _ONE_LEFT.format(side="held out"))
+            _require_two_prompts(held_index.group[validation], _ONE_LEFT.format(side="held out"))
     num_rows = int(train.sum()) + (0 if validation is None else int(validation.sum()))
     processes = num_processors(threads) if num_rows >= parallel_from else 1
     encoders = _encoders(encoder, needs)
     with parallel_encoding(encoders, processes=processes) as encode:
+        # Encoder 0 is that of desirable answers, the last one that of undesirable: the same one without control texts.
         writer = _Writer(encode, (len(encoders) - 1, 0), needs, settings, progress)
         facts: dict[str, Any] = {
             "sources": [settings.source],
@@ -116,31 +120,35 @@ def prepare(
             "warnings": warnings,
         }
         if held is None or validation is None:
-            return Prepared(TokenStore(folder / "train"), None, {}, facts)
+            return EncodedFeedback(TokenStore(folder / "train"), None, {}, facts)
         if held_out is not None:
             facts["validation rows"] = held_out.facts()
-        # A reward model answers nothing.
+        # Of all that is held out, not only of what is validated on; a reward model answers nothing.
         most = 0 if needs.rewards else num_prompts
-        wanted = set(_first_groups(side.group[held], most, seed=seed).tolist())
+        wanted = set(_first_groups(held_index.group[held], most, seed=seed).tolist())
         # What is validated is the policy that will be used: under the control text of desirable answers, if any.
         writer = _Writer(encode, (0, 0), needs, settings, progress)
-        facts["validation"] = writer.write(side, validation, folder / "validation", wanted)
-    return Prepared(TokenStore(folder / "train"), TokenStore(folder / "validation"), writer.prompts, facts)
+        facts["validation"] = writer.write(held_index, validation, folder / "validation", wanted)
+    return EncodedFeedback(TokenStore(folder / "train"), TokenStore(folder / "validation"), writer.prompts, facts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """A file's usable rows, as an index."""
+class _RowIndex:
+    """An index of a file's usable rows: two 64-bit numbers a row, from which the split follows."""
 
     rows: Rows
-    group: Numbers
-    conversation: Numbers
+    group: Ints
+    """Of each row's prompt, (n,)."""
+    conversation: Ints
+    """Of each row's conversation, (n,); 0 where none is named."""
     refused: Counter[str]
     left_out: int
     """Undesirable rows that the loss does not use."""
 
     @classmethod
-    def of(cls, rows: Rows, path: str, settings: FeedbackSettings) -> "_Side":
+    def of(cls, rows: Rows, path: str, settings: FeedbackSettings) -> "_RowIndex":
+        """Read all rows once. Raises DataError for rows that cannot be used, unless they are to be skipped."""
+        # Sixteen bytes a row: a list of Python's numbers would take four times as much, and there may be millions.
         group, conversation = array("q"), array("q")
         refused: Counter[str] = Counter()
         first: dict[str, list[Refusal]] = {}
@@ -157,6 +165,7 @@ class _Side:
         if reasons and not settings.skip_refused:
             faults = sorted((row for reason in reasons for row in first[reason]), key=lambda row: row.where.line)
             raise _refused(faults[:_SHOWN], sum(refused[reason] for reason in reasons))
+        # No fault of the rows: they are counted apart, and no warning speaks of them.
         left_out = refused.pop(NOT_USED, 0)
         if not group:
             which = f"{_counted(refused)}; first {next(iter(first.values()))[0]}" if first else "there are none"
@@ -174,7 +183,7 @@ class _Side:
 
 
 def _divide(
-    source: _Side, held_out: _Side | None, settings: FeedbackSettings, *, seed: int
+    source: _RowIndex, held_out: _RowIndex | None, settings: FeedbackSettings, *, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, list[str]]:
     """Return masks of the rows to train on and to hold out (of the source, or of the held-out file), and warnings."""
     if held_out is None:
@@ -182,6 +191,7 @@ def _divide(
             return np.ones(len(source.group), np.bool_), None, []
         validation = split(source.group, source.conversation, validation=settings.validation_share, seed=seed)
         return ~validation, validation, []
+    # The file of held-out rows is the user's, who may have drawn it by row: what training sees too measures nothing.
     leaked = np.isin(held_out.group, source.group)
     leaked |= np.isin(held_out.conversation, source.conversation[source.conversation != 0])
     if leaked.all():
@@ -197,31 +207,33 @@ def _divide(
     return np.ones(len(source.group), np.bool_), ~leaked, warnings
 
 
-def _require_two_prompts(group: Numbers, otherwise: str) -> None:
+def _require_two_prompts(group: Ints, otherwise: str) -> None:
     """Refuse rows of a single prompt, which make no reference point: better now than after the model is loaded."""
     if len(np.unique(group)) == 1:
         raise DataError(otherwise)
 
 
-def _limited(group: Numbers, chosen: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:
+def _limited(group: Ints, selected: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:
     """Keep at most so many of the selected rows, by whole prompts (the first prompt in any case)."""
-    if most is None or int(chosen.sum()) <= most:
-        return chosen
-    names, counts = np.unique(group[chosen], return_counts=True)
+    if most is None or int(selected.sum()) <= most:
+        return selected
+    names, counts = np.unique(group[selected], return_counts=True)
+    # By a hash of the prompt, so that which ones are kept does not change when rows are added or moved.
     order = np.argsort(seeded_hash(names, seed=seed, purpose="validation"))
     fits = np.cumsum(counts[order]) <= most
     fits[0] = True
-    return chosen & np.isin(group, names[order][fits])
+    return selected & np.isin(group, names[order][fits])
 
 
-def _first_groups(group: Numbers, most: int, *, seed: int) -> Numbers:
+def _first_groups(group: Ints, most: int, *, seed: int) -> Ints:
+    """Draw at most so many prompts, by a hash, so that they do not depend on the order of the rows."""
     names = np.unique(group)
     return names[np.argsort(seeded_hash(names, seed=seed, purpose="sample prompts"))][:most]
 
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Encodes chosen rows into a store, and counts what it sees."""
+    """Encodes selected rows into a store, and counts what it sees."""
 
     encode: EncodeFn
     encoder_of: tuple[int, int]
@@ -232,12 +244,21 @@ class _Writer:
     prompts: dict[str, Text] = field(default_factory=dict)
 
     def write(
-        self, side: _Side, chosen: NDArray[np.bool_], path: Path, wanted: set[int] | None = None
+        self, index: _RowIndex, selected: NDArray[np.bool_], path: Path, wanted: set[int] | None = None
     ) -> dict[str, Any]:
+        """
+        Encode rows into a store, a few at a time, and return its counts.
+
+        Args:
+            index: the rows.
+            selected: which of them to encode, (n,).
+            path: the store's folder.
+            wanted: groups whose prompts are kept in `prompts`.
+        """
         refused: Counter[str] = Counter()
         with TokenStoreWriter(path, paired=self.needs.pairs) as store:
-            usable = self._noting_prompts(side, wanted or set())
-            picked = (row for row, use in zip(usable, chosen.tolist(), strict=True) if use)
+            usable = self._noting_prompts(index, wanted or set())
+            picked = (row for row, use in zip(usable, selected.tolist(), strict=True) if use)
             for chunk, results in self.encode(self._chunks(picked)):
                 self._append(chunk, results, store, refused)
                 self.progress(len(chunk))
@@ -248,10 +269,11 @@ class _Writer:
         written.close()
         return facts
 
-    def _noting_prompts(self, side: _Side, wanted: set[int]) -> Iterator[_Numbered]:
+    def _noting_prompts(self, index: _RowIndex, wanted: set[int]) -> Iterator[_Numbered]:
         """Number the usable rows, and keep the prompts of wanted groups, whether or not their rows are written."""
-        usable = (row for row in side.rows if not isinstance(row, Refusal))
-        for group, row in zip(side.group.tolist(), usable, strict=True):
+        # The file is read a second time here: rows are never all in memory, only their index is.
+        usable = (row for row in index.rows if not isinstance(row, Refusal))
+        for group, row in zip(index.group.tolist(), usable, strict=True):
             if group in wanted:
                 self.prompts.setdefault(group_of(row), row.prompt)
             yield group, row
@@ -263,7 +285,7 @@ class _Writer:
                 [
                     (self.encoder_of[desirable], (row.prompt, text, row.tools), _finished(row, desirable=desirable))
                     for _, row in chunk
-                    for text, desirable in _sides(row)
+                    for text, desirable in _completions(row)
                 ],
             )
 
@@ -272,15 +294,18 @@ class _Writer:
     ) -> None:
         encoded = iter(results)
         for group, row in chunk:
-            sides = [(next(encoded), desirable) for _, desirable in _sides(row)]
+            completions = [(next(encoded), desirable) for _, desirable in _completions(row)]
             where = row.where or Where("", 0)
-            bad = next((result for result, _ in sides if isinstance(result, Unencodable)), None) or self._bad_score(row)
+            # A pair is left out as a whole: half of one is no pair.
+            bad = next(
+                (result for result, _ in completions if isinstance(result, Unencodable)), None
+            ) or self._bad_score(row)
             if bad is not None:
                 if not self.settings.skip_refused:
                     raise _refused([Refusal(where, bad.reason, bad.message)], 1)
                 refused[bad.reason] += 1
                 continue
-            for result, desirable in sides:
+            for result, desirable in completions:
                 if isinstance(result, Encoded):
                     store.append(
                         result,
@@ -328,7 +353,8 @@ def _encoders(encoder: Encoder, needs: Needs) -> list[Encoder]:
     return [encoder] if needs.control is None else [encoder.with_control(control) for control in needs.control]
 
 
-def _sides(row: Feedback | Pair) -> list[tuple[Text, bool]]:
+def _completions(row: Feedback | Pair) -> list[tuple[Text, bool]]:
+    """Return the completions of a row, each with whether it is desirable."""
     if isinstance(row, Pair):
         return [(row.chosen, True), (row.rejected, False)]
     return [(row.completion, bool(row.label))]

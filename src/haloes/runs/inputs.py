@@ -11,7 +11,7 @@ from haloes.records import Text, text_from_json, text_to_json
 from haloes.run_files import DATA, ENCODED
 from haloes.runs.callbacks import Progress
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.data import prepare
+from haloes.runs.data import encode_feedback
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl
 from haloes.tokens.encode import Encoder
 from haloes.tokens.store import TokenStore
@@ -67,7 +67,7 @@ def make_inputs(
     if ranks.is_main and not _is_encoded(place, identity):
         display.stage("feedback")
         shutil.rmtree(place, ignore_errors=True)
-        encoded = prepare(
+        encoded = encode_feedback(
             settings,
             needs=needs,
             encoder=encoder,

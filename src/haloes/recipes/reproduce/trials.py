@@ -26,7 +26,7 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.recipes.reproduce.sets import Sets
 from haloes.run_files import CHECKPOINTS, METRICS
 from haloes.runs.config import FeedbackSettings, RunConfig, make_config
-from haloes.runs.data import prepare
+from haloes.runs.data import encode_feedback
 from haloes.runs.setup import compute_dtype, label_weights, reference_folder, trainable_policy
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.encode import Encoder, make_encoder
@@ -212,7 +212,9 @@ class Workbench:
         place = self._folder / "data" / f"{source.stem}-{'-'.join(kind)}-{encoder.template.control}".replace("/", "_")
         if not (place / "train").exists():
             settings = FeedbackSettings(source=str(source), validation_share=0.0)
-            prepare(settings, needs=needs, encoder=encoder, folder=place, seed=0, num_prompts=0, progress=_ignore)
+            encode_feedback(
+                settings, needs=needs, encoder=encoder, folder=place, seed=0, num_prompts=0, progress=_ignore
+            )
         return TokenStore(place / "train")
 
     def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Floats:
