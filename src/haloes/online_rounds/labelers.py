@@ -70,7 +70,7 @@ class RaterLabeler:
         """Return its name, and a hash of its source."""
         try:
             source = Path(inspect.getsourcefile(load_rater(self.rater)) or "").read_bytes()
-        except (OSError, TypeError):  # not written in Python, or not a plain function
+        except (OSError, TypeError):  # no file of Python's: its name must do
             source = b""
         return {"rater": self.rater, "source": hashlib.sha256(source).hexdigest()[:16]}
 
@@ -141,6 +141,7 @@ class JudgeLabeler:
             points[pair.prompt_id, pair.candidate.seed].append(value)
             points[pair.prompt_id, pair.baseline.seed].append(1 - value)
         won = [(answer, _mean(points[answer.prompt_id, answer.seed])) for answer in answers]
+        # Exactly half says neither yes nor no, and nothing is learnt from a coin.
         return [_feedback(answer, label=share > _EVEN, score=share) for answer, share in won if share != _EVEN]
 
     def rating(

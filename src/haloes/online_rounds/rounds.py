@@ -1,4 +1,4 @@
-"""The rounds: answers, verdicts, feedback, training, measuring; every stage on disk, so that none is done twice."""
+"""Online rounds: answers, verdicts, feedback, training, measuring; every stage on disk, so that none is done twice."""
 
 import dataclasses
 import shutil
@@ -35,13 +35,13 @@ class CurvePoint:
 
     round: int
     rating: Score | None
-    """On held-out prompts: the share that the rater likes, or the win rate against the first model."""
+    """Score on held-out prompts: the share that the rater likes, or the win rate against the first model."""
     kl: Score
-    """To the first model, along the model's own answers, nats an answer."""
+    """KL to the first model, along the model's own answers, nats an answer."""
     words: Score | None
-    """Of an answer."""
+    """Mean words of an answer."""
     feedback: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """What it was trained on in its round: desirable and undesirable answers, or pairs."""
+    """Counts of its round's feedback: desirable and undesirable answers, or pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,7 @@ def online(
         out, config=config, device=device, settings=settings, labeler=labeler, prompts=given, loss=repr(loss)
     )
     experiment = _Experiment(config, settings, labeler, prompts, held_out, out, device, display)
+    # The first model is measured before anything is learnt: what fails here leaves no folder behind.
     try:
         points = [_measure(experiment, 0, {})]
     except BaseException:
@@ -140,6 +141,7 @@ def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: 
     place.mkdir(exist_ok=True)
     write_jsonl(place / PROMPTS, ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prompts.items()))
     seeds = settings.seeds(number)
+    # Feedback is written whole or not at all, so that a file of it says that the stages before it are done.
     if not (place / FEEDBACK).exists():
         stage = f"round {number}: answers"
         answers = _answers(experiment, number - 1, prompts, place / ANSWERS, seeds=seeds, stage=stage)
@@ -168,6 +170,7 @@ def _train(experiment: _Experiment, number: int) -> None:
         feedback=_reading(config.feedback, place / FEEDBACK),
         model=dataclasses.replace(config.model, name=start.source, reference=reference),
         samples=dataclasses.replace(config.samples, prompts=0, rater=None),
+        # Another seed each round: the same order of batches and the same adapter start would add up.
         train=dataclasses.replace(config.train, seed=config.train.seed + number - 1),
     )
     experiment.display.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
@@ -191,6 +194,7 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
     seeds = range(experiment.settings.seed, experiment.settings.seed + 1)
     label = f"round {number}: held-out"
     answers = _answers(experiment, number, experiment.held_out, place / ANSWERS, seeds=seeds, stage=f"{label} answers")
+    # Round 0 is compared with itself: ties throughout, a win rate of one half by definition.
     baseline = answers if number == 0 else _first_answers(experiment, seeds)
     experiment.display.stage(f"{label} verdicts")
     rating = experiment.labeler.rating(answers, baseline, place, advance=experiment.display.advance)

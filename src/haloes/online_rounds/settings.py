@@ -1,4 +1,4 @@
-"""Settings of online rounds, and which prompts belong to which round."""
+"""Settings of online rounds, the prompts of each round, and the claim on the folder that takes them."""
 
 import dataclasses
 import shutil
@@ -25,7 +25,7 @@ Reference = Literal["previous", "fixed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineSettings:
-    """How the rounds go."""
+    """Settings of all rounds."""
 
     rounds: int = 3
     """How often the policy answers and learns from the verdicts; a finished experiment can be given more."""
@@ -39,14 +39,15 @@ class OnlineSettings:
     decoding: Decoding = field(default_factory=lambda: Decoding(max_new_tokens=128, temperature=1.0))
     """How answers are drawn, in the rounds and on the held-out prompts."""
     seed: int = 0
-    """Of the order of the prompts, of the draws, and of the judge."""
+    """Seed of the order of the prompts, of the draws, and of the judge."""
     batch_size: int = 32
-    """Answers that are made at once."""
+    """Answers that are sampled at once."""
 
     def __post_init__(self) -> None:
         for name, least in (("rounds", 1), ("per_prompt", 1), ("prompts_per_round", 2), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"online.{name} must be at least {least}, got {getattr(self, name)}")
+        # All answers to a prompt would be the same one, and no verdict could tell a good from a bad one.
         if self.decoding.temperature == 0:
             raise ConfigError("online.temperature must be positive: the policy learns from answers that differ")
 
@@ -89,7 +90,7 @@ def of_round(names: Sequence[str], number: int, size: int) -> list[str]:
 
 EXPERIMENT = "online.json"
 _FREE = {"rounds", "batch_size"}
-"""Settings that may be others when the rounds are gone on with."""
+"""Settings that may change when the rounds are resumed: neither decides what a round's answers or training are."""
 
 
 def claim(
@@ -108,6 +109,7 @@ def claim(
     Raises RunError where the folder holds something else, and says what is not the same.
     """
     path = out / EXPERIMENT
+    # "auto" may be another dtype on another day or machine; rounds are only comparable in one.
     known = known_experiment(path)
     earlier = None if known is None else known["dtype"]
     dtype = dtype_name(compute_dtype(config.model, device, earlier=earlier))
@@ -118,6 +120,7 @@ def claim(
             "model": config.model.name,
             "dtype": dtype,
             **{name: digest([f"{key} {text_to_json(p)}" for key, p in some.items()]) for name, some in prompts.items()},
+            # The name that the file has had from the start: what is resumed must be read as it was written.
             "critic": labeler.identity,
             "configuration": digest([folder.configuration_hash(_named(config, "", "auto")), loss]),
             **{name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE},

@@ -1,4 +1,4 @@
-"""The stages of a round that need a model: answers to prompts, and how far a model is from the first."""
+"""Stages of a round that need a model: sample answers to prompts, and measure the KL to the first model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -69,7 +69,7 @@ def kl_to_first(
     budget: int | None,
 ) -> Score:
     """
-    KL(model || first model) along the model's own answers, nats an answer; a line an answer is kept in the file.
+    Measure KL(model || first model) along the model's own answers, nats an answer; keep a line an answer in the file.
 
     Raises RunError where fewer than two prompts have an answer with a token in it.
     """

@@ -1,4 +1,4 @@
-"""What to change where a run does not fit: what costs least first, each with the memory that it would leave."""
+"""Advice where a run does not fit: changes of settings, cheapest first, each with the memory that it would leave."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ Setup: TypeAlias = tuple[ModelSize, StepLoad]
 
 _HALF = 2
 _WORTH = 0.99
-"""A change is one from here on."""
+"""A change is worth telling where it leaves less than this share of the memory."""
 _BFLOAT16 = 2
 
 
@@ -20,7 +20,7 @@ class SettingChange:
 
     setting: str
     costs: str
-    """What one pays for it."""
+    """The price of it."""
     peak: int
     """Bytes at the peak with this change alone."""
     together: int
@@ -29,7 +29,7 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What could be set otherwise."""
+    """Settings that could be changed, as they are."""
 
     budget: int
     """`train.microbatch_tokens`, as it is in force."""
@@ -40,7 +40,7 @@ class Options:
     batch_size: int
     """`samples.batch_size`."""
     with_lora: ModelSize | None
-    """Of the same model with adapters; None where it has them, or where its reference is not the model itself."""
+    """The same model with adapters; None where it has them, or where its reference is not the model itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) ->
 
 def _steps(setup: Setup, options: Options, limit: int) -> Iterator[_Step]:
     _, load = setup
+    # Halved until they fit: which batch sizes are good is not known, and a power of two is easy to compare.
     at_once = options.batch_size
     while at_once > 1 and memory(*_fewer_answers(setup, at_once)).sampling > limit:
         at_once //= _HALF
@@ -87,6 +88,7 @@ def _steps(setup: Setup, options: Options, limit: int) -> Iterator[_Step]:
         )
     if load.itemsize == FLOAT32:
         yield _Step("model.dtype=bfloat16", "rounding; slow on processors without it", _half)
+    # Last, as it is the only one that learns from less: only where the longest row decides the memory.
     if options.longest > options.budget:
         length = options.max_length
         while length > options.longest_sequence or length > options.max_length // _HALF:

@@ -1,5 +1,5 @@
 """
-What a training run needs, as sums: bytes by part, seconds by part, floating-point operations of a step.
+The cost model of a training run: bytes by part, seconds by part, floating-point operations of a step, all as sums.
 
 Nothing is measured here: what only a model and a machine can tell (bytes that a token leaves for the backward pass,
 seconds a token takes) is an argument. The operations are those of the cost model in design/008-plan.md.
@@ -22,21 +22,21 @@ class ModelSize:
     """How large a model is, in numbers (not bytes)."""
 
     weights: int
-    """Of all its parameters, adapters included, each counted once."""
+    """All parameters, adapters included, each counted once."""
     trained: int
-    """Of those that are trained."""
+    """Those of the weights that are trained."""
     blocks: int
-    """Of the matrices that every token goes through: neither embeddings nor the output layer nor adapters."""
+    """The matrices that every token goes through: neither embeddings nor the output layer nor adapters."""
     head: int
-    """Of the output layer: vocabulary times width."""
+    """The output layer: vocabulary times width."""
     width: int
-    """Of the hidden states."""
+    """Size of a hidden state."""
     vocabulary: int
     layers: int
     key_values: int
-    """That a token leaves in the cache of keys and values while answers are sampled, over all layers."""
+    """Numbers that a token leaves in the cache of keys and values while answers are sampled, over all layers."""
     queries: int
-    """Of a token's queries, over all layers: heads times their size times layers."""
+    """Numbers of a token's queries, over all layers: heads times their size times layers."""
     trained_share: float = 1.0
     """Share of the layers that the backward pass goes through: less than 1 where only upper layers have adapters."""
     head_trained: bool = False
@@ -44,7 +44,7 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLoad:
-    """What goes through the model at once, and how it is trained."""
+    """A step's load: the micro-batch that goes through the model at once, and how it is trained."""
 
     itemsize: int
     """Bytes of a number in the compute dtype."""
@@ -57,39 +57,39 @@ class StepLoad:
     chunk: int
     """Positions that the output layer is applied to at once."""
     tokens: int = 0
-    """Of the largest micro-batch, as it is laid out."""
+    """Tokens of the largest micro-batch, as it is laid out."""
     positions: int = 0
-    """Trained tokens of it: so many times the output layer is applied."""
+    """Its trained tokens, to which the output layer is applied."""
     kept: float = 0.0
-    """Bytes that a token leaves for the backward pass, without checkpointing."""
+    """Bytes that a token keeps for the backward pass, without checkpointing."""
     checkpointing: bool = False
     offload: bool = False
-    """Whether activations wait elsewhere."""
+    """Whether activations wait for the backward pass in host memory."""
     several: bool = True
-    """Whether steps have several micro-batches, so that gradients are there while activations are."""
+    """Whether steps have several micro-batches, so that gradients and activations are in memory together."""
     answers: int = 0
-    """That are sampled at once."""
+    """Answers that are sampled at once."""
     answer_tokens: int = 0
-    """Of each of them, prompt included."""
+    """Tokens of each of them, prompt included."""
     sampled_while_training: bool = False
     base: int = 0
-    """Bytes of the process before the model is there; 0 on a GPU."""
+    """Bytes of the process before the model is loaded; 0 on a GPU."""
     other: int = 0
     """Bytes beyond all that is counted here, whatever the micro-batch: libraries that are loaded late."""
     slack: float = 0.0
     """Bytes for each byte of activations: buffers of a moment, and gaps that the allocator leaves between them."""
     other_sampling: int = 0
-    """The same while answers were sampled."""
+    """Bytes beyond all that is counted while answers are sampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Bytes by part while a step's largest micro-batch is worked on, and in all."""
+    """Bytes by part while a step's largest micro-batch is worked on, and their sums."""
 
     parts: Mapping[str, int]
     training: int
     sampling: int
-    """In all while answers are sampled."""
+    """Sum while answers are sampled."""
 
     @property
     def peak(self) -> int:
@@ -105,18 +105,20 @@ def memory(sizes: ModelSize, load: StepLoad) -> MemoryUse:
         "reference": load.reference * load.itemsize,
     }
     trained = {
+        # Trained in float32 whatever it computes in: an update of 1e-6 of a weight is lost in bfloat16.
         "trained copy (float32)": 0 if load.itemsize == FLOAT32 else sizes.trained * FLOAT32,
         "optimizer": sizes.trained * load.moments,
     }
     gradients, kept = sizes.trained * FLOAT32, activations(sizes, load)
     step = {
-        # Of a single micro-batch they come into being as the activations go.
+        # With a single micro-batch gradients are allocated as the activations are freed: the larger of both counts.
         "gradients": gradients if load.several else max(0, gradients - kept),
         "activations": kept,
         "output layer": head_chunk(sizes, load),
         "other": load.other + int(load.slack * kept),
     }
     answers = load.answers * load.answer_tokens * sizes.key_values * load.itemsize
+    # Before training there is no optimizer yet, after it none any more; only validations sample beside it.
     beside = sum(trained.values()) if load.sampled_while_training else 0
     sampling = sum(held.values()) + answers + load.other_sampling + beside
     parts = {**held, **trained, **step}
@@ -138,6 +140,7 @@ def activations(sizes: ModelSize, load: StepLoad) -> int:
 def head_chunk(sizes: ModelSize, load: StepLoad) -> int:
     """Return the bytes of a chunk of float32 logits with its copy in the compute dtype, and of the head's gradients."""
     copies = FLOAT32 if load.itemsize == FLOAT32 else FLOAT32 + load.itemsize
+    # Logits of all positions are never in memory at once: the output layer goes chunk by chunk.
     logits = min(load.chunk, load.positions) * sizes.vocabulary * copies
     weights = sizes.head * FLOAT32 if sizes.head_trained else 0
     return logits + load.positions * sizes.width * load.itemsize + weights
@@ -145,17 +148,18 @@ def head_chunk(sizes: ModelSize, load: StepLoad) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What goes through the model: tokens as they are laid out, and what each of them looks at."""
+    """A micro-batch in the model: tokens as they are laid out, and the keys that they attend to."""
 
     tokens: int
     seen: int
-    """Keys that all queries look at, together: (n + 1) n / 2 for one sequence of n tokens."""
+    """Keys that all queries attend to, together: (n + 1) n / 2 for one sequence of n tokens."""
     positions: int
     """Trained tokens."""
 
 
 def layout_of(documents: Sequence[int], before: Sequence[Sequence[int]], positions: int) -> Layout:
     """Count a layout of pieces (`haloes.models.layout.Packed`): each attends to those before it and to itself."""
+    # A causal piece of n tokens: all keys before it for each query, and its own triangle with the diagonal.
     seen = sum(
         n * sum(documents[k] for k in path) + n * (n + 1) // 2 for n, path in zip(documents, before, strict=True)
     )
@@ -164,6 +168,7 @@ def layout_of(documents: Sequence[int], before: Sequence[Sequence[int]], positio
 
 def forward_operations(sizes: ModelSize, layout: Layout) -> tuple[float, float, float]:
     """Return the FLOPs of a forward pass: of the blocks' matrices, of attention, of the output layer."""
+    # A multiplication and an addition for each weight and token; attention has two products, with keys and values.
     return (
         2.0 * sizes.blocks * layout.tokens,
         4.0 * sizes.queries * layout.seen,
@@ -179,13 +184,14 @@ def training_operations(sizes: ModelSize, layout: Layout, *, full: bool) -> floa
     two products forwards. What lies below the lowest trained layer is only computed forwards.
     """
     blocks, attention, head = forward_operations(sizes, layout)
+    # Trained: gradients of inputs and of weights. Frozen: of inputs alone, and only down to the lowest adapter.
     back = 2 if full else sizes.trained_share
     return blocks * (1 + back) + attention * (1 + 2 * sizes.trained_share) + head * (3 if sizes.head_trained else 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """How long things take, as a probe measured them."""
+    """Seconds that things take, as a probe measured them."""
 
     reading: float
     """Seconds of reading and tokenising the feedback, in all."""
@@ -207,22 +213,22 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """How much there is to do."""
+    """Counts of all that a run has to do."""
 
     steps: int
     training_tokens: int
-    """Of all steps' own sequences."""
+    """Tokens of all steps' own sequences."""
     reference_tokens: int
-    """That the reference scores: those of the steps and of the validation that are not in its cache yet."""
+    """Tokens that the reference scores: those of the steps and of the validation that are not in its cache yet."""
     validation_tokens: int
-    """Of one validation, mismatched completions included."""
+    """Tokens of one validation, mismatched completions included."""
     validations: int
     answer_batches: int
     """Batches of answers, before and after training and while it goes on."""
     new_tokens: int
     """Most tokens of an answer."""
     saved_bytes: int
-    """Of all checkpoints and the model."""
+    """Bytes of all checkpoints and the model."""
 
 
 def seconds(work: Workload, rates: Rates) -> dict[str, float]:
@@ -230,6 +236,7 @@ def seconds(work: Workload, rates: Rates) -> dict[str, float]:
     return {
         "reading and tokenising": rates.reading,
         "loading the model": rates.loading,
+        # A forward pass without gradient, of the policy or of the reference, takes the same time.
         "reference": work.reference_tokens * rates.scoring_token,
         "training steps": work.training_tokens * rates.training_token + work.steps * rates.update,
         "validations": work.validations * work.validation_tokens * rates.scoring_token,

@@ -1,4 +1,4 @@
-"""What a run has to work with: memory, processor cores and threads, and how fast its matrix products are."""
+"""The machine that a run works on: memory, processor cores and threads, and how fast its matrix products are."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ class Machine:
     """The processor as torch uses it."""
 
     threads: int
-    """That torch computes with."""
+    """Threads that torch computes with."""
     cores: int
     """Physical ones that this process may run on."""
     logical: int
@@ -76,9 +76,9 @@ class Peak:
     """The most memory that is held inside a block: resident memory on a CPU, tensors on a GPU."""
 
     def __init__(self, device: torch.device) -> None:
-        """Nothing is measured yet."""
+        """Measure nothing yet."""
         self._device, self._most, self._over = device, 0, threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._sampler = threading.Thread(target=self._look, daemon=True)
 
     @property
     def bytes(self) -> int:
@@ -90,7 +90,7 @@ class Peak:
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
             self._lifetime = _lifetime_peak()
-            self._watch.start()
+            self._sampler.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -98,7 +98,7 @@ class Peak:
             self._most = torch.cuda.max_memory_allocated(self._device)
             return
         self._over.set()
-        self._watch.join()
+        self._sampler.join()
         # Where the process never held as much as now the system knows it, and better than one who looks now and then.
         if _lifetime_peak() > self._lifetime:
             self._most = max(self._most, _lifetime_peak())

@@ -1,4 +1,4 @@
-"""What a run will take, told before it starts: its data are read, a few of its steps are tried, nothing is kept."""
+"""The plan of a run: what it will take. Its data are read, a few of its steps are tried, and nothing is kept."""
 
 import os
 import time
@@ -65,7 +65,7 @@ class Plan:
     limit: int
     fits: bool
     tried: str
-    """What of the run was tried: "all", "not the largest micro-batch", or "nothing": where not even the weights fit."""
+    """What was tried of the run: "all", "not the largest micro-batch", or "nothing", where not even the weights fit."""
     disk: int
     disk_free: int
     seconds: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""A few real steps of a run, measured and then forgotten: on its own model, rows and largest micro-batches."""
+"""A probe of a run: a few real steps on its own model, rows and largest micro-batches, measured and then forgotten."""
 
 import time
 from collections.abc import Iterator
@@ -30,6 +30,7 @@ Lengths: TypeAlias = NDArray[np.int64]
 
 _STEPS, _CANDIDATES = 256, 8
 _NEW_TOKENS = 5
+"""Enough for the time of a token; the memory of a whole answer follows from its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,14 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatchCost:
-    """What working on one micro-batch took."""
+    """Time and memory that one micro-batch took."""
 
     tokens: int
-    """Of its own sequences, one by one."""
+    """Tokens of its own sequences, one by one."""
     layout: Layout
-    """As they went through the model."""
+    """The same as they went through the model, shared prompts once."""
     mismatched: Layout
-    """The mismatched completions alone, as if their prompts were known."""
+    """The mismatched completions alone, since the keys and values of their prompts are in the cache."""
     seconds: float
     """Of the policy's forward and backward pass and of its mismatched completions; the reference is not in it."""
     reference_seconds: float
@@ -68,7 +69,7 @@ class MicroBatchCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingCost:
-    """What a batch of answers took."""
+    """Time and memory that a batch of answers took."""
 
     answers: int
     prefill: float
@@ -77,7 +78,7 @@ class SamplingCost:
     """Seconds of each further token."""
     peak: int
     tokens: int
-    """That each answer held at the end, with its prompt and padding."""
+    """Tokens that each answer held at the end, with its prompt and padding."""
 
 
 @dataclass(slots=True)
@@ -98,7 +99,8 @@ class Probe:
         if stepper.reference is not None:
             timed = _Timed(stepper.reference)
             stepper = replace(stepper, reference=timed)
-        if self.several:  # what a step of one micro-batch does, the run's do not
+        # A step of a single micro-batch keeps its prompts for the mismatched completions, which the run's steps do not.
+        if self.several:
             stepper = replace(stepper, continues=False)
         if count:
             stepper = replace(stepper, activations=nullcontext)
@@ -171,6 +173,7 @@ def part_of(step: Step, members: NDArray[np.int64]) -> Step:
 
 def answer(policy: Policy, prompts: list[list[int]]) -> SamplingCost:
     """Sample a few tokens after a batch of prompts."""
+    # The time of each token, through the function that selects it: the first one is that of the whole prompt.
     times: list[float] = []
 
     def likeliest(logits: Tensor, _rows: list[int], _step: int) -> Tensor:

@@ -22,10 +22,10 @@ _ROOM = 1.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What was found."""
+    """The measurements of a run that was tried out."""
 
     load: StepLoad
-    """The run's, with what the trial found out."""
+    """The load of the run's largest micro-batch, with what the trial found out."""
     budget: int
     """Tokens of a micro-batch, as they are in force."""
     typical: MicroBatchCost
@@ -60,6 +60,7 @@ def try_out(
     schedule = training_schedule(job, stepper)
     prompts = sorted((inputs.encoder.prompt_ids(p) for p in inputs.prompts.values()), key=len, reverse=True)
     at_once = answers_at_once(config.samples, prompts)
+    # The longest prompts: the batch that holds the most keys and values, as the run samples it.
     answered = answer(policy, prompts[:at_once]) if at_once else None
     if answered is not None:
         load = _with_answers(load, sizes, answered, len(prompts[0]) + config.samples.max_new_tokens)
@@ -71,7 +72,7 @@ def try_out(
         reading=reading,
         loading=loading,
         training_token=passed.seconds / passed.tokens,
-        # Without a reference to time: of a step's three passes (one forward, two backward) scoring is the first.
+        # Without a reference to time: a backward pass takes two forward ones, and scoring is one of the three.
         scoring_token=scoring if scoring is not None else passed.seconds / passed.tokens / 3,
         update=update,
         prefill=0.0 if answered is None else answered.prefill,
@@ -99,7 +100,7 @@ def try_out(
 
 
 class Steps(Protocol):
-    """What works on micro-batches and measures it: a `Probe`."""
+    """Works on micro-batches and measures that: a `Probe`."""
 
     def run(self, step: Step, *, count: bool = False) -> MicroBatchCost:
         """Work on a micro-batch; where asked, count what waits for its backward pass."""
@@ -124,9 +125,12 @@ def measure(
         The load with what was found, the typical micro-batch (or the example, where nothing more fits), seconds of an
         optimizer step, and whether the largest micro-batch was tried.
     """
+    # The shortest example first: it surely fits, and what it leaves says whether more does.
     first = probe.run(tried.shortest, count=True)
-    update = probe.update()  # the optimizer's moments are there from now on, as in any later step
+    # From now on the optimizer's moments are in memory, as in any later step.
+    update = probe.update()
     load = replace(load, several=tried.several, kept=first.kept / first.layout.tokens)
+    # Once more without counting, whose hooks hold memory of their own.
     load = replace(load, other=_beyond(load, sizes, probe.run(tried.shortest)), slack=_SLACK)
     complete = _fits(_of(load, tried.largest, probe), sizes, limit)
     if not complete and not _fits(_of(load, tried.typical, probe), sizes, limit):
@@ -134,14 +138,16 @@ def measure(
     if not tried.several:
         probe.update()  # else the example's gradients are there, as a micro-batch finds those of the one before it
     first_time = probe.run(tried.largest if complete else tried.typical)
+    # Recomputed or offloaded activations are not there to be counted: the sum follows from the layers instead.
     passed = probe.run(tried.typical, count=not (load.checkpointing or load.offload))
     if passed.kept:
         load = replace(load, kept=passed.kept / passed.layout.tokens)
     if passed.seconds + passed.reference_seconds < _QUICK:
-        passed = min(passed, probe.run(tried.typical), key=lambda one: one.seconds)
+        passed = min(passed, probe.run(tried.typical), key=lambda cost: cost.seconds)
     # Once more, after one of another size: the gaps that an allocator leaves grow as a run goes on.
     again = probe.run(tried.largest if complete else tried.typical)
-    beyond = max(_beyond(load, sizes, one) for one in (first_time, again))
+    beyond = max(_beyond(load, sizes, cost) for cost in (first_time, again))
+    # What the short example took beyond the sums is there at any size; the rest grows with the activations.
     fixed = min(load.other, beyond)
     of_largest = activations(sizes, _laid_out(load, again.layout))
     load = replace(load, other=fixed, slack=(beyond - fixed) / max(of_largest, 1))

@@ -1,4 +1,4 @@
-"""How much a run has to do, counted from its settings, its rows and its schedule."""
+"""The workload of a run, counted from its settings, its rows and its schedule."""
 
 import hashlib
 import os
@@ -92,6 +92,7 @@ def _reference_tokens(
     """Count the tokens that the reference has to score: mismatched completions are new in every pass over the data."""
     if not needs.any_reference:
         return held_out  # log p of the model before training
+    # What the cache keeps is scored once, in the first pass over the data and the first validation.
     own = tokens * (min(passes, 1.0) if cached else passes)
     held = held_out * (min(validations, 1) if cached else validations)
     return own + held + needs.mismatched * (tokens * passes + held)

@@ -151,11 +151,11 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
 
 @dataclass(frozen=True, slots=True)
 class AnswerKL:
-    """How far the policy's distributions along one of its answers are from the reference's."""
+    """KL of the policy's distributions to the reference's along one of the policy's answers."""
 
     prompt_id: str
     seed: int | None
-    """Of the answer."""
+    """Seed of the answer's draw."""
     nats: float
     """Summed over the answer's tokens."""
     tokens: int
