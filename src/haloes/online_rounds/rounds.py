@@ -170,7 +170,7 @@ def _train(experiment: _Experiment, number: int) -> None:
         feedback=_reading(config.feedback, place / FEEDBACK),
         model=dataclasses.replace(config.model, name=start.source, reference=reference),
         samples=dataclasses.replace(config.samples, prompts=0, rater=None),
-        # Another seed each round: the same order of batches and the same adapter start would add up.
+        # Another seed each round, so that its batches and the start of its adapter are not the same ones again.
         train=dataclasses.replace(config.train, seed=config.train.seed + number - 1),
     )
     experiment.display.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
