@@ -35,6 +35,7 @@ def parquet_rows(path: str) -> Generator[tuple[int, dict[str, Any]]]:
 
     try:
         with _seekable(path) as stream, pq.ParquetFile(stream) as file:
+            # Parquet has the numbers of class labels only; their names stand in the metadata, if `datasets` wrote them.
             classes = _classes_of_schema(file.schema_arrow.metadata)
             yield from _numbered(file.iter_batches(batch_size=_ROWS_PER_BATCH), classes)
     except (OSError, pa.ArrowException) as error:
@@ -59,6 +60,7 @@ def load_dataset(name: str, *, split: str) -> Any:
     """
     folder = Path(name)
     is_saved = _is_saved_dataset(folder)
+    # Before the import, which takes seconds, and with better words than the library has for such a folder.
     if folder.is_dir() and not is_saved:
         _check_folder(folder)
     import datasets
@@ -77,6 +79,7 @@ def load_dataset(name: str, *, split: str) -> Any:
         if folder.is_dir():
             raise _not_one_dataset(folder, error) from error
         raise DataError(f"{name}: {_NOT_ON_HUB}: {error}") from error
+    # A saved dataset has one split and no name for it; a saved dictionary of them has names.
     if not isinstance(saved, Mapping):
         return saved
     if split not in saved:

@@ -96,12 +96,14 @@ def _kind_of(path: str) -> str:
         return "JSON array"
     if text[:1] == b"{":
         return "JSON object" if _is_one_object(path) else "JSONL"
+    # The first line is no JSON: a broken line of a file that is called .jsonl, or else the header of a CSV.
     suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
     return "JSONL" if suffixes and suffixes[-1] in _JSON_SUFFIXES else "CSV"
 
 
 def _is_one_object(path: str) -> bool:
     """Return whether the file is a single JSON object over several lines, small enough to be held in memory."""
+    # A first line that is an object by itself is the first row of many.
     _, first = next(read_lines(path))
     if isinstance(_object(first), dict):
         return False
@@ -146,6 +148,8 @@ def _csv_rows(path: str) -> Generator[NumberedRow]:
         open_bytes(path) as stream,
         io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
+        # The delimiter is the one that the header has most of: where the comma is the decimal mark, spreadsheets write
+        # semicolons.
         first = text.readline()
         reader = csv.reader(chain([first], text), delimiter=max(",;\t", key=first.count), strict=True)
         header: list[str] = []
@@ -184,6 +188,7 @@ def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | Refusa
 
 def _cell(cell: str) -> object:
     """Return a cell's text, or the chat turns or tool definitions that it spells as JSON, since CSV has no lists."""
+    # An answer may be a list in brackets too: only what looks like turns or tools in every respect is taken for them.
     if not (cell.startswith("[{") and cell.endswith("]")):
         return cell
     try:

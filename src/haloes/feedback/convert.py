@@ -98,7 +98,7 @@ def pair(
         elif row.label is None:
             num_unlabelled += 1
         else:
-            # A group may be wider than a prompt; two answers make a pair only if they answer the same words.
+            # A group may be wider than a prompt: two completions make a pair only if they answer the same words.
             prompts.setdefault((group_of(row), prompt_key(row.prompt)), []).append(row)
     paired = [
         _pair_prompt(answers, seed=seed, most=max_per_prompt, once=each_answer_once) for answers in prompts.values()
@@ -214,6 +214,7 @@ def _sides(answers: Sequence[Feedback]) -> dict[bool, list[Feedback]]:
     keys: dict[bool, set[str]] = {True: set(), False: set()}
     for row in answers:
         keys[bool(row.label)].add(completion_key(row))
+    # Votes disagree on these: as a pair they would have to beat themselves.
     contradictory = keys[True] & keys[False]
     sides: dict[bool, list[Feedback]] = {True: [], False: []}
     for row in answers:
@@ -225,6 +226,7 @@ def _sides(answers: Sequence[Feedback]) -> dict[bool, list[Feedback]]:
 def _pair_prompt(answers: Sequence[Feedback], *, seed: int, most: int | None, once: bool) -> Pairing:
     """Make the pairs of one prompt."""
     sides = _sides(answers)
+    # Each side in an order of its own: which desirable meets which undesirable must not follow from the file.
     chosen = _shuffled(sides[True], seed=seed, purpose="pair chosen")
     rejected = _shuffled(sides[False], seed=seed, purpose="pair rejected")
     one_to_one = zip(range(len(chosen)), range(len(rejected)), strict=False)
@@ -279,6 +281,7 @@ def _join(chosen: Feedback, rejected: Feedback) -> Pair:
 def _joined_id(chosen: str | None, rejected: str | None) -> str | None:
     if chosen is None or rejected is None:
         return None
+    # The two halves of a pair that was taken apart get its id back.
     stem = chosen.removesuffix(CHOSEN_SUFFIX)
     return stem if stem == rejected.removesuffix(REJECTED_SUFFIX) else f"{chosen}+{rejected}"
 

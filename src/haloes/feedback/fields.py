@@ -117,7 +117,7 @@ def _is_blank(value: object) -> bool:
 def _name(value: object, *, column: str) -> str:
     if isinstance(value, str):
         return clean_text(value, subject=f"the {column}", column=column)
-    # A column of whole numbers with gaps arrives as floats.
+    # A column of whole numbers with gaps arrives as floats from Parquet and pandas.
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
@@ -134,6 +134,7 @@ def _weight(value: object) -> float:
     except RefusalError as refused:
         reason: Reason = "NaN" if refused.reason == "NaN" else "weight"
         raise RefusalError(reason, f"weight {short_repr(value)} is not a finite number", column="weight") from refused
+    # A weight of 0 would count the row among the labels without training on it.
     if weight <= 0:
         message = f"weight {short_repr(value)} is not positive; leave the row out instead of weighing it with 0"
         raise RefusalError("weight", message, column="weight")

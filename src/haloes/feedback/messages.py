@@ -80,6 +80,7 @@ def check_prompt(prompt: Text, *, column: str = "prompt") -> Text:
         if not prompt.strip():
             raise RefusalError("empty prompt", f"the {column} is blank", column=column)
         return prompt
+    # Words of the system alone ask nothing; a blank turn may still call a tool.
     if not any(message.content.strip() or message.tool_calls for message in prompt if message.role != "system"):
         raise RefusalError("empty prompt", f"the {column} has no words beside a system message", column=column)
     if not any(message.role == "user" for message in prompt):
@@ -106,6 +107,7 @@ def check_completion(completion: Text, *, column: str = "completion") -> Text:
         return completion
     if not completion:
         raise RefusalError("empty completion", f"the {column} has no turn", column=column)
+    # Between the two, turns of a tool or of the user may stand: they are shown to the model and not trained.
     for position, message in (("last", completion[-1]), ("first", completion[0])):
         if message.role != "assistant":
             raise RefusalError(
@@ -131,6 +133,7 @@ def with_system(prompt: Text, system: object) -> Text:
         raise RefusalError("wrong type", f"the system message is {short_repr(system)}, not text", column="system")
     if not clean_text(system, subject="the system message", column="system").strip():
         return prompt
+    # Only a chat has a system turn, so a plain prompt becomes one.
     if isinstance(prompt, str):
         return (Message("system", system), Message("user", prompt))
     if not prompt or prompt[0].role != "system":
@@ -231,6 +234,7 @@ def clean_text(value: str, *, subject: str, column: str | None = None) -> str:
     Raises:
         RefusalError: It holds half of a surrogate pair (a broken escape in JSON, or bytes that are not UTF-8).
     """
+    # JSON's "\ud83d" alone is a valid Python string, which neither a tokenizer nor a file takes.
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -250,6 +254,7 @@ def _message(turn: object, *, subject: str, column: str) -> Message:
     role = role_of(turn, subject=subject)
     content = turn.get("content")
     content = turn.get("value") if content is None else content
+    # ShareGPT has tool calls as turns of their own, with the call as JSON in place of words.
     named = turn.get("role") or turn.get("from")
     if str(named).strip().lower() in _CALLING_ROLES:
         return Message(role, "", _calls_in_text(content, subject=subject, column=column))
@@ -263,6 +268,7 @@ def _message(turn: object, *, subject: str, column: str) -> Message:
 def _content(content: object, *, subject: str, column: str) -> str:
     if isinstance(content, str):
         return clean_text(content, subject=subject, column=column)
+    # Parts are pieces of one text: nothing is put between them.
     if isinstance(content, list | tuple):
         return "".join(_part(part, subject=subject, column=column) for part in content)
     if isinstance(content, float) and content != content:  # noqa: PLR0124  # only NaN differs from itself
@@ -285,6 +291,7 @@ def _part(part: object, *, subject: str, column: str) -> str:
 
 
 def _tool_calls(turn: Mapping[str, Any], *, subject: str, column: str) -> tuple[Mapping[str, Any], ...]:
+    # `function_call` is OpenAI's older spelling for a single call.
     calls = turn.get("tool_calls")
     if not calls and isinstance(turn.get("function_call"), Mapping):
         calls = [{"type": "function", "function": turn["function_call"]}]

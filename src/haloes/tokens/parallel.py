@@ -66,6 +66,7 @@ def num_processors(most: int | None = None) -> int:
 
 def encode_tasks(encoders: Sequence[Encoder], tasks: Sequence[EncodeTask]) -> EncodeResults:
     """Encode each task with its encoder, in order. Raises ModelError as `Encoder.encode` does."""
+    # One call for each encoder, with all of its tasks, since a call's preparation costs as much as many rows.
     encoded: dict[int, Encoded | Unencodable] = {}
     for number, encoder in enumerate(encoders):
         own = [i for i, task in enumerate(tasks) if task[0] == number]
@@ -150,6 +151,7 @@ def _encode_ahead(
     most: int,
     chunks: Iterable[tuple[Any, Sequence[EncodeTask]]],
 ) -> Iterator[tuple[Any, EncodeResults]]:
+    # A bounded queue: reading far ahead of the trainer's store would hold the rows of a whole file in memory.
     waiting: Waiting = deque()
     for value, tasks in chunks:
         waiting.append((value, tasks, submit(pickle.dumps(tasks, pickle.HIGHEST_PROTOCOL))))
@@ -168,6 +170,7 @@ def _take_first(encoders: Sequence[Encoder], waiting: Waiting) -> tuple[Any, Enc
 def _start(workers: list[Process], wanted: int) -> None:
     """Start workers, as many as can be started, and add them to the list."""
     path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)  # noqa: PTH109 - "" is the present folder
+    # Processes share the processors already: threads of their libraries would only compete.
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     with suppress(OSError):
         for _ in range(wanted):
@@ -197,6 +200,7 @@ def _request(idle: "SimpleQueue[Process]", tasks: bytes) -> PackedResults | None
     except (OSError, EOFError, pickle.UnpicklingError):
         return None
     finally:
+        # A dead worker too: whoever takes it next gets no answer either, where an empty queue would wait forever.
         idle.put(worker)
     return packed
 

@@ -137,6 +137,7 @@ class TokenStore:
 
     def read(self, index: int) -> TokenRow:
         """Read the token ids of sequence `index`."""
+        # pread has no file position, so that several threads can read from one store.
         start, end = int(self._offset[index]), int(self._offset[index + 1])
         raw = np.frombuffer(os.pread(self._file, (end - start) * 4, start * 4), np.int32)
         cut = int(self.prompt_length[index])
@@ -184,6 +185,7 @@ class TokenStoreWriter:
     ) -> None:
         """Add one sequence; for pairs, the chosen and right after it the rejected one."""
         num_trained = int(np.count_nonzero(row.trained))
+        # The mask is stored in the sign: ids are not negative, and -1 - id keeps that of token 0.
         stored = row.completion
         if num_trained < len(stored):
             stored = np.where(row.trained, stored, -1 - stored)
@@ -228,6 +230,7 @@ class TokenStoreWriter:
         np.savez(self._partial / "index.npz", allow_pickle=False, flags=np.array(self._flags, np.uint8), **index)
         meta = {"paired": self._paired, "fingerprint": self._hash.hexdigest(), "sources": list(self._sources)}
         (self._partial / "meta.json").write_text(json.dumps(meta))
+        # The whole folder appears at once: a reader never sees a store that is being written.
         _remove(self._path)
         self._partial.rename(self._path)
 

@@ -193,7 +193,7 @@ class Template:
 
 def make_template(tokenizer: Any) -> Template:
     """Detect how a tokenizer writes a conversation and ends a turn. Raises ModelError when it has no end token."""
-    # Asked for by rendering a made-up answer: no field of a tokenizer says which token its template ends a turn with.
+    # Detected from a rendered answer: no field of a tokenizer says which token its template ends a turn with.
     chat = bool(tokenizer.chat_template)
     closing = _probe_closing(tokenizer) if chat else ""
     mark = _first_special(tokenizer, closing)

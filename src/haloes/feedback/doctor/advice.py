@@ -236,6 +236,7 @@ def _lengths(findings: Findings) -> Iterator[DataAdvice]:
     if auc is None:
         return
     distance = abs(auc - 0.5)
+    # Three standard deviations: among few rows an AUC of 0.65 is nothing.
     if distance < TELLING_AUC or distance < 3 * auc_noise(balance.num_desirable, balance.num_undesirable):
         return
     which = "longer" if auc > 0.5 else "shorter"  # noqa: PLR2004  (the AUC of chance)
@@ -252,6 +253,7 @@ def _lengths(findings: Findings) -> Iterator[DataAdvice]:
 def _users(findings: Findings) -> Iterator[DataAdvice]:
     users = findings.users
     largest = users.largest
+    # With three users each gives about a third, which is no imbalance.
     if largest is not None and largest.share >= max(LARGE_USER, 3 / users.num):
         yield DataAdvice(
             severity="warning",

@@ -104,6 +104,7 @@ def _look_at_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
     else:
         seen.kinds["labelled"] += row.label is not None
         seen.kinds["scored"] += row.score is not None
+    # From here on a pair is two answers, a desirable and an undesirable one.
     answers = [half for half in unpair([row]) if isinstance(half, Feedback)]
     add_row(seen.votes, row, answers, where)
     for answer in answers:
@@ -125,6 +126,7 @@ def _look_at_answer(seen: _Examination, answer: Feedback, where: Where) -> None:
         seen.wordless.add(f"{where} {words[:20]!r}", seen.num_examples)
     if any(piece != piece.strip() for piece in pieces):
         seen.padded.add(str(where), seen.num_examples)
+    # An answer may quote a short question; only a long one at its beginning is an export that repeats the prompt.
     asked = _last_user_turn(answer.prompt)
     if len(asked) >= SHORTEST_ECHO and words.casefold().startswith(asked):
         seen.echoes.add(str(where), seen.num_examples)

@@ -23,6 +23,7 @@ LengthUnit: TypeAlias = Literal["characters", "words"]
 Column: TypeAlias = "array[int]"
 
 
+# Arrays of machine numbers: a Python list would take four times the memory.
 _int8, _int32, _int64 = partial(array, "b"), partial(array, "i"), partial(array, "q")
 
 
@@ -72,10 +73,12 @@ class VoteIndex:
 
 def add_row(votes: VoteIndex, row: FeedbackRow, answers: Sequence[Feedback], where: Where) -> None:
     """Add a row and its answers: itself, or the two halves of a pair."""
+    # Computed once, for the row as a whole and for each of its votes.
     keys = [completion_key(answer) for answer in answers]
     votes.content.append(number_of(f"{keys} {_verdict(row)}"))
     votes.file.append(votes.files.setdefault(where.path, len(votes.files)))
     votes.line.append(where.line)
+    # Both are kept: where they disagree, a group holds several prompts or a prompt stands under several groups.
     words_key = prompt_key(row.prompt)
     group_key = words_key if row.group is None else group_of(row)
     for answer, key in zip(answers, keys, strict=True):

@@ -89,6 +89,7 @@ def inspect_tokens(
     Raises:
         ModelError: There are messages, and the tokenizer has no chat template.
     """
+    # Everything is encoded without a window first, since lengths are of interest before anything is cut.
     seen = _TokenExamination(encoder, replace(encoder, max_length=_NO_WINDOW), previews, num_examples)
     usable = ((position, row) for position, row in enumerate(rows, start=1) if not isinstance(row, Refusal))
     while chunk := list(islice(usable, _CHUNK)):
@@ -126,6 +127,7 @@ class _TokenExamination:
         self.num_rows += 1
         encoded: list[tuple[Feedback, Encoded]] = []
         for answer, result in sides:
+            # A pair of which one side cannot be encoded cannot be trained on, so the other side is not counted.
             if isinstance(result, Unencodable):
                 tally = self.refusals.get(result.reason, Tally())
                 self.refusals[result.reason] = self._and(tally, f"{where}: {result.message}")

@@ -97,6 +97,7 @@ def _texts(ids: list[int], roles: Sequence[Role], tokenizer: Any, first: int, la
     """
     begin = first
     for i in range(first, last):
+        # Decoded with the token before it, whose text is then taken off again.
         before = ids[max(begin - 1, 0) : begin]
         text = _decoded(tokenizer, [*before, *ids[begin : i + 1]])[len(_decoded(tokenizer, before)) :]
         goes_on = i + 1 < last and roles[i + 1] == roles[i] and i + 1 - begin < _MOST_BYTES
