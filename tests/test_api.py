@@ -7,12 +7,14 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import haloes
+from haloes.api import JudgeName
 from haloes.cli.main import app
+from haloes.judging.table import JUDGES
 from haloes.runs.run_folder import read_config
 from tiny_runs import CrashAt, metrics, rows_of, same_result, settings, thumbs, write_rows
 
@@ -117,6 +119,10 @@ def test_a_call_has_the_arguments_of_its_command_in_their_order_with_the_same_de
     ]
 
     assert mine == theirs
+
+
+def test_the_judges_of_a_call_are_those_that_can_be_made():
+    assert get_args(JudgeName) == tuple(JUDGES)
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from haloes.errors import ConfigError
 from haloes.records import Completion, Feedback, Judgement, Pair
 from haloes.run_files import JUDGEMENTS, is_run
+from haloes.sampling._contract import EngineName
 
 if TYPE_CHECKING:
     from haloes.feedback.doctor.findings import DataAdvice, Findings
@@ -36,7 +37,6 @@ ConfigLike: TypeAlias = str | Path | Mapping[str, Any]
 """A YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}."""
 Columns: TypeAlias = str | Mapping[str, str | None]
 """Which column is what: "completion=answer,label=thumb", or the same as a mapping."""
-EngineName: TypeAlias = Literal["transformers", "vllm", "http"]
 JudgeName: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
 
 _BENCH_BATCH_SIZE = 8

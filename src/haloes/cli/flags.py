@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
 Settings: TypeAlias = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())]
 Out: TypeAlias = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 ConfigFile: TypeAlias = Annotated[Path | None, Parameter(name=["--config", "-c"])]
-JudgeKind: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
-Engine: TypeAlias = Literal["transformers", "vllm", "http"]
 
 
 # The fields of these classes are options of the command itself: `Parameter(name="*")` leaves out the name of the class.

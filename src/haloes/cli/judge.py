@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import NO_JUDGE_OPTIONS, JudgeKind, JudgeOptions, Out, Settings
+from haloes.api import JudgeName
+from haloes.cli.flags import NO_JUDGE_OPTIONS, JudgeOptions, Out, Settings
 
 
 def judge(
@@ -14,7 +15,7 @@ def judge(
     other: Annotated[Path | None, Parameter(name=["OTHER"])] = None,
     /,
     *,
-    kind: Annotated[JudgeKind, Parameter(name=["--judge", "-j"])],
+    kind: Annotated[JudgeName, Parameter(name=["--judge", "-j"])],
     out: Out = None,
     model: str | None = None,
     judging: JudgeOptions = NO_JUDGE_OPTIONS,

@@ -5,17 +5,17 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from haloes.api import JudgeName
 from haloes.cli.flags import (
     NO_JUDGE_OPTIONS,
     ROUND_DECODING,
     ConfigFile,
-    Engine,
-    JudgeKind,
     JudgeOptions,
     Out,
     RoundDecodingOptions,
     Settings,
 )
+from haloes.sampling._contract import EngineName
 
 # The option exists to be refused with its reason: who knows --engine from `haloes sample` looks for it here.
 _REFUSED_ENGINES = {
@@ -36,7 +36,7 @@ def online(
     loss: str | None = None,
     columns: str | None = None,
     rater: str | None = None,
-    kind: Annotated[JudgeKind | None, Parameter(name=["--judge", "-j"])] = None,
+    kind: Annotated[JudgeName | None, Parameter(name=["--judge", "-j"])] = None,
     judge_model: str | None = None,
     judging: JudgeOptions = NO_JUDGE_OPTIONS,
     judge_settings: Annotated[tuple[str, ...], Parameter(name=["--judge-set"], negative=())] = (),
@@ -46,7 +46,7 @@ def online(
     held_out: int = 64,
     reference: Literal["previous", "fixed"] = "previous",
     decoding: RoundDecodingOptions = ROUND_DECODING,
-    engine: Annotated[Engine, Parameter(show=False)] = "transformers",
+    engine: Annotated[EngineName, Parameter(show=False)] = "transformers",
     out: Out = None,
     settings: Settings = (),
 ) -> None:

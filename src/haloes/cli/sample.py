@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import DECODING, DecodingOptions, Engine, Settings
+from haloes.cli.flags import DECODING, DecodingOptions, Settings
+from haloes.sampling._contract import EngineName
 
 
 def sample(
@@ -15,7 +16,7 @@ def sample(
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    engine: Engine = "transformers",
+    engine: EngineName = "transformers",
     base_url: str | None = None,
     key_env: str | None = None,
     name: str | None = None,

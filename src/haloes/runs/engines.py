@@ -1,7 +1,6 @@
 """Engines that answer prompts, by what a user says of them."""
 
 from pathlib import Path
-from typing import Literal
 
 from haloes.errors import ConfigError
 from haloes.models.device import choose_device, choose_dtype
@@ -9,12 +8,10 @@ from haloes.models.load import load_model, load_tokenizer
 from haloes.remote.client import Endpoint
 from haloes.run_files import MODEL, is_trained_run
 from haloes.runs import run_folder as folder
-from haloes.sampling._contract import Engine
+from haloes.sampling._contract import Engine, EngineName
 from haloes.sampling.http import HttpEngine
 from haloes.sampling.transformers_engine import TransformersEngine
 from haloes.sampling.vllm_engine import VLLMEngine
-
-EngineName = Literal["transformers", "vllm", "http"]
 
 
 def make_engine(

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from haloes.errors import ConfigError
 from haloes.records import Completion, Sampling, Text
+
+EngineName: TypeAlias = Literal["transformers", "vllm", "http"]
+"""Engines by name: in this process, vLLM, or a server of the OpenAI kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
