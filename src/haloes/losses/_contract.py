@@ -19,18 +19,18 @@ from haloes.errors import ConfigError, MissingInputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """A need, as everybody else than losses sees it: how it is called, and where a batch holds what it asks for."""
+    """A need as the rest of haloes reads it: its words, and the field of a batch that holds what it asks for."""
 
     words: str = ""
     """A few words for the documentation; empty where `Needs.in_words` says it together with others."""
     held_by: str = ""
     """The field of `Scored`, `Unpaired` or `Paired` that holds it; empty where it is no part of a batch."""
     singles_only: bool = False
-    """Whether pairs cannot have it."""
+    """Whether a batch of pairs cannot have it."""
 
 
 def _need(*, default: Any, words: str = "", held_by: str = "", singles_only: bool = False) -> Any:
-    """Declare a field of `Needs`. Who adds one declares it here and provides it in `haloes.training.step`."""
+    """Declare a field of `Needs`: its default and its `Need`. `haloes.training.step` provides what it asks for."""
     need = Need(words=words, held_by=held_by, singles_only=singles_only)
     return field(default=default, metadata={"need": need})
 
@@ -46,8 +46,8 @@ class Needs:
     scores: bool = _need(default=False, held_by="score_B", singles_only=True)
     """The human's score of every completion, rather than its label alone."""
     score_range: tuple[float, float] | None = _need(default=None)
-    """Between which numbers scores lie; an undesirable completion without a score has the lower, a desirable one the
-    higher. None: anywhere, and -1 and +1."""
+    """Bounds of the scores; an undesirable completion without a score has the lower, a desirable one the higher. None:
+    no bounds, and -1 and +1."""
     logps: bool = _need(default=True, held_by="logps")
     """The policy's log-probability of every token. A loss that reads none says False, and they are not computed."""
     reference: bool = _need(default=False, held_by="reference_B")
@@ -89,9 +89,9 @@ class Needs:
         return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
 
     def declared(self) -> Iterator[Need]:
-        """Return what is declared beside the kind of feedback, in the order of the fields."""
+        """Yield the needs that are declared, in the order of the fields."""
         for each in fields(self):
-            # Who is given the reference's tokens is given their sums.
+            # The reference's tokens come with their sums.
             implied = each.name == "reference" and self.reference_tokens
             if implied or getattr(self, each.name) not in (False, None):
                 yield each.metadata["need"]
