@@ -48,15 +48,19 @@ def read_weights(path: Path, difficulties: Path | None) -> Weights:
         DataError: a row lacks a field, or holds no number.
         ConfigError: there is no file of difficulties.
     """
-    place = difficulties or path.with_name(_DIFFICULTIES)
-    if not place.is_file():
-        raise ConfigError(f"--lc-weights needs the instructions' difficulties: {place} does not exist; --difficulties")
+    difficulties_path = difficulties or path.with_name(_DIFFICULTIES)
+    if not difficulties_path.is_file():
+        raise ConfigError(
+            f"--lc-weights needs the instructions' difficulties: {difficulties_path} does not exist; --difficulties"
+        )
     weights = {
         str(row.get("generator")): (_number(row, "theta", where), _number(row, "psi_difficulty", where))
         for row, where in _rows(path)
     }
-    known = {str(row.get("instruction_id")): _number(row, "difficulty", where) for row, where in _rows(place)}
-    return Weights(weights, known)
+    difficulty_of = {
+        str(row.get("instruction_id")): _number(row, "difficulty", where) for row, where in _rows(difficulties_path)
+    }
+    return Weights(weights, difficulty_of)
 
 
 def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0) -> AlpacaEval:
@@ -90,7 +94,10 @@ def _row(judged: Sequence[Annotation], weights: Weights | None, *, seed: int) ->
     if leaderboard is None:
         return None
     lengths = [annotation.length for annotation in judged if annotation.length is not None]
-    shares, instructions = [one.share() for one in judged], [one.instruction for one in judged]
+    shares, instructions = (
+        [annotation.share() for annotation in judged],
+        [annotation.instruction for annotation in judged],
+    )
     return AlpacaEvalRow(
         generator=about.generator,
         annotator=about.annotator,
@@ -113,29 +120,31 @@ def _from_weights(about: Annotation, weights: Weights) -> float | None:
 
 
 def _fitted(judged: Sequence[Annotation], *, seed: int) -> Score | None:
-    known = [(a, a.length, a.baseline_length) for a in judged if a.length is not None and a.baseline_length is not None]
-    found = length_controlled_win_rate(
-        [annotation.share() for annotation, _, _ in known],
-        [length for _, length, _ in known],
-        [length for _, _, length in known],
-        [annotation.instruction for annotation, _, _ in known],
+    with_lengths = [
+        (a, a.length, a.baseline_length) for a in judged if a.length is not None and a.baseline_length is not None
+    ]
+    controlled = length_controlled_win_rate(
+        [annotation.share() for annotation, _, _ in with_lengths],
+        [length for _, length, _ in with_lengths],
+        [length for _, _, length in with_lengths],
+        [annotation.instruction for annotation, _, _ in with_lengths],
         variant=judged[0].generator,
         label=judged[0].annotator,
         draws=500,
         seed=seed,
     )
-    return None if found is None else found.score
+    return None if controlled is None else controlled.score
 
 
 def _differences(by_model: Mapping[str, Sequence[Annotation]], *, seed: int) -> list[PairedDifference]:
     """Compare models pairwise on the instructions that all of them were judged on."""
     if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare
         return []
-    shared = set.intersection(*({one.instruction for one in some} for some in by_model.values()))
+    shared = set.intersection(*({annotation.instruction for annotation in some} for some in by_model.values()))
     given = {
         model: (
-            [one.share() for one in some if one.instruction in shared],
-            [one.instruction for one in some if one.instruction in shared],
+            [annotation.share() for annotation in some if annotation.instruction in shared],
+            [annotation.instruction for annotation in some if annotation.instruction in shared],
         )
         for model, some in by_model.items()
     }

@@ -61,7 +61,7 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
         aucs=tuple(_auc(rows, seed=seed) for rows in held_out),
         shared_aucs=tuple(_auc(rows, seed=seed) for rows in shared),
         auc_differences=_auc_differences(dict(zip(names, held_out, strict=True)), seed=seed),
-        win_rates=tuple(found for found in judged.matchups if found.win_rate is not None) if judged else (),
+        win_rates=tuple(matchup for matchup in judged.matchups if matchup.win_rate is not None) if judged else (),
         win_rate_differences=_win_rate_differences(judged),
         notes=(*notes, *(judged.notes if judged else ())),
     )
@@ -90,9 +90,9 @@ def _shared(held_out: Sequence[Sequence[HeldOutRow]]) -> list[list[HeldOutRow]]:
 
 
 def _shared_by(key: _Key, held_out: Sequence[Sequence[HeldOutRow]]) -> list[list[HeldOutRow]]:
-    known: list[_Rows] = [{key(row): row for row in rows} for rows in held_out]
-    common = [name for name in known[0] if all(name in rows for rows in known)]
-    return [[rows[name] for name in common] for rows in known]
+    by_key: list[_Rows] = [{key(row): row for row in rows} for rows in held_out]
+    common = [name for name in by_key[0] if all(name in rows for rows in by_key)]
+    return [[rows[name] for name in common] for rows in by_key]
 
 
 def _auc(rows: Sequence[HeldOutRow], *, seed: int) -> Score | None:
@@ -106,10 +106,10 @@ def _auc(rows: Sequence[HeldOutRow], *, seed: int) -> Score | None:
 def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int) -> tuple[PairedDifference, ...]:
     """Compare each pair of runs on the rows that these two share."""
     pairs = {}
-    for one, other in combinations(held_out, 2):
-        mine, theirs = _shared([held_out[one], held_out[other]])
+    for run, other in combinations(held_out, 2):
+        mine, theirs = _shared([held_out[run], held_out[other]])
         if mine:
-            pairs[one, other] = ScoredRows(
+            pairs[run, other] = ScoredRows(
                 scores=[row.reward for row in mine],
                 others=[row.reward for row in theirs],
                 labels=[row.label for row in mine],
@@ -120,4 +120,4 @@ def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int)
 
 def _win_rate_differences(judged: JudgedNumbers | None) -> tuple[PairedDifference, ...]:
     differences = judged.differences if judged else ()
-    return tuple(found for found in differences if found.score.name == "win_rate")
+    return tuple(difference for difference in differences if difference.score.name == "win_rate")

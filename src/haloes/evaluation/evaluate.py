@@ -62,12 +62,12 @@ def evaluate(
 
 def _by_model(sources: Sequence[Source]) -> dict[str, list[Completion]]:
     """Group the answers by model, which is called after its source where there are several sources."""
-    found: dict[str, list[Completion]] = {}
+    by_model: dict[str, list[Completion]] = {}
     for source in sources:
         for answer in source.answers:
             name = answer.model if len(sources) == 1 else f"{answer.model} ({source.name})"
-            found.setdefault(name, []).append(answer)
-    return found
+            by_model.setdefault(name, []).append(answer)
+    return by_model
 
 
 def evaluation_path(sources: Sequence[Path], preferences: Sequence[Path]) -> Path:

@@ -33,9 +33,9 @@ def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
     """
     scores = answer_numbers(source.answers, seed=seed)
     scores += held_out_auc(source.held_out, seed=seed)
-    known = {score.name for score in scores}
+    computed = {score.name for score in scores}
     # A run's own scores fill in what cannot be measured again from its records, such as the KL divergence.
-    scores += [score for score in source.measured if score.name not in known]
+    scores += [score for score in source.measured if score.name not in computed]
     rewards, labels, groups = _columns(source.held_out)
     return JudgeFree(
         source=source.name,
@@ -68,8 +68,8 @@ def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Scor
 def held_out_auc(rows: Sequence[HeldOutRow], *, seed: int = 0) -> list[Score]:
     """Measure how often the implied reward puts a desirable held-out answer above an undesirable one."""
     rewards, labels, groups = _columns(rows)
-    found = auc_with_interval(rewards, labels, groups, seed=seed) if rewards else None
-    return [] if found is None else [found]
+    score = auc_with_interval(rewards, labels, groups, seed=seed) if rewards else None
+    return [] if score is None else [score]
 
 
 def _columns(rows: Sequence[HeldOutRow]) -> tuple[list[float], list[bool], list[str]]:
@@ -83,10 +83,10 @@ def _alone(answers: Sequence[Completion], model: str, *, seed: int) -> list[Scor
         "tokens": [answer.num_tokens for answer in answers],
         "repetition": [repetition_rate(answer.completion) for answer in answers],
     }
-    found = [mean_with_interval(v, keys, name=name, variant=model, seed=seed) for name, v in values.items()]
-    found.append(share_with_interval([a.finished for a in answers], keys, name="finished", variant=model))
-    found.append(refusal_rate(answers, variant=model))
-    return [score for score in found if score is not None]
+    measured = [mean_with_interval(v, keys, name=name, variant=model, seed=seed) for name, v in values.items()]
+    measured.append(share_with_interval([a.finished for a in answers], keys, name="finished", variant=model))
+    measured.append(refusal_rate(answers, variant=model))
+    return [score for score in measured if score is not None]
 
 
 def _distinct(answers: Sequence[Completion], model: str) -> Score:

@@ -53,17 +53,17 @@ def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbe
     pairs = comparisons(judgement for judged in files for judgement in judged.judgements)
     # Canaries are judged like answers, but kept apart: they are not the candidate's.
     fooled = comparisons(judgement for judged in files for judgement in judged.canaries)
-    found = _grouped(pairs)
+    groups = _grouped(pairs)
     matchups = [
-        _matchup(some, [pair for pair in fooled if (pair.baseline, pair.judge) == (baseline, judge)], seed=seed)
-        for (_, baseline, judge), some in found.items()
+        _matchup(group, [pair for pair in fooled if (pair.baseline, pair.judge) == (baseline, judge)], seed=seed)
+        for (_, baseline, judge), group in groups.items()
     ]
     ratings, rated, notes = _ratings(pairs, seed=seed)
     return JudgedNumbers(
         matchups=tuple(matchups),
-        agreement=tuple(_agreement(found, seed=seed)),
+        agreement=tuple(_agreement(groups, seed=seed)),
         ratings=tuple(ratings),
-        differences=(*_differences(found, seed=seed), *rated),
+        differences=(*_differences(groups, seed=seed), *rated),
         comparisons=tuple(pairs),
         notes=tuple(notes),
     )
@@ -74,10 +74,10 @@ _Grouped = dict[tuple[str, str, str], list[JudgedPair]]
 
 
 def _grouped(pairs: Iterable[JudgedPair]) -> _Grouped:
-    found: _Grouped = {}
+    groups: _Grouped = {}
     for pair in pairs:
-        found.setdefault((pair.candidate, pair.baseline, pair.judge), []).append(pair)
-    return found
+        groups.setdefault((pair.candidate, pair.baseline, pair.judge), []).append(pair)
+    return groups
 
 
 def _matchup(pairs: Sequence[JudgedPair], fooled: Sequence[JudgedPair], *, seed: int) -> Matchup:
@@ -115,12 +115,12 @@ def _matchup(pairs: Sequence[JudgedPair], fooled: Sequence[JudgedPair], *, seed:
 
 
 def _length_controlled(pairs: Sequence[JudgedPair], *, seed: int) -> LengthControlled | None:
-    known = _measured(pairs)
+    measured = _measured(pairs)
     return length_controlled_win_rate(
-        [pair.preference for pair, _, _ in known],
-        [length for _, length, _ in known],
-        [length for _, _, length in known],
-        [pair.prompt_id for pair, _, _ in known],
+        [pair.preference for pair, _, _ in measured],
+        [length for _, length, _ in measured],
+        [length for _, _, length in measured],
+        [pair.prompt_id for pair, _, _ in measured],
         variant=pairs[0].candidate,
         seed=seed,
     )
@@ -137,16 +137,16 @@ def _measured(pairs: Iterable[JudgedPair]) -> list[tuple[JudgedPair, int, int]]:
 
 def _by_length(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[Score, ...]:
     """Compute the win rate in up to four parts of about equal size, by how much longer the candidate's answer is."""
-    known = [(pair, own - other) for pair, own, other in _measured(pairs) if pair.preference is not None]
-    if not known:
+    measured = [(pair, own - other) for pair, own, other in _measured(pairs) if pair.preference is not None]
+    if not measured:
         return ()
-    difference_N = np.array([difference for _, difference in known])
+    difference_N = np.array([difference for _, difference in measured])
     # Quantiles and not round edges, so that each part has enough prompts; equal differences share a part.
     edges = np.unique(np.quantile(difference_N, np.arange(1, LENGTH_BINS) / LENGTH_BINS))
     bin_N = np.searchsorted(edges, difference_N, side="left")
-    found = []
+    scores = []
     for number in np.unique(bin_N):
-        inside = [(pair, difference) for (pair, difference), b in zip(known, bin_N, strict=True) if b == number]
+        inside = [(pair, difference) for (pair, difference), b in zip(measured, bin_N, strict=True) if b == number]
         low, high = min(difference for _, difference in inside), max(difference for _, difference in inside)
         score = win_rate(
             [pair.preference for pair, _ in inside],
@@ -156,31 +156,31 @@ def _by_length(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[Score, ...]:
             label=(f"{low:+,}" if low == high else f"{low:+,} to {high:+,}").replace("-", "−") + " characters",
             seed=seed,
         ).score
-        found += [] if score is None else [score]
-    return tuple(found)
+        scores += [] if score is None else [score]
+    return tuple(scores)
 
 
-def _agreement(found: _Grouped, *, seed: int) -> list[Score]:
+def _agreement(groups: _Grouped, *, seed: int) -> list[Score]:
     """Compute Cohen's kappa of each pair of judges, and Krippendorff's alpha of three or more, on the same answers."""
     scores: list[Score | None] = []
-    for candidate, baseline in dict.fromkeys((candidate, baseline) for candidate, baseline, _ in found):
+    for candidate, baseline in dict.fromkeys((candidate, baseline) for candidate, baseline, _ in groups):
         # Joined by prompt and draw: judges may have seen different subsets, and only shared rows can agree.
         verdicts = {
-            judge: {(pair.prompt_id, pair.draw): _verdict(pair) for pair in some}
-            for (one, other, judge), some in found.items()
-            if (one, other) == (candidate, baseline)
+            judge: {(pair.prompt_id, pair.draw): _verdict(pair) for pair in group}
+            for (model, opponent, judge), group in groups.items()
+            if (model, opponent) == (candidate, baseline)
         }
         rows = list(dict.fromkeys(row for given in verdicts.values() for row in given))
         prompts = [prompt for prompt, _ in rows]
         about = f"{candidate} against {baseline}"
-        for one, other in combinations(verdicts, 2):
+        for first, second in combinations(verdicts, 2):
             scores.append(
                 cohens_kappa(
-                    [verdicts[one].get(row) for row in rows],
-                    [verdicts[other].get(row) for row in rows],
+                    [verdicts[first].get(row) for row in rows],
+                    [verdicts[second].get(row) for row in rows],
                     prompts,
                     variant=about,
-                    label=f"Cohen's kappa of {one} and {other}",
+                    label=f"Cohen's kappa of {first} and {second}",
                     seed=seed,
                 )
             )
@@ -205,7 +205,7 @@ def _ratings(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[list[Score], li
         if len({name for pair in mine for name in (pair.candidate, pair.baseline)}) <= 2:  # noqa: PLR2004
             continue
         try:
-            found = bradley_terry(
+            fitted = bradley_terry(
                 [pair.candidate for pair in mine],
                 [pair.baseline for pair in mine],
                 [pair.preference for pair in mine],
@@ -215,24 +215,24 @@ def _ratings(pairs: Sequence[JudgedPair], *, seed: int) -> tuple[list[Score], li
         except DataError as error:
             notes.append(f"no ratings by {judge}: {error}")
             continue
-        scores += [replace(score, label=judge) for score in found.scores]
-        differences += [replace(d, score=replace(d.score, label=f"by {judge}")) for d in found.differences]
+        scores += [replace(score, label=judge) for score in fitted.scores]
+        differences += [replace(d, score=replace(d.score, label=f"by {judge}")) for d in fitted.differences]
     return scores, differences, notes
 
 
-def _differences(found: _Grouped, *, seed: int) -> list[PairedDifference]:
+def _differences(groups: _Grouped, *, seed: int) -> list[PairedDifference]:
     """Compare all candidates that one judge compared with one baseline, on the prompts that all of them share."""
     differences: list[PairedDifference] = []
-    for baseline, judge in dict.fromkeys((baseline, judge) for _, baseline, judge in found):
-        by_model = {model: some for (model, other, by), some in found.items() if (other, by) == (baseline, judge)}
+    for baseline, judge in dict.fromkeys((baseline, judge) for _, baseline, judge in groups):
+        by_model = {model: group for (model, other, by), group in groups.items() if (other, by) == (baseline, judge)}
         if len(by_model) < 2:  # noqa: PLR2004 - nothing to compare
             continue
         # On prompts of its own a model would be compared by what it was asked.
-        shared = set.intersection(*({pair.prompt_id for pair in some} for some in by_model.values()))
-        kept = {model: [pair for pair in some if pair.prompt_id in shared] for model, some in by_model.items()}
+        shared = set.intersection(*({pair.prompt_id for pair in group} for group in by_model.values()))
+        kept = {model: [pair for pair in group if pair.prompt_id in shared] for model, group in by_model.items()}
         given = {
-            model: ([pair.preference for pair in some], [pair.prompt_id for pair in some])
-            for model, some in kept.items()
+            model: ([pair.preference for pair in group], [pair.prompt_id for pair in group])
+            for model, group in kept.items()
         }
         label = f"against {baseline}, by {judge}, {len(shared)} shared prompts"
         differences += [replace(d, score=replace(d.score, label=label)) for d in paired_differences(given, seed=seed)]

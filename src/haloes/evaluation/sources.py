@@ -159,7 +159,7 @@ def _renamed(judgement: Judgement, names: Mapping[str, str]) -> Judgement:
 
 def _model_names(files: Sequence[JudgedFile]) -> list[dict[str, str]]:
     """Decide for each file how its models are to be called."""
-    found: list[dict[str, str]] = [{} for _ in files]
+    names: list[dict[str, str]] = [{} for _ in files]
     lengths = [_lengths(judged.judgements) for judged in files]
     for name in dict.fromkeys(name for by_model in lengths for name in by_model):
         groups: list[list[int]] = []
@@ -176,17 +176,17 @@ def _model_names(files: Sequence[JudgedFile]) -> list[dict[str, str]]:
             source = files[group[0]].source
             new = source if name == "after" else f"{name} ({source})"
             for i in group:
-                found[i][name] = new if len(groups) > 1 else name
-    return found
+                names[i][name] = new if len(groups) > 1 else name
+    return names
 
 
 def _lengths(judgements: Sequence[Judgement]) -> dict[str, _Lengths]:
-    found: dict[str, _Lengths] = {}
+    lengths: dict[str, _Lengths] = {}
     for judgement in judgements:
-        place = (judgement.prompt_id, judgement.draw)
-        found.setdefault(judgement.candidate, {})[place] = judgement.candidate_length
-        found.setdefault(judgement.baseline, {})[place] = judgement.baseline_length
-    return found
+        answer = (judgement.prompt_id, judgement.draw)
+        lengths.setdefault(judgement.candidate, {})[answer] = judgement.candidate_length
+        lengths.setdefault(judgement.baseline, {})[answer] = judgement.baseline_length
+    return lengths
 
 
 def _same(name: str, one: JudgedFile, lengths: _Lengths, other: JudgedFile, others: _Lengths) -> bool:
@@ -195,10 +195,10 @@ def _same(name: str, one: JudgedFile, lengths: _Lengths, other: JudgedFile, othe
     # Two runs train two models, however alike their answers are.
     if name == "after":
         return False
-    shared = [place for place in lengths if place in others]
+    shared = [answer for answer in lengths if answer in others]
     if not shared:
         return name != "before"
-    return all(lengths[place] == others[place] for place in shared)
+    return all(lengths[answer] == others[answer] for answer in shared)
 
 
 def _with_judges_apart(files: Sequence[JudgedFile]) -> list[JudgedFile]:
@@ -232,10 +232,10 @@ def _with_judges_apart(files: Sequence[JudgedFile]) -> list[JudgedFile]:
 
 
 def _values(judgements: Sequence[Judgement], name: str) -> dict[str, set[object]]:
-    found: dict[str, set[object]] = {}
+    values: dict[str, set[object]] = {}
     for judgement in judgements:
-        found.setdefault(judgement.judge, set()).add(getattr(judgement, name))
-    return found
+        values.setdefault(judgement.judge, set()).add(getattr(judgement, name))
+    return values
 
 
 def _question(judgement: Judgement) -> tuple[object, ...]:
@@ -261,21 +261,21 @@ def mixtures(answers: Mapping[str, Sequence[Completion]]) -> list[str]:
     notes = [text for model, counted in ways.items() for text in _among_themselves(model, counted)]
     # Of a mixture it was said already that it is one.
     alike = {model: next(iter(counted)) for model, counted in ways.items() if len(counted) == 1}
-    known = {model: way for model, way in alike.items() if way is not None}
-    for model, way in list(known.items())[1:]:
-        first = next(iter(known))
-        if text := _difference(known[first], way, leaving_out=_OF_THE_MODEL):
+    recorded = {model: way for model, way in alike.items() if way is not None}
+    for model, way in list(recorded.items())[1:]:
+        first = next(iter(recorded))
+        if text := _difference(recorded[first], way, leaving_out=_OF_THE_MODEL):
             notes.append(f"the answers of {first} and of {model} were not made alike: {text}")
-    unknown = [model for model in alike if model not in known]
-    if known and unknown:
+    unknown = [model for model in alike if model not in recorded]
+    if recorded and unknown:
         notes.append(f"how the answers of {' and '.join(unknown)} were made is not recorded")
     return notes
 
 
 def _among_themselves(model: str, ways: Counter[Sampling | None]) -> list[str]:
-    (one, count), *others = ways.most_common()
+    (usual, count), *others = ways.most_common()
     return [
-        f"the answers of {model} are a mixture ({count:,} and {number:,}): {_difference(one, other)}"
+        f"the answers of {model} are a mixture ({count:,} and {number:,}): {_difference(usual, other)}"
         for other, number in others
     ]
 

@@ -67,15 +67,15 @@ def compare_page(compared: ComparedRuns) -> str:
 def overlaid(compared: ComparedRuns) -> tuple[Chart, ...]:
     """Lay the curves of all runs over each other; held-out losses only where all runs have the same loss."""
     same_loss = len({str(run.config.get("loss")) for run in compared.runs}) == 1
-    made = []
+    overlays = []
     for split, key, title, unit in _CURVES:
         # Losses of two kinds have no common scale: the lower curve would not be the better run.
         if key == _LOSS and not same_loss:
             continue
         rows = [run.train if split == "train" else run.validation for run in compared.runs]
         chart = _overlaid(compared.names, rows, key, title, unit, style="noisy" if split == "train" else "dots")
-        made += [] if chart is None else [chart]
-    return tuple(made)
+        overlays += [] if chart is None else [chart]
+    return tuple(overlays)
 
 
 def _overlaid(
@@ -86,9 +86,9 @@ def _overlaid(
         line(steps, key, name, _tone(i), ends=ends, style=style)
         for i, (name, steps) in enumerate(zip(names, rows, strict=True))
     ]
-    known = tuple(found for found in lines if found is not None)
+    drawn = tuple(series for series in lines if series is not None)
     guides = ((0.5, _WITH_INTERVAL[key]),) if key in _WITH_INTERVAL else ()
-    return Chart(title=title, unit=unit, lines=known, guides=guides) if known else None
+    return Chart(title=title, unit=unit, lines=drawn, guides=guides) if drawn else None
 
 
 def _tone(i: int) -> str:
@@ -97,10 +97,10 @@ def _tone(i: int) -> str:
 
 def _block(scores: Sequence[Score | None]) -> tuple[Measure, list[Shown | None], Markup] | None:
     """Return a measure, how each run's score is written, and a chart of all of them on one scale."""
-    known = [score for score in scores if score is not None]
-    if not known:
+    measured = [score for score in scores if score is not None]
+    if not measured:
         return None
-    measure, decimals = measure_of(known[0]), common_decimals(known)
+    measure, decimals = measure_of(measured[0]), common_decimals(measured)
     scale = measure.scale
     rows = [
         (_tone(i), score.value * scale, score.low * scale, score.high * scale)

@@ -41,8 +41,8 @@ def differing_settings(runs: Sequence[RunRecords]) -> tuple[tuple[str, tuple[str
     """List the settings that are not the same in all runs: (key, the value in each run); "–" where a run has none."""
     flat = [dict(facts.flat(run.config)) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
-    found = ((key, tuple(settings.get(key, "–") for settings in flat)) for key in keys)
-    return tuple((key, values) for key, values in found if len(set(values)) > 1)
+    pairs = ((key, tuple(settings.get(key, "–") for settings in flat)) for key in keys)
+    return tuple((key, values) for key, values in pairs if len(set(values)) > 1)
 
 
 def measured(runs: Sequence[RunRecords]) -> tuple[tuple[Score | None, ...], ...]:

@@ -25,7 +25,7 @@ _BEYOND_DRAWING = 1e100
 
 def training_charts(run: RunRecords) -> tuple[Chart, ...]:
     """Build the charts of a run, the telling ones first; a chart whose metrics were not logged is not there."""
-    made = (
+    charts = (
         _loss(run),
         _auc(run.validation),
         _accuracy(run),
@@ -39,7 +39,7 @@ def training_charts(run: RunRecords) -> tuple[Chart, ...]:
         _small("Learning rate by step", "", run.train, "learning_rate", style="exact"),
         _small("Gradient norm by step, before clipping", "L2 norm", run.train, "grad_norm"),
     )
-    return tuple(chart for chart in made if chart is not None)
+    return tuple(chart for chart in charts if chart is not None)
 
 
 def line(
@@ -84,7 +84,7 @@ def _can_be_drawn(value: object) -> bool:
 
 
 def _present(*lines: Line | None) -> tuple[Line, ...]:
-    return tuple(found for found in lines if found is not None)
+    return tuple(series for series in lines if series is not None)
 
 
 def _loss(run: RunRecords) -> Chart | None:
@@ -104,16 +104,16 @@ def _auc(rows: Sequence[Fields]) -> Chart | None:
         "How often a desirable held-out answer is scored above an undesirable one: by the implied reward or, without "
         "a reference, by the log-probability per token."
     )
-    found = line(rows, "auc", "held-out", "held", ends=("auc/low", "auc/high"), style="dots")
-    if found is not None:
+    with_interval = line(rows, "auc", "held-out", "held", ends=("auc/low", "auc/high"), style="dots")
+    if with_interval is not None:
         caption += " Whiskers: interval from resampling prompts."
-    lines = _present(found or line(rows, "auc", "held-out", "held", style="dots"))
+    lines = _present(with_interval or line(rows, "auc", "held-out", "held", style="dots"))
     return _chart("Held-out AUC by step", "AUC", lines, caption, guides=((0.5, "chance"),))
 
 
 def _win_rate(rows: Sequence[Fields]) -> Chart | None:
     key = "sampled/win_rate"
-    found = line(rows, key, "sampled", "held", ends=(f"{key}/low", f"{key}/high"), style="dots")
+    with_interval = line(rows, key, "sampled", "held", ends=(f"{key}/low", f"{key}/high"), style="dots")
     caption = (
         "A judge compares the answers of the step with those before training, in both orders; ties count half. "
         "Whiskers: interval over prompts."
@@ -128,7 +128,12 @@ def _win_rate(rows: Sequence[Fields]) -> Chart | None:
     if missing:
         caption += f" At {len(missing)} validation(s) there is none, marked along the bottom; the alarms say why."
     return _chart(
-        "Win rate against the start by step", "share", _present(found), caption, guides=((0.5, "even"),), rug=missing
+        "Win rate against the start by step",
+        "share",
+        _present(with_interval),
+        caption,
+        guides=((0.5, "even"),),
+        rug=missing,
     )
 
 
@@ -184,15 +189,15 @@ def _reference_point(rows: Sequence[Fields]) -> Chart | None:
         for row in rows
         if is_finite(row.get("reference_point/raw")) and is_finite(row.get(_ERROR))
     ]
-    found = line(with_error, "reference_point/raw", "z0 before the clamp", "train", ends=("low", "high"))
-    lines = _present(found or line(rows, "reference_point/raw", "z0 before the clamp", "train"))
-    known = [row for row in rows if row.get("reference_point/clamped") in {0, 1}]
-    clamped = [row["step"] for row in known if row["reference_point/clamped"]]
+    with_band = line(with_error, "reference_point/raw", "z0 before the clamp", "train", ends=("low", "high"))
+    lines = _present(with_band or line(rows, "reference_point/raw", "z0 before the clamp", "train"))
+    logged = [row for row in rows if row.get("reference_point/clamped") in {0, 1}]
+    clamped = [row["step"] for row in logged if row["reference_point/clamped"]]
     caption = "Mean log-ratio of mismatched answers. Band: the standard error of a single step, either side."
-    if known:
+    if logged:
         caption += (
-            f" Below zero it counts as zero: so it did at {len(clamped)} of {len(known)} steps "
-            f"({percent(len(clamped) / len(known))}), marked along the bottom. "
+            f" Below zero it counts as zero: so it did at {len(clamped)} of {len(logged)} steps "
+            f"({percent(len(clamped) / len(logged))}), marked along the bottom. "
             "That is normal where the model has moved little."
         )
     return _chart("Reference point by step", "nats", lines, caption, guides=((0.0, "clamp"),), rug=clamped)

@@ -83,10 +83,10 @@ def loss_settings(run: RunRecords) -> tuple[tuple[str, str], ...]:
     if not isinstance(section, Mapping):
         return ()
     weights = run.data.get("weights")
-    chosen = weights if isinstance(weights, Mapping) else {}
+    resolved = weights if isinstance(weights, Mapping) else {}
     name = name_of(section)
     return tuple(
-        (str(key).replace("_", " "), _setting(setting, chosen.get(str(key).removesuffix("_weight"))))
+        (str(key).replace("_", " "), _setting(setting, resolved.get(str(key).removesuffix("_weight"))))
         for key, setting in section.items()
         if not (key in _NAMES and setting == name)
     )
@@ -201,20 +201,22 @@ def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
     again = typed if typed.startswith("haloes train ") else f"haloes train --config {folder}/config.yaml"
     model = run.config.get("model")
     is_adapter = isinstance(model, Mapping) and model.get("lora") is not None
-    found = [
+    suggested = [
         ("Train again with the same settings and data", again),
         ("Go on where the run stopped", f"haloes resume {folder}"),
     ]
     if any(score.name == "pair_accuracy" for score in run.scores):
-        found.append(("Let it judge the answers of another run", f"haloes judge RUN --judge reward --model {folder}"))
+        suggested.append(
+            ("Let it judge the answers of another run", f"haloes judge RUN --judge reward --model {folder}")
+        )
     elif is_adapter:
-        found.append(
+        suggested.append(
             (
                 "Merge the adapter into a plain transformers folder",
                 f"haloes export {folder} {shlex.quote(f'{named}-merged')}",
             )
         )
-    return tuple(found)
+    return tuple(suggested)
 
 
 def trained_on(run: RunRecords) -> str:
@@ -239,8 +241,8 @@ def _last_part(path: str) -> str:
     return path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
 
 
-def _setting(setting: object, chosen: object) -> str:
-    return f"auto ({brief(chosen)})" if setting == "auto" and is_finite(chosen) else value(setting)
+def _setting(setting: object, resolved: object) -> str:
+    return f"auto ({brief(resolved)})" if setting == "auto" and is_finite(resolved) else value(setting)
 
 
 def value(setting: object) -> str:

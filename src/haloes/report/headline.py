@@ -53,36 +53,44 @@ def results(run: RunRecords) -> tuple[Result, ...]:
     if not any(score.name == "auc" for score in scores):
         scores = (*scores, *_auc_of_validation(run.validation))
     names = list(dict.fromkeys(score.name for score in scores))
-    made = [_result(name, [score for score in scores if score.name == name]) for name in names]
-    order = {name: place for place, name in enumerate(_ORDER)}
-    return tuple(sorted([*_win_rates(run), *made], key=lambda result: order.get(result.name, len(order))))
+    measured = [_result(name, [score for score in scores if score.name == name]) for name in names]
+    order = {name: rank for rank, name in enumerate(_ORDER)}
+    return tuple(sorted([*_win_rates(run), *measured], key=lambda result: order.get(result.name, len(order))))
 
 
-def headline(found: Sequence[Result]) -> Headline:
+def headline(measured: Sequence[Result]) -> Headline:
     """
     Reach a verdict from the most telling results that can carry one.
 
     Everything that judges and a rater say of the new answers is told with its interval, and what shows that something
     got worse is never left out: beside something that got better it makes the verdict "mixed".
     """
-    said = [_said(result, result.after) for result in found if result.name in _ORDER and result.after is not None]
+    said = [_said(result, result.after) for result in measured if result.name in _ORDER and result.after is not None]
     if not said:
         return Headline(
             verdict="unmeasured",
             title="Not measured yet",
             sentence="This run holds no score on held-out prompts, so whether the model got better is not known.",
         )
-    of_answers = [one for one in said if one.result is not None and one.result.name in _OF_NEW_ANSWERS]
+    of_answers = [
+        candidate for candidate in said if candidate.result is not None and candidate.result.name in _OF_NEW_ANSWERS
+    ]
     if not of_answers:
         return said[0]
-    judges = [one for one in of_answers if one.result is not None and one.result.name == "win_rate"] or of_answers
-    worse = [one for one in said if one.verdict == "worse"]
-    better = [one for one in of_answers if one.verdict == "better"]
+    judges = [
+        candidate for candidate in of_answers if candidate.result is not None and candidate.result.name == "win_rate"
+    ] or of_answers
+    worse = [candidate for candidate in said if candidate.verdict == "worse"]
+    better = [candidate for candidate in of_answers if candidate.verdict == "better"]
     # What speaks against leads; then what is most telling, a clear word of it before an unclear one.
-    mixed = [one for one in judges if one.verdict == "mixed"]
-    leading = (mixed or worse or [one for one in judges if one in better] or judges)[0]
-    told = [one.sentence for one in [leading, *worse, *of_answers]]
-    told += [_in_short(one.result) for one in said if one.result is not None and one not in [*worse, *of_answers]]
+    mixed = [candidate for candidate in judges if candidate.verdict == "mixed"]
+    leading = (mixed or worse or [candidate for candidate in judges if candidate in better] or judges)[0]
+    told = [candidate.sentence for candidate in [leading, *worse, *of_answers]]
+    told += [
+        _in_short(candidate.result)
+        for candidate in said
+        if candidate.result is not None and candidate not in [*worse, *of_answers]
+    ]
     sentence = " ".join(dict.fromkeys(told))
     # Of two measures that disagree neither may speak alone.
     if worse and better:
@@ -104,14 +112,14 @@ def _said(result: Result, after: Score) -> Headline:
 
 def _win_rates(run: RunRecords) -> list[Result]:
     """Make a result for each judge of the answers after training against before, with the rate at equal length."""
-    found = []
+    rates = []
     for matchup in run.judged.matchups:
         rate, controlled = matchup.win_rate, matchup.length_controlled
         if rate is not None and (matchup.candidate, matchup.baseline) == ("after", "before"):
             measure = replace(measure_of(rate), title=f"Win rate against before, by {readable(matchup.judge)}")
             others = () if controlled is None else (replace(controlled.score, variant=_AT_EQUAL_LENGTH),)
-            found.append(Result(name="win_rate", measure=measure, after=rate, others=others))
-    return found
+            rates.append(Result(name="win_rate", measure=measure, after=rate, others=others))
+    return rates
 
 
 def _result(name: str, scores: Sequence[Score]) -> Result:

@@ -187,8 +187,8 @@ class _Files:
     def record(self, name: str, value: object, kind: type[Read], *, part: str = "") -> Read | None:
         """Read a record from what a JSON file holds, or from a part of it; None where it is missing or damaged."""
         try:
-            found = as_fields(value).get(part) if part and value is not None else value
-            return from_json(kind, found) if found else None
+            given = as_fields(value).get(part) if part and value is not None else value
+            return from_json(kind, given) if given else None
         except (KeyError, TypeError, ValueError) as error:
             again = "; `haloes eval` writes it again" if name == EVALUATION else ""
             gap = f"{name}: left out ({_reason(error)}){again}"

@@ -83,8 +83,8 @@ class Shown:
 
 def measure_of(score: Score) -> Measure:
     """Return how to write a score: its name's own way, or a plain number; a label of the record's own comes first."""
-    known = MEASURES.get(score.name, Measure(title=score.name.replace("_", " ").capitalize()))
-    return replace(known, title=score.label) if score.label else known
+    measure = MEASURES.get(score.name, Measure(title=score.name.replace("_", " ").capitalize()))
+    return replace(measure, title=score.label) if score.label else measure
 
 
 def show(score: Score, *, decimals: int | None = None) -> Shown:

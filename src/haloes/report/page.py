@@ -45,8 +45,8 @@ def write_report(run_dir: Path) -> Path:
 
 def page(run: RunRecords) -> str:
     """Render the report as HTML. Everything that comes from the run is escaped by the template."""
-    found = results(run)
-    verdict = headline(found)
+    measured = results(run)
+    verdict = headline(measured)
     shown_charts = training_charts(run)
     answers = sides_of_prompts(run)
     css = style_sheet()
@@ -58,7 +58,7 @@ def page(run: RunRecords) -> str:
         headline=verdict,
         headline_chart=_headline_chart(verdict),
         levels=" or ".join(sorted({percent(score.level) for score in run.scores})) or "95%",
-        results=[(result, _result_chart(result)) for result in found],
+        results=[(result, _result_chart(result)) for result in measured],
         charts=[(chart, charts.curves(chart)) for chart in shown_charts],
         smoothing=_smoothing_note(run),
         lengths=_lengths(answers),
@@ -69,7 +69,9 @@ def page(run: RunRecords) -> str:
         changes={kind: sum(side.change == kind for side in answers) for kind in ("gained", "lost", "same")},
         judged={kind: sum(side.judged == kind for side in answers) for kind in ("won", "tied", "beaten", "unscored")},
         matchups=[(matchup, charts.verdict_bar(matchup), *_blocks(matchup)) for matchup in run.judged.matchups],
-        benchmarks=[(found, sides(found), sides_chart(sides(found))) for found in run.benchmarks.results],
+        benchmarks=[
+            (benchmark, sides(benchmark), sides_chart(sides(benchmark))) for benchmark in run.benchmarks.results
+        ],
         subtask_sides=subtask_sides,
         write=show,
         agreement=[(score, show(score)) for score in run.judged.agreement],
@@ -95,15 +97,15 @@ def content_policy(css: str) -> str:
 @cache
 def environment() -> Environment:
     """Load the templates of all pages: what is put in is escaped, and a name that is not there is an error."""
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"count": count, "readable": readable}
-    return made
+    templates.filters |= {"count": count, "readable": readable}
+    return templates
 
 
 def _headline_chart(verdict: Headline) -> Markup | None:

@@ -76,10 +76,10 @@ def leaderboard_row(preferences: Sequence[float | None]) -> LeaderboardRow | Non
     Raises:
         DataError: a preference is neither 0 nor in [1, 2].
     """
-    known = [_checked(value, f"preference {row}") for row, value in enumerate(preferences) if value is not None]
-    if not known:
+    given = [_checked(value, f"preference {row}") for row, value in enumerate(preferences) if value is not None]
+    if not given:
         return None
-    share_N = np.array(known) - 1
+    share_N = np.array(given) - 1
     wins, losses = int((share_N > 0.5).sum()), int((share_N < 0.5).sum())  # noqa: PLR2004 - a draw
     draws = len(share_N) - wins - losses
     error = float(share_N.std(ddof=1)) / math.sqrt(len(share_N)) if len(share_N) > 1 else None

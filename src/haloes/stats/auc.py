@@ -205,17 +205,17 @@ def auc_differences(
     Raises:
         DataError: the lengths of a pair differ, or a score is not finite.
     """
-    found = []
+    tested = []
     for names, rows in pairs.items():
         score = auc_difference_with_interval(
             rows.others, rows.scores, rows.labels, rows.prompts, level=level, draws=draws, seed=seed
         )
         if score is not None:
-            found.append((names, score, _p_value(rows, draws=draws, seed=seed)))
-    corrected = holm([p_value for *_, p_value in found])
+            tested.append((names, score, _p_value(rows, draws=draws, seed=seed)))
+    corrected = holm([p_value for *_, p_value in tested])
     return [
         PairedDifference(model=model, other=other, score=score, p_value=p_value, p_holm=p_holm)
-        for ((model, other), score, p_value), p_holm in zip(found, corrected, strict=True)
+        for ((model, other), score, p_value), p_holm in zip(tested, corrected, strict=True)
     ]
 
 

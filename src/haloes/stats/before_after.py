@@ -37,14 +37,14 @@ def compare_shares(
     Raises:
         DataError: the sides are about different prompts, or an outcome is neither true nor false.
     """
-    found = (
+    scores = (
         share_with_interval(before, before_keys, name=name, variant="before", label=label, level=level),
         share_with_interval(after, after_keys, name=name, variant="after", label=label, level=level),
         share_difference_with_interval(
             before, before_keys, after, after_keys, name=name, label=label, level=level, seed=seed
         ),
     )
-    return tuple(score for score in found if score is not None)
+    return tuple(score for score in scores if score is not None)
 
 
 def compare_means(
@@ -60,7 +60,7 @@ def compare_means(
     seed: int = 0,
 ) -> tuple[Score, ...]:
     """Return the mean before, after, and the difference; arguments and errors as in `compare_shares`."""
-    found = (
+    scores = (
         mean_with_interval(
             before, before_keys, name=name, variant="before", label=label, level=level, draws=draws, seed=seed
         ),
@@ -71,7 +71,7 @@ def compare_means(
             before, before_keys, after, after_keys, name=name, label=label, level=level, draws=draws, seed=seed
         ),
     )
-    return tuple(score for score in found if score is not None)
+    return tuple(score for score in scores if score is not None)
 
 
 def compare_completions(

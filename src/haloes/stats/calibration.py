@@ -109,7 +109,7 @@ def calibration(
         ]
     )
     low, high = expanded_interval(drawn_D, level, num)
-    found = reliability(chance_N, label_N, bins=bins, level=level, draws=draws, seed=seed)
+    apart = reliability(chance_N, label_N, bins=bins, level=level, draws=draws, seed=seed)
     return Calibration(
         scale=float(scale_1[0]) / size,
         brier=Score(
@@ -124,9 +124,9 @@ def calibration(
             method=f"expanded {bootstrap_method(num, draws)}",
             label=label,
         ),
-        expected_error=found.expected_error,
-        expected_error_by_chance=found.expected_error_by_chance,
-        bins=found.bins,
+        expected_error=apart.expected_error,
+        expected_error_by_chance=apart.expected_error_by_chance,
+        bins=apart.bins,
     )
 
 
@@ -165,12 +165,12 @@ def _reliability(
     chance_N: Floats, label_N: Floats, bin_N: NDArray[np.intp], level: float
 ) -> tuple[ReliabilityBin, ...]:
     z = normal_quantile((1 + level) / 2)
-    found = []
+    filled = []
     for number in range(int(bin_N.max()) + 1):
         inside = bin_N == number
         num, desirable = int(inside.sum()), float(label_N[inside].sum())
         low, high = wilson_interval(desirable, num, z=z)
-        found.append(
+        filled.append(
             ReliabilityBin(
                 predicted=float(chance_N[inside].mean()),
                 desirable=desirable / num,
@@ -179,4 +179,4 @@ def _reliability(
                 num_rows=num,
             )
         )
-    return tuple(found)
+    return tuple(filled)

@@ -17,10 +17,18 @@ def comparisons(judgements: Iterable[Judgement]) -> list[JudgedPair]:
     when a reply that held no verdict was asked for again.
     """
     orders: dict[tuple[object, ...], dict[bool, Judgement]] = {}
-    for made in judgements:
-        key = (made.prompt_id, made.candidate, made.baseline, made.judge, made.template, made.seed, made.draw)
-        orders.setdefault(key, {})[made.candidate_first] = made
-    return [_joined(found.get(True), found.get(False)) for found in orders.values()]
+    for judgement in judgements:
+        key = (
+            judgement.prompt_id,
+            judgement.candidate,
+            judgement.baseline,
+            judgement.judge,
+            judgement.template,
+            judgement.seed,
+            judgement.draw,
+        )
+        orders.setdefault(key, {})[judgement.candidate_first] = judgement
+    return [_joined(order.get(True), order.get(False)) for order in orders.values()]
 
 
 def preference_of(judgement: Judgement) -> float | None:

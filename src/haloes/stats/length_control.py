@@ -189,8 +189,8 @@ def _rate_draws(rows: _Rows, start_K: Floats, *, draws: int, seed: int) -> Float
 
 def _extrapolation(rows: _Rows) -> str:
     """Return a warning where one side's answers are nearly always longer: then equal length was hardly seen."""
-    known = rows.is_scored_N > 0
-    longer, shorter = (rows.shorter_by_N[known] < 0).mean(), (rows.shorter_by_N[known] > 0).mean()
+    is_scored_N = rows.is_scored_N > 0
+    longer, shorter = (rows.shorter_by_N[is_scored_N] < 0).mean(), (rows.shorter_by_N[is_scored_N] > 0).mean()
     if min(longer, shorter) >= _ONE_SIDED or longer == shorter or longer + shorter < _ONE_SIDED:
         return ""
     side, share = ("longer", longer) if longer > shorter else ("shorter", shorter)

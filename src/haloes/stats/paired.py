@@ -40,7 +40,7 @@ def paired_differences(
         DataError: two models were judged on different prompts, or a preference is not in [0, 1].
     """
     means = {model: means_by_prompt(values, prompts, name) for model, (values, prompts) in preferences.items()}
-    found = []
+    tested = []
     for model, other in combinations(preferences, 2):
         score = win_rate_difference(
             *preferences[other], *preferences[model], name=name, level=level, draws=draws, seed=seed
@@ -48,11 +48,11 @@ def paired_differences(
         if score is not None:
             shared = [prompt for prompt in means[model] if prompt in means[other]]
             change = [means[model][prompt] - means[other][prompt] for prompt in shared]
-            found.append((model, other, score, sign_flip_test(change, seed=seed)))
-    corrected = holm([p_value for *_, p_value in found])
+            tested.append((model, other, score, sign_flip_test(change, seed=seed)))
+    corrected = holm([p_value for *_, p_value in tested])
     return [
         PairedDifference(model=model, other=other, score=score, p_value=p_value, p_holm=p_holm)
-        for (model, other, score, p_value), p_holm in zip(found, corrected, strict=True)
+        for (model, other, score, p_value), p_holm in zip(tested, corrected, strict=True)
     ]
 
 

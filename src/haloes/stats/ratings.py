@@ -104,21 +104,21 @@ def bradley_terry(
             for weight_DC in cluster_weights(num_prompts, draws=draws, seed=seed)
         ]
     )
-    made = _Made(name=name, level=level, num_rows=len(value_N), num_clusters=num_prompts, draws=draws)
+    facts = _FitFacts(name=name, level=level, num_rows=len(value_N), num_clusters=num_prompts, draws=draws)
     unbeaten = _one_sided(games)
     scores = [
-        _score(made, models[k], float(rating_K[k]), drawn_DK[:, k], decided_by_prior=k in unbeaten)
+        _score(facts, models[k], float(rating_K[k]), drawn_DK[:, k], decided_by_prior=k in unbeaten)
         for k in np.argsort(-rating_K, kind="stable")
     ]
     return Ratings(
         scores=tuple(scores),
-        differences=_differences(made, models, rating_K, drawn_DK, unbeaten),
+        differences=_differences(facts, models, rating_K, drawn_DK, unbeaten),
         unscored=len(preferences) - len(value_N),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
+class _FitFacts:
     """The fields that all scores of one fit share."""
 
     name: str
@@ -181,26 +181,26 @@ def _one_sided(games: _Games) -> set[int]:
     return set(np.flatnonzero((won_K == 0) | (won_K == played_K)).tolist())
 
 
-def _score(made: _Made, variant: str, value: float, drawn_D: Floats, *, decided_by_prior: bool) -> Score:
-    low, high = expanded_interval(drawn_D, made.level, made.num_clusters)
-    method = f"expanded {bootstrap_method(made.num_clusters, made.draws)}"
+def _score(facts: _FitFacts, variant: str, value: float, drawn_D: Floats, *, decided_by_prior: bool) -> Score:
+    low, high = expanded_interval(drawn_D, facts.level, facts.num_clusters)
+    method = f"expanded {bootstrap_method(facts.num_clusters, facts.draws)}"
     if decided_by_prior:
         method += "; a model won or lost every comparison, so how far it stands off rests on its virtual ties"
     return Score(
-        name=made.name,
+        name=facts.name,
         value=value,
         low=low,
         high=high,
-        level=made.level,
+        level=facts.level,
         variant=variant,
-        num_rows=made.num_rows,
-        num_clusters=made.num_clusters,
+        num_rows=facts.num_rows,
+        num_clusters=facts.num_clusters,
         method=method,
     )
 
 
 def _differences(
-    made: _Made, models: list[str], rating_K: Floats, drawn_DK: Floats, unbeaten: set[int]
+    facts: _FitFacts, models: list[str], rating_K: Floats, drawn_DK: Floats, unbeaten: set[int]
 ) -> tuple[PairedDifference, ...]:
     pairs = list(combinations(np.argsort(-rating_K, kind="stable").tolist(), 2))
     p_values = [_p_value(drawn_DK[:, k] - drawn_DK[:, other]) for k, other in pairs]
@@ -209,7 +209,7 @@ def _differences(
             model=models[k],
             other=models[other],
             score=_score(
-                made,
+                facts,
                 "difference",
                 float(rating_K[k] - rating_K[other]),
                 drawn_DK[:, k] - drawn_DK[:, other],

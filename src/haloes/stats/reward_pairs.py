@@ -70,7 +70,7 @@ def length_bias(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> lis
     """
     right_N = _right(_margins(pairs))
     longer_N = finite(pairs.chosen_length, "length") - finite(pairs.rejected_length, "length")
-    found = [
+    scores = [
         bounded_mean_with_interval(
             _right(longer_N), pairs.prompts, name="longer_chosen", variant="after", draws=draws, seed=seed
         )
@@ -78,15 +78,17 @@ def length_bias(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> lis
     # Pairs of equal length belong to neither side.
     for name, rows in (("pair_accuracy_longer", longer_N > 0), ("pair_accuracy_shorter", longer_N < 0)):
         keys = [key for key, row in zip(pairs.prompts, rows.tolist(), strict=True) if row]
-        found.append(
+        scores.append(
             bounded_mean_with_interval(right_N[rows], keys, name=name, variant="after", draws=draws, seed=seed)
             if keys
             else None
         )
     rewards = np.concatenate([finite(pairs.chosen, "reward"), finite(pairs.rejected, "reward")])
     lengths = np.concatenate([finite(pairs.chosen_length, "length"), finite(pairs.rejected_length, "length")])
-    found.append(rank_correlation(rewards, lengths, [*pairs.prompts] * 2, name="reward_length", draws=draws, seed=seed))
-    return [score for score in found if score is not None]
+    scores.append(
+        rank_correlation(rewards, lengths, [*pairs.prompts] * 2, name="reward_length", draws=draws, seed=seed)
+    )
+    return [score for score in scores if score is not None]
 
 
 def rank_correlation(
@@ -209,6 +211,6 @@ def _correlations(sums_D6: Floats) -> Floats:
     """Compute Pearson's correlation from sums of 1, x, y, x y, x^2 and y^2; NaN where there is none."""
     n, x, y, xy, xx, yy = sums_D6.T
     spread = (xx - x * x / n) * (yy - y * y / n)
-    found: Floats = np.full(len(n), np.nan)
-    np.divide(xy - x * y / n, np.sqrt(np.maximum(spread, 0)), out=found, where=spread > 0)
-    return found
+    correlation_D: Floats = np.full(len(n), np.nan)
+    np.divide(xy - x * y / n, np.sqrt(np.maximum(spread, 0)), out=correlation_D, where=spread > 0)
+    return correlation_D

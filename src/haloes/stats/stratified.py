@@ -90,7 +90,7 @@ def benchmark_changes(
     Raises:
         DataError: before and after are not about the same questions, or a score is not in [0, 1].
     """
-    found: dict[str, tuple[Score, SignTest]] = {}
+    tested: dict[str, tuple[Score, SignTest]] = {}
     for name, (before, after, subtasks) in pairs.items():
         if set(before) != set(after):
             odd = sorted(set(before) ^ set(after), key=repr)
@@ -117,11 +117,11 @@ def benchmark_changes(
                 num_rows=2 * score.num_rows,
                 method=f"paired {score.method}",
             )
-            found[name] = (moved, sign_test(before_N, after_N))
-    corrected = holm([test.p_value for _, test in found.values()])
+            tested[name] = (moved, sign_test(before_N, after_N))
+    corrected = holm([test.p_value for _, test in tested.values()])
     return {
         name: BenchmarkChange(score=score, test=test, p_holm=p_holm)
-        for (name, (score, test)), p_holm in zip(found.items(), corrected, strict=True)
+        for (name, (score, test)), p_holm in zip(tested.items(), corrected, strict=True)
     }
 
 

@@ -35,18 +35,20 @@ def benchmark_numbers(folder: Path, *, seed: int = 0) -> BenchmarkNumbers | None
     Raises:
         DataError: a file is damaged.
     """
-    found = {name: {side: _read(path) for side, path in sorted(files.items(), key=_order)}
+    by_benchmark = {name: {side: _read(path) for side, path in sorted(files.items(), key=_order)}
              for name, files in answer_files(folder).items()}  # fmt: skip
-    if not found:
+    if not by_benchmark:
         return None
     notes = [
         f"{name}: {side} has answered {len(file.answered)} of {file.settings['questions']} questions and is left out; "
         "the same command goes on with it"
-        for name, files in found.items()
+        for name, files in by_benchmark.items()
         for side, file in files.items()
         if not file.complete
     ]
-    whole = {name: {side: file for side, file in files.items() if file.complete} for name, files in found.items()}
+    whole = {
+        name: {side: file for side, file in files.items() if file.complete} for name, files in by_benchmark.items()
+    }
     whole = {name: files for name, files in whole.items() if files}
     paired = {name: pair for name, files in whole.items() if (pair := _pair(files)) is not None}
     for name, files in whole.items():
@@ -75,7 +77,9 @@ def _pair(files: Mapping[str, _File]) -> Any:
     if before.settings.get("rows") != after.settings.get("rows") or set(before.answered) != set(after.answered):
         return None
     metric = before.settings["metric"]
-    sides = [{key: _one(file.answered[key].scores[metric]) for key in before.answered} for file in (before, after)]
+    sides = [
+        {key: _mean_of_parts(file.answered[key].scores[metric]) for key in before.answered} for file in (before, after)
+    ]
     return (*sides, {key: key[0] for key in before.answered})
 
 
@@ -98,10 +102,10 @@ def _result(name: str, files: Mapping[str, _File], change: BenchmarkChange | Non
         name=name,
         title=str(settings.get("title", name)),
         label=label,
-        scores=_known(scored),
+        scores=_not_none(scored),
         change=None if change is None else replace(change, score=replace(change.score, name=_MEASURE, label=label)),
-        others=_known(beside),
-        subtasks=_known(parts),
+        others=_not_none(beside),
+        subtasks=_not_none(parts),
         questions=settings["questions"],
         of=settings["of"],
         asked=_asked(settings),
@@ -143,7 +147,7 @@ def _notes(files: Mapping[str, _File]) -> Iterator[str]:
         yield "before and after were asked with different versions of the harness"
 
 
-def _known(scores: Sequence[Score | None]) -> tuple[Score, ...]:
+def _not_none(scores: Sequence[Score | None]) -> tuple[Score, ...]:
     return tuple(score for score in scores if score is not None)
 
 
@@ -151,6 +155,6 @@ def _parts(value: float | list[float]) -> list[float]:
     return value if isinstance(value, list) else [value]
 
 
-def _one(value: float | list[float]) -> float:
+def _mean_of_parts(value: float | list[float]) -> float:
     parts = _parts(value)
     return sum(parts) / len(parts)
