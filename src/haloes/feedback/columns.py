@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from haloes.errors import DataError
 from haloes.feedback.fields import RawRow
 
+# Content is moved when it is mapped, the rest is copied; see `rename`.
 _CONTENT = ("prompt", "completion", "label", "score", "chosen", "rejected", "messages", "rejected_response", "system")
 _CARRIED = ("tools", "weight", "margin", "id", "group", "conversation", "user", "source")
 MAPPABLE = _CONTENT + _CARRIED
 """Names that a file's columns can be mapped to."""
 
+# Words in the names of columns that hold each of our three: for a suggestion only, never for reading.
 _LOOKS_LIKE = {
     "prompt": ("prompt", "question", "instruction", "query", "input"),
     "completion": ("completion", "answer", "response", "output", "reply", "generation"),
@@ -51,11 +53,13 @@ def check_columns(columns: Mapping[str, str | None], *, seen: Iterable[str], pat
     names = sorted(seen)
     for name, column in columns.items():
         if column is None and name not in names:
-            raise DataError(f"{path}: columns: there is no column {name!r} to leave out{_hint(name, names)}")
+            raise DataError(f"{path}: columns: there is no column {name!r} to leave out{nearest_hint(name, names)}")
         if column is not None and name not in MAPPABLE:
-            raise DataError(f"{path}: columns: {name!r} is not a name to map to{_hint(name, MAPPABLE)}")
+            raise DataError(f"{path}: columns: {name!r} is not a name to map to{nearest_hint(name, MAPPABLE)}")
         if column is not None and column not in names:
-            raise DataError(f"{path}: columns: the file has no column {column!r} for {name}{_hint(column, names)}")
+            raise DataError(
+                f"{path}: columns: the file has no column {column!r} for {name}{nearest_hint(column, names)}"
+            )
 
 
 def rename(row: RawRow, columns: Mapping[str, str | None]) -> RawRow:
@@ -84,7 +88,8 @@ def suggestion(seen: Iterable[str]) -> str:
     return f"--columns {','.join(parts) or 'prompt=question,completion=answer,label=thumb'}"
 
 
-def _hint(name: str, existing: Iterable[str]) -> str:
+def nearest_hint(name: str, existing: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest that exists, and all of them."""
     names = list(existing)
     near = difflib.get_close_matches(name, names, n=1)
     return (f"; did you mean {near[0]!r}?" if near else "") + f" (there are: {', '.join(names)})"

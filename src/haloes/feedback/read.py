@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import islice
 from os import fspath
 
 from haloes.errors import DataError
-from haloes.feedback.columns import check_columns, rename, suggestion
+from haloes.feedback.columns import check_columns, nearest_hint, rename, suggestion
 from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.contract import Format
@@ -103,9 +102,7 @@ def _probe(source: FeedbackSource) -> Format:
 
 def _named(name: str, rows: Sequence[RawRow], *, path: str) -> Format:
     if name not in FORMATS:
-        near = get_close_matches(name, FORMATS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"{path}: there is no feedback format {name!r}{hint} (there are: {', '.join(FORMATS)})")
+        raise DataError(f"{path}: there is no feedback format {name!r}{nearest_hint(name, FORMATS)}")
     if not any(map(FORMATS[name].matches, rows)):
         columns = ", ".join(dict.fromkeys(column for row in rows for column in row))
         raise DataError(
