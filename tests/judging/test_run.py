@@ -1,4 +1,4 @@
-"""Judging as a whole: both orders, nothing lost, nothing asked twice, canaries apart."""
+"""Judging as a whole: both orders, nothing lost (kills included), nothing asked twice, canaries apart."""
 
 import json
 from collections.abc import Generator, Sequence
@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from fake_server import FakeServer, Reply, Request, says
-from haloes.errors import ConfigError, RunError
+from haloes.errors import ConfigError, DataError, RunError
 from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply
 from haloes.judging.canaries import CANARY, TEXTS, canaries
 from haloes.judging.http import HttpJudge
 from haloes.judging.pairs import AnswerPairs, pair_answers
-from haloes.judging.run import Judged, canary_path, judge_pairs
+from haloes.judging.run import Judged, canary_path, judge_pairs, judgement_file, put_in_order
 from haloes.judging.scripted import ScriptedJudge, always, longer
 from haloes.records import Completion, Judgement
 
@@ -310,3 +310,71 @@ def test_an_endpoint_that_dies_in_mid_run_loses_no_verdict(tmp_path: Path, monke
     assert points(judged) == [1.0, 0.0] * 20
     for path in tmp_path.rglob("*"):
         assert KEY.encode() not in path.read_bytes()
+
+
+def made(name: str, **fields: Any) -> Judgement:
+    return Judgement(
+        prompt_id=name, candidate="a", baseline="b", candidate_first=True, judge="j", fingerprint=name, **fields
+    )
+
+
+def test_what_is_added_is_there_at_once(tmp_path: Path):
+    path = tmp_path / "new" / "j.jsonl"
+    journal = judgement_file(path)
+    assert not path.exists()
+    journal.add(made("a", verdict="first"))
+    assert judgement_file(path).resume() == [made("a", verdict="first")]
+    journal.add(made("b", reply="ü\n"))
+    assert judgement_file(path).resume() == [made("a", verdict="first"), made("b", reply="ü\n")]
+
+
+@pytest.mark.parametrize("left", [1, 5, 40])
+def test_a_line_that_a_kill_cut_off_is_taken_away(left: int, tmp_path: Path):
+    path = tmp_path / "j.jsonl"
+    for name in "abc":
+        judgement_file(path).add(made(name))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1] + lines[2][:left])
+
+    again = judgement_file(path)
+    assert [judgement.prompt_id for judgement in again.resume()] == ["a", "b"]
+    again.add(made("d"))
+    assert [judgement.prompt_id for judgement in judgement_file(path).resume()] == ["a", "b", "d"]
+
+
+def test_a_file_of_something_else_stays_as_it_is(tmp_path: Path):
+    (tmp_path / "j.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": "b"}')
+    with pytest.raises(DataError, match=r"j\.jsonl:1: this is not a judgement"):
+        judgement_file(tmp_path / "j.jsonl").resume()
+    assert (tmp_path / "j.jsonl").read_bytes() == b'{"prompt": "a"}\n{"prompt": "b"}'
+
+
+def test_an_empty_file_is_a_beginning(tmp_path: Path):
+    (tmp_path / "j.jsonl").write_text("")
+    assert judgement_file(tmp_path / "j.jsonl").resume() == []
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"prompt_id": "a"}'])
+def test_a_whole_line_that_is_no_judgement_is_named(line: str, tmp_path: Path):
+    (tmp_path / "j.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=r"j\.jsonl:1"):
+        judgement_file(tmp_path / "j.jsonl").resume()
+
+
+def test_lines_are_put_in_order(tmp_path: Path):
+    journal = judgement_file(tmp_path / "j.jsonl")
+    for name in "cxab":
+        journal.add(made(name))
+    put_in_order(journal, journal.resume(), {"a": 0, "b": 1, "c": 2})
+    assert [judgement.prompt_id for judgement in journal.resume()] == ["a", "b", "c", "x"]
+
+
+def test_a_compressed_file_cannot_be_added_to(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"ends in \.jsonl"):
+        judgement_file(tmp_path / "j.jsonl.gz")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        judgement_file(tmp_path / "file" / "j.jsonl").add(made("a"))
