@@ -112,6 +112,7 @@ def read_growing(path: str | Path, *, first_key: str) -> tuple[list[tuple[int, d
         raise DataError(f"{path}: cannot be read: {_cause(error)}; give another place") from error
     end = data.rfind(b"\n") + 1
     rows = list(_objects(enumerate(data[:end].split(b"\n"), start=1), path))
+    # No whole row says what the file is: the cut line has to begin as a row does, as far as it goes.
     start, cut = f'{{"{first_key}"'.encode(), data[end:]
     if cut and not rows and not cut.startswith(start) and not start.startswith(cut):
         raise DataError(f"{path}: this file holds something else, and nothing can be added to it; give another place")
@@ -268,6 +269,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+        # On the disk before it takes the name: a power cut leaves the old file or the new one, and never a part.
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:

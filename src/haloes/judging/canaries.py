@@ -28,6 +28,7 @@ def canaries(pairs: Sequence[AnswerPair], count: int, *, seed: int) -> tuple[Ans
 
     Which they are follows from the seed; more of them include the fewer.
     """
+    # One canary a prompt: further draws have the same prompt, and would count it twice.
     first_draws = [pair for pair in pairs if pair.draw == 0]
     random.Random(seed).shuffle(first_draws)
     return tuple(

@@ -43,6 +43,7 @@ def extract(reply: str, labels: Labels, rule: str) -> Extracted:
         The verdict and what it was taken from; None and the reason where the reply holds none.
     """
     said = _THOUGHT.sub("", reply).strip()
+    # Cut off while thinking, a model has often named both answers, and decided on neither.
     if _OPEN_THOUGHT.search(said):
         return None, "the reply ends inside a thought, before any verdict"
     if not said:

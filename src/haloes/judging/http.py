@@ -114,6 +114,7 @@ class HttpJudge:
             "max_tokens": self.max_tokens or template.max_tokens,
             "seed": comparison.seed,
         }
+        # Only where it is wanted: many servers refuse the field.
         if self.top_logprobs:
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return {name: value for name, value in (body | self.body).items() if value is not None}

@@ -80,6 +80,7 @@ class LocalJudge:
     def _opinion(self, template: JudgeTemplate, logps: "Mapping[Verdict, float]") -> JudgeReply:
         preference = _preference(logps)
         reply = ", ".join(f"log P({template.labels[verdict]!r}) = {value:.6f}" for verdict, value in logps.items())
+        # A likeliest label "tie" is a verdict of its own, also where the other two are far apart.
         if logps.get("tie", -float("inf")) > max(logps["first"], logps["second"]):
             verdict: Verdict = "tie"
         else:
@@ -119,6 +120,7 @@ class _LabelScorer:
         from haloes.tokens.encode import Encoded
 
         rows = [(prompt, label, ()) for label in labels.values()]
+        # Not finished: the label's probability is wanted, and not that of ending the turn after it.
         encoded = self.encoder.encode(rows, finished=[False] * len(rows))
         found = {
             verdict: one
@@ -138,6 +140,7 @@ class _LabelScorer:
         packed = make_packed(sequences, self.scorer.model.device)
         with torch.no_grad():
             logps = self.scorer.token_logps(packed).double().cpu().numpy()
+        # A label may be several tokens: its log-probability is the sum over them.
         totals = iter([float(part.sum()) for part in np.split(logps, np.cumsum(packed.trained)[:-1])])
         return [{verdict: next(totals) for verdict in options} for options in batch]
 
@@ -170,6 +173,7 @@ def _batches(options: "Sequence[dict[Verdict, Encoded]]", budget: int) -> list[l
 
 def _preference(logps: "Mapping[Verdict, float]") -> float:
     """Return P(first) / (P(first) + P(second)), half of a tie's probability in each, without under- or overflow."""
+    # Relative to the highest: exp of a log-probability of -800 is 0, and 0 / 0 no preference.
     highest = max(logps.values())
     chance = {verdict: exp(value - highest) for verdict, value in logps.items()}
     return (chance["first"] + chance.get("tie", 0.0) / 2) / sum(chance.values())

@@ -56,6 +56,7 @@ class RewardModelJudge:
         known: dict[tuple[Text, str], float | None] = {}
         for place, comparison in enumerate(comparisons):
             for answer in (comparison.first, comparison.second):
+                # Both orders of a pair hold the same two answers.
                 if (comparison.prompt, answer) not in known:
                     known[comparison.prompt, answer] = loaded.reward(comparison.prompt, answer)
             rewards = known[comparison.prompt, comparison.first], known[comparison.prompt, comparison.second]
@@ -95,6 +96,7 @@ class _RewardScorer:
         """Score one answer; None where it does not fit the window."""
         import torch
 
+        # An answer that spells out the end of its turn could write a second answer for itself.
         inputs = self._inputs(prompt, disarmed(answer, self.marks))
         if inputs["input_ids"].shape[1] > self.window:
             return None
@@ -138,6 +140,7 @@ def _load(name: str, dtype: str, device: str) -> _RewardScorer:
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{name}: cannot be loaded as a reward model ({error})") from error
+    # transformers fills a missing head with random numbers, and a coin would judge.
     if report["missing_keys"] or report["mismatched_keys"]:
         lacking = ", ".join(sorted(str(key) for key in [*report["missing_keys"], *report["mismatched_keys"]])[:3])
         raise ModelError(f"{name} is no trained reward model: its weights lack {lacking}; {_MAKE}")

@@ -103,6 +103,7 @@ def _module(place: str) -> Any:
 
 
 def _share(value: object) -> float | None:
+    # True is 1.0 to Python, and a rule that returns it means something else than a certain first answer.
     if isinstance(value, bool):
         return None
     try:

@@ -118,6 +118,7 @@ def canary_path(out: Path) -> Path:
 
 def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Question, JudgeReply], None]) -> list[str]:
     """Ask, and return why comparisons without a reply have none. Raises RunError where the judge has gone."""
+    # A judge that prefers a place would see a winner between two equal texts.
     asked = []
     for question in questions:
         if question.comparison.first == question.comparison.second:
@@ -176,6 +177,7 @@ def _question(
         second_finished=sides[1].finished,
         seed=seed,
     )
+    # Everything that a reply may depend on: with any of it changed, a judgement on disk is of another question.
     known = {
         "prompt": [pair.prompt_id, text_to_json(comparison.prompt)],
         "answers": [comparison.first, comparison.second, comparison.first_finished, comparison.second_finished],
@@ -246,6 +248,7 @@ def _models(judgement: Judgement) -> tuple[str, str]:
 
 
 def _judgement(question: _Question, reply: JudgeReply, identity: Identity, seed: int) -> Judgement:
+    # The judge speaks of the places, the record of the candidate.
     preference = reply.preference
     if preference is not None and not question.candidate_first:
         preference = 1 - preference

@@ -47,6 +47,7 @@ def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:
                 f"judge.{key}: the {name} judge has no such setting.{_near(key, known)} It has: {', '.join(known)}"
             )
     try:
+        # Through JSON and strictly: settings come from a command line or YAML, and "5" is not 5.
         judge: Judge = TypeAdapter(JUDGES[name]).validate_json(json.dumps(dict(settings), default=str), strict=True)
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(name, fault) for fault in error.errors())) from error

@@ -63,6 +63,7 @@ class JudgeTemplate:
             second = second if comparison.second_finished else whole_sentences(second)
         texts = {"prompt": conversation(comparison.prompt), "first": first, "second": second}
         shown = {name: disarmed(text, marks) for name, text in texts.items()}
+        # A template may come from anybody, so it is not let at Python; prompts are no HTML, so nothing is escaped.
         environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         try:
             return environment.from_string(self.body).render(fence=fence(comparison), **shown).strip()
@@ -133,6 +134,7 @@ def whole_sentences(text: str) -> str:
 
 def disarmed(text: str, marks: Iterable[str] = ()) -> str:
     """Take special tokens that a text spells out apart by a space."""
+    # Longest first: taking a short mark apart inside a longer one would leave the longer one's rest unfound.
     for mark in sorted((mark for mark in marks if len(mark) > 1 and not mark.isspace()), key=len, reverse=True):
         text = text.replace(mark, f"{mark[0]} {mark[1:]}")
     return _MARK.sub("< |", text)

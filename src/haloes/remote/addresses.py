@@ -29,6 +29,7 @@ def safe_addresses(host: str, port: int) -> list[str]:
     except UnicodeError as error:
         raise ConfigError(f"{host} is not the name of a host") from error
     addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
+    # One bad address refuses the name: whoever owns it decides which of them comes first next time.
     for text in addresses:
         if any(_is_internal(address) for address in _meanings(ipaddress.ip_address(text))):
             raise ConfigError(
@@ -52,6 +53,7 @@ def _meanings(address: Address) -> list[Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     plain = ipaddress.IPv6Address(int(address))  # without the zone
+    # The system connects to the IPv4 address inside, so that one has to pass the checks.
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
     if plain in _NAT64:

@@ -62,7 +62,7 @@ class Endpoint:
     longest_wait: float = 120.0
     """Seconds: where the server asks to wait longer than this, the request is given up."""
     requests_per_minute: float | None = None
-    """At most; None for as many as come."""
+    """Most requests a minute; None for no limit."""
 
     def __post_init__(self) -> None:
         parts = _parts(self.base_url)
@@ -88,7 +88,7 @@ class Endpoint:
 
 
 class Client:
-    """Requests to one endpoint, from several threads at once if need be; use as a context manager."""
+    """Requests to one endpoint, also from several threads at once; use as a context manager."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """
@@ -141,6 +141,7 @@ class Client:
                 return read(self._blotted(json.loads(self._attempt(path, body))))
             except _TryAgainError as error:
                 fault, wait = str(error), error.wait
+            # Tried again like a fault of the network: servers cut replies off, and put errors into pages of HTML.
             except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
                 fault, wait = f"not the reply it should be ({type(error).__name__}: {error})", None
             if attempt + 1 < self._endpoint.attempts:
@@ -156,6 +157,7 @@ class Client:
             if self._stopped.is_set():
                 raise NoReplyError("stopped") from error
             raise _TryAgainError(_network_fault(error, self._endpoint.timeout)) from error
+        # Cleaned before it is cut: half of a key would no longer be recognised.
         said = " ".join(self._clean(content.decode(errors="replace")).split())[:_QUOTED]
         if 300 <= status < 400:  # noqa: PLR2004 - redirects
             place = urlsplit(headers.get("location", "")).netloc.rpartition("@")[2]
@@ -178,6 +180,7 @@ class Client:
         host, scheme = self._url.hostname or "", self._url.scheme
         port = self._url.port or (443 if scheme == "https" else 80)
         headers = {"Host": self._url.netloc, "Content-Type": "application/json", "Accept-Encoding": "identity"}
+        # Nothing is zipped: the limit on a reply's bytes could not see what they unfold to.
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         addresses = safe_addresses(host, port)
@@ -190,6 +193,7 @@ class Client:
                 with self._http.stream("POST", where, content=content, headers=headers, extensions=extensions) as reply:
                     return reply.status_code, reply.headers, self._body(reply)
             except httpx.ConnectError:
+                # A machine without IPv6 gets such addresses all the same: only the last failure counts.
                 if address == addresses[-1]:
                     raise
         raise OSError(f"{host} has no address")
@@ -197,6 +201,7 @@ class Client:
     def _body(self, reply: "httpx.Response") -> bytes:
         import httpx
 
+        # httpx's timeout is of each read: a server that drips a byte a second would never meet it.
         deadline = time.monotonic() + self._endpoint.timeout
         content = bytearray()
         for chunk in reply.iter_bytes():
@@ -221,6 +226,7 @@ class Client:
     def _wait_for_turn(self) -> None:
         """Wait until the rate limit, or a pause that the server asked for, lets another request go."""
         rate = self._endpoint.requests_per_minute
+        # Each thread takes a place in the row and waits for it outside of the lock, so that none blocks another.
         with self._turn:
             start = max(time.monotonic(), self._not_before)
             self._not_before = start + 60 / rate if rate else self._not_before
@@ -278,6 +284,7 @@ def _key(name: str | None) -> str:
     key = os.environ.get(name, "").strip()
     if not key:
         raise ConfigError(f"key_env: the environment variable {name} is not set; put the key there")
+    # A header cannot hold other characters, and the error of the HTTP library would show the key.
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"key_env: {name} holds characters that cannot stand in a request's header")
     return key

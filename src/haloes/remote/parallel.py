@@ -23,6 +23,7 @@ def in_parallel(
         items: begun in this order.
         workers: most calls at once.
     """
+    # Plain threads: a pool of the standard library joins its threads at exit, and Ctrl-C would wait for the network.
     places: queue.SimpleQueue[int] = queue.SimpleQueue()
     results: queue.SimpleQueue[tuple[int, Result | None, BaseException | None]] = queue.SimpleQueue()
     stopped = threading.Event()

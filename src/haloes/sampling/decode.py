@@ -39,7 +39,9 @@ def decode(
     cache = DynamicCache(config=model.config)
     with torch.no_grad():
         for step in range(max(limits)):
+            # Padding has no position of its own; cached tokens have theirs already, so only the new columns are given.
             position_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
+            # Logits of the last position only: those of a long prompt are larger than the model.
             inputs = {"position_ids": position_BT, "logits_to_keep": 1}
             output = model(
                 input_ids=ids_BT,
@@ -56,10 +58,12 @@ def decode(
             ]
             if not going:
                 break
+            # A finished row would cost as much as a growing one until the longest answer of the batch ends.
             if len(going) < len(rows):
                 keep = torch.tensor(going, device=token_B.device)
                 cache.reorder_cache(keep)
                 token_B, mask_BT, rows = token_B[keep], mask_BT[keep], [rows[i] for i in going]
+            # From here on one new token a row: the cache holds everything before it.
             ids_BT = token_B[:, None]
             mask_BT = torch.cat([mask_BT, mask_BT.new_ones((len(rows), 1))], dim=1)
     return answers

@@ -141,6 +141,7 @@ def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     What the model's generation settings name, the tokenizer's end of text, and the mark with which the chat template
     ends an assistant turn: a base model's settings often know only the second, and an answer would run on.
     """
+    # One id or a list of them; None without a configuration (vLLM).
     named = getattr(generation_config, "eos_token_id", None)
     ids = set(named) if isinstance(named, list | tuple) else {named}
     ids.add(tokenizer.eos_token_id)
@@ -168,6 +169,7 @@ def _batches(
     width = 0
     for name in sorted(ids, key=lambda name: (-len(ids[name]), name)):
         wider = max(width, len(ids[name]) + limits[name])
+        # A batch is as wide as its widest row, so its size in the cache is width times rows.
         if batch and (len(batch) == batch_size or wider * (len(batch) + 1) > batch_tokens):
             yield batch
             batch, wider = [], len(ids[name]) + limits[name]
@@ -180,6 +182,7 @@ def _batches(
 def _chooser(names: list[str], count: int, *, temperature: float, top_p: float, seed: int) -> Any:
     if temperature == 0:
         return lambda logits_BV, _rows, _step: greedy(logits_BV)
+    # All draws of an answer up front, by token number: a row keeps its own when others leave the batch.
     table = np.stack([draws(name, seed=seed, count=count) for name in names])
 
     def choose(logits_BV: Tensor, rows: list[int], step: int) -> Tensor:

@@ -61,6 +61,7 @@ def sample_to_file(
         Ask(name, prompt, seed)
         for seed in seeds
         for name, prompt in prompts.items()
+        # Without draws every seed would give the same answer, which is recorded with none.
         if (name, seed if decoding.temperature > 0 else None) not in known
     ]
     unanswered = []

@@ -29,6 +29,7 @@ class TransformersEngine:
 
     def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
         """Answer batch by batch, so that a kill loses one at most. Raises DataError where a prompt has no rendering."""
+        # `sample_batches` knows an answer by its prompt, so the seeds take turns.
         for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
             for batch in sample_batches(
                 self.model,

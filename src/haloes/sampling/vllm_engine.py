@@ -44,6 +44,7 @@ class VLLMEngine:
                 seed=seed,
                 stop_token_ids=ends,
             )
+            # Token ids and no text: vLLM would render by its own rules, and add a second beginning-of-text token.
             ids = [{"prompt_token_ids": encoder.prompt_ids(ask.prompt)} for ask in batch]
             for ask, output in zip(batch, model.generate(ids, parameters, use_tqdm=False), strict=True):
                 yield replace(self._completion(ask, output.outputs[0]), seed=seed if decoding.temperature > 0 else None)
@@ -67,6 +68,7 @@ def _vllm() -> Any:
     return vllm
 
 
+# Once a process: vLLM takes most of the GPU's memory and does not give it back.
 @cache
 def _loaded(path: str, max_length: int) -> Any:
     return _vllm().LLM(model=path, max_model_len=max_length, trust_remote_code=False)
