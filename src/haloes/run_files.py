@@ -1,17 +1,17 @@
-"""The files of a run's folder by name, and whether a folder is a run's: the one place that says so."""
+"""Names of the files in a run's folder, and the one test of whether a folder is a run's."""
 
 from pathlib import Path
 
 from haloes.errors import RunError
 
 CONFIG, DATA, ENVIRONMENT = "config.yaml", "data.json", "environment.json"
-"""The resolved configuration, the facts of the feedback, and what the run ran on."""
+"""The resolved configuration, the facts of the feedback, and the machine and versions."""
 METRICS, SCORES, WARNINGS, CALIBRATION = "metrics.jsonl", "scores.jsonl", "warnings.json", "calibration.json"
 """Numbers of each step, numbers at the end, what a reader has to know, and how sure a reward model was."""
 SAMPLES, RATINGS, HELD_OUT = "samples.jsonl", "ratings.jsonl", "held_out.jsonl"
 """Answers before and after training, what the rater said of them, and the held-out rows with their rewards."""
 JUDGEMENTS, EVALUATION, REPORT = "judgements.jsonl", "evaluation.json", "report.html"
-"""What `haloes judge` and `haloes eval` add by default, and the page that shows all of it."""
+"""Files that `haloes judge` and `haloes eval` add by default, and the page that shows all of it."""
 
 MODEL, CHECKPOINTS, BEST = "model", "checkpoints", "best"
 """Folders: the trained model or adapter, the newest checkpoints, and the best one where the run keeps it."""
@@ -20,7 +20,7 @@ ENCODED, WATCHED, BENCHMARKS = "data", "watched", "benchmarks"
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a run's: training writes the configuration before anything else."""
+    """Return whether a folder is a run's: training writes the configuration before its first step."""
     return (folder / CONFIG).is_file()
 
 

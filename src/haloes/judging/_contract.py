@@ -33,7 +33,7 @@ class JudgeReply:
     reply: str = ""
     """Word for word."""
     preference: float | None = None
-    """For the first answer, in [0, 1], from judges that give a number."""
+    """Preference for the first answer, in [0, 1], from judges that give a number."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from haloes.records import Verdict
 
 Labels: TypeAlias = Mapping[Verdict, str]
-"""How a judge writes each verdict."""
+"""The label with which a judge writes each verdict."""
 Extracted: TypeAlias = tuple[Verdict | None, str]
 """The verdict, and what it was taken from or why there is none."""
 
@@ -90,7 +90,7 @@ def _named(said: str, labels: Labels) -> Extracted:
 RULES: Mapping[str, Callable[[str, Labels], Extracted]] = MappingProxyType(
     {"whole": _whole, "last": _last, "named": _named}
 )
-"""How a template says where in the reply its verdict stands."""
+"""Rules by the name with which a template says where in the reply its verdict stands."""
 
 
 def _mentions(said: str, label: str) -> bool:

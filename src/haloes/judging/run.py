@@ -15,7 +15,7 @@ from haloes.judging.pairs import AnswerPair, AnswerPairs
 from haloes.records import Judgement, judgement_from_json, text_to_json, to_json
 
 _PATIENCE = 8
-"""After so many comparisons in a row without an answer the judge is taken to be gone."""
+"""Comparisons in a row without a reply after which the judge is taken to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Judged:
     """All judgements of a file, and the comparisons that still have none."""
 
     judgements: tuple[Judgement, ...]
-    """Of the candidate against the baseline, in the order of the pairs."""
+    """Judgements of the candidate against the baseline, in the order of the pairs."""
     canaries: tuple[Judgement, ...]
-    """Of canary answers against the baseline."""
+    """Judgements of canary answers against the baseline."""
     new: int
     """How many of them were not on disk before."""
     unanswered: tuple[str, ...]

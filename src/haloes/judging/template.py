@@ -43,7 +43,7 @@ class JudgeTemplate:
     cut_hanging_sentence: bool
     """Leave out an unfinished last sentence of an answer that was cut off."""
     digest: str
-    """Of the file."""
+    """Hash of the file."""
 
     def render(self, comparison: Comparison, *, marks: Iterable[str] = ()) -> str:
         """

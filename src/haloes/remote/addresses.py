@@ -1,4 +1,4 @@
-"""Which addresses a server's name leads to, without those that nothing but the machine itself should be asked at."""
+"""The addresses that a server's name leads to; those that only the machine itself should ask are refused."""
 
 import ipaddress
 import socket

@@ -42,12 +42,12 @@ _KEY_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 
 class NoReplyError(Exception):
-    """The server gave nothing usable to this request, however often it was asked. What it says can be shown."""
+    """A request that got nothing usable after all attempts. Its message may be shown: it holds no key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A server, and how patiently it is asked."""
+    """A server's address, and the patience with which it is asked."""
 
     base_url: str
     """Such as https://host/v1 or http://localhost:8000/v1."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Choose: TypeAlias = Callable[[Tensor, list[int], int], Tensor]
-"""The next token from (logits (B, V), the B rows they belong to, how many tokens were chosen before), (B,)."""
+"""The next token from (logits (B, V), the B rows they belong to, how many new tokens each has), (B,)."""
 
 
 def decode(

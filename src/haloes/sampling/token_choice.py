@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 FEW = 512
-"""How many tokens are sorted where that is enough; to sort a whole vocabulary costs as much as to run a small model."""
+"""Tokens that are sorted where that is enough: sorting a whole vocabulary costs as much as running a small model."""
 
 
 def draws(prompt_id: str, *, seed: int, count: int) -> NDArray[np.float64]:

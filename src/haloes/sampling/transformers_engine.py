@@ -21,7 +21,7 @@ class TransformersEngine:
     batch_size: int = 64
     """Answers at once."""
     place: str = ""
-    """From where it was loaded, for the records."""
+    """Folder or name that it was loaded from, for the records."""
 
     def sampling(self, decoding: Decoding) -> Sampling:
         """Return the record, with the control text that the tokenizer writes."""

@@ -20,10 +20,10 @@ class VLLMEngine:
 
     path: str
     tokenizer: Any
-    """The model's; it renders the prompts."""
+    """The model's tokenizer; it renders the prompts."""
     name: str
     max_length: int = 4096
-    """The window that is used."""
+    """Tokens of the window that is used."""
 
     def sampling(self, decoding: Decoding) -> Sampling:
         """Return the record, with the control text that the tokenizer writes."""

@@ -21,9 +21,9 @@ class Question:
     prompt: str
     """The whole text, with examples and chat template."""
     row: str
-    """Of the benchmark's data, as JSON."""
+    """Its row of the benchmark's data, as JSON."""
     requests: Any = field(default=None, repr=False, compare=False)
-    """What the harness needs to put the question to a model."""
+    """The harness's own requests for the question."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -33,12 +33,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a model said to one question: a text, or the log-probability of each choice."""
+    """A model's reply to one question: a text, or the log-probability of each choice."""
 
     text: str | None = None
     logps: tuple[float, ...] | None = None
     greedy: tuple[bool, ...] | None = None
-    """Whether each choice is what the model itself would have said."""
+    """Whether each choice is what the model itself would have written."""
     cut: bool = False
     """The prompt was longer than the model's window leaves room for, and lost its beginning."""
 

@@ -30,7 +30,7 @@ class BenchAnswer:
     extracted: dict[str, str]
     scores: dict[str, float | list[float]]
     cut: bool
-    """The prompt lost its beginning, for it did not fit the model's window."""
+    """The prompt lost its beginning, since it did not fit the model's window."""
     note: str
 
     @property

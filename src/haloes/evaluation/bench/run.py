@@ -40,7 +40,7 @@ class BenchSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A benchmark for one model."""
+    """A benchmark for one model, with the questions that are still to be asked."""
 
     benchmark: Benchmark
     loaded: Loaded

@@ -1,1 +1,1 @@
-"""What the demo trains on: prompts written for it, answers of the embedded model, and the rule that rates them."""
+"""The demo's feedback, answers of the embedded model to everyday prompts, and the rule that rates them."""

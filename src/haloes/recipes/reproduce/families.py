@@ -58,14 +58,14 @@ class TunedMethod:
     settings: dict[str, Any]
     tuning_auc: float
     seconds: float
-    """Of one run, the median."""
+    """Duration of one run, the median."""
     memory_gib: float
     num_steps: int
 
 
 @dataclass(frozen=True, slots=True)
 class Families:
-    """The whole comparison."""
+    """The rows of the comparison, and each method's settings."""
 
     rows: tuple[Row, ...]
     chosen: tuple[TunedMethod, ...]

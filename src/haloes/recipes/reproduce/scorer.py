@@ -41,7 +41,7 @@ class SentimentScorer:
     """The chance that a text is positive."""
 
     index: Mapping[str, int]
-    """Which feature a word or a pair of words is."""
+    """Index of the feature of each word and pair of words."""
     weight_F: Floats
     bias: float
 
@@ -90,7 +90,7 @@ def fit_scorer(reviews: Reviews, *, prior_sd: float = 10**0.5, at_least: int = 2
     Args:
         reviews: to fit on.
         prior_sd: standard deviation of the weights' normal prior, around zero.
-        at_least: a feature occurs in so many of the texts.
+        at_least: texts that a feature must occur in.
     """
     found = [grams(text) for text in reviews.texts]
     counts = Counter(gram for of_text in found for gram in of_text)

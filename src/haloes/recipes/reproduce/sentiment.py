@@ -35,7 +35,7 @@ _LIKED = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentimentSizes:
-    """How large the experiment is."""
+    """Sizes of the experiment."""
 
     prompts: int = 96
     """Openings to learn on."""
@@ -59,7 +59,7 @@ class Openings:
 
 @dataclass(frozen=True, slots=True)
 class Sentiment:
-    """The whole experiment."""
+    """The scorer, the rated continuations, and the points."""
 
     scorer: Score | None
     """Its accuracy on held-out reviews."""

@@ -31,7 +31,7 @@ class SetSizes:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """The files."""
+    """The three files."""
 
     train: Path
     tune: Path

@@ -28,7 +28,7 @@ from haloes.recipes.theory.answers import compared, rated
 REFERENCE = torch.tensor([0.05, 0.9, 0.05], dtype=torch.float64)
 """The reference's probability of y_a, of y_b, and of all else."""
 _FLAT = 1e-9
-"""A gradient, by logit, at which descent ends."""
+"""Largest gradient of a logit at which descent ends."""
 
 
 @dataclass(frozen=True, slots=True)

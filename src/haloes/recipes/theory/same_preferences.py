@@ -34,7 +34,7 @@ class Consequences:
     preference_XYY: Tensor
     """The Bradley-Terry probability that the first answer is preferred to the second."""
     value_XY: Tensor
-    """What the human sees in an answer: a logistic of its reward less the reference point."""
+    """The human's value of an answer: a logistic of its reward less the reference point."""
 
 
 def consequences(reward_XY: Tensor, reference_XY: Tensor = REFERENCE_XY, *, beta: float = 1.0) -> Consequences:

@@ -20,7 +20,7 @@ Ending = Literal["passed", "failed", "time", "output"]
 
 _JAIL = Path(__file__).with_name("jail.py")
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/ld.so.cache")
-"""Where shared libraries live; what is there is bound read-only, if it exists."""
+"""Folders of shared libraries, bound read-only where they exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +28,22 @@ class Limits:
     """Limits on what a program uses."""
 
     seconds: float = 10.0
-    """Of wall-clock time, with the sandbox's own start (a twentieth of a second)."""
+    """Wall-clock time, with the sandbox's own start (a twentieth of a second)."""
     cpu_seconds: int = 5
     memory_bytes: int = 1 << 30
-    """Of address space."""
+    """Address space."""
     file_bytes: int = 1 << 20
-    """Of one file that it writes."""
+    """Size of one file that it writes."""
     disk_bytes: int = 8 << 20
-    """Of all of them; they lie in memory."""
+    """Size of all its files together; they lie in memory."""
     output_bytes: int = 1 << 16
-    """That it prints; what prints more is ended."""
+    """Output of both streams; a program that prints more is ended."""
     open_files: int = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """How a program ended."""
+    """The end of a program, and its output."""
 
     ending: Ending
     """"passed": it came to its last line; "failed": it raised, left early or was ended by the kernel; "time" and
@@ -51,7 +51,7 @@ class ProgramResult:
     detail: str
     """The last line that it printed, or the signal that ended it."""
     output: str
-    """What it printed, both streams together, up to the limit."""
+    """Both streams together, up to the limit."""
 
 
 def run_python(source: str, limits: Limits | None = None) -> ProgramResult:
