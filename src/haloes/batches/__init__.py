@@ -1,1 +1,1 @@
-"""What one optimizer step holds: composition, mismatched completions, packing."""
+"""The contents of an optimizer step: its examples, mismatched completions, packing."""

@@ -12,7 +12,7 @@ from haloes.models.reference_cache import sequence_key
 from haloes.tokens.store import TokenRow, TokenStore
 
 LAYING_OUT = "haloes: lay out"
-"""What a profiler shows of the time in which rows are laid out."""
+"""The name under which a profiler shows the time in which rows are laid out."""
 
 
 def read_pair(store: TokenStore, prompt_of: int, completion_of: int) -> TokenRow:

@@ -1,4 +1,4 @@
-"""Which completion y' goes with which prompt x for the reference point: never one that answers the same prompt."""
+"""Mismatched completions y' of prompts x for the reference point: never one that answers the same prompt."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Which examples go through the model together: micro-batches up to a budget of tokens, as equally filled as can be."""
+"""Packing of examples into micro-batches up to a budget of tokens, as equally filled as can be."""
 
 import heapq
 from collections.abc import Hashable, Sequence

@@ -1,4 +1,4 @@
-"""What a forward pass leaves in memory for the backward pass."""
+"""Memory of the activations that a forward pass leaves for the backward pass."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -16,7 +16,7 @@ _TOLERANCE = 2e-3
 """Up to which the classifier's own score may differ from ours in float32, as a part of it; in other dtypes `_ROUGH`."""
 _ROUGH = 0.1
 PAD = "<|pad|>"
-"""What is added to a tokenizer all of whose marks may end a text."""
+"""The padding that is added to a tokenizer all of whose marks may end a text."""
 
 
 def check_classifier(scorer: Scorer) -> None:
@@ -103,12 +103,12 @@ def padding_token(tokenizer: Any, ends: str) -> str | None:
     """
     last = {tokenizer.eos_token, ends}
     added = [str(token) for _, token in sorted(tokenizer.added_tokens_decoder.items()) if token.special]
-    known = [mark for mark in [*added, *tokenizer.all_special_tokens] if mark != tokenizer.bos_token]
-    wanted = [mark for mark in (tokenizer.pad_token, *known, tokenizer.bos_token) if mark and mark not in last]
+    marks = [mark for mark in [*added, *tokenizer.all_special_tokens] if mark != tokenizer.bos_token]
+    wanted = [mark for mark in (tokenizer.pad_token, *marks, tokenizer.bos_token) if mark and mark not in last]
     return wanted[0] if wanted else None
 
 
-def save_classifier(model: Any, weight_1H: Tensor, tokenizer: Any, place: Path, *, ends: str) -> None:
+def save_classifier(model: Any, weight_1H: Tensor, tokenizer: Any, folder: Path, *, ends: str) -> None:
     """
     Write a classifier and its tokenizer as a plain folder of transformers.
 
@@ -120,7 +120,7 @@ def save_classifier(model: Any, weight_1H: Tensor, tokenizer: Any, place: Path, 
         model: the causal language model, without adapters; an added padding mark gives its embedding a row more.
         weight_1H: of the reward head.
         tokenizer: it is changed in place.
-        place: the folder.
+        folder: takes all files.
         ends: the text of the mark that ends an answer.
     """
     mark = padding_token(tokenizer, ends)
@@ -135,8 +135,8 @@ def save_classifier(model: Any, weight_1H: Tensor, tokenizer: Any, place: Path, 
         if len(tokenizer) > rows:
             classifier.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         _set_padding(classifier.config, int(tokenizer.pad_token_id))
-        classifier.save_pretrained(place)
-        tokenizer.save_pretrained(place)
+        classifier.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _unsuited(model: Any, why: str) -> ModelError:

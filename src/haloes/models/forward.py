@@ -21,7 +21,7 @@ _LEAK = 2e-3
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """How a model's completions are scored; made by `make_scorer`, which finds out whether packing is exact for it."""
+    """Scores a model's completions; made by `make_scorer`, which tries whether packing is exact for the model."""
 
     model: Any
     packs: bool

@@ -16,7 +16,7 @@ CONTROL, USER_DEFINED = 3, 4
 """Kinds of token in `tokenizer.ggml.token_type`."""
 
 SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
-"""What transformers calls a special token, and what a GGUF file does."""
+"""The names of special tokens in transformers, and in a GGUF file."""
 
 
 def read_tokenizer(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What kind of model a folder holds, without loading it."""
+"""The kind of model that a folder holds, without loading it."""
 
 import json
 from pathlib import Path

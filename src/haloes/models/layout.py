@@ -46,15 +46,15 @@ class Packed:
     last_piece: list[int]
     """The piece in which each sequence ends."""
     predictor_N: Tensor
-    """Where in T the hidden state stands that predicts each trained token."""
+    """Index among the T tokens of the hidden state that predicts each trained token."""
     target_N: Tensor
     """The trained tokens, sequence by sequence."""
     trained: list[int]
-    """How many of the N trained tokens belong to each sequence; they add up to N."""
+    """Trained tokens of each sequence; they add up to N."""
     varlen: Varlen
     """The same as `piece_lengths` and `prefix_pieces`, for kernels that compute the attention of all pieces at once."""
     last_B: Tensor | None = None
-    """Where in T the last token of each sequence stands, where it was fed in."""
+    """Index among the T tokens of each sequence's last token, where it was fed in."""
 
     @property
     def num_tokens(self) -> int:
@@ -121,7 +121,7 @@ class _Pieces:
 
     fed: list[Ids]
     shareable: list[int]
-    """How many of each sequence's first tokens may be shared."""
+    """The number of each sequence's first tokens that may be shared."""
     ids: list[Ids] = field(default_factory=list)
     begins: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)

@@ -38,8 +38,8 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a name leads: a folder in the layout of transformers or peft, or a GGUF file."""
+class _Location:
+    """The target of a name: a folder in the layout of transformers or peft, or a GGUF file."""
 
     name: str
     source: Source
@@ -71,15 +71,15 @@ def load_model(
         ModelError: it is not there, holds pickled weights only, lacks weights, needs code of its own, or its tokenizer
             knows more tokens than the model.
     """
-    place = _locate(name, weights=True)
-    tokenizer = _tokenizer(place)
-    if four_bits and _is_adapter(place):
+    location = _locate(name, weights=True)
+    tokenizer = _tokenizer(location)
+    if four_bits and _is_adapter(location):
         raise ModelError(
             f"{name}: an adapter is merged into its base before training, which cannot be done in four bits; merge it "
             "first (haloes export RUN FOLDER, or peft's merge_and_unload) and train the merged folder"
         )
     in_four_bits = {"quantization_config": quantization(dtype), "device_map": {"": device}} if four_bits else {}
-    model = _merged(place, dtype) if _is_adapter(place) else _plain(place, dtype, **in_four_bits)
+    model = _merged(location, dtype) if _is_adapter(location) else _plain(location, dtype, **in_four_bits)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise ModelError(
@@ -93,7 +93,7 @@ def load_model(
         keep_differentiable(model)
     if liger:
         apply_liger(model)
-    return LoadedModel(model, tokenizer, name, place.source)
+    return LoadedModel(model, tokenizer, name, location.source)
 
 
 def empty_model(name: str) -> Any:
@@ -106,16 +106,16 @@ def empty_model(name: str) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    place = _locate(name, weights=False)
-    if _is_adapter(place):
-        return empty_model(_base_name(place))
-    folder = gguf.model_folder(place.path) if place.is_gguf else place.path
+    location = _locate(name, weights=False)
+    if _is_adapter(location):
+        return empty_model(_base_name(location))
+    folder = gguf.model_folder(location.path) if location.is_gguf else location.path
     try:
         with quiet(), torch.device("meta"):
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _failed(place, "model", error) from error
+        raise _failed(location, "model", error) from error
 
 
 def load_tokenizer(name: str) -> Any:
@@ -128,68 +128,68 @@ def load_tokenizer(name: str) -> Any:
     return _tokenizer(_locate(name, weights=False))
 
 
-def _locate(name: str, *, weights: bool) -> _Place:
+def _locate(name: str, *, weights: bool) -> _Location:
     """Find where a name leads, downloading from the hub where it must. Raises ModelError where it leads nowhere."""
     path = Path(name).expanduser()
     if name.lower() in EMBEDDED_NAMES:
-        return _Place(name, "embedded", embedded_path())
+        return _Location(name, "embedded", embedded_path())
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"{name}: no such file")
-        return _Place(name, "gguf", path)
+        return _Location(name, "gguf", path)
     if path.is_dir():
-        return _Place(name, "folder", path)
+        return _Location(name, "folder", path)
     if path.is_file():
         raise ModelError(f'{name}: this is a file; a model is a folder, a .gguf file, a hub name or "embedded"')
     if not hub.is_hub_name(name):
         raise ModelError(f'{name}: no such folder; a model is a folder, a .gguf file, a hub name or "embedded"')
-    return _Place(name, "hub", hub.fetch(name, weights=weights))
+    return _Location(name, "hub", hub.fetch(name, weights=weights))
 
 
-def _is_adapter(place: _Place) -> bool:
-    return not place.is_gguf and (place.path / ADAPTER).is_file()
+def _is_adapter(location: _Location) -> bool:
+    return not location.is_gguf and (location.path / ADAPTER).is_file()
 
 
-def _base_name(place: _Place) -> str:
+def _base_name(location: _Location) -> str:
     """Return the name of the model that an adapter was trained on, from its configuration."""
     try:
-        name = json.loads((place.path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        name = json.loads((location.path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
     except ValueError as error:
-        raise ModelError(f"{place.path / ADAPTER}: not valid JSON ({error})") from error
+        raise ModelError(f"{location.path / ADAPTER}: not valid JSON ({error})") from error
     if not name:
         raise ModelError(
-            f"{place.path / ADAPTER}: base_model_name_or_path is empty; write the adapter's base model there"
+            f"{location.path / ADAPTER}: base_model_name_or_path is empty; write the adapter's base model there"
         )
     return str(name)
 
 
-def _tokenizer(place: _Place) -> Any:
+def _tokenizer(location: _Location) -> Any:
     from transformers import AutoTokenizer
 
-    folder = gguf.tokenizer_folder(place.path) if place.is_gguf else place.path
+    folder = gguf.tokenizer_folder(location.path) if location.is_gguf else location.path
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
-        if _is_adapter(place):
-            return load_tokenizer(_base_name(place))
+        if _is_adapter(location):
+            return load_tokenizer(_base_name(location))
         if is_trained_run(folder):
-            raise ModelError(f"{place.name} is a run's folder, and its model is in it; give {folder / MODEL}")
-        raise ModelError(f"{place.name}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)})")
+            raise ModelError(f"{location.name} is a run's folder, and its model is in it; give {folder / MODEL}")
+        raise ModelError(f"{location.name}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)})")
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _failed(place, "tokenizer", error) from error
+        raise _failed(location, "tokenizer", error) from error
 
 
-def _plain(place: _Place, dtype: "torch.dtype", **how: Any) -> Any:
+def _plain(location: _Location, dtype: "torch.dtype", **how: Any) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    folder = gguf.model_folder(place.path) if place.is_gguf else place.path
-    _require_safetensors(place, folder)
+    folder = gguf.model_folder(location.path) if location.is_gguf else location.path
+    _require_safetensors(location, folder)
     if is_classifier(folder):
         raise ModelError(
-            f"{place.name}: this is a reward model (a sequence classifier), which scores answers and gives none; name "
-            "a language model, and take this one as a judge: haloes judge ANSWERS --judge reward --model FOLDER"
+            f"{location.name}: this is a reward model (a sequence classifier), which scores answers and gives none; "
+            "name a language model, and take this one as a judge: haloes judge ANSWERS --judge reward --model FOLDER"
         )
     try:
         with quiet():
@@ -197,55 +197,57 @@ def _plain(place: _Place, dtype: "torch.dtype", **how: Any) -> Any:
                 str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise _failed(place, "model", error) from error
-    # transformers fills such weights with random numbers and prints a warning, which nobody sees here.
+        raise _failed(location, "model", error) from error
+    # transformers fills such weights with random numbers and prints a warning, which is held back here.
     for fault in ("missing_keys", "mismatched_keys"):
         if report[fault]:
             some = ", ".join(sorted(str(key) for key in report[fault])[:3])
             raise ModelError(
-                f"{place.name}: the weights in {folder} do not fill the model ({fault.replace('_', ' ')}: "
+                f"{location.name}: the weights in {folder} do not fill the model ({fault.replace('_', ' ')}: "
                 f"{len(report[fault])}, such as {some}). Is it a complete causal language model?"
             )
     return model
 
 
-def _merged(place: _Place, dtype: "torch.dtype") -> Any:
+def _merged(location: _Location, dtype: "torch.dtype") -> Any:
     """Return the adapter's base with the adapter merged into its weights, in this dtype."""
     import torch
     from peft import PeftModel
     from safetensors import SafetensorError
 
-    if not (place.path / "adapter_model.safetensors").is_file():
+    if not (location.path / "adapter_model.safetensors").is_file():
         raise ModelError(
-            f"{place.name}: {place.path} has no adapter_model.safetensors. Pickled adapters (.bin) are not loaded, "
-            "because opening one can run any code; load it where you trust it and save it again with a current peft."
+            f"{location.name}: {location.path} has no adapter_model.safetensors. Pickled adapters (.bin) are not "
+            "loaded, because opening one can run any code; load it where you trust it and save it again with a "
+            "current peft."
         )
     # The sum of base and adapter in float32, and one rounding at the end: in bfloat16 small updates would vanish.
-    base = load_model(_base_name(place), dtype=torch.float32, device="cpu").model
+    base = load_model(_base_name(location), dtype=torch.float32, device="cpu").model
     try:
         with quiet():
-            merged = PeftModel.from_pretrained(base, str(place.path)).merge_and_unload(safe_merge=True)
+            merged = PeftModel.from_pretrained(base, str(location.path)).merge_and_unload(safe_merge=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise _failed(place, "adapter", error) from error
+        raise _failed(location, "adapter", error) from error
     return merged.to(dtype)
 
 
-def _require_safetensors(place: _Place, folder: Path) -> None:
+def _require_safetensors(location: _Location, folder: Path) -> None:
     if any(folder.glob("*.safetensors")):
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         raise ModelError(
-            f"{place.name}: {folder} holds pickled weights only. They are not loaded, because opening them can run any "
-            "code; load them where you trust them and save them with model.save_pretrained(), which writes safetensors."
+            f"{location.name}: {folder} holds pickled weights only. They are not loaded, because opening them can run "
+            "any code; load them where you trust them and save them with model.save_pretrained(), which writes "
+            "safetensors."
         )
-    raise ModelError(f"{place.name}: no weights in {folder}; a model folder holds config.json and *.safetensors")
+    raise ModelError(f"{location.name}: no weights in {folder}; a model folder holds config.json and *.safetensors")
 
 
-def _failed(place: _Place, part: str, error: Exception) -> ModelError:
+def _failed(location: _Location, part: str, error: Exception) -> ModelError:
     if "trust_remote_code" in str(error):
         return ModelError(
-            f"{place.name}: this {part} needs Python code from its repository, which haloes does not run. "
+            f"{location.name}: this {part} needs Python code from its repository, which haloes does not run. "
             "Use a model whose architecture is part of transformers."
         )
-    cached = f" If it was cut short, delete {cache_dir() / 'gguf'} and try again." if place.is_gguf else ""
-    return ModelError(f"{place.name}: the {part} in {place.path} cannot be loaded ({error}).{cached}")
+    cached = f" If it was cut short, delete {cache_dir() / 'gguf'} and try again." if location.is_gguf else ""
+    return ModelError(f"{location.name}: the {part} in {location.path} cannot be loaded ({error}).{cached}")

@@ -6,9 +6,8 @@ backward pass asks for it: the same bits. With checkpointing that is one tensor 
 sequence is limited by host memory; without it, all activations travel, which is slow.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +17,6 @@ from haloes.errors import ConfigError
 
 WORTH_BYTES = 2**20
 """Smaller tensors stay where they are: a copy costs more than they take."""
-
-Place: TypeAlias = Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True, slots=True)

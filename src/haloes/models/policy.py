@@ -27,7 +27,7 @@ _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "tran
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """What was asked of N trained tokens, (N,) each in float32."""
+    """Scores of N trained tokens, as far as they were asked for, (N,) each in float32."""
 
     logp: Tensor | None
     """log p_policy, with gradient."""
@@ -180,7 +180,7 @@ def make_policy(
         synced: the reference can become the policy again (`SyncedReference.sync`).
         values: add a value head.
         rewards: add a reward head. Raises ModelError where transformers knows no sequence classifier of this
-            architecture, so that nobody could load the result.
+            architecture, so that no tool could load the result.
         reference_model: another loaded model, with the same tokenizer, as the reference; it is frozen in place.
             It cannot be `synced`.
         fingerprint: the model's `weights_fingerprint` where the caller knows it; None to read all weights for it.

@@ -28,7 +28,7 @@ class PrefixCache:
     layers: dict[int, tuple[Tensor, Tensor]] | None = field(default_factory=dict)
     """By the layer's identity; None once they are cleared."""
     continues: bool = False
-    """Whether a pass through the model continues what is there; else it fills it in."""
+    """True: the next pass through the model continues the cache; False: it fills the cache."""
 
     def extend(self, layer: torch.nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values that a layer's attention sees: its own, behind the cached ones if it continues."""

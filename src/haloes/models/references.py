@@ -61,7 +61,7 @@ def frozen(model: Any, scorer: Scorer) -> Reference:
 
 
 def detached(head: Head) -> Head:
-    """Return the head without gradient, and with the weights of now whatever is put in their place later."""
+    """Return the head without gradient, with its current weights whatever the model's parameters point to later."""
     # A reference that swaps weights in ends with its context, and its head is used after it: `detach` holds on to the
     # storage that is in place now, where the parameter itself would follow the swap back.
     return replace(
@@ -93,7 +93,7 @@ class FileReference:
         self._starts: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as this object lives
-        # A reference lives as long as its policy; nobody would think of closing it.
+        # A reference lives as long as its policy, and has no owner that would close it.
         close = weakref.finalize(self, self._file.close)
         try:
             for name, parameter in self._parameters.items():
@@ -119,7 +119,7 @@ class FileReference:
 
     def _mapped(self) -> dict[str, Tensor]:
         """Return the weights of the file by name, as a new mapping of it into memory."""
-        # "c": whoever wrote to these weights would change neither the file nor the next mapping of it.
+        # "c": a write to these weights would change neither the file nor the next mapping of it.
         data = torch.from_numpy(np.memmap(self._file, np.uint8, mode="c"))
         return {
             name: data[self._starts[name] :][: parameter.nbytes].view(parameter.dtype).view(parameter.shape)

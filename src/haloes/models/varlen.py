@@ -20,18 +20,18 @@ from haloes.models.device import to_device
 
 @dataclass(frozen=True, slots=True)
 class Varlen:
-    """Which keys the queries of each piece see; computed once a layout, and used by every layer."""
+    """The keys that the queries of each piece see; computed once a layout, and used by every layer."""
 
     key_K: Tensor | None
-    """Which of the T tokens each key is, int64; None where they are the T tokens as they stand (nothing is shared)."""
+    """Indices of the K keys among the T tokens, int64; None where nothing is shared: they are the T tokens in order."""
     cu_seqlens_q: Tensor
-    """Where among the T tokens each piece's queries begin, and T, (P + 1,) int32."""
+    """Starts of each piece's queries among the T tokens, and T, (P + 1,) int32."""
     cu_seqlens_k: Tensor
-    """Where among the K keys each piece's keys begin, and K, (P + 1,) int32."""
+    """Starts of each piece's keys among the K keys, and K, (P + 1,) int32."""
     queries: list[int]
-    """How many queries each piece has."""
+    """Queries of each piece."""
     keys: list[int]
-    """How many keys each piece sees."""
+    """Keys that each piece sees."""
 
     @property
     def max_seqlen_q(self) -> int:

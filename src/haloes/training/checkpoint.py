@@ -34,7 +34,7 @@ class Checkpoint:
     step: int
     """Steps that were done when it was written."""
     identity: Mapping[str, str]
-    """What the run was: hashes of data, tokenizer, reference and configuration."""
+    """Hashes of the run's data, tokenizer, reference and configuration, by name."""
 
 
 def save(

@@ -1,4 +1,4 @@
-"""What a loss needs from one step to the next, beside weights and moments."""
+"""The state that a loss needs from one step to the next, beside weights and moments."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How many tokens go through the model together: as many as pay, where there is memory for them."""
+"""The size of a micro-batch in tokens: as many as make it faster, where there is memory for them."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _SAFE = 0.9
 
 def choose_budget(policy: Policy, settings: TrainSettings, *, free: int) -> int:
     """
-    Return the tokens of a micro-batch: what the settings say, else as many as pay and fit.
+    Return the tokens of a micro-batch: what the settings say, else as many as make it faster and fit.
 
     Args:
         policy: as it is before training: its gradients and its optimizer are still to come.

@@ -71,7 +71,7 @@ def make_masters(parameters: Mapping[str, torch.nn.Parameter]) -> Masters:
 
 
 def check_optimizer(settings: TrainSettings, device: torch.device) -> None:
-    """Raise ConfigError where the optimizer is not installed or cannot run here; found out by taking a small step."""
+    """Raise ConfigError where the optimizer is not installed or cannot run here, after trying a small step."""
     if settings.optimizer != "adamw8bit":
         return
     try:

@@ -20,7 +20,7 @@ from haloes.tokens.store import TokenRow, TokenStore
 from haloes.training.prefetch import prefetch, to_numpy
 
 Jobs: TypeAlias = NDArray[np.int64]
-"""What to score, (n, 2): the sequence of the store that gives the prompt, and the one that gives the completion."""
+"""Sequences to score, (n, 2): the one of the store that gives the prompt, and the one that gives the completion."""
 
 TokenLogps: TypeAlias = Callable[[Packed], Tensor]
 """Packed sequences to the log-probability of each trained token, (N,)."""
@@ -69,7 +69,7 @@ def logps(token_N: Tensor, packed: Packed) -> Logps:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceScores:
-    """What the reference says of n sequences."""
+    """Reference log-probabilities of n sequences."""
 
     totals: Floats
     """log p_reference(y|x), (n,)."""

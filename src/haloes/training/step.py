@@ -90,11 +90,11 @@ class StepSplit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """What all micro-batches of a step have in common."""
+    """The part of a step that all its micro-batches have in common."""
 
     split: StepSplit
     weight: Floats
-    """Of each example of the step; they add up to 1."""
+    """Weight of each example of the step, (E,); they add up to 1."""
     running_reward: float
     reference: ReferenceTable | None
     mismatched: MismatchedTable | None
@@ -120,7 +120,7 @@ class Stepper:
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Decides where the activations of a forward pass wait for the backward pass (`haloes.models.offload`)."""
     continues: bool = False
-    """Whether mismatched completions may continue from the keys and values that the step's own rows leave of their
+    """Allows mismatched completions to continue from the keys and values that the step's own rows leave of their
     prompts, where the step is a single micro-batch. Not with dropout, which is for the rows' own pass alone."""
     on_layout: LayoutHook = ignore_layout
     """Told of the policy's layouts; on a GPU from the thread that prepares them."""
@@ -375,7 +375,7 @@ class StepNumbers:
     """(E,), as each metric."""
     metrics: dict[str, Floats]
     waiting: list[tuple[Floats, NDArray[np.int64], Tensor]] = field(default_factory=list)
-    """What is still on the device: the table it belongs to, the rows in it, and the values."""
+    """Values that are still on the device, with the table and the rows that they belong to."""
 
     @classmethod
     def zeros(cls, num_sequences: int, num_examples: int, metrics: Sequence[str]) -> "StepNumbers":

@@ -62,24 +62,24 @@ class Table:
     sequences: NDArray[np.int64]
     """The step's sequences in the store: the examples, or all chosen and then all rejected completions."""
     weight: Floats
-    """Of each example; they add up to 1."""
+    """Weight of each example, (E,); they add up to 1."""
     loss: Floats
-    """Of each example, unweighted."""
+    """Unweighted loss of each example, (E,)."""
     metrics: Mapping[str, Floats]
-    """The loss's own, of each example."""
+    """The loss's own metrics, (E,) each."""
     logp: Floats | None
-    """log p_policy(y|x) of each sequence; None for a loss that reads none."""
+    """log p_policy(y|x) of each sequence, (S,); None for a loss that reads none."""
     log_ratio: Floats | None
-    """log p_policy - log p_reference of each sequence; None for a loss without a reference."""
+    """log p_policy - log p_reference of each sequence, (S,); None for a loss without a reference."""
     mismatched: Floats | None
     """log p_policy - log p_reference of (x, y') for each example; None for a loss without mismatched completions."""
     reward: Floats | None = None
-    """What the reward head gives each sequence; None for a loss without one."""
+    """The reward head's number for each sequence, (S,); None for a loss without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTable:
-    """What the reference says of a step's sequences."""
+    """Reference log-probabilities of a step's sequences."""
 
     total: Floats
     """log p_reference(y|x) of each."""

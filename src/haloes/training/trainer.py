@@ -62,7 +62,7 @@ class TrainJob:
     run_dir: Path
     """Takes `metrics.jsonl` and the folder `checkpoints`."""
     identity: Mapping[str, str]
-    """What must be the same when the run is resumed, by name: hashes of the data, the tokenizer, the settings ..."""
+    """Hashes of the data, the tokenizer, the settings ... by name: all must be the same when the run is resumed."""
     allow_changes: bool = False
     """Resume all the same when it is not."""
     ranks: Ranks
@@ -72,16 +72,16 @@ class TrainJob:
     stop: Callable[[], bool]
     """Asked after every step; True ends the run with everything saved."""
     on_layout: LayoutHook = ignore_layout
-    """Told of the layouts that go through the policy, for whoever counts its work."""
+    """Told of the layouts that go through the policy, to count its work."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a finished run leaves, beside the trained policy and its files."""
+    """The result of a finished run, beside the trained policy and its files."""
 
     num_steps: int
     seconds: float
-    """Of this process; not counting what was done before a resumption."""
+    """Time of this process, without what was done before a resumption."""
     validation: Validation | None
     damaged: tuple[str, ...]
     """A sentence about each damaged checkpoint that was passed over."""
@@ -240,7 +240,7 @@ class _RunState:
         return found.step, damaged
 
     def restore_best(self) -> list[str]:
-        """Restore the best weights; return what is to be told where they cannot be read."""
+        """Restore the best weights; return warnings where they cannot be read."""
         found, damaged = checkpoint.newest(self.job.run_dir / BEST)
         if found is None:
             return [*damaged, "the best step's weights are gone: the result is the model after the last step"]

@@ -21,7 +21,7 @@ class Validation:
     loss: float
     """Weighted mean over the examples."""
     sequences: NDArray[np.int64]
-    """Which sequence of the store each row is about."""
+    """The sequence of the store that each row is about."""
     log_ratio: Floats | None
     """The implied reward of each: log p_policy - log p of the model before training, in nats. None for a loss that
     reads no log-probabilities."""
@@ -34,9 +34,9 @@ class Validation:
     tokens: NDArray[np.int32]
     """Trained tokens of each."""
     reward: Floats | None = None
-    """What the reward head gives each; None for a loss without one."""
+    """The reward head's number for each; None for a loss without one."""
     paired: bool = False
-    """Whether the sequences are pairs: 2i the chosen and 2i + 1 the rejected one."""
+    """True where the sequences are pairs: 2i the chosen and 2i + 1 the rejected one."""
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of the chosen and of the rejected sequences, pair by pair; none where they are no pairs."""
