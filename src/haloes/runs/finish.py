@@ -1,4 +1,4 @@
-"""Answers to held-out prompts before and after training, and everything that a finished run writes down."""
+"""The end of a run: answers to held-out prompts before and after training, the saved model, and all scores."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ _KL_TOKENS, _KL_ANSWERS = 1024, 16
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """A run that is under way."""
+    """A run that is under way: what answering, monitoring and finishing share."""
 
     run_dir: Path
     policy: Policy
@@ -108,6 +108,7 @@ def finish(
             write_calibration(run_dir, pairs)
     if after:
         ratings = [] if rater is None else rate(rater, [*before, *after])
+        # Resumed with another rater, or with none: the old verdicts would be shown as this run's.
         (run_dir / RATINGS).unlink(missing_ok=True)
         if ratings:
             write_ratings(run_dir / RATINGS, ratings)
@@ -129,6 +130,7 @@ def save_model(policy: Policy, template: Template, place: Path) -> None:
     where there is none the tokenizer's configuration names it, and haloes samples with it. A policy with a reward head
     is saved whole, as a sequence classifier.
     """
+    # Packed attention of ours was registered under a name that no other program knows.
     policy.scorer.model.set_attn_implementation("sdpa")
     if policy.reward_head is not None:
         save_reward_model(policy, policy.reward_head, template, place)

@@ -45,6 +45,7 @@ def configured_judge(watch: WatchSettings, *, num_prompts: int, keep_best: str |
     settings = {name: value for name, value in section.items() if name != "kind"}
     try:
         judge = make_judge(str(section["kind"]), settings)
+        # Reading it loads the template, in which a fault is to show now.
         _ = judge.identity
     except ConfigError as error:
         text = str(error)
@@ -53,22 +54,22 @@ def configured_judge(watch: WatchSettings, *, num_prompts: int, keep_best: str |
 
 
 class LiveJudge:
-    """Compares, counts what it asks, and never fails once it was tried out."""
+    """Compares answers at each validation, counts what that costs, and raises nothing once it was tried out."""
 
-    def __init__(self, judge: Judge, before: Sequence[Completion], place: Path, *, seed: int, same_run: bool) -> None:
+    def __init__(self, judge: Judge, before: Sequence[Completion], folder: Path, *, seed: int, same_run: bool) -> None:
         """
         Ask nothing yet.
 
         Args:
             judge: who is asked.
             before: the answers before training.
-            place: a folder for answers and judgements.
+            folder: takes answers and judgements.
             seed: of the delimiters around the answers; sent to judges that draw their replies.
-            same_run: whether a run goes on as it was: judgements of steps that are done again hold, and a judge that
+            same_run: whether a run is resumed as it was: judgements of steps that are done again hold, and a judge that
                 does not answer just now is no error.
         """
-        self._judge, self._before, self._place, self._seed = judge, before, place, seed
-        self._same_run, self._gone = same_run, False
+        self._judge, self._before, self._folder, self._seed = judge, before, folder, seed
+        self._same_run, self._is_down = same_run, False
 
     def try_out(self) -> str | None:
         """
@@ -80,36 +81,39 @@ class LiveJudge:
         Raises:
             UserError: the judge cannot be used as it is set up, or does not answer.
         """
-        one, other = self._before[0], self._before[-1]
+        # Answers to two different prompts surely differ, and equal ones are never asked about.
+        first, second = self._before[0], self._before[-1]
         trial = Comparison(
-            prompt_id=one.prompt_id,
-            prompt=one.prompt,
-            first=one.completion,
-            second=other.completion,
-            first_finished=one.finished,
-            second_finished=other.finished,
+            prompt_id=first.prompt_id,
+            prompt=first.prompt,
+            first=first.completion,
+            second=second.completion,
+            first_finished=first.finished,
+            second_finished=second.finished,
             seed=self._seed,
         )
         name = self._judge.identity.name
         try:
-            with closing(self._judge.compare([trial])) as opinions:
-                _, opinion = next(opinions)
+            with closing(self._judge.compare([trial])) as replies:
+                _, reply = next(replies)
         except UserError as error:
             raise type(error)(f"watch.judge: a trial question failed: {error}") from error
-        if isinstance(opinion, JudgeReply):
-            held = opinion.verdict is not None
-            return None if held else f"the judge {name} gave no verdict on a trial question: {opinion.reason}"
+        if isinstance(reply, JudgeReply):
+            decided = reply.verdict is not None
+            return None if decided else f"the judge {name} gave no verdict on a trial question: {reply.reason}"
         if not self._same_run:
             raise RunError(
-                f"watch.judge: {name} does not answer a trial question ({opinion.reason}); put that right, or train "
+                f"watch.judge: {name} does not answer a trial question ({reply.reason}); put that right, or train "
                 "without a judge: watch.judge=null"
             )
-        self._gone = True
-        return f"the judge {name} does not answer at present ({opinion.reason})"
+        # Hours of training are not thrown away for a server that may be back at the next validation.
+        self._is_down = True
+        return f"the judge {name} does not answer at present ({reply.reason})"
 
     def begin(self, step: int, validations: int) -> str:
         """Drop judgements that no longer hold, and say how often the judge will be asked from now on."""
-        for path in self._place.glob("step-*.jsonl"):
+        # Changed settings make other answers: what a step's file holds of before would be taken for this run's.
+        for path in self._folder.glob("step-*.jsonl"):
             if not self._same_run and int(path.name[5:].partition(".")[0]) > step:
                 path.unlink()
         each = 2 * len(self._before)
@@ -125,24 +129,25 @@ class LiveJudge:
 
         It is None where the judge failed, and JUDGE_ERROR says why; an exception is never raised.
         """
-        judge = _Counting(self._judge)
-        found: dict[str, Any] = dict.fromkeys((WIN_RATE, *_ENDS, f"{WIN_RATE}/unscored"))
+        judge = _CountingJudge(self._judge)
+        # None and not left out: a number that could not be measured is seen as such in the metrics.
+        numbers: dict[str, Any] = dict.fromkeys((WIN_RATE, *_ENDS, f"{WIN_RATE}/unscored"))
         try:
             paired = pair_answers(answers, self._before, names=(f"step {step}", _BEFORE))
-            error = self._judged(judge, paired, step, found)
+            error = self._measure(judge, paired, step, numbers)
         except Exception as failed:  # noqa: BLE001 - whatever a judge does, the training goes on
             error = str(failed) if isinstance(failed, UserError) else f"{type(failed).__name__}: {failed}"
-        self._gone = bool(error) and found[WIN_RATE] is None
-        found["sampled/judge/questions"] = judge.asked
+        self._is_down = bool(error) and numbers[WIN_RATE] is None
+        numbers["sampled/judge/questions"] = judge.asked
         if judge.cost is not None:
-            found["sampled/judge/cost"] = judge.cost
-        return found | ({JUDGE_ERROR: error} if error else {})
+            numbers["sampled/judge/cost"] = judge.cost
+        return numbers | ({JUDGE_ERROR: error} if error else {})
 
-    def _judged(self, judge: "_Counting", paired: AnswerPairs, step: int, found: dict[str, Any]) -> str:
-        """Ask, and put the numbers into `found`; return what went wrong, or ""."""
-        write_jsonl(self._place / f"step-{step:06}.answers.jsonl", (to_json(p.candidate) for p in paired.pairs))
-        out = self._place / f"step-{step:06}.judgements.jsonl"
-        if self._gone:
+    def _measure(self, judge: "_CountingJudge", paired: AnswerPairs, step: int, numbers: dict[str, Any]) -> str:
+        """Ask, and put what comes out into `numbers`; return what went wrong, or ""."""
+        write_jsonl(self._folder / f"step-{step:06}.answers.jsonl", (to_json(p.candidate) for p in paired.pairs))
+        out = self._folder / f"step-{step:06}.judgements.jsonl"
+        if self._is_down:
             # A server that hangs would hold up every validation for as long as all its questions take.
             tried = judge_pairs(judge, first_prompts(paired, 1), out, seed=self._seed)
             if tried.unanswered:
@@ -151,9 +156,9 @@ class LiveJudge:
         pairs = comparisons(judged.judgements)
         rate = win_rate([pair.preference for pair in pairs], [pair.prompt_id for pair in pairs], seed=self._seed)
         scored = rate.wins + rate.ties + rate.losses
-        found[f"{WIN_RATE}/unscored"] = len(paired.pairs) - scored
+        numbers[f"{WIN_RATE}/unscored"] = len(paired.pairs) - scored
         if rate.score is not None:
-            found |= zip((WIN_RATE, *_ENDS), (rate.score.value, rate.score.low, rate.score.high), strict=True)
+            numbers |= zip((WIN_RATE, *_ENDS), (rate.score.value, rate.score.low, rate.score.high), strict=True)
         if judged.unanswered:
             return f"{len(judged.unanswered)} of {2 * len(paired.pairs)} questions, the first: {judged.unanswered[0]}"
         if rate.score is None:
@@ -163,7 +168,7 @@ class LiveJudge:
 
 
 @dataclass(slots=True)
-class _Counting:
+class _CountingJudge:
     """A judge that counts what it is asked, and what that costs."""
 
     judge: Judge
@@ -175,9 +180,9 @@ class _Counting:
         return self.judge.identity
 
     def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        with closing(self.judge.compare(comparisons)) as opinions:
-            for place, opinion in opinions:
+        with closing(self.judge.compare(comparisons)) as replies:
+            for index, reply in replies:
                 self.asked += 1
-                if isinstance(opinion, JudgeReply) and opinion.cost is not None:
-                    self.cost = (self.cost or 0.0) + opinion.cost
-                yield place, opinion
+                if isinstance(reply, JudgeReply) and reply.cost is not None:
+                    self.cost = (self.cost or 0.0) + reply.cost
+                yield index, reply

@@ -153,11 +153,11 @@ class Monitor:
 
 
 class Alarms:
-    """Follows a run's metrics; each kind of alarm is given once."""
+    """Follows a run's metrics, and gives each kind of alarm once: what repeats is not read."""
 
     def __init__(self, before: Mapping[str, float], limits: WatchSettings) -> None:
         """
-        Nothing has been seen yet.
+        Set the limits; nothing of the run is seen yet.
 
         Args:
             before: the numbers of the answers before training (`sampled/words` ...); empty if none were made.
@@ -170,8 +170,8 @@ class Alarms:
 
     def take(self, line: Mapping[str, Any]) -> list[str]:
         """Take in a line of the metrics and return the new alarms."""
-        found = self._of_rewards(line) if line["split"] == "train" else _of_answers(line, self._before, self._limits)
-        new = {name: f"step {line['step']}: {text}" for name, text in found.items() if name not in self.given}
+        alarms = self._of_rewards(line) if line["split"] == "train" else _of_answers(line, self._before, self._limits)
+        new = {name: f"step {line['step']}: {text}" for name, text in alarms.items() if name not in self.given}
         self.given |= new
         return list(new.values())
 
@@ -180,6 +180,7 @@ class Alarms:
         good, bad = line.get("reward/desirable"), line.get("reward/undesirable")
         if good is None or bad is None:
             return {}
+        # Some steps in a row: a single step's mean over few examples falls by chance.
         self._falling = self._falling + 1 if good < -1 and bad < -1 else 0
         if self._falling < _IN_A_ROW:
             return {}
@@ -191,42 +192,44 @@ class Alarms:
 
 
 def _of_answers(line: Mapping[str, Any], before: Mapping[str, float], limits: WatchSettings) -> dict[str, str]:
-    found = {}
+    """Return the alarms about the answers of a validation, by their short names."""
+    alarms = {}
     words, words_before = line.get("sampled/words"), before.get("sampled/words")
     if words is not None and words_before:
         ratio = words / words_before
         if ratio > limits.length:
-            found["longer"] = (
+            alarms["longer"] = (
                 f"answers have {words:.0f} words, {ratio:.1f} times as many as before training; are long answers liked "
                 "more often in the feedback (`haloes doctor`)? Raise loss.beta, or lower train.lr"
             )
         if ratio < 1 / limits.length:
-            found["shorter"] = (
+            alarms["shorter"] = (
                 f"answers have {words:.0f} words, and {words_before:.0f} before training; raise loss.beta, or lower "
                 "train.lr"
             )
     risen = _change("sampled/repetition", line, before)
     if risen is not None and risen > limits.repetition:
-        found["repetition"] = (
+        alarms["repetition"] = (
             f"{line['sampled/repetition']:.0%} of an answer's four-word runs are repeated, {risen * 100:.0f} points "
             "more than before training; lower train.lr"
         )
     unended = _fewer_ends(line, before, limits)
     if unended is not None:
-        found["end of turn"] = unended
+        alarms["end of turn"] = unended
     if JUDGE_ERROR in line:
-        found["judge"] = f"the judge's win rate is missing or rests on fewer answers ({line[JUDGE_ERROR]})"
+        alarms["judge"] = f"the judge's win rate is missing or rests on fewer answers ({line[JUDGE_ERROR]})"
     kl = line.get("sampled/kl")
     if kl is not None and kl > limits.kl:
-        found["kl"] = (
+        alarms["kl"] = (
             f"the KL divergence to the reference is {kl:.0f} nats an answer, above watch.kl={limits.kl:g}; "
             "raise loss.beta, or lower train.lr"
         )
-    return found
+    return alarms
 
 
 def _fewer_ends(line: Mapping[str, Any], before: Mapping[str, float], limits: WatchSettings) -> str | None:
     """Return the alarm where the model ends fewer answers itself, by more than the limit and more than by chance."""
+    # The same prompts before and now: the paired test asks whether losses outnumber gains by more than coins would.
     change = _change("sampled/finished", line, before)
     lost, gained = line.get(ENDS_LOST), line.get(ENDS_GAINED)
     if change is None or change >= -limits.finished or lost is None or gained is None:

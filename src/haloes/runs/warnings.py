@@ -17,26 +17,28 @@ _OFTEN = 0.02
 def data_warnings(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     """Warn of the data as the run uses it."""
     train = facts["train"]
-    found = list(facts["warnings"])
+    warnings = list(facts["warnings"])
     for name, what in (("rows", "rows"), ("validation rows", "rows of the validation file")):
         refused = facts.get(name, {}).get("refused")
         if refused:
             reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
-            found.append(f"{what} left out: {reasons} (`haloes doctor` says which and why)")
+            warnings.append(f"{what} left out: {reasons} (`haloes doctor` says which and why)")
     if train["truncated"] > 0:
         share = train["truncated"] / max(train["desirable"] + train["undesirable"], 1)
-        found.append(
+        warnings.append(
             f"{train['truncated']} completions ({share:.1%}) did not fit the window and lost their end, which is not "
             "learned then: raise tokens.max_length"
         )
     if train["prompts cut"] > 0:
-        found.append(f"{train['prompts cut']} prompts lost their oldest turns to the window: raise tokens.max_length")
+        warnings.append(
+            f"{train['prompts cut']} prompts lost their oldest turns to the window: raise tokens.max_length"
+        )
     if train["template differs"] > 0:
-        found.append(
+        warnings.append(
             f"{train['template differs']} completions are rendered in other words by the chat template when it sees "
             "the whole conversation; training follows what inference sees (`haloes doctor FILE --model M` shows them)"
         )
-    return found + _label_warning(train, loss) + _weight_warning(train, loss)
+    return warnings + _label_warning(train, loss) + _weight_warning(train, loss)
 
 
 def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:
@@ -52,14 +54,14 @@ def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:
 def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
     """Warn of how training went."""
     steps = [line for line in metrics if line["split"] == "train"]
-    found: list[str] = []
+    warnings: list[str] = []
     if len(steps) < _FEW_STEPS:
-        found.append(
+        warnings.append(
             f"the run had only {len(steps)} steps: more data, a smaller train.batch_size or more epochs may help"
         )
     clamped = _mean(steps, "reference_point/clamped")
     if clamped is not None and clamped > 0.9 and len(steps) >= _FEW_STEPS:  # noqa: PLR2004
-        found.append(
+        warnings.append(
             f"the reference point was clamped at 0 in {clamped:.0%} of the steps: the policy moved away from "
             "mismatched completions, and a constant reference point of 0 would have done as well"
         )
@@ -69,16 +71,16 @@ def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
             continue
         measured = f"the held-out {what} of {_in_words(after[name])}"
         if after[name].low <= 1 / 2 <= after[name].high:
-            found.append(
+            warnings.append(
                 f"{measured} cannot be told from chance (0.5): more or cleaner feedback, more steps or another "
                 "learning rate are needed before this model can be trusted"
             )
         if after[name].high < 1 / 2:
-            found.append(
+            warnings.append(
                 f"{measured} lies below chance (0.5): the model prefers what people disliked; look whether labels of "
                 "the training or the validation rows are swapped"
             )
-    return found + _length_warning(after)
+    return warnings + _length_warning(after)
 
 
 def _length_warning(after: Mapping[str, Score]) -> list[str]:
