@@ -38,23 +38,23 @@ class Labeler(Protocol):
         ...
 
     def feedback(
-        self, answers: Sequence[Completion], place: Path, *, pairs: bool, advance: Advance
+        self, answers: Sequence[Completion], folder: Path, *, pairs: bool, advance: Advance
     ) -> list[Feedback | Pair]:
         """
-        Return the feedback that these answers of one model earn; keep the verdicts in `place`.
+        Return the feedback that these answers of one model earn; keep the verdicts in `folder`.
 
         Args:
             answers: to the prompts of a round, several each.
-            place: a folder.
+            folder: takes the verdicts.
             pairs: whether the loss wants pairs.
             advance: called with the number of verdicts that just came.
         """
         ...
 
     def rating(
-        self, answers: Sequence[Completion], first: Sequence[Completion], place: Path, *, advance: Advance
+        self, answers: Sequence[Completion], first: Sequence[Completion], folder: Path, *, advance: Advance
     ) -> Score | None:
-        """Score the answers of a model beside those of the first model; keep the verdicts in `place`."""
+        """Score the answers of a model beside those of the first model; keep the verdicts in `folder`."""
         ...
 
 
@@ -77,25 +77,25 @@ class RaterLabeler:
     def feedback(
         self,
         answers: Sequence[Completion],
-        place: Path,
+        folder: Path,
         *,
         pairs: bool,  # noqa: ARG002 - a loss on pairs makes them of the thumbs
         advance: Advance,
     ) -> list[Feedback | Pair]:
         """Return one labelled answer for each."""
-        liked = self._rated(answers, place / RATINGS, advance)
+        liked = self._rated(answers, folder / RATINGS, advance)
         return [_feedback(answer, label=label) for answer, label in zip(answers, liked, strict=True)]
 
     def rating(
         self,
         answers: Sequence[Completion],
         first: Sequence[Completion],  # noqa: ARG002 - a thumb needs nothing beside it
-        place: Path,
+        folder: Path,
         *,
         advance: Advance,
     ) -> Score | None:
         """Return the share that is liked, with its interval."""
-        liked = self._rated(answers, place / RATINGS, advance)
+        liked = self._rated(answers, folder / RATINGS, advance)
         prompts = [answer.prompt_id for answer in answers]
         return share_with_interval(
             liked, prompts, name="liked", variant=answers[0].model, label="Share of answers that the rater likes"
@@ -122,7 +122,7 @@ class JudgeLabeler:
         return {"judge": identity.name, "template": identity.template, **identity.settings}
 
     def feedback(
-        self, answers: Sequence[Completion], place: Path, *, pairs: bool, advance: Advance
+        self, answers: Sequence[Completion], folder: Path, *, pairs: bool, advance: Advance
     ) -> list[Feedback | Pair]:
         """
         Compare every two answers to a prompt.
@@ -132,7 +132,7 @@ class JudgeLabeler:
         its score. A comparison that holds no verdict, or whose orders make up for each other, says nothing.
         """
         compared = _every_two(answers)
-        preferences = self._preferences(compared, place / JUDGEMENTS, advance)
+        preferences = self._preferences(compared, folder / JUDGEMENTS, advance)
         decided = [(pair, value) for pair, value in zip(compared.pairs, preferences, strict=True) if value is not None]
         if pairs:
             return [_pair(pair, value) for pair, value in decided if value != _EVEN]
@@ -145,11 +145,11 @@ class JudgeLabeler:
         return [_feedback(answer, label=share > _EVEN, score=share) for answer, share in won if share != _EVEN]
 
     def rating(
-        self, answers: Sequence[Completion], first: Sequence[Completion], place: Path, *, advance: Advance
+        self, answers: Sequence[Completion], first: Sequence[Completion], folder: Path, *, advance: Advance
     ) -> Score | None:
         """Return the win rate against the first model's answers to the same prompts, with its interval."""
         compared = pair_answers(answers, first, names=(answers[0].model, "first model"))
-        preferences = self._preferences(compared, place / JUDGEMENTS, advance)
+        preferences = self._preferences(compared, folder / JUDGEMENTS, advance)
         prompts = [pair.prompt_id for pair in compared.pairs]
         label = "Win rate against the first model"
         return win_rate(preferences, prompts, variant=answers[0].model, label=label).score
@@ -157,8 +157,8 @@ class JudgeLabeler:
     def _preferences(self, compared: AnswerPairs, out: Path, advance: Advance) -> list[float | None]:
         judged = judge_pairs(self.judge, compared, out, seed=self.seed, progress=advance)
         _require_all(judged)
-        found = {(pair.prompt_id, pair.draw): pair.preference for pair in comparisons(judged.judgements)}
-        return [found[pair.prompt_id, pair.draw] for pair in compared.pairs]
+        preferences = {(pair.prompt_id, pair.draw): pair.preference for pair in comparisons(judged.judgements)}
+        return [preferences[pair.prompt_id, pair.draw] for pair in compared.pairs]
 
 
 def make_labeler(rater: str | None, judge: str | None, settings: Mapping[str, Any], *, seed: int) -> Labeler:
@@ -183,9 +183,9 @@ def _every_two(answers: Sequence[Completion]) -> AnswerPairs:
     for answer in answers:
         by_prompt[answer.prompt_id].append(answer)
     pairs = [
-        AnswerPair(one, other, draw)
+        AnswerPair(first, second, draw)
         for of_prompt in by_prompt.values()
-        for draw, (one, other) in enumerate(combinations(of_prompt, 2))
+        for draw, (first, second) in enumerate(combinations(of_prompt, 2))
     ]
     return AnswerPairs(tuple(pairs), "one answer", "another", left_over=0)
 
@@ -203,15 +203,15 @@ def _feedback(answer: Completion, *, label: bool, score: float | None = None) ->
 
 
 def _pair(pair: AnswerPair, preference: float) -> Pair:
-    one, other = (pair.candidate, pair.baseline) if preference > _EVEN else (pair.baseline, pair.candidate)
+    winner, loser = (pair.candidate, pair.baseline) if preference > _EVEN else (pair.baseline, pair.candidate)
     return Pair(
-        prompt=one.prompt,
-        chosen=one.completion,
-        rejected=other.completion,
-        chosen_finished=one.finished,
-        rejected_finished=other.finished,
-        id=f"{one.prompt_id}/{one.seed}+{other.seed}",
-        source=one.model,
+        prompt=winner.prompt,
+        chosen=winner.completion,
+        rejected=loser.completion,
+        chosen_finished=winner.finished,
+        rejected_finished=loser.finished,
+        id=f"{winner.prompt_id}/{winner.seed}+{loser.seed}",
+        source=winner.model,
     )
 
 
@@ -259,9 +259,9 @@ def require_enough(rows: Sequence[Feedback | Pair], number: int, *, pairs: bool,
     labels: defaultdict[str, set[bool]] = defaultdict(set)
     for row in rows:
         labels[group_of(row)] |= {True, False} if isinstance(row, Pair) else {bool(row.label)}
-    if pairs and not any(len(found) > 1 for found in labels.values()):
+    if pairs and not any(len(kinds) > 1 for kinds in labels.values()):
         raise DataError(f"round {number}: no prompt has a liked and a disliked answer, so no pairs; {_WHAT_TO_DO}")
-    if not undesirable and not any(True in found for found in labels.values()):
+    if not undesirable and not any(True in kinds for kinds in labels.values()):
         raise DataError(f"round {number}: no answer is liked, and the loss learns from liked ones; {_WHAT_TO_DO}")
 
 

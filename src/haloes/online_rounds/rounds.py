@@ -135,30 +135,30 @@ def online(
 
 def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: bool) -> dict[str, int]:
     """Write a round's prompts, answers, verdicts and feedback; return the counts of the latter."""
-    settings, place = experiment.settings, experiment.folder(number)
+    settings, folder = experiment.settings, experiment.folder(number)
     names = of_round(list(experiment.prompts), number, settings.prompts_per_round)
     prompts = {name: experiment.prompts[name] for name in names}
-    place.mkdir(exist_ok=True)
-    write_jsonl(place / PROMPTS, ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prompts.items()))
+    folder.mkdir(exist_ok=True)
+    write_jsonl(folder / PROMPTS, ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prompts.items()))
     seeds = settings.seeds(number)
     # Feedback is written whole or not at all, so that a file of it says that the stages before it are done.
-    if not (place / FEEDBACK).exists():
+    if not (folder / FEEDBACK).exists():
         stage = f"round {number}: answers"
-        answers = _answers(experiment, number - 1, prompts, place / ANSWERS, seeds=seeds, stage=stage)
+        answers = _answers(experiment, number - 1, prompts, folder / ANSWERS, seeds=seeds, stage=stage)
         experiment.display.stage(f"round {number}: verdicts")
-        found = experiment.labeler.feedback(answers, place, pairs=pairs, advance=experiment.display.advance)
-        rows = learnable(found)
+        labelled = experiment.labeler.feedback(answers, folder, pairs=pairs, advance=experiment.display.advance)
+        rows = learnable(labelled)
         require_enough(rows, number, pairs=pairs, undesirable=undesirable)
-        write_jsonl(place / FEEDBACK, map(to_json, rows))
-    return counts_of([row for _, row in read_jsonl(place / FEEDBACK)])
+        write_jsonl(folder / FEEDBACK, map(to_json, rows))
+    return counts_of([row for _, row in read_jsonl(folder / FEEDBACK)])
 
 
 def _train(experiment: _Experiment, number: int) -> None:
     """Train a round's run, or resume it where it was stopped."""
-    place, config, settings = experiment.folder(number), experiment.config, experiment.settings
-    if (place / ROUND).exists():
+    folder, config, settings = experiment.folder(number), experiment.config, experiment.settings
+    if (folder / ROUND).exists():
         return
-    run_dir = place / RUN
+    run_dir = folder / RUN
     resume = is_run(run_dir)
     if not resume:
         # A kill while the feedback was encoded leaves no run to go on with.
@@ -167,7 +167,7 @@ def _train(experiment: _Experiment, number: int) -> None:
     reference = experiment.model(0).source if settings.reference == "fixed" and number > 1 else None
     mine = dataclasses.replace(
         config,
-        feedback=_reading(config.feedback, place / FEEDBACK),
+        feedback=_reading(config.feedback, folder / FEEDBACK),
         model=dataclasses.replace(config.model, name=start.source, reference=reference),
         samples=dataclasses.replace(config.samples, prompts=0, rater=None),
         # Another seed each round, so that its batches and the start of its adapter are not the same ones again.
@@ -175,7 +175,7 @@ def _train(experiment: _Experiment, number: int) -> None:
     )
     experiment.display.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
     run = align(mine, run_dir, resume=resume, display=experiment.display)
-    write_json(place / ROUND, {"start": start.source, "reference": reference or start.source, "steps": run.num_steps})
+    write_json(folder / ROUND, {"start": start.source, "reference": reference or start.source, "steps": run.num_steps})
 
 
 def _reading(settings: FeedbackSettings, source: Path) -> FeedbackSettings:
@@ -190,20 +190,20 @@ def _reading(settings: FeedbackSettings, source: Path) -> FeedbackSettings:
 
 def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) -> CurvePoint:
     """Measure the model after a round on the held-out prompts."""
-    place, first = experiment.folder(number) / HELD_OUT, experiment.model(0)
+    folder, first = experiment.folder(number) / HELD_OUT, experiment.model(0)
     seeds = range(experiment.settings.seed, experiment.settings.seed + 1)
     label = f"round {number}: held-out"
-    answers = _answers(experiment, number, experiment.held_out, place / ANSWERS, seeds=seeds, stage=f"{label} answers")
+    answers = _answers(experiment, number, experiment.held_out, folder / ANSWERS, seeds=seeds, stage=f"{label} answers")
     # Round 0 is compared with itself: ties throughout, a win rate of one half by definition.
     baseline = answers if number == 0 else _first_answers(experiment, seeds)
     experiment.display.stage(f"{label} verdicts")
-    rating = experiment.labeler.rating(answers, baseline, place, advance=experiment.display.advance)
+    rating = experiment.labeler.rating(answers, baseline, folder, advance=experiment.display.advance)
     experiment.display.stage(f"{label} divergence")
     kl = kl_to_first(
         experiment.model(number),
         first,
         answers,
-        place / KL,
+        folder / KL,
         max_length=experiment.config.tokens.max_length,
         budget=experiment.config.train.microbatch_tokens,
     )

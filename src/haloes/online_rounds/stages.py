@@ -74,11 +74,13 @@ def kl_to_first(
     Raises RunError where fewer than two prompts have an answer with a token in it.
     """
     if not path.exists():
-        found = [] if model == first else _kl(model, first, answers, max_length=max_length, budget=budget or _KL_TOKENS)
-        known = {(kl.prompt_id, kl.seed): kl for kl in found}
+        measured = []
+        if model != first:
+            measured = _kl(model, first, answers, max_length=max_length, budget=budget or _KL_TOKENS)
+        by_answer = {(kl.prompt_id, kl.seed): kl for kl in measured}
         # Of the first model to itself it is 0, and so it is for an answer that is empty.
         rows = [
-            known.get((answer.prompt_id, answer.seed), AnswerKL(answer.prompt_id, answer.seed, 0.0, 0))
+            by_answer.get((answer.prompt_id, answer.seed), AnswerKL(answer.prompt_id, answer.seed, 0.0, 0))
             for answer in answers
         ]
         write_jsonl(path, map(asdict, rows))
@@ -99,8 +101,8 @@ def _complete(path: Path, prompts: Mapping[str, Text], seeds: range) -> bool:
     """Return whether the file holds every answer; a line that a kill cut in two is asked for again."""
     if not path.exists() or not path.read_bytes().endswith(b"\n"):
         return False
-    known = {(answer.prompt_id, answer.seed) for answer in read_completions(path)}
-    return all((name, seed) in known for name in prompts for seed in seeds)
+    answered = {(answer.prompt_id, answer.seed) for answer in read_completions(path)}
+    return all((name, seed) in answered for name in prompts for seed in seeds)
 
 
 def _kl(

@@ -52,7 +52,7 @@ class _Step:
 
 def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) -> list[SettingChange]:
     """Return the changes that save memory, cheapest first, until it fits with all of them; none where it fits now."""
-    found: list[SettingChange] = []
+    changes: list[SettingChange] = []
     now = sizes, load
     reached = memory(*now).peak
     for step in _steps(now, options, limit):
@@ -61,8 +61,8 @@ def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) ->
         alone, together = memory(*step.apply((sizes, load))).peak, memory(*step.apply(now)).peak
         if together < _WORTH * reached:
             now, reached = step.apply(now), together
-            found.append(SettingChange(step.setting, step.costs, alone, together))
-    return found
+            changes.append(SettingChange(step.setting, step.costs, alone, together))
+    return changes
 
 
 def _steps(setup: Setup, options: Options, limit: int) -> Iterator[_Step]:

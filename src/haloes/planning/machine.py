@@ -56,20 +56,20 @@ def thread_warnings(machine: Machine, environment: Mapping[str, str]) -> list[st
         return []
     waits = all(environment.get(name, "").lower() == value for name, value in _PASSIVE.items())
     advice = " ".join(f"{name}={value}" for name, value in _PASSIVE.items())
-    found = []
+    warnings = []
     if machine.threads > machine.cores and not waits:
-        found.append(
+        warnings.append(
             f"torch computes with {machine.threads} threads on {machine.cores} physical core(s): threads that share a "
             f"core spin while they wait, and a run loses most of its speed when anything else wants the core. "
             f"Set train.threads={machine.cores}, or {advice} in the environment"
         )
     if machine.one_thread is not None and machine.rate < _CLEARLY * machine.one_thread:
-        found.append(
+        warnings.append(
             f"{machine.threads} threads multiply matrices {machine.rate / machine.one_thread:.1f} times as fast as one "
             "here: they are hyperthreads of one core, or other programs use the rest. "
             + ("Fewer threads may do as well" if waits else f"Set train.threads lower, or {advice} in the environment")
         )
-    return found
+    return warnings
 
 
 class Peak:

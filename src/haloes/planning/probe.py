@@ -151,18 +151,18 @@ def probing(job: TrainJob, *, several: bool) -> Iterator[Probe]:
 
 def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:
     """Find the shortest example, and the typical and the largest micro-batch of `_STEPS` steps spread over the run."""
-    found: list[Step] = []
+    micro_batches: list[Step] = []
     several = False
     for index in np.unique(np.linspace(0, schedule.num_steps - 1, min(schedule.num_steps, _STEPS)).astype(int)):
         step = schedule.step(int(index))
         parts = [part_of(step, members) for members in stepper.micro_batches(step)]
-        found, several = found + parts, several or len(parts) > 1
-    found.sort(key=lambda step: _tokens(stepper.store, step))
-    largest = max(found[-_CANDIDATES:], key=lambda step: _packed(stepper, step)[0].num_tokens)
+        micro_batches, several = micro_batches + parts, several or len(parts) > 1
+    micro_batches.sort(key=lambda step: _tokens(stepper.store, step))
+    largest = max(micro_batches[-_CANDIDATES:], key=lambda step: _packed(stepper, step)[0].num_tokens)
     lengths = _example_lengths(stepper.store)
     if lengths.max() > _tokens(stepper.store, largest):
         largest = _alone(largest, int(lengths.argmax()))
-    return Candidates(_alone(largest, int(lengths.argmin())), found[len(found) // 2], largest, several)
+    return Candidates(_alone(largest, int(lengths.argmin())), micro_batches[len(micro_batches) // 2], largest, several)
 
 
 def part_of(step: Step, members: NDArray[np.int64]) -> Step:

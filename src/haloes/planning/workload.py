@@ -148,14 +148,14 @@ def known_share(needs: Needs, fingerprint: str, schedule: Schedule, train: Token
     if not needs.any_reference or needs.reference_tokens or not folder.is_dir():
         return 0.0
     cache = ReferenceCache(folder)
-    found: list[bool] = []
+    cached: list[bool] = []
     for index in range(min(_LOOKED_UP, schedule.num_steps)):
         step = schedule.step(index)
         own = sequences_of(train, step.examples)
         pairs = [*zip(own.tolist(), own.tolist(), strict=True)]
         pairs += zip(step.examples.tolist(), step.mismatched.tolist(), strict=False)
-        found += [cache.get(row_key(read_pair(train, x, y))) is not None for x, y in pairs]
-    return float(np.mean(found)) if found else 0.0
+        cached += [cache.get(row_key(read_pair(train, x, y))) is not None for x, y in pairs]
+    return float(np.mean(cached)) if cached else 0.0
 
 
 def seconds_a_byte(folder: Path) -> float:
@@ -177,9 +177,9 @@ def _batches(count: int, at_once: int) -> int:
     return -(-count // at_once) if count else 0
 
 
-def free_disk(place: Path) -> int:
+def free_disk(folder: Path) -> int:
     """Return the free bytes where a run's folder would be."""
     import shutil
 
-    existing: Any = next((path for path in (place, *place.absolute().parents) if path.exists()), Path("/"))
+    existing: Any = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
     return shutil.disk_usage(existing).free

@@ -247,7 +247,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; give the YAML file with settings")
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a SafeLoader
+        sections = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except yaml.MarkedYAMLError as error:
@@ -255,11 +255,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}{line}: not YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
-    if found is None:
+    if sections is None:
         return {}
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected sections such as `train:`, found {type(found).__name__}")
-    return {key: section for key, section in found.items() if section is not None}
+    if not isinstance(sections, dict):
+        raise ConfigError(f"{path}: expected sections such as `train:`, found {type(sections).__name__}")
+    return {key: section for key, section in sections.items() if section is not None}
 
 
 def parse_setting(text: str) -> dict[str, Any]:
@@ -304,8 +304,8 @@ def _layered(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
     """Lay one layer over others; where it names another loss than they do, their hyperparameters are not for it."""
     old, new = under.get("loss"), over.get("loss")
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        known = old.get("name", _default_loss()["name"])
-        if new.get("name", known) != known:
+        name = old.get("name", _default_loss()["name"])
+        if new.get("name", name) != name:
             under = {**under, "loss": {}}
     return _merge(under, over)
 
@@ -320,21 +320,21 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explained(fault: Mapping[str, Any]) -> str:
-    place = [str(part) for part in fault["loc"]]
+    path = [str(part) for part in fault["loc"]]
     if fault["type"] != "unexpected_keyword_argument":
-        return f"{'.'.join(place)}: {fault['msg']}, got {fault['input']!r}"
-    known = _known_keys(place[:-1])
-    near = [".".join([*place[:-1], key]) for key in difflib.get_close_matches(place[-1], known, n=1)]
-    elsewhere = [f"{section}.{place[-1]}" for section in _known_keys([]) if place[-1] in _known_keys([section])]
+        return f"{'.'.join(path)}: {fault['msg']}, got {fault['input']!r}"
+    settings = _known_keys(path[:-1])
+    near = [".".join([*path[:-1], key]) for key in difflib.get_close_matches(path[-1], settings, n=1)]
+    elsewhere = [f"{section}.{path[-1]}" for section in _known_keys([]) if path[-1] in _known_keys([section])]
     hint = next((f' Did you mean "{key}"?' for key in near + elsewhere), "")
-    return f"{'.'.join(place)}: there is no such setting.{hint} There are: {', '.join(known)}"
+    return f"{'.'.join(path)}: there is no such setting.{hint} There are: {', '.join(settings)}"
 
 
-def _known_keys(place: list[str]) -> list[str]:
-    found: Any = as_mapping(RunConfig())
-    for part in place:
-        found = found.get(part, {}) if isinstance(found, dict) else {}
-    return list(found)
+def _known_keys(path: list[str]) -> list[str]:
+    settings: Any = as_mapping(RunConfig())
+    for part in path:
+        settings = settings.get(part, {}) if isinstance(settings, dict) else {}
+    return list(settings)
 
 
 def _loader() -> Any:

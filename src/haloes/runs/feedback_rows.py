@@ -128,8 +128,8 @@ def _paired(rows: Iterable[Record], *, seed: int) -> Iterator[Record]:
             single.append(row)
         else:
             yield row
-    made = pair(single, seed=seed)
-    yield from made.pairs
-    left = made.num_desirable_left + made.num_undesirable_left + made.num_contradictory
+    paired = pair(single, seed=seed)
+    yield from paired.pairs
+    left = paired.num_desirable_left + paired.num_undesirable_left + paired.num_contradictory
     where = single[0].where if single else None
     yield from repeat(Refusal(where or Where("", 0), NO_PARTNER, "no answer of the other label to this prompt"), left)

@@ -76,8 +76,8 @@ def answer(context: RunContext, variant: str) -> list[Completion]:
     """Return the policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
     inputs = context.inputs
     path = context.run_dir / SAMPLES
-    known = read_completions(path) if path.exists() else []
-    answers = [completion for completion in known if completion.model == variant]
+    earlier = read_completions(path) if path.exists() else []
+    answers = [completion for completion in earlier if completion.model == variant]
     if answers or not inputs.prompts:
         return answers
     context.display.stage(f"answers {variant} training", len(inputs.prompts))
@@ -88,7 +88,7 @@ def answer(context: RunContext, variant: str) -> list[Completion]:
         control=inputs.encoder.template.control if variant == "after" else "",
         progress=context.display.advance,
     )
-    write_jsonl(path, (to_json(completion) for completion in [*known, *answers]))
+    write_jsonl(path, (to_json(completion) for completion in [*earlier, *answers]))
     return answers
 
 
@@ -117,12 +117,12 @@ def finish(
             scores += kl_scores(context.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
     save_model(context.policy, encoder.template, run_dir / MODEL)
     write_jsonl(run_dir / SCORES, (to_json(score) for score in scores))
-    found = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores)]
-    write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in found])
+    texts = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores)]
+    write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in texts])
     return tuple(scores)
 
 
-def save_model(policy: Policy, template: Template, place: Path) -> None:
+def save_model(policy: Policy, template: Template, folder: Path) -> None:
     """
     Save the adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft.
 
@@ -133,15 +133,15 @@ def save_model(policy: Policy, template: Template, place: Path) -> None:
     # Packed attention of ours was registered under a name that no other program knows.
     policy.scorer.model.set_attn_implementation("sdpa")
     if policy.reward_head is not None:
-        save_reward_model(policy, policy.reward_head, template, place)
+        save_reward_model(policy, policy.reward_head, template, folder)
         return
     tokenizer = with_control_text(template.tokenizer, template.control)
     with quiet():
-        policy.model.save_pretrained(place)
-        tokenizer.save_pretrained(place)
+        policy.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
-def save_reward_model(policy: Policy, head: RewardHead, template: Template, place: Path) -> None:
+def save_reward_model(policy: Policy, head: RewardHead, template: Template, folder: Path) -> None:
     """
     Save a sequence classifier that any tool loads, its adapter merged; the policy itself is merged with it.
 
@@ -154,4 +154,4 @@ def save_reward_model(policy: Policy, head: RewardHead, template: Template, plac
     tokenizer = copy.deepcopy(template.tokenizer)
     if not template.chat:
         tokenizer.chat_template = plain_chat_template(tokenizer, template.end_of_turn)
-    save_classifier(model, head.weight, tokenizer, place, ends=template.end_of_turn)
+    save_classifier(model, head.weight, tokenizer, folder, ends=template.end_of_turn)

@@ -63,15 +63,15 @@ def make_inputs(
     Raises:
         DataError: rows that cannot be used, or too few.
     """
-    place = run_dir / ENCODED
-    if ranks.is_main and not _is_encoded(place, identity):
+    folder = run_dir / ENCODED
+    if ranks.is_main and not _is_encoded(folder, identity):
         display.stage("feedback")
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         encoded = encode_feedback(
             settings,
             needs=needs,
             encoder=encoder,
-            folder=place,
+            folder=folder,
             seed=seed,
             num_prompts=num_prompts,
             progress=display.advance,
@@ -79,21 +79,21 @@ def make_inputs(
         )
         write_json(run_dir / DATA, encoded.facts)
         rows = ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in encoded.prompts.items())
-        write_jsonl(place / "prompts.jsonl", rows)
+        write_jsonl(folder / "prompts.jsonl", rows)
         # Last of all: a folder without it was left by a run that was killed while it encoded.
-        write_json(place / "identity.json", dict(identity))
+        write_json(folder / "identity.json", dict(identity))
     ranks.barrier()
-    validation = place / "validation"
+    validation = folder / "validation"
     return Inputs(
         encoder=encoder.with_control(needs.control[0]) if needs.control else encoder,
-        train=TokenStore(place / "train"),
+        train=TokenStore(folder / "train"),
         validation=TokenStore(validation) if validation.exists() else None,
-        prompts={row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(place / "prompts.jsonl")},
+        prompts={row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(folder / "prompts.jsonl")},
         facts=read_json(run_dir / DATA),
     )
 
 
-def _is_encoded(place: Path, identity: Mapping[str, str]) -> bool:
+def _is_encoded(folder: Path, identity: Mapping[str, str]) -> bool:
     """Return whether a folder holds the rows of this very identity, whole."""
-    path = place / "identity.json"
+    path = folder / "identity.json"
     return path.exists() and read_json(path) == dict(identity)

@@ -133,9 +133,9 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
     that it is exact there however the answer was decoded; for answers drawn at temperature 1 its mean over answers
     estimates the divergence of the distributions over answers.
     """
-    found = answer_kl(policy, encoder, answers, budget=budget)
-    total, tokens = np.array([kl.nats for kl in found]), np.array([kl.tokens for kl in found])
-    keys = [kl.prompt_id for kl in found]
+    divergences = answer_kl(policy, encoder, answers, budget=budget)
+    total, tokens = np.array([kl.nats for kl in divergences]), np.array([kl.tokens for kl in divergences])
+    keys = [kl.prompt_id for kl in divergences]
     scores = (
         mean_with_interval(total, keys, name="kl", variant="after", label="KL to the reference, nats an answer"),
         mean_with_interval(
@@ -196,8 +196,10 @@ def reward_pairs(validation: Validation) -> RewardPairs | None:
 
 def accuracy_numbers(pairs: RewardPairs) -> Mapping[str, float]:
     """Return the accuracy with its interval, for the metrics while training."""
-    found = pair_accuracy(pairs, draws=_DRAWS_WHILE_TRAINING)
-    return {} if found is None else {"accuracy": found.value, "accuracy/low": found.low, "accuracy/high": found.high}
+    accuracy = pair_accuracy(pairs, draws=_DRAWS_WHILE_TRAINING)
+    if accuracy is None:
+        return {}
+    return {"accuracy": accuracy.value, "accuracy/low": accuracy.low, "accuracy/high": accuracy.high}
 
 
 def pair_scores(pairs: RewardPairs) -> list[Score]:
@@ -220,6 +222,6 @@ def pair_scores(pairs: RewardPairs) -> list[Score]:
 
 def write_calibration(run_dir: Path, pairs: RewardPairs) -> None:
     """Write how sure the model was and how often it was right, for the report."""
-    found = pair_calibration(pairs)
-    if found is not None:
-        write_json(run_dir / CALIBRATION, to_json(found.reliability))
+    calibrated = pair_calibration(pairs)
+    if calibrated is not None:
+        write_json(run_dir / CALIBRATION, to_json(calibrated.reliability))

@@ -95,20 +95,20 @@ class Monitor:
 
     def measure(self, step: int, validation: Validation) -> Mapping[str, Any]:
         """Return further numbers of a validation: the AUC, and what the policy's answers are like now."""
-        found: dict[str, Any] = dict(validation_numbers(validation))
+        numbers: dict[str, Any] = dict(validation_numbers(validation))
         if self._prompts:
             context, encoder = self._context, self._context.inputs.encoder
             answers = context.sample(self._prompts, variant="during", control=encoder.template.control)
-            found |= self._numbers(answers)
+            numbers |= self._numbers(answers)
             # Prompt by prompt, not only as a share: the alarm asks whether so many changes may be chance.
             changes = [(self._ended.get(answer.prompt_id, answer.finished), answer.finished) for answer in answers]
-            found[ENDS_LOST], found[ENDS_GAINED] = changes.count((True, False)), changes.count((False, True))
+            numbers[ENDS_LOST], numbers[ENDS_GAINED] = changes.count((True, False)), changes.count((False, True))
             if context.policy.reference is not None:
                 scores = kl_scores(context.policy, encoder, answers, budget=_KL_TOKENS)
-                found["sampled/kl"] = next(score.value for score in scores if score.name == "kl")
+                numbers["sampled/kl"] = next(score.value for score in scores if score.name == "kl")
             if self._judge is not None:
-                found |= self._judge.numbers(step, answers)
-        return found
+                numbers |= self._judge.numbers(step, answers)
+        return numbers
 
     def alarms(self) -> list[str]:
         """Return all alarms so far."""
@@ -142,14 +142,14 @@ class Monitor:
         """Describe answers: words, repetition, ends of turn, and the share that the rater likes."""
         if not answers:
             return {}
-        found = {
+        numbers = {
             "sampled/words": np.mean([len(words(answer.completion)) for answer in answers]),
             "sampled/repetition": np.mean([repetition_rate(answer.completion) for answer in answers]),
             "sampled/finished": np.mean([answer.finished for answer in answers]),
         }
         if self._rater is not None:
-            found["sampled/liked"] = np.mean([rating.liked for rating in rate(self._rater, answers)])
-        return {name: float(value) for name, value in found.items()}
+            numbers["sampled/liked"] = np.mean([rating.liked for rating in rate(self._rater, answers)])
+        return {name: float(value) for name, value in numbers.items()}
 
 
 class Alarms:

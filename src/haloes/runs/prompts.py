@@ -51,15 +51,15 @@ def load_prompts(
     """
     if most is not None and most < 1:
         raise ConfigError(f"sample.most must be at least 1, got {most}")
-    found = _from(source, settings, everything=everything, seed=seed)
-    if not found:
+    prompts = _from(source, settings, everything=everything, seed=seed)
+    if not prompts:
         held_out = " (its run held none back to be answered: samples.prompts)" if Path(source).is_dir() else ""
         raise DataError(f"{source}: there are no prompts in it{held_out}; give a file of prompts or of feedback")
-    if most is None or most >= len(found):
-        return found
-    names = list(found)
+    if most is None or most >= len(prompts):
+        return prompts
+    names = list(prompts)
     order = np.argsort(seeded_hash(np.array([number_of(name) for name in names]), seed=seed, purpose="sample prompts"))
-    return {names[i]: found[names[i]] for i in sorted(order[:most].tolist())}
+    return {names[i]: prompts[names[i]] for i in sorted(order[:most].tolist())}
 
 
 def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
@@ -90,14 +90,14 @@ def _text(line: bytes, *, where: str) -> str:
 
 
 def _prompts(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dict[str, Text]:
-    found: dict[str, Text] = {}
+    prompts: dict[str, Text] = {}
     for number, row in rows:
         try:
             prompt = text_from_json(row["prompt"])
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}:{number}: `prompt` must be text or messages with role and content") from error
-        found[str(row.get("id") or row.get("prompt_id") or prompt_key(prompt))] = prompt
-    return found
+        prompts[str(row.get("id") or row.get("prompt_id") or prompt_key(prompt))] = prompt
+    return prompts
 
 
 def _held_out(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
@@ -108,5 +108,5 @@ def _held_out(source: str, settings: FeedbackSettings, *, everything: bool, seed
         return {group_of(row): row.prompt for row in rows}
     groups = np.array([group_number(row) for row in rows], np.int64)
     conversations = np.array([conversation_number(row) for row in rows], np.int64)
-    chosen = split(groups, conversations, validation=settings.validation_share, seed=seed)
-    return {group_of(row): row.prompt for row, held in zip(rows, chosen, strict=True) if held}
+    selected = split(groups, conversations, validation=settings.validation_share, seed=seed)
+    return {group_of(row): row.prompt for row, held in zip(rows, selected, strict=True) if held}

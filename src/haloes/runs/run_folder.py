@@ -181,8 +181,8 @@ def known_experiment(path: Path) -> dict[str, Any] | None:
     Raises RunError where the folder holds something else.
     """
     if path.exists():
-        found: dict[str, Any] = read_json(path)
-        return found
+        content: dict[str, Any] = read_json(path)
+        return content
     out = path.parent
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is not empty and holds no such experiment; give another folder")
@@ -200,8 +200,8 @@ def claim_experiment(path: Path, mine: Mapping[str, Any]) -> None:
     Raises:
         RunError: the folder holds something else; it says what is not the same.
     """
-    known, plain = known_experiment(path), json.loads(json.dumps(mine, default=dict))
-    changed = [name for name, value in plain.items() if known is not None and known.get(name) != value]
+    earlier, plain = known_experiment(path), json.loads(json.dumps(mine, default=dict))
+    changed = [name for name, value in plain.items() if earlier is not None and earlier.get(name) != value]
     if changed:
         raise RunError(
             f"{path.parent} was started with another {' and '.join(changed)}; give back what it was, or give another "

@@ -58,7 +58,7 @@ def examine_tokens(model: str, rows: Iterable[Record], *, max_length: int, previ
     return TokenReport(
         lines=render(findings, advice),
         previews=[_coloured(shown) for shown in findings.previews],
-        errors=[one.finding for one in advice if one.severity == "error"],
+        errors=[item.finding for item in advice if item.severity == "error"],
     )
 
 
