@@ -1,4 +1,8 @@
-"""Convert pairs to single examples and back, and keep one completion per prompt."""
+"""
+Convert pairs to single examples and back, and keep one completion per prompt.
+
+Shapes: N rows, G prompts, B prompts with both labels, M rows that have their prompt's wanted label.
+"""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence

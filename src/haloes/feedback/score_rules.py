@@ -1,4 +1,8 @@
-"""Rules that turn scores into labels (KTO, section 4.1): a threshold, above the mean or median, or a draw."""
+"""
+Rules that turn scores into labels (KTO, section 4.1): a threshold, above the mean or median, or a draw.
+
+Shapes: N rows, G prompts.
+"""
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -2,7 +2,10 @@
 Split rows into training and validation without a prompt or conversation in common.
 
 Rows that share either form a component, and whole components are moved: a row's validation would otherwise measure what
-was trained on.
+was trained on. With rows (prompt, conversation) = (A, 1), (B, 1), (B, 2), (C, 3) the first three are one component:
+A and B share conversation 1, and B brings conversation 2.
+
+Shapes: N rows, G prompts, L values of a link, V nodes (prompts and link values), E edges, C components, K sizes.
 """
 
 from collections.abc import Iterable, Sequence

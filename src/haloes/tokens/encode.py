@@ -137,6 +137,7 @@ class Encoder:
     def _assemble(
         self, row: TextRow, rendered: Rendered, ids: list[int], parts: list[list[int]]
     ) -> Encoded | Unencodable:
+        # Pieces are tokenised apart, as a server feeds them: the model's turn, a tool's result, the next turn.
         completion = parts[0] if len(parts) == 1 else [token for part in parts for token in part]
         trained = np.repeat([segment.trained for segment in rendered.completion], [len(part) for part in parts])
         return self._fit_window(row, self._with_opening(ids), completion, trained, agrees=rendered.agrees)
@@ -168,6 +169,7 @@ class Encoder:
         if not prompt:
             # The first completion token's probability is predicted at the token before it.
             return Unencodable("empty prompt", "the prompt has no token that the completion could follow")
+        # The prompt gives way first: a shorter context is still a fair question, half an answer is not what was rated.
         room = self.max_length - len(completion)
         if len(prompt) > room:
             prompt = self._cut_prompt(row, prompt, room)
@@ -191,6 +193,8 @@ class Encoder:
         window, and the completion is cut then.
         """
         messages, tools = row[0], row[2]
+        # Whole exchanges are left out, and each shorter chat is rendered anew, so that the prompt stays one that the
+        # template could have written.
         for shorter in _without_oldest(self.template.as_messages(messages, "user")) if self.template.chat else ():
             try:
                 prompt = self.prompt_ids(shorter, tools)
@@ -198,6 +202,7 @@ class Encoder:
                 continue
             if len(prompt) <= room:
                 return prompt
+        # A completion longer than half of the window must not leave it without any question.
         room = max(room, self.max_length // 2)
         if len(prompt) <= room:
             return prompt

@@ -1,9 +1,14 @@
-"""
+r"""
 Render a prompt and its completion as text, cut exactly where inference cuts: the model's input, and its output.
 
 The prompt is rendered by the tokenizer's chat template with its generation prompt, as a server does; the completion
 follows, ended by the template's end-of-turn mark. Both sides are tokenised apart, so that the boundary in training is
-the one in inference, whatever tokens a joint rendering would merge or drop across it.
+the one in inference, whatever tokens a joint rendering would merge or drop across it. With ChatML, for example:
+
+    prompt       <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n
+    completion   Hello.<|im_end|>
+
+The line break that the template writes after the last mark is part of neither: inference has stopped by then.
 """
 
 import copy
@@ -74,6 +79,8 @@ class Template:
         """
         if not self.chat:
             return self
+        # Two renderings a row: the prompt with the generation prompt, and the prompt with the first answer. Dicts
+        # with no values are sets that keep their order.
         asked: dict[tuple[Message, ...], None] = {}
         answered: dict[tuple[Message, ...], None] = {}
         for prompt, completion, tools in rows:
@@ -83,6 +90,7 @@ class Template:
                 answered[*before, *answers[:1]] = None
         rendered: dict[tuple[tuple[Message, ...], bool], str] = {}
         for conversations, generation in ((asked, True), (answered, False)):
+            # Where the template refuses a conversation there are no texts, and nothing is cached.
             texts = _render_together(self.tokenizer, list(conversations), generation=generation)
             rendered |= {(messages, generation): text for messages, text in zip(conversations, texts, strict=False)}
         return replace(self, rendered=rendered)
@@ -127,6 +135,7 @@ class Template:
         for k in (k for k, turn in enumerate(answers) if turn.role == "assistant"):
             before = (*asked, *answers[:k])
             seen = self._render(before, tools, generation=True) if k else text
+            # Some templates drop the <think> blocks of earlier turns: the model saw them, and then it did not.
             if not seen.startswith(done):
                 raise DataError(
                     "the chat template rewrites earlier turns, so a completion of several turns cannot be trained as "
@@ -156,6 +165,7 @@ class Template:
         self, joint: str, seen: str, before: tuple[Message, ...], answer: Message, tools: Any
     ) -> tuple[str, bool]:
         """Return the text of tool calls, which only the template can write, without words that it puts before them."""
+        # Words before the calls come as they were written, and then the calls follow as the template has them.
         content, tail = answer.content.strip(), joint[len(seen) :]
         if joint.startswith(seen) and content and tail.lstrip().startswith(content):
             return self._until_end(tail), True
@@ -173,6 +183,7 @@ class Template:
 
     def _until_end(self, tail: str) -> str:
         """Cut a rendered answer after its end-of-turn mark, or add the mark where the template writes none."""
+        # The last one: the answer itself may spell the mark.
         cut = tail.rfind(self.end_of_turn)
         if cut >= 0:
             return tail[: cut + len(self.end_of_turn)]
@@ -268,7 +279,7 @@ def _render_together(tokenizer: Any, conversations: Sequence[Sequence[Message]],
     turns = [[_as_dict(message) for message in messages] for messages in conversations]
     try:
         texts: list[str] = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
-    except (TemplateError, TypeError, ValueError):  # whose it is, is found out when they are rendered one by one
+    except (TemplateError, TypeError, ValueError):  # the refused one shows when each is rendered alone
         return []
     return texts
 

@@ -1,4 +1,8 @@
-"""Count what an index of votes holds: labels, prompts, lengths and users."""
+"""
+Count what an index of votes holds: labels, prompts, lengths and users.
+
+Shapes: N votes, G groups (prompts as the rows name them), P prompts by their words, U users or units of a split.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -92,7 +96,9 @@ def count_users(votes: VoteIndex, *, num_examples: int) -> UserCounts:
     share = good_U.sum() / num_U.sum()
     # A user of n votes gives them all the majority's way with probability share^n, if all users vote alike.
     by_chance_U = np.where(good_U == num_U, share**num_U, np.where(good_U == 0, (1 - share) ** num_U, 1.0))
+    # Times the number of users: among a thousand, some are one-sided by chance.
     is_one_sided_U = (by_chance_U * len(num_U) < CHANCE) & (num_U > 0)
+    # The most active first, as their votes weigh most.
     names = list(votes.users)
     order_U = np.argsort(-num_U, kind="stable")
 

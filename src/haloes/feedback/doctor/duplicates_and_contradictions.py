@@ -1,4 +1,8 @@
-"""Rows that repeat each other, answers that were rated both ways, and preferences that run in a circle."""
+"""
+Rows that repeat each other, answers that were rated both ways, and preferences that run in a circle.
+
+Shapes: R rows, N votes, M labelled votes, A answers; for pairs V answers (nodes) and E pairs (edges), C components.
+"""
 
 from array import array
 from collections.abc import Iterable
@@ -66,6 +70,7 @@ def _counted(chosen_E: np.ndarray, rejected_E: np.ndarray) -> Contradictions:
     graph = coo_array((np.ones(len(from_E)), (from_E, to_E)), shape=(len(answer_V), len(answer_V)))
     strong_V = connected_components(graph, directed=True, connection="strong")[1]
     weak_V = connected_components(graph, directed=False)[1]
+    # A tree of V nodes has V - 1 edges: one more closes a loop, whose edges confirm or contradict each other.
     is_spare_C = np.bincount(weak_V[from_E]) >= np.bincount(weak_V)
     return Contradictions(
         num_pairs=len(from_E),
