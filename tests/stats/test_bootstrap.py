@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
-from scipy.stats import ttest_1samp
+from scipy.stats import norm, t, ttest_1samp
 
 from haloes.errors import DataError
 from haloes.records import Score
@@ -17,7 +17,10 @@ from haloes.stats.bootstrap import (
     difference_with_interval,
     expanded_interval,
     mean_with_interval,
+    normal_quantile,
+    p_value_of_draws,
     percentile_interval,
+    t_quantile,
 )
 
 
@@ -146,3 +149,16 @@ def test_the_interval_of_a_clustered_mean_covers_as_often_as_it_says():
         score = mean(value, keys, level=0.9, draws=300, seed=run)
         covered += score.low <= 0 <= score.high
     assert 0.84 <= covered / 300 <= 0.94
+
+
+def test_a_p_value_of_draws_counts_the_sample_as_one_of_them():
+    # Of 9 draws and the sample 2 lie on the smaller side: 2 * 2 / 10.
+    assert p_value_of_draws(np.array([1.0] * 8 + [-1.0])) == pytest.approx(0.4)
+    assert p_value_of_draws(np.ones(9)) == pytest.approx(0.2)
+    assert p_value_of_draws(np.zeros(9)) == 1.0
+
+
+@pytest.mark.parametrize("share", [0.025, 0.5, 0.8, 0.975, 0.995])
+def test_quantiles_are_those_of_scipys_distributions(share: float):
+    assert normal_quantile(share) == norm.ppf(share)
+    assert [t_quantile(share, df) for df in (1, 4, 30, 999)] == [t.ppf(share, df) for df in (1, 4, 30, 999)]

@@ -11,7 +11,7 @@ from scipy.stats import binomtest, bootstrap
 
 from haloes.errors import DataError
 from haloes.records import Score
-from haloes.stats.bounded_mean import bounded_mean_with_interval, unanimous_interval
+from haloes.stats.bounded_mean import as_difference, bounded_mean_with_interval, unanimous_interval
 
 Z = 1.959963984540054
 
@@ -99,3 +99,15 @@ def test_values_outside_the_unit_interval_are_refused(bad: float):
 def test_one_prompt_has_no_interval():
     assert mean([1.0, 0.0], ["a", "a"]) is None
     assert mean([]) is None
+
+
+def test_a_difference_is_moved_back_to_its_scale():
+    change = np.array([1.0, -1.0, 0.0, 1.0])
+    moved = mean((1 + change) / 2)
+    assert moved is not None
+    found = as_difference(moved)
+
+    assert found.value == change.mean()
+    assert (found.low, found.high) == (2 * moved.low - 1, 2 * moved.high - 1)
+    assert found.num_rows == 8
+    assert found.method.startswith("paired ")

@@ -24,6 +24,7 @@ from haloes.stats.bootstrap import (
     cluster_weights,
     finite,
     normal_quantile,
+    p_value_of_draws,
     percentile_interval,
 )
 from haloes.stats.paired import holm
@@ -296,14 +297,11 @@ def _score_interval(value: float, num_desirable: int, num_undesirable: int, leve
 
 
 def _p_value(rows: ScoredRows, *, draws: int, seed: int) -> float:
-    """Return twice the smaller share of draws at or beyond zero, the observed sample being one of them."""
+    """Return the p-value that both AUCs are the same, from draws of prompts for both together."""
     label_N, codes_N = np.asarray(rows.labels, dtype=np.bool_), cluster_codes(rows.prompts)
 
     def drawn(scores: Sequence[float]) -> Floats:
         return auc_draws(np.asarray(scores, dtype=np.float64), label_N, codes_N, draws=draws, seed=seed)
 
     change_D = drawn(rows.scores) - drawn(rows.others)
-    kept_D = change_D[np.isfinite(change_D)]
-    # The sample itself counts as one more draw, so that p is never 0.
-    fewer = min(int((kept_D <= 0).sum()), int((kept_D >= 0).sum()))
-    return min(1.0, 2 * (fewer + 1) / (len(kept_D) + 1))
+    return p_value_of_draws(change_D[np.isfinite(change_D)])

@@ -69,6 +69,13 @@ def expanded_interval(draws_D: Floats, level: float, num_clusters: int) -> tuple
     return percentile_interval(draws_D, float(2 * ndtr(beyond) - 1))
 
 
+def p_value_of_draws(draws_D: Floats) -> float:
+    """Return the two-sided p-value that a statistic is zero: twice the smaller share of its draws beyond zero."""
+    # The sample itself counts as one more draw, so that p is never 0.
+    fewer = min(int((draws_D <= 0).sum()), int((draws_D >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / (len(draws_D) + 1))
+
+
 def normal_quantile(share: float) -> float:
     """Return the value that a standard normal variable stays below with this probability."""
     # scipy is imported where it is used: feedback is examined with the AUC of this package, and must not wait for it.

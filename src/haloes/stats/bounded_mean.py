@@ -1,6 +1,7 @@
 """Means over prompts of numbers in [0, 1], such as preferences: intervals for many prompts, few, and unanimous ones."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -94,6 +95,18 @@ def bounded_mean_with_interval(
         num_clusters=num,
         method=method,
         label=label,
+    )
+
+
+def as_difference(score: Score) -> Score:
+    """Turn the score of a mean of (1 + d) / 2 into that of the paired differences d, which lie in [-1, 1]."""
+    return replace(
+        score,
+        value=2 * score.value - 1,
+        low=2 * score.low - 1,
+        high=2 * score.high - 1,
+        num_rows=2 * score.num_rows,
+        method=f"paired {score.method}",
     )
 
 

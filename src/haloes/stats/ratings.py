@@ -17,6 +17,7 @@ from haloes.stats.bootstrap import (
     cluster_codes,
     cluster_weights,
     expanded_interval,
+    p_value_of_draws,
 )
 from haloes.stats.logistic import fit_logistic
 from haloes.stats.paired import holm
@@ -203,7 +204,7 @@ def _differences(
     facts: _FitFacts, models: list[str], rating_K: Floats, drawn_DK: Floats, unbeaten: set[int]
 ) -> tuple[PairedDifference, ...]:
     pairs = list(combinations(np.argsort(-rating_K, kind="stable").tolist(), 2))
-    p_values = [_p_value(drawn_DK[:, k] - drawn_DK[:, other]) for k, other in pairs]
+    p_values = [p_value_of_draws(drawn_DK[:, k] - drawn_DK[:, other]) for k, other in pairs]
     return tuple(
         PairedDifference(
             model=models[k],
@@ -220,12 +221,6 @@ def _differences(
         )
         for (k, other), p_value, p_holm in zip(pairs, p_values, holm(p_values), strict=True)
     )
-
-
-def _p_value(drawn_D: Floats) -> float:
-    """Return twice the smaller share of draws at or beyond zero, the observed sample being one of them."""
-    fewer = min(int((drawn_D <= 0).sum()), int((drawn_D >= 0).sum()))
-    return min(1.0, 2 * (fewer + 1) / (len(drawn_D) + 1))
 
 
 def _require_comparable(models: list[str], met: list[tuple[str, str]], name: str) -> None:

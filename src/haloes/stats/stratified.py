@@ -10,7 +10,13 @@ from haloes.errors import DataError
 from haloes.records import Score
 from haloes.results import BenchmarkChange, SignTest
 from haloes.stats.bootstrap import DRAWS, Floats, percentile_interval
-from haloes.stats.bounded_mean import FEW_ON_ONE_SIDE, FEW_PROMPTS, bounded_mean_with_interval, unit_interval
+from haloes.stats.bounded_mean import (
+    FEW_ON_ONE_SIDE,
+    FEW_PROMPTS,
+    as_difference,
+    bounded_mean_with_interval,
+    unit_interval,
+)
 from haloes.stats.paired import holm
 from haloes.stats.rates import sign_test
 
@@ -109,15 +115,7 @@ def benchmark_changes(
             seed=seed,
         )
         if score is not None:
-            moved = replace(
-                score,
-                value=2 * score.value - 1,
-                low=2 * score.low - 1,
-                high=2 * score.high - 1,
-                num_rows=2 * score.num_rows,
-                method=f"paired {score.method}",
-            )
-            tested[name] = (moved, sign_test(before_N, after_N))
+            tested[name] = (as_difference(score), sign_test(before_N, after_N))
     corrected = holm([test.p_value for _, test in tested.values()])
     return {
         name: BenchmarkChange(score=score, test=test, p_holm=p_holm)

@@ -16,7 +16,7 @@ from haloes.errors import DataError
 from haloes.records import Score
 from haloes.results import SignTest
 from haloes.stats.bootstrap import DRAWS, Floats, cluster_codes, require_same_prompts
-from haloes.stats.bounded_mean import bounded_mean_with_interval, prompt_means, unit_interval
+from haloes.stats.bounded_mean import as_difference, bounded_mean_with_interval, prompt_means, unit_interval
 from haloes.stats.rates import sign_test
 
 Preferences = Sequence[float | None]
@@ -141,14 +141,9 @@ def win_rate_difference(
     if score is None:
         return None
     left_out = len(set(before_prompts)) - len(shared)
-    return replace(
-        score,
-        value=2 * score.value - 1,
-        low=2 * score.low - 1,
-        high=2 * score.high - 1,
-        num_rows=2 * len(shared),
-        method=f"paired {score.method}" + (f"; {left_out} prompts not scored on both sides" if left_out else ""),
-    )
+    change = as_difference(score)
+    note = f"; {left_out} prompts not scored on both sides" if left_out else ""
+    return replace(change, method=change.method + note)
 
 
 def means_by_prompt(preferences: Preferences, prompts: Sequence[Hashable], name: str) -> dict[Hashable, float]:
