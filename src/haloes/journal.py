@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from haloes.errors import RunError
-from haloes.store import read_growing, replacing
+from haloes.errors import DataError, RunError
+from haloes.store import json_rows, replacing
 
 Row = TypeVar("Row")
 
@@ -91,8 +91,23 @@ class Journal(Generic[Row]):
             file.writelines((self._dump(row) + "\n").encode() for row in rows)
 
     def _read(self) -> tuple[list[Row], int]:
-        lines, end = read_growing(self.path, first_key=self._first_key)
-        return [self._load(row, f"{self.path}:{number}") for number, row in lines], end
+        """Return the rows of the whole lines, and at which byte these end."""
+        try:
+            data = self.path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return [], 0
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror or error}; give another place") from error
+        end = data.rfind(b"\n") + 1
+        lines = enumerate(data[:end].split(b"\n"), start=1)
+        rows = [self._load(fields, f"{self.path}:{number}") for number, fields in json_rows(lines, self.path)]
+        # No whole row says what the file is: the cut line has to begin as a row does, as far as it goes.
+        start, cut = f'{{"{self._first_key}"'.encode(), data[end:]
+        if cut and not rows and not cut.startswith(start) and not start.startswith(cut):
+            raise DataError(
+                f"{self.path}: this file holds something else, and nothing can be added to it; give another place"
+            )
+        return rows, end
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -76,10 +76,16 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: A line is not a JSON object; the message names the file, the line and the fault.
     """
-    return _objects(read_lines(path), path)
+    return json_rows(read_lines(path), path)
 
 
-def _objects(lines: Iterable[tuple[int, bytes]], path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_rows(lines: Iterable[tuple[int, bytes]], path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    Yield the JSON object of each numbered line that is not blank; `path` begins the message of a fault.
+
+    Raises:
+        DataError: A line is not a JSON object.
+    """
     for number, line in lines:
         if not line or line.isspace():
             continue
@@ -87,36 +93,6 @@ def _objects(lines: Iterable[tuple[int, bytes]], path: str | Path) -> Iterator[t
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: each line must be a JSON object, not {type(row).__name__}")
         yield number, row
-
-
-def read_growing(path: str | Path, *, first_key: str) -> tuple[list[tuple[int, dict[str, Any]]], int]:
-    """
-    Read a JSONL file that rows are added to, without a last line that a kill cut off; the file stays as it is.
-
-    Args:
-        path: the file, which may be missing.
-        first_key: the key with which every row begins; what is cut off must begin with it as well.
-
-    Returns:
-        The rows with their line numbers, and at which byte they end: what follows may be cut off once the rows have
-        turned out to be what they should be. Before that, the file may be anything, and somebody's only copy.
-
-    Raises:
-        DataError: the file cannot be read, or holds something else.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return [], 0
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {_cause(error)}; give another place") from error
-    end = data.rfind(b"\n") + 1
-    rows = list(_objects(enumerate(data[:end].split(b"\n"), start=1), path))
-    # No whole row says what the file is: the cut line has to begin as a row does, as far as it goes.
-    start, cut = f'{{"{first_key}"'.encode(), data[end:]
-    if cut and not rows and not cut.startswith(start) and not start.startswith(cut):
-        raise DataError(f"{path}: this file holds something else, and nothing can be added to it; give another place")
-    return rows, end
 
 
 def read_json(path: str | Path) -> Any:

@@ -77,7 +77,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialResult:
+class TrialScores:
     """The rewards of a run on held-out answers, and its cost."""
 
     rewards: dict[str, Floats]
@@ -132,7 +132,7 @@ class Workbench:
         store = self._held_out(name, "")
         return store.desirable, store.group.tolist()
 
-    def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialResult:
+    def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialScores:
         """Train, and score what is held out. `train_rows`: a file in place of the sets' own."""
         began = time.perf_counter()
         ready = self.ready(trial, train_rows=train_rows)
@@ -144,7 +144,7 @@ class Workbench:
         control = ready.loss.needs.control[0] if ready.loss.needs.control else ""
         with policy.scoring():
             after = {n: self._score(policy.token_logps, self._held_out(n, control), None) for n in _HELD_OUT}
-        return TrialResult(
+        return TrialScores(
             rewards={name: after[name] - before[name] for name in _HELD_OUT},
             seconds=time.perf_counter() - began,
             memory_gib=cost.memory_gib,
@@ -262,7 +262,7 @@ class Runner:
         self._bench, self._ledger, self._progress, self._total = bench, ledger, progress, total
         self._done = 0
 
-    def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialResult:
+    def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialScores:
         """Return the trial's result, from the ledger if it is there."""
         self._progress(trial.key, self._done, self._total)
         plain = self._ledger.get(trial.key)
@@ -275,13 +275,13 @@ class Runner:
         return found
 
 
-def _plain(finding: TrialResult) -> dict[str, Any]:
+def _plain(finding: TrialScores) -> dict[str, Any]:
     return {**asdict(finding), "rewards": {name: values.tolist() for name, values in finding.rewards.items()}}
 
 
-def _finding(plain: Mapping[str, Any]) -> TrialResult:
+def _finding(plain: Mapping[str, Any]) -> TrialScores:
     rewards = {name: np.array(values, np.float64) for name, values in plain["rewards"].items()}
-    return TrialResult(rewards, plain["seconds"], plain["memory_gib"], plain["num_steps"])
+    return TrialScores(rewards, plain["seconds"], plain["memory_gib"], plain["num_steps"])
 
 
 _HELD_OUT = ("tune", "test")
