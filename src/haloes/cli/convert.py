@@ -32,11 +32,11 @@ def convert(
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
-    import haloes.api
+    import haloes.api.feedback
     from haloes.cli.views.output import say
     from haloes.runs.config import parse_settings
 
-    conversion = haloes.api.convert(source, out, to=to, columns=columns, settings=parse_settings(settings))
+    conversion = haloes.api.feedback.convert(source, out, to=to, columns=columns, settings=parse_settings(settings))
     say(f"{conversion.num_written} records written to {out}")
     for reason, count in conversion.refused.items():
         say(f"  left out: {count} x {reason}")

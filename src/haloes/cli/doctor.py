@@ -30,7 +30,8 @@ def doctor(
     settings
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
-    from haloes.api import argument_settings, training_errors
+    from haloes.api.arguments import argument_settings
+    from haloes.api.feedback import training_errors
     from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
     from haloes.feedback.doctor.advice import advise

@@ -62,13 +62,13 @@ def eval(  # noqa: A001 - the name of the command
     seed
         Of the bootstrap draws, and of the questions that --bench-limit draws.
     """
-    import haloes.api
+    import haloes.api.evaluation
     from haloes.cli.views.evaluation import evaluation_lines
     from haloes.cli.views.output import say, show
     from haloes.cli.views.progress import TerminalProgress
 
     with TerminalProgress() as progress:
-        evaluation = haloes.api.evaluate(
+        evaluation = haloes.api.evaluation.evaluate(
             sources,
             alpaca_eval=alpaca_eval,
             lc_weights=lc_weights,

@@ -16,11 +16,11 @@ def export(run: Annotated[Path, Parameter(name=["RUN"])], out: Annotated[Path, P
     out
         A new folder for the merged model, its tokenizer and its model card.
     """
-    import haloes.api
+    import haloes.api.runs
     from haloes.cli.views.output import say
     from haloes.runs.export import merge_note
 
-    say(f"The merged model is in {haloes.api.export(run, out)}")
+    say(f"The merged model is in {haloes.api.runs.export(run, out)}")
     note = merge_note(run)
     if note is not None:
         say(note)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.api import JudgeName
+from haloes.api.arguments import JudgeName
 from haloes.cli.flags import NO_JUDGE_OPTIONS, JudgeOptions, Out, Settings
 
 
@@ -57,17 +57,17 @@ def judge(
     settings
         Further settings of the judge, such as timeout=30, concurrency=8, price_prompt=2.5, tie_margin=0.05.
     """
-    import haloes.api
+    import haloes.api.judging
     from haloes.cli.views.judging import say_judged
     from haloes.cli.views.output import say
     from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import RunError
     from haloes.runs.config import parse_settings
 
-    file = out or haloes.api.judgements_path(answers)
+    file = out or haloes.api.judging.judgements_path(answers)
     try:
         with TerminalProgress() as progress:
-            judged = haloes.api.judge(
+            judged = haloes.api.judging.judge(
                 answers,
                 other,
                 judge=kind,

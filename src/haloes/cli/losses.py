@@ -59,7 +59,7 @@ def recommend(
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
-    from haloes.api import argument_settings
+    from haloes.api.arguments import argument_settings
     from haloes.cli.views.losses import recommendation
     from haloes.cli.views.output import show as shown
     from haloes.guide.recommend import recommend as find

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from haloes.api import JudgeName
+from haloes.api.arguments import JudgeName
 from haloes.cli.flags import (
     NO_JUDGE_OPTIONS,
     ROUND_DECODING,
@@ -98,7 +98,7 @@ def online(
     settings
         Any setting of the training as section.key=value, such as train.lr=1e-4.
     """
-    import haloes.api
+    import haloes.api.online
     from haloes.cli.views.online import show_rounds
     from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import ConfigError, Interrupted
@@ -106,10 +106,10 @@ def online(
 
     if engine in _REFUSED_ENGINES:
         raise ConfigError(_REFUSED_ENGINES[engine])
-    folder = out or haloes.api.online_dir(source)
+    folder = out or haloes.api.online.online_dir(source)
     try:
         with TerminalProgress() as progress:
-            result = haloes.api.online(
+            result = haloes.api.online.online(
                 source,
                 config=config,
                 model=model,

@@ -47,7 +47,7 @@ def plan(
     settings
         Any setting as section.key=value, such as train.microbatch_tokens=2048; may be given several times.
     """
-    import haloes.api
+    import haloes.api.runs
     from haloes.cli.views.output import say, show
     from haloes.cli.views.plan import as_json, plan_lines
     from haloes.cli.views.progress import TerminalProgress
@@ -56,7 +56,7 @@ def plan(
     from haloes.runs.config import parse_settings
 
     with TerminalProgress() as progress:
-        run_plan = haloes.api.plan(
+        run_plan = haloes.api.runs.plan(
             source,
             config=config,
             model=model,

@@ -223,7 +223,7 @@ def _carry_out(
     settings: Sequence[str],
 ) -> tuple[Result, Path]:
     """Carry an experiment out with a line for each of its runs; return its result and the folder that holds it."""
-    from haloes.api import argument_settings
+    from haloes.api.arguments import argument_settings
     from haloes.errors import Interrupted
     from haloes.recipes.reproduce.trials import experiment_config
     from haloes.runs.config import parse_settings

@@ -61,14 +61,14 @@ def sample(
     settings
         How a feedback file is read, such as feedback.validation_share=0.2.
     """
-    import haloes.api
+    import haloes.api.sampling
     from haloes.cli.views.output import say
     from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import RunError
     from haloes.runs.config import parse_settings
 
     with TerminalProgress() as progress:
-        sampled = haloes.api.sample(
+        sampled = haloes.api.sampling.sample(
             model,
             source,
             out=out,

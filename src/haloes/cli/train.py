@@ -45,13 +45,13 @@ def train(
     settings
         Any setting as section.key=value, such as train.lr=1e-4 (the one that matters most); may be given several times.
     """
-    import haloes.api
+    import haloes.api.runs
     from haloes.cli.views.progress import TerminalProgress
     from haloes.cli.views.run import show_run
     from haloes.runs.config import parse_settings
 
     with TerminalProgress() as progress:
-        run = haloes.api.train(
+        run = haloes.api.runs.train(
             source,
             config=config,
             model=model,

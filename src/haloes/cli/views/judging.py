@@ -7,7 +7,7 @@ from haloes.cli.views.output import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haloes.api import JudgeResult
+    from haloes.api.judging import JudgeResult
     from haloes.records import Judgement, Score
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from haloes.cli.views.output import say, show
 
 if TYPE_CHECKING:
-    from haloes.api import OnlineResult
+    from haloes.api.online import OnlineResult
     from haloes.online_rounds.rounds import CurvePoint
     from haloes.records import Score
 

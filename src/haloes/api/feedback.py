@@ -1,0 +1,133 @@
+"""Examine and convert feedback."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from haloes.feedback.doctor.findings import DataAdvice, Findings
+    from haloes.runs.config import RunConfig
+    from haloes.runs.token_doctor import TokenReport
+from haloes.api.arguments import Columns, FeedbackLike, PathLike, argument_settings, configured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What a feedback file holds, and what is wrong with it."""
+
+    findings: "Findings"
+    """Counts of rows, labels, prompts, lengths and faults."""
+    advice: "tuple[DataAdvice, ...]"
+    """What follows from them for training, the worst first."""
+    tokens: "TokenReport | None"
+    """The rows as tokens of a model; None where no model was named, or no row can be used."""
+    errors: tuple[str, ...]
+    """Why `haloes.train` would not start with this file; empty where it would."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What was written as canonical records, and what was left out."""
+
+    path: Path
+    num_written: int
+    refused: Mapping[str, int]
+    """Number of rows that were left out, by reason, the most frequent first."""
+
+
+def doctor(
+    feedback: FeedbackLike,
+    *,
+    model: PathLike | None = None,
+    columns: Columns | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Diagnosis:
+    """
+    Find what a feedback file holds and what is wrong with it, with file and line and what to do.
+
+    Example:
+        diagnosis = haloes.doctor("thumbs.jsonl")
+        print(diagnosis.findings.num_accepted, diagnosis.errors)
+        for advice in diagnosis.advice:
+            print(advice.severity, advice.finding, advice.action)
+
+    Args:
+        feedback: a file of any format, a saved data set, a set's name on the hub, or records.
+        model: also look at the tokens as this model would be trained on them.
+        columns: which column is what, where names differ.
+        settings: settings of the sections feedback and tokens, such as {"tokens": {"max_length": 1024}}.
+
+    Returns:
+        What was found; `errors` says why training would not start.
+
+    Raises:
+        UserError: the file as a whole, the settings or the model cannot be used.
+    """
+    from haloes.feedback.doctor.advice import advise
+    from haloes.feedback.doctor.examine import examine
+    from haloes.runs.feedback_rows import open_for_doctor
+
+    config = configured(None, argument_settings(feedback=feedback, model=model, columns=columns), settings)
+    rows = open_for_doctor(config.feedback)
+    findings = examine(rows)
+    advice = tuple(advise(findings))
+    tokens = None
+    # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
+    if model is not None and findings.num_accepted:
+        from haloes.runs.token_doctor import examine_tokens
+
+        tokens = examine_tokens(config.model.name, rows, max_length=config.tokens.max_length)
+    errors = training_errors(config, findings, advice, tokens)
+    return Diagnosis(findings=findings, advice=advice, tokens=tokens, errors=errors)
+
+
+def convert(
+    feedback: FeedbackLike,
+    out: PathLike,
+    *,
+    to: Literal["single", "pairs"] = "single",
+    columns: Columns | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Conversion:
+    """
+    Write feedback of any format as canonical records (JSONL, or Parquet by its name), which TRL reads too.
+
+    Example:
+        conversion = haloes.convert("thumbs.jsonl", "pairs.jsonl", to="pairs")
+        print(conversion.num_written, dict(conversion.refused))
+
+    Args:
+        feedback: a file of any format, a saved data set, a set's name on the hub, or records.
+        out: the file to write: .jsonl, .jsonl.gz or .parquet.
+        to: single answers with a label (pairs are taken apart), or pairs (answers to the same prompt are matched).
+        columns: which column is what, where names differ.
+        settings: settings of the section feedback, such as {"feedback": {"labels_from": {"rule": "mean"}}}.
+
+    Returns:
+        How many records were written, and how many rows were left out for which reason.
+
+    Raises:
+        DataError: the feedback cannot be read, or no row of it can be used; nothing is written then.
+        ConfigError: a setting is wrong, or the ending of `out` is none of these.
+    """
+    from haloes.runs.convert import write_records
+
+    config = configured(None, argument_settings(feedback=feedback, columns=columns), settings)
+    written, refused = write_records(config.feedback, Path(out), pairs=to == "pairs", seed=config.train.seed)
+    return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
+
+
+def training_errors(
+    config: "RunConfig", findings: "Findings", advice: "Sequence[DataAdvice]", tokens: "TokenReport | None"
+) -> tuple[str, ...]:
+    """Return why `haloes.train` would not start with feedback of these findings; empty where it would."""
+    from haloes.runs.feedback_rows import grave
+
+    errors = [item.finding for item in advice if item.severity == "error"]
+    errors += [] if tokens is None else tokens.errors
+    refused = {reason: tally.num for reason, tally in findings.refusals.items()}
+    if not config.feedback.skip_refused and (reasons := grave(refused, findings.num_accepted)):
+        count = sum(refused[reason] for reason in reasons)
+        errors.append(f"{count} row(s) cannot be used ({', '.join(sorted(reasons))})")
+    return tuple(errors)

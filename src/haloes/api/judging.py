@@ -1,0 +1,123 @@
+"""Have a judge compare answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from haloes.records import Judgement
+from haloes.run_files import JUDGEMENTS, is_run
+
+if TYPE_CHECKING:
+    from haloes.runs.callbacks import Progress
+from haloes.api.arguments import JudgeName, PathLike, without_none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeResult:
+    """Judgements of a candidate's answers against a baseline's."""
+
+    candidate: str
+    baseline: str
+    path: Path
+    """The file of judgements."""
+    judgements: tuple[Judgement, ...]
+    canaries: tuple[Judgement, ...]
+    """Judgements of answers that only ask to be chosen."""
+    num_new: int
+    """Judgements that were not in the file before."""
+    unanswered: tuple[str, ...]
+    """Why a comparison has no judgement; the same call asks for it again."""
+    report: Path | None
+    """The page of the run whose answers were judged, with the new numbers; None where the file lies in no run."""
+
+
+def judge(
+    answers: PathLike,
+    other: PathLike | None = None,
+    *,
+    judge: JudgeName,
+    out: PathLike | None = None,
+    model: PathLike | None = None,
+    base_url: str | None = None,
+    key_env: str | None = None,
+    rule: str | None = None,
+    template: str | None = None,
+    candidate: str | None = None,
+    baseline: str | None = None,
+    canaries: int = 0,
+    most: int | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    progress: "Progress | None" = None,
+) -> JudgeResult:
+    """
+    Have a judge compare two models' answers, in both orders; a call that was stopped continues when repeated.
+
+    Example:
+        judged = haloes.judge("runs/first", judge="rule", rule="rules.py:shorter")
+        print(judged.candidate, judged.baseline, [judgement.verdict for judgement in judged.judgements])
+
+    Args:
+        answers: a run's folder (its answers after training against those before), or a file of answers: the
+            candidate's.
+        other: another file or run, whose answers they are compared with.
+        judge: "http", a chat model on an OpenAI-compatible server; "local", a language model in this process;
+            "reward", a reward model; "rule", a Python function.
+        out: the file of judgements (.jsonl); judgements.jsonl in the run's folder, or in the current one.
+        model: the judge's name on the server, or a model's folder or hub name; for a reward model also its run's
+            folder.
+        base_url: the server, such as http://localhost:8000/v1.
+        key_env: the NAME of the environment variable that holds the server's key.
+        rule: package.module:function or file.py:function, called with (prompt, first, second); it returns "first",
+            "second", "tie", None, or a number in [0, 1] for the first.
+        template: the judge's prompt: "kto-paper", "alpaca-eval", "mt-bench", or a file.
+        candidate: which model of `answers`, where the file has several.
+        baseline: which model it is compared with, where the file has several.
+        canaries: for this many prompts, mix in an answer that only asks to be chosen.
+        most: compare the answers to this many prompts at most.
+        seed: seed of the delimiters around the answers and of the canaries; sent to the server.
+        settings: further settings of the judge, such as {"timeout": 30, "tie_margin": 0.05}.
+        progress: told what is compared, and how far the judging is.
+
+    Returns:
+        The judgements, and where they are.
+
+    Raises:
+        ConfigError: the judge cannot be made from these arguments.
+        DataError: a file cannot be read, or nothing can be paired.
+        RunError: the judge is gone, or `out` holds judgements of something else; what was judged is kept.
+    """
+    from haloes.evaluation.evaluate import write_judged_report
+    from haloes.evaluation.judged import comparison_notes
+    from haloes.judging.pairs import first_prompts, read_pairs
+    from haloes.judging.run import judge_pairs
+    from haloes.judging.table import make_judge
+    from haloes.runs.callbacks import NullProgress
+
+    path = judgements_path(answers) if out is None else Path(out)
+    progress = progress or NullProgress()
+    # Judges know the settings that are theirs alone, so that one that is not theirs is refused by name.
+    flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
+    asked = make_judge(judge, {**(settings or {}), **without_none(flags)})
+    other_path = None if other is None else Path(other)
+    paired = first_prompts(read_pairs(Path(answers), other_path, candidate=candidate, baseline=baseline), most)
+    for note in comparison_notes(paired):
+        progress.note(note)
+    progress.stage(f"judging by {asked.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
+    judged = judge_pairs(asked, paired, path, num_canaries=canaries, seed=seed, progress=progress.advance)
+    return JudgeResult(
+        candidate=paired.candidate,
+        baseline=paired.baseline,
+        path=path,
+        judgements=judged.judgements,
+        canaries=judged.canaries,
+        num_new=judged.new,
+        unanswered=judged.unanswered,
+        report=write_judged_report(path.parent) if is_run(path.parent) else None,
+    )
+
+
+def judgements_path(answers: PathLike) -> Path:
+    """Return where judgements go if nobody says so: into the run whose answers are judged, or the current folder."""
+    return (Path(answers) if Path(answers).is_dir() else Path()) / JUDGEMENTS

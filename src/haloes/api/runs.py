@@ -1,0 +1,189 @@
+"""Plan, carry out, resume and export a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from haloes.errors import ConfigError
+
+if TYPE_CHECKING:
+    from haloes.losses._contract import Loss
+    from haloes.planning.plan import Plan
+    from haloes.runs.align import Run
+    from haloes.runs.callbacks import Progress
+from haloes.api.arguments import Columns, ConfigLike, FeedbackLike, PathLike, argument_settings, configured
+
+
+def train(
+    feedback: FeedbackLike | None = None,
+    *,
+    config: ConfigLike | None = None,
+    model: PathLike | None = None,
+    loss: "Loss[Any] | str | None" = None,
+    validation: FeedbackLike | None = None,
+    columns: Columns | None = None,
+    out: PathLike | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+    progress: "Progress | None" = None,
+) -> "Run":
+    """
+    Align a model with feedback, and measure it on held-out prompts.
+
+    Example:
+        run = haloes.train("thumbs.jsonl", model="model", loss=haloes.KTO(beta=0.1), out="runs/first")
+        for score in run.scores:
+            print(score.name, score.variant, score.value, (score.low, score.high))
+
+    Args:
+        feedback: a file, a saved data set, a set's name on the hub, or records; may be left out where the
+            configuration names it.
+        config: a YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}.
+        model: a folder, a name on the hub, a .gguf file, or "embedded" (the default, SmolLM2-135M-Instruct).
+        loss: a loss such as `haloes.KTO(beta=0.1)`, or a name; KTO with class weights from the data if left out.
+        validation: held-out feedback; otherwise a tenth of the prompts is held out.
+        columns: which column is what, where names differ: "completion=answer,label=thumb" or a mapping.
+        out: the run's folder; runs/<file>-<loss>-<number> if left out.
+        settings: nested mappings like those of `config`, over all other arguments.
+        resume: continue the run that `out` holds, which was started with the same arguments.
+        allow_changes: resume even if the data, the tokenizer, the model or the settings are not what they were.
+        progress: told how far the run is.
+
+    Returns:
+        The finished run: its folder and its scores.
+
+    Raises:
+        UserError: something that the user can put right; nothing is left half-written.
+        Interrupted: Ctrl-C; the run was saved and can be resumed.
+    """
+    from haloes.runs.align import align
+    from haloes.runs.run_folder import new_run_dir
+
+    run_config = configured(
+        config,
+        argument_settings(feedback=feedback, model=model, loss=loss, validation=validation, columns=columns),
+        settings,
+    )
+    if out is None and resume:
+        raise ConfigError("resume=True continues the run in a folder; say which: out=...")
+    # A loss that was given stands in for the configuration's, unless the settings change its hyperparameters.
+    given_loss = None if isinstance(loss, str) or "loss" in (settings or {}) else loss
+    return align(
+        run_config,
+        new_run_dir(run_config) if out is None else Path(out),
+        loss=given_loss,
+        resume=resume,
+        allow_changes=allow_changes,
+        display=progress,
+    )
+
+
+def resume(
+    run: PathLike,
+    *,
+    allow_changes: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    progress: "Progress | None" = None,
+) -> "Run":
+    """
+    Continue a run that was stopped, from its newest intact checkpoint.
+
+    Example:
+        run = haloes.resume("runs/first")
+        print(run.num_steps, run.was_finished)
+
+    Args:
+        run: the run's folder.
+        allow_changes: continue even if the data, the tokenizer, the model or the settings are not what they were.
+        settings: settings to change; those that decide memory only (train.microbatch_tokens) may differ.
+        progress: told how far the run is.
+
+    Returns:
+        The finished run; at once where nothing was left to do.
+
+    Raises:
+        UserError: there is no run, or it is no longer the same.
+        Interrupted: Ctrl-C; the run was saved and can be resumed.
+    """
+    from haloes.runs.align import align
+    from haloes.runs.run_folder import read_config
+
+    config = read_config(Path(run), settings or {})
+    return align(config, Path(run), resume=True, allow_changes=allow_changes, display=progress)
+
+
+def plan(
+    feedback: FeedbackLike | None = None,
+    *,
+    config: ConfigLike | None = None,
+    model: PathLike | None = None,
+    loss: "Loss[Any] | str | None" = None,
+    validation: FeedbackLike | None = None,
+    columns: Columns | None = None,
+    memory: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: "Progress | None" = None,
+) -> "Plan":
+    """
+    Find out what a run will take in memory, time and disk, from a few of its own steps, and whether it fits.
+
+    Example:
+        plan = haloes.plan("thumbs.jsonl", model="model", memory=16)
+        print(plan.fits, plan.training / 2**30, sum(plan.seconds.values()))
+
+    Args:
+        feedback: as for `haloes.train`; or a YAML file with settings that names it.
+        config: as for `haloes.train`, and so are the arguments up to `columns`.
+        model: the model to align.
+        loss: a loss or its name.
+        validation: held-out feedback.
+        columns: which column is what.
+        memory: memory that the run may take, in GiB; what is free on the device if left out.
+        settings: nested mappings, over all other arguments.
+        progress: told how far the planning is.
+
+    Returns:
+        The plan, in bytes and seconds; `fits` says whether the run would start.
+
+    Raises:
+        UserError: what `haloes.train` would refuse of the configuration, the data or the model.
+    """
+    from haloes.planning.plan import make_plan
+    from haloes.report.numbers import GIB
+
+    if isinstance(feedback, str | Path) and Path(feedback).suffix in {".yaml", ".yml"}:
+        if config is not None:
+            raise ConfigError(f"{feedback} and {config} are both settings; give one of them")
+        config, feedback = feedback, None
+    if memory is not None and not memory > 0:
+        raise ConfigError(f"--memory must be positive, got {memory:g}")
+    given = argument_settings(feedback=feedback, model=model, loss=loss, validation=validation, columns=columns)
+    run_config = configured(config, given, settings)
+    return make_plan(run_config, limit=None if memory is None else int(memory * GIB), display=progress)
+
+
+def export(run: PathLike, folder: PathLike) -> Path:
+    """
+    Merge a run's adapter into its base model, as a plain folder that any tool of the field loads.
+
+    An adapter that was trained beside a base in four bits is merged into the base in full precision: what the merged
+    model says may differ a little from what was measured.
+
+    Example:
+        haloes.export("runs/first", "aligned")
+
+    Args:
+        run: a finished run's folder.
+        folder: a new folder for the merged model, its tokenizer and its model card.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        RunError: the run has no model yet, or `folder` holds something.
+        ModelError: the base model cannot be loaded.
+    """
+    from haloes.runs.export import export_model
+
+    return export_model(Path(run), Path(folder))
