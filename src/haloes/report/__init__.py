@@ -1,1 +1,1 @@
-"""A run's records to one self-contained page and a summary for the terminal."""
+"""A run's records as one self-contained page and a model card, and several runs on one page."""

@@ -29,6 +29,8 @@ from haloes.stats.bootstrap import (
 )
 from haloes.stats.paired import holm
 
+# Shapes: N rows, D bootstrap draws, G groups of rows with equal scores, V different values.
+
 
 def auc(scores: ArrayLike, labels: ArrayLike) -> float | None:
     """

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from haloes.errors import DataError
 from haloes.records import Score
 
+# Shapes: N and M rows, C clusters (prompts), D bootstrap draws.
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 

@@ -23,6 +23,8 @@ from haloes.stats.bootstrap import (
 )
 from haloes.stats.rates import wilson_interval
 
+# Shapes: N rows, C prompts, D bootstrap draws.
+
 FEW_PROMPTS = 50
 """Below this many prompts the bootstrap is too narrow, and Wilson's interval stands in."""
 FEW_ON_ONE_SIDE = 10

@@ -26,6 +26,8 @@ from haloes.stats.bootstrap import (
 from haloes.stats.logistic import fit_logistic, sigmoid
 from haloes.stats.rates import wilson_interval
 
+# Shapes: N rows, B bins, D bootstrap draws or sets of labels, 1 the one coefficient that is fitted.
+
 BINS = 10
 _PRIOR_SD = 100.0
 """Prior standard deviation of the scale, in units of 1 / (root mean square reward): finite for separable classes."""

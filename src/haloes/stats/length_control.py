@@ -33,6 +33,8 @@ from haloes.stats.bounded_mean import unanimous_interval, unit_interval
 from haloes.stats.logistic import fit_logistic, sigmoid
 from haloes.stats.win_rate import Preferences
 
+# Shapes: N comparisons, C prompts, D bootstrap draws, K coefficients.
+
 PRIOR_SD = 5.0
 """Prior standard deviation of the coefficients: those that AlpacaEval published lie between -4.2 and 2, so that only
 separable rows feel it."""

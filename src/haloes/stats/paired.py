@@ -11,6 +11,8 @@ from haloes.results import PairedDifference
 from haloes.stats.bootstrap import DRAWS, finite
 from haloes.stats.win_rate import Preferences, means_by_prompt, win_rate_difference
 
+# Shapes: N paired differences or p-values, F patterns of signs.
+
 FLIPS = 20_000
 _EXACT_UP_TO = 14
 

@@ -21,6 +21,8 @@ from haloes.stats.bootstrap import (
     t_quantile,
 )
 
+# Shapes: N and M rows, C prompts.
+
 
 def wilson_interval(successes: float, trials: float, *, z: float) -> tuple[float, float]:
     """

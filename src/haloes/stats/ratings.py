@@ -23,6 +23,8 @@ from haloes.stats.logistic import fit_logistic
 from haloes.stats.paired import holm
 from haloes.stats.win_rate import Preferences, scored
 
+# Shapes: N comparisons, C prompts, D bootstrap draws, K models, P pairs of models that met.
+
 _WIDE = 1e3
 """Standard deviation of the numerical prior: too wide to be felt beside the virtual ties."""
 

@@ -20,6 +20,8 @@ from haloes.stats.bounded_mean import (
 from haloes.stats.paired import holm
 from haloes.stats.rates import sign_test
 
+# Shapes: N rows, C questions, S questions of one stratum, D bootstrap draws.
+
 _CHUNK = 4_000_000
 
 

@@ -19,6 +19,8 @@ from haloes.stats.bootstrap import DRAWS, Floats, cluster_codes, require_same_pr
 from haloes.stats.bounded_mean import as_difference, bounded_mean_with_interval, prompt_means, unit_interval
 from haloes.stats.rates import sign_test
 
+# Shapes: N comparisons that are scored, C prompts.
+
 Preferences = Sequence[float | None]
 
 
