@@ -136,6 +136,7 @@ class JudgeLabeler:
         decided = [(pair, value) for pair, value in zip(compared.pairs, preferences, strict=True) if value is not None]
         if pairs:
             return [_pair(pair, value) for pair, value in decided if value != _EVEN]
+        # By prompt and seed: these two name an answer of a model.
         points: defaultdict[tuple[str, int | None], list[float]] = defaultdict(list)
         for pair, value in decided:
             points[pair.prompt_id, pair.candidate.seed].append(value)
@@ -156,6 +157,7 @@ class JudgeLabeler:
 
     def _preferences(self, compared: AnswerPairs, out: Path, advance: Advance) -> list[float | None]:
         judged = judge_pairs(self.judge, compared, out, seed=self.seed, progress=advance)
+        # A round learns from all verdicts or waits: those of a server that failed halfway would be an arbitrary share.
         _require_all(judged)
         preferences = {(pair.prompt_id, pair.draw): pair.preference for pair in comparisons(judged.judgements)}
         return [preferences[pair.prompt_id, pair.draw] for pair in compared.pairs]

@@ -26,6 +26,7 @@ def sizes_by_name(name: str, lora: LoRA | None, *, values: bool = False) -> Mode
 
 def sizes_of(model: Any, *, full: bool, values: bool = False) -> ModelSize:
     """Count the sizes of a model, or of the peft model around it, whose adapters alone are trained unless `full`."""
+    # All from shapes: the model is on the "meta" device and has no numbers.
     head = model.get_output_embeddings().weight
     embeddings = model.get_input_embeddings().weight
     named = dict(model.named_parameters())  # each once, also where the output layer is the embeddings

@@ -22,7 +22,7 @@ from haloes.planning.cost_model import (
 )
 from haloes.planning.machine import Machine, look, thread_warnings
 from haloes.planning.model_size import itemsize, sizes_by_name
-from haloes.planning.trial import TrialResult, try_out
+from haloes.planning.trial import TrialMeasurements, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
 from haloes.report.numbers import size
 from haloes.runs.callbacks import NullProgress, Progress
@@ -139,6 +139,7 @@ def _reference_numbers(data: PreparedData, sizes: ModelSize) -> int:
         return sizes_by_name(model.reference, None).weights
     if needs.sync_every is not None:
         return sizes.trained
+    # With full tuning it is a copy: on a GPU in its memory, on a CPU in a file that is mapped while it computes.
     copied = needs.any_reference and model.lora is None and data.run.device.type != "cpu"
     return sizes.weights if copied else 0
 
@@ -147,7 +148,7 @@ def _make_plan(
     data: PreparedData,
     sizes: ModelSize,
     known: StepLoad,
-    trial: TrialResult | None,
+    trial: TrialMeasurements | None,
     machine: Machine,
     *,
     limit: int,
@@ -189,7 +190,7 @@ def _make_plan(
 
 
 def _facts(
-    data: PreparedData, sizes: ModelSize, load: StepLoad, trial: TrialResult | None, *, loss: str
+    data: PreparedData, sizes: ModelSize, load: StepLoad, trial: TrialMeasurements | None, *, loss: str
 ) -> dict[str, Any]:
     """Return what the run is of, by the words of the plan; `loss` as the user named it."""
     run, train = data.run, data.inputs.train
@@ -210,7 +211,7 @@ def _facts(
     return facts | {"steps": trial.work.steps, "tokens of the largest micro-batch": load.tokens}
 
 
-def _step_cost(sizes: ModelSize, trial: TrialResult, machine: Machine) -> StepCost:
+def _step_cost(sizes: ModelSize, trial: TrialMeasurements, machine: Machine) -> StepCost:
     passed = trial.typical
     operations = training_operations(sizes, passed.layout, full=sizes.head_trained)
     operations += sum(forward_operations(sizes, passed.mismatched))
@@ -223,7 +224,7 @@ def _step_cost(sizes: ModelSize, trial: TrialResult, machine: Machine) -> StepCo
     )
 
 
-def _options(data: PreparedData, trial: TrialResult | None) -> Options:
+def _options(data: PreparedData, trial: TrialMeasurements | None) -> Options:
     config, train = data.run.config, data.inputs.train
     lengths = (train.prompt_length + train.completion_length).reshape(-1, train.sequences_per_example).sum(axis=1)
     adapters = None

@@ -153,6 +153,7 @@ def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:
     """Find the shortest example, and the typical and the largest micro-batch of `_STEPS` steps spread over the run."""
     micro_batches: list[Step] = []
     several = False
+    # Packing a step is quick and working on it is not: hundreds are looked at to find the three that are tried.
     for index in np.unique(np.linspace(0, schedule.num_steps - 1, min(schedule.num_steps, _STEPS)).astype(int)):
         step = schedule.step(int(index))
         parts = [part_of(step, members) for members in stepper.micro_batches(step)]
@@ -160,6 +161,7 @@ def candidates(stepper: Stepper, schedule: Schedule) -> Candidates:
     micro_batches.sort(key=lambda step: _tokens(stepper.store, step))
     largest = max(micro_batches[-_CANDIDATES:], key=lambda step: _packed(stepper, step)[0].num_tokens)
     lengths = _example_lengths(stepper.store)
+    # A row longer than any micro-batch that was drawn goes alone, and may come in any step of the run.
     if lengths.max() > _tokens(stepper.store, largest):
         largest = _alone(largest, int(lengths.argmax()))
     return Candidates(_alone(largest, int(lengths.argmin())), micro_batches[len(micro_batches) // 2], largest, several)

@@ -21,7 +21,7 @@ _ROOM = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialResult:
+class TrialMeasurements:
     """The measurements of a run that was tried out."""
 
     load: StepLoad
@@ -37,7 +37,7 @@ class TrialResult:
 
 def try_out(
     data: PreparedData, sizes: ModelSize, load: StepLoad, *, reading: float, limit: int, display: Progress
-) -> TrialResult:
+) -> TrialMeasurements:
     """
     Work on a few micro-batches of a run as it would, and forget them.
 
@@ -96,7 +96,9 @@ def try_out(
         at_once=at_once,
         known=known,
     )
-    return TrialResult(load=load, budget=stepper.max_tokens, typical=passed, complete=complete, rates=rates, work=work)
+    return TrialMeasurements(
+        load=load, budget=stepper.max_tokens, typical=passed, complete=complete, rates=rates, work=work
+    )
 
 
 class Steps(Protocol):

@@ -136,7 +136,7 @@ def _make_monitor(context: RunContext, prepared: PreparedRun, rater: Rater | Non
             rate(rater, before[:1])
         if judge is not None:
             live_judge = make_live_judge(context, watch, judge, before, same_run=prepared.same_run)
-    # All processes answer at a validation, as in training: each needs to know which prompts.
+    # Every process answers at a validation, as every process trains: so all need the baseline.
     return Monitor(context, watch, train, ranks.broadcast(before), rater=rater, judge=live_judge)
 
 
@@ -159,10 +159,12 @@ def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
     if resume:
         folder.read_config(run_dir)
     elif ranks.is_main:
+        # Right away, so that a second run into the same folder is refused before either has done anything.
         folder.claim(run_dir)
     try:
         yield
     except BaseException as error:
+        # Without a step there is nothing to resume, and the same command can be given again.
         if ranks.is_main and not resume and not (run_dir / METRICS).exists():
             shutil.rmtree(run_dir, ignore_errors=True)
         cause = _out_of_room(error, run_dir)

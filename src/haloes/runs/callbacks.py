@@ -49,6 +49,7 @@ class TensorBoard:
 
     def __init__(self, run_dir: Path) -> None:
         """Open the event file."""
+        # An extra package, imported only where it is used.
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(run_dir / "tensorboard"))
@@ -61,6 +62,7 @@ class TensorBoard:
         for name, value in numbers.items():
             if isinstance(value, int | float) and name != "step":
                 self._writer.add_scalar(f"{numbers['split']}/{name}", value, numbers["step"])
+        # At once: whoever looks at a running run sees its newest step.
         self._writer.flush()
 
 

@@ -210,6 +210,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     from pydantic import ValidationError
 
     merged: dict[str, Any] = {}
+    # Merged as plain mappings: only the sum of all layers must be a whole configuration.
     for layer in layers:
         merged = _layered(merged, layer)
     merged = _layered({"loss": _default_loss()}, merged)

@@ -48,6 +48,7 @@ def export_model(run_dir: Path, out: Path) -> Path:
     # A reward model is whole already.
     whole = is_classifier(run_dir / MODEL)
     loaded = None if whole else load_model(str(run_dir / MODEL), dtype=dtype, device="cpu")
+    # Renamed at the end: a folder that was killed half-written is never taken for a model.
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -66,6 +66,7 @@ def open_rows(
     if settings.labels_from is not None:
         rule = score_rule(settings.labels_from)
         rows = Rows(rows, partial(label_scores, rule=rule))
+    # Lazily and again: the first reading makes the index, the second encodes, and no list of rows is ever held.
     if pairs:
         return Rows(Rows(rows, partial(_labelled, middle=None)), partial(_paired, seed=seed))
     rows = Rows(rows, unpair)
@@ -132,4 +133,5 @@ def _paired(rows: Iterable[Record], *, seed: int) -> Iterator[Record]:
     yield from paired.pairs
     left = paired.num_desirable_left + paired.num_undesirable_left + paired.num_contradictory
     where = single[0].where if single else None
+    # One refusal for each answer left over, so that the counts of the report add up to the file's rows.
     yield from repeat(Refusal(where or Where("", 0), NO_PARTNER, "no answer of the other label to this prompt"), left)

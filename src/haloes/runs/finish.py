@@ -14,7 +14,6 @@ from haloes.results import write_ratings
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs.callbacks import Progress
 from haloes.runs.config import SampleSettings
-from haloes.runs.held_out import write_held_out
 from haloes.runs.inputs import Inputs
 from haloes.runs.measure import (
     Rater,
@@ -24,6 +23,7 @@ from haloes.runs.measure import (
     reward_pairs,
     validation_scores,
     write_calibration,
+    write_held_out,
 )
 from haloes.runs.warnings import training_warnings
 from haloes.sampling.generate import sample

@@ -82,6 +82,7 @@ def make_inputs(
         write_jsonl(folder / "prompts.jsonl", rows)
         # Last of all: a folder without it was left by a run that was killed while it encoded.
         write_json(folder / "identity.json", dict(identity))
+    # The others open what the main process has written whole.
     ranks.barrier()
     validation = folder / "validation"
     return Inputs(

@@ -1,6 +1,7 @@
-"""Numbers of what a run did to its model: AUC, pair accuracy, KL, and the rater's verdicts before and after."""
+"""Numbers of what a run did to its model: AUC, pair accuracy, KL, the rater's verdicts, and the held-out rows."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -13,21 +14,22 @@ from haloes.errors import ConfigError
 from haloes.judging.rule import load_function
 from haloes.models.policy import Policy
 from haloes.records import Completion, Score, Text
-from haloes.results import AnswerRating, to_json
-from haloes.run_files import CALIBRATION
+from haloes.results import AnswerRating, HeldOutRow, to_json
+from haloes.run_files import CALIBRATION, HELD_OUT
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import mean_with_interval
 from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
-from haloes.store import write_json
+from haloes.store import write_json, write_jsonl
 from haloes.tokens.encode import Encoded, Encoder
-from haloes.tokens.store import TokenRow
+from haloes.tokens.store import TokenRow, TokenStore
 from haloes.training.validation import Validation
 
 Rater: TypeAlias = Callable[[Text, str, bool], tuple[bool, str]]
 """(prompt, completion, finished) to (liked, reason)."""
 
 _DRAWS_WHILE_TRAINING = 500
+"""Of the bootstrap at each validation: coarse intervals will do there, and a quarter of the usual draws is quick."""
 
 
 def load_rater(name: str) -> Rater:
@@ -46,6 +48,7 @@ def rate(rater: Rater, completions: Iterable[Completion]) -> list[AnswerRating]:
     for answer in completions:
         try:
             liked, reason = rater(answer.prompt, answer.completion, answer.finished)
+        # The function is the user's: whatever it raises is a fault to tell of, and no bug of ours.
         except Exception as error:
             raise ConfigError(
                 f"samples.rater: it failed on the answer to prompt {answer.prompt_id} "
@@ -167,10 +170,12 @@ def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
         [(answer.prompt, answer.completion, ()) for answer in answers], finished=[answer.finished for answer in answers]
     )
     rows = {i: TokenRow(e.prompt, e.completion, e.trained) for i, e in enumerate(encoded) if isinstance(e, Encoded)}
+    # Packed as in training: answers share micro-batches, and each one's tokens are a slice of the result.
     places = list(rows)
     total, tokens = np.zeros(len(places)), np.zeros(len(places))
     for members in pack([len(rows[i].prompt) + len(rows[i].completion) for i in places], budget=budget):
         packed = packed_rows([rows[places[m]] for m in members], policy.device)
+        # Summed in float64: a long answer adds hundreds of small numbers.
         parts = np.split(policy.token_kl(packed).double().cpu().numpy(), np.cumsum(packed.trained)[:-1])
         total[members] = [part.sum() for part in parts]
         tokens[members] = packed.trained
@@ -207,6 +212,7 @@ def pair_scores(pairs: RewardPairs) -> list[Score]:
     accuracy, calibrated = pair_accuracy(pairs), pair_calibration(pairs)
     if accuracy is None or calibrated is None:
         return []
+    # By definition and not measured: with a head of zeros each pair is a tie, and an interval would say nothing.
     before = Score(
         name=accuracy.name,
         value=0.5,
@@ -225,3 +231,25 @@ def write_calibration(run_dir: Path, pairs: RewardPairs) -> None:
     calibrated = pair_calibration(pairs)
     if calibrated is not None:
         write_json(run_dir / CALIBRATION, to_json(calibrated.reliability))
+
+
+def write_held_out(run_dir: Path, validation: Validation, store: TokenStore) -> None:
+    """Write the last validation of a run, in the order of its rows."""
+    write_jsonl(run_dir / HELD_OUT, (to_json(row) for row in _held_out_rows(validation, store)))
+
+
+def _held_out_rows(validation: Validation, store: TokenStore) -> Iterator[HeldOutRow]:
+    rewards = validation.log_ratio if validation.reward is None else validation.reward
+    if rewards is None:
+        return
+    for i in np.argsort(validation.sequences, kind="stable").tolist():
+        sequence = int(validation.sequences[i])
+        yield HeldOutRow(
+            where=store.name(sequence),
+            label=bool(validation.desirable[i]),
+            group=f"{int(validation.group[i]) & 0xFFFF_FFFF_FFFF_FFFF:016x}",
+            answer=hashlib.sha256(store.read(sequence).completion.tobytes()).hexdigest()[:16],
+            reward=float(rewards[i]),
+            logp=None if validation.logp is None else float(validation.logp[i]),
+            tokens=int(validation.tokens[i]),
+        )

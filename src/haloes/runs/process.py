@@ -15,6 +15,7 @@ from types import FrameType
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     """Note SIGINT and SIGTERM inside the block: the function tells of the first; a second one interrupts as usual."""
     asked = threading.Event()
+    # Python lets only the main thread handle signals; elsewhere nobody asks, and Ctrl-C acts as ever.
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return

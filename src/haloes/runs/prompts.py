@@ -58,6 +58,7 @@ def load_prompts(
     if most is None or most >= len(prompts):
         return prompts
     names = list(prompts)
+    # Drawn by a hash of the id, shown in the order of the file.
     order = np.argsort(seeded_hash(np.array([number_of(name) for name in names]), seed=seed, purpose="sample prompts"))
     return {names[i]: prompts[names[i]] for i in sorted(order[:most].tolist())}
 

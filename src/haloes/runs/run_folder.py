@@ -79,6 +79,7 @@ def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
 
 def configuration_hash(config: RunConfig) -> str:
     """Hash all settings that decide the result; not what only decides memory, what is written when, or who rates."""
+    # What is free is taken out, and all else counts: a new setting decides the result until somebody says otherwise.
     content = as_mapping(config)
     content["train"] = {key: value for key, value in content["train"].items() if key not in _FREE}
     content["samples"] = {key: value for key, value in content["samples"].items() if key not in {"rater", "batch_size"}}
@@ -86,6 +87,7 @@ def configuration_hash(config: RunConfig) -> str:
     if config.watch.judge is not None:
         deciding = {key: value for key, value in config.watch.judge.items() if key not in _FREE_OF_A_JUDGE}
         content["watch"]["judge"] = deciding
+    # The rows themselves are hashed apart: a file may be moved, but not changed.
     content["feedback"] = {
         key: value for key, value in content["feedback"].items() if key not in {"source", "validation"}
     }
@@ -132,6 +134,7 @@ def finished_steps(run_dir: Path) -> int | None:
 
 def finish(run_dir: Path, identity: Mapping[str, str], *, seconds: float, steps: int) -> None:
     """Write the last of a run: how long it took, its pages, and that nothing is left to do."""
+    # In this order: the report tells how long the run took, and only a run with a report counts as finished.
     write_environment(run_dir, identity, seconds=seconds)
     write_pages(run_dir)
     write_environment(run_dir, identity, **{_FINISHED: steps})
@@ -146,6 +149,7 @@ def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
     """Refuse to resume what is no longer the same run. Raises RunError naming what changed."""
     path = run_dir / ENVIRONMENT
     earlier = read_json(path).get("fingerprints", {}) if path.exists() else {}
+    # A name that the folder lacks refuses nothing: an older haloes hashed less.
     changed = [name for name, value in identity.items() if name in earlier and earlier[name] != value]
     if changed:
         raise RunError(
@@ -184,6 +188,7 @@ def known_experiment(path: Path) -> dict[str, Any] | None:
         content: dict[str, Any] = read_json(path)
         return content
     out = path.parent
+    # Somebody else's files are never mixed with ours.
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is not empty and holds no such experiment; give another folder")
     return None

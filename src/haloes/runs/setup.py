@@ -148,6 +148,7 @@ def resolve_run(
         RunError: there is no run to resume.
     """
     device = choose_device(config.model.device)
+    # Before processes meet: one that fails alone would leave the others waiting for it.
     check_extras(config.model, config.train, device)
     ranks = ranks or this_rank(device)
     earlier = folder.read_config(run_dir).model.dtype if resume and config.model.dtype == "auto" else None
@@ -177,10 +178,12 @@ def prepare_data(run: ResolvedRun, *, display: Progress) -> PreparedData:
     config, loss = run.config, run.loss
     if not config.feedback.source:
         raise ConfigError("feedback.source is missing: give a feedback file")
+    # The tokenizer comes without the weights: encoding may take minutes, and needs no model in memory meanwhile.
     tokenizer = load_tokenizer(config.model.name)
     identity = {
         "data set": folder.digest(_fingerprints(config.feedback)),
         "tokenizer": tokenizer_fingerprint(tokenizer),
+        # With the loss as a value too: one that is given from Python may have no name that settings can spell.
         "configuration": folder.digest([folder.configuration_hash(config), repr(loss)]),
     }
     # Once more with the model's hashes in `prepare_run`: here it costs no loading of a model to refuse.
@@ -200,6 +203,7 @@ def prepare_data(run: ResolvedRun, *, display: Progress) -> PreparedData:
     )
     counted = inputs.facts["train"]
     weights = label_weights(counted["desirable"], counted["undesirable"])
+    # Only where a weight is "auto"; a number that the user gave stays.
     weighted = with_weights(loss, **weights)
     if weighted != loss and run.ranks.is_main:
         folder.note_weights(run.run_dir, weights)
@@ -222,6 +226,7 @@ def prepare_run(data: PreparedData, *, display: Progress, limit: int | None = No
     """
     run, config = data.run, data.run.config
     display.stage("model")
+    # The longest row decides whether the window is large enough, and only the encoded data know it.
     policy = load_policy(
         config.model,
         data.loss.needs,
@@ -372,6 +377,7 @@ def reference_cache(settings: TrainSettings, policy: Policy) -> ReferenceCache |
 def _load_reference(settings: ModelSettings, policy: LoadedModel, device: torch.device, dtype: torch.dtype) -> Any:
     """Load the model that is named as the reference. Raises ConfigError where its tokens are not the policy's."""
     loaded = load_model(str(settings.reference), dtype=dtype, device=device)
+    # The same ids must mean the same text to both, or the log-ratio compares different completions.
     if loaded.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
         raise ConfigError(
             f"model.reference {settings.reference} has another tokenizer than {settings.name}, so it cannot "
@@ -382,6 +388,7 @@ def _load_reference(settings: ModelSettings, policy: LoadedModel, device: torch.
 
 def _with_resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConfig:
     """Return the configuration as it is saved: with the dtype, and every hyperparameter of the loss."""
+    # Written out, so that the run folder still says what it was when a default changes with a later version.
     model = dataclasses.replace(config.model, dtype=dtype_name(dtype))
     config = dataclasses.replace(config, model=model, loss=loss_settings(loss))
     return without_answers(config) if loss.needs.rewards else config

@@ -85,6 +85,7 @@ def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
 
 def _length_warning(after: Mapping[str, Score]) -> list[str]:
     """Warn of a reward model that is right only where it can go by length."""
+    # Intervals that do not touch: a difference that chance makes is no bias.
     longer, shorter = after.get("pair_accuracy_longer"), after.get("pair_accuracy_shorter")
     if longer is None or shorter is None or (longer.low <= shorter.high and shorter.low <= longer.high):
         return []
@@ -119,6 +120,7 @@ def _weight_warning(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     desirable, undesirable = weights["desirable_weight"], weights["undesirable_weight"]
     if undesirable == 0:
         return []
+    # Equation 9 of the KTO paper: the ratio of the classes' weighted counts.
     ratio = desirable * train["desirable"] / (undesirable * train["undesirable"])
     if is_in_paper_range(ratio):
         return []
