@@ -471,3 +471,17 @@ def test_a_template_without_end_of_turn_trains_the_end_of_text() -> None:
 
     assert text(row.prompt) == "User: Hi\nBot: "
     assert text(row.completion) == "Hello.<|im_end|>"
+
+
+def encoded_hi(completion: str, *, finished: bool) -> Encoded:
+    [row] = make_encoder(byte_tokenizer(), max_length=512).encode([("Hi", completion, ())], finished=[finished])
+    assert isinstance(row, Encoded)
+    return row
+
+
+def test_a_cut_off_answer_gets_no_end_of_turn():
+    whole, cut = encoded_hi("Hello", finished=True), encoded_hi("Hello", finished=False)
+
+    assert whole.completion.tolist() == [*cut.completion.tolist(), IM_END_ID]
+    assert cut.trained.all()
+    assert not cut.completion_cut

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from haloes.feedback.formats.unpaired import UNPAIRED
-from haloes.records import Feedback, Message, Where
+from haloes.feedback.refusals import RefusalError
+from haloes.records import Feedback, Message, Where, to_json
 
 ROW = {"prompt": "q", "completion": "a", "label": True}
 
@@ -71,3 +72,24 @@ def test_an_empty_good_answer_is_refused_and_never_turned_into_a_bad_one(reason:
 @pytest.mark.parametrize("column", ["prompt", "completion"])
 def test_a_row_that_lacks_a_column(reason: Callable[..., str], column: str) -> None:
     assert reason(UNPAIRED, {name: value for name, value in ROW.items() if name != column}) == "missing column"
+
+
+def parsed(**fields: object) -> Feedback:
+    row = {"prompt": "Hi", "completion": "Hello", "label": True} | fields
+    [record] = UNPAIRED.parse(row, Where("f.jsonl", 1))
+    assert isinstance(record, Feedback)
+    return record
+
+
+def test_a_row_says_whether_its_answer_came_to_an_end():
+    assert parsed().finished
+    assert parsed(finished=None).finished
+    assert not parsed(finished=False).finished
+    assert to_json(parsed(finished=False))["finished"] is False
+    assert "finished" not in to_json(parsed())
+
+
+@pytest.mark.parametrize("value", ["false", 0, 1.0, "yes"])
+def test_finished_is_true_or_false_and_nothing_else(value: object):
+    with pytest.raises(RefusalError, match="finished must be true or false"):
+        parsed(finished=value)

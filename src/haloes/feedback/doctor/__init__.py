@@ -1,1 +1,1 @@
-"""What is in a set of feedback and what is wrong with it: findings, advice, and both as text (`haloes doctor`)."""
+"""The doctor of feedback (`haloes doctor`): counts, duplicates and contradictions, advice, and all of it as text."""

@@ -19,7 +19,7 @@ from haloes.records import Feedback, Pair, Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradictions:
-    """How far pairs agree with each other."""
+    """Counts of pairs that others confirm or contradict."""
 
     num_pairs: int
     num_checkable: int

@@ -1,1 +1,1 @@
-"""What becomes of feedback as tokens of one model: findings, previews, advice, and all as text (`haloes doctor`)."""
+"""The doctor of tokens (`haloes doctor --model`): lengths, cuts, refusals, previews, advice, and all of it as text."""
