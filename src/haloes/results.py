@@ -8,6 +8,9 @@ fields of a record are its keys on disk, in this order:
 - `held_out.jsonl`: a `HeldOutRow` a line;
 - `ratings.jsonl`: an `AnswerRating` a line;
 - `calibration.json` of a reward model: `Reliability`.
+
+To add a number, add a field with a default (so that files from before it are still read), fill it where the record is
+made (`stats` or `evaluation`), and show it (`report`, `cli/views`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -59,8 +59,8 @@ def write_card(run_dir: Path, out_dir: Path) -> Path:
     """
     run = load_run(run_dir)
     path = out_dir / "README.md"
-    found = card(run, base=_adapter_base(out_dir), control=_control(out_dir), is_reward_model=is_classifier(out_dir))
-    write_text(path, found)
+    markdown = card(run, base=_adapter_base(out_dir), control=_control(out_dir), is_reward_model=is_classifier(out_dir))
+    write_text(path, markdown)
     return path
 
 

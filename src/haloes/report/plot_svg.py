@@ -92,7 +92,7 @@ def _grid(x_axis: Axis, y_axis: Axis) -> list[Markup]:
 
 
 def _path(trace: Trace, x_axis: Axis, y_axis: Axis) -> str:
-    """Draw the function as a path; what lies far outside the picture is brought near to it, lest numbers overflow."""
+    """Draw the function as a path; what lies far outside the picture is brought near, so that no number overflows."""
     height = np.clip((trace.ys - y_axis.low) / (y_axis.high - y_axis.low), -1, 2)
     points = [
         f"{x_axis.share(float(x)) * _WIDTH:.1f} {(1 - share) * _HEIGHT:.1f}"

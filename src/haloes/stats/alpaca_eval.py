@@ -106,7 +106,7 @@ def length_controlled_from_weights(
     Compute the length-controlled win rate, in percent, that published weights stand for.
 
     100 * mean over instructions of sigmoid((theta - theta_b) + (psi - psi_b) * difficulty): the weight of the length
-    does not enter, for there the lengths are equal. The weights of AlpacaEval 2's own baseline are zero; those of
+    does not enter, since there the lengths are equal. The weights of AlpacaEval 2's own baseline are zero; those of
     another model give the rate against that model.
 
     Of published models that were judged on all 805 instructions it is the leaderboard's rate to nine digits. One is

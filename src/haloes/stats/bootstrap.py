@@ -126,7 +126,7 @@ def mean_with_interval(
         seed: of the draws.
 
     Returns:
-        The score; None with fewer than two clusters, for then no interval exists.
+        The score; None with fewer than two clusters, since then no interval exists.
 
     Raises:
         DataError: the lengths differ, or a value is not finite.

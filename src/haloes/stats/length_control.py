@@ -172,7 +172,7 @@ def _standardised(value_N: Floats, weight_DN: Floats) -> Floats:
     mean_D = weight_DN @ value_N / total_D
     square_D = (weight_DN * (value_N - mean_D[:, None]) ** 2).sum(axis=1)
     sd_D = np.sqrt(square_D / np.maximum(total_D - 1, 1))
-    # Not centred: zero has to stay equal length, for that is where the rate is read off.
+    # Not centred: zero has to stay equal length, since that is where the rate is read off.
     scaled_DN = np.zeros_like(weight_DN)
     np.divide(value_N, sd_D[:, None], out=scaled_DN, where=sd_D[:, None] > 0)
     return scaled_DN
