@@ -157,13 +157,14 @@ class Layout:
     """Trained tokens."""
 
 
-def layout_of(documents: Sequence[int], before: Sequence[Sequence[int]], positions: int) -> Layout:
+def layout_of(piece_lengths: Sequence[int], prefix_pieces: Sequence[Sequence[int]], positions: int) -> Layout:
     """Count a layout of pieces (`haloes.models.layout.Packed`): each attends to those before it and to itself."""
     # A causal piece of n tokens: all keys before it for each query, and its own triangle with the diagonal.
     seen = sum(
-        n * sum(documents[k] for k in path) + n * (n + 1) // 2 for n, path in zip(documents, before, strict=True)
+        n * sum(piece_lengths[k] for k in path) + n * (n + 1) // 2
+        for n, path in zip(piece_lengths, prefix_pieces, strict=True)
     )
-    return Layout(tokens=sum(documents), seen=seen, positions=positions)
+    return Layout(tokens=sum(piece_lengths), seen=seen, positions=positions)
 
 
 def forward_operations(sizes: ModelSize, layout: Layout) -> tuple[float, float, float]:
