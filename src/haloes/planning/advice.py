@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 from haloes.planning.cost_model import FLOAT32, ModelSize, StepLoad, memory
 
-Setup: TypeAlias = tuple[ModelSize, StepLoad]
+SizedLoad: TypeAlias = tuple[ModelSize, StepLoad]
+"""A model with what goes through it: together they decide the memory, and a change of settings may change both."""
 
 _HALF = 2
 _WORTH = 0.99
@@ -47,7 +48,7 @@ class Options:
 class _Step:
     setting: str
     costs: str
-    apply: Callable[[Setup], Setup]
+    apply: Callable[[SizedLoad], SizedLoad]
 
 
 def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) -> list[SettingChange]:
@@ -65,16 +66,16 @@ def advise(sizes: ModelSize, load: StepLoad, options: Options, *, limit: int) ->
     return changes
 
 
-def _steps(setup: Setup, options: Options, limit: int) -> Iterator[_Step]:
-    _, load = setup
+def _steps(sized: SizedLoad, options: Options, limit: int) -> Iterator[_Step]:
+    _, load = sized
     # Halved until they fit: which batch sizes are good is not known, and a power of two is easy to compare.
     at_once = options.batch_size
-    while at_once > 1 and memory(*_fewer_answers(setup, at_once)).sampling > limit:
+    while at_once > 1 and memory(*_fewer_answers(sized, at_once)).sampling > limit:
         at_once //= _HALF
     if at_once < options.batch_size:
         yield _Step(f"samples.batch_size={at_once}", "sampling takes longer", lambda s: _fewer_answers(s, at_once))
     budget = options.budget
-    while budget > max(options.longest, 1) and memory(*_smaller(setup, max(budget, options.longest))).training > limit:
+    while budget > max(options.longest, 1) and memory(*_smaller(sized, max(budget, options.longest))).training > limit:
         budget //= _HALF
     if budget < options.budget:
         tokens = max(budget, options.longest)
@@ -98,28 +99,28 @@ def _steps(setup: Setup, options: Options, limit: int) -> Iterator[_Step]:
         yield _Step(f"tokens.max_length={length}", "longer rows are cut", lambda s: _smaller(s, tokens))
 
 
-def _fewer_answers(setup: Setup, most: int) -> Setup:
-    sizes, load = setup
+def _fewer_answers(sized: SizedLoad, most: int) -> SizedLoad:
+    sizes, load = sized
     return sizes, replace(load, answers=min(load.answers, most))
 
 
-def _smaller(setup: Setup, tokens: int) -> Setup:
-    sizes, load = setup
+def _smaller(sized: SizedLoad, tokens: int) -> SizedLoad:
+    sizes, load = sized
     tokens = min(tokens, load.tokens)
     return sizes, replace(load, tokens=tokens, positions=load.positions * tokens // max(load.tokens, 1))
 
 
-def _checkpointing(setup: Setup) -> Setup:
-    sizes, load = setup
+def _checkpointing(sized: SizedLoad) -> SizedLoad:
+    sizes, load = sized
     return sizes, replace(load, checkpointing=True)
 
 
-def _lora(setup: Setup, adapters: ModelSize) -> Setup:
+def _lora(sized: SizedLoad, adapters: ModelSize) -> SizedLoad:
     """Train adapters: with them switched off the model is the reference, so that no copy is kept."""
-    _, load = setup
+    _, load = sized
     return adapters, replace(load, reference=0)
 
 
-def _half(setup: Setup) -> Setup:
-    sizes, load = setup
+def _half(sized: SizedLoad) -> SizedLoad:
+    sizes, load = sized
     return sizes, replace(load, itemsize=_BFLOAT16, kept=load.kept / _HALF)

@@ -28,7 +28,7 @@ from haloes.runs.monitor import Monitor, make_live_judge
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
 from haloes.training.distributed import Ranks
-from haloes.training.trainer import TrainResult, Watcher, train
+from haloes.training.trainer import Callback, TrainResult, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ def _train(prepared: PreparedRun, display: Progress, monitor: Monitor, *, allow_
             stop=stop,
             allow_changes=allow_changes,
         )
-        watchers: list[Watcher] = [display, monitor, *tensorboard_if_installed(prepared.run_dir)]
-        return train(job, watchers if prepared.ranks.is_main else [])
+        callbacks: list[Callback] = [display, monitor, *tensorboard_if_installed(prepared.run_dir)]
+        return train(job, callbacks if prepared.ranks.is_main else [])
 
 
 @contextmanager

@@ -40,7 +40,7 @@ from haloes.training.validation import Validation, make_schedule, validate
 GIB = 2**30
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Follows a run: a progress bar, a logger, a test."""
 
     def on_start(self, *, step: int, num_steps: int) -> None:
@@ -89,7 +89,7 @@ class TrainResult:
     """After which step the policy is what it is; None for the last one."""
 
 
-def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> TrainResult:
+def train(job: TrainJob, callbacks: Sequence[Callback] = ()) -> TrainResult:
     """
     Train the job's policy in place, from its newest intact checkpoint if there is one; leave it in eval mode.
 
@@ -106,7 +106,7 @@ def train(job: TrainJob, watchers: Sequence[Watcher] = ()) -> TrainResult:
         )
     try:
         with trainable(job) as masters:
-            return _train(job, masters, watchers)
+            return _train(job, masters, callbacks)
     except (RuntimeError, MemoryError) as error:
         cause = _out_of_memory(error, settings, token_budget(job))
         if cause is None:
@@ -131,7 +131,7 @@ def trainable(job: TrainJob) -> Iterator[Masters]:
         job.policy.model.eval()
 
 
-def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> TrainResult:
+def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> TrainResult:
     """Run the steps that are left; what can be refused is refused before the first of them."""
     settings = job.settings
     stepper = make_stepper(job, job.train)
@@ -145,10 +145,10 @@ def _train(job: TrainJob, masters: Masters, watchers: Sequence[Watcher]) -> Trai
         start=None if job.validation is None else _validation_start(job, job.validation),
     )
     done, damaged = run.resume()
-    log = _Log(job, watchers, done)
+    log = _Log(job, callbacks, done)
     best = EarlyStopping(settings.keep_best, settings.early_stop, log.lines())
-    for watcher in watchers:
-        watcher.on_start(step=done, num_steps=schedule.num_steps)
+    for callback in callbacks:
+        callback.on_start(step=done, num_steps=schedule.num_steps)
     began = time.perf_counter()
     validation: Validation | None = None
     step = done
@@ -396,10 +396,10 @@ def _out_of_memory(error: Exception, settings: TrainSettings, budget: int) -> Ru
 
 
 class _Log:
-    """Metrics to file and watchers, from the main process only."""
+    """Metrics to the file and the callbacks, from the main process only."""
 
-    def __init__(self, job: TrainJob, watchers: Sequence[Watcher], done: int) -> None:
-        self._job, self._watchers = job, watchers
+    def __init__(self, job: TrainJob, callbacks: Sequence[Callback], done: int) -> None:
+        self._job, self._callbacks = job, callbacks
         self._file = MetricsLog(job.run_dir / METRICS, from_step=done) if job.ranks.is_main else None
 
     def lines(self) -> list[dict[str, Any]]:
@@ -428,8 +428,8 @@ class _Log:
     def _write(self, numbers: Mapping[str, Any]) -> None:
         if self._file is not None:
             self._file.write(numbers)
-            for watcher in self._watchers:
-                watcher.on_metrics(numbers)
+            for callback in self._callbacks:
+                callback.on_metrics(numbers)
 
 
 def _memory_gib(device: torch.device) -> float:
