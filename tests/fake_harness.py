@@ -23,9 +23,9 @@ class FakeLoaded:
     text: str = "How many?"
     about: dict[str, Any] = field(default_factory=lambda: {"definition": "1", "examples": 0, "most_tokens": 8})
 
-    def questions(self, chosen: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
+    def questions(self, selected: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
         found = []
-        for subtask, numbers in chosen.items():
+        for subtask, numbers in selected.items():
             for number in numbers:
                 prompt = f"{self.text} {subtask} {number}"
                 shown = prompt if render is None else render([{"role": "user", "content": prompt}])

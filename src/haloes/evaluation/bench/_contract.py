@@ -73,7 +73,7 @@ class Loaded(Protocol):
     def about(self) -> Mapping[str, Any]:
         """Return what decides prompts and scores: the definition's version, number of examples, tokens of an answer."""
 
-    def questions(self, chosen: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
+    def questions(self, selected: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
         """Return the questions with these numbers of each subtask, through the chat template if one is given."""
 
     def score(self, question: Question, reply: Reply) -> QuestionScore:

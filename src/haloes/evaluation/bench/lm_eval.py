@@ -92,10 +92,10 @@ class LmEvalTasks:
             "most_tokens": _most_tokens(task.config.generation_kwargs) if task.OUTPUT_TYPE == "generate_until" else 0,
         }
 
-    def questions(self, chosen: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
+    def questions(self, selected: Mapping[str, Sequence[int]], render: Render | None) -> list[Question]:
         """Build lm-eval's own requests; examples are drawn with lm-eval's seed, in the order of the questions."""
         found = []
-        for name, numbers in chosen.items():
+        for name, numbers in selected.items():
             task = self.tasks[name]
             if task.config.num_fewshot is None:
                 task.set_config("num_fewshot", 0)

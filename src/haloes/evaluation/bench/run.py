@@ -113,7 +113,7 @@ def draw(sizes: Mapping[str, int], limit: int | None, *, seed: int) -> dict[str,
         raise ConfigError(f"--bench-limit must be at least 1, got {limit}")
     everything = [(subtask, number) for subtask, size in sizes.items() for number in range(size)]
     if limit is None or limit >= len(everything):
-        chosen = everything
+        selected = everything
     else:
         rng = random.Random(seed)
         row = []
@@ -122,9 +122,9 @@ def draw(sizes: Mapping[str, int], limit: int | None, *, seed: int) -> dict[str,
             rng.shuffle(numbers)
             row += [(subtask, number) for number in numbers]
         start, stride = rng.random(), len(row) / limit
-        chosen = [row[floor((start + i) * stride)] for i in range(limit)]
+        selected = [row[floor((start + i) * stride)] for i in range(limit)]
     drawn: dict[str, list[int]] = {}
-    for subtask, number in sorted(chosen, key=lambda one: (list(sizes).index(one[0]), one[1])):
+    for subtask, number in sorted(selected, key=lambda one: (list(sizes).index(one[0]), one[1])):
         drawn.setdefault(subtask, []).append(number)
     return drawn
 
@@ -150,8 +150,8 @@ def _parts(
 
     render = _render(load_tokenizer(variant.source)) if settings.chat else None
     for benchmark, one in loaded.items():
-        chosen = draw(one.sizes, settings.limit, seed=settings.seed)
-        questions = one.questions(chosen, render)
+        selected = draw(one.sizes, settings.limit, seed=settings.seed)
+        questions = one.questions(selected, render)
         journal, known = claim_answers(
             folder,
             benchmark.name,

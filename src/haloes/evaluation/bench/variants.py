@@ -10,7 +10,7 @@ from haloes.errors import ModelError, RunError
 from haloes.models import hub
 from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
 from haloes.run_files import BENCHMARKS, ENVIRONMENT, MODEL, is_run
-from haloes.runs import run_folder as folder
+from haloes.runs.run_folder import read_config
 from haloes.store import read_json
 
 _IDENTITY = ("*.safetensors", "config.json", "adapter_config.json")
@@ -46,7 +46,7 @@ def variants(source: str) -> tuple[Path, tuple[Variant, ...]]:
     if not is_run(run_dir):
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).name or "model")
         return Path(BENCHMARKS) / name, (Variant(name="model", source=source, dtype="auto", digest=_digest(source)),)
-    config = folder.read_config(run_dir)
+    config = read_config(run_dir)
     trained = run_dir / MODEL
     if not trained.is_dir():
         raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")

@@ -7,7 +7,7 @@ Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes abo
 One answer a prompt is kept (the KTO paper's "one y per x"), and which kind is decided before anything is sampled: the
 prompts are shuffled, and two of every three are to show a liked answer. For these several answers are sampled, one
 after the other, until one is liked (up to seven; one only for the held-out prompts); for the third, until one is
-not. Where none is, the first answer is kept with its own verdict. So no prompt is chosen for its answers, and the
+not. Where none is, the first answer is kept with its own verdict. So no prompt is selected for its answers, and the
 model's own rate of liked answers (one in five, most of them to the same few prompts) does not leave the data with
 hardly anything to like.
 

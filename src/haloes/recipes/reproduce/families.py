@@ -1,9 +1,9 @@
 """
 The paper's comparison of losses, small but real: one model, one budget, one grid, the same held-out answers.
 
-Each method's learning rate and its own hyperparameter are chosen by the AUC on answers that are set aside for it, with
-one seed; with those it is trained with the other seeds, and all are reported on other answers still (KTO paper, section
-4.1, figures 3 and 4, and the ablations of table 2).
+Each method's learning rate and its own hyperparameter are selected by the AUC on answers that are set aside for it,
+with one seed; with those it is trained with the other seeds, and all are reported on other answers still (KTO paper,
+section 4.1, figures 3 and 4, and the ablations of table 2).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +105,7 @@ def families(
     runner = Runner(bench, ledger, progress, total)
     labels, _ = bench.labels("tune")
     rewards = {}
-    chosen = []
+    tuned = []
     for name in methods:
         found = [(trial, runner.run(trial)) for trial in grid[name]]
         best, first = max(found, key=lambda item: auc(item[1].rewards["tune"], labels) or 0.0)
@@ -113,7 +113,7 @@ def families(
         rest = [runner.run(Trial(best.method, best.loss, best.settings, best.lr, seed)) for seed in seeds[1:]]
         runs = [first, *rest]
         rewards[name] = [run.rewards["test"] for run in runs]
-        chosen.append(
+        tuned.append(
             TunedMethod(
                 method=name,
                 lr=best.lr,
@@ -126,7 +126,7 @@ def families(
         )
     desirable, prompts = bench.labels("test")
     rows = auc_rows(rewards, desirable, prompts, baseline=BASELINE)
-    result = Families(tuple(rows), tuple(chosen), len(prompts), len(set(prompts)))
+    result = Families(tuple(rows), tuple(tuned), len(prompts), len(set(prompts)))
     write_json(folder / "families.json", asdict(result))
     return result
 

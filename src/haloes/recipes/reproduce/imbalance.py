@@ -76,8 +76,8 @@ def keep_desirable(source: Path, share: float, target: Path) -> tuple[int, int]:
     order = np.argsort(
         seeded_hash(np.array([number_of(completion_key(row)) for row in good]), seed=0, purpose="imbalance")
     )
-    chosen = {int(i) for i in order[: max(1, round(share * len(good)))]}
-    kept = {id(row) for i, row in enumerate(good) if i in chosen}
+    selected = {int(i) for i in order[: max(1, round(share * len(good)))]}
+    kept = {id(row) for i, row in enumerate(good) if i in selected}
     left = [row for row in rows if not row.label or id(row) in kept]
     write_jsonl(target, (to_json(row) for row in left))
-    return len(chosen), len(rows) - len(good)
+    return len(selected), len(rows) - len(good)

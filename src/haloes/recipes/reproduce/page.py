@@ -10,10 +10,10 @@ from haloes.report.numbers import GIB, size
 
 def families_page(found: Families) -> str:
     """Write the comparison of methods as Markdown."""
-    chosen = {item.method: item for item in found.chosen}
+    tuned = {item.method: item for item in found.chosen}
     extra = []
     for row in found.rows:
-        item = chosen[row.method]
+        item = tuned[row.method]
         settings = ", ".join([f"lr {item.lr:g}", *(f"{key} {value:g}" for key, value in item.settings.items())])
         extra.append([settings, str(item.num_steps), f"{item.seconds:.0f}", size(item.memory_gib * GIB)])
     return _page(found.num_answers, found.num_prompts, found.rows, ["Chosen", "Steps", "s", "Memory"], extra)

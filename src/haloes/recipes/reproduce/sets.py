@@ -56,14 +56,14 @@ def make_sets(settings: FeedbackSettings, sizes: SetSizes, folder: Path, *, seed
     left = _balanced(sorted(rows, key=lambda row: order[group_number(row)]), sizes.per_prompt)
     folder.mkdir(parents=True, exist_ok=True)
     for path, size in ((sets.train, sizes.train), (sets.tune, sizes.tune), (sets.test, sizes.test)):
-        chosen, left = _first_prompts(left, size)
-        labels = Counter(row.label for row in chosen)
+        taken, left = _first_prompts(left, size)
+        labels = Counter(row.label for row in taken)
         if len(labels) < 2:  # noqa: PLR2004 - both labels
             raise DataError(
                 f"{settings.source}: too few prompts for {path.stem} rows of both labels; give more feedback, or take "
                 "smaller sets"
             )
-        write_jsonl(path, (to_json(row) for row in chosen))
+        write_jsonl(path, (to_json(row) for row in taken))
     return sets
 
 
