@@ -78,6 +78,7 @@ def open_container(path: str, *, split: str) -> Container:
 
 
 def _kind_of(path: str) -> str:
+    """Detect the kind of a file from its first bytes; raise DataError for one that is not read."""
     with open_bytes(path) as stream:
         head = stream.read(_HEAD)
         if head.startswith(b"PAR1"):
@@ -125,6 +126,7 @@ def _array_rows(path: str) -> Generator[NumberedRow]:
 
 
 def _object(text: bytes | str, *, line: int = 1) -> dict[str, Any] | RefusalError:
+    """Parse a JSON object, or return the reason why the text is none."""
     try:
         row = json.loads(text if isinstance(text, str) else text.decode())
     except UnicodeDecodeError as error:
@@ -141,6 +143,7 @@ def _object_rows(path: str) -> Generator[NumberedRow]:
 
 
 def _csv_rows(path: str) -> Generator[NumberedRow]:
+    """Read the rows of a CSV, with the delimiter that its header suggests; raise DataError for a broken file."""
     # Python's own limit (128 KiB a cell) is below what answers with code reach; a bound still stops a lost quote from
     # swallowing the file.
     csv.field_size_limit(_MAX_CELL)
@@ -181,6 +184,7 @@ def _checked_header(header: list[str], *, path: str) -> list[str]:
 
 
 def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | RefusalError:
+    """Name the cells of a row by the header."""
     if len(cells) != len(header):
         return RefusalError("broken CSV", f"the row has {len(cells)} cells, and the header names {len(header)} columns")
     return {name: _cell(cell) for name, cell in zip(header, cells, strict=True)}

@@ -196,6 +196,7 @@ def rereadable(rows: Iterable[Record]) -> Iterable[Record]:
 
 
 def _half(row: Pair, *, desirable: bool) -> Feedback:
+    """Return the chosen (desirable) or the rejected (undesirable) half of a pair as a single example."""
     suffix = CHOSEN_SUFFIX if desirable else REJECTED_SUFFIX
     return Feedback(
         prompt=row.prompt,
@@ -264,6 +265,7 @@ def _shuffled(rows: list[Feedback], *, seed: int, purpose: str) -> list[Feedback
 
 
 def _join(chosen: Feedback, rejected: Feedback) -> Pair:
+    """Make a pair of two rated completions of one prompt."""
     return Pair(
         prompt=chosen.prompt,
         chosen=chosen.completion,

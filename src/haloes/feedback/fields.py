@@ -115,6 +115,7 @@ def _is_blank(value: object) -> bool:
 
 
 def _name(value: object, *, column: str) -> str:
+    """Parse an id or another name: text, or a whole number as text."""
     if isinstance(value, str):
         return clean_text(value, subject=f"the {column}", column=column)
     # A column of whole numbers with gaps arrives as floats from Parquet and pandas.
@@ -129,6 +130,7 @@ def _name(value: object, *, column: str) -> str:
 
 
 def _weight(value: object) -> float:
+    """Parse a weight: a positive finite number."""
     try:
         weight = parse_score(value)
     except RefusalError as refused:

@@ -247,6 +247,7 @@ def clean_text(value: str, *, subject: str, column: str | None = None) -> str:
 
 
 def _message(turn: object, *, subject: str, column: str) -> Message:
+    """Parse one turn of either spelling."""
     if not isinstance(turn, Mapping):
         raise RefusalError(
             "wrong type", f"{subject} is {short_repr(turn)}, not a turn with role and content", column=column
@@ -266,6 +267,7 @@ def _message(turn: object, *, subject: str, column: str) -> Message:
 
 
 def _content(content: object, *, subject: str, column: str) -> str:
+    """Return the text of a turn's content, given as text or in parts."""
     if isinstance(content, str):
         return clean_text(content, subject=subject, column=column)
     # Parts are pieces of one text: nothing is put between them.
@@ -277,6 +279,7 @@ def _content(content: object, *, subject: str, column: str) -> str:
 
 
 def _part(part: object, *, subject: str, column: str) -> str:
+    """Return the text of one part of a content; refuse media and other parts."""
     if isinstance(part, str):
         return clean_text(part, subject=subject, column=column)
     kind = part.get("type") if isinstance(part, Mapping) else None
@@ -291,6 +294,7 @@ def _part(part: object, *, subject: str, column: str) -> str:
 
 
 def _tool_calls(turn: Mapping[str, Any], *, subject: str, column: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the tool calls of a turn, in the OpenAI shape."""
     # `function_call` is OpenAI's older spelling for a single call.
     calls = turn.get("tool_calls")
     if not calls and isinstance(turn.get("function_call"), Mapping):
@@ -328,6 +332,7 @@ def _bare(text: Text) -> object:
 
 
 def _parse(value: object, *, column: str, missing: Reason) -> Text:
+    """Parse a text or the turns of a chat; refuse other values."""
     if isinstance(value, str):
         return clean_text(value, subject=f"the {column}", column=column)
     if value is None:

@@ -101,6 +101,7 @@ def _probe(source: FeedbackSource) -> Format:
 
 
 def _named(name: str, rows: Sequence[RawRow], *, path: str) -> Format:
+    """Return the format of a name; raise DataError where there is none, or where no row has it."""
     if name not in FORMATS:
         raise DataError(f"{path}: there is no feedback format {name!r}{nearest_hint(name, FORMATS)}")
     if not any(map(FORMATS[name].matches, rows)):
@@ -113,6 +114,7 @@ def _named(name: str, rows: Sequence[RawRow], *, path: str) -> Format:
 
 
 def _unreadable(path: str, container: Container, probed: Sequence[NumberedRow]) -> DataError:
+    """Return the error for a file of which no probed row can be read."""
     if not probed:
         return DataError(f"{path}: the {container.kind} has no rows")
     line, first = probed[0]
@@ -126,6 +128,7 @@ def _unreadable(path: str, container: Container, probed: Sequence[NumberedRow]) 
 def _unknown(
     path: str, *, seen: Sequence[str], rows: Sequence[RawRow], num_probed: int, renamed: Sequence[RawRow]
 ) -> DataError:
+    """Return the error for rows that fit no format, with what was seen, tried, and what to do."""
     names = {name for row in renamed for name in row}
     columns = f"Columns seen: {', '.join(seen)}"
     advice = (

@@ -172,6 +172,7 @@ def label_scores(rows: Iterable[Record], rule: ScoreRule) -> Iterator[Record]:
 
 
 def _read_scores(rows: Iterable[Record]) -> ScoreIndex:
+    """Read the rows that have a finite score into an index."""
     scores, groups, numbers = array("d"), array("q"), array("q")
     for row in rows:
         if isinstance(row, Feedback) and _is_number(row.score):
@@ -194,6 +195,7 @@ def _verdicts(is_desirable_N: NDArray[np.bool_], is_undesirable_N: NDArray[np.bo
 
 
 def _by_centre(scores: ScoreIndex, centres: Callable[[Floats, Int64s], Floats], *, per_prompt: bool) -> Verdicts:
+    """Label rows by the side of a centre (mean or median) that their score lies on; drop ties."""
     if len(scores.score_N) == 0:
         return np.zeros(0, dtype=np.int8)
     zeros_N = np.zeros_like(scores.group_N)

@@ -121,6 +121,7 @@ class Encoder:
         return _ids(self.template.tokenizer, texts)
 
     def _part_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenise pieces of completions as in the middle of a text."""
         if not self.anchor:
             return self._ids(texts)
         start = len(self.anchor_ids)

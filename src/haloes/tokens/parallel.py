@@ -151,6 +151,7 @@ def _encode_ahead(
     most: int,
     chunks: Iterable[tuple[Any, Sequence[EncodeTask]]],
 ) -> Iterator[tuple[Any, EncodeResults]]:
+    """Yield results in order, with up to `most` chunks on their way to workers."""
     # A bounded queue: reading far ahead of the trainer's store would hold the rows of a whole file in memory.
     waiting: Waiting = deque()
     for value, tasks in chunks:
@@ -162,6 +163,7 @@ def _encode_ahead(
 
 
 def _take_first(encoders: Sequence[Encoder], waiting: Waiting) -> tuple[Any, EncodeResults]:
+    """Wait for the oldest chunk; encode it here where its worker gave no answer."""
     value, tasks, answer = waiting.popleft()
     packed = answer.result()
     return value, encode_tasks(encoders, tasks) if packed is None else unpack_results(packed)

@@ -224,6 +224,7 @@ class TokenStoreWriter:
             _remove(self._partial)
 
     def _publish(self) -> None:
+        """Write index and metadata, and move the finished folder to its name."""
         if self._paired and len(self._flags) % 2:
             raise ValueError("a paired store ends in the middle of a pair: append the rejected sequence as well")
         index: dict[str, Any] = {name: np.array(column) for name, column in self._columns.items()}

@@ -126,6 +126,7 @@ def quantile(value_N: NDArray[np.integer], share: float) -> int:
 def _lengths(
     text: Literal["prompt", "completion"], columns: Mapping[LengthUnit, Column], label: Column
 ) -> Iterator[LengthSummary]:
+    """Yield the summaries of one text's lengths, by unit and label, without empty ones."""
     label_N = as_array(label)
     for unit, column in columns.items():
         for code, name in _LABELS:

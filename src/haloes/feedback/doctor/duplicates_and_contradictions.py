@@ -58,10 +58,11 @@ def count_contradictions(rows: Iterable[Record]) -> Contradictions:
             rejected.append(second)
     if not chosen:
         return Contradictions(num_pairs=0, num_checkable=0, num_contradicted=0)
-    return _counted(np.array(chosen, dtype=np.int64), np.array(rejected, dtype=np.int64))
+    return _count(np.array(chosen, dtype=np.int64), np.array(rejected, dtype=np.int64))
 
 
-def _counted(chosen_E: np.ndarray, rejected_E: np.ndarray) -> Contradictions:
+def _count(chosen_E: np.ndarray, rejected_E: np.ndarray) -> Contradictions:
+    """Count contradictions in pairs given as numbers of the chosen and of the rejected answer, (E,) each."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

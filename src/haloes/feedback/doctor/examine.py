@@ -42,7 +42,7 @@ def examine(rows: Iterable[Record], *, num_examples: int = 3) -> Findings:
         if isinstance(row, Refusal):
             seen.refusals.setdefault(row.reason, _TallyBuilder()).add(str(row), num_examples)
         else:
-            _look_at_row(seen, row, where_of(row, position=position))
+            _count_row(seen, row, where_of(row, position=position))
     reasons = sorted(seen.refusals.items(), key=lambda item: -item[1].num)
     return Findings(
         num_accepted=len(seen.votes.content),
@@ -98,7 +98,8 @@ class _Examination:
     markers: dict[str, _TallyBuilder] = field(default_factory=dict)
 
 
-def _look_at_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
+def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
+    """Add a row, with its one or two answers, to everything counted."""
     if isinstance(row, Pair):
         seen.kinds["pair"] += 1
     else:
@@ -108,13 +109,14 @@ def _look_at_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
     answers = [half for half in unpair([row]) if isinstance(half, Feedback)]
     add_row(seen.votes, row, answers, where)
     for answer in answers:
-        _look_at_answer(seen, answer, where)
+        _count_faults(seen, answer, where)
     texts = (row.prompt, *(answer.completion for answer in answers))
     for marker in {marker for text in texts for marker in _markers(text)}:
         seen.markers.setdefault(marker, _TallyBuilder()).add(str(where), seen.num_examples)
 
 
-def _look_at_answer(seen: _Examination, answer: Feedback, where: Where) -> None:
+def _count_faults(seen: _Examination, answer: Feedback, where: Where) -> None:
+    """Count an answer that a model should perhaps not learn from."""
     pieces = list(_pieces(answer.completion))
     words = "\n".join(pieces).strip()
     if not words:

@@ -41,6 +41,7 @@ def _parse(row: RawRow, where: Where) -> Iterator[Feedback | Pair]:
 
 
 def _prompt(row: RawRow) -> Text:
+    """Build the prompt of instruction, input, history and system message."""
     parts = [required_value(row, "instruction"), row.get("input")]
     for column, part in zip(("instruction", "input"), parts, strict=True):
         if part is not None and not isinstance(part, str):

@@ -59,6 +59,7 @@ def _parse(row: RawRow, where: Where) -> Iterator[Record]:
 
 
 def _feedback(row: RawRow, turns: Any, number: int, where: Where, *, shared: Mapping[str, Any]) -> Feedback:
+    """Build the record of one rated turn, with all turns before it as the prompt."""
     turn = turns[number]
     if role_of(turn, subject=f"messages[{number}]") != "assistant":
         message = f"messages[{number}] is rated and is not an assistant turn: {short_repr(turn.get('content'))}"

@@ -124,6 +124,7 @@ class _TokenExamination:
             self._add_row(where, [(side, next(whole)) for side in sides])
 
     def _add_row(self, where: str, sides: list[tuple[Feedback, Encoded | Unencodable]]) -> None:
+        """Count a row by the encodings of its one or two sides."""
         self.num_rows += 1
         encoded: list[tuple[Feedback, Encoded]] = []
         for answer, result in sides:
@@ -138,9 +139,10 @@ class _TokenExamination:
             self._measure(row, _LABELS[answer.label])
         if any(not row.agrees for _, row in encoded):
             self._note_difference(where, next(answer for answer, row in encoded if not row.agrees))
-        self._look_at_cut(where, encoded)
+        self._count_cuts(where, encoded)
 
     def _measure(self, row: Encoded, label: _Label) -> None:
+        """Add the lengths of one encoded side."""
         num_prompt, num_completion = len(row.prompt), len(row.completion)
         numbers: tuple[tuple[_TextName, int], ...] = (
             ("prompt", num_prompt),
@@ -151,7 +153,8 @@ class _TokenExamination:
             self.lengths.setdefault((text, label), array("i")).append(number)
         self.longest = max(self.longest, num_prompt + num_completion)
 
-    def _look_at_cut(self, where: str, whole: list[tuple[Feedback, Encoded]]) -> None:
+    def _count_cuts(self, where: str, whole: list[tuple[Feedback, Encoded]]) -> None:
+        """Count what the window cuts of a row, and keep the first rows as previews."""
         rows = [row for _, row in whole]
         if any(len(row.prompt) + len(row.completion) > self.encoder.max_length for row in rows):
             self.num_over_window += 1
@@ -167,6 +170,7 @@ class _TokenExamination:
                 self.previews.append(preview(row, tokenizer, where=where, label=_LABELS[answer.label]))
 
     def _note_difference(self, where: str, answer: Feedback) -> None:
+        """Count a row that the template renders otherwise, and keep the first difference."""
         self.disagreements = self._and(self.disagreements, where)
         if self.difference is None:
             template = self.encoder.template
