@@ -161,7 +161,7 @@ def _train(experiment: _Experiment, number: int) -> None:
     run_dir = folder / RUN
     resume = is_run(run_dir)
     if not resume:
-        # A kill while the feedback was encoded leaves no run to go on with.
+        # A kill while the feedback was encoded leaves no run to resume.
         shutil.rmtree(run_dir, ignore_errors=True)
     start = experiment.model(number - 1)
     reference = experiment.model(0).source if settings.reference == "fixed" and number > 1 else None

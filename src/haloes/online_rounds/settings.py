@@ -28,7 +28,7 @@ class OnlineSettings:
     """Settings of all rounds."""
 
     rounds: int = 3
-    """How often the policy answers and learns from the verdicts; a finished experiment can be given more."""
+    """Number of rounds, in each of which the policy answers and learns from the verdicts; it can grow later."""
     per_prompt: int = 4
     """Answers to each prompt of a round."""
     prompts_per_round: int = 64
@@ -37,7 +37,7 @@ class OnlineSettings:
     """The loss's reference in each round: the model that the round began with, or the very first model (fixed), which
     takes memory for a second model."""
     decoding: Decoding = field(default_factory=lambda: Decoding(max_new_tokens=128, temperature=1.0))
-    """How answers are drawn, in the rounds and on the held-out prompts."""
+    """Decoding of answers, in the rounds and on the held-out prompts."""
     seed: int = 0
     """Seed of the order of the prompts, of the draws, and of the judge."""
     batch_size: int = 32

@@ -27,12 +27,12 @@ class RoundModel:
     """A model of the experiment: the first one, or what a round left."""
 
     name: str
-    """What it is called in the records: "round-0" is the first."""
+    """Name in the records: "round-0" is the first."""
     source: str
     """Its folder, or how it is named."""
     device: torch.device
     dtype: torch.dtype
-    """The same in all rounds, so that answers and divergences can be compared."""
+    """Equal in all rounds, so that answers and divergences can be compared."""
 
     def load(self) -> LoadedModel:
         """Load it with its tokenizer, an adapter merged into its base."""

@@ -1,1 +1,1 @@
-"""What a run will need, before it is started: memory by part, time, the distance from the bound, and advice."""
+"""Plan a run before it is started: memory by part, time, the distance from the bound, and advice."""

@@ -19,7 +19,7 @@ CACHE_RECORD = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSize:
-    """How large a model is, in numbers (not bytes)."""
+    """Size of a model, in numbers (not bytes)."""
 
     weights: int
     """All parameters, adapters included, each counted once."""
@@ -225,7 +225,7 @@ class Workload:
     """Tokens of one validation, mismatched completions included."""
     validations: int
     answer_batches: int
-    """Batches of answers, before and after training and while it goes on."""
+    """Batches of answers, before, while and after the policy is trained."""
     new_tokens: int
     """Most tokens of an answer."""
     saved_bytes: int

@@ -30,7 +30,7 @@ class Machine:
     rate: float
     """Floating-point operations a second of a matrix product of the model's shape, in the run's dtype."""
     one_thread: float | None
-    """The same with one thread; None where there is only one, or on a GPU."""
+    """The rate with one thread; None where there is only one, or on a GPU."""
 
 
 def look(dtype: torch.dtype, device: torch.device, *, width: int) -> Machine:

@@ -1,4 +1,4 @@
-"""How large a model is, read off a model without weights: nothing is loaded, and nothing computed."""
+"""The size of a model, read off one without weights: nothing is loaded, and nothing computed."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -52,7 +52,7 @@ class StepCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run will take; bytes and seconds."""
+    """The needs of a run, in bytes and seconds."""
 
     facts: Mapping[str, Any]
     """Model, loss, dtype, rows, steps ..."""
@@ -65,7 +65,7 @@ class Plan:
     limit: int
     fits: bool
     tried: str
-    """What was tried of the run: "all", "not the largest micro-batch", or "nothing", where not even the weights fit."""
+    """Extent of the trial: "all", "not the largest micro-batch", or "nothing", where not even the weights fit."""
     disk: int
     disk_free: int
     seconds: Mapping[str, float]
@@ -73,7 +73,7 @@ class Plan:
     step: StepCost | None
     machine: Machine
     changes: tuple[SettingChange, ...]
-    """What to change where it does not fit, cheapest first."""
+    """Changes of settings where it does not fit, cheapest first."""
     warnings: tuple[str, ...]
 
 

@@ -52,11 +52,11 @@ class MicroBatchCost:
     tokens: int
     """Tokens of its own sequences, one by one."""
     layout: Layout
-    """The same as they went through the model, shared prompts once."""
+    """These sequences as they went through the model, shared prompts once."""
     mismatched: Layout
     """The mismatched completions alone, since the keys and values of their prompts are in the cache."""
     seconds: float
-    """Of the policy's forward and backward pass and of its mismatched completions; the reference is not in it."""
+    """Seconds of the policy's forward and backward pass and of its mismatched completions, without the reference."""
     reference_seconds: float
     reference_tokens: int
     busy: float

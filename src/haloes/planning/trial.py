@@ -146,7 +146,7 @@ def measure(
         load = replace(load, kept=passed.kept / passed.layout.tokens)
     if passed.seconds + passed.reference_seconds < _QUICK:
         passed = min(passed, probe.run(tried.typical), key=lambda cost: cost.seconds)
-    # Once more, after one of another size: the gaps that an allocator leaves grow as a run goes on.
+    # Once more, after one of another size: the gaps that an allocator leaves grow during a run.
     again = probe.run(tried.largest if complete else tried.typical)
     beyond = max(_beyond(load, sizes, cost) for cost in (first_time, again))
     # What the short example took beyond the sums is there at any size; the rest grows with the activations.

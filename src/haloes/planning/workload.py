@@ -20,7 +20,7 @@ from haloes.training.microbatch_size import MOMENTS
 from haloes.training.settings import TrainSettings, is_validated
 
 _SAMPLE_TOKENS = 16_384
-"""What `haloes.sampling.generate.sample` holds in its cache at once."""
+"""Most tokens that `haloes.sampling.generate.sample` holds in its cache at once."""
 _WRITTEN = 16 * 2**20
 _LOOKED_UP = 2
 """Steps whose rows are looked up in the reference cache."""

@@ -38,7 +38,7 @@ class Run:
     run_dir: Path
     """Its folder: the model, the report, and every number."""
     scores: tuple[Score, ...]
-    """What was measured on held-out prompts, before and after; empty on all processes but the main one."""
+    """Measurements on held-out prompts, before and after; empty on all processes but the main one."""
     num_steps: int
     is_main: bool = True
     """Whether this process is the one that wrote the files."""

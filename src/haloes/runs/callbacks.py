@@ -62,7 +62,7 @@ class TensorBoard:
         for name, value in numbers.items():
             if isinstance(value, int | float) and name != "step":
                 self._writer.add_scalar(f"{numbers['split']}/{name}", value, numbers["step"])
-        # At once: whoever looks at a running run sees its newest step.
+        # At once, so that a look at a running run shows its newest step.
         self._writer.flush()
 
 

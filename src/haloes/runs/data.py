@@ -81,7 +81,7 @@ def encode_feedback(
         num_prompts: held-out prompts to pick for sampling.
         progress: called with the number of rows that were just encoded.
         threads: the most processors to use; None for all that the process may.
-        parallel_from: with so many rows or more they are encoded in as many processes.
+        parallel_from: number of rows from which on they are encoded in that many processes.
 
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
@@ -138,9 +138,9 @@ class _RowIndex:
 
     rows: Rows
     group: Ints
-    """Of each row's prompt, (n,)."""
+    """Number of each row's prompt, (n,)."""
     conversation: Ints
-    """Of each row's conversation, (n,); 0 where none is named."""
+    """Number of each row's conversation, (n,); 0 where none is named."""
     refused: Counter[str]
     left_out: int
     """Undesirable rows that the loss does not use."""
@@ -214,7 +214,7 @@ def _require_two_prompts(group: Ints, otherwise: str) -> None:
 
 
 def _limited(group: Ints, selected: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:
-    """Keep at most so many of the selected rows, by whole prompts (the first prompt in any case)."""
+    """Keep at most `most` of the selected rows, by whole prompts (the first prompt in any case)."""
     if most is None or int(selected.sum()) <= most:
         return selected
     names, counts = np.unique(group[selected], return_counts=True)
@@ -226,7 +226,7 @@ def _limited(group: Ints, selected: NDArray[np.bool_], most: int | None, *, seed
 
 
 def _first_groups(group: Ints, most: int, *, seed: int) -> Ints:
-    """Draw at most so many prompts, by a hash, so that they do not depend on the order of the rows."""
+    """Draw at most `most` prompts, by a hash, so that they do not depend on the order of the rows."""
     names = np.unique(group)
     return names[np.argsort(seeded_hash(names, seed=seed, purpose="sample prompts"))][:most]
 

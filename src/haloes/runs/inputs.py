@@ -23,7 +23,7 @@ class Inputs:
     """Everything of a run that does not need the model's weights."""
 
     encoder: Encoder
-    """As the aligned model is used: with the control text of desirable answers after a prompt, if the loss has one."""
+    """The encoder of the aligned model: with the control text of desirable answers after a prompt, if there is one."""
     train: TokenStore
     validation: TokenStore | None
     prompts: dict[str, Text]

@@ -29,7 +29,7 @@ Rater: TypeAlias = Callable[[Text, str, bool], tuple[bool, str]]
 """(prompt, completion, finished) to (liked, reason)."""
 
 _DRAWS_WHILE_TRAINING = 500
-"""Of the bootstrap at each validation: coarse intervals will do there, and a quarter of the usual draws is quick."""
+"""Bootstrap draws at each validation: coarse intervals will do there, and a quarter of the usual draws is quick."""
 
 
 def load_rater(name: str) -> Rater:

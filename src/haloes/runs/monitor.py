@@ -20,7 +20,7 @@ from haloes.training.settings import TrainSettings, is_validated
 from haloes.training.validation import Validation
 
 ENDS_LOST, ENDS_GAINED = "sampled/finished/lost", "sampled/finished/gained"
-"""How many of the watched prompts' answers ended by themselves before training and do not now, and the reverse."""
+"""Counts of prompts whose answers ended by themselves before training and do not now, and the reverse."""
 _IN_A_ROW = 3
 _BY_CHANCE = 0.05
 """An exact test's p-value from which on a change may be chance."""

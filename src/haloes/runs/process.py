@@ -57,7 +57,7 @@ def interrupt_on_terminate() -> Iterator[None]:
 
 @contextmanager
 def computing_with(threads: int | None) -> Iterator[None]:
-    """Compute with so many threads on the CPU inside the block, after it as before; None changes nothing."""
+    """Compute with this number of threads on the CPU inside the block, after it as before; None changes nothing."""
     import torch  # here, as every command imports this file, and most of them compute nothing
 
     before = torch.get_num_threads()

@@ -42,7 +42,7 @@ def load_prompts(
             settings and seed would hold them out.
         settings: how a feedback file is read.
         everything: all prompts of a feedback file, not only the held-out ones.
-        most: so many of them at most, drawn by content and seed.
+        most: the most prompts to take, drawn by content and seed.
         seed: of the split and the draw.
 
     Raises:

@@ -51,10 +51,10 @@ class ResolvedRun:
     """All settings; only the size of the micro-batches may still be open, which depends on the model in memory."""
     run_dir: Path
     loss: Loss[Any]
-    """As it was named: class weights may be "auto" until the rows are counted."""
+    """The loss as it was named: class weights may be "auto" until the rows are counted."""
     device: torch.device
     dtype: torch.dtype
-    """What the model computes in."""
+    """The dtype that the model computes in."""
     ranks: Ranks
     same_run: bool
     """Whether the folder's run is resumed as it was, so that everything that decides its result must be the same."""
@@ -88,7 +88,7 @@ class PreparedRun:
     identity: Mapping[str, str]
     """Hashes of all that must be the same when the run is resumed, by name."""
     warnings: tuple[str, ...]
-    """What the user should know of the data and the speed."""
+    """Sentences for the user about the data and the speed."""
 
     def job(
         self,
@@ -140,7 +140,7 @@ def resolve_run(
         run_dir: the run's folder.
         loss: a loss to use in place of the configuration's.
         ranks: the processes that share the run; those that `torchrun` started if left out.
-        resume: go on with the run that the folder holds, in the dtype that it began with.
+        resume: resume the run that the folder holds, in the dtype that it began with.
         allow_changes: resume it even if what decides its result has changed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What becomes of a feedback file as tokens of one model: the doctor's second half, which needs no weights."""
+"""The doctor's look at a feedback file as tokens of one model, which needs no weights."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _STYLES: Mapping[Role, str] = {
 
 @dataclass(frozen=True, slots=True)
 class TokenReport:
-    """What the doctor says of the tokens."""
+    """Findings about the tokens."""
 
     lines: list[str]
     """Plain text, which may hold bits of the data."""
