@@ -174,6 +174,7 @@ def _loading(base: str | None, *, own_tokenizer: bool) -> str:
             'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
             'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
         )
+    # Anything else is a path of the machine that trained, which no reader of the card has.
     name = base if facts.is_hub_name(base) and re.fullmatch(r"[\w./-]+", base) else "path/to/the/base/model"
     code = _python(
         "from peft import PeftModel",

@@ -52,6 +52,7 @@ def model_name(run: RunRecords) -> str | None:
     name = name_of(run.config.get("model"))
     if name is None or is_hub_name(name):
         return name
+    # A path of the machine it ran on says nothing elsewhere, and may say too much.
     return "SmolLM2-135M-Instruct" if name.lower() in EMBEDDED_NAMES else _last_part(name)
 
 
@@ -66,6 +67,7 @@ def hub_name(run: RunRecords) -> str | None:
 def is_hub_name(name: str) -> bool:
     """Return whether a model name has the shape owner/name of a hub, and is no path of this machine."""
     parts = name.split("/")
+    # owner/name also is a relative path; a dot, a tilde or a backslash shows that it is one.
     return len(parts) == 2 and all(parts) and not name.startswith((".", "~")) and "\\" not in name  # noqa: PLR2004
 
 
@@ -171,6 +173,7 @@ def speed(run: RunRecords) -> tuple[tuple[str, str], ...]:
         facts.append(("Steps", count(run.train[-1]["step"])))
     if is_finite(seconds := run.environment.get("seconds")):
         facts.append(("Time", duration(float(seconds))))
+    # The median: the first step compiles and warms up, and would pull a mean down.
     rates = sorted(row["tokens_per_second"] for row in run.train if is_finite(row.get("tokens_per_second")))
     if rates:
         facts.append(("Tokens per second (median step)", count(rates[len(rates) // 2])))
@@ -195,6 +198,7 @@ def commands(run: RunRecords) -> tuple[tuple[str, str], ...]:
 
     A run that was named by a relative path is named so here; of an absolute path only the last part is told.
     """
+    # What a reader types has to work where the page is read, and absolute paths are of the machine that wrote it.
     named = run.run_dir.name if run.run_dir.is_absolute() else str(run.run_dir)
     folder = shlex.quote(named)
     typed = text(run.environment, "command")

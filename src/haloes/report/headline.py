@@ -50,6 +50,7 @@ class Headline:
 def results(run: RunRecords) -> tuple[Result, ...]:
     """Collect what was measured on held-out prompts: first what can be the headline, then in the file's order."""
     scores = run.scores
+    # A run that was stopped has no scores yet, but validation has logged its AUC on the way.
     if not any(score.name == "auc" for score in scores):
         scores = (*scores, *_auc_of_validation(run.validation))
     names = list(dict.fromkeys(score.name for score in scores))
@@ -115,6 +116,7 @@ def _win_rates(run: RunRecords) -> list[Result]:
     rates = []
     for matchup in run.judged.matchups:
         rate, controlled = matchup.win_rate, matchup.length_controlled
+        # Other matchups compare other models: they say nothing of what this run did.
         if rate is not None and (matchup.candidate, matchup.baseline) == ("after", "before"):
             measure = replace(measure_of(rate), title=f"Win rate against before, by {readable(matchup.judge)}")
             others = () if controlled is None else (replace(controlled.score, variant=_AT_EQUAL_LENGTH),)
@@ -241,6 +243,7 @@ def _auc_of_validation(rows: Sequence[Fields]) -> tuple[Score, ...]:
     if not with_auc:
         return ()
     sides = [("after", with_auc[-1])]
+    # Only step 0 is the model before training; a later first validation is not.
     if with_auc[0]["step"] == 0 and len(with_auc) > 1:
         sides.insert(0, ("before", with_auc[0]))
     return tuple(

@@ -191,6 +191,7 @@ class _Files:
             return from_json(kind, given) if given else None
         except (KeyError, TypeError, ValueError) as error:
             again = "; `haloes eval` writes it again" if name == EVALUATION else ""
+            # Both parts of a file may be damaged by one cause, which is named once.
             gap = f"{name}: left out ({_reason(error)}){again}"
             if gap not in self.gaps:
                 self.gaps.append(gap)

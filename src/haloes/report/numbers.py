@@ -132,6 +132,7 @@ def decimals_for(half_width: float, *, value: float = 0.0) -> int:
     Without an uncertainty, enough for three significant digits of the value.
     """
     if half_width > 0 and math.isfinite(half_width):
+        # A first digit of 1 or 2 alone would be off by up to a third, so it takes a second one along.
         exponent = math.floor(math.log10(half_width))
         first_digit = half_width / 10.0**exponent
         return min(6, max(0, -exponent + int(first_digit < 3)))  # noqa: PLR2004 - the rule of the docstring
@@ -143,6 +144,7 @@ def decimals_for(half_width: float, *, value: float = 0.0) -> int:
 def plain(value: float, decimals: int) -> str:
     """Write a number with thousands set apart and a real minus sign; never "-0"."""
     text = f"{value:,.{decimals}f}"
+    # A negative number that rounds to zero is zero: "-0" would claim a direction.
     if text.startswith("-"):
         return MINUS + text[1:] if float(text.replace(",", "")) else text[1:]
     return text
@@ -156,6 +158,7 @@ def signed(value: float, decimals: int) -> str:
 
 def percent(share: float) -> str:
     """Write a share without an interval, such as a count over a count: whole percent, one decimal near 0 and 1."""
+    # 0% and 100% are claims of none and all, and must not come from rounding.
     near_an_end = 0 < share < 0.01 or 0.99 < share < 1  # noqa: PLR2004 - where whole percent would say none or all
     return plain(share * 100, 1 if near_an_end else 0) + "%"
 

@@ -112,6 +112,7 @@ def _headline_chart(verdict: Headline) -> Markup | None:
     result = verdict.result
     if result is None or result.after is None:
         return None
+    # The difference is what the verdict rests on; without one, the number beside chance.
     if result.difference is not None:
         score, scale = result.difference, result.measure.scale
         row = ("after", score.value * scale, score.low * scale, score.high * scale)

@@ -56,6 +56,7 @@ def svg(panels: Sequence[Panel]) -> Markup:
 
 def _panel(panel: Panel, *, left: float, number: int) -> Markup:
     x_axis, y_axis = panel.x_axis, panel.y_axis
+    # Functions may leave the picture, and must not run over its title and numbers.
     clip = element("clipPath", element("rect", width=_WIDTH, height=_HEIGHT), id=f"plot{number}")
     lines = [
         element("path", d=_path(t, x_axis, y_axis), class_=f"curve c{t.colour}{' dashed' if t.dashed else ''}")
