@@ -3,13 +3,12 @@
 import errno
 import json
 import os
-import resource
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from full_disk import disk_of
 from haloes.errors import DataError, RunError
 from haloes.journal import Journal
 
@@ -29,17 +28,6 @@ def journal(path: Path) -> Journal[int]:
         advice="try again",
         advice_when_full="free some space",
     )
-
-
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file may grow beyond this many bytes: what a full disk does to a write, as far as one process can have it."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_rows_come_back_in_the_order_in_which_they_were_added(tmp_path: Path):

@@ -1,25 +1,12 @@
 """metrics.jsonl keeps step with the checkpoints."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from full_disk import disk_of
 from haloes.errors import RunError
 from haloes.training.metrics_log import MetricsLog, read_metrics
-
-
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file may grow beyond this many bytes: what a full disk does to a write, as far as one process can have it."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def write(path: Path, steps: int) -> None:
