@@ -11,10 +11,12 @@ from haloes.feedback.labels import check_label_column, parse_label, parse_score
 from haloes.feedback.refusals import RefusalError
 
 # Written by hand, not taken from the code under test.
-DESIRABLE = {"true", "1", "1.0", "+1", "yes", "good", "up", "like", "desirable", "positive", "👍", "👍🏽"}
+DESIRABLE = {"true", "1", "1.0", "+1", "yes", "good", "up", "like", "desirable", "positive"}
 DESIRABLE |= {"thumbs_up", "thumbs-up", "thumbs up", "thumbsup", "thumb_up"}
-UNDESIRABLE = {"false", "0", "0.0", "-1", "no", "bad", "down", "dislike", "undesirable", "negative", "👎", "👎🏿"}
+DESIRABLE |= {"👍", "👍🏻", "👍🏼", "👍🏽", "👍🏾", "👍🏿", "👍\ufe0f"}
+UNDESIRABLE = {"false", "0", "0.0", "-1", "no", "bad", "down", "dislike", "undesirable", "negative"}
 UNDESIRABLE |= {"thumbs_down", "thumbs-down", "thumbs down", "thumbsdown", "thumb_down"}
+UNDESIRABLE |= {"👎", "👎🏻", "👎🏼", "👎🏽", "👎🏾", "👎🏿", "👎\ufe0f"}
 
 
 @pytest.mark.parametrize("word", sorted(DESIRABLE))
