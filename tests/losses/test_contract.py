@@ -117,21 +117,21 @@ def test_a_log_ratio_without_a_reference_says_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mismatched", "baseline"),
+    ("mismatched", "point"),
     [([3.0], 3.0), ([1.0, 3.0], 2.0), ([-3.0, 1.0], 0.0), ([-3.0, 5.0], 1.0), ([-2.0, -1.0], 0.0), ([0.0], 0.0)],
 )
-def test_the_baseline_is_the_mean_clamped_at_zero(mismatched: list[float], baseline: float) -> None:
-    found = unpaired(mismatched).baseline()
+def test_the_reference_point_is_the_mean_clamped_at_zero(mismatched: list[float], point: float) -> None:
+    found = unpaired(mismatched).reference_point()
 
-    assert found.item() == baseline
+    assert found.item() == point
     assert found.shape == ()
     assert not found.requires_grad
 
 
 @pytest.mark.parametrize("mismatched", [None, []])
-def test_a_baseline_without_mismatched_completions_says_what_is_missing(mismatched: list[float] | None) -> None:
+def test_a_reference_point_without_mismatched_completions_says_what_is_missing(mismatched: list[float] | None) -> None:
     with pytest.raises(MissingInputError, match="needs mismatched completions"):
-        unpaired(mismatched).baseline()
+        unpaired(mismatched).reference_point()
 
 
 @pytest.mark.parametrize("side", ["chosen", "rejected"])

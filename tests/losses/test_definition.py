@@ -93,7 +93,7 @@ class Convex:
     needs: ClassVar[Needs] = Needs(reference=True, mismatched=True)
 
     def __call__(self, batch: Unpaired) -> LossOutput:
-        outcome = batch.completions.log_ratio() - batch.baseline()
+        outcome = batch.completions.log_ratio() - batch.reference_point()
         value = outcome * outcome.abs()
         return LossOutput(torch.where(batch.desirable_B, -value, value))
 

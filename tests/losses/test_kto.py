@@ -63,7 +63,7 @@ def paper(
 
 
 def test_worked_example() -> None:
-    # The baseline is mean(1, 3) = 2. Desirable: beta * (12 - 2) = 1. Undesirable: beta * (2 - -3) = 0.5.
+    # The reference point is mean(1, 3) = 2. Desirable: beta * (12 - 2) = 1. Undesirable: beta * (2 - -3) = 0.5.
     found = losses(KTO(beta=0.1), desirable=[12.0], undesirable=[-3.0], mismatched=[1.0, 3.0])
 
     assert found == pytest.approx([1 - sigmoid(1.0), 1 - sigmoid(0.5)], rel=1e-14)
@@ -112,7 +112,7 @@ def test_values_and_gradients_are_those_of_the_papers_formula(seed: int) -> None
 
 @pytest.mark.parametrize(("num_desirable", "num_undesirable"), [(1, 0), (0, 1), (3, 5), (31, 1)])
 def test_the_first_step_costs_half_of_the_mean_weight_exactly(num_desirable: int, num_undesirable: int) -> None:
-    # The policy is the reference: every log-ratio is 0, so is the baseline, and sigmoid(0) is exactly 1/2.
+    # The policy is the reference: every log-ratio is 0, so is the reference point, and sigmoid(0) is exactly 1/2.
     loss = KTO(desirable_weight=1.25, undesirable_weight=0.75)
     num = num_desirable + num_undesirable
 
@@ -121,21 +121,21 @@ def test_the_first_step_costs_half_of_the_mean_weight_exactly(num_desirable: int
     assert sum(found) / num == (1.25 * num_desirable + 0.75 * num_undesirable) / (2 * num)
 
 
-def test_negative_baseline_counts_as_zero() -> None:
+def test_a_negative_reference_point_counts_as_zero() -> None:
     below = losses(KTO(), desirable=[1.0], undesirable=[1.0], mismatched=[-5.0])
     zero = losses(KTO(), desirable=[1.0], undesirable=[1.0], mismatched=[0.0])
 
     assert below == zero
 
 
-def test_the_baseline_is_clamped_once_after_averaging() -> None:
+def test_the_reference_point_is_clamped_once_after_averaging() -> None:
     # mean(-3, 1) = -1, so z0 is 0; the mean of the clamped would be 0.5.
     found = losses(KTO(beta=1.0), desirable=[2.0], undesirable=[], mismatched=[-3.0, 1.0])
 
     assert found == pytest.approx([1 - sigmoid(2.0)], rel=1e-14)
 
 
-def test_the_baseline_is_the_mean_over_all_mismatched_completions_of_the_step() -> None:
+def test_the_reference_point_is_the_mean_over_all_mismatched_completions_of_the_step() -> None:
     # mean(0, 0, 0, 8) = 2, for each of the two examples of this batch.
     found = losses(KTO(beta=1.0), desirable=[2.0], undesirable=[2.0], mismatched=[0.0, 0.0, 0.0, 8.0])
 
@@ -148,7 +148,7 @@ def test_a_mismatched_completion_without_a_number_is_not_hidden() -> None:
     assert all(np.isnan(found))
 
 
-def test_without_mismatched_completions_there_is_no_baseline() -> None:
+def test_without_mismatched_completions_there_is_no_reference_point() -> None:
     with pytest.raises(MissingInputError, match="mismatched"):
         losses(KTO(), desirable=[1.0], undesirable=[], mismatched=[])
 

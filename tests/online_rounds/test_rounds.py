@@ -219,7 +219,7 @@ def test_another_experiment_in_the_folder_is_refused_by_what_differs(
     with pytest.raises(Crash):
         go(config(model), thumbs, out, display=CrashAt(stage="round 0: held-out verdicts"))
 
-    with pytest.raises(RunError, match="another configuration; give back"):
+    with pytest.raises(RunError, match="another configuration; restore the original"):
         go(config(model, train={"lr": 0.5}), thumbs, out)
     with pytest.raises(RunError, match="another per_prompt and reference"):
         go(config(model), thumbs, out, settings=replace(SETTINGS, per_prompt=2, reference="fixed"))

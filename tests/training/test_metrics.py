@@ -9,7 +9,7 @@ import pytest
 
 from haloes.batches.schedule import Step
 from haloes.tokens.store import TokenStore
-from haloes.training.metrics import reference_point, step_metrics
+from haloes.training.metrics import reference_point_numbers, step_metrics
 from haloes.training.step import Table
 from training_jobs import Row, write_store
 
@@ -111,7 +111,7 @@ def test_of_pairs_chosen_are_desirable_and_rejected_undesirable(tmp_path: Path):
 
 
 def test_a_reference_point_below_zero_is_used_as_zero_and_logged_as_it_was():
-    found = reference_point(np.array([-3.0, 1.0]))
+    found = reference_point_numbers(np.array([-3.0, 1.0]))
 
     assert found == {
         "reference_point": 0.0,
@@ -122,7 +122,7 @@ def test_a_reference_point_below_zero_is_used_as_zero_and_logged_as_it_was():
 
 
 def test_one_mismatched_completion_has_no_standard_error():
-    assert reference_point(np.array([2.0])) == {
+    assert reference_point_numbers(np.array([2.0])) == {
         "reference_point": 2.0,
         "reference_point/raw": 2.0,
         "reference_point/clamped": 0.0,

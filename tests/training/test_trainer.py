@@ -241,7 +241,7 @@ def test_a_changed_run_is_not_resumed(tmp_path: Path):
     before = newest_files(tmp_path / "run")
 
     changed = identity | {"data": "other", "configuration": "other"}
-    with pytest.raises(RunError, match=r"step-00000002 was written by a run with another data and configuration; use"):
+    with pytest.raises(RunError, match="step-00000002 was written by a run with another data and configuration; rest"):
         train(way.job(tmp_path, "run", identity=changed))
 
     assert newest_files(tmp_path / "run") == before

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from haloes.errors import ConfigError, MissingInputError
+from haloes.losses._math import clamped_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,14 +236,14 @@ class Unpaired:
     running_reward: Tensor | None = None
     """The mean of the log-ratio r over all steps before this one, a scalar; 0 in the first step."""
 
-    def baseline(self) -> Tensor:
+    def reference_point(self) -> Tensor:
         """
         Return the reference point z0 = max(0, mean of r(x, y')), a scalar through which no gradient flows.
 
-        The mean is over the whole step and is clamped once, after averaging (KTO paper, eq. 8 and the text below it).
+        The mean is over the whole step, whatever its micro-batches.
         Raises MissingInputError when the batch has no mismatched completions.
         """
-        return self.others().log_ratio().detach().mean().clamp(min=0)
+        return clamped_mean(self.others().log_ratio())
 
     def others(self) -> Scored:
         """Return the step's mismatched completions; raise MissingInputError when there are none."""

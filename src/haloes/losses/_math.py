@@ -1,4 +1,4 @@
-"""Mathematics of losses: optimal transport on a line, and an exponential that stays finite."""
+"""Mathematics of losses: KTO's reference point, optimal transport on a line, an exponential that stays finite."""
 
 from math import exp
 from typing import Final
@@ -9,6 +9,16 @@ from torch.nn.functional import relu
 
 CEILING: Final = 30.0
 """Where `expm1_then_tangent` leaves the exponential."""
+
+
+def clamped_mean(reward_B: Tensor) -> Tensor:
+    """
+    Return KTO's z0 = max(0, mean reward), a scalar without gradient, from rewards of mismatched completions, (B,).
+
+    Clamped once, after averaging (KTO paper, eq. 8 and the text below it): it estimates a KL divergence, which is
+    never negative.
+    """
+    return reward_B.detach().mean().clamp(min=0)
 
 
 def coupling(reward_B: Tensor, desirable_B: Tensor) -> Tensor:

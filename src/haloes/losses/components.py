@@ -15,6 +15,7 @@ from torch.nn.functional import logsigmoid
 
 from haloes.errors import ConfigError
 from haloes.losses._contract import Logps, Needs, Paired, Scored, Unpaired
+from haloes.losses._math import clamped_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class LogRatio:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenLogRatio:
-    """PPO's: each token is an outcome, and its log-ratio the reward."""
+    """PPO's reward: each token is an outcome, with its log-ratio as the reward."""
 
     needs: ClassVar[Needs] = Needs(reference_tokens=True)
     text: ClassVar[str] = "log p_policy - log p_reference of each token"
@@ -117,26 +118,26 @@ class MismatchedMean:
 
     def __call__(self, batch: Unpaired, reward: Reward) -> tuple[Outcomes, Tensor]:
         rewards = reward(batch.completions)
-        # Clamped once, after averaging, as KTO's z0: it estimates a KL divergence, which is never negative.
-        point = _mean(reward(batch.others())).clamp(min=0)
+        point = clamped_mean(_per_completion(reward(batch.others())))
         return Outcomes(rewards.value_K - point, rewards.count_B), batch.desirable_B
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MismatchedMeanUnclamped:
-    """The same where rewards are log-probabilities, which are never above 0: minus the entropy, estimated."""
+    """The mean without a clamp, for rewards that are log-probabilities, never above 0: minus the estimated entropy."""
 
     needs: ClassVar[Needs] = Needs(mismatched=True)
     text: ClassVar[str] = "mean reward of the step's mismatched completions"
 
     def __call__(self, batch: Unpaired, reward: Reward) -> tuple[Outcomes, Tensor]:
         rewards = reward(batch.completions)
-        return Outcomes(rewards.value_K - _mean(reward(batch.others())), rewards.count_B), batch.desirable_B
+        point = _per_completion(reward(batch.others())).detach().mean()
+        return Outcomes(rewards.value_K - point, rewards.count_B), batch.desirable_B
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RejectedReward:
-    """DPO's: the reward of the rejected completion of the same pair. The chosen completions are what is judged."""
+    """DPO's reference point: the reward of the rejected completion of the same pair; the chosen one is judged."""
 
     needs: ClassVar[Needs] = Needs(pairs=True)
     text: ClassVar[str] = "the reward of the rejected completion of the same pair"
@@ -293,8 +294,8 @@ def _toward(outcome_K: Tensor, desirable_K: Tensor) -> Tensor:
     return torch.where(desirable_K, outcome_K, -outcome_K)
 
 
-def _mean(rewards: Outcomes) -> Tensor:
-    return rewards.per_completion(rewards.value_K).detach().mean()
+def _per_completion(rewards: Outcomes) -> Tensor:
+    return rewards.per_completion(rewards.value_K)
 
 
 def _positive(name: str, **values: float) -> None:

@@ -1,4 +1,8 @@
-"""Kahneman-Tversky Optimization (Ethayarajh et al., ICML 2024, https://arxiv.org/abs/2402.01306)."""
+"""
+Kahneman-Tversky Optimization (Ethayarajh et al., ICML 2024, https://arxiv.org/abs/2402.01306).
+
+The reference point z0 is computed by `Unpaired.reference_point`, from the mismatched completions of the whole step.
+"""
 
 from dataclasses import dataclass
 from math import inf
@@ -51,8 +55,8 @@ class KTO:
 
     def __call__(self, batch: Unpaired) -> LossOutput:
         reward_B = batch.completions.log_ratio()
-        baseline = batch.baseline()
-        margin_B = torch.where(batch.desirable_B, reward_B - baseline, baseline - reward_B)
+        z0 = batch.reference_point()
+        margin_B = torch.where(batch.desirable_B, reward_B - z0, z0 - reward_B)
         # sigmoid(-x) is 1 - sigmoid(x) without the cancellation at large x.
         short_B = torch.sigmoid(-self.beta * margin_B)
         desirable_weight, undesirable_weight = number(self.desirable_weight), number(self.undesirable_weight)

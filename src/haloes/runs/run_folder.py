@@ -18,6 +18,7 @@ from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
 from haloes.runs.config import RunConfig, as_mapping, config_of_file
 from haloes.store import read_json, write_json, write_text
+from haloes.training.identity import refuse_changes
 
 _FINISHED = "finished_steps"
 _FREE = {
@@ -149,13 +150,7 @@ def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
     """Refuse to resume what is no longer the same run. Raises RunError naming what changed."""
     path = run_dir / ENVIRONMENT
     earlier = read_json(path).get("fingerprints", {}) if path.exists() else {}
-    # A name that the folder lacks refuses nothing: an older haloes hashed less.
-    changed = [name for name, value in identity.items() if name in earlier and earlier[name] != value]
-    if changed:
-        raise RunError(
-            f"{run_dir} was started with another {' and '.join(changed)}; give back what it was, start a new run, "
-            "or go on with the changed one all the same: --allow-changes"
-        )
+    refuse_changes(earlier, identity, was=f"{run_dir} was started with")
 
 
 def installed(package: str) -> str:
@@ -209,8 +204,8 @@ def claim_experiment(path: Path, mine: Mapping[str, Any]) -> None:
     changed = [name for name, value in plain.items() if earlier is not None and earlier.get(name) != value]
     if changed:
         raise RunError(
-            f"{path.parent} was started with another {' and '.join(changed)}; give back what it was, or give another "
-            "folder"
+            f"{path.parent} was started with another {' and '.join(changed)}; "
+            "restore the original, or give another folder"
         )
     write_json(path, plain)
 

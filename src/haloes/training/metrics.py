@@ -31,7 +31,7 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
     found |= class_rewards("reward", table.log_ratio, desirable)
     found |= class_rewards("model_reward", table.reward, desirable)
     if table.mismatched is not None:
-        found |= reference_point(table.mismatched)
+        found |= reference_point_numbers(table.mismatched)
     return found
 
 
@@ -43,7 +43,7 @@ def class_rewards(name: str, values: Floats | None, desirable: NDArray[np.bool_]
     return found
 
 
-def reference_point(mismatched: Floats) -> dict[str, float]:
+def reference_point_numbers(mismatched: Floats) -> dict[str, float]:
     """Return z0 as it is used, z0 before the clamp, its standard error, and whether the clamp acted."""
     raw = float(mismatched.mean())
     found = {"reference_point": max(0.0, raw), "reference_point/raw": raw, "reference_point/clamped": float(raw < 0)}

@@ -26,6 +26,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks
 from haloes.training.early_stopping import EarlyStopping
+from haloes.training.identity import refuse_changes
 from haloes.training.loss_state import LossState
 from haloes.training.metrics import step_metrics
 from haloes.training.metrics_log import MetricsLog, read_metrics
@@ -62,9 +63,9 @@ class TrainJob:
     run_dir: Path
     """Takes `metrics.jsonl` and the folder `checkpoints`."""
     identity: Mapping[str, str]
-    """Hashes of the data, the tokenizer, the settings ... by name: all must be the same when the run is resumed."""
+    """Hashes of the data, the tokenizer, the settings ... by name (`haloes.training.identity`)."""
     allow_changes: bool = False
-    """Resume all the same when it is not."""
+    """Resume all the same when the identity has changed."""
     ranks: Ranks
     cache: ReferenceCache | None
     measure: Callable[[int, Validation], Mapping[str, Any]]
@@ -230,12 +231,8 @@ class _RunState:
         found, damaged = checkpoint.newest(job.run_dir / CHECKPOINTS)
         if found is None:
             return 0, damaged
-        changed = [name for name, value in job.identity.items() if found.identity.get(name) != value]
-        if changed and not job.allow_changes:
-            raise RunError(
-                f"{found.path} was written by a run with another {' and '.join(changed)}; "
-                "use the same as before, or start a new run in another folder"
-            )
+        if not job.allow_changes:
+            refuse_changes(found.identity, job.identity, was=f"{found.path} was written by a run with")
         self.loss_state.restore(checkpoint.restore(found, self.masters, self.optimizer))
         return found.step, damaged
 

@@ -9,7 +9,7 @@ from haloes.batches.schedule import Schedule
 from haloes.errors import MissingInputError
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
-from haloes.training.metrics import class_rewards, reference_point
+from haloes.training.metrics import class_rewards, reference_point_numbers
 from haloes.training.step import Stepper
 from haloes.training.step_table import Table
 
@@ -49,7 +49,7 @@ class Validation:
         found |= class_rewards("reward", self.log_ratio, self.desirable)
         found |= class_rewards("model_reward", self.reward, self.desirable)
         if self.mismatched is not None:
-            found |= reference_point(self.mismatched)
+            found |= reference_point_numbers(self.mismatched)
         return found
 
 

@@ -84,7 +84,7 @@ def _require_same(path: Path, known: object, settings: Mapping[str, Any]) -> Non
         if name not in _NAMES_ONLY and known.get(name) != value:
             raise RunError(
                 f"{path} was begun with another {name.replace('_', ' ')} ({known.get(name)} and not {value}); "
-                "give back what it was, or another folder (--bench-out)"
+                "restore the original, or give another folder (--bench-out)"
             )
 
 
