@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from haloes.evaluation.sources import mixtures
+from haloes.evaluation.sources import sampling_differences
 from haloes.records import Completion, Sampling
 
 GREEDY = Sampling(engine="transformers", model="runs/kto/model", max_new_tokens=256, temperature=0.0, top_p=1.0)
@@ -19,25 +19,25 @@ def answers(*ways: Sampling | None) -> list[Completion]:
 def test_answers_that_were_made_alike_need_no_word():
     other = replace(GREEDY, model="runs/sft/model", control="<|good|>")
 
-    assert mixtures({"kto": answers(GREEDY, GREEDY), "sft": answers(other, other)}) == []
-    assert mixtures({"kto": answers(None, None), "sft": answers(None)}) == []
-    assert mixtures({"kto": []}) == []
+    assert sampling_differences({"kto": answers(GREEDY, GREEDY), "sft": answers(other, other)}) == []
+    assert sampling_differences({"kto": answers(None, None), "sft": answers(None)}) == []
+    assert sampling_differences({"kto": []}) == []
 
 
 def test_answers_of_one_model_that_were_made_in_two_ways_are_counted():
-    [note] = mixtures({"kto": answers(GREEDY, GREEDY, DRAWN)})
+    [note] = sampling_differences({"kto": answers(GREEDY, GREEDY, DRAWN)})
 
     assert note == "the answers of kto are a mixture (2 and 1): temperature 0.0 and 0.7"
 
 
 def test_of_one_model_its_place_and_control_text_count_too():
-    [note] = mixtures({"kto": answers(GREEDY, GREEDY, replace(GREEDY, model="elsewhere", control="<+>"))})
+    [note] = sampling_differences({"kto": answers(GREEDY, GREEDY, replace(GREEDY, model="elsewhere", control="<+>"))})
 
     assert "model runs/kto/model and elsewhere, control  and <+>" in note
 
 
 def test_two_models_that_were_not_sampled_alike_are_named_with_the_difference():
-    [note] = mixtures({"kto": answers(GREEDY), "sft": answers(replace(DRAWN, engine="http"))})
+    [note] = sampling_differences({"kto": answers(GREEDY), "sft": answers(replace(DRAWN, engine="http"))})
 
     assert note == (
         "the answers of kto and of sft were not made alike: engine transformers and http, temperature 0.0 and 0.7"
@@ -45,8 +45,8 @@ def test_two_models_that_were_not_sampled_alike_are_named_with_the_difference():
 
 
 def test_answers_of_which_it_is_not_known_are_named_beside_those_of_which_it_is():
-    assert mixtures({"kto": answers(GREEDY), "old": answers(None)}) == [
+    assert sampling_differences({"kto": answers(GREEDY), "old": answers(None)}) == [
         "how the answers of old were made is not recorded"
     ]
-    [note] = mixtures({"kto": answers(GREEDY, None)})
+    [note] = sampling_differences({"kto": answers(GREEDY, None)})
     assert note == "the answers of kto are a mixture (1 and 1): of some it is not recorded how they were made"

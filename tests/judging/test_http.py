@@ -7,14 +7,16 @@ import pytest
 
 from fake_server import FakeServer, Reply, Request, says
 from haloes.errors import RunError
-from haloes.judging._contract import Comparison, JudgeReply, NoReply
+from haloes.judging._contract import JudgeReply, NoReply, OrderedPair
 from haloes.judging.http import HttpJudge
 
 KEY = "sk-secret-0123456789"
 
 
-def comparisons(count: int) -> list[Comparison]:
-    return [Comparison(prompt_id=str(i), prompt=f"Question {i}", first=f"good {i}", second="bad") for i in range(count)]
+def comparisons(count: int) -> list[OrderedPair]:
+    return [
+        OrderedPair(prompt_id=str(i), prompt=f"Question {i}", first=f"good {i}", second="bad") for i in range(count)
+    ]
 
 
 def ask(reply: Reply | Any, *, count: int = 1, **settings: Any) -> tuple[list[JudgeReply | NoReply], list[Request]]:

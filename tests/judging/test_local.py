@@ -7,7 +7,7 @@ import torch
 
 from fakes import byte_tokenizer
 from haloes.errors import ModelError
-from haloes.judging._contract import Comparison, JudgeReply
+from haloes.judging._contract import JudgeReply, OrderedPair
 from haloes.judging.local import LocalJudge
 from haloes.judging.template import load_template
 from haloes.models.load import load_model
@@ -32,13 +32,13 @@ def short_template(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def comparison(i: int, **fields: str) -> Comparison:
-    return Comparison(
+def comparison(i: int, **fields: str) -> OrderedPair:
+    return OrderedPair(
         **{"prompt_id": str(i), "prompt": f"Question {i}?", "first": "yes " * (i + 1), "second": "no", **fields}
     )
 
 
-def opinions(judge: LocalJudge, asked: list[Comparison]) -> list[JudgeReply]:
+def opinions(judge: LocalJudge, asked: list[OrderedPair]) -> list[JudgeReply]:
     found = dict(judge.compare(asked))
     assert sorted(found) == list(range(len(asked)))
     assert all(isinstance(opinion, JudgeReply) for opinion in found.values())

@@ -10,7 +10,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from fakes import IM_END_ID, VOCAB, byte_tokenizer
 from haloes.errors import ModelError
-from haloes.judging._contract import Comparison, JudgeReply
+from haloes.judging._contract import JudgeReply, OrderedPair
 from haloes.judging.reward_model import RewardModelJudge
 from haloes.models.quiet import quiet
 from haloes.records import Message
@@ -44,13 +44,13 @@ def judge_of(folder: Path, **settings: Any) -> RewardModelJudge:
     return RewardModelJudge(model=str(folder), dtype="float32", device="cpu", **settings)
 
 
-def opinions(judge: RewardModelJudge, asked: list[Comparison]) -> list[JudgeReply]:
+def opinions(judge: RewardModelJudge, asked: list[OrderedPair]) -> list[JudgeReply]:
     found = dict(judge.compare(asked))
     return [found[i] for i in range(len(asked))]  # type: ignore[misc]
 
 
-def comparison(first: str, second: str, prompt: Any = "Why?") -> Comparison:
-    return Comparison(prompt_id="p", prompt=prompt, first=first, second=second)
+def comparison(first: str, second: str, prompt: Any = "Why?") -> OrderedPair:
+    return OrderedPair(prompt_id="p", prompt=prompt, first=first, second=second)
 
 
 def own_score(folder: Path, text: str) -> float:

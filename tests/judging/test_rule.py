@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison, JudgeReply
+from haloes.judging._contract import JudgeReply, OrderedPair
 from haloes.judging.rule import RuleJudge, load_function
 from haloes.records import Message
 
@@ -13,7 +13,7 @@ from haloes.records import Message
 def opinion(value: str, folder: Path, *, prompt: object = "p") -> JudgeReply:
     (folder / "rule.py").write_text(f"def f(prompt, first, second):\n    return {value}\n")
     judge = RuleJudge(rule=f"{folder}/rule.py:f")
-    asked = Comparison(prompt_id="7", prompt=prompt, first="long answer", second="short")
+    asked = OrderedPair(prompt_id="7", prompt=prompt, first="long answer", second="short")
     ((place, found),) = judge.compare([asked])
     assert place == 0
     assert isinstance(found, JudgeReply)

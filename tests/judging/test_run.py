@@ -10,11 +10,11 @@ import pytest
 
 from fake_server import FakeServer, Reply, Request, says
 from haloes.errors import ConfigError, DataError, RunError
-from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply
+from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair
 from haloes.judging.canaries import CANARY, TEXTS, canaries
 from haloes.judging.http import HttpJudge
 from haloes.judging.pairs import AnswerPairs, pair_answers
-from haloes.judging.run import Judged, canary_path, judge_pairs, judgement_file, put_in_order
+from haloes.judging.run import JudgingOutcome, canary_path, judge_pairs, judgement_journal, put_in_order
 from haloes.judging.scripted import ScriptedJudge, always, longer
 from haloes.records import Completion, Judgement
 
@@ -45,7 +45,7 @@ class Counting:
     """A judge that notes what it is asked, and stops answering after a while."""
 
     answers: int = 10_000
-    asked: list[Comparison] = field(default_factory=list)
+    asked: list[OrderedPair] = field(default_factory=list)
     error: BaseException | None = None
     name: str = "counting"
 
@@ -53,7 +53,7 @@ class Counting:
     def identity(self) -> Identity:
         return Identity(self.name)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         for place, comparison in enumerate(comparisons):
             self.asked.append(comparison)
             if len(self.asked) <= self.answers:
@@ -66,7 +66,7 @@ class Counting:
                 yield place, NoReply("it is gone")
 
 
-def points(judged: Judged) -> list[float | None]:
+def points(judged: JudgingOutcome) -> list[float | None]:
     return [judgement.points for judgement in judged.judgements]
 
 
@@ -136,7 +136,7 @@ def test_a_reply_without_a_verdict_is_unscored_and_kept(tmp_path: Path):
     assert {row.get("verdict", "unscored") for row in lines(tmp_path / "j.jsonl")} == {"unscored"}
     assert lines(tmp_path / "j.jsonl")[0]["reply"] == "What a day! ?"
     again = judge_pairs(always("What a day! \ud800"), paired(2), tmp_path / "j.jsonl")
-    assert (again.new, again.judgements) == (0, judged.judgements)
+    assert (again.num_new, again.judgements) == (0, judged.judgements)
 
 
 def test_equal_answers_are_a_tie_that_nobody_is_asked_about(tmp_path: Path):
@@ -164,7 +164,7 @@ def test_what_was_judged_is_not_asked_again(tmp_path: Path):
     judged = judge_pairs(judge, paired(3), tmp_path / "j.jsonl", progress=done.append)
 
     assert [asked.prompt_id for asked in judge.asked] == ["p2", "p2"]
-    assert (judged.new, len(judged.judgements)) == (2, 6)
+    assert (judged.num_new, len(judged.judgements)) == (2, 6)
     assert done == [4, 1, 1]
 
 
@@ -194,18 +194,18 @@ def test_whatever_stops_it_what_was_judged_is_kept(error: BaseException, tmp_pat
 
 
 def test_single_comparisons_without_an_answer_are_told_and_asked_again(tmp_path: Path):
-    def script(asked: Comparison) -> str | None:
+    def script(asked: OrderedPair) -> str | None:
         return None if asked.prompt_id == "p1" else "Response 1"
 
     judge = ScriptedJudge(script=script)
     judged = judge_pairs(judge, paired(3), tmp_path / "j.jsonl")
     assert judged.unanswered == ("prompt p1: the script gives no reply",) * 2
-    assert len(judged.judgements) == judged.new == 4
+    assert len(judged.judgements) == judged.num_new == 4
 
     again = judge_pairs(always("Response 1"), paired(3), tmp_path / "k.jsonl")
     assert again.unanswered == ()
     healed = judge_pairs(ScriptedJudge(script=lambda _: "Response 2"), paired(3), tmp_path / "j.jsonl")
-    assert (healed.new, len(healed.judgements)) == (2, 6)
+    assert (healed.num_new, len(healed.judgements)) == (2, 6)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_an_endpoint_that_dies_in_mid_run_loses_no_verdict(tmp_path: Path, monke
         # What three threads were about to ask when the judging ended may have come in between.
         assert 31 <= len(server.requests) - asked <= 31 + 3
 
-    assert (judged.new, len(judged.judgements)) == (31, 40)
+    assert (judged.num_new, len(judged.judgements)) == (31, 40)
     assert points(judged) == [1.0, 0.0] * 20
     for path in tmp_path.rglob("*"):
         assert KEY.encode() not in path.read_bytes()
@@ -320,49 +320,49 @@ def made(name: str, **fields: Any) -> Judgement:
 
 def test_what_is_added_is_there_at_once(tmp_path: Path):
     path = tmp_path / "new" / "j.jsonl"
-    journal = judgement_file(path)
+    journal = judgement_journal(path)
     assert not path.exists()
     journal.add(made("a", verdict="first"))
-    assert judgement_file(path).resume() == [made("a", verdict="first")]
+    assert judgement_journal(path).resume() == [made("a", verdict="first")]
     journal.add(made("b", reply="ü\n"))
-    assert judgement_file(path).resume() == [made("a", verdict="first"), made("b", reply="ü\n")]
+    assert judgement_journal(path).resume() == [made("a", verdict="first"), made("b", reply="ü\n")]
 
 
 @pytest.mark.parametrize("left", [1, 5, 40])
 def test_a_line_that_a_kill_cut_off_is_taken_away(left: int, tmp_path: Path):
     path = tmp_path / "j.jsonl"
     for name in "abc":
-        judgement_file(path).add(made(name))
+        judgement_journal(path).add(made(name))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1] + lines[2][:left])
 
-    again = judgement_file(path)
+    again = judgement_journal(path)
     assert [judgement.prompt_id for judgement in again.resume()] == ["a", "b"]
     again.add(made("d"))
-    assert [judgement.prompt_id for judgement in judgement_file(path).resume()] == ["a", "b", "d"]
+    assert [judgement.prompt_id for judgement in judgement_journal(path).resume()] == ["a", "b", "d"]
 
 
 def test_a_file_of_something_else_stays_as_it_is(tmp_path: Path):
     (tmp_path / "j.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": "b"}')
     with pytest.raises(DataError, match=r"j\.jsonl:1: this is not a judgement"):
-        judgement_file(tmp_path / "j.jsonl").resume()
+        judgement_journal(tmp_path / "j.jsonl").resume()
     assert (tmp_path / "j.jsonl").read_bytes() == b'{"prompt": "a"}\n{"prompt": "b"}'
 
 
 def test_an_empty_file_is_a_beginning(tmp_path: Path):
     (tmp_path / "j.jsonl").write_text("")
-    assert judgement_file(tmp_path / "j.jsonl").resume() == []
+    assert judgement_journal(tmp_path / "j.jsonl").resume() == []
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"prompt_id": "a"}'])
 def test_a_whole_line_that_is_no_judgement_is_named(line: str, tmp_path: Path):
     (tmp_path / "j.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"j\.jsonl:1"):
-        judgement_file(tmp_path / "j.jsonl").resume()
+        judgement_journal(tmp_path / "j.jsonl").resume()
 
 
 def test_lines_are_put_in_order(tmp_path: Path):
-    journal = judgement_file(tmp_path / "j.jsonl")
+    journal = judgement_journal(tmp_path / "j.jsonl")
     for name in "cxab":
         journal.add(made(name))
     put_in_order(journal, journal.resume(), {"a": 0, "b": 1, "c": 2})
@@ -371,10 +371,10 @@ def test_lines_are_put_in_order(tmp_path: Path):
 
 def test_a_compressed_file_cannot_be_added_to(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"ends in \.jsonl"):
-        judgement_file(tmp_path / "j.jsonl.gz")
+        judgement_journal(tmp_path / "j.jsonl.gz")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
-        judgement_file(tmp_path / "file" / "j.jsonl").add(made("a"))
+        judgement_journal(tmp_path / "file" / "j.jsonl").add(made("a"))

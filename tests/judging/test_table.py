@@ -7,7 +7,7 @@ import pytest
 
 from haloes.errors import ConfigError
 from haloes.judging.http import HttpJudge
-from haloes.judging.table import JUDGES, make_judge
+from haloes.judging.table import JUDGES, deciding_settings, make_judge
 
 HTTP = {"model": "m", "base_url": "http://127.0.0.1:1/v1"}
 
@@ -52,3 +52,14 @@ def test_what_does_not_fit_is_refused(name: str, settings: dict[str, Any], fault
 def test_settings_are_plain_values_that_can_be_written_down(cls: type[Any]):
     for field in dataclasses.fields(cls):
         assert field.name.startswith("_") != field.init
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_free_settings_are_settings_and_decide_no_verdict(name: str):
+    needed = {"http": HTTP, "reward": {"model": "m"}, "reward-model": {"model": "m"}, "rule": {"rule": "math:gcd"}}
+    judge = make_judge(name, needed.get(name, {}))
+    free = JUDGES[name].FREE_SETTINGS
+
+    assert free <= {field.name for field in dataclasses.fields(JUDGES[name]) if field.init}
+    assert not free & set(judge.identity.settings)
+    assert deciding_settings(name, {**dict.fromkeys(free, 1), "kind": name, "new": 2}) == {"kind": name, "new": 2}

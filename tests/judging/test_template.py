@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison
+from haloes.judging._contract import OrderedPair
 from haloes.judging.template import (
     conversation,
     disarmed,
@@ -29,8 +29,8 @@ verdict: whole
 """
 
 
-def comparison(first: str = "one", second: str = "two", **fields: object) -> Comparison:
-    return Comparison(**{"prompt_id": "p", "prompt": "Which?", "first": first, "second": second, **fields})
+def comparison(first: str = "one", second: str = "two", **fields: object) -> OrderedPair:
+    return OrderedPair(**{"prompt_id": "p", "prompt": "Which?", "first": first, "second": second, **fields})
 
 
 def test_the_shipped_templates():

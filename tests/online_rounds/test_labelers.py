@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from haloes.errors import ConfigError, DataError, RunError
-from haloes.judging._contract import Comparison
+from haloes.judging._contract import OrderedPair
 from haloes.judging.scripted import ScriptedJudge
 from haloes.online_rounds.labelers import JudgeLabeler, RaterLabeler, counts_of, learnable, require_enough
 from haloes.records import Completion, Feedback, Pair, to_json
@@ -26,11 +26,11 @@ def answer(text: str, *, seed: int = 0, prompt: str = "p", finished: bool = True
     )
 
 
-def judge(better: Callable[[Comparison], str | None]) -> JudgeLabeler:
+def judge(better: Callable[[OrderedPair], str | None]) -> JudgeLabeler:
     return JudgeLabeler(ScriptedJudge(script=better, template="mt-bench"), seed=0)
 
 
-def longer(comparison: Comparison) -> str:
+def longer(comparison: OrderedPair) -> str:
     first, second = len(comparison.first), len(comparison.second)
     return "[[C]]" if first == second else "[[A]]" if first > second else "[[B]]"
 
@@ -119,7 +119,7 @@ def test_a_judge_that_always_takes_the_first_says_nothing(pairs: bool, tmp_path:
 
 
 def test_a_comparison_without_a_verdict_is_neither_won_nor_lost(tmp_path: Path):
-    def reply(comparison: Comparison) -> str:
+    def reply(comparison: OrderedPair) -> str:
         return "who knows" if "odd" in comparison.first + comparison.second else longer(comparison)
 
     rows = feedback(judge(reply), [answer("odd"), answer("bb", seed=1), answer("c", seed=2)], tmp_path)
@@ -135,7 +135,7 @@ def test_a_judge_that_does_not_answer_stops_the_round_and_is_asked_for_the_rest(
 
     asked: list[str] = []
 
-    def reply(comparison: Comparison) -> str:
+    def reply(comparison: OrderedPair) -> str:
         asked.append(comparison.first)
         return longer(comparison)
 

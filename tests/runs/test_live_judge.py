@@ -9,7 +9,7 @@ import pytest
 
 from fake_server import FakeServer, Reply, Request, says
 from haloes.errors import ConfigError, RunError, UserError
-from haloes.judging._contract import Comparison, Judge
+from haloes.judging._contract import Judge, OrderedPair
 from haloes.judging.scripted import ScriptedJudge, always, longer
 from haloes.records import Completion
 from haloes.runs.align import Run, align
@@ -53,7 +53,7 @@ def test_a_judge_that_always_says_first_gives_exactly_one_half(tmp_path: Path):
 
 
 def test_replies_without_a_verdict_are_counted_and_left_out(tmp_path: Path):
-    def script(comparison: Comparison) -> str:
+    def script(comparison: OrderedPair) -> str:
         return "I cannot say" if comparison.prompt_id == "p0" else "[[A]]" if len(comparison.first) == 3 else "[[B]]"
 
     judge = ScriptedJudge(script=script, template="mt-bench")
@@ -84,7 +84,7 @@ class Moody:
     def __init__(self) -> None:
         self.alive, self.asked = True, 0
 
-    def __call__(self, comparison: Comparison) -> str | None:
+    def __call__(self, comparison: OrderedPair) -> str | None:
         self.asked += 1
         return ("Response 1" if len(comparison.first) > 2 else "Response 2") if self.alive else None
 
@@ -109,7 +109,7 @@ def test_a_judge_that_is_gone_leaves_no_number_is_asked_once_at_the_next_validat
 
 
 def test_an_answer_that_is_missing_for_some_prompts_leaves_a_number_of_the_others(tmp_path: Path):
-    def script(comparison: Comparison) -> str | None:
+    def script(comparison: OrderedPair) -> str | None:
         return None if comparison.prompt_id == "p1" else "Response 1"
 
     found = watching(ScriptedJudge(script=script), tmp_path).numbers(1, answers("b", "b", "b", "b"))
@@ -121,7 +121,7 @@ def test_an_answer_that_is_missing_for_some_prompts_leaves_a_number_of_the_other
 
 @pytest.mark.parametrize("error", [ConfigError("the rule failed"), RuntimeError("out of memory")])
 def test_whatever_a_judge_raises_the_number_is_missing_and_the_reason_is_told(tmp_path: Path, error: Exception):
-    def script(_: Comparison) -> str:
+    def script(_: OrderedPair) -> str:
         raise error
 
     found = watching(ScriptedJudge(script=script), tmp_path).numbers(1, answers("b", "b", "b", "b"))

@@ -11,7 +11,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from fakes import VOCAB, byte_tokenizer
 from haloes.errors import ConfigError, DataError, ModelError
-from haloes.judging._contract import Comparison
+from haloes.judging._contract import OrderedPair
 from haloes.judging.reward_model import RewardModelJudge
 from haloes.models.quiet import quiet
 from haloes.online_rounds.labelers import RaterLabeler
@@ -155,7 +155,7 @@ def test_a_killed_run_goes_on_bit_for_bit(lora: dict[str, Any] | None, model: Pa
 
 
 def test_a_run_or_its_model_judges_answers(run: Run):
-    asked = [Comparison(prompt_id="p", prompt="Is 3 it?", first="yes yes 3", second="no no 3")]
+    asked = [OrderedPair(prompt_id="p", prompt="Is 3 it?", first="yes yes 3", second="no no 3")]
     rewards = own_rewards(run.run_dir / "model", [("Is 3 it?", "yes yes 3"), ("Is 3 it?", "no no 3")])
 
     for folder in (run.run_dir, run.run_dir / "model"):

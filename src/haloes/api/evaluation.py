@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from haloes.api.arguments import PathLike, as_path, as_paths
 from haloes.errors import ConfigError
 from haloes.run_files import is_run
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from haloes.report.compared import ComparedRuns
     from haloes.results import Evaluation
     from haloes.runs.callbacks import Progress
-from haloes.api.arguments import PathLike, as_path, as_paths
 
 _BENCH_BATCH_SIZE = 8
 """Questions at once. The argument's default is None, so that one that cannot take effect is noticed."""
@@ -79,8 +79,7 @@ def evaluate(
         DataError: a file cannot be read, holds none of these, or the numbers cannot be written.
         RunError: benchmarks were answered under other settings, or the run is not finished.
     """
-    from haloes.evaluation.evaluate import evaluate as all_numbers
-    from haloes.evaluation.evaluate import evaluation_path
+    from haloes.evaluation.evaluate import compute_evaluation, evaluation_path
     from haloes.results import write_evaluation
     from haloes.runs.run_folder import write_pages
 
@@ -101,7 +100,7 @@ def evaluate(
     run = paths[0] if len(paths) == 1 and is_run(paths[0]) else None
     if answers is not None and run is None:
         paths = ()  # A model that was asked benchmarks is no source of records.
-    numbers = all_numbers(
+    numbers = compute_evaluation(
         paths,
         preferences=preferences,
         lc_weights=as_path(lc_weights),

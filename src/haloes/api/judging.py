@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haloes.api.arguments import JudgeName, PathLike, without_none
 from haloes.records import Judgement
 from haloes.run_files import JUDGEMENTS, is_run
 
 if TYPE_CHECKING:
     from haloes.runs.callbacks import Progress
-from haloes.api.arguments import JudgeName, PathLike, without_none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,21 +99,21 @@ def judge(
     progress = progress or NullProgress()
     # Judges know the settings that are theirs alone, so that one that is not theirs is refused by name.
     flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
-    asked = make_judge(judge, {**(settings or {}), **without_none(flags)})
+    made = make_judge(judge, {**(settings or {}), **without_none(flags)})
     other_path = None if other is None else Path(other)
     paired = first_prompts(read_pairs(Path(answers), other_path, candidate=candidate, baseline=baseline), most)
     for note in comparison_notes(paired):
         progress.note(note)
-    progress.stage(f"judging by {asked.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
-    judged = judge_pairs(asked, paired, path, num_canaries=canaries, seed=seed, progress=progress.advance)
+    progress.stage(f"judging by {made.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
+    outcome = judge_pairs(made, paired, path, num_canaries=canaries, seed=seed, progress=progress.advance)
     return JudgeResult(
         candidate=paired.candidate,
         baseline=paired.baseline,
         path=path,
-        judgements=judged.judgements,
-        canaries=judged.canaries,
-        num_new=judged.new,
-        unanswered=judged.unanswered,
+        judgements=outcome.judgements,
+        canaries=outcome.canaries,
+        num_new=outcome.num_new,
+        unanswered=outcome.unanswered,
         report=write_judged_report(path.parent) if is_run(path.parent) else None,
     )
 

@@ -70,7 +70,7 @@ def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0
     Args:
         files: of preferences, as `read_annotations` takes them.
         weights: for the length-controlled win rate of AlpacaEval 2; None to fit one to the preferences instead.
-        seed: of the bootstrap draws.
+        seed: seed of the bootstrap draws.
     """
     judged: dict[tuple[str, str], list[Annotation]] = {}
     for path in files:

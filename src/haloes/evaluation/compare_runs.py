@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from haloes.errors import ConfigError
 from haloes.evaluation.judged import judged_numbers
-from haloes.evaluation.sources import after_its_run, judged_files
+from haloes.evaluation.sources import after_its_run, read_judged_files
 from haloes.records import Score
 from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
@@ -28,7 +28,7 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
 
     Args:
         run_dirs: two or more run folders.
-        seed: of the bootstrap draws.
+        seed: seed of the bootstrap draws.
 
     Raises:
         ConfigError: fewer than two runs, or one of them twice.
@@ -44,7 +44,9 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
     held_out = [read_held_out(path) for path in run_dirs]
     shared = _shared(held_out)
     judged_by = [
-        after_its_run(file) for path, name in zip(run_dirs, names, strict=True) for file in judged_files(path, name)
+        after_its_run(file)
+        for path, name in zip(run_dirs, names, strict=True)
+        for file in read_judged_files(path, name)
     ]
     judged = judged_numbers(judged_by, seed=seed) if judged_by else None
     notes = [

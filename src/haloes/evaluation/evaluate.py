@@ -9,14 +9,14 @@ from haloes.evaluation.bench.answers import answer_files
 from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.judge_free import judge_free
 from haloes.evaluation.judged import judged_numbers
-from haloes.evaluation.sources import Source, judgement_files, mixtures, read_source
+from haloes.evaluation.sources import Source, judgement_paths, read_source, sampling_differences
 from haloes.records import Completion
 from haloes.results import Evaluation, write_evaluation
 from haloes.run_files import BENCHMARKS, EVALUATION
-from haloes.runs import run_folder as folder
+from haloes.runs.run_folder import write_pages
 
 
-def evaluate(
+def compute_evaluation(
     sources: Sequence[Path],
     *,
     preferences: Sequence[Path] = (),
@@ -32,31 +32,33 @@ def evaluate(
         sources: run folders, files of judgements, files of answers.
         preferences: files of preferences in AlpacaEval's format.
         lc_weights: AlpacaEval's published length-control weights.
-        difficulties: of AlpacaEval's instructions; beside the weights by default.
+        difficulties: difficulties of AlpacaEval's instructions; those beside the weights by default.
         benchmarks: a folder of answers to benchmarks; that of the run, where one run is given, by default.
-        seed: of the bootstrap draws.
+        seed: seed of the bootstrap draws.
 
     Raises:
         DataError: a file cannot be read, or holds none of these.
         ConfigError: nothing was given, or weights without preferences.
     """
-    if benchmarks is None and len(sources) == 1:
+    if benchmarks is None and len(sources) == 1 and sources[0].is_dir():
         # Of several runs each has its own answers, and there is no one folder to take them from.
         benchmarks = sources[0] / BENCHMARKS
-    asked = None if benchmarks is None else benchmark_numbers(benchmarks, seed=seed)
-    if not sources and not preferences and asked is None:
+    benchmarked = None if benchmarks is None else benchmark_numbers(benchmarks, seed=seed)
+    if not sources and not preferences and benchmarked is None:
         raise ConfigError("nothing to evaluate: give a run's folder, judgements, answers, or --alpaca-eval FILE")
     if (lc_weights is not None or difficulties is not None) and not preferences:
         raise ConfigError("--lc-weights and --difficulties are for the preferences of --alpaca-eval FILE; give those")
-    read = [read_source(path, optional=asked is not None) for path in sources]
+    # A run that was only asked benchmarks is a source all the same, though it has no other records.
+    may_be_empty = benchmarked is not None
+    read = [read_source(path, may_be_empty=may_be_empty) for path in sources]
     judged = [file for source in read for file in source.judged]
     weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
     return Evaluation(
         judged=judged_numbers(judged, seed=seed) if judged else None,
         judge_free=tuple(judge_free(source, seed=seed) for source in read if source.answers or source.held_out),
         alpaca_eval=alpaca_eval(preferences, weights, seed=seed) if preferences else None,
-        benchmarks=asked,
-        notes=tuple(mixtures(_by_model(read))),
+        benchmarks=benchmarked,
+        notes=tuple(sampling_differences(_by_model(read))),
     )
 
 
@@ -91,8 +93,8 @@ def write_judged_report(run_dir: Path) -> Path:
         DataError: a judgement is damaged; the report is written all the same, with what was evaluated before.
     """
     try:
-        if run_dir.is_dir() and (judgement_files(run_dir) or answer_files(run_dir / BENCHMARKS)):
-            write_evaluation(run_dir / EVALUATION, evaluate([run_dir]))
+        if run_dir.is_dir() and (judgement_paths(run_dir) or answer_files(run_dir / BENCHMARKS)):
+            write_evaluation(run_dir / EVALUATION, compute_evaluation([run_dir]))
     finally:
-        path = folder.write_pages(run_dir)
+        path = write_pages(run_dir)
     return path

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.evaluation.sources import JudgedFile, mixtures, with_distinct_names
+from haloes.evaluation.sources import JudgedFile, sampling_differences, with_distinct_names
 from haloes.judging.pairs import AnswerPairs
 from haloes.records import Score
 from haloes.results import JudgedNumbers, JudgedPair, LengthControlled, Matchup, PairedDifference
@@ -30,7 +30,7 @@ def comparison_notes(paired: AnswerPairs) -> Iterator[str]:
         yield f"{paired.left_over} answers have no partner on the other side and are left out"
     sides = {paired.candidate: [pair.candidate for pair in paired.pairs]}
     sides[paired.baseline] = [pair.baseline for pair in paired.pairs]
-    yield from (f"Note: {text}" for text in mixtures(sides))
+    yield from (f"Note: {text}" for text in sampling_differences(sides))
     smallest = smallest_win_rate_difference(paired.num_prompts)
     if smallest is None:
         yield f"{paired.num_prompts} prompts are too few to show any difference"
@@ -46,16 +46,16 @@ def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbe
     Compute every number that judgements give.
 
     Args:
-        files: of judgements; several judges, models and runs may be in them.
-        seed: of the bootstrap draws.
+        files: files of judgements; several judges, models and runs may be in them.
+        seed: seed of the bootstrap draws.
     """
     files = with_distinct_names(files)
     pairs = comparisons(judgement for judged in files for judgement in judged.judgements)
     # Canaries are judged like answers, but kept apart: they are not the candidate's.
-    fooled = comparisons(judgement for judged in files for judgement in judged.canaries)
+    canary_pairs = comparisons(judgement for judged in files for judgement in judged.canaries)
     groups = _grouped(pairs)
     matchups = [
-        _matchup(group, [pair for pair in fooled if (pair.baseline, pair.judge) == (baseline, judge)], seed=seed)
+        _matchup(group, [pair for pair in canary_pairs if (pair.baseline, pair.judge) == (baseline, judge)], seed=seed)
         for (_, baseline, judge), group in groups.items()
     ]
     ratings, rated, notes = _ratings(pairs, seed=seed)
@@ -80,14 +80,14 @@ def _grouped(pairs: Iterable[JudgedPair]) -> _Grouped:
     return groups
 
 
-def _matchup(pairs: Sequence[JudgedPair], fooled: Sequence[JudgedPair], *, seed: int) -> Matchup:
+def _matchup(pairs: Sequence[JudgedPair], canary_pairs: Sequence[JudgedPair], *, seed: int) -> Matchup:
     about = pairs[0]
     prompts = [pair.prompt_id for pair in pairs]
     firsts, seconds = [pair.shown_first for pair in pairs], [pair.shown_second for pair in pairs]
     rate = win_rate([pair.preference for pair in pairs], prompts, variant=about.candidate, seed=seed)
     canary = win_rate(
-        [pair.preference for pair in fooled],
-        [pair.prompt_id for pair in fooled],
+        [pair.preference for pair in canary_pairs],
+        [pair.prompt_id for pair in canary_pairs],
         name="canary_rate",
         variant="canary",
         seed=seed,

@@ -2,7 +2,7 @@
 Sources of an evaluation: files of judgements, files of answers, and run folders, told apart by what they hold.
 
 Several sources together need two things: names that mean one model and one judge each (`with_distinct_names`), and a
-word where their answers were not made alike (`mixtures`).
+word where their answers were not made alike (`sampling_differences`).
 """
 
 from collections import Counter
@@ -49,19 +49,19 @@ class Source:
     """Scores that a run measured itself when it ended, such as the KL divergence."""
 
 
-def read_source(path: Path, *, optional: bool = False) -> Source:
+def read_source(path: Path, *, may_be_empty: bool = False) -> Source:
     """
     Read a run's folder, a file of judgements or a file of answers.
 
     Args:
-        path: of one of these.
-        optional: a folder may hold none of it.
+        path: path of the folder or file.
+        may_be_empty: accept a folder that holds no records.
 
     Raises:
         DataError: there is nothing at the path, a row is damaged, or it is none of the three.
     """
     if path.is_dir():
-        return _run_folder(path, optional=optional)
+        return _run_folder(path, may_be_empty=may_be_empty)
     _, first = next(read_jsonl(path), (0, {}))
     if "judge" in first and "candidate_first" in first:
         return Source(name=_stem(path), path=path, judged=[_judged(path, _stem(path))])
@@ -73,27 +73,27 @@ def read_source(path: Path, *, optional: bool = False) -> Source:
     )
 
 
-def judgement_files(run_dir: Path) -> list[Path]:
+def judgement_paths(run_dir: Path) -> list[Path]:
     """List the files of judgements in a run's folder: judgements*.jsonl, without those of canaries."""
     return sorted(path for path in run_dir.glob("judgements*.jsonl") if ".canaries" not in path.suffixes)
 
 
-def judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
+def read_judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
     """
     Read what was judged in a run's folder, under the name of the run.
 
     Raises:
         DataError: a row is no judgement.
     """
-    return [_judged(path, name) for path in judgement_files(run_dir)]
+    return [_judged(path, name) for path in judgement_paths(run_dir)]
 
 
-def _run_folder(path: Path, *, optional: bool) -> Source:
+def _run_folder(path: Path, *, may_be_empty: bool) -> Source:
     name = path.resolve().name
     answers = read_completions(path) if (path / SAMPLES).is_file() else []
-    judged = judged_files(path, name)
+    judged = read_judged_files(path, name)
     held_out = read_held_out(path)
-    if not answers and not judged and not held_out and not optional:
+    if not answers and not judged and not held_out and not may_be_empty:
         raise DataError(
             f"{path}: the folder has nothing to evaluate: no judgements*.jsonl, no {SAMPLES} and no {HELD_OUT}"
         )
@@ -248,14 +248,14 @@ def _question(judgement: Judgement) -> tuple[object, ...]:
 # --- answers that were not made alike
 
 
-def mixtures(answers: Mapping[str, Sequence[Completion]]) -> list[str]:
+def sampling_differences(answers: Mapping[str, Sequence[Completion]]) -> list[str]:
     """
     Describe answers that were not made alike: those of one model among themselves, and those of two models.
 
     A difference that comes from the temperature, the token limit or the engine looks like one of the models otherwise.
 
     Args:
-        answers: by how their model is to be called.
+        answers: answers by their model's name in the notes.
     """
     ways = {model: Counter(answer.sampling for answer in some) for model, some in answers.items() if some}
     notes = [text for model, counted in ways.items() for text in _among_themselves(model, counted)]

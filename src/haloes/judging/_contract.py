@@ -8,8 +8,12 @@ from haloes.records import Text, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Two answers to a prompt, in the order in which the judge sees them."""
+class OrderedPair:
+    """
+    A question to a judge: two answers to a prompt, in one of their two orders.
+
+    The verdicts on both orders of two answers are taken together later (`JudgedPair`).
+    """
 
     prompt_id: str
     prompt: Text
@@ -66,7 +70,7 @@ class Judge(Protocol):
         """Return who judges, with every setting that decides verdicts."""
         ...
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """
         Yield the reply to each comparison with the comparison's index, as soon as it is there and in any order.
 

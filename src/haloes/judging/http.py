@@ -7,7 +7,7 @@ from math import exp
 from typing import Any, ClassVar, TypeAlias
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
+from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair, number_verdict
 from haloes.judging.template import JudgeTemplate, load_template
 from haloes.records import Verdict
 from haloes.remote.client import Client, Endpoint, NoReplyError
@@ -29,6 +29,20 @@ class HttpJudge:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    FREE_SETTINGS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "key_env",
+            "price_prompt",
+            "price_completion",
+            "concurrency",
+            "requests_per_minute",
+            "timeout",
+            "attempts",
+            "backoff",
+            "longest_wait",
+        }
+    )
+    """Settings that do not decide verdicts: a run that watches by this judge may change them when it is resumed."""
 
     model: str
     """The model's name on the server."""
@@ -93,20 +107,20 @@ class HttpJudge:
         }
         return Identity(self.model, template.name, settings)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """Ask for several at once. Raises ConfigError or RunError where no request can succeed."""
         template = load_template(self.template)
         with Client(self._endpoint()) as client:
             yield from in_parallel(partial(self._ask, client, template), comparisons, workers=self.concurrency)
 
-    def _ask(self, client: Client, template: JudgeTemplate, comparison: Comparison) -> JudgeReply | NoReply:
+    def _ask(self, client: Client, template: JudgeTemplate, comparison: OrderedPair) -> JudgeReply | NoReply:
         try:
             reply = client.post(_PATH, self._body(template, comparison), _read)
         except NoReplyError as error:
             return NoReply(str(error))
         return self._opinion(template, reply)
 
-    def _body(self, template: JudgeTemplate, comparison: Comparison) -> dict[str, Any]:
+    def _body(self, template: JudgeTemplate, comparison: OrderedPair) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": template.messages(comparison),

@@ -6,7 +6,7 @@ from math import exp
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
+from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair, number_verdict
 from haloes.judging.template import JudgeTemplate, load_template
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class LocalJudge:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    FREE_SETTINGS: ClassVar[frozenset[str]] = frozenset({"device", "batch_tokens"})
+    """Settings that do not decide verdicts: a run that watches by this judge may change them when it is resumed."""
 
     model: str = "embedded"
     """A folder, a name on the hub, a .gguf file, or "embedded"."""
@@ -56,7 +58,7 @@ class LocalJudge:
         settings = {"template": template.digest, "dtype": self.dtype, "tie_margin": self.tie_margin}
         return Identity(self.model, template.name, settings)
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """Score as many at once as `batch_tokens` allows. Raises ModelError where the model cannot be loaded."""
         if not comparisons:
             return
@@ -109,7 +111,7 @@ class _LabelScorer:
     marks: tuple[str, ...]
     """The tokenizer's special tokens."""
 
-    def text(self, template: JudgeTemplate, comparison: Comparison) -> str:
+    def text(self, template: JudgeTemplate, comparison: OrderedPair) -> str:
         """Return the prompt as one user turn, since not every chat template has system turns; or as plain text."""
         text = template.render(comparison, marks=self.marks)
         text = f"{template.system}\n\n{text}" if template.system else text

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from haloes.errors import ConfigError, ModelError
-from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
+from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair, number_verdict
 from haloes.judging.template import conversation, disarmed
 from haloes.records import Message, Text
 from haloes.run_files import MODEL, is_trained_run
@@ -26,6 +26,8 @@ class RewardModelJudge:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    FREE_SETTINGS: ClassVar[frozenset[str]] = frozenset({"device"})
+    """Settings that do not decide verdicts: a run that watches by this judge may change them when it is resumed."""
 
     model: str
     """A folder in the layout of transformers with a sequence classifier of one output, a run that trained one (`haloes
@@ -48,7 +50,7 @@ class RewardModelJudge:
         """Return the model's name as it was given, and when it calls a tie."""
         return Identity(self.model, settings={"dtype": self.dtype, "tie_margin": self.tie_margin})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """Score answers one by one. Raises ModelError where the model cannot be loaded or is no reward model."""
         if not comparisons:
             return

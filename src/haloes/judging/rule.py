@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, get_args
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply, number_verdict
+from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair, number_verdict
 from haloes.records import Text, Verdict
 
 Rule: TypeAlias = Callable[[Text, str, str], Any]
@@ -23,9 +23,11 @@ class RuleJudge:
     """Asks a function which of two answers is better."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    FREE_SETTINGS: ClassVar[frozenset[str]] = frozenset()
+    """Settings that do not decide verdicts: a run that watches by this judge may change them when it is resumed."""
 
     rule: str
-    """`package.module:function` or `path/to/file.py:function`. It is called with (prompt, first, second) and gives back
+    """`package.module:function` or `path/to/file.py:function`. It is called with (prompt, first, second) and returns
     "first", "second", "tie", None where it cannot say, or a number in [0, 1] for the first; also (that, reason)."""
 
     @property
@@ -38,13 +40,13 @@ class RuleJudge:
             source = b""
         return Identity(self.rule, settings={"source": hashlib.sha256(source).hexdigest()[:16]})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """Ask for one after the other. Raises ConfigError where the function fails or returns something else."""
         rule = load_function(self.rule)
         for place, comparison in enumerate(comparisons):
             yield place, self._ask(rule, comparison)
 
-    def _ask(self, rule: Rule, comparison: Comparison) -> JudgeReply:
+    def _ask(self, rule: Rule, comparison: OrderedPair) -> JudgeReply:
         try:
             said = rule(comparison.prompt, comparison.first, comparison.second)
         except Exception as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from haloes.errors import ConfigError, RunError
 from haloes.journal import Journal
-from haloes.judging._contract import Comparison, Identity, Judge, JudgeReply
+from haloes.judging._contract import Identity, Judge, JudgeReply, OrderedPair
 from haloes.judging.canaries import CANARY, canaries
 from haloes.judging.pairs import AnswerPair, AnswerPairs
 from haloes.records import Judgement, judgement_from_json, text_to_json, to_json
@@ -19,14 +19,14 @@ _PATIENCE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgingOutcome:
     """All judgements of a file, and the comparisons that still have none."""
 
     judgements: tuple[Judgement, ...]
     """Judgements of the candidate against the baseline, in the order of the pairs."""
     canaries: tuple[Judgement, ...]
     """Judgements of canary answers against the baseline."""
-    new: int
+    num_new: int
     """How many of them were not on disk before."""
     unanswered: tuple[str, ...]
     """Why a comparison has no judgement, one each; a rerun asks again."""
@@ -42,7 +42,7 @@ class _Question:
     is_canary: bool
     candidate_first: bool
     fingerprint: str
-    comparison: Comparison
+    comparison: OrderedPair
 
     @property
     def place(self) -> tuple[str, int, bool]:
@@ -58,7 +58,7 @@ def judge_pairs(
     num_canaries: int = 0,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> Judged:
+) -> JudgingOutcome:
     """
     Have each pair judged in both orders, and write each judgement to `out` as it comes.
 
@@ -66,11 +66,11 @@ def judge_pairs(
     judgements of canaries go into a file of their own beside it (`canary_path`).
 
     Args:
-        judge: who is asked.
+        judge: the judge that is asked.
         paired: the answers.
-        out: a file (.jsonl); new, or of an earlier start with the same answers and the same judge.
-        num_canaries: for how many prompts a canary answer is mixed in.
-        seed: of the delimiters and the canaries; sent to judges that draw their replies.
+        out: the file of judgements (.jsonl); new, or of an earlier start with the same answers and the same judge.
+        num_canaries: number of prompts for which a canary answer is mixed in.
+        seed: seed of the delimiters and the canaries; sent to judges that draw their replies.
         progress: called with the number of comparisons that were just done, first with those that were on disk.
 
     Raises:
@@ -81,9 +81,9 @@ def judge_pairs(
         raise ConfigError(f"the number of canaries must be at least 0, got {num_canaries}")
     identity = judge.identity
     questions = list(_questions(paired, identity, num_canaries=num_canaries, seed=seed))
-    journals = {False: judgement_file(out)}
+    journals = {False: judgement_journal(out)}
     if num_canaries:
-        journals[True] = judgement_file(canary_path(out))
+        journals[True] = judgement_journal(canary_path(out))
     kept = {mark: _resume(journal, questions, identity) for mark, journal in journals.items()}
     done = {judgement.fingerprint: judgement for rows in kept.values() for judgement in rows}
     missing = [q for q in questions if q.fingerprint not in done]
@@ -103,10 +103,10 @@ def judge_pairs(
     for mark, journal in journals.items():
         put_in_order(journal, kept[mark], order)
     found = [(q.is_canary, done[q.fingerprint]) for q in questions if q.fingerprint in done]
-    return Judged(
+    return JudgingOutcome(
         judgements=tuple(judgement for is_canary, judgement in found if not is_canary),
         canaries=tuple(judgement for is_canary, judgement in found if is_canary),
-        new=len(missing) - len(unanswered),
+        num_new=len(missing) - len(unanswered),
         unanswered=tuple(unanswered),
     )
 
@@ -168,7 +168,7 @@ def _question(
     is_canary: bool = False,
 ) -> _Question:
     sides = (pair.candidate, pair.baseline) if candidate_first else (pair.baseline, pair.candidate)
-    comparison = Comparison(
+    comparison = OrderedPair(
         prompt_id=pair.prompt_id,
         prompt=pair.candidate.prompt,
         first=sides[0].completion,
@@ -188,7 +188,7 @@ def _question(
     return _Question(pair, candidate, baseline, is_canary, candidate_first, code, comparison)
 
 
-def judgement_file(path: Path) -> Journal[Judgement]:
+def judgement_journal(path: Path) -> Journal[Judgement]:
     """
     Return the journal of a file of judgements.
 

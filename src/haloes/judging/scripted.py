@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-from haloes.judging._contract import Comparison, Identity, JudgeReply, NoReply
+from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair
 from haloes.judging.template import load_template
 
 
@@ -11,7 +11,7 @@ from haloes.judging.template import load_template
 class ScriptedJudge:
     """Replies as its script says; the verdict is taken from the reply as from a model's."""
 
-    script: Callable[[Comparison], str | None]
+    script: Callable[[OrderedPair], str | None]
     """The reply to a comparison; None for a server that does not answer."""
     template: str = "kto-paper"
     name: str = "scripted"
@@ -22,7 +22,7 @@ class ScriptedJudge:
         template = load_template(self.template)
         return Identity(self.name, template.name, {"template": template.digest})
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         """Reply to one after the other."""
         template = load_template(self.template)
         for place, comparison in enumerate(comparisons):
@@ -42,7 +42,7 @@ def always(reply: str) -> ScriptedJudge:
 def longer() -> ScriptedJudge:
     """Return a judge that prefers the longer answer, and sees no winner between answers of one length."""
 
-    def reply(comparison: Comparison) -> str:
+    def reply(comparison: OrderedPair) -> str:
         first, second = len(comparison.first), len(comparison.second)
         return "[[C]]" if first == second else "[[A]]" if first > second else "[[B]]"
 

@@ -1,4 +1,12 @@
-"""The judges that haloes knows by name."""
+"""
+The judges that haloes knows by name.
+
+A new judge is a file in this folder (a `Judge` of `_contract.py`; its fields are its settings, and those that decide no
+verdict are named in its `FREE_SETTINGS`) and a row here. Its name goes into `JudgeName` (`api/arguments.py`: what type
+checkers and the command line accept, without importing the judges), with a word in the help of `haloes judge` and
+`haloes.judge`. Further settings need nothing: `make_judge` takes every field of the class. Settings that deserve an
+option of their own go into `JudgeOptions` (`cli/flags.py`) and the arguments of `haloes.judge` and `haloes.online`.
+"""
 
 import dataclasses
 import difflib
@@ -52,6 +60,12 @@ def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(name, fault) for fault in error.errors())) from error
     return judge
+
+
+def deciding_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a judge's settings that may decide verdicts: all but the free ones, so new ones count."""
+    free = JUDGES[name].FREE_SETTINGS if name in JUDGES else frozenset()
+    return {key: value for key, value in settings.items() if key not in free}
 
 
 def _explained(name: str, fault: Mapping[str, Any]) -> str:

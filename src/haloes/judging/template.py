@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from haloes.errors import ConfigError
-from haloes.judging._contract import Comparison
+from haloes.judging._contract import OrderedPair
 from haloes.judging.extract import RULES, Extracted, Labels, extract
 from haloes.records import Text, Verdict
 
@@ -45,7 +45,7 @@ class JudgeTemplate:
     digest: str
     """Hash of the file."""
 
-    def render(self, comparison: Comparison, *, marks: Iterable[str] = ()) -> str:
+    def render(self, comparison: OrderedPair, *, marks: Iterable[str] = ()) -> str:
         """
         Return the prompt for a comparison.
 
@@ -70,7 +70,7 @@ class JudgeTemplate:
         except TemplateError as error:
             raise ConfigError(f"judge template {self.name}: {error}") from error
 
-    def messages(self, comparison: Comparison) -> list[dict[str, str]]:
+    def messages(self, comparison: OrderedPair) -> list[dict[str, str]]:
         """Return the same as messages of a chat."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": self.render(comparison)}]
@@ -101,7 +101,7 @@ def load_template(name: str) -> JudgeTemplate:
         raise ConfigError(f"judge template {name}: cannot be read ({error})") from error
 
 
-def fence(comparison: Comparison) -> str:
+def fence(comparison: OrderedPair) -> str:
     """
     Return twelve hexadecimal digits that none of the texts holds.
 

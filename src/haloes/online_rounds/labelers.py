@@ -13,7 +13,7 @@ from haloes.errors import ConfigError, DataError, RunError
 from haloes.feedback.keys import group_of
 from haloes.judging._contract import Judge
 from haloes.judging.pairs import AnswerPair, AnswerPairs, pair_answers
-from haloes.judging.run import Judged, judge_pairs
+from haloes.judging.run import JudgingOutcome, judge_pairs
 from haloes.judging.table import make_judge
 from haloes.records import Completion, Feedback, Pair, Score
 from haloes.results import to_json
@@ -217,7 +217,7 @@ def _pair(pair: AnswerPair, preference: float) -> Pair:
     )
 
 
-def _require_all(judged: Judged) -> None:
+def _require_all(judged: JudgingOutcome) -> None:
     if judged.unanswered:
         raise RunError(
             f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "

@@ -29,7 +29,7 @@ def safe_addresses(host: str, port: int) -> list[str]:
     except UnicodeError as error:
         raise ConfigError(f"{host} is not the name of a host") from error
     addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
-    # One bad address refuses the name: whoever owns it decides which of them comes first next time.
+    # One bad address refuses the name: the name's owner decides which address comes first at the next look-up.
     for text in addresses:
         if any(_is_internal(address) for address in _meanings(ipaddress.ip_address(text))):
             raise ConfigError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, RunError, UserError
-from haloes.judging._contract import Comparison, Identity, Judge, JudgeReply, NoReply
+from haloes.judging._contract import Identity, Judge, JudgeReply, NoReply, OrderedPair
 from haloes.judging.pairs import AnswerPairs, first_prompts, pair_answers
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import JUDGES, make_judge
@@ -83,7 +83,7 @@ class LiveJudge:
         """
         # Answers to two different prompts surely differ, and equal ones are never asked about.
         first, second = self._before[0], self._before[-1]
-        trial = Comparison(
+        trial = OrderedPair(
             prompt_id=first.prompt_id,
             prompt=first.prompt,
             first=first.completion,
@@ -179,7 +179,7 @@ class _CountingJudge:
     def identity(self) -> Identity:
         return self.judge.identity
 
-    def compare(self, comparisons: Sequence[Comparison]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
+    def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
         with closing(self.judge.compare(comparisons)) as replies:
             for index, reply in replies:
                 self.asked += 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import RunError
+from haloes.judging.table import deciding_settings
 from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
@@ -33,21 +34,6 @@ _FREE = {
     "threads",
 }
 """Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
-
-_FREE_OF_A_JUDGE = {
-    "key_env",
-    "price_prompt",
-    "price_completion",
-    "concurrency",
-    "requests_per_minute",
-    "timeout",
-    "attempts",
-    "backoff",
-    "longest_wait",
-    "device",
-    "batch_tokens",
-}
-"""Settings of `watch.judge` that do not decide verdicts."""
 
 
 def claim(run_dir: Path) -> None:
@@ -86,8 +72,7 @@ def configuration_hash(config: RunConfig) -> str:
     content["samples"] = {key: value for key, value in content["samples"].items() if key not in {"rater", "batch_size"}}
     content["watch"] = {key: value for key, value in content["watch"].items() if key != "judge"}
     if config.watch.judge is not None:
-        deciding = {key: value for key, value in config.watch.judge.items() if key not in _FREE_OF_A_JUDGE}
-        content["watch"]["judge"] = deciding
+        content["watch"]["judge"] = deciding_settings(str(config.watch.judge.get("kind")), config.watch.judge)
     # The rows themselves are hashed apart: a file may be moved, but not changed.
     content["feedback"] = {
         key: value for key, value in content["feedback"].items() if key not in {"source", "validation"}

@@ -11,7 +11,7 @@ from fake_harness import FakeHarness
 from haloes.errors import ConfigError, DataError, ModelError, RunError
 from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.bench.run import BenchSettings, draw, run_benchmarks
-from haloes.evaluation.evaluate import evaluate
+from haloes.evaluation.evaluate import compute_evaluation
 from haloes.report.page import write_report
 from haloes.results import to_json, write_evaluation
 from haloes.runs.align import align
@@ -252,7 +252,7 @@ def test_a_damaged_line_is_named(run_dir: Path, out: Path, line: str):
 
 def test_an_evaluation_of_the_run_keeps_its_benchmarks_and_the_report_shows_them(run_dir: Path):
     ask(run_dir, FakeHarness(says=says, sizes={"a": 30, "<b>": 30}), None, "bbh")
-    found = evaluate([run_dir])
+    found = compute_evaluation([run_dir])
     assert found.benchmarks is not None
     write_evaluation(run_dir / "evaluation.json", found)
     kept = json.loads((run_dir / "evaluation.json").read_text())

@@ -101,7 +101,7 @@ def draw(sizes: Mapping[str, int], limit: int | None, *, seed: int) -> dict[str,
     Args:
         sizes: how many questions each subtask has.
         limit: how many to draw; None, or more than there are, for all.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         Of each subtask that has some, the drawn numbers, ascending.
