@@ -11,7 +11,7 @@ from benchmarks.gpu.found import Found, forget_peak
 from torch import Tensor
 
 from haloes.batches.collate import packed_rows
-from haloes.models.forward import make_scorer
+from haloes.models.packing_check import make_scorer
 from haloes.tokens.store import TokenRow
 
 ROWS = 4

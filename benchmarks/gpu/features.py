@@ -21,10 +21,10 @@ from haloes.batches.collate import packed_rows
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
 from haloes.models.attention import packed_attention
-from haloes.models.forward import make_scorer
 from haloes.models.kernels import Heads, attend, candidates, fault_of
 from haloes.models.load import load_model
 from haloes.models.offload import offloaded
+from haloes.models.packing_check import make_scorer
 from haloes.models.policy import make_policy
 from haloes.models.quantize import check_quantization
 from haloes.models.varlen import make_varlen

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from fakes import KINDS, VOCAB, tiny_model
 from haloes.errors import ModelError
-from haloes.models import forward as forward_module
 from haloes.models import lm_head as head_module
-from haloes.models.forward import Scorer, head_of, make_scorer
+from haloes.models.forward import head_of
 from haloes.models.kernels import Kernel, reference_attention
 from haloes.models.layout import Packed, make_packed
+from haloes.models.packing_check import make_scorer
 from haloes.models.quiet import quiet
 
 CPU = torch.device("cpu")
@@ -153,37 +153,6 @@ def test_a_kernel_works_under_gradient_checkpointing():
         torch.testing.assert_close(again[name], kept[name], rtol=1e-5, atol=1e-6)
 
 
-def broken(*_: Any, **__: Any) -> Tensor:
-    raise RuntimeError("no such head size")
-
-
-def one_off(*inputs: Any, **how: Any) -> Tensor:
-    return reference_attention(*inputs, **how).roll(1, 0)
-
-
-@pytest.mark.parametrize(("run", "because"), [(broken, "no such head size"), (one_off, "log-probabilities differ by")])
-def test_a_kernel_that_fails_this_model_is_left_and_the_model_still_packs(
-    run: Any, because: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(forward_module, "choose_kernel", lambda *_, **__: (Kernel("bad", run), None))
-
-    scorer, unpacked_because = make_scorer(tiny_model())
-
-    assert (scorer.packs, scorer.kernel, unpacked_because) == (True, None, None)
-    assert scorer.no_kernel_because is not None
-    assert scorer.no_kernel_because.startswith("bad: ")
-    assert because in scorer.no_kernel_because
-
-
-def test_a_kernel_that_is_right_is_kept(monkeypatch: pytest.MonkeyPatch):
-    kernel = Kernel("plain", reference_attention)
-    monkeypatch.setattr(forward_module, "choose_kernel", lambda *_, **__: (kernel, None))
-
-    scorer, _ = make_scorer(tiny_model("gemma3_text"))
-
-    assert scorer.kernel == kernel
-
-
 @kinds
 @dtypes
 def test_another_document_in_the_pack_changes_not_a_bit(kind: str, dtype: torch.dtype):
@@ -313,47 +282,6 @@ def test_an_architecture_that_mixes_packed_sequences_is_padded_and_says_why(kind
         assert float((mine[name] - theirs[name]).norm()) <= 0.05 * float(theirs[name].norm()), name
 
 
-class Leaking(torch.nn.Module):
-    """Token embeddings into which those of all earlier tokens seep, a little."""
-
-    def __init__(self, inner: torch.nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, ids: Tensor) -> Tensor:
-        embedded: Tensor = self.inner(ids)
-        return embedded + (0.02 * embedded.float().cumsum(dim=1)).to(embedded.dtype)
-
-
-@dtypes
-def test_a_weak_leak_is_found_below_the_rounding_of_bfloat16(dtype: torch.dtype):
-    model = tiny_model("llama", dtype=dtype, tied=False)
-    model.model.embed_tokens = Leaking(model.model.embed_tokens)
-
-    scorer, unpacked_because = make_scorer(model)
-
-    assert not scorer.packs
-    assert unpacked_because is not None
-    assert "other neighbours" in unpacked_because
-
-
-class Doubled(LlamaForCausalLM):
-    """Its logits are not its head applied to its hidden states."""
-
-    def forward(self, **kwargs: Any) -> Any:
-        output = super().forward(**kwargs)
-        output.logits = output.logits * 2
-        return output
-
-
-def test_a_model_whose_hidden_states_do_not_give_its_logits_is_refused():
-    model = tiny_model("llama")
-    model.__class__ = Doubled
-
-    with pytest.raises(ModelError, match=r"Doubled: .* differ by [0-9.]+ from those of its own logits"):
-        make_scorer(model)
-
-
 def test_a_model_without_a_linear_output_layer_is_refused():
     model = tiny_model("llama", tied=False)
     model.lm_head = torch.nn.Sequential(model.lm_head)
@@ -380,9 +308,3 @@ def test_what_the_config_says_of_the_logits_is_heeded(kind: str, field: str, val
     with torch.no_grad():
         true = padded_logps(model, sequences())
         torch.testing.assert_close(scorer.token_logps(packed(sequences())), true, rtol=0, atol=2e-5)
-
-
-def test_a_model_in_training_mode_is_compared_without_its_dropout():
-    model = tiny_model("gpt2", dropout=0.5).train()
-
-    assert make_scorer(model) == (Scorer(model, packs=True), None)

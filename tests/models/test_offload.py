@@ -10,9 +10,9 @@ from torch import Tensor
 from fakes import VOCAB, tiny_model
 from haloes.errors import ConfigError
 from haloes.models import offload
-from haloes.models.forward import make_scorer
 from haloes.models.layout import Packed, make_packed
 from haloes.models.offload import check_offload, offloaded
+from haloes.models.packing_check import make_scorer
 from haloes.models.quiet import quiet
 
 CPU = torch.device("cpu")

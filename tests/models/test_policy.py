@@ -12,9 +12,9 @@ from fakes import VOCAB, byte_tokenizer, tiny_model
 from haloes.errors import ConfigError, MissingInputError
 from haloes.models.adapters import LoRA
 from haloes.models.dropout import set_dropout
-from haloes.models.forward import make_scorer
 from haloes.models.layout import Packed, make_packed
 from haloes.models.load import load_model
+from haloes.models.packing_check import make_scorer
 from haloes.models.policy import Policy, make_policy, weights_fingerprint
 
 ways = pytest.mark.parametrize("lora", [LoRA(rank=4), None], ids=["lora", "full"])

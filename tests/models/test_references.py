@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fakes import VOCAB, tiny_model
 from haloes.models.adapters import LoRA
-from haloes.models.forward import make_scorer
 from haloes.models.layout import Packed, make_packed
+from haloes.models.packing_check import make_scorer
 from haloes.models.policy import Policy, make_policy
 from haloes.models.references import FileReference, SyncedReference
 from training_jobs import disturb

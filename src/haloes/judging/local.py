@@ -149,8 +149,8 @@ class _LabelScorer:
 
 def _load(name: str, dtype: str, device: str) -> _LabelScorer:
     from haloes.models.device import choose_device, choose_dtype
-    from haloes.models.forward import make_scorer
     from haloes.models.load import load_model
+    from haloes.models.packing_check import make_scorer
     from haloes.tokens.encode import make_encoder
     from haloes.tokens.template import special_ids
 

@@ -17,7 +17,7 @@ INSTALL = "pip install 'haloes[liger]'"
 LAYERS = {"rope": True, "rms_norm": True, "layer_norm": True, "swiglu": True, "geglu": True}
 LOSSES = {"cross_entropy": False, "fused_linear_cross_entropy": False}
 _CLOSE = {"float32": 1e-3, "bfloat16": 0.75, "float16": 0.75}
-"""Nats by which a random token's log-probability may move: rounding of other kernels (as `models.forward` allows)."""
+"""Nats by which a random token's log-probability may move: rounding of other kernels (as `packing_check` allows)."""
 
 
 def check_liger(device: "torch.device") -> None:

@@ -14,9 +14,10 @@ from haloes.errors import ConfigError, MissingInputError
 from haloes.models.adapters import LoRA, add_lora
 from haloes.models.classifier import check_classifier
 from haloes.models.divergence import log_collision, reference_kl, token_kl
-from haloes.models.forward import Scorer, head_of, make_scorer
+from haloes.models.forward import Scorer, head_of
 from haloes.models.layout import Packed
 from haloes.models.lm_head import Head, target_logps
+from haloes.models.packing_check import make_scorer
 from haloes.models.prefix_cache import PrefixCache
 from haloes.models.references import Reference, SyncedReference, adapter_off, copied, detached, frozen
 from haloes.models.scalar_heads import RewardHead, ValueHead
