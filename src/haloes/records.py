@@ -90,7 +90,7 @@ class Refusal:
 
     where: Where
     reason: str
-    """Short, stable name of the kind of fault, for counting (`haloes.feedback.refusals.Reason`)."""
+    """Short, stable name of the kind of fault, for counting (the parsers' are `haloes.feedback.refusals.Reason`)."""
     message: str
     """Description of the fault of this row: the value, and what to do."""
 

@@ -133,6 +133,6 @@ def test_the_theory_is_carried_out(capsys: Captured):
 
 
 def test_the_page_is_printed_as_it_is_written(capsys: Captured, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("haloes.guide.page.page", lambda: "# [bold]Losses[/bold]\n")
+    monkeypatch.setattr("haloes.guide.page.losses_page", lambda: "# [bold]Losses[/bold]\n")
 
     assert shown(capsys, "page") == "# [bold]Losses[/bold]\n"

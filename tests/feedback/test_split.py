@@ -1,5 +1,7 @@
 """No prompt and no conversation on both sides, whatever hangs together."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -8,9 +10,50 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.keys import NO_NUMBER, group_of
-from haloes.feedback.split import components, split, split_rows
-from haloes.records import Feedback, Pair, Refusal, Where
+from haloes.feedback.keys import NO_NUMBER, Int64s, conversation_number, group_number, group_of, user_number
+from haloes.feedback.split import components, split
+from haloes.records import Feedback, FeedbackRow, Pair, Record, Refusal, Where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The rows of both sides, each in the order they were read, and the refused rows."""
+
+    train: list[FeedbackRow]
+    validation: list[FeedbackRow]
+    refused: list[Refusal]
+
+
+def split_rows(rows: Iterable[Record], *, validation: float, seed: int, by_user: bool = False) -> Split:
+    """
+    Split rows that are held in memory; see `split`.
+
+    Args:
+        rows: The rows; refusals among them are kept apart.
+        validation: The share of rows that validate, between 0 and 1.
+        seed: Seed of the draw of components.
+        by_user: Also keep all rows of one user on one side.
+    """
+    usable: list[FeedbackRow] = []
+    refused: list[Refusal] = []
+    for row in rows:
+        if isinstance(row, Refusal):
+            refused.append(row)
+        else:
+            usable.append(row)
+    links = [_int64s([conversation_number(row) for row in usable])]
+    if by_user:
+        links.append(_int64s([user_number(row) for row in usable]))
+    is_validation = split(_int64s([group_number(row) for row in usable]), *links, validation=validation, seed=seed)
+    sides: tuple[list[FeedbackRow], list[FeedbackRow]] = ([], [])
+    for row, side in zip(usable, is_validation.tolist(), strict=True):
+        sides[side].append(row)
+    return Split(train=sides[0], validation=sides[1], refused=refused)
+
+
+def _int64s(values: Sequence[int]) -> Int64s:
+    return np.array(values, dtype=np.int64)
+
 
 rows_of_numbers = st.lists(
     st.tuples(st.integers(-20, 20).filter(bool), st.integers(0, 15), st.integers(0, 6)), min_size=2, max_size=60

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from haloes.guide.page import page
+from haloes.guide.page import losses_page
 from haloes.losses.table import LOSSES
 
 PATH = Path(__file__).parents[2] / "docs" / "losses.md"
@@ -13,7 +13,7 @@ PATH = Path(__file__).parents[2] / "docs" / "losses.md"
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return page()
+    return losses_page()
 
 
 def test_the_page_is_up_to_date(text: str):

@@ -9,7 +9,7 @@ import pytest
 
 from haloes.cli.main import run
 from haloes.errors import DataError
-from haloes.guide.recommend import Recommendation, recommend
+from haloes.guide.recommend import Recommendation, recommend_losses
 from haloes.runs.config import FeedbackSettings
 from tiny_runs import pairs, write_rows
 
@@ -28,7 +28,7 @@ def scored(*scores: float) -> list[dict[str, Any]]:
 def of(tmp_path: Path) -> Of:
     def recommended(rows: list[dict[str, Any]], **settings: Any) -> Recommendation:
         path = write_rows(tmp_path / "f.jsonl", rows)
-        return recommend(FeedbackSettings(source=str(path), **settings))
+        return recommend_losses(FeedbackSettings(source=str(path), **settings))
 
     return recommended
 

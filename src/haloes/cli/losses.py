@@ -62,11 +62,11 @@ def recommend(
     from haloes.api.arguments import argument_settings
     from haloes.cli.views.losses import recommendation
     from haloes.cli.views.output import show as shown
-    from haloes.guide.recommend import recommend as find
+    from haloes.guide.recommend import recommend_losses
     from haloes.runs.config import make_config, parse_settings
 
     config = make_config(argument_settings(feedback=source, columns=columns), parse_settings(settings))
-    shown(recommendation(find(config.feedback)))
+    shown(recommendation(recommend_losses(config.feedback)))
 
 
 @losses.command
@@ -86,9 +86,9 @@ def theory() -> None:
 def page() -> None:
     """Print the documentation's page of losses, as Markdown."""
     from haloes.cli.views.output import say
-    from haloes.guide.page import page as markdown
+    from haloes.guide.page import losses_page
 
-    say(markdown().rstrip())
+    say(losses_page().rstrip())
 
 
 @losses.command

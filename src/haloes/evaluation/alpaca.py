@@ -68,8 +68,8 @@ def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0
     Compute the numbers of AlpacaEval's leaderboard for each annotator and model in the files.
 
     Args:
-        files: of preferences, as `read_annotations` takes them.
-        weights: for the length-controlled win rate of AlpacaEval 2; None to fit one to the preferences instead.
+        files: files of preferences, as `read_annotations` takes them.
+        weights: weights of the length-controlled win rate of AlpacaEval 2; None to fit one to the preferences instead.
         seed: seed of the bootstrap draws.
     """
     judged: dict[tuple[str, str], list[Annotation]] = {}

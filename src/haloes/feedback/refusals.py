@@ -1,7 +1,10 @@
 """
-Refused rows: the error that a parser raises for one, and the short, stable reasons under which refusals are counted.
+Refused rows: the error that a parser raises for one, and the short, stable reasons under which parsers refuse.
 
-A row that cannot be used never stops the reading of a file: `read` turns the error into a `Refusal` record.
+A row that cannot be used never stops the reading of a file: `read` turns the error into a `Refusal` record. Later steps
+refuse rows as well, for reasons that are named there: `score_rules` ("no verdict"), `runs/feedback_rows` (rows that the
+loss cannot take: unlabelled, unpaired, undesirable), `tokens/encode` and `runs/data` (rows that cannot be encoded, or
+lack a number that the loss reads). All are counted alike, by `Refusal.reason`.
 """
 
 from typing import Literal, TypeAlias
@@ -35,6 +38,7 @@ Reason: TypeAlias = Literal[
     "no common prompt",  # chosen and rejected share no beginning that could be the prompt
     "prompt mismatch",  # the prompt given is not the one with which chosen and rejected begin
 ]
+"""Reasons of the parsers, which read rows; not those of the later steps."""
 
 
 class RefusalError(Exception):

@@ -1,6 +1,9 @@
 """
 Split rows into training and validation without a prompt or conversation in common.
 
+Training, and the choice of prompts to sample, call `split` with the numbers of their rows (`keys`), so that the rows
+themselves need not be in memory; the doctor looks at `components`.
+
 Rows that share either form a component, and whole components are moved: a row's validation would otherwise measure what
 was trained on. With rows (prompt, conversation) = (A, 1), (B, 1), (B, 2), (C, 3) the first three are one component:
 A and B share conversation 1, and B brings conversation 2.
@@ -8,32 +11,13 @@ A and B share conversation 1, and B brings conversation 2.
 Shapes: N rows, G prompts, L values of a link, V nodes (prompts and link values), E edges, C components, K sizes.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
-from haloes.feedback.keys import (
-    NO_NUMBER,
-    Int64s,
-    conversation_number,
-    group_number,
-    seeded_hash,
-    seeded_uniform,
-    user_number,
-)
-from haloes.records import FeedbackRow, Record, Refusal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """The rows of both sides, each in the order they were read, and the refused rows."""
-
-    train: list[FeedbackRow]
-    validation: list[FeedbackRow]
-    refused: list[Refusal]
+from haloes.feedback.keys import NO_NUMBER, Int64s, seeded_hash, seeded_uniform
 
 
 def split(group_N: Int64s, *links: Int64s, validation: float, seed: int) -> NDArray[np.bool_]:
@@ -48,7 +32,7 @@ def split(group_N: Int64s, *links: Int64s, validation: float, seed: int) -> NDAr
     Args:
         group_N: The prompt of each row, from `keys.group_number`.
         links: Further numbers of each row, (N,) each, that keep rows together: `keys.conversation_number`,
-            `user_number`. Rows with `NO_NUMBER` are not linked.
+            `keys.user_number`. Rows with `NO_NUMBER` are not linked.
         validation: The share of rows that validate, between 0 and 1.
         seed: Seed of the draw of components.
 
@@ -69,33 +53,6 @@ def split(group_N: Int64s, *links: Int64s, validation: float, seed: int) -> NDAr
     size_C = np.bincount(component_N, minlength=len(key_C))
     selected_C = _select_components(size_C, key_C, validation=validation, seed=seed)
     return selected_C[component_N]
-
-
-def split_rows(rows: Iterable[Record], *, validation: float, seed: int, by_user: bool = False) -> Split:
-    """
-    Split rows that are held in memory; see `split`.
-
-    Args:
-        rows: The rows; refusals among them are kept apart.
-        validation: The share of rows that validate, between 0 and 1.
-        seed: Seed of the draw of components.
-        by_user: Also keep all rows of one user on one side.
-    """
-    usable: list[FeedbackRow] = []
-    refused: list[Refusal] = []
-    for row in rows:
-        if isinstance(row, Refusal):
-            refused.append(row)
-        else:
-            usable.append(row)
-    links = [_numbers([conversation_number(row) for row in usable])]
-    if by_user:
-        links.append(_numbers([user_number(row) for row in usable]))
-    is_validation = split(_numbers([group_number(row) for row in usable]), *links, validation=validation, seed=seed)
-    sides: tuple[list[FeedbackRow], list[FeedbackRow]] = ([], [])
-    for row, side in zip(usable, is_validation.tolist(), strict=True):
-        sides[side].append(row)
-    return Split(train=sides[0], validation=sides[1], refused=refused)
 
 
 def components(group_N: Int64s, *links: Int64s) -> tuple[Int64s, Int64s]:

@@ -18,7 +18,7 @@ on numbers, against Definition 3.4 of the KTO paper (ICML text).
 """
 
 
-def page() -> str:
+def losses_page() -> str:
     """Write the page of all losses: a table of each group, then each loss with its formula and hyperparameters."""
     groups = explain_all()
     verdicts = {loss.name: halo_verdict(loss.name) for group in groups.values() for loss in group}

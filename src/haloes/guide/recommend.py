@@ -89,7 +89,7 @@ class Recommendation:
     """What to type to follow it."""
 
 
-def recommend(settings: FeedbackSettings) -> Recommendation:
+def recommend_losses(settings: FeedbackSettings) -> Recommendation:
     """
     Read a feedback file and say which losses apply, which suits, with which weights and beta, and why.
 

@@ -36,7 +36,7 @@ def extract(reply: str, labels: Labels, rule: str) -> Extracted:
 
     Args:
         reply: the judge's words.
-        labels: how it was asked to write each verdict.
+        labels: label with which the judge was asked to write each verdict.
         rule: a name in `RULES`.
 
     Returns:

@@ -61,11 +61,11 @@ def read_pairs(
     Read the pairs of two files of answers, or of two models in one file.
 
     Args:
-        source: answers (JSONL) of the candidate, or of both; or a run's folder, whose answers after training are the
-            candidate's and, without `other`, those before it the baseline's.
-        other: answers of the baseline, or another run's folder.
-        candidate: which model of `source` is the candidate; needed where it is not plain.
-        baseline: the same for the baseline.
+        source: file of answers (JSONL) of the candidate, or of both; or a run's folder, whose answers after training
+            are the candidate's and, without `other`, those before it the baseline's.
+        other: file of answers of the baseline, or another run's folder.
+        candidate: name of the candidate's model in `source`; needed where several are there.
+        baseline: name of the baseline's model, likewise.
 
     Raises:
         DataError: a file cannot be read, it is not plain which model is meant, or nothing can be paired.
@@ -91,9 +91,9 @@ def pair_answers(
     Join answers on their prompts; several answers of a model to one prompt are joined in the order of their seeds.
 
     Args:
-        candidate: answers of the one model.
+        candidate: answers of one model.
         baseline: answers of the other.
-        names: what to call them; None for what the answers say.
+        names: names of candidate and baseline; None for those in the answers.
 
     Raises:
         DataError: an id stands for different prompts on the two sides, or no prompt is answered on both.

@@ -50,7 +50,7 @@ class JudgeTemplate:
         Return the prompt for a comparison.
 
         Args:
-            comparison: what is compared.
+            comparison: prompt and answers, in the order in which they are shown.
             marks: special tokens of the judge's tokenizer. Where prompt or answers spell one out, a space goes into
                 it, so that no answer can end its own turn and speak for the judge.
         """

@@ -125,7 +125,7 @@ class Client:
 
         Args:
             path: below the base URL, such as /chat/completions.
-            body: what is sent.
+            body: request, to be sent as JSON.
             read: takes what is wanted out of the reply; raises ValueError, KeyError, TypeError or IndexError where the
                 reply has another shape.
 

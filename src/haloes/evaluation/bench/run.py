@@ -57,8 +57,8 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, di
 
     Args:
         source: a run's folder (its model before and after), or one model.
-        settings: what is asked.
-        harness: who defines the benchmarks.
+        settings: benchmarks, and how their questions are asked.
+        harness: library that defines the benchmarks.
         display: told of the progress.
 
     Raises:
@@ -99,8 +99,8 @@ def draw(sizes: Mapping[str, int], limit: int | None, *, seed: int) -> dict[str,
     all (systematic sampling of a population that is ordered by stratum).
 
     Args:
-        sizes: how many questions each subtask has.
-        limit: how many to draw; None, or more than there are, for all.
+        sizes: number of questions of each subtask.
+        limit: number of questions to draw; None, or more than there are, for all.
         seed: seed of the draw.
 
     Returns:

@@ -65,7 +65,7 @@ def run_python(source: str, limits: Limits | None = None) -> ProgramResult:
 
     Args:
         source: the program; its `__name__` is "program".
-        limits: what it may use.
+        limits: bounds on its time, memory and output; the defaults where None.
 
     Raises:
         ConfigError: the system refuses any part of this; the program was not run.
