@@ -19,8 +19,8 @@ from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Encoded, make_encoder
 from haloes.tokens.store import TokenStore, TokenStoreWriter
+from haloes.training.completion_logps import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.distributed import Ranks
-from haloes.training.scoring import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
 from haloes.training.trainer import TrainJob
@@ -136,7 +136,7 @@ def make_stepper(
     most: int | None = None,
     ranks: Ranks = ALONE,
     cache: ReferenceCache | None = None,
-    continues: bool = True,
+    reuse_prompt_cache: bool = True,
 ) -> Stepper:
     """A stepper as the trainer makes it."""
     reference: ReferenceSource | None = None
@@ -152,7 +152,7 @@ def make_stepper(
         reference=reference,
         max_tokens=budget,
         max_examples=most,
-        continues=continues,
+        reuse_prompt_cache=reuse_prompt_cache,
     )
 
 

@@ -29,8 +29,8 @@ from haloes.models.liger import apply_liger
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
+from haloes.training.completion_logps import ReferenceTotals
 from haloes.training.distributed import Ranks
-from haloes.training.scoring import ReferenceTotals
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob, train
 

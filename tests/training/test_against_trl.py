@@ -23,8 +23,8 @@ from haloes.losses.kto import KTO
 from haloes.models.policy import Policy, make_policy
 from haloes.tokens.encode import Encoded
 from haloes.tokens.store import TokenStore, TokenStoreWriter
+from haloes.training.completion_logps import ReferenceTotals
 from haloes.training.distributed import Ranks
-from haloes.training.scoring import ReferenceTotals
 from haloes.training.step import Stepper, Table
 
 trl = pytest.importorskip("trl", reason="trl is not installed (make test-peers runs it)")

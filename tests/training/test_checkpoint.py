@@ -18,7 +18,7 @@ from haloes.training import checkpoint
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings
 
-MEMORY = {"running_reward": torch.tensor([1.5, 3.0], dtype=torch.float64)}
+STATE = {"running_reward": torch.tensor([1.5, 3.0], dtype=torch.float64)}
 IDENTITY = {"data": "d", "configuration": "c"}
 FILES = ("manifest.json", "memory.safetensors", "optimizer.safetensors", "state.json", "weights.safetensors")
 
@@ -50,7 +50,7 @@ def take_steps(masters: Masters, optimizer: torch.optim.Optimizer, steps: int) -
 def save(folder: Path, step: int, *, keep: int = 2, steps: int = 2, **fields: Any) -> Path:
     masters, optimizer = make(steps=steps, **fields)
     return checkpoint.save(
-        folder, step=step, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=keep
+        folder, step=step, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=keep
     )
 
 
@@ -72,7 +72,7 @@ def found_step(folder: Path) -> int | None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_what_was_saved_goes_on_bit_for_bit(tmp_path: Path, optimizer: str, dtype: torch.dtype):
     masters, made = make(steps=2, optimizer=optimizer, dtype=dtype)
-    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=made, memory=MEMORY, identity=IDENTITY, keep=1)
+    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=made, loss_state=STATE, identity=IDENTITY, keep=1)
     resumed, again = make(optimizer=optimizer, dtype=dtype)
     found, damaged = checkpoint.newest(tmp_path)
     assert found is not None
@@ -88,7 +88,7 @@ def test_what_was_saved_goes_on_bit_for_bit(tmp_path: Path, optimizer: str, dtyp
 
 def test_a_checkpoint_before_the_first_update_is_fine(tmp_path: Path):
     masters, optimizer = make(steps=0)
-    checkpoint.save(tmp_path, step=0, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=1)
+    checkpoint.save(tmp_path, step=0, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=1)
     found, _ = checkpoint.newest(tmp_path)
     assert found is not None
 
@@ -359,7 +359,7 @@ def take(masters: Masters, optimizer: torch.optim.Optimizer, steps: int) -> None
 
 def test_whole_numbers_bytes_and_shared_tables_of_an_optimizer_come_back(tmp_path: Path):
     masters, optimizer = eight_bit(steps=2)
-    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=1)
+    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=1)
     again, restored = eight_bit(steps=0)
     found, _ = checkpoint.newest(tmp_path)
     assert found is not None
@@ -380,7 +380,7 @@ def test_a_run_with_moments_in_8_bits_goes_on_as_if_never_stopped(tmp_path: Path
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     # 90 x 90 numbers: smaller weights have their moments in float32.
     masters, optimizer = make(optimizer="adamw8bit", size=4096, steps=2)
-    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, memory=MEMORY, identity=IDENTITY, keep=1)
+    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=1)
     again, restored = make(optimizer="adamw8bit", size=4096)
     found, _ = checkpoint.newest(tmp_path)
     assert found is not None

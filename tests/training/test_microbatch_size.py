@@ -10,7 +10,7 @@ from haloes.models.activation_memory import activation_bytes
 from haloes.models.adapters import LoRA
 from haloes.models.lm_head import CHUNK_BYTES
 from haloes.models.policy import Policy, make_policy
-from haloes.training.microbatch_size import LEAST, MOST, choose_budget, free_memory, held
+from haloes.training.microbatch_size import MAX_TOKENS, MIN_TOKENS, bytes_in_use, choose_budget, free_memory
 from haloes.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
@@ -31,11 +31,11 @@ def test_what_the_settings_say_holds_whatever_there_is():
 
 
 def test_with_plenty_it_is_what_pays():
-    assert choose_budget(policy_of(), TrainSettings(), free=PLENTY) == MOST["cpu"] == 1024
+    assert choose_budget(policy_of(), TrainSettings(), free=PLENTY) == MAX_TOKENS["cpu"] == 1024
 
 
 def test_with_next_to_nothing_it_is_the_least():
-    assert choose_budget(policy_of(), TrainSettings(), free=0) == LEAST
+    assert choose_budget(policy_of(), TrainSettings(), free=0) == MIN_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_with_checkpointing_more_tokens_fit():
 
 
 def test_what_is_held_counts_as_free_for_the_run():
-    assert free_memory(CPU) > held(CPU)
+    assert free_memory(CPU) > bytes_in_use(CPU)
 
 
 def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -29,7 +29,7 @@ from haloes.models.forward import Scorer
 from haloes.models.offload import offloaded
 from haloes.models.policy import Policy
 from haloes.tokens.store import TokenStore
-from haloes.training import scoring as scoring_module
+from haloes.training import completion_logps
 from haloes.training import step as step_module
 from haloes.training.prefetch import prefetch
 from haloes.training.step import Stepper, Table
@@ -118,7 +118,7 @@ def test_mismatched_completions_that_go_on_from_their_prompts_change_nothing(
     loss = KTO(beta=1.0)
     store = make_store(tmp_path / "store", loss, 16)
     policy = disturb(policy_for(loss, lora=lora), seed=13)
-    table, gradient = run(policy, loss, store, continues=False)
+    table, gradient = run(policy, loss, store, reuse_prompt_cache=False)
     fed: list[int] = []
     states = Scorer.states
 
@@ -127,7 +127,7 @@ def test_mismatched_completions_that_go_on_from_their_prompts_change_nothing(
         return states(scorer, packed, prefix_cache)
 
     monkeypatch.setattr(Scorer, "states", count)
-    again, same = run(policy, loss, store, continues=True)
+    again, same = run(policy, loss, store, reuse_prompt_cache=True)
     answers = sum(int(store.completion_length[y]) for y in again.step.mismatched)
 
     assert_same(numbers(again), numbers(table), atol=2e-5)
@@ -144,7 +144,7 @@ def test_micro_batches_made_ready_by_another_thread_change_not_a_bit(
     policy = disturb(policy_for(loss))
     here, gradients_here = run(policy, loss, store, most=2, budget=80)
 
-    for module in (step_module, scoring_module):
+    for module in (step_module, completion_logps):
         monkeypatch.setattr(module, "prefetch", partial(prefetch, ahead=2))
     table, ahead = run(policy, loss, store, most=2, budget=80)
 
@@ -419,8 +419,8 @@ def test_dropout_is_in_the_trained_scores_and_nowhere_else(tmp_path: Path):
     np.testing.assert_allclose(dropped.logp - dropped.log_ratio, still.logp - still.log_ratio, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("continues", [False, True])
-def test_mismatched_completions_give_no_gradient(continues: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("reuse", [False, True])
+def test_mismatched_completions_give_no_gradient(reuse: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     loss = LOSSES["kto"]
     policy = disturb(policy_for(loss))
     store = make_store(tmp_path / "store", loss, 6)
@@ -434,11 +434,11 @@ def test_mismatched_completions_give_no_gradient(continues: bool, tmp_path: Path
         return found
 
     monkeypatch.setattr(Scorer, "states", spy)
-    run(policy, loss, store, continues=continues)
+    run(policy, loss, store, reuse_prompt_cache=reuse)
 
     # The reference's (x, y) and (x, y') in one stream. Then the policy's (x, y') of the whole step without gradient and
     # (x, y) with it; the other way round where y' goes on from x.
-    assert recorded == [(False, 12), (continues, 6), (not continues, 6)]
+    assert recorded == [(False, 12), (reuse, 6), (not reuse, 6)]
 
 
 def test_a_custom_loss_is_called_on_chosen_and_rejected_of_the_same_pair(tmp_path: Path):

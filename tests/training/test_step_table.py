@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haloes.training.scoring import ReferenceScores
+from haloes.training.completion_logps import ReferenceScores
 from haloes.training.step_table import MismatchedTable, Ragged, ReferenceTable, tensor
 
 CPU = torch.device("cpu")

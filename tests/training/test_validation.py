@@ -46,12 +46,12 @@ def test_a_loss_without_reference_is_validated_against_the_model_before_training
     loss = LOSSES["sft"]
     store = make_store(tmp_path / "store", loss, 4)
     stepper = make_stepper(disturb(policy_for(loss)), loss, store)
-    start = np.array([-1.0, -2.0, -3.0, -4.0])
+    logp_before = np.array([-1.0, -2.0, -3.0, -4.0])
 
-    validation = validate(stepper, batch_size=4, seed=0, start=start)
+    validation = validate(stepper, batch_size=4, seed=0, logp_before=logp_before)
 
-    np.testing.assert_allclose(validation.log_ratio, validation.logp - start[validation.sequences])
-    with pytest.raises(MissingInputError, match="start"):
+    np.testing.assert_allclose(validation.log_ratio, validation.logp - logp_before[validation.sequences])
+    with pytest.raises(MissingInputError, match="logp_before"):
         validate(stepper, batch_size=4, seed=0)
 
 
@@ -62,7 +62,7 @@ def test_every_sequence_is_scored_once_and_as_in_one_step(name: str, tmp_path: P
     policy = disturb(policy_for(loss))
     stepper = make_stepper(policy, loss, store, budget=50)
 
-    validation = validate(stepper, batch_size=4, seed=0, start=np.zeros(len(store)) if name == "sft" else None)
+    validation = validate(stepper, batch_size=4, seed=0, logp_before=np.zeros(len(store)) if name == "sft" else None)
 
     assert sorted(validation.sequences) == list(range(len(store)))
     whole = stepper.run(make_schedule(stepper, batch_size=10, epochs=1, seed=0).step(0), backward=False)
@@ -79,7 +79,7 @@ def test_the_loss_is_the_mean_over_examples_and_not_over_steps(tmp_path: Path):
     loss = LOSSES["sft"]
     store = write_store(tmp_path / "store", [*thumbs(4), *thumbs(1, seed=9)])
     stepper = make_stepper(policy_for(loss), loss, store)
-    validation = validate(stepper, batch_size=4, seed=0, start=np.zeros(len(store)))
+    validation = validate(stepper, batch_size=4, seed=0, logp_before=np.zeros(len(store)))
 
     # Steps of 3 and 2 examples.
     assert validation.loss == pytest.approx(float(-validation.logp.mean()), rel=1e-6)
@@ -90,7 +90,7 @@ def test_weights_count(tmp_path: Path):
     rows = [type(row)(row.prompt, row.completion, True, i, 1.0 + i) for i, row in enumerate(thumbs(5))]
     store = write_store(tmp_path / "store", rows)
     stepper = make_stepper(policy_for(loss), loss, store)
-    validation = validate(stepper, batch_size=2, seed=0, start=np.zeros(len(store)))
+    validation = validate(stepper, batch_size=2, seed=0, logp_before=np.zeros(len(store)))
 
     weights = 1.0 + validation.sequences
     assert validation.loss == pytest.approx(float(-(weights @ validation.logp) / weights.sum()), rel=1e-6)

@@ -30,7 +30,7 @@ from haloes.runs.config import RunConfig
 from haloes.runs.process import computing_with
 from haloes.runs.setup import PreparedData, dtype_name, prepare_data, resolve_run
 from haloes.training.distributed import Ranks
-from haloes.training.microbatch_size import free_memory, held
+from haloes.training.microbatch_size import bytes_in_use, free_memory
 
 _BUSY = 0.7
 """Share of its threads' time that a process has on a quiet machine, at least."""
@@ -123,7 +123,7 @@ def _known_load(data: PreparedData, sizes: ModelSize) -> StepLoad:
         checkpointing=config.train.gradient_checkpointing,
         offload=config.train.activation_offload,
         sampled_while_training=config.watch.prompts > 0,
-        base=held(run.device) if run.device.type == "cpu" else 0,
+        base=bytes_in_use(run.device) if run.device.type == "cpu" else 0,
     )
 
 

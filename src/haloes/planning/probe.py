@@ -20,9 +20,9 @@ from haloes.planning.cost_model import Layout, layout_of
 from haloes.planning.machine import Peak
 from haloes.sampling.decode import decode
 from haloes.tokens.store import TokenStore
+from haloes.training.completion_logps import ReferenceScores, ReferenceSource, SequencePairs
 from haloes.training.distributed import Ranks
 from haloes.training.optimizer import Masters, make_optimizer
-from haloes.training.scoring import Jobs, ReferenceScores, ReferenceSource
 from haloes.training.step import Stepper
 from haloes.training.trainer import TrainJob, make_stepper, trainable, update
 
@@ -101,7 +101,7 @@ class Probe:
             stepper = replace(stepper, reference=timed)
         # A step of a single micro-batch keeps its prompts for the mismatched completions, which the run's steps do not.
         if self.several:
-            stepper = replace(stepper, continues=False)
+            stepper = replace(stepper, reuse_prompt_cache=False)
         if count:
             stepper = replace(stepper, activations=nullcontext)
         packed, mismatched = _packed(stepper, step)
@@ -203,13 +203,13 @@ class _Timed:
     seconds: float = 0.0
     tokens: int = 0
 
-    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
+    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
         if self.inner is None:
             raise TypeError("there is no reference to ask")
         began = time.perf_counter()
-        found = self.inner.score(store, jobs)
+        found = self.inner.score(store, pairs)
         self.seconds += time.perf_counter() - began
-        rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
+        rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         self.tokens += sum(len(row.prompt) + len(row.completion) for row in rows)
         return found
 

@@ -36,7 +36,7 @@ from haloes.runs.inputs import Inputs, make_inputs
 from haloes.runs.warnings import data_warnings, speed_warnings
 from haloes.tokens.encode import make_encoder, tokenizer_fingerprint
 from haloes.training.distributed import Ranks, this_rank
-from haloes.training.microbatch_size import choose_budget, free_memory, held
+from haloes.training.microbatch_size import bytes_in_use, choose_budget, free_memory
 from haloes.training.optimizer import check_optimizer
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob
@@ -237,7 +237,7 @@ def prepare_run(data: PreparedData, *, display: Progress, limit: int | None = No
         dtype=run.dtype,
     )
     # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
-    free = (limit or free_memory(run.device)) - held(run.device)
+    free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
     free //= run.ranks.count if run.device.type == "cpu" else 1
     budget = run.ranks.broadcast(choose_budget(policy, config.train, free=free))
     identity = {**data.identity, "reference model": policy.reference_fingerprint}

@@ -23,7 +23,7 @@ from haloes.training.optimizer import Masters
 
 _MANIFEST = "manifest.json"
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-_MEMORY = "memory.safetensors"
+_LOSS_STATE = "memory.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def save(
     step: int,
     masters: Masters,
     optimizer: torch.optim.Optimizer,
-    memory: Mapping[str, Tensor],
+    loss_state: Mapping[str, Tensor],
     identity: Mapping[str, str],
     keep: int,
 ) -> Path:
@@ -61,7 +61,7 @@ def save(
         partial.mkdir(parents=True)
         save_file({name: w.detach().contiguous() for name, w in masters.weights.items()}, partial / _WEIGHTS)
         save_file(_moments(masters, optimizer), partial / _OPTIMIZER)
-        save_file(dict(memory), partial / _MEMORY)
+        save_file(dict(loss_state), partial / _LOSS_STATE)
         _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
         # Last: a folder without a manifest is a write that was cut off.
         _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
@@ -96,7 +96,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """
-    Put weights and optimizer moments back, bit for bit; return what else was saved (`memory`).
+    Put weights and optimizer moments back, bit for bit; return the loss's state.
 
     Raises RunError when the checkpoint holds other weights than this run trains.
     """
@@ -120,8 +120,8 @@ def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Opt
             optimizer.state[weight] = {key: _as_kept(value, weight.device) for key, value in state.items()}
         elif moments:
             raise RunError(f"{checkpoint.path} has no optimizer state for {name}")
-    memory: dict[str, Tensor] = load_file(checkpoint.path / _MEMORY)
-    return memory
+    loss_state: dict[str, Tensor] = load_file(checkpoint.path / _LOSS_STATE)
+    return loss_state
 
 
 def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -155,7 +155,7 @@ def _fault(path: Path) -> str | None:
         manifest: dict[str, Any] = dict(json.loads((path / _MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
         return f"its manifest cannot be read ({error})"
-    for name in (_WEIGHTS, _OPTIMIZER, _MEMORY, _STATE):
+    for name in (_WEIGHTS, _OPTIMIZER, _LOSS_STATE, _STATE):
         file = path / name
         if not file.is_file():
             return f"{name} is missing"

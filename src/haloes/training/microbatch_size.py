@@ -11,9 +11,9 @@ from haloes.models.lm_head import CHUNK_BYTES
 from haloes.models.policy import Policy
 from haloes.training.settings import TrainSettings
 
-MOST = {"cuda": 16_384, "cpu": 1024}
+MAX_TOKENS = {"cuda": 16_384, "cpu": 1024}
 """Tokens beyond which a device's matrix products are no faster, by its type."""
-LEAST = 128
+MIN_TOKENS = 128
 MOMENTS = {"adamw": 8, "adamw8bit": 2, "rmsprop": 4}
 """Bytes that the optimizer keeps for each trained number."""
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -34,10 +34,10 @@ def choose_budget(policy: Policy, settings: TrainSettings, *, free: int) -> int:
     """
     if settings.microbatch_tokens is not None:
         return settings.microbatch_tokens
-    most = MOST.get(policy.device.type, MOST["cpu"])
+    fastest = MAX_TOKENS.get(policy.device.type, MAX_TOKENS["cpu"])
     token = _token_bytes(policy, settings)
     fitting = int((_SAFE * free - _later_bytes(policy, settings)) / (_GAPS * token))
-    return max(LEAST, min(most, fitting // LEAST * LEAST))
+    return max(MIN_TOKENS, min(fastest, fitting // MIN_TOKENS * MIN_TOKENS))
 
 
 def free_memory(device: torch.device) -> int:
@@ -53,7 +53,7 @@ def free_memory(device: torch.device) -> int:
         return free
 
 
-def held(device: torch.device) -> int:
+def bytes_in_use(device: torch.device) -> int:
     """Return the bytes that the process (on a GPU: its tensors) holds now."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))

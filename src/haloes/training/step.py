@@ -35,9 +35,9 @@ from haloes.models.policy import Policy, TokenScores
 from haloes.models.prefix_cache import PrefixCache, make_continued
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
+from haloes.training.completion_logps import ReferenceSource, SequencePairs, bins_of, logps
 from haloes.training.distributed import Ranks
 from haloes.training.prefetch import prefetch, to_numpy
-from haloes.training.scoring import Jobs, ReferenceSource, bins_of, logps
 from haloes.training.step_table import MismatchedTable, Ragged, ReferenceTable, Table, tensor
 
 
@@ -70,7 +70,7 @@ class StepSplit:
     """The step's sequences in the store, a row each: its examples, or all chosen and then all rejected completions."""
     micro_batches: list[MicroBatch]
     """This process's."""
-    mismatched: Jobs
+    mismatched: SequencePairs
     """The step's (x, y'), a row an example; none where the loss needs none."""
     mismatched_lengths: NDArray[np.int64]
     """Trained tokens of each."""
@@ -119,7 +119,7 @@ class Stepper:
     """Examples of a micro-batch; None for no limit."""
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Decides where the activations of a forward pass wait for the backward pass (`haloes.models.offload`)."""
-    continues: bool = False
+    reuse_prompt_cache: bool = False
     """Allows mismatched completions to continue from the keys and values that the step's own rows leave of their
     prompts, where the step is a single micro-batch. Not with dropout, which is for the rows' own pass alone."""
     on_layout: LayoutHook = ignore_layout
@@ -140,7 +140,7 @@ class Stepper:
         mismatched: MismatchedTable | None = None
         if self.loss.needs.mismatched:
             mismatched = MismatchedTable(Ragged.zeros(split.mismatched_lengths), mismatched_reference)
-        prefixes = PrefixCache() if self._continues_prompts(split) else None
+        prefixes = PrefixCache() if self._reuses_prompts(split) else None
         if mismatched is not None and prefixes is None:
             # They make the reference point of every example: not even the first loss exists without all of them.
             self.score_mismatched_before(split, mismatched)
@@ -152,25 +152,25 @@ class Stepper:
             mismatched=mismatched,
             prefixes=prefixes,
         )
-        found = StepNumbers.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
+        numbers = StepNumbers.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
         parts, device = split.micro_batches, self.policy.device
         with prefetch(parts, lambda part: self._lay_out(split, part, backward), device=device) as layouts:
             for part, packed in zip(parts, layouts, strict=True):
-                self.forward_backward(part, packed, context, found, backward=backward)
-        # What was found stayed on the device until here, where the processor may wait for it without harm.
-        found.fetch()
+                self.forward_backward(part, packed, context, numbers, backward=backward)
+        # The numbers stayed on the device until here, where the processor may wait for it without harm.
+        numbers.fetch()
         # One sum over the processes completes every table: each filled in its own rows and left zeros in the others.
-        self._sum(*found.columns(), *([] if reference is None else [reference.total]))
+        self._sum(*numbers.columns(), *([] if reference is None else [reference.total]))
         needs = self.loss.needs
         return Table(
             step=step,
             sequences=split.sequences,
             weight=context.weight,
-            loss=found.loss,
-            metrics=found.metrics,
-            logp=found.logp if needs.logps else None,
-            reward=found.reward if needs.rewards else None,
-            log_ratio=None if reference is None else found.logp - reference.total,
+            loss=numbers.loss,
+            metrics=numbers.metrics,
+            logp=numbers.logp if needs.logps else None,
+            reward=numbers.reward if needs.rewards else None,
+            log_ratio=None if reference is None else numbers.logp - reference.total,
             mismatched=None if mismatched is None else mismatched.log_ratio(),
         )
 
@@ -259,7 +259,7 @@ class Stepper:
         table.policy.put(np.arange(len(rows)), to_numpy([values]))
 
     def forward_backward(
-        self, part: MicroBatch, packed: Packed, context: StepContext, found: "StepNumbers", *, backward: bool
+        self, part: MicroBatch, packed: Packed, context: StepContext, numbers: "StepNumbers", *, backward: bool
     ) -> None:
         """
         Score a micro-batch with the policy, compute its losses, and add their gradient to the policy's.
@@ -268,7 +268,7 @@ class Stepper:
             part: the micro-batch.
             packed: its layout.
             context: what the step's micro-batches have in common.
-            found: takes its numbers.
+            numbers: takes the numbers of its sequences and examples.
             backward: whether gradients are wanted.
         """
         needs = self.loss.needs
@@ -292,7 +292,7 @@ class Stepper:
         # At once, so that a micro-batch's activations are gone before those of the next one come.
         if backward:
             torch.autograd.backward(weighted)
-        found.add(part, completions, output)
+        numbers.add(part, completions, output)
 
     def _split(self, step: Step) -> StepSplit:
         """Divide a step's sequences over micro-batches and processes, the same on every process."""
@@ -326,14 +326,14 @@ class Stepper:
         self.on_layout(packed, trained=backward)
         return packed
 
-    def _continues_prompts(self, split: StepSplit) -> bool:
+    def _reuses_prompts(self, split: StepSplit) -> bool:
         """
         Return whether the mismatched completions continue from the prompts of this step's own pass.
 
         The keys and values of one micro-batch are there, and of one process: only a step that is both has all prompts.
         """
         at_once = len(split.micro_batches) == self.ranks.count == 1
-        return self.continues and self.loss.needs.mismatched and self.policy.scorer.packs and at_once
+        return self.reuse_prompt_cache and self.loss.needs.mismatched and self.policy.scorer.packs and at_once
 
     def _batch(self, completions: Scored, packed: Packed, part: MicroBatch, context: StepContext) -> Unpaired | Paired:
         """Return what the loss is given: the scores, and of everything else what it needs."""

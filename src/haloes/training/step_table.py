@@ -17,7 +17,7 @@ from haloes.batches.schedule import Step
 from haloes.losses._contract import Logps, Scored
 from haloes.models.device import moved, to_device
 from haloes.stats.bootstrap import Floats
-from haloes.training.scoring import ReferenceScores
+from haloes.training.completion_logps import ReferenceScores
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,15 +24,15 @@ from haloes.run_files import BEST, CHECKPOINTS, METRICS
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
+from haloes.training.completion_logps import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.distributed import Ranks
 from haloes.training.early_stopping import EarlyStopping
 from haloes.training.identity import refuse_changes
 from haloes.training.loss_state import LossState
 from haloes.training.metrics import step_metrics
 from haloes.training.metrics_log import MetricsLog, read_metrics
-from haloes.training.microbatch_size import MOST
+from haloes.training.microbatch_size import MAX_TOKENS
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
-from haloes.training.scoring import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.settings import TrainSettings, is_validated, learning_rate
 from haloes.training.step import LayoutHook, Stepper, ignore_layout
 from haloes.training.step_table import Table
@@ -143,7 +143,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         masters=masters,
         optimizer=make_optimizer(masters, settings),
         loss_state=LossState(job.loss.needs, job.policy),
-        start=None if job.validation is None else _validation_start(job, job.validation),
+        logp_before=None if job.validation is None else _score_before(job, job.validation),
     )
     done, damaged = run.resume()
     log = _Log(job, callbacks, done)
@@ -222,26 +222,26 @@ class _RunState:
     masters: Masters
     optimizer: torch.optim.Optimizer
     loss_state: LossState
-    start: Floats | None
+    logp_before: Floats | None
     """log p of the held-out sequences before training, where the loss's reference is not that model."""
 
     def resume(self) -> tuple[int, list[str]]:
         """Restore the newest intact checkpoint; return the steps that are done with it, and what was passed over."""
         job = self.job
-        found, damaged = checkpoint.newest(job.run_dir / CHECKPOINTS)
-        if found is None:
+        saved, damaged = checkpoint.newest(job.run_dir / CHECKPOINTS)
+        if saved is None:
             return 0, damaged
         if not job.allow_changes:
-            refuse_changes(found.identity, job.identity, was=f"{found.path} was written by a run with")
-        self.loss_state.restore(checkpoint.restore(found, self.masters, self.optimizer))
-        return found.step, damaged
+            refuse_changes(saved.identity, job.identity, was=f"{saved.path} was written by a run with")
+        self.loss_state.restore(checkpoint.restore(saved, self.masters, self.optimizer))
+        return saved.step, damaged
 
     def restore_best(self) -> list[str]:
         """Restore the best weights; return warnings where they cannot be read."""
-        found, damaged = checkpoint.newest(self.job.run_dir / BEST)
-        if found is None:
+        saved, damaged = checkpoint.newest(self.job.run_dir / BEST)
+        if saved is None:
             return [*damaged, "the best step's weights are gone: the result is the model after the last step"]
-        checkpoint.restore(found, self.masters, self.optimizer)
+        checkpoint.restore(saved, self.masters, self.optimizer)
         return damaged
 
     def validate(self) -> Validation:
@@ -253,7 +253,7 @@ class _RunState:
             make_stepper(job, job.validation),
             batch_size=job.settings.batch_size,
             seed=job.settings.seed,
-            start=self.start,
+            logp_before=self.logp_before,
             running_reward=self.loss_state.running_reward,
         )
 
@@ -268,7 +268,7 @@ class _RunState:
                 step=step,
                 masters=self.masters,
                 optimizer=self.optimizer,
-                memory=self.loss_state.state(),
+                loss_state=self.loss_state.state(),
                 identity=self.job.identity,
                 keep=keep,
             )
@@ -297,35 +297,35 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
         max_examples=settings.microbatch_examples,
         activations=activations,
         # Dropout is for the rows' own pass alone; the others run layers again, or move what (x, y') would continue.
-        continues=not (settings.dropout or settings.gradient_checkpointing or settings.activation_offload),
+        reuse_prompt_cache=not (settings.dropout or settings.gradient_checkpointing or settings.activation_offload),
         on_layout=job.on_layout,
     )
 
 
-def _validation_start(job: TrainJob, store: TokenStore) -> Floats | None:
+def _score_before(job: TrainJob, store: TokenStore) -> Floats | None:
     """
     Score each held-out sequence before training, (n,) in nats, where the reference is none, or moves, or is another.
 
     Where the reference is the model before training, it gives those very numbers, and the result is None.
     """
-    needs, apart = job.loss.needs, job.policy.start_fingerprint is not None
+    needs, has_separate_reference = job.loss.needs, job.policy.start_fingerprint is not None
     if not needs.logps:
         return None
-    if needs.any_reference and needs.sync_every is None and not apart:
+    if needs.any_reference and needs.sync_every is None and not has_separate_reference:
         return None
     own = np.array(job.ranks.shard(range(len(store))), np.int64)
-    start = np.zeros(len(store))
+    logp = np.zeros(len(store))
     with job.policy.scoring():
         # The cache holds what the reference says.
-        cache = None if apart else job.cache
-        before = ReferenceTotals(job.policy.token_logps, cache, token_budget(job), job.policy.device)
-        start[own] = before.score(store, np.stack([own, own], axis=1)).totals
-    return job.ranks.sum(torch.from_numpy(start).to(job.policy.device)).cpu().numpy()
+        cache = None if has_separate_reference else job.cache
+        source = ReferenceTotals(job.policy.token_logps, cache, token_budget(job), job.policy.device)
+        logp[own] = source.score(store, np.stack([own, own], axis=1)).totals
+    return job.ranks.sum(torch.from_numpy(logp).to(job.policy.device)).cpu().numpy()
 
 
 def token_budget(job: TrainJob) -> int:
     """Return the maximum tokens per micro-batch; a longer example gets one of its own."""
-    return job.settings.microbatch_tokens or MOST.get(job.policy.device.type, MOST["cpu"])
+    return job.settings.microbatch_tokens or MAX_TOKENS.get(job.policy.device.type, MAX_TOKENS["cpu"])
 
 
 def _seed_dropout(seed: int, step: int, ranks: Ranks) -> None:

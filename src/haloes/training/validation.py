@@ -58,7 +58,7 @@ def validate(
     *,
     batch_size: int,
     seed: int,
-    start: Floats | None = None,
+    logp_before: Floats | None = None,
     running_reward: float = 0.0,
 ) -> Validation:
     """
@@ -68,7 +68,7 @@ def validate(
         stepper: of the held-out data.
         batch_size: of the training.
         seed: of the training.
-        start: log p of each sequence before training, (n,); None where the loss's reference is that model.
+        logp_before: log p of each sequence before training, (n,); None where the loss's reference is that model.
         running_reward: the mean log-ratio over the training's steps so far.
     """
     store = stepper.store
@@ -85,10 +85,10 @@ def validate(
     logp = _joined([table.logp for table in tables])
     log_ratio = _joined([table.log_ratio for table in tables])
     # Rewards are against the model before training, whatever the loss compares with: runs can then be compared.
-    if logp is not None and start is not None:
-        log_ratio = logp - start[sequences]
+    if logp is not None and logp_before is not None:
+        log_ratio = logp - logp_before[sequences]
     if log_ratio is None and logp is not None:
-        raise MissingInputError("a loss without a reference is validated against `start`, and there is none")
+        raise MissingInputError("a loss without a reference is validated against `logp_before`, and there is none")
     return Validation(
         loss=float(loss),
         sequences=sequences,

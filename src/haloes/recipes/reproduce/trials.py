@@ -31,9 +31,9 @@ from haloes.runs.setup import compute_dtype, label_weights, reference_folder, tr
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
+from haloes.training.completion_logps import ReferenceTotals
 from haloes.training.distributed import Ranks
 from haloes.training.metrics_log import read_metrics
-from haloes.training.scoring import ReferenceTotals
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob, train
 

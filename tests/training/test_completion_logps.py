@@ -16,7 +16,7 @@ from haloes.models.policy import Policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Ids
 from haloes.tokens.store import TokenRow, TokenStore
-from haloes.training.scoring import ReferenceTokens, ReferenceTotals, bins_of, totals
+from haloes.training.completion_logps import ReferenceTokens, ReferenceTotals, bins_of, totals
 from training_jobs import policy_for, thumbs, write_store
 
 CPU = torch.device("cpu")
@@ -92,12 +92,12 @@ def test_answers_to_one_prompt_go_together():
 
 
 def test_bins_hold_mismatched_pairs_by_their_own_length(store: TokenStore):
-    jobs = np.array([[0, 5], [3, 1], [2, 7]])
-    lengths = [int(store.prompt_length[x] + store.completion_length[y]) for x, y in jobs]
+    pairs = np.array([[0, 5], [3, 1], [2, 7]])
+    lengths = [int(store.prompt_length[x] + store.completion_length[y]) for x, y in pairs]
 
-    assert bins_of(store, jobs, budget=max(lengths)) == [[i] for i in np.argsort([-n for n in lengths], kind="stable")]
-    assert bins_of(store, jobs, budget=sum(lengths)) == [[0, 1, 2]]
-    assert len(bins_of(store, jobs, budget=sum(lengths), at_least=2)) == 2
+    assert bins_of(store, pairs, budget=max(lengths)) == [[i] for i in np.argsort([-n for n in lengths], kind="stable")]
+    assert bins_of(store, pairs, budget=sum(lengths)) == [[0, 1, 2]]
+    assert len(bins_of(store, pairs, budget=sum(lengths), at_least=2)) == 2
 
 
 def test_without_a_cache_the_reference_is_asked_every_time(store: TokenStore):
@@ -113,14 +113,14 @@ def test_without_a_cache_the_reference_is_asked_every_time(store: TokenStore):
 def test_a_cached_reference_is_asked_once_for_each_sequence(store: TokenStore, tmp_path: Path):
     score = Counting()
     reference = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU)
-    jobs = matched(store)
+    pairs = matched(store)
 
-    reference.score(store, jobs[:3])
-    reference.score(store, jobs[:5])
-    again = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU).score(store, jobs).totals
+    reference.score(store, pairs[:3])
+    reference.score(store, pairs[:5])
+    again = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU).score(store, pairs).totals
 
     assert score.sequences == [3, 2, 3]
-    assert again.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).score(store, jobs).totals.tolist()
+    assert again.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).score(store, pairs).totals.tolist()
 
 
 def test_a_sequence_that_comes_twice_is_scored_once(tmp_path: Path, store: TokenStore):
@@ -150,12 +150,12 @@ def test_nothing_to_score_is_nothing(store: TokenStore):
 
 
 def test_tokens_of_the_reference_are_given_by_sequence_in_the_order_of_the_jobs(store: TokenStore):
-    jobs = np.array([[0, 5], [3, 3], [2, 7], [0, 0]])
+    pairs = np.array([[0, 5], [3, 3], [2, 7], [0, 0]])
 
-    found = ReferenceTokens(Counting(), 10_000, CPU).score(store, jobs)
+    found = ReferenceTokens(Counting(), 10_000, CPU).score(store, pairs)
 
     assert found.tokens is not None
-    for (x, y), tokens, total in zip(jobs, found.tokens, found.totals, strict=True):
+    for (x, y), tokens, total in zip(pairs, found.tokens, found.totals, strict=True):
         row = read_pair(store, int(x), int(y))
         assert tokens.tolist() == (-row.completion[row.trained].astype(float)).tolist()
         assert total == tokens.sum()
@@ -165,13 +165,13 @@ def test_tokens_of_the_reference_are_given_by_sequence_in_the_order_of_the_jobs(
 def test_tokens_of_the_reference_agree_with_its_totals_whatever_the_budget(
     store: TokenStore, policy: Policy, budget: int
 ):
-    jobs = np.concatenate([matched(store), np.array([[0, 5], [6, 1]])])
-    true = ReferenceTotals(policy.reference_logps, None, 10_000, CPU).score(store, jobs).totals
+    pairs = np.concatenate([matched(store), np.array([[0, 5], [6, 1]])])
+    true = ReferenceTotals(policy.reference_logps, None, 10_000, CPU).score(store, pairs).totals
 
-    found = ReferenceTokens(policy.reference_logps, budget, CPU).score(store, jobs)
+    found = ReferenceTokens(policy.reference_logps, budget, CPU).score(store, pairs)
 
     assert found.tokens is not None
-    assert [len(tokens) for tokens in found.tokens] == [int(store.trained_length[y]) for _, y in jobs]
+    assert [len(tokens) for tokens in found.tokens] == [int(store.trained_length[y]) for _, y in pairs]
     np.testing.assert_allclose(found.totals, true, rtol=0, atol=1e-4)
     np.testing.assert_allclose([tokens.sum() for tokens in found.tokens], true, rtol=0, atol=1e-4)
 

@@ -19,16 +19,16 @@ from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenRow, TokenStore
 from haloes.training.prefetch import prefetch, to_numpy
 
-Jobs: TypeAlias = NDArray[np.int64]
+SequencePairs: TypeAlias = NDArray[np.int64]
 """Sequences to score, (n, 2): the one of the store that gives the prompt, and the one that gives the completion."""
 
 TokenLogps: TypeAlias = Callable[[Packed], Tensor]
 """Packed sequences to the log-probability of each trained token, (N,)."""
 
 
-def bins_of(store: TokenStore, jobs: Jobs, *, budget: int, at_least: int = 1) -> list[list[int]]:
-    """Return which of these jobs go through the model together, each bin within the budget of tokens."""
-    return pack([pair_length(store, x, y) for x, y in jobs.tolist()], budget=budget, at_least=at_least)
+def bins_of(store: TokenStore, pairs: SequencePairs, *, budget: int, at_least: int = 1) -> list[list[int]]:
+    """Return which of these (x, y) go through the model together, each bin within the budget of tokens."""
+    return pack([pair_length(store, x, y) for x, y in pairs.tolist()], budget=budget, at_least=at_least)
 
 
 def totals(token_logps: TokenLogps, rows: list[TokenRow], *, budget: int, device: torch.device) -> Floats:
@@ -80,7 +80,7 @@ class ReferenceScores:
 class ReferenceSource(Protocol):
     """Provides a loss's reference log-probabilities."""
 
-    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
+    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
         """Return log p_reference of these sequences."""
         ...
 
@@ -94,9 +94,9 @@ class ReferenceTotals:
     budget: int
     device: torch.device
 
-    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
+    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), rounded to float32 so that cached and fresh values agree."""
-        rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
+        rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         if self.cache is None:
             return ReferenceScores(totals(self.token_logps, rows, budget=self.budget, device=self.device))
         keys = [row_key(row) for row in rows]
@@ -119,9 +119,9 @@ class ReferenceTokens:
     budget: int
     device: torch.device
 
-    def score(self, store: TokenStore, jobs: Jobs) -> ReferenceScores:
+    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), and of each of their trained tokens."""
-        rows = [read_pair(store, x, y) for x, y in jobs.tolist()]
+        rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
         passes = list(_passes(self.token_logps, rows, self.budget, self.device))
