@@ -101,7 +101,7 @@ def rows_of(count: int) -> dict[str, float]:
             folder=Path(folder),
             seed=0,
             num_prompts=0,
-            progress=lambda _: None,
+            advance=lambda _: None,
         ).train
         schedule = Schedule(
             fingerprint=store.fingerprint,

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from haloes.records import Score
-from haloes.results import LengthControlled, Matchup, SignTest
+from haloes.results import LengthControlled, Matchup, Score, SignTest
 
 CONFIG: dict[str, Any] = {
     "feedback": {"train": "thumbs.jsonl", "validation": 0.2, "format": "auto"},

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloes.errors import DataError
-from haloes.records import Judgement, judgement_from_json, to_json
+from haloes.records import Judgement, judgement_from_json, row_to_json
 
 shares = st.none() | st.floats(0, 1)
 judgements = st.builds(
@@ -37,7 +37,7 @@ def made(name: str, **fields: Any) -> Judgement:
 
 @given(judgements)
 def test_a_judgement_comes_back_as_it_was(judgement: Judgement):
-    assert judgement_from_json(to_json(judgement), where="f:1") == judgement
+    assert judgement_from_json(row_to_json(judgement), where="f:1") == judgement
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_judgement_comes_back_as_it_was(judgement: Judgement):
 )
 def test_a_field_that_is_wrong_is_named(field: str, value: object):
     with pytest.raises(DataError, match=f"f:1: {field} cannot be"):
-        judgement_from_json({**to_json(made("a")), field: value}, where="f:1")
+        judgement_from_json({**row_to_json(made("a")), field: value}, where="f:1")
 
 
 @pytest.mark.parametrize(

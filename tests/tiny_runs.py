@@ -99,7 +99,7 @@ class Crash(Exception):
 
 
 class CrashAt:
-    """A display at which the run crashes: when a stage begins, or when the numbers of a step are out."""
+    """A progress display at which the run crashes: when a stage begins, or when the numbers of a step are out."""
 
     def __init__(
         self, *, stage: str | None = None, step: int | None = None, error: BaseException | None = None
@@ -129,7 +129,7 @@ class CrashAt:
 def crash(cfg: RunConfig, run_dir: Path, *, step: int, resume: bool = False) -> None:
     """Begin or go on with a run that crashes after the weights of this step changed and before they are saved."""
     try:
-        align(cfg, run_dir, resume=resume, display=CrashAt(step=step))
+        align(cfg, run_dir, resume=resume, progress=CrashAt(step=step))
     except Crash:
         return
     raise AssertionError("the run did not come to that step")

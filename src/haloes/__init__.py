@@ -32,7 +32,8 @@ HOME_OF = _OF_LOSSES | homes_by_name(
             "UserError",
         ),
         "haloes.feedback.read": ("FeedbackSource",),
-        "haloes.records": ("Completion", "Feedback", "Message", "Pair", "Score"),
+        "haloes.records": ("Completion", "Feedback", "Message", "Pair"),
+        "haloes.results": ("Score",),
         "haloes.runs.align": ("Run",),
         "haloes.runs.callbacks": ("NullProgress", "Progress"),
     }

@@ -76,7 +76,7 @@ from haloes.records import Completion as Completion
 from haloes.records import Feedback as Feedback
 from haloes.records import Message as Message
 from haloes.records import Pair as Pair
-from haloes.records import Score as Score
+from haloes.results import Score as Score
 from haloes.runs.align import Run as Run
 from haloes.runs.callbacks import NullProgress as NullProgress
 from haloes.runs.callbacks import Progress as Progress

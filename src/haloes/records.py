@@ -1,4 +1,9 @@
-"""The rows that pass between the stages: typed, frozen, and the same in memory as on disk."""
+"""
+The rows that pass between the stages (feedback, answers, judgements): typed, frozen, and the same in memory as on disk.
+
+There are millions of them, so `row_to_json` leaves out fields at their default. Measured numbers are in
+`haloes.results`, whose `numbers_to_json` writes every field.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -191,29 +196,7 @@ class Judgement:
         return float((self.verdict == "first") == self.candidate_first)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """A measured number with its confidence interval."""
-
-    name: str
-    """Name of the quantity: "auc", "liked", "words", "kl" ..."""
-    value: float
-    low: float
-    high: float
-    level: float = 0.95
-    """Coverage of the interval [low, high]."""
-    variant: str
-    """Model that the number is about: "before", "after", "difference" ..."""
-    num_rows: int
-    num_clusters: int
-    """Number of independent units (prompts) that the interval rests on."""
-    method: str
-    """Method that made the interval."""
-    label: str = ""
-    """Name of the number in a report; empty: `name`."""
-
-
-def to_json(record: object) -> dict[str, Any]:
+def row_to_json(record: object) -> dict[str, Any]:
     """Return a record as JSON-ready values, without fields at their default and without the place it was read from."""
     out: dict[str, Any] = {}
     for f in fields(record):  # type: ignore[arg-type]
@@ -227,7 +210,7 @@ def to_json(record: object) -> dict[str, Any]:
 
 def _plain(value: object) -> object:
     if isinstance(value, Message | Sampling):
-        return to_json(value)
+        return row_to_json(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -249,7 +232,7 @@ def text_from_json(value: Any) -> Text:
 
 def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "") -> Completion:
     """
-    Rebuild a `Completion` from what `to_json` returned; unknown fields are ignored.
+    Rebuild a `Completion` from what `row_to_json` returned; unknown fields are ignored.
 
     Args:
         row: a line of a file of completions.
@@ -284,7 +267,7 @@ def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "")
 
 def sampling_from_json(value: object, *, where: str) -> Sampling | None:
     """
-    Rebuild a `Sampling` from what `to_json` returned; None for None.
+    Rebuild a `Sampling` from what `row_to_json` returned; None for None.
 
     Raises DataError for anything but the fields of a `Sampling`.
     """
@@ -304,7 +287,7 @@ def sampling_from_json(value: object, *, where: str) -> Sampling | None:
 
 def judgement_from_json(row: Mapping[str, Any], *, where: str) -> Judgement:
     """
-    Rebuild a `Judgement` from what `to_json` returned; unknown fields are ignored.
+    Rebuild a `Judgement` from what `row_to_json` returned; unknown fields are ignored.
 
     Args:
         row: a line of a file of judgements.

@@ -1,9 +1,14 @@
 """
-Every number that an evaluation makes, as one frozen record each: written with `to_json`, read with `from_json`.
+Every number that a run or an evaluation makes, as one frozen record each, with its writers and readers.
+
+`numbers_to_json` writes all fields, also those at their default, and `from_json` reads them: a file of numbers says
+that there was no canary rate. Only `scores.jsonl` leaves defaults out, as rows of feedback and answers do
+(`haloes.records`).
 
 Code that computes, shows or stores a number uses its record here, so that a new number is added in one place. The
 fields of a record are its keys on disk, in this order:
 
+- `scores.jsonl` of a run: a `Score` a line;
 - `evaluation.json` of a run, or beside a file of judgements: `Evaluation`;
 - `held_out.jsonl`: a `HeldOutRow` a line;
 - `ratings.jsonl`: an `AnswerRating` a line;
@@ -22,7 +27,7 @@ from types import NoneType
 from typing import Any, TypeAlias, TypeGuard, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.records import row_to_json
 from haloes.run_files import HELD_OUT
 from haloes.store import read_jsonl, write_json, write_jsonl
 
@@ -32,6 +37,31 @@ Fields: TypeAlias = Mapping[str, Any]
 Record = TypeVar("Record")
 
 _EVEN = 0.5
+
+
+# --- a number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A measured number with its confidence interval."""
+
+    name: str
+    """Name of the quantity: "auc", "liked", "words", "kl" ..."""
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+    """Coverage of the interval [low, high]."""
+    variant: str
+    """Model that the number is about: "before", "after", "difference" ..."""
+    num_rows: int
+    num_clusters: int
+    """Number of independent units (prompts) that the interval rests on."""
+    method: str
+    """Method that made the interval."""
+    label: str = ""
+    """Name of the number in a report; empty: `name`."""
 
 
 # --- single answers
@@ -349,14 +379,14 @@ class Evaluation:
 # --- to and from JSON
 
 
-def to_json(record: Any) -> dict[str, Any]:
+def numbers_to_json(record: Any) -> dict[str, Any]:
     """Return all fields of a record as JSON-ready values, in order; every measured number is a whole `Score`."""
     return asdict(record)
 
 
 def from_json(kind: type[Record], row: object) -> Record:
     """
-    Read a record of this file; the inverse of `to_json`.
+    Read a record of this file; the inverse of `numbers_to_json`.
 
     Fields that the record does not have are left aside, so that files of a later version are read; those with a default
     may be missing, as in files of an earlier one.
@@ -394,14 +424,19 @@ def score_from_json(row: object) -> Score:
     return score
 
 
+def write_scores(path: Path, scores: Iterable[Score]) -> None:
+    """Write a run's scores, one a line and without defaults. Raises DataError where they cannot be written."""
+    write_jsonl(path, map(row_to_json, scores))
+
+
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write an evaluation as one JSON document. Raises DataError where it cannot be written."""
-    write_json(path, to_json(evaluation))
+    write_json(path, numbers_to_json(evaluation))
 
 
 def write_ratings(path: Path, ratings: Iterable[AnswerRating]) -> None:
     """Write ratings, one a line. Raises DataError where they cannot be written."""
-    write_jsonl(path, map(to_json, ratings))
+    write_jsonl(path, map(numbers_to_json, ratings))
 
 
 def read_held_out(run_dir: Path) -> list[HeldOutRow]:

@@ -19,7 +19,7 @@ from haloes.errors import DataError
 from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Feedback, Message, Pair, Refusal, Where, to_json
+from haloes.records import Feedback, Message, Pair, Refusal, Where, row_to_json
 from haloes.store import write_jsonl
 
 ROWS: list[dict[str, Any]] = [{"prompt": f"q{n}", "completion": f"a{n}", "label": n % 2 == 0} for n in range(3)]
@@ -253,7 +253,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_our_own_records_come_back_as_they_were(folder: Path, records: list[Feedback] | list[Pair]) -> None:
     path = folder / "records.jsonl"
-    write_jsonl(path, map(to_json, records))
+    write_jsonl(path, map(row_to_json, records))
     assert list(FeedbackSource(str(path))) == records
 
 

@@ -161,7 +161,7 @@ def test_several_draws_of_a_prompt_are_told_apart(tmp_path: Path):
 def test_what_was_judged_is_not_asked_again(tmp_path: Path):
     judge_pairs(Counting(), paired(2), tmp_path / "j.jsonl")
     judge, done = Counting(), []
-    judged = judge_pairs(judge, paired(3), tmp_path / "j.jsonl", progress=done.append)
+    judged = judge_pairs(judge, paired(3), tmp_path / "j.jsonl", advance=done.append)
 
     assert [asked.prompt_id for asked in judge.asked] == ["p2", "p2"]
     assert (judged.num_new, len(judged.judgements)) == (2, 6)

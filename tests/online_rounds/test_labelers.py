@@ -10,7 +10,7 @@ from haloes.errors import ConfigError, DataError, RunError
 from haloes.judging._contract import OrderedPair
 from haloes.judging.scripted import ScriptedJudge
 from haloes.online_rounds.labelers import JudgeLabeler, RaterLabeler, counts_of, learnable, require_enough
-from haloes.records import Completion, Feedback, Pair, to_json
+from haloes.records import Completion, Feedback, Pair, row_to_json
 from tiny_runs import rows_of
 
 
@@ -168,7 +168,7 @@ def test_empty_answers_and_pairs_of_one_text_are_left_out():
 
 
 def test_rows_are_counted_as_they_stand_in_a_file():
-    assert counts_of([to_json(row) for row in (GOOD, BAD, OTHER, PAIR)]) == {
+    assert counts_of([row_to_json(row) for row in (GOOD, BAD, OTHER, PAIR)]) == {
         "desirable": 1,
         "undesirable": 2,
         "pairs": 1,

@@ -61,7 +61,7 @@ def config(model: Path, **sections: Mapping[str, Any]) -> RunConfig:
 
 
 def go(cfg: RunConfig, critic: Labeler, out: Path, *, settings: OnlineSettings = SETTINGS, **given: Any) -> Any:
-    given = {"display": CrashAt(), "prompts": PROMPTS, "held_out": HELD_OUT} | given
+    given = {"progress": CrashAt(), "prompts": PROMPTS, "held_out": HELD_OUT} | given
     return online(cfg, settings, critic, out=out, **given)
 
 
@@ -184,7 +184,7 @@ def test_rounds_that_were_killed_come_to_the_same_end(
 ):
     out = tmp_path / "rounds" / "out"
     with pytest.raises(Crash):
-        go(config(model), thumbs, out, display=CrashAt(**crash))
+        go(config(model), thumbs, out, progress=CrashAt(**crash))
     go(config(model), thumbs, out)
 
     found = tree(out)
@@ -217,7 +217,7 @@ def test_another_experiment_in_the_folder_is_refused_by_what_differs(
 ):
     out = tmp_path / "out"
     with pytest.raises(Crash):
-        go(config(model), thumbs, out, display=CrashAt(stage="round 0: held-out verdicts"))
+        go(config(model), thumbs, out, progress=CrashAt(stage="round 0: held-out verdicts"))
 
     with pytest.raises(RunError, match="another configuration; restore the original"):
         go(config(model, train={"lr": 0.5}), thumbs, out)

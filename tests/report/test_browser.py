@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from haloes.records import Score
 from haloes.report.compare_page import write_comparison
 from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
 from haloes.report.page import write_report
-from haloes.results import PairedDifference
+from haloes.results import PairedDifference, Score
 from report_folders import matchup
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from haloes.records import Score
 from haloes.report.compare_page import compare_page, overlaid
 from haloes.report.compared import ComparedRuns, differing_settings
 from haloes.report.load import RunRecords, load_run
-from haloes.results import PairedDifference
+from haloes.results import PairedDifference, Score
 from report_folders import matchup
 
 EVIL = "<script>alert(1)</script>"

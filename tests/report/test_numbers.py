@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haloes.records import Score
 from haloes.report.numbers import (
     brief,
     common_decimals,
@@ -22,6 +21,7 @@ from haloes.report.numbers import (
     signed,
     size,
 )
+from haloes.results import Score
 
 
 def score(name: str, value: float, low: float, high: float, **rest: Any) -> Score:

@@ -360,7 +360,7 @@ def test_nothing_is_left_behind_where_a_run_is_stopped_before_training(
     stage: str, error: BaseException, model: Path, thumbs_file: Path, tmp_path: Path
 ):
     with pytest.raises(type(error)):
-        align(config(model, thumbs_file), tmp_path / "run", display=CrashAt(stage=stage, error=error))
+        align(config(model, thumbs_file), tmp_path / "run", progress=CrashAt(stage=stage, error=error))
     assert not (tmp_path / "run").exists()
 
 
@@ -382,7 +382,7 @@ def test_memory_that_runs_out_while_answering_is_one_line(model: Path, thumbs_fi
         align(
             config(model, thumbs_file),
             tmp_path / "run",
-            display=CrashAt(stage="answers before training", error=torch.OutOfMemoryError("1 GiB")),
+            progress=CrashAt(stage="answers before training", error=torch.OutOfMemoryError("1 GiB")),
         )
 
 
@@ -430,7 +430,7 @@ def test_crashes_at_every_step_and_one_while_answering_change_nothing(model: Pat
         crash(read_config(tmp_path / "run"), tmp_path / "run", step=step, resume=True)
     for stage in ("answers after training", "measuring"):
         with pytest.raises(Crash):
-            align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, display=CrashAt(stage=stage))
+            align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, progress=CrashAt(stage=stage))
     run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True)
 
     assert same_result(align(cfg, tmp_path / "straight"), run)
@@ -440,10 +440,10 @@ def test_what_is_done_is_not_done_again_on_resuming(model: Path, thumbs_file: Pa
     cfg = config(model, thumbs_file)
     crash(cfg, tmp_path / "run", step=3)
     made = {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in ("data/train", "data/prompts.jsonl")}
-    display = CrashAt()
-    align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, display=display)
+    progress = CrashAt()
+    align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, progress=progress)
 
-    assert display.stages == ["model", "training from 2 of 3", "answers after training", "measuring"]
+    assert progress.stages == ["model", "training from 2 of 3", "answers after training", "measuring"]
     assert {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in made} == made
     assert [row["model"] for row in rows_of(tmp_path / "run" / "samples.jsonl")] == ["before"] * 2 + ["after"] * 2
 
@@ -478,7 +478,7 @@ def test_a_finished_run_that_went_on_with_changes_and_crashed_is_not_finished(
     run = align(config(model, thumbs_file), tmp_path / "run")
     more = read_config(run.run_dir, {"train": {"epochs": 2}})
     with pytest.raises(Crash):
-        align(more, run.run_dir, resume=True, allow_changes=True, display=CrashAt(step=5))
+        align(more, run.run_dir, resume=True, allow_changes=True, progress=CrashAt(step=5))
     again = align(read_config(run.run_dir), run.run_dir, resume=True)
 
     assert not again.was_finished
@@ -590,10 +590,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(model: Path
     crash(cfg, tmp_path / "run", step=3)
     weights = tmp_path / "run" / "checkpoints" / "step-00000002" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    display = CrashAt()
-    run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, display=display)
+    progress = CrashAt()
+    run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, progress=progress)
 
-    assert "training from 1 of 3" in display.stages
+    assert "training from 1 of 3" in progress.stages
     assert "step-00000002 is damaged and is passed over" in warnings_of(run.run_dir)
     assert same_result(align(cfg, tmp_path / "straight"), run)
 

@@ -10,7 +10,7 @@ from fakes import SYSTEM, byte_tokenizer
 from haloes.cli.main import run as main
 from haloes.models import device as dtype
 from haloes.models.load import load_tokenizer
-from haloes.runs import finish as answers
+from haloes.runs import measure_and_save as answers
 from haloes.runs.align import Run, align
 from haloes.runs.export import export_model
 from haloes.tokens.encode import make_encoder

@@ -37,7 +37,7 @@ def make(
     needs: Needs = KTO,
     max_length: int = 256,
     num_prompts: int = 3,
-    progress: Callable[[int], None] = lambda _: None,
+    advance: Callable[[int], None] = lambda _: None,
     parallel_from: int = 1000,
     chat_template: str = CHAT_TEMPLATE,
     **settings: Any,
@@ -49,7 +49,7 @@ def make(
         folder=out,
         seed=0,
         num_prompts=num_prompts,
-        progress=progress,
+        advance=advance,
         parallel_from=parallel_from,
     )
 
@@ -165,7 +165,7 @@ def test_progress_counts_every_row_that_is_encoded(tmp_path: Path, thumbs_file: 
         folder=tmp_path / "out",
         seed=0,
         num_prompts=0,
-        progress=told.append,
+        advance=told.append,
     )
 
     assert sum(told) == 32
@@ -266,7 +266,7 @@ def test_a_row_that_cannot_be_encoded_stops_with_its_line_or_is_left_out_on_dema
             folder=tmp_path / f"out-{skip}",
             seed=0,
             num_prompts=0,
-            progress=lambda _: None,
+            advance=lambda _: None,
         )
 
     with pytest.raises(DataError, match=r"f\.jsonl:9: the chat template refuses these messages: no x"):
@@ -285,7 +285,7 @@ def test_messages_and_a_tokenizer_without_chat_template_are_refused(tmp_path: Pa
             folder=tmp_path / "out",
             seed=0,
             num_prompts=0,
-            progress=lambda _: None,
+            advance=lambda _: None,
         )
 
 
@@ -322,7 +322,7 @@ def test_the_split_is_decided_by_the_seed(tmp_path: Path, thumbs_file: Path):
         encoder = make_encoder(byte_tokenizer(), max_length=256)
         out = tmp_path / str(k)
         made = encode_feedback(
-            settings, needs=KTO, encoder=encoder, folder=out, seed=seed, num_prompts=2, progress=lambda _: None
+            settings, needs=KTO, encoder=encoder, folder=out, seed=seed, num_prompts=2, advance=lambda _: None
         )
         sides.append((lines(made.train), sorted(made.prompts.values())))
 
@@ -447,7 +447,7 @@ def test_rows_are_read_encoded_and_forgotten_chunk_by_chunk(tmp_path: Path, monk
         folder=tmp_path / "out",
         seed=0,
         num_prompts=5,
-        progress=count,
+        advance=count,
     )
 
     assert len(alive) == 19 + 7
@@ -524,7 +524,7 @@ def test_who_interrupts_several_processes_leaves_neither_a_store_nor_a_process(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(path, tmp_path / "out", parallel_from=1, progress=interrupt)
+        make(path, tmp_path / "out", parallel_from=1, advance=interrupt)
 
     assert seen == [2]
     assert list((tmp_path / "out").iterdir()) == []

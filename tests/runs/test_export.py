@@ -99,7 +99,7 @@ def test_a_run_that_is_not_finished_has_nothing_to_export(model: Path, thumbs_fi
         align(
             config(model, thumbs_file, samples={"prompts": 0}),
             tmp_path / "run",
-            display=CrashAt(step=2, error=KeyboardInterrupt()),
+            progress=CrashAt(step=2, error=KeyboardInterrupt()),
         )
 
     with pytest.raises(RunError, match=r"has no model yet: finish it with `haloes resume "):

@@ -225,15 +225,15 @@ def test_a_run_asks_as_often_as_it_said_and_keeps_what_was_said(
     model: Path, thumbs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    display = Noting()
+    progress = Noting()
     with FakeServer(lambda *_: says(f"Response 1 {KEY}")) as server:
         made = judged_config(model, thumbs_file, asking(server, key_env="JUDGE_KEY"))
-        align(made, tmp_path / "run", display=display)
+        align(made, tmp_path / "run", progress=progress)
         requests = len(server.requests)
 
     lines = metrics(tmp_path / "run", "validation")
     questions = sum(line["sampled/judge/questions"] for line in lines)
-    [plan] = [note for note in display.notes if note.startswith("judge m: ")]
+    [plan] = [note for note in progress.notes if note.startswith("judge m: ")]
     # Steps 2 and 3 of 3; 2 prompts in 2 orders each; and the trial question.
     assert [line["step"] for line in lines] == [2, 3]
     assert "at most 8 questions (4 a validation" in plan
@@ -250,7 +250,7 @@ def test_a_run_asks_as_often_as_it_said_and_keeps_what_was_said(
 
 
 def test_a_run_outlives_its_judge_and_says_so_once(model: Path, thumbs_file: Path, tmp_path: Path):
-    display = Noting()
+    progress = Noting()
     with FakeServer(lambda number, _: says("Response 1") if number < 5 else Reply(500, b"on fire")) as server:
         made = judged_config(
             model,
@@ -258,11 +258,11 @@ def test_a_run_outlives_its_judge_and_says_so_once(model: Path, thumbs_file: Pat
             asking(server),
             train={"validate_every": 1, "keep_best": WIN_RATE, "early_stop": 9},
         )
-        run = align(made, tmp_path / "run", display=display)
+        run = align(made, tmp_path / "run", progress=progress)
 
     lines = metrics(run.run_dir, "validation")
     assert [line[WIN_RATE] is None for line in lines] == [False, True, True]
-    [alarm] = [note for note in display.notes if note.startswith("alarm:")]
+    [alarm] = [note for note in progress.notes if note.startswith("alarm:")]
     assert "step 2: the judge's win rate is missing" in alarm
     assert "HTTP 500: on fire" in alarm
     assert alarm.removeprefix("alarm: ") in warnings_of(run.run_dir)

@@ -12,8 +12,8 @@ from fakes import byte_tokenizer, tiny_model
 from haloes.errors import ConfigError, DataError
 from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
-from haloes.records import Completion, Score
-from haloes.results import AnswerRating, read_held_out
+from haloes.records import Completion
+from haloes.results import AnswerRating, Score, read_held_out
 from haloes.runs.align import align
 from haloes.runs.measure import (
     answer_scores,

@@ -160,19 +160,19 @@ class Noting(NullProgress):
 
 def test_a_run_answers_prompts_at_each_validation_and_its_alarms_are_shown_and_kept(tmp_path: Path):
     model, source = save_model(tmp_path / "model", seed=1), write_rows(tmp_path / "rows.jsonl", thumbs())
-    display = Noting()
+    progress = Noting()
     watch = {"prompts": 2, "kl": 1e-6}
     train = {"validate_every": 1, "keep_best": "sampled/words"}
     made = config(model, source, watch=watch, train=train, samples={"prompts": 3, "max_new_tokens": 8})
 
-    align(made, tmp_path / "run", display=display)
+    align(made, tmp_path / "run", progress=progress)
 
     lines = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["split"] == "validation"]
     assert len(lines) > 1
     names = {"sampled/words", "sampled/repetition", "sampled/finished", "sampled/kl"}
     assert all(names <= set(line) for line in lines)
     assert all(line["sampled/finished/lost"] + line["sampled/finished/gained"] <= 2 for line in lines)
-    [shown] = [text for text in display.notes if text.startswith("alarm: step 1: the KL divergence")]
+    [shown] = [text for text in progress.notes if text.startswith("alarm: step 1: the KL divergence")]
     warnings = [item["message"] for item in json.loads((tmp_path / "run" / "warnings.json").read_text())]
     assert shown.removeprefix("alarm: ") in warnings
 
@@ -187,7 +187,7 @@ def test_ends_of_turn_are_paired_by_prompt(tmp_path: Path, monkeypatch: pytest.M
         made = sample(*arguments, variant=variant, **settings)
         return [dataclasses.replace(answer, finished=i != without % len(made)) for i, answer in enumerate(made)]
 
-    monkeypatch.setattr("haloes.runs.finish.sample", ending)
+    monkeypatch.setattr("haloes.runs.measure_and_save.sample", ending)
     sections = {"watch": {"prompts": 8}, "train": {"validate_every": 1}, "samples": {"prompts": 8, "max_new_tokens": 4}}
     align(config(model, source, **sections), tmp_path / "run")
 

@@ -58,7 +58,7 @@ class Halting:
 
 
 class SignalAt(CrashAt):
-    """A display that sends a signal to its own process when the numbers of a step are out."""
+    """A progress display that sends a signal to its own process when the numbers of a step are out."""
 
     def __init__(self, step: int, *numbers: signal.Signals) -> None:
         super().__init__()
@@ -132,19 +132,19 @@ def test_a_run_that_is_stopped_is_saved_after_the_step_and_goes_on_as_if_it_had_
 ):
     cfg = config(model, thumbs_file, train={"epochs": 2, "checkpoint_every": 50})
     with pytest.raises(Interrupted, match="stopped after step 2 of 6"):
-        align(cfg, tmp_path / "run", display=SignalAt(2, number))
+        align(cfg, tmp_path / "run", progress=SignalAt(2, number))
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
-    display = CrashAt()
-    run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, display=display)
+    progress = CrashAt()
+    run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, progress=progress)
 
-    assert "training from 2 of 6" in display.stages
+    assert "training from 2 of 6" in progress.stages
     assert same_result(align(cfg, tmp_path / "straight"), run)
 
 
 def test_a_second_signal_does_not_wait_for_the_step(model: Path, thumbs_file: Path, tmp_path: Path):
     cfg = config(model, thumbs_file, train={"checkpoint_every": 50})
     with pytest.raises(KeyboardInterrupt):
-        align(cfg, tmp_path / "run", display=SignalAt(2, signal.SIGINT, signal.SIGINT))
+        align(cfg, tmp_path / "run", progress=SignalAt(2, signal.SIGINT, signal.SIGINT))
 
     assert not (tmp_path / "run" / "checkpoints").exists()
     run = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True)

@@ -17,7 +17,7 @@ from haloes.models.quiet import quiet
 from haloes.online_rounds.labelers import RaterLabeler
 from haloes.online_rounds.rounds import online
 from haloes.online_rounds.settings import OnlineSettings
-from haloes.records import Score
+from haloes.results import Score
 from haloes.runs.align import Run, align
 from haloes.runs.callbacks import NullProgress
 from haloes.runs.config import make_config, read_yaml
@@ -236,5 +236,5 @@ def test_it_is_no_loss_for_online_rounds():
             prompts={},
             held_out={},
             out=Path("no"),
-            display=NullProgress(),
+            progress=NullProgress(),
         )

@@ -28,7 +28,7 @@ def stored(tmp_path: Path, loss: Any, *rows: dict[str, Any], **settings: Any) ->
         folder=tmp_path / "data",
         seed=0,
         num_prompts=0,
-        progress=lambda _: None,
+        advance=lambda _: None,
     ).train
 
 

@@ -21,7 +21,7 @@ AUTO = {"name": "kto", "desirable_weight": "auto", "undesirable_weight": "auto"}
 
 
 def prepared_data(cfg: RunConfig, run_dir: Path) -> PreparedData:
-    return prepare_data(resolve_run(cfg, run_dir, ranks=Ranks(0, 1)), display=NullProgress())
+    return prepare_data(resolve_run(cfg, run_dir, ranks=Ranks(0, 1)), progress=NullProgress())
 
 
 def test_settings_are_resolved_before_anything_is_read(model: Path, tmp_path: Path):
@@ -70,7 +70,7 @@ def test_the_model_adds_to_the_identity_and_changes_nothing_before_it(model: Pat
     data = prepared_data(config(model, thumbs_file), tmp_path / "run")
     before, settings = dict(data.identity), data.run.config
 
-    prepared = prepare_run(data, display=NullProgress())
+    prepared = prepare_run(data, progress=NullProgress())
 
     assert data.identity == before
     assert data.run.config == settings
@@ -86,8 +86,8 @@ def test_the_model_adds_to_the_identity_and_changes_nothing_before_it(model: Pat
 def test_with_less_memory_the_micro_batches_are_smaller(model: Path, thumbs_file: Path, tmp_path: Path):
     data = prepared_data(config(model, thumbs_file), tmp_path / "run")
 
-    full = prepare_run(data, display=NullProgress())
-    little = prepare_run(data, display=NullProgress(), limit=held(data.run.device))
+    full = prepare_run(data, progress=NullProgress())
+    little = prepare_run(data, progress=NullProgress(), limit=held(data.run.device))
 
     assert (little.config.train.microbatch_tokens or 0) < (full.config.train.microbatch_tokens or 0)
 
@@ -101,7 +101,7 @@ def test_a_run_that_is_resumed_as_it_was_is_refused_with_other_rows(model: Path,
     same, changed = resolve_run(cfg, run_dir, resume=True), resolve_run(other, run_dir, resume=True)
     allowed = resolve_run(other, run_dir, resume=True, allow_changes=True)
 
-    before = prepare_data(same, display=NullProgress()).identity
+    before = prepare_data(same, progress=NullProgress()).identity
     with pytest.raises(RunError, match="was started with another data set"):
-        prepare_data(changed, display=NullProgress())
-    assert prepare_data(allowed, display=NullProgress()).identity["data set"] != before["data set"]
+        prepare_data(changed, progress=NullProgress())
+    assert prepare_data(allowed, progress=NullProgress()).identity["data set"] != before["data set"]

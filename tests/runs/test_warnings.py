@@ -9,7 +9,7 @@ from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
 from haloes.models.forward import Scorer
 from haloes.models.kernels import Kernel, reference_attention
-from haloes.records import Score
+from haloes.results import Score
 from haloes.runs.warnings import data_warnings, speed_warnings, training_warnings
 from haloes.training.settings import TrainSettings
 

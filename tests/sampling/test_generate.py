@@ -160,7 +160,7 @@ def test_the_models_own_sampling_settings_are_not_applied():
 
 def test_progress_counts_every_answer_once():
     seen: list[int] = []
-    answers(tiny_model(), max_new_tokens=1, batch_size=2, progress=seen.append)
+    answers(tiny_model(), max_new_tokens=1, batch_size=2, advance=seen.append)
 
     assert seen == [2, 2, 1]
 

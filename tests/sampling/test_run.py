@@ -53,7 +53,7 @@ class Scripted:
 
 
 def run(engine: Scripted, path: Path, *, decoding: Decoding = DRAWN, seeds: range = range(2)) -> Sampled:
-    return sample_to_file(engine, PROMPTS, path, decoding=decoding, seeds=seeds, progress=lambda _: None)
+    return sample_to_file(engine, PROMPTS, path, decoding=decoding, seeds=seeds, advance=lambda _: None)
 
 
 def test_each_prompt_is_answered_once_for_each_seed(tmp_path: Path):

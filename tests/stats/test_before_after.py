@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import pytest
 
 from haloes.errors import DataError
-from haloes.records import Completion, Score
+from haloes.records import Completion
+from haloes.results import Score
 from haloes.stats.before_after import compare_completions, compare_means, compare_shares
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm, t, ttest_1samp
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import Score
 from haloes.stats.bootstrap import (
     cluster_codes,
     cluster_weights,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import Score
 from haloes.stats.bounded_mean import as_difference, bounded_mean_with_interval, unanimous_interval
 
 Z = 1.959963984540054

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from haloes.records import Score
+from haloes.results import Score
 from haloes.stats.agreement import cohens_kappa, krippendorffs_alpha
 from haloes.stats.length_control import length_controlled_win_rate
 from haloes.stats.position import position_bias

@@ -82,11 +82,11 @@ def _feedback_path(feedback: FeedbackLike | None) -> str | None:
     if feedback is None or isinstance(feedback, str | Path):
         return None if feedback is None else str(feedback)
     from haloes.models.cache import cache_dir
-    from haloes.records import to_json
+    from haloes.records import row_to_json
     from haloes.store import write_jsonl
 
     # A run is resumed from its configuration, which names files: records must outlive the process that has them.
-    rows = [to_json(record) for record in feedback]
+    rows = [row_to_json(record) for record in feedback]
     name = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:32]
     path = cache_dir() / "feedback" / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -191,4 +191,4 @@ def _ask_benchmarks(
         batch_size=_BENCH_BATCH_SIZE if batch_size is None else batch_size,
         out=out,
     )
-    return run_benchmarks(str(sources[0]), settings, harness=LmEval(), display=progress or NullProgress())
+    return run_benchmarks(str(sources[0]), settings, harness=LmEval(), progress=progress or NullProgress())

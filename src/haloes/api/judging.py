@@ -105,7 +105,7 @@ def judge(
     for note in comparison_notes(paired):
         progress.note(note)
     progress.stage(f"judging by {made.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
-    outcome = judge_pairs(made, paired, path, num_canaries=canaries, seed=seed, progress=progress.advance)
+    outcome = judge_pairs(made, paired, path, num_canaries=canaries, seed=seed, advance=progress.advance)
     return JudgeResult(
         candidate=paired.candidate,
         baseline=paired.baseline,

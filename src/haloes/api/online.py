@@ -132,7 +132,7 @@ def online(
         prompts=learnt,
         held_out=measured,
         out=folder,
-        display=progress or NullProgress(),
+        progress=progress or NullProgress(),
     )
     return OnlineResult(
         points=points,

@@ -75,7 +75,7 @@ def train(
         loss=given_loss,
         resume=resume,
         allow_changes=allow_changes,
-        display=progress,
+        progress=progress,
     )
 
 
@@ -110,7 +110,7 @@ def resume(
     from haloes.runs.run_folder import read_config
 
     config = read_config(Path(run), settings or {})
-    return align(config, Path(run), resume=True, allow_changes=allow_changes, display=progress)
+    return align(config, Path(run), resume=True, allow_changes=allow_changes, progress=progress)
 
 
 def plan(
@@ -160,7 +160,7 @@ def plan(
         raise ConfigError(f"--memory must be positive, got {memory:g}")
     given = argument_settings(feedback=feedback, model=model, loss=loss, validation=validation, columns=columns)
     run_config = configured(config, given, settings)
-    return make_plan(run_config, limit=None if memory is None else int(memory * GIB), display=progress)
+    return make_plan(run_config, limit=None if memory is None else int(memory * GIB), progress=progress)
 
 
 def export(run: PathLike, folder: PathLike) -> Path:

@@ -116,7 +116,7 @@ def sample(
         str(model), engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env
     )
     progress.stage(f"answers of {answering.name}", len(asked) * n)
-    sampled = sample_to_file(answering, asked, path, decoding=decoding, seeds=seeds, progress=progress.advance)
+    sampled = sample_to_file(answering, asked, path, decoding=decoding, seeds=seeds, advance=progress.advance)
     return SampleResult(
         path=path,
         num_prompts=len(asked),

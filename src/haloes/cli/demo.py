@@ -25,5 +25,5 @@ def demo(
     from haloes.runs.run_folder import numbered_run_dir
 
     with TerminalProgress() as progress:
-        run = align(demo_config(parse_settings(settings)), out or numbered_run_dir("demo"), display=progress)
+        run = align(demo_config(parse_settings(settings)), out or numbered_run_dir("demo"), progress=progress)
     show_run(run)

@@ -233,13 +233,13 @@ def _carry_out(
     folder = out or Path("runs") / f"{run.__name__}-{Path(source).name.split('.')[0]}"
     began = time.perf_counter()
 
-    def progress(trial: str, done: int, total: int) -> None:
+    def show(trial: str, done: int, total: int) -> None:
         minutes = (time.perf_counter() - began) / 60
         say(f"[{done}/{total}, {minutes:.0f} min] {trial}")
 
     try:
         with stop_on_interrupt() as stop:
-            result = run(config, folder, stop=stop, progress=progress, **given)
+            result = run(config, folder, stop=stop, on_run=show, **given)
     except Interrupted as stopped:
         raise KeyboardInterrupt(f"stopped; the same command goes on with what is in {folder}") from stopped
     say(f"{(time.perf_counter() - began) / 60:.0f} minutes; everything is in {folder}")

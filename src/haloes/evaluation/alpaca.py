@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, DataError
-from haloes.records import Score
-from haloes.results import AlpacaEval, AlpacaEvalRow, PairedDifference
+from haloes.results import AlpacaEval, AlpacaEvalRow, PairedDifference, Score
 from haloes.stats.alpaca_eval import (
     Annotation,
     leaderboard_row,

@@ -8,10 +8,9 @@ from typing import TypeAlias
 from haloes.errors import ConfigError
 from haloes.evaluation.judged import judged_numbers
 from haloes.evaluation.sources import after_its_run, read_judged_files
-from haloes.records import Score
 from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
-from haloes.results import HeldOutRow, JudgedNumbers, PairedDifference, read_held_out
+from haloes.results import HeldOutRow, JudgedNumbers, PairedDifference, Score, read_held_out
 from haloes.run_files import check_is_run
 from haloes.stats.auc import ScoredRows, auc_differences, auc_with_interval
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from haloes.evaluation.sources import Source
-from haloes.records import Completion, Score
-from haloes.results import HeldOutRow, JudgeFree
+from haloes.records import Completion
+from haloes.results import HeldOutRow, JudgeFree, Score
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import mean_with_interval

@@ -9,8 +9,7 @@ import numpy as np
 from haloes.errors import DataError
 from haloes.evaluation.sources import JudgedFile, sampling_differences, with_distinct_names
 from haloes.judging.pairs import AnswerPairs
-from haloes.records import Score
-from haloes.results import JudgedNumbers, JudgedPair, LengthControlled, Matchup, PairedDifference
+from haloes.results import JudgedNumbers, JudgedPair, LengthControlled, Matchup, PairedDifference, Score
 from haloes.stats.agreement import cohens_kappa, krippendorffs_alpha
 from haloes.stats.comparisons import comparisons
 from haloes.stats.length_control import length_controlled_win_rate

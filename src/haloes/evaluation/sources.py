@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 from haloes.errors import DataError
 from haloes.judging.run import canary_path
-from haloes.records import Completion, Judgement, Sampling, Score, judgement_from_json
+from haloes.records import Completion, Judgement, Sampling, judgement_from_json
 from haloes.report.load import load_run
-from haloes.results import HeldOutRow, read_held_out
+from haloes.results import HeldOutRow, Score, read_held_out
 from haloes.run_files import HELD_OUT, SAMPLES
 from haloes.sampling.run import read_completions
 from haloes.store import read_jsonl

@@ -12,7 +12,7 @@ from haloes.journal import Journal
 from haloes.judging._contract import Identity, Judge, JudgeReply, OrderedPair
 from haloes.judging.canaries import CANARY, canaries
 from haloes.judging.pairs import AnswerPair, AnswerPairs
-from haloes.records import Judgement, judgement_from_json, text_to_json, to_json
+from haloes.records import Judgement, judgement_from_json, row_to_json, text_to_json
 
 _PATIENCE = 8
 """Comparisons in a row without a reply after which the judge is taken to be gone."""
@@ -57,7 +57,7 @@ def judge_pairs(
     *,
     num_canaries: int = 0,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> JudgingOutcome:
     """
     Have each pair judged in both orders, and write each judgement to `out` as it comes.
@@ -71,7 +71,7 @@ def judge_pairs(
         out: the file of judgements (.jsonl); new, or of an earlier start with the same answers and the same judge.
         num_canaries: number of prompts for which a canary answer is mixed in.
         seed: seed of the delimiters and the canaries; sent to judges that draw their replies.
-        progress: called with the number of comparisons that were just done, first with those that were on disk.
+        advance: called with the number of comparisons that were just done, first with those that were on disk.
 
     Raises:
         RunError: the judge is gone, or `out` holds judgements of other answers or another judge. What was judged stays.
@@ -87,16 +87,16 @@ def judge_pairs(
     kept = {mark: _resume(journal, questions, identity) for mark, journal in journals.items()}
     done = {judgement.fingerprint: judgement for rows in kept.values() for judgement in rows}
     missing = [q for q in questions if q.fingerprint not in done]
-    if progress is not None:
-        progress(len(questions) - len(missing))
+    if advance is not None:
+        advance(len(questions) - len(missing))
 
     def write(question: _Question, reply: JudgeReply) -> None:
         judgement = _judgement(question, reply, identity, seed)
         journals[question.is_canary].add(judgement)
         kept[question.is_canary].append(judgement)
         done[question.fingerprint] = judgement
-        if progress is not None:
-            progress(1)
+        if advance is not None:
+            advance(1)
 
     unanswered = _ask(judge, missing, write)
     order = {question.fingerprint: i for i, question in enumerate(questions)}
@@ -201,7 +201,7 @@ def judgement_journal(path: Path) -> Journal[Judgement]:
         path,
         first_key="prompt_id",
         load=lambda row, where: judgement_from_json(row, where=where),
-        dump=lambda judgement: json.dumps(to_json(judgement), ensure_ascii=False, allow_nan=False),
+        dump=lambda judgement: json.dumps(row_to_json(judgement), ensure_ascii=False, allow_nan=False),
         advice="what was judged before is there, and the same command goes on from it",
     )
 

@@ -15,8 +15,8 @@ from haloes.judging._contract import Judge
 from haloes.judging.pairs import AnswerPair, AnswerPairs, pair_answers
 from haloes.judging.run import JudgingOutcome, judge_pairs
 from haloes.judging.table import make_judge
-from haloes.records import Completion, Feedback, Pair, Score
-from haloes.results import to_json
+from haloes.records import Completion, Feedback, Pair
+from haloes.results import Score, numbers_to_json
 from haloes.run_files import JUDGEMENTS, RATINGS
 from haloes.runs.measure import load_rater, rate
 from haloes.stats.comparisons import comparisons
@@ -103,7 +103,9 @@ class RaterLabeler:
 
     def _rated(self, answers: Sequence[Completion], path: Path, advance: Advance) -> list[bool]:
         ratings = rate(load_rater(self.rater), answers)
-        rows = ({**to_json(rating), "seed": answer.seed} for rating, answer in zip(ratings, answers, strict=True))
+        rows = (
+            {**numbers_to_json(rating), "seed": answer.seed} for rating, answer in zip(ratings, answers, strict=True)
+        )
         advance(write_jsonl(path, rows))
         return [rating.liked for rating in ratings]
 
@@ -156,7 +158,7 @@ class JudgeLabeler:
         return win_rate(preferences, prompts, variant=answers[0].model, label=label).score
 
     def _preferences(self, compared: AnswerPairs, out: Path, advance: Advance) -> list[float | None]:
-        judged = judge_pairs(self.judge, compared, out, seed=self.seed, progress=advance)
+        judged = judge_pairs(self.judge, compared, out, seed=self.seed, advance=advance)
         # A round learns from all verdicts or waits: those of a server that failed halfway would be an arbitrary share.
         _require_all(judged)
         preferences = {(pair.prompt_id, pair.draw): pair.preference for pair in comparisons(judged.judgements)}

@@ -14,7 +14,8 @@ from haloes.models.device import choose_device
 from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require_enough
 from haloes.online_rounds.settings import OnlineSettings, claim, of_round, release
 from haloes.online_rounds.stages import ANSWERS, KL, RoundModel, answers_of, kl_to_first
-from haloes.records import Completion, Score, Text, text_to_json, to_json
+from haloes.records import Completion, Text, row_to_json, text_to_json
+from haloes.results import Score
 from haloes.run_files import MODEL, is_run
 from haloes.runs.align import align
 from haloes.runs.callbacks import Progress
@@ -53,7 +54,7 @@ class _Experiment:
     held_out: Mapping[str, Text]
     out: Path
     device: torch.device
-    display: Progress
+    progress: Progress
 
     def folder(self, number: int) -> Path:
         return self.out / f"round-{number}"
@@ -73,7 +74,7 @@ def online(
     prompts: Mapping[str, Text],
     held_out: Mapping[str, Text],
     out: Path,
-    display: Progress,
+    progress: Progress,
 ) -> tuple[CurvePoint, ...]:
     """
     Carry the rounds out, or resume those that `out` holds.
@@ -86,7 +87,7 @@ def online(
         held_out: to measure on, by id.
         out: the experiment's folder. Each round has one of its own in it with its prompts, answers, verdicts,
             feedback, run, and the same of the held-out prompts.
-        display: who is told of the progress.
+        progress: told how far the work is.
 
     Returns:
         The reward-KL curve, which is in `curve.json` too: the first model and the model after each round.
@@ -118,7 +119,7 @@ def online(
     config = claim(
         out, config=config, device=device, settings=settings, labeler=labeler, prompts=given, loss=repr(loss)
     )
-    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, device, display)
+    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, device, progress)
     # The first model is measured before anything is learnt: what fails here leaves no folder behind.
     try:
         points = [_measure(experiment, 0, {})]
@@ -145,11 +146,11 @@ def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: 
     if not (folder / FEEDBACK).exists():
         stage = f"round {number}: answers"
         answers = _answers(experiment, number - 1, prompts, folder / ANSWERS, seeds=seeds, stage=stage)
-        experiment.display.stage(f"round {number}: verdicts")
-        labelled = experiment.labeler.feedback(answers, folder, pairs=pairs, advance=experiment.display.advance)
+        experiment.progress.stage(f"round {number}: verdicts")
+        labelled = experiment.labeler.feedback(answers, folder, pairs=pairs, advance=experiment.progress.advance)
         rows = learnable(labelled)
         require_enough(rows, number, pairs=pairs, undesirable=undesirable)
-        write_jsonl(folder / FEEDBACK, map(to_json, rows))
+        write_jsonl(folder / FEEDBACK, map(row_to_json, rows))
     return counts_of([row for _, row in read_jsonl(folder / FEEDBACK)])
 
 
@@ -173,8 +174,8 @@ def _train(experiment: _Experiment, number: int) -> None:
         # Another seed each round, so that its batches and the start of its adapter are not the same ones again.
         train=dataclasses.replace(config.train, seed=config.train.seed + number - 1),
     )
-    experiment.display.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
-    run = align(mine, run_dir, resume=resume, display=experiment.display)
+    experiment.progress.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
+    run = align(mine, run_dir, resume=resume, progress=experiment.progress)
     write_json(folder / ROUND, {"start": start.source, "reference": reference or start.source, "steps": run.num_steps})
 
 
@@ -196,9 +197,9 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
     answers = _answers(experiment, number, experiment.held_out, folder / ANSWERS, seeds=seeds, stage=f"{label} answers")
     # Round 0 is compared with itself: ties throughout, a win rate of one half by definition.
     baseline = answers if number == 0 else _first_answers(experiment, seeds)
-    experiment.display.stage(f"{label} verdicts")
-    rating = experiment.labeler.rating(answers, baseline, folder, advance=experiment.display.advance)
-    experiment.display.stage(f"{label} divergence")
+    experiment.progress.stage(f"{label} verdicts")
+    rating = experiment.labeler.rating(answers, baseline, folder, advance=experiment.progress.advance)
+    experiment.progress.stage(f"{label} divergence")
     kl = kl_to_first(
         experiment.model(number),
         first,
@@ -224,14 +225,14 @@ def _answers(
 ) -> list[Completion]:
     """Return the model's answers; `stage` is shown where they may take time."""
     if stage is not None:
-        experiment.display.stage(stage, len(prompts) * len(seeds))
+        experiment.progress.stage(stage, len(prompts) * len(seeds))
     return answers_of(
         experiment.model(model),
         prompts,
         path,
         seeds=seeds,
         settings=experiment.settings,
-        advance=experiment.display.advance,
+        advance=experiment.progress.advance,
     )
 
 
@@ -239,6 +240,6 @@ def _plain(point: CurvePoint) -> dict[str, Any]:
     scores = {name: getattr(point, name) for name in ("rating", "kl", "words")}
     return {
         "round": point.round,
-        **{name: None if score is None else to_json(score) for name, score in scores.items()},
+        **{name: None if score is None else row_to_json(score) for name, score in scores.items()},
         "feedback": dict(point.feedback),
     }

@@ -14,9 +14,8 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import number_of, seeded_hash
 from haloes.online_rounds.labelers import Labeler
 from haloes.records import Text, text_to_json
-from haloes.runs import run_folder as folder
 from haloes.runs.config import RunConfig
-from haloes.runs.run_folder import claim_experiment, digest, known_experiment
+from haloes.runs.run_folder import claim_experiment, configuration_hash, digest, known_experiment
 from haloes.runs.setup import compute_dtype, dtype_name
 from haloes.sampling._contract import Decoding
 
@@ -122,7 +121,7 @@ def claim(
             **{name: digest([f"{key} {text_to_json(p)}" for key, p in some.items()]) for name, some in prompts.items()},
             # The name that the file has had from the start: what is resumed must be read as it was written.
             "critic": labeler.identity,
-            "configuration": digest([folder.configuration_hash(_named(config, "", "auto")), loss]),
+            "configuration": digest([configuration_hash(_named(config, "", "auto")), loss]),
             **{name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE},
         },
     )

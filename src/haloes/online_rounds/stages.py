@@ -10,7 +10,8 @@ from haloes.errors import RunError
 from haloes.models.load import LoadedModel, load_model
 from haloes.models.policy import make_policy
 from haloes.online_rounds.settings import OnlineSettings
-from haloes.records import Completion, Score, Text
+from haloes.records import Completion, Text
+from haloes.results import Score
 from haloes.runs.measure import AnswerKL, answer_kl
 from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine
@@ -53,7 +54,7 @@ def answers_of(
     if not _complete(path, prompts, seeds):
         loaded = model.load()
         engine = TransformersEngine(loaded.model, loaded.tokenizer, model.name, settings.batch_size)
-        sample_to_file(engine, prompts, path, decoding=settings.decoding, seeds=seeds, progress=advance)
+        sample_to_file(engine, prompts, path, decoding=settings.decoding, seeds=seeds, advance=advance)
     order = {name: i for i, name in enumerate(prompts)}
     wanted = [answer for answer in read_completions(path) if answer.prompt_id in order and answer.seed in seeds]
     return sorted(wanted, key=lambda answer: (order[answer.prompt_id], answer.seed))

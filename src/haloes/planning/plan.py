@@ -77,7 +77,7 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def make_plan(config: RunConfig, *, limit: int | None = None, display: Progress | None = None) -> Plan:
+def make_plan(config: RunConfig, *, limit: int | None = None, progress: Progress | None = None) -> Plan:
     """
     Find out what a run of this configuration would take, as one process.
 
@@ -87,19 +87,19 @@ def make_plan(config: RunConfig, *, limit: int | None = None, display: Progress 
     Args:
         config: all settings.
         limit: bytes that the run may take; what is free on the device if left out.
-        display: told of the progress.
+        progress: told how far the work is.
 
     Raises:
         UserError: what `align` would refuse of the configuration, the data or the model.
     """
-    display = display or NullProgress()
+    progress = progress or NullProgress()
     with TemporaryDirectory(prefix="haloes-plan-") as folder:
         # As one process, whatever started this one: all numbers are of one.
         run = resolve_run(config, Path(folder), ranks=Ranks(0, 1))
         limit = limit or free_memory(run.device)
         with computing_with(config.train.threads):
             began = time.perf_counter()
-            data = prepare_data(run, display=display)
+            data = prepare_data(run, progress=progress)
             reading = time.perf_counter() - began
             sizes = sizes_by_name(config.model.name, config.model.lora, values=data.loss.needs.values)
             machine = look(run.dtype, run.device, width=sizes.width)
@@ -107,7 +107,7 @@ def make_plan(config: RunConfig, *, limit: int | None = None, display: Progress 
             trial = None
             # What surely does not fit is not tried: loading it would end the process, not the plan.
             if memory(sizes, load).peak <= limit:
-                trial = try_out(data, sizes, load, reading=reading, limit=limit, display=display)
+                trial = try_out(data, sizes, load, reading=reading, limit=limit, progress=progress)
             return _make_plan(data, sizes, load, trial, machine, limit=limit, loss=str(config.loss["name"]))
 
 

@@ -173,7 +173,7 @@ def part_of(step: Step, members: NDArray[np.int64]) -> Step:
     return replace(step, examples=step.examples[members], mismatched=mismatched)
 
 
-def answer(policy: Policy, prompts: list[list[int]]) -> SamplingCost:
+def time_sampling(policy: Policy, prompts: list[list[int]]) -> SamplingCost:
     """Sample a few tokens after a batch of prompts."""
     # The time of each token, through the function that selects it: the first one is that of the whole prompt.
     times: list[float] = []

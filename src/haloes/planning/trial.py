@@ -6,7 +6,7 @@ from typing import Protocol
 
 from haloes.batches.schedule import Step
 from haloes.planning.cost_model import Layout, ModelSize, Rates, StepLoad, Workload, activations, memory
-from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, answer, candidates, probing
+from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, candidates, probing, time_sampling
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.runs.callbacks import Progress
 from haloes.runs.setup import PreparedData, prepare_run
@@ -36,7 +36,7 @@ class TrialMeasurements:
 
 
 def try_out(
-    data: PreparedData, sizes: ModelSize, load: StepLoad, *, reading: float, limit: int, display: Progress
+    data: PreparedData, sizes: ModelSize, load: StepLoad, *, reading: float, limit: int, progress: Progress
 ) -> TrialMeasurements:
     """
     Work on a few micro-batches of a run as it would, and forget them.
@@ -47,12 +47,12 @@ def try_out(
         load: what is known of its memory without trying.
         reading: seconds that the data took.
         limit: bytes that the run may take; what would take more is not tried.
-        display: told of the progress.
+        progress: told how far the work is.
     """
     began = time.perf_counter()
-    prepared = prepare_run(data, display=display, limit=limit)
+    prepared = prepare_run(data, progress=progress, limit=limit)
     loading = time.perf_counter() - began
-    display.stage("trying a few steps")
+    progress.stage("trying a few steps")
     config, inputs, policy, needs = prepared.config, prepared.inputs, prepared.policy, prepared.loss.needs
     # Nothing of a trial may be left in the reference cache, and nothing in it may shorten the trial.
     job = prepared.job(cache=None, measure=lambda _step, _validation: {}, stop=lambda: False)
@@ -61,7 +61,7 @@ def try_out(
     prompts = sorted((inputs.encoder.prompt_ids(p) for p in inputs.prompts.values()), key=len, reverse=True)
     at_once = answers_at_once(config.samples, prompts)
     # The longest prompts: the batch that holds the most keys and values, as the run samples it.
-    answered = answer(policy, prompts[:at_once]) if at_once else None
+    answered = time_sampling(policy, prompts[:at_once]) if at_once else None
     if answered is not None:
         load = _with_answers(load, sizes, answered, len(prompts[0]) + config.samples.max_new_tokens)
     tried = candidates(stepper, schedule)

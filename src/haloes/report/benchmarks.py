@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from haloes.records import Score
 from haloes.report import charts
-from haloes.results import BenchmarkResult
+from haloes.results import BenchmarkResult, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

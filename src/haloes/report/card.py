@@ -8,12 +8,12 @@ from pathlib import Path
 import yaml
 
 from haloes.models.kind import is_classifier
-from haloes.records import Score
 from haloes.report import facts
 from haloes.report.headline import Result, headline, results
 from haloes.report.load import RunRecords, load_run
 from haloes.report.numbers import show
 from haloes.report.samples import readable
+from haloes.results import Score
 from haloes.store import write_text
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]|~$@]|:(?=//)|(?<=www)\.")

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from haloes.records import Score
 from haloes.report import charts, facts
 from haloes.report.charts import Chart
 from haloes.report.compared import ComparedRuns, differing_settings, measured
 from haloes.report.curves import Style, line
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.page import content_policy, environment, style_sheet
-from haloes.results import Fields
+from haloes.results import Fields, Score
 from haloes.store import write_text
 
 _COLOURS = 8

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from haloes.records import Score
 from haloes.report import facts
 from haloes.report.load import RunRecords
-from haloes.results import Matchup, PairedDifference
+from haloes.results import Matchup, PairedDifference, Score
 
 _FIRST = ("liked", "auc")
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from haloes.records import Score
 from haloes.report.load import RunRecords
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.samples import readable
-from haloes.results import Fields, is_finite
+from haloes.results import Fields, Score, is_finite
 
 _ORDER = ("win_rate", "liked", "pair_accuracy", "auc")
 """Measures that can be the headline, most telling first: a judge's word on new answers beside old ones, a rater's word

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from haloes.records import Score
-from haloes.results import JudgedNumbers, JudgedPair, Matchup
+from haloes.results import JudgedNumbers, JudgedPair, Matchup, Score
 
 _OUTCOMES = ("won", "beaten", "tied")
 

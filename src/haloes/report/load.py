@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 import yaml
 
 from haloes.errors import DataError, RunError
-from haloes.records import Completion, Message, Score, Text, sampling_from_json
+from haloes.records import Completion, Message, Text, sampling_from_json
 from haloes.results import (
     AnswerRating,
     BenchmarkNumbers,
     Fields,
     JudgedNumbers,
     Reliability,
+    Score,
     as_fields,
     from_json,
     score_from_json,

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from haloes.records import Score
-from haloes.results import is_finite
+from haloes.results import Score, is_finite
 
 MINUS = "−"
 GIB = 2**30

@@ -15,15 +15,15 @@ import torch
 from haloes.errors import RunError
 from haloes.judging._contract import Judge
 from haloes.losses._contract import Loss
-from haloes.records import Score
 from haloes.report.load import load_run
+from haloes.results import Score
 from haloes.run_files import METRICS, SAMPLES
-from haloes.runs import run_folder as folder
+from haloes.runs import run_folder
 from haloes.runs.callbacks import NullProgress, Progress, tensorboard_if_installed
 from haloes.runs.config import RunConfig
-from haloes.runs.finish import RunContext, answer, finish
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.measure import Rater, load_rater, rate
+from haloes.runs.measure_and_save import RunContext, answer_held_out, measure_and_save
 from haloes.runs.monitor import Monitor, make_live_judge
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
@@ -53,7 +53,7 @@ def align(
     loss: Loss[Any] | None = None,
     resume: bool = False,
     allow_changes: bool = False,
-    display: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """
     Carry a run out, or resume it from its newest checkpoint.
@@ -64,7 +64,7 @@ def align(
         loss: a loss to use in place of the configuration's.
         resume: resume the run that the folder holds.
         allow_changes: resume even if the data, the tokenizer, the model or the settings are not what they were.
-        display: who is told of the progress.
+        progress: told how far the work is.
 
     Raises:
         UserError: something that the user can put right; nothing is left half-written.
@@ -73,7 +73,7 @@ def align(
     began = time.perf_counter()
     run = resolve_run(config, run_dir, loss=loss, resume=resume, allow_changes=allow_changes)
     ranks, settings = run.ranks, run.config
-    display = display if display is not None and ranks.is_main else NullProgress()
+    progress = progress if progress is not None and ranks.is_main else NullProgress()
     finished = ranks.broadcast(_finished(settings, run.run_dir) if run.same_run else None)
     if finished is not None:
         return dataclasses.replace(finished, is_main=ranks.is_main)
@@ -81,15 +81,15 @@ def align(
     rater = load_rater(settings.samples.rater) if settings.samples.rater else None
     judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
     with _claimed(run.run_dir, ranks, resume=resume), computing_with(settings.train.threads):
-        prepared = prepare_run(prepare_data(run, display=display), display=display)
+        prepared = prepare_run(prepare_data(run, progress=progress), progress=progress)
         if ranks.is_main:
             _write_start(prepared)
             if allow_changes:
                 # The answers before training are those of another model or to other prompts.
                 (run.run_dir / SAMPLES).unlink(missing_ok=True)
-        context = RunContext(run.run_dir, prepared.policy, prepared.inputs, settings.samples, display)
+        context = RunContext(run.run_dir, prepared.policy, prepared.inputs, settings.samples, progress)
         monitor = _make_monitor(context, prepared, rater, judge)
-        outcome = _train(prepared, display, monitor, allow_changes=allow_changes)
+        outcome = _train(prepared, progress, monitor, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
             warnings = [*prepared.warnings, *outcome.damaged, *monitor.alarms(), *monitor.never_measured()]
@@ -98,9 +98,9 @@ def align(
                     f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where "
                     f"{settings.train.keep_best} was best"
                 )
-            scores = finish(context, outcome, rater, warnings)
+            scores = measure_and_save(context, outcome, rater, warnings)
             seconds = time.perf_counter() - began
-            folder.finish(run.run_dir, prepared.identity, seconds=seconds, steps=outcome.num_steps)
+            run_folder.mark_finished(run.run_dir, prepared.identity, seconds=seconds, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.
         ranks.barrier()
     return Run(run.run_dir, scores, outcome.num_steps, ranks.is_main)
@@ -108,16 +108,16 @@ def align(
 
 def _finished(config: RunConfig, run_dir: Path) -> Run | None:
     """Return the run as it is, if it is finished and was started with this very configuration."""
-    steps = folder.finished_steps(run_dir)
-    if steps is None or folder.read_config(run_dir) != config:
+    steps = run_folder.finished_steps(run_dir)
+    if steps is None or run_folder.read_config(run_dir) != config:
         return None
     return Run(run_dir, load_run(run_dir).scores, steps, was_finished=True)
 
 
 def _write_start(prepared: PreparedRun) -> None:
     """Write the resolved configuration, and what the run starts on."""
-    folder.write_config(prepared.run_dir, prepared.config)
-    folder.start(
+    run_folder.write_config(prepared.run_dir, prepared.config)
+    run_folder.mark_started(
         prepared.run_dir,
         prepared.identity,
         device=str(prepared.device),
@@ -131,7 +131,7 @@ def _make_monitor(context: RunContext, prepared: PreparedRun, rater: Rater | Non
     before, live_judge = [], None
     watch, train, ranks = prepared.config.watch, prepared.config.train, prepared.ranks
     if ranks.is_main:
-        before = answer(context, "before")
+        before = answer_held_out(context, "before")
         if rater is not None:
             rate(rater, before[:1])
         if judge is not None:
@@ -140,8 +140,8 @@ def _make_monitor(context: RunContext, prepared: PreparedRun, rater: Rater | Non
     return Monitor(context, watch, train, ranks.broadcast(before), rater=rater, judge=live_judge)
 
 
-def _train(prepared: PreparedRun, display: Progress, monitor: Monitor, *, allow_changes: bool) -> TrainResult:
-    """Train, and tell display, monitor and TensorBoard of each step, from the main process."""
+def _train(prepared: PreparedRun, progress: Progress, monitor: Monitor, *, allow_changes: bool) -> TrainResult:
+    """Train, and tell the progress display, the monitor and TensorBoard of each step, from the main process."""
     with stop_on_interrupt() as stop:
         job = prepared.job(
             cache=reference_cache(prepared.config.train, prepared.policy),
@@ -149,7 +149,7 @@ def _train(prepared: PreparedRun, display: Progress, monitor: Monitor, *, allow_
             stop=stop,
             allow_changes=allow_changes,
         )
-        callbacks: list[Callback] = [display, monitor, *tensorboard_if_installed(prepared.run_dir)]
+        callbacks: list[Callback] = [progress, monitor, *tensorboard_if_installed(prepared.run_dir)]
         return train(job, callbacks if prepared.ranks.is_main else [])
 
 
@@ -157,10 +157,10 @@ def _train(prepared: PreparedRun, display: Progress, monitor: Monitor, *, allow_
 def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
     """Claim a new run's folder, and remove it if nothing was trained in it; or check that there is a run to resume."""
     if resume:
-        folder.read_config(run_dir)
+        run_folder.read_config(run_dir)
     elif ranks.is_main:
         # Right away, so that a second run into the same folder is refused before either has done anything.
-        folder.claim(run_dir)
+        run_folder.claim(run_dir)
     try:
         yield
     except BaseException as error:

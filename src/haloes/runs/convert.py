@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, DataError
-from haloes.records import Refusal, to_json
+from haloes.records import Refusal, row_to_json
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import Rows, open_rows
 from haloes.store import write_jsonl, write_parquet
@@ -45,7 +45,7 @@ def _records(rows: Rows, source: str, refused: Counter[str]) -> Iterator[dict[st
             refused[row.reason] += 1
         else:
             written += 1
-            yield to_json(row)
+            yield row_to_json(row)
     if not written:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in refused.most_common())
         raise DataError(f"{source}: no row can be used: {reasons or 'there are none'}")

@@ -65,7 +65,7 @@ def encode_feedback(
     folder: Path,
     seed: int,
     num_prompts: int,
-    progress: Callable[[int], None],
+    advance: Callable[[int], None],
     threads: int | None = None,
     parallel_from: int = _PARALLEL_FROM,
 ) -> EncodedFeedback:
@@ -79,7 +79,7 @@ def encode_feedback(
         folder: takes the folders `train` and `validation`.
         seed: of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to pick for sampling.
-        progress: called with the number of rows that were just encoded.
+        advance: called with the number of rows that were just encoded.
         threads: the most processors to use; None for all that the process may.
         parallel_from: number of rows from which on they are encoded in that many processes.
 
@@ -111,7 +111,7 @@ def encode_feedback(
     encoders = _encoders(encoder, needs)
     with parallel_encoding(encoders, processes=processes) as encode:
         # Encoder 0 is that of desirable answers, the last one that of undesirable: the same one without control texts.
-        writer = _Writer(encode, (len(encoders) - 1, 0), needs, settings, progress)
+        writer = _Writer(encode, (len(encoders) - 1, 0), needs, settings, advance)
         facts: dict[str, Any] = {
             "sources": [settings.source],
             "validation_source": settings.validation,
@@ -127,7 +127,7 @@ def encode_feedback(
         most = 0 if needs.rewards else num_prompts
         wanted = set(_first_groups(held_index.group[held], most, seed=seed).tolist())
         # What is validated is the policy that will be used: under the control text of desirable answers, if any.
-        writer = _Writer(encode, (0, 0), needs, settings, progress)
+        writer = _Writer(encode, (0, 0), needs, settings, advance)
         facts["validation"] = writer.write(held_index, validation, folder / "validation", wanted)
     return EncodedFeedback(TokenStore(folder / "train"), TokenStore(folder / "validation"), writer.prompts, facts)
 
@@ -240,7 +240,7 @@ class _Writer:
     """The number of the encoder for undesirable answers, and for desirable ones."""
     needs: Needs
     settings: FeedbackSettings
-    progress: Callable[[int], None]
+    advance: Callable[[int], None]
     prompts: dict[str, Text] = field(default_factory=dict)
 
     def write(
@@ -261,7 +261,7 @@ class _Writer:
             picked = (row for row, use in zip(usable, selected.tolist(), strict=True) if use)
             for chunk, results in self.encode(self._chunks(picked)):
                 self._append(chunk, results, store, refused)
-                self.progress(len(chunk))
+                self.advance(len(chunk))
         written = TokenStore(path)
         if written.num_examples == 0:
             raise DataError(f"no row is left after encoding: {_counted(refused)}")

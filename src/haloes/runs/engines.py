@@ -7,7 +7,7 @@ from haloes.models.device import choose_device, choose_dtype
 from haloes.models.load import load_model, load_tokenizer
 from haloes.remote.client import Endpoint
 from haloes.run_files import MODEL, is_trained_run
-from haloes.runs import run_folder as folder
+from haloes.runs import run_folder
 from haloes.sampling._contract import Engine, EngineName
 from haloes.sampling.http import HttpEngine
 from haloes.sampling.transformers_engine import TransformersEngine
@@ -57,7 +57,7 @@ def make_engine(
     if is_trained_run(Path(model)):
         # A run stands for its trained model, in the dtype in which it was trained and measured.
         path = str(Path(model) / MODEL)
-        dtype = folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype
+        dtype = run_folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype
     if engine == "vllm":
         return VLLMEngine(path, load_tokenizer(path), name or model)
     where = choose_device(device)

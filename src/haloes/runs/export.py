@@ -11,12 +11,12 @@ from haloes.models.load import load_model
 from haloes.models.quiet import quiet
 from haloes.report.card import write_card
 from haloes.run_files import MODEL
-from haloes.runs import run_folder as folder
+from haloes.runs import run_folder
 
 
 def merge_note(run_dir: Path) -> str | None:
     """Return what to know of the merged model of a run that trained beside a base in four bits; None of others."""
-    if folder.read_config(run_dir).model.quantize is None:
+    if run_folder.read_config(run_dir).model.quantize is None:
         return None
     return (
         "The adapter was trained beside the base in four bits and is merged into the base in full precision: what the "
@@ -39,7 +39,7 @@ def export_model(run_dir: Path, out: Path) -> Path:
         RunError: the run has no model yet, or `out` holds something.
         ModelError: the base model cannot be loaded.
     """
-    config = folder.read_config(run_dir)
+    config = run_folder.read_config(run_dir)
     if not (run_dir / MODEL).is_dir():
         raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

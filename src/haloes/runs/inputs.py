@@ -43,7 +43,7 @@ def make_inputs(
     num_prompts: int,
     threads: int | None,
     ranks: Ranks,
-    display: Progress,
+    progress: Progress,
 ) -> Inputs:
     """
     Encode a run's feedback into its folder, or open what an earlier part of the run encoded.
@@ -58,14 +58,14 @@ def make_inputs(
         num_prompts: held-out prompts to answer.
         threads: the most processors to use; None for all that the process may.
         ranks: the main process encodes, the others wait.
-        display: told of the progress.
+        progress: told how far the work is.
 
     Raises:
         DataError: rows that cannot be used, or too few.
     """
     folder = run_dir / ENCODED
     if ranks.is_main and not _is_encoded(folder, identity):
-        display.stage("feedback")
+        progress.stage("feedback")
         shutil.rmtree(folder, ignore_errors=True)
         encoded = encode_feedback(
             settings,
@@ -74,7 +74,7 @@ def make_inputs(
             folder=folder,
             seed=seed,
             num_prompts=num_prompts,
-            progress=display.advance,
+            advance=progress.advance,
             threads=threads,
         )
         write_json(run_dir / DATA, encoded.facts)

@@ -11,7 +11,7 @@ from haloes.judging._contract import Identity, Judge, JudgeReply, NoReply, Order
 from haloes.judging.pairs import AnswerPairs, first_prompts, pair_answers
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import JUDGES, make_judge
-from haloes.records import Completion, to_json
+from haloes.records import Completion, row_to_json
 from haloes.runs.config import WatchSettings
 from haloes.stats.comparisons import comparisons
 from haloes.stats.win_rate import win_rate
@@ -145,7 +145,7 @@ class LiveJudge:
 
     def _measure(self, judge: "_CountingJudge", paired: AnswerPairs, step: int, numbers: dict[str, Any]) -> str:
         """Ask, and put what comes out into `numbers`; return what went wrong, or ""."""
-        write_jsonl(self._folder / f"step-{step:06}.answers.jsonl", (to_json(p.candidate) for p in paired.pairs))
+        write_jsonl(self._folder / f"step-{step:06}.answers.jsonl", (row_to_json(p.candidate) for p in paired.pairs))
         out = self._folder / f"step-{step:06}.judgements.jsonl"
         if self._is_down:
             # A server that hangs would hold up every validation for as long as all its questions take.

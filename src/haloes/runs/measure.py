@@ -13,8 +13,8 @@ from haloes.batches.pack import pack
 from haloes.errors import ConfigError
 from haloes.judging.rule import load_function
 from haloes.models.policy import Policy
-from haloes.records import Completion, Score, Text
-from haloes.results import AnswerRating, HeldOutRow, to_json
+from haloes.records import Completion, Text
+from haloes.results import AnswerRating, HeldOutRow, Score, numbers_to_json
 from haloes.run_files import CALIBRATION, HELD_OUT
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.before_after import compare_completions, compare_shares
@@ -230,12 +230,12 @@ def write_calibration(run_dir: Path, pairs: RewardPairs) -> None:
     """Write how sure the model was and how often it was right, for the report."""
     calibrated = pair_calibration(pairs)
     if calibrated is not None:
-        write_json(run_dir / CALIBRATION, to_json(calibrated.reliability))
+        write_json(run_dir / CALIBRATION, numbers_to_json(calibrated.reliability))
 
 
 def write_held_out(run_dir: Path, validation: Validation, store: TokenStore) -> None:
     """Write the last validation of a run, in the order of its rows."""
-    write_jsonl(run_dir / HELD_OUT, (to_json(row) for row in _held_out_rows(validation, store)))
+    write_jsonl(run_dir / HELD_OUT, (numbers_to_json(row) for row in _held_out_rows(validation, store)))
 
 
 def _held_out_rows(validation: Validation, store: TokenStore) -> Iterator[HeldOutRow]:

@@ -10,9 +10,9 @@ from haloes.judging._contract import Judge
 from haloes.records import Completion, Text
 from haloes.run_files import METRICS, WATCHED
 from haloes.runs.config import WatchSettings
-from haloes.runs.finish import RunContext
 from haloes.runs.live_judge import JUDGE_ERROR, LiveJudge
 from haloes.runs.measure import Rater, kl_scores, rate, validation_numbers
+from haloes.runs.measure_and_save import RunContext
 from haloes.stats.rates import sign_test
 from haloes.stats.text_stats import repetition_rate, words
 from haloes.training.metrics_log import read_metrics
@@ -57,9 +57,9 @@ def make_live_judge(
         )
     kept = [answer for answer in before if answer.prompt_id in prompts]
     live = LiveJudge(judge, kept, context.run_dir / WATCHED, seed=context.samples.seed, same_run=same_run)
-    context.display.stage(f"trying out the judge {judge.identity.name}")
+    context.progress.stage(f"trying out the judge {judge.identity.name}")
     if text := live.try_out():
-        context.display.note(text)
+        context.progress.note(text)
     return live
 
 
@@ -128,7 +128,7 @@ class Monitor:
         """Take in what was written before the run was stopped; tell how often a judge will be asked."""
         if self._judge is not None:
             coming = sum(is_validated(self._train, number, num_steps) for number in range(step + 1, num_steps + 1))
-            self._context.display.note(self._judge.begin(step, coming))
+            self._context.progress.note(self._judge.begin(step, coming))
         # Alarms that were given before a run was resumed are not told twice, and are among the warnings at its end.
         for line in read_metrics(self._context.run_dir / METRICS):
             self._alarms.take(line)
@@ -136,7 +136,7 @@ class Monitor:
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """Tell of new alarms."""
         for text in self._alarms.take(numbers):
-            self._context.display.note(f"alarm: {text}")
+            self._context.progress.note(f"alarm: {text}")
 
     def _numbers(self, answers: Sequence[Completion]) -> dict[str, float]:
         """Describe answers: words, repetition, ends of turn, and the share that the rater likes."""

@@ -118,7 +118,7 @@ def finished_steps(run_dir: Path) -> int | None:
     return steps if isinstance(steps, int) else None
 
 
-def finish(run_dir: Path, identity: Mapping[str, str], *, seconds: float, steps: int) -> None:
+def mark_finished(run_dir: Path, identity: Mapping[str, str], *, seconds: float, steps: int) -> None:
     """Write the last of a run: how long it took, its pages, and that nothing is left to do."""
     # In this order: the report tells how long the run took, and only a run with a report counts as finished.
     write_environment(run_dir, identity, seconds=seconds)
@@ -126,7 +126,7 @@ def finish(run_dir: Path, identity: Mapping[str, str], *, seconds: float, steps:
     write_environment(run_dir, identity, **{_FINISHED: steps})
 
 
-def start(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
+def mark_started(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
     """Write the first of a run, new or resumed: what it runs on, and that it is not finished."""
     write_environment(run_dir, identity, **{"seconds": None, _FINISHED: None}, **more)
 

@@ -29,7 +29,7 @@ from haloes.models.offload import check_offload
 from haloes.models.policy import Policy, make_policy
 from haloes.models.quantize import check_quantization
 from haloes.models.reference_cache import ReferenceCache
-from haloes.runs import run_folder as folder
+from haloes.runs import run_folder
 from haloes.runs.callbacks import Progress
 from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
 from haloes.runs.inputs import Inputs, make_inputs
@@ -151,7 +151,7 @@ def resolve_run(
     # Before processes meet: one that fails alone would leave the others waiting for it.
     check_extras(config.model, config.train, device)
     ranks = ranks or this_rank(device)
-    earlier = folder.read_config(run_dir).model.dtype if resume and config.model.dtype == "auto" else None
+    earlier = run_folder.read_config(run_dir).model.dtype if resume and config.model.dtype == "auto" else None
     # Each process may find out both differently: the folder by its free number, the dtype by its speed.
     run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config.model, device, earlier=earlier)))
     loss = loss or configured_loss(config.loss)
@@ -166,7 +166,7 @@ def resolve_run(
     )
 
 
-def prepare_data(run: ResolvedRun, *, display: Progress) -> PreparedData:
+def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     """
     Encode the run's feedback into its folder, or open what an earlier part of the run encoded; weigh the classes.
 
@@ -181,14 +181,14 @@ def prepare_data(run: ResolvedRun, *, display: Progress) -> PreparedData:
     # The tokenizer comes without the weights: encoding may take minutes, and needs no model in memory meanwhile.
     tokenizer = load_tokenizer(config.model.name)
     identity = {
-        "data set": folder.digest(_fingerprints(config.feedback)),
+        "data set": run_folder.digest(_fingerprints(config.feedback)),
         "tokenizer": tokenizer_fingerprint(tokenizer),
         # With the loss as a value too: one that is given from Python may have no name that settings can spell.
-        "configuration": folder.digest([folder.configuration_hash(config), repr(loss)]),
+        "configuration": run_folder.digest([run_folder.configuration_hash(config), repr(loss)]),
     }
     # Once more with the model's hashes in `prepare_run`: here it costs no loading of a model to refuse.
     if run.same_run:
-        folder.check_identity(run.run_dir, identity)
+        run_folder.check_identity(run.run_dir, identity)
     inputs = make_inputs(
         config.feedback,
         run.run_dir,
@@ -199,24 +199,24 @@ def prepare_data(run: ResolvedRun, *, display: Progress) -> PreparedData:
         num_prompts=config.samples.prompts,
         threads=config.train.threads,
         ranks=run.ranks,
-        display=display,
+        progress=progress,
     )
     counted = inputs.facts["train"]
     weights = label_weights(counted["desirable"], counted["undesirable"])
     # Only where a weight is "auto"; a number that the user gave stays.
     weighted = with_weights(loss, **weights)
     if weighted != loss and run.ranks.is_main:
-        folder.note_weights(run.run_dir, weights)
+        run_folder.note_weights(run.run_dir, weights)
     return PreparedData(run=run, inputs=inputs, loss=weighted, identity=identity)
 
 
-def prepare_run(data: PreparedData, *, display: Progress, limit: int | None = None) -> PreparedRun:
+def prepare_run(data: PreparedData, *, progress: Progress, limit: int | None = None) -> PreparedRun:
     """
     Load the model, make it trainable, and choose the size of its micro-batches.
 
     Args:
         data: the run with its feedback encoded.
-        display: told of the progress.
+        progress: told how far the work is.
         limit: bytes that the run may take on its device; what is free there if left out.
 
     Raises:
@@ -225,7 +225,7 @@ def prepare_run(data: PreparedData, *, display: Progress, limit: int | None = No
         RunError: the run is resumed, and its model or its reference is not what it was.
     """
     run, config = data.run, data.run.config
-    display.stage("model")
+    progress.stage("model")
     # The longest row decides whether the window is large enough, and only the encoded data know it.
     policy = load_policy(
         config.model,
@@ -244,7 +244,7 @@ def prepare_run(data: PreparedData, *, display: Progress, limit: int | None = No
     if policy.start_fingerprint is not None:
         identity["model"] = policy.start_fingerprint
     if run.same_run:
-        folder.check_identity(run.run_dir, identity)
+        run_folder.check_identity(run.run_dir, identity)
     warnings = data_warnings(data.inputs.facts, data.loss)
     if policy.unpacked_because is not None:
         warnings.append(f"sequences are padded and not packed, which is slower: {policy.unpacked_because}")

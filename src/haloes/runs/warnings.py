@@ -7,7 +7,7 @@ from typing import Any
 from haloes.feedback.weights import class_weights, is_in_paper_range
 from haloes.losses._contract import Loss
 from haloes.models.forward import Scorer
-from haloes.records import Score
+from haloes.results import Score
 from haloes.training.settings import TrainSettings
 
 _FEW_STEPS = 10

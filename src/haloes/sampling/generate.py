@@ -30,7 +30,7 @@ def sample(
     variant: str = "model",
     batch_size: int = 64,
     batch_tokens: int = 16_384,
-    progress: Callable[[int], None] | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> list[Completion]:
     """
     Answer each prompt once.
@@ -56,7 +56,7 @@ def sample(
         variant: what to call the model in the records ("before", "after" ...).
         batch_size: most answers at once.
         batch_tokens: most tokens (prompt and answer, padding included) held in the cache at once.
-        progress: called with the number of answers that were just finished.
+        advance: called with the number of answers that were just finished.
 
     Returns:
         The answers in the order of the prompts. `num_tokens` counts the token that ends the turn, which the text lacks.
@@ -81,8 +81,8 @@ def sample(
         batch_tokens=batch_tokens,
     ):
         answers.update((answer.prompt_id, answer) for answer in batch)
-        if progress is not None:
-            progress(len(batch))
+        if advance is not None:
+            advance(len(batch))
     return [answers[name] for name in prompts]
 
 

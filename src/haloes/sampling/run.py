@@ -7,7 +7,7 @@ from pathlib import Path
 
 from haloes.errors import ConfigError, DataError, RunError
 from haloes.journal import Journal
-from haloes.records import Completion, Sampling, Text, completion_from_json, to_json
+from haloes.records import Completion, Sampling, Text, completion_from_json, row_to_json
 from haloes.run_files import SAMPLES
 from haloes.sampling._contract import Ask, Decoding, Engine, NoAnswer
 from haloes.store import read_jsonl
@@ -32,7 +32,7 @@ def sample_to_file(
     *,
     decoding: Decoding,
     seeds: range,
-    progress: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> Sampled:
     """
     Answer each prompt once for each seed, and append the answers to a JSONL file.
@@ -45,7 +45,7 @@ def sample_to_file(
         path: the file; answers of the same model that are in it stay.
         decoding: how answers are drawn.
         seeds: of the draws; more than one needs a temperature.
-        progress: called with the number of answers that just came.
+        advance: called with the number of answers that just came.
 
     Raises:
         ConfigError: several seeds and nothing is drawn, or the file's name is of another kind.
@@ -72,7 +72,7 @@ def sample_to_file(
             continue
         journal.add(replace(found, sampling=sampling))
         fresh += 1
-        progress(1)
+        advance(1)
     return Sampled(len(known) + fresh, fresh, tuple(unanswered))
 
 
@@ -119,7 +119,7 @@ def _journal(path: Path) -> Journal[Completion]:
         path,
         first_key="prompt_id",
         load=lambda row, where: completion_from_json(row, where=where),
-        dump=lambda answer: json.dumps(to_json(answer), ensure_ascii=False),
+        dump=lambda answer: json.dumps(row_to_json(answer), ensure_ascii=False),
         advice="free some space or give another place: what was answered before is kept, and the same command goes on "
         "from it",
     )

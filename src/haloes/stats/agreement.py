@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import Score
 from haloes.stats.bootstrap import (
     DRAWS,
     Floats,

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
-from haloes.records import Score
-from haloes.results import PairedDifference
+from haloes.results import PairedDifference, Score
 from haloes.stats.bootstrap import (
     DRAWS,
     FEW_CLUSTERS,

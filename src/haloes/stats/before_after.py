@@ -4,7 +4,8 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from numpy.typing import ArrayLike
 
-from haloes.records import Completion, Score
+from haloes.records import Completion
+from haloes.results import Score
 from haloes.stats.bootstrap import DRAWS, difference_with_interval, mean_with_interval
 from haloes.stats.rates import share_difference_with_interval, share_with_interval
 from haloes.stats.text_stats import repetition_rate, words

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import Score
 
 # Shapes: N and M rows, C clusters (prompts), D bootstrap draws.
 

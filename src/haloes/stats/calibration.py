@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
-from haloes.records import Score
-from haloes.results import Calibration, Reliability, ReliabilityBin
+from haloes.results import Calibration, Reliability, ReliabilityBin, Score
 from haloes.stats.bootstrap import (
     DRAWS,
     Floats,

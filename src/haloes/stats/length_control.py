@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.records import Score
-from haloes.results import LengthControlled
+from haloes.results import LengthControlled, Score
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,

@@ -8,7 +8,7 @@ when it stood first, `shown_second` that for the same answer when it stood secon
 from collections.abc import Hashable, Sequence
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import Score
 from haloes.stats.bootstrap import DRAWS
 from haloes.stats.bounded_mean import bounded_mean_with_interval, unit_interval
 from haloes.stats.win_rate import Preferences

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from haloes.errors import DataError
-from haloes.records import Score
-from haloes.results import SignTest
+from haloes.results import Score, SignTest
 from haloes.stats.bootstrap import (
     DRAWS,
     FEW_CLUSTERS,

@@ -7,8 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.records import Score
-from haloes.results import PairedDifference
+from haloes.results import PairedDifference, Score
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,

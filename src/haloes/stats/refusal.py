@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from haloes.records import Completion, Score
+from haloes.records import Completion
+from haloes.results import Score
 from haloes.stats.rates import share_with_interval
 
 OPENING = 200

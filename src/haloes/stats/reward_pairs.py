@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from haloes.errors import DataError
-from haloes.records import Score
-from haloes.results import Reliability
+from haloes.results import Reliability, Score
 from haloes.stats.auc import average_ranks
 from haloes.stats.bootstrap import (
     DRAWS,

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.records import Score
-from haloes.results import SignTest
+from haloes.results import Score, SignTest
 from haloes.stats.bootstrap import DRAWS, Floats, cluster_codes, require_same_prompts
 from haloes.stats.bounded_mean import as_difference, bounded_mean_with_interval, prompt_means, unit_interval
 from haloes.stats.rates import sign_test

@@ -296,7 +296,7 @@ def test_every_benchmark_s_metrics_are_those_that_lm_eval_gives(data: Path, tmp_
 def test_a_tiny_model_is_asked_choices_and_texts(data: Path, tmp_path: Path):
     model = save_model(tmp_path / "m", seed=1, max_position_embeddings=4096)
     settings = BenchSettings(names="mmlu,gsm8k", data=data, limit=3, out=tmp_path / "out", chat=False)
-    run_benchmarks(str(model), settings, harness=_HARNESS, display=NullProgress())
+    run_benchmarks(str(model), settings, harness=_HARNESS, progress=NullProgress())
     numbers = benchmark_numbers(tmp_path / "out")
     assert numbers is not None
     by_name = {result.name: result for result in numbers.results}

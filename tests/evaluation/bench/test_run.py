@@ -13,7 +13,7 @@ from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.bench.run import BenchSettings, draw, run_benchmarks
 from haloes.evaluation.evaluate import compute_evaluation
 from haloes.report.page import write_report
-from haloes.results import to_json, write_evaluation
+from haloes.results import numbers_to_json, write_evaluation
 from haloes.runs.align import align
 from haloes.runs.callbacks import NullProgress
 from tiny_runs import config, save_model, thumbs, write_rows
@@ -34,7 +34,7 @@ def out(tmp_path: Path) -> Path:
 
 def ask(source: Path, harness: FakeHarness, out: Path | None, names: str = "gsm8k", **more: Any) -> Path:
     return run_benchmarks(
-        str(source), BenchSettings(names=names, out=out, **more), harness=harness, display=NullProgress()
+        str(source), BenchSettings(names=names, out=out, **more), harness=harness, progress=NullProgress()
     )
 
 
@@ -256,7 +256,7 @@ def test_an_evaluation_of_the_run_keeps_its_benchmarks_and_the_report_shows_them
     assert found.benchmarks is not None
     write_evaluation(run_dir / "evaluation.json", found)
     kept = json.loads((run_dir / "evaluation.json").read_text())
-    assert kept["benchmarks"] == json.loads(json.dumps(to_json(found)["benchmarks"]))
+    assert kept["benchmarks"] == json.loads(json.dumps(numbers_to_json(found)["benchmarks"]))
     html = " ".join(write_report(run_dir).read_text(encoding="utf-8").split())
     assert '<a href="#benchmarks">Benchmarks</a>' in html
     assert "BIG-Bench Hard, 3 worked examples" in html

@@ -7,7 +7,7 @@ import pytest
 
 from haloes.feedback.formats.unpaired import UNPAIRED
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Feedback, Message, Where, to_json
+from haloes.records import Feedback, Message, Where, row_to_json
 
 ROW = {"prompt": "q", "completion": "a", "label": True}
 
@@ -85,8 +85,8 @@ def test_a_row_says_whether_its_answer_came_to_an_end():
     assert parsed().finished
     assert parsed(finished=None).finished
     assert not parsed(finished=False).finished
-    assert to_json(parsed(finished=False))["finished"] is False
-    assert "finished" not in to_json(parsed())
+    assert row_to_json(parsed(finished=False))["finished"] is False
+    assert "finished" not in row_to_json(parsed())
 
 
 @pytest.mark.parametrize("value", ["false", 0, 1.0, "yes"])

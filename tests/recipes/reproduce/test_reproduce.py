@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 def run(config: RunConfig, folder: Path, *, stop: Callable[[], bool] = lambda: False, **given: Any) -> Families:
     asked: list[str] = []
     found = families(
-        config, folder, sizes=SIZES, stop=stop, progress=lambda name, done, total: asked.append(name), **given
+        config, folder, sizes=SIZES, stop=stop, on_run=lambda name, done, total: asked.append(name), **given
     )
     assert len(asked) == len(set(asked)), "a run was asked for twice"
     return found
@@ -84,7 +84,7 @@ def test_imbalance_keeps_shares_of_the_desirable_rows_and_weights_them(config: R
         shares=[1.0, 0.25],
         seeds=[0],
         stop=lambda: False,
-        progress=lambda name, done, total: None,
+        on_run=lambda name, done, total: None,
     )
 
     assert found.kept == {"100%": (8, 8), "25%": (2, 8)}

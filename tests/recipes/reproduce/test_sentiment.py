@@ -50,7 +50,7 @@ def go(
         asked=asked,
         sizes=sizes,
         stop=stop,
-        progress=lambda name, done, total: None,
+        on_run=lambda name, done, total: None,
         **known,
     )
 

@@ -7,8 +7,8 @@ from haloes.cli.views.tables import differences_table, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from haloes.records import Score
     from haloes.report.compared import ComparedRuns
+    from haloes.results import Score
 
 
 def comparison_tables(compared: "ComparedRuns") -> "list[RenderableType]":

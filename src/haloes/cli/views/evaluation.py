@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from haloes.records import Score
     from haloes.results import (
         AlpacaEval,
         AlpacaEvalRow,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
         JudgedNumbers,
         JudgeFree,
         Matchup,
+        Score,
     )
 
 

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from haloes.api.judging import JudgeResult
-    from haloes.records import Judgement, Score
+    from haloes.records import Judgement
+    from haloes.results import Score
 
 
 def say_judged(judged: "JudgeResult") -> None:

@@ -8,7 +8,7 @@ from haloes.cli.views.output import say, show
 if TYPE_CHECKING:
     from haloes.api.online import OnlineResult
     from haloes.online_rounds.rounds import CurvePoint
-    from haloes.records import Score
+    from haloes.results import Score
 
 
 def show_rounds(result: "OnlineResult", reference: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from haloes.records import Score
+    from haloes.results import Score
     from haloes.runs.align import Run
 
 _STYLES = {

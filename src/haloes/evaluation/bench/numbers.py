@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.evaluation.bench.answers import BenchAnswer, answer_files, read_answers
-from haloes.records import Score
-from haloes.results import BenchmarkChange, BenchmarkNumbers, BenchmarkResult
+from haloes.results import BenchmarkChange, BenchmarkNumbers, BenchmarkResult, Score
 from haloes.stats.bootstrap import mean_with_interval
 from haloes.stats.stratified import benchmark_changes, benchmark_mean
 

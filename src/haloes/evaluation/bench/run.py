@@ -49,7 +49,7 @@ class _Part:
     missing: list[Question]
 
 
-def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, display: Progress) -> Path:
+def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, progress: Progress) -> Path:
     """
     Answer the benchmarks' questions with the models of a source, and return the folder of the answers.
 
@@ -59,7 +59,7 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, di
         source: a run's folder (its model before and after), or one model.
         settings: benchmarks, and how their questions are asked.
         harness: library that defines the benchmarks.
-        display: told of the progress.
+        progress: told how far the work is.
 
     Raises:
         ConfigError: something is unknown or not installed, or generated code may not or cannot be run.
@@ -76,7 +76,7 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, di
     harness.require(benchmarks)
     place, asked = variants(source)
     folder = settings.out or place
-    loaded = {benchmark: _loaded(benchmark, settings, harness, display) for benchmark in benchmarks}
+    loaded = {benchmark: _loaded(benchmark, settings, harness, progress) for benchmark in benchmarks}
     parts = [part for variant in asked for part in _parts(variant, loaded, settings, harness, folder)]
     if any(part.benchmark.runs_code and part.missing for part in parts):
         from haloes.evaluation.bench.sandbox.run import require_sandbox
@@ -85,8 +85,8 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, di
     for variant in asked:
         todo = [part for part in parts if part.variant is variant and part.missing]
         if todo:
-            display.stage(f"model {variant.name}")
-            _answer(todo, load(variant), settings, harness, display)
+            progress.stage(f"model {variant.name}")
+            _answer(todo, load(variant), settings, harness, progress)
     return folder
 
 
@@ -138,8 +138,8 @@ def _require_permission(benchmarks: Sequence[Benchmark], settings: BenchSettings
         )
 
 
-def _loaded(benchmark: Benchmark, settings: BenchSettings, harness: Harness, display: Progress) -> Loaded:
-    display.stage(f"{benchmark.name}: questions")
+def _loaded(benchmark: Benchmark, settings: BenchSettings, harness: Harness, progress: Progress) -> Loaded:
+    progress.stage(f"{benchmark.name}: questions")
     return harness.load(benchmark, settings.data)
 
 
@@ -179,10 +179,10 @@ def _parts(
         yield _Part(benchmark, one, variant, journal, [q for q in questions if q.key not in answered])
 
 
-def _answer(parts: Sequence[_Part], model: Any, settings: BenchSettings, harness: Harness, display: Progress) -> None:
+def _answer(parts: Sequence[_Part], model: Any, settings: BenchSettings, harness: Harness, progress: Progress) -> None:
     asked = harness.model(model.model, model.tokenizer)
     for part in parts:
-        display.stage(f"{part.benchmark.name}, {part.variant.name}", len(part.missing))
+        progress.stage(f"{part.benchmark.name}, {part.variant.name}", len(part.missing))
         # Long ones first, so that what does not fit in memory shows at once; alike lengths together.
         left = sorted(part.missing, key=lambda question: (-len(question.prompt), question.key))
         for start in range(0, len(left), settings.batch_size):
@@ -190,7 +190,7 @@ def _answer(parts: Sequence[_Part], model: Any, settings: BenchSettings, harness
             replies = asked.answer(batch)
             answers = [_answer_of(part, question, reply) for question, reply in zip(batch, replies, strict=True)]
             part.journal.add(*answers)
-            display.advance(len(batch))
+            progress.advance(len(batch))
 
 
 def _answer_of(part: _Part, question: Question, reply: Any) -> BenchAnswer:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.recipes.demo.rule import rate
-from haloes.records import Completion, Feedback, to_json
+from haloes.records import Completion, Feedback, row_to_json
 from haloes.runs.prompts import everyday_prompts
 from haloes.store import write_jsonl
 
@@ -63,7 +63,7 @@ def wanted_labels(prompts: Mapping[str, str]) -> dict[str, bool]:
 def _row(answer: Completion, label: bool) -> dict[str, Any]:
     name = answer.prompt_id
     row = Feedback(prompt=answer.prompt, completion=answer.completion, label=label, id=name, group=name)
-    return to_json(row) | {"finished": answer.finished}
+    return row_to_json(row) | {"finished": answer.finished}
 
 
 def main(folder: Path) -> None:

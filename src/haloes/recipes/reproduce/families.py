@@ -82,7 +82,7 @@ def families(
     lrs: Sequence[float] = (3e-4, 1e-3),
     seeds: Sequence[int] = (0, 1, 2),
     stop: Callable[[], bool],
-    progress: Callable[[str, int, int], None],
+    on_run: Callable[[str, int, int], None],
 ) -> Families:
     """
     Compare methods; runs that the folder holds already are kept.
@@ -95,14 +95,14 @@ def families(
         lrs: learning rates to choose from.
         seeds: the first one tunes.
         stop: asked after every step; True ends the comparison, to be resumed later.
-        progress: called before each run with its name, the runs done and all of them.
+        on_run: called before each run with its name, the runs done and all of them.
     """
     sets = make_sets(config.feedback, sizes, folder / "sets", seed=0)
     bench = Workbench(config, sets, folder, stop=stop)
     ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config), "sizes": asdict(sizes)})
     grid = {name: list(_grid(name, METHODS[name], lrs, seeds[0])) for name in methods}
     total = sum(len(of_method) + len(seeds) - 1 for of_method in grid.values())
-    runner = Runner(bench, ledger, progress, total)
+    runner = Runner(bench, ledger, on_run, total)
     labels, _ = bench.labels("tune")
     rewards = {}
     tuned = []

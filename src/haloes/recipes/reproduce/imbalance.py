@@ -14,7 +14,7 @@ from haloes.feedback.keys import completion_key, number_of, seeded_hash
 from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import SetSizes, make_sets
 from haloes.recipes.reproduce.trials import Ledger, Runner, Trial, Workbench
-from haloes.records import Feedback, to_json
+from haloes.records import Feedback, row_to_json
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.feedback_rows import open_rows
 from haloes.store import write_json, write_jsonl
@@ -42,7 +42,7 @@ def imbalance(
     shares: Sequence[float] = (1.0, 0.5, 0.25, 0.1),
     seeds: Sequence[int] = (0, 1, 2),
     stop: Callable[[], bool],
-    progress: Callable[[str, int, int], None],
+    on_run: Callable[[str, int, int], None],
 ) -> Imbalance:
     """
     Train KTO on each share of the desirable rows, weighted and not; arguments as for `families`.
@@ -52,7 +52,7 @@ def imbalance(
     sets = make_sets(config.feedback, sizes, folder / "sets", seed=0)
     bench = Workbench(config, sets, folder, stop=stop)
     ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config), "sizes": asdict(sizes)})
-    runner = Runner(bench, ledger, progress, 2 * len(shares) * len(seeds))
+    runner = Runner(bench, ledger, on_run, 2 * len(shares) * len(seeds))
     rewards, kept = {}, {}
     for share in shares:
         path = folder / "sets" / f"train-{share:g}.jsonl"
@@ -79,5 +79,5 @@ def keep_desirable(source: Path, share: float, target: Path) -> tuple[int, int]:
     selected = {int(i) for i in order[: max(1, round(share * len(good)))]}
     kept = {id(row) for i, row in enumerate(good) if i in selected}
     left = [row for row in rows if not row.label or id(row) in kept]
-    write_jsonl(target, (to_json(row) for row in left))
+    write_jsonl(target, (row_to_json(row) for row in left))
     return len(selected), len(rows) - len(good)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import Score
 from haloes.stats.auc import auc, auc_draws
 from haloes.stats.bootstrap import Floats, cluster_codes, mean_with_interval, percentile_interval
 from haloes.stats.paired import holm

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from haloes.errors import DataError
-from haloes.records import Score
+from haloes.results import Score
 from haloes.stats.bootstrap import Floats
 from haloes.stats.logistic import sigmoid
 from haloes.stats.rates import share_with_interval

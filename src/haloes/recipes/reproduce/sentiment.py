@@ -17,7 +17,8 @@ from haloes.recipes.reproduce.numbers import Point, point, with_frontier
 from haloes.recipes.reproduce.scorer import Reviews, SentimentScorer, accuracy, fit_scorer, read_reviews
 from haloes.recipes.reproduce.sets import Sets
 from haloes.recipes.reproduce.trials import Ledger, Trial, Workbench
-from haloes.records import Completion, Feedback, Score, Text, plain_text, to_json
+from haloes.records import Completion, Feedback, Text, plain_text, row_to_json
+from haloes.results import Score
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.measure import answer_kl
 from haloes.runs.prompts import load_prompts
@@ -102,7 +103,7 @@ def sentiment(
     lrs: Sequence[float] = (1e-3, 3e-3),
     seeds: Sequence[int] = (0,),
     stop: Callable[[], bool],
-    progress: Callable[[str, int, int], None],
+    on_run: Callable[[str, int, int], None],
 ) -> Sentiment:
     """
     Carry out the experiment; what the folder holds already is kept.
@@ -119,7 +120,7 @@ def sentiment(
         lrs: learning rates.
         seeds: of training and of the continuations that are measured.
         stop: asked after every step and every continuation; True ends the experiment, to be resumed later.
-        progress: called before each run with its name, the runs done and all of them.
+        on_run: called before each run with its name, the runs done and all of them.
     """
     known = read_reviews(reviews)
     scorer = fit_scorer(known)
@@ -130,12 +131,12 @@ def sentiment(
     ask = _Asker(bench, sizes, stop)
     rated = _feedback(ask.before(asked.train, folder / "answers.jsonl", range(sizes.per_prompt)), scorer)
     _require_both(rated)
-    write_jsonl(rows, map(to_json, rated))
+    write_jsonl(rows, map(row_to_json, rated))
     ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config)})
     trials = [trial for name in methods for trial in _grid(name, betas, lrs, seeds)]
     found = {BEFORE: _start(ask, asked, scorer, folder, seeds)}
     for done, trial in enumerate(trials):
-        progress(trial.key, done, len(trials))
+        on_run(trial.key, done, len(trials))
         run = ledger.get(trial.key)
         if run is None:
             run = _run(bench, ask, trial, asked, scorer)
@@ -185,7 +186,7 @@ class _Asker:
                 raise Interrupted(given, len(prompts) * len(seeds))
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        sample_to_file(engine, prompts, path, decoding=decoding, seeds=seeds, progress=check)
+        sample_to_file(engine, prompts, path, decoding=decoding, seeds=seeds, advance=check)
         order = {name: i for i, name in enumerate(prompts)}
         found = [a for a in read_completions(path) if a.prompt_id in order and a.seed in seeds]
         return sorted(found, key=lambda answer: (order[answer.prompt_id], answer.seed))
@@ -256,7 +257,7 @@ def _digest(rows: object) -> str:
 
 def _plain(result: Sentiment) -> dict[str, Any]:
     return {
-        "scorer": None if result.scorer is None else to_json(result.scorer),
+        "scorer": None if result.scorer is None else row_to_json(result.scorer),
         "liked": result.liked,
         "rated": result.rated,
         "points": [asdict(found) for found in result.points],

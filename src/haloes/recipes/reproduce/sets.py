@@ -9,7 +9,7 @@ import numpy as np
 
 from haloes.errors import DataError
 from haloes.feedback.keys import group_number, seeded_hash
-from haloes.records import Feedback, to_json
+from haloes.records import Feedback, row_to_json
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows
 from haloes.store import write_jsonl
@@ -63,7 +63,7 @@ def make_sets(settings: FeedbackSettings, sizes: SetSizes, folder: Path, *, seed
                 f"{settings.source}: too few prompts for {path.stem} rows of both labels; give more feedback, or take "
                 "smaller sets"
             )
-        write_jsonl(path, (to_json(row) for row in taken))
+        write_jsonl(path, (row_to_json(row) for row in taken))
     return sets
 
 

@@ -213,7 +213,7 @@ class Workbench:
         if not (place / "train").exists():
             settings = FeedbackSettings(source=str(source), validation_share=0.0)
             encode_feedback(
-                settings, needs=needs, encoder=encoder, folder=place, seed=0, num_prompts=0, progress=_ignore
+                settings, needs=needs, encoder=encoder, folder=place, seed=0, num_prompts=0, advance=_ignore
             )
         return TokenStore(place / "train")
 
@@ -257,14 +257,14 @@ class Ledger:
 class Runner:
     """Runs trials that are not in the ledger, and tells how far things are."""
 
-    def __init__(self, bench: Workbench, ledger: Ledger, progress: Callable[[str, int, int], None], total: int) -> None:
+    def __init__(self, bench: Workbench, ledger: Ledger, on_run: Callable[[str, int, int], None], total: int) -> None:
         """Take `total`, the number of runs that there will be, for the progress."""
-        self._bench, self._ledger, self._progress, self._total = bench, ledger, progress, total
+        self._bench, self._ledger, self._on_run, self._total = bench, ledger, on_run, total
         self._done = 0
 
     def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialScores:
         """Return the trial's result, from the ledger if it is there."""
-        self._progress(trial.key, self._done, self._total)
+        self._on_run(trial.key, self._done, self._total)
         plain = self._ledger.get(trial.key)
         if plain is None:
             found = self._bench.run(trial, train_rows=train_rows)

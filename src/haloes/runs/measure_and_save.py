@@ -9,8 +9,8 @@ from haloes.models.classifier import save_classifier
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.scalar_heads import RewardHead
-from haloes.records import Completion, Score, Text, to_json
-from haloes.results import write_ratings
+from haloes.records import Completion, Text, row_to_json
+from haloes.results import Score, write_ratings, write_scores
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs.callbacks import Progress
 from haloes.runs.config import SampleSettings
@@ -44,7 +44,7 @@ class RunContext:
     policy: Policy
     inputs: Inputs
     samples: SampleSettings
-    display: Progress
+    progress: Progress
 
     def sample(
         self,
@@ -52,7 +52,7 @@ class RunContext:
         *,
         variant: str,
         control: str,
-        progress: Callable[[int], None] | None = None,
+        advance: Callable[[int], None] | None = None,
     ) -> list[Completion]:
         """Sample the policy's answers to prompts, with a control text after each, as the run's settings say."""
         settings = self.samples
@@ -68,11 +68,11 @@ class RunContext:
                 control=control,
                 variant=variant,
                 batch_size=settings.batch_size,
-                progress=progress,
+                advance=advance,
             )
 
 
-def answer(context: RunContext, variant: str) -> list[Completion]:
+def answer_held_out(context: RunContext, variant: str) -> list[Completion]:
     """Return the policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
     inputs = context.inputs
     path = context.run_dir / SAMPLES
@@ -80,25 +80,25 @@ def answer(context: RunContext, variant: str) -> list[Completion]:
     answers = [completion for completion in earlier if completion.model == variant]
     if answers or not inputs.prompts:
         return answers
-    context.display.stage(f"answers {variant} training", len(inputs.prompts))
+    context.progress.stage(f"answers {variant} training", len(inputs.prompts))
     answers = context.sample(
         inputs.prompts,
         variant=variant,
         # The model before training never saw the control text of desirable answers.
         control=inputs.encoder.template.control if variant == "after" else "",
-        progress=context.display.advance,
+        advance=context.progress.advance,
     )
-    write_jsonl(path, (to_json(completion) for completion in [*earlier, *answers]))
+    write_jsonl(path, (row_to_json(completion) for completion in [*earlier, *answers]))
     return answers
 
 
-def finish(
+def measure_and_save(
     context: RunContext, outcome: TrainResult, rater: Rater | None, warnings: Sequence[str]
 ) -> tuple[Score, ...]:
     """Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder."""
     run_dir, encoder = context.run_dir, context.inputs.encoder
-    before, after = answer(context, "before"), answer(context, "after")
-    context.display.stage("measuring")
+    before, after = answer_held_out(context, "before"), answer_held_out(context, "after")
+    context.progress.stage("measuring")
     scores: list[Score] = []
     if outcome.validation is not None and context.inputs.validation is not None:
         scores = validation_scores(outcome.validation)
@@ -116,7 +116,7 @@ def finish(
         if context.policy.reference is not None:
             scores += kl_scores(context.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
     save_model(context.policy, encoder.template, run_dir / MODEL)
-    write_jsonl(run_dir / SCORES, (to_json(score) for score in scores))
+    write_scores(run_dir / SCORES, scores)
     texts = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores)]
     write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in texts])
     return tuple(scores)
