@@ -10,7 +10,7 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.score_rules import AboveMean, Threshold
 from haloes.records import Feedback, Pair, Refusal
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import NO_PARTNER, NOT_USED, Rows, grave, open_for_doctor, open_rows, score_rule
+from haloes.runs.feedback_rows import NO_PARTNER, NOT_USED, Rows, fatal_reasons, open_for_doctor, open_rows, score_rule
 from tiny_runs import write_rows
 
 
@@ -160,7 +160,7 @@ def test_the_doctor_sees_pairs_and_scores_as_they_are(tmp_path: Path, pairs_file
 def test_a_run_stops_at_broken_rows_and_at_many_empty_ones_but_not_at_unrated_ones(
     refused: dict[str, int], usable: int, stops: set[str]
 ):
-    assert grave(refused, usable) == stops
+    assert fatal_reasons(refused, usable) == stops
 
 
 def test_a_file_that_is_missing_is_known_at_once(tmp_path: Path):

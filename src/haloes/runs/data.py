@@ -7,7 +7,7 @@ Many rows are encoded in several processes (`haloes.tokens.parallel`); what is w
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,12 +22,13 @@ from haloes.feedback.split import split
 from haloes.losses._contract import Needs
 from haloes.records import Feedback, Pair, Refusal, Text, Where
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import NOT_USED, Rows, grave, open_rows
+from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
 from haloes.tokens.parallel import EncodeFn, EncodeResults, EncodeTask, num_processors, parallel_encoding
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 
 Ints: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
 _Numbered: TypeAlias = tuple[int, Feedback | Pair]
 """A row after its group's number."""
 
@@ -73,11 +74,11 @@ def encode_feedback(
     Read, convert, split and encode the feedback into two stores under `folder`.
 
     Args:
-        settings: of the feedback.
-        needs: of the loss: pairs or single answers, undesirable ones or not.
+        settings: where the feedback is, and how it is read and split.
+        needs: what the loss needs: pairs or single answers, undesirable ones or not.
         encoder: text to tokens.
         folder: takes the folders `train` and `validation`.
-        seed: of the split, the pairing and the subsampling.
+        seed: seed of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to pick for sampling.
         advance: called with the number of rows that were just encoded.
         threads: the most processors to use; None for all that the process may.
@@ -86,49 +87,36 @@ def encode_feedback(
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
-    # Only for the counts of the report: a loss on scores learns from the score itself, not from this label.
-    middle = sum(_score_range(needs)) / 2 if needs.scores else None
-    opened = partial(
-        open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle, seed=seed
-    )
-    source = _RowIndex.of(opened(settings.source), settings.source, settings)
-    held_out = None
-    if settings.validation is not None:
-        held_out = _RowIndex.of(opened(settings.validation), settings.validation, settings)
-    # A file of one prompt is told apart from a split that leaves one: what to do about them differs.
-    if needs.mismatched:
-        _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
-    train, held, warnings = _divide(source, held_out, settings, seed=seed)
-    # Without a file of their own the held-out rows are rows of the source, under another mask.
-    held_index = held_out or source
-    validation = None if held is None else _limited(held_index.group, held, settings.validation_rows, seed=seed)
-    if needs.mismatched:
-        _require_two_prompts(source.group[train], _ONE_LEFT.format(side="left to train on"))
-        if validation is not None:
-            _require_two_prompts(held_index.group[validation], _ONE_LEFT.format(side="held out"))
-    num_rows = int(train.sum()) + (0 if validation is None else int(validation.sum()))
-    processes = num_processors(threads) if num_rows >= parallel_from else 1
+    source, held_out = _index_files(settings, needs, seed=seed)
+    rows = _select(source, held_out, settings, mismatched=needs.mismatched, seed=seed)
+    processes = num_processors(threads) if rows.count >= parallel_from else 1
     encoders = _encoders(encoder, needs)
     with parallel_encoding(encoders, processes=processes) as encode:
-        # Encoder 0 is that of desirable answers, the last one that of undesirable: the same one without control texts.
-        writer = _Writer(encode, (len(encoders) - 1, 0), needs, settings, advance)
+        writer = _Writer(
+            encode=encode,
+            needs=needs,
+            skip_refused=settings.skip_refused,
+            advance=advance,
+            # The last encoder is that of undesirable answers: the same one where there are no control texts.
+            undesirable_encoder=len(encoders) - 1,
+        )
         facts: dict[str, Any] = {
             "sources": [settings.source],
             "validation_source": settings.validation,
             "rows": source.facts(),
-            "train": writer.write(source, train, folder / "train"),
-            "warnings": warnings,
+            "train": writer.write(source, rows.is_trained, folder / "train"),
+            "warnings": rows.warnings,
         }
-        if held is None or validation is None:
+        if rows.is_held_out is None or rows.is_validated is None:
             return EncodedFeedback(TokenStore(folder / "train"), None, {}, facts)
         if held_out is not None:
             facts["validation rows"] = held_out.facts()
         # Of all that is held out, not only of what is validated on; a reward model answers nothing.
         most = 0 if needs.rewards else num_prompts
-        wanted = set(_first_groups(held_index.group[held], most, seed=seed).tolist())
+        wanted = set(_first_groups(rows.held_index.group[rows.is_held_out], most, seed=seed).tolist())
         # What is validated is the policy that will be used: under the control text of desirable answers, if any.
-        writer = _Writer(encode, (0, 0), needs, settings, advance)
-        facts["validation"] = writer.write(held_index, validation, folder / "validation", wanted)
+        writer = replace(writer, undesirable_encoder=writer.desirable_encoder)
+        facts["validation"] = writer.write(rows.held_index, rows.is_validated, folder / "validation", wanted)
     return EncodedFeedback(TokenStore(folder / "train"), TokenStore(folder / "validation"), writer.prompts, facts)
 
 
@@ -146,7 +134,7 @@ class _RowIndex:
     """Undesirable rows that the loss does not use."""
 
     @classmethod
-    def of(cls, rows: Rows, path: str, settings: FeedbackSettings) -> "_RowIndex":
+    def of(cls, rows: Rows, path: str, *, skip_refused: bool) -> "_RowIndex":
         """Read all rows once. Raises DataError for rows that cannot be used, unless they are to be skipped."""
         # Sixteen bytes a row: a list of Python's numbers would take four times as much, and there may be millions.
         group, conversation = array("q"), array("q")
@@ -161,8 +149,8 @@ class _RowIndex:
             else:
                 group.append(group_number(row))
                 conversation.append(conversation_number(row))
-        reasons = grave(refused, len(group))
-        if reasons and not settings.skip_refused:
+        reasons = fatal_reasons(refused, len(group))
+        if reasons and not skip_refused:
             faults = sorted((row for reason in reasons for row in first[reason]), key=lambda row: row.where.line)
             raise _refused(faults[:_SHOWN], sum(refused[reason] for reason in reasons))
         # No fault of the rows: they are counted apart, and no warning speaks of them.
@@ -182,9 +170,73 @@ class _RowIndex:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Selection:
+    """The rows of the files that are used, and for what; masks have one entry a usable row, (n,)."""
+
+    is_trained: Mask
+    """Rows of the source."""
+    held_index: _RowIndex
+    """The index that the next two masks are of: the file of held-out rows, or the source where there is none."""
+    is_held_out: Mask | None
+    """Rows that training does not see; None where all are trained on."""
+    is_validated: Mask | None
+    """Held-out rows that are validated on: all, or as many as `feedback.validation_rows`."""
+    warnings: list[str]
+
+    @property
+    def count(self) -> int:
+        """Return the number of rows to encode."""
+        return int(self.is_trained.sum()) + (0 if self.is_validated is None else int(self.is_validated.sum()))
+
+
+def _index_files(settings: FeedbackSettings, needs: Needs, *, seed: int) -> tuple[_RowIndex, _RowIndex | None]:
+    """Read the source and, where it is named, the file of held-out rows once, as the loss needs them."""
+    # Only for the counts of the report: a loss on scores learns from the score itself, not from this label.
+    middle = sum(_score_range(needs)) / 2 if needs.scores else None
+    opened = partial(
+        open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle, seed=seed
+    )
+    skip = settings.skip_refused
+    source = _RowIndex.of(opened(settings.source), settings.source, skip_refused=skip)
+    if settings.validation is None:
+        return source, None
+    return source, _RowIndex.of(opened(settings.validation), settings.validation, skip_refused=skip)
+
+
+def _select(
+    source: _RowIndex, held_out: _RowIndex | None, settings: FeedbackSettings, *, mismatched: bool, seed: int
+) -> _Selection:
+    """
+    Choose the rows to train on, to hold out and to validate on.
+
+    Raises DataError where training sees all that is to be held out, or where the loss needs mismatched completions and
+    there is only one prompt.
+    """
+    # A file of one prompt is told apart from a split that leaves one: what to do about them differs.
+    if mismatched:
+        _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
+    is_trained, is_held_out, warnings = _divide(source, held_out, settings, seed=seed)
+    # Without a file of their own the held-out rows are rows of the source, under another mask.
+    index, is_validated = held_out or source, None
+    if is_held_out is not None:
+        is_validated = _limited(index.group, is_held_out, settings.validation_rows, seed=seed)
+    if mismatched:
+        _require_two_prompts(source.group[is_trained], _ONE_LEFT.format(side="left to train on"))
+        if is_validated is not None:
+            _require_two_prompts(index.group[is_validated], _ONE_LEFT.format(side="held out"))
+    return _Selection(
+        is_trained=is_trained,
+        held_index=index,
+        is_held_out=is_held_out,
+        is_validated=is_validated,
+        warnings=warnings,
+    )
+
+
 def _divide(
     source: _RowIndex, held_out: _RowIndex | None, settings: FeedbackSettings, *, seed: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, list[str]]:
+) -> tuple[Mask, Mask | None, list[str]]:
     """Return masks of the rows to train on and to hold out (of the source, or of the held-out file), and warnings."""
     if held_out is None:
         if settings.validation_share == 0:
@@ -213,7 +265,7 @@ def _require_two_prompts(group: Ints, otherwise: str) -> None:
         raise DataError(otherwise)
 
 
-def _limited(group: Ints, selected: NDArray[np.bool_], most: int | None, *, seed: int) -> NDArray[np.bool_]:
+def _limited(group: Ints, selected: Mask, most: int | None, *, seed: int) -> Mask:
     """Keep at most `most` of the selected rows, by whole prompts (the first prompt in any case)."""
     if most is None or int(selected.sum()) <= most:
         return selected
@@ -231,21 +283,20 @@ def _first_groups(group: Ints, most: int, *, seed: int) -> Ints:
     return names[np.argsort(seeded_hash(names, seed=seed, purpose="sample prompts"))][:most]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Writer:
     """Encodes selected rows into a store, and counts what it sees."""
 
     encode: EncodeFn
-    encoder_of: tuple[int, int]
-    """The number of the encoder for undesirable answers, and for desirable ones."""
     needs: Needs
-    settings: FeedbackSettings
+    skip_refused: bool
     advance: Callable[[int], None]
+    undesirable_encoder: int
+    """Number of the encoder of undesirable answers."""
+    desirable_encoder: int = 0
     prompts: dict[str, Text] = field(default_factory=dict)
 
-    def write(
-        self, index: _RowIndex, selected: NDArray[np.bool_], path: Path, wanted: set[int] | None = None
-    ) -> dict[str, Any]:
+    def write(self, index: _RowIndex, selected: Mask, path: Path, wanted: set[int] | None = None) -> dict[str, Any]:
         """
         Encode rows into a store, a few at a time, and return its counts.
 
@@ -283,11 +334,18 @@ class _Writer:
             yield (
                 chunk,
                 [
-                    (self.encoder_of[desirable], (row.prompt, text, row.tools), _finished(row, desirable=desirable))
+                    (
+                        self._encoder(desirable=desirable),
+                        (row.prompt, text, row.tools),
+                        _finished(row, desirable=desirable),
+                    )
                     for _, row in chunk
                     for text, desirable in _completions(row)
                 ],
             )
+
+    def _encoder(self, *, desirable: bool) -> int:
+        return self.desirable_encoder if desirable else self.undesirable_encoder
 
     def _append(
         self, chunk: Sequence[_Numbered], results: EncodeResults, store: TokenStoreWriter, refused: Counter[str]
@@ -301,7 +359,7 @@ class _Writer:
                 (result for result, _ in completions if isinstance(result, Unencodable)), None
             ) or self._bad_score(row)
             if bad is not None:
-                if not self.settings.skip_refused:
+                if not self.skip_refused:
                     raise _refused([Refusal(where, bad.reason, bad.message)], 1)
                 refused[bad.reason] += 1
                 continue

@@ -83,7 +83,7 @@ def open_for_doctor(settings: FeedbackSettings) -> Rows:
     return Rows(source, partial(label_scores, rule=score_rule(settings.labels_from)))
 
 
-def grave(refused: Mapping[str, int], num_usable: int) -> set[str]:
+def fatal_reasons(refused: Mapping[str, int], num_usable: int) -> set[str]:
     """Return which of these reasons, each with its count, show that a file is not what it was taken for."""
     num_empty = sum(count for reason, count in refused.items() if reason in _EMPTY)
     allowed = _LEFT_OUT if num_empty > _FEW * num_usable else _LEFT_OUT | _EMPTY

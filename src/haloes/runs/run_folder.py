@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -14,6 +15,7 @@ from typing import Any
 
 from haloes.errors import RunError
 from haloes.judging.table import deciding_settings
+from haloes.feedback.weights import ClassWeights
 from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
@@ -146,9 +148,9 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-def note_weights(run_dir: Path, weights: Mapping[str, float]) -> None:
+def write_class_weights(run_dir: Path, weights: ClassWeights) -> None:
     """Write the class weights that were taken from the data into `data.json`."""
-    write_json(run_dir / DATA, {**read_json(run_dir / DATA), "weights": dict(weights)})
+    write_json(run_dir / DATA, {**read_json(run_dir / DATA), "weights": asdict(weights)})
 
 
 def write_pages(run_dir: Path) -> Path:

@@ -202,11 +202,11 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         progress=progress,
     )
     counted = inputs.facts["train"]
-    weights = label_weights(counted["desirable"], counted["undesirable"])
+    weights = class_weights(counted["desirable"], counted["undesirable"])
     # Only where a weight is "auto"; a number that the user gave stays.
-    weighted = with_weights(loss, **weights)
+    weighted = with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
     if weighted != loss and run.ranks.is_main:
-        run_folder.note_weights(run.run_dir, weights)
+        run_folder.write_class_weights(run.run_dir, weights)
     return PreparedData(run=run, inputs=inputs, loss=weighted, identity=identity)
 
 
@@ -291,12 +291,6 @@ def dtype_name(dtype: torch.dtype) -> Any:
     return str(dtype).removeprefix("torch.")
 
 
-def label_weights(num_desirable: int, num_undesirable: int) -> dict[str, float]:
-    """Return the class weights that follow from the counts of the training rows, as `with_weights` takes them."""
-    weights = class_weights(num_desirable, num_undesirable)
-    return {"desirable": weights.desirable, "undesirable": weights.undesirable}
-
-
 def load_policy(
     settings: ModelSettings,
     needs: Needs,
@@ -312,10 +306,10 @@ def load_policy(
 
     Args:
         settings: which model, and what of it is trained.
-        needs: of the loss.
+        needs: what the loss needs.
         longest: tokens of the longest row.
         max_length: `tokens.max_length`, which is named where the longest row does not fit.
-        seed: of the start of adapters and heads.
+        seed: seed of the start of adapters and heads.
         device: where it computes.
         dtype: what it computes in.
 
@@ -346,9 +340,9 @@ def trainable_policy(
 
     Args:
         model: is changed in place.
-        needs: of the loss.
+        needs: what the loss needs.
         lora: adapters, or None to train all weights.
-        seed: of the start of adapters and heads.
+        seed: seed of the start of adapters and heads.
         reference: whether the model before training is kept, which an experiment measures against whatever its loss.
         reference_model: another loaded model in its stead.
     """

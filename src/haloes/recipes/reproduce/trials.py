@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
+from haloes.feedback.weights import class_weights
 from haloes.journal import Journal
 from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
@@ -27,7 +28,7 @@ from haloes.recipes.reproduce.sets import Sets
 from haloes.run_files import CHECKPOINTS, METRICS
 from haloes.runs.config import FeedbackSettings, RunConfig, make_config
 from haloes.runs.data import encode_feedback
-from haloes.runs.setup import compute_dtype, label_weights, reference_folder, trainable_policy
+from haloes.runs.setup import compute_dtype, reference_folder, trainable_policy
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
@@ -158,7 +159,8 @@ class Workbench:
             raise ConfigError(f"{trial.loss} changes no log-probability, and runs are compared by those; leave it out")
         store = self._train_store(train_rows or self._sets.train, loss.needs)
         desirable = int(store.desirable.sum())
-        loss = with_weights(loss, **label_weights(desirable, len(store) - desirable))
+        weights = class_weights(desirable, len(store) - desirable)
+        loss = with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
         # Copied in memory: a trial trains for less time than loading the model from disk takes.
         model = copy.deepcopy(self.model)
         policy = trainable_policy(model, loss.needs, lora=self._config.model.lora, seed=trial.seed, reference=True)
