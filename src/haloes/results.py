@@ -337,7 +337,7 @@ class BenchmarkResult:
     others: tuple[Score, ...]
     """Further metrics, of each model."""
     subtasks: tuple[Score, ...]
-    """Of each model and subtask, where there are several; without an interval where a subtask has one question."""
+    """Scores of each model and subtask, where there are several; no interval where a subtask has one question."""
     questions: int
     of: int
     """Questions that the benchmark has."""

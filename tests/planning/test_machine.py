@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from haloes.planning.machine import Machine, Peak, look, thread_warnings
+from haloes.planning.machine import Machine, Peak, measure_machine, thread_warnings
 from haloes.training.microbatch_size import held
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def test_one_thread_is_fine():
 
 def test_looking_leaves_the_threads_as_they_are():
     before = torch.get_num_threads()
-    machine = look(torch.float32, CPU, width=32)
+    machine = measure_machine(torch.float32, CPU, width=32)
 
     assert torch.get_num_threads() == before == machine.threads
     assert machine.rate > 0

@@ -1,4 +1,4 @@
-"""What the calls take: their types, and how arguments become a configuration."""
+"""Types of the calls' arguments, and the configuration that arguments become."""
 
 import hashlib
 import json
@@ -12,22 +12,13 @@ if TYPE_CHECKING:
     from haloes.losses._contract import Loss
     from haloes.runs.config import RunConfig
 
-
 PathLike: TypeAlias = str | Path
-
-
 FeedbackLike: TypeAlias = str | Path | Iterable[Feedback | Pair]
 """A file, a saved data set, a set's name on the hub, or records."""
-
-
 ConfigLike: TypeAlias = str | Path | Mapping[str, Any]
 """A YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}."""
-
-
 Columns: TypeAlias = str | Mapping[str, str | None]
 """Which column is what: "completion=answer,label=thumb", or the same as a mapping."""
-
-
 JudgeName: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
 
 

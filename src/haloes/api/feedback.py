@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from haloes.api.arguments import Columns, FeedbackLike, PathLike, argument_settings, configured
+
 if TYPE_CHECKING:
     from haloes.feedback.doctor.findings import DataAdvice, Findings
     from haloes.runs.config import RunConfig
     from haloes.runs.token_doctor import TokenReport
-from haloes.api.arguments import Columns, FeedbackLike, PathLike, argument_settings, configured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What a feedback file holds, and what is wrong with it."""
+    """The contents of a feedback file, and its faults."""
 
     findings: "Findings"
     """Counts of rows, labels, prompts, lengths and faults."""
     advice: "tuple[DataAdvice, ...]"
-    """What follows from them for training, the worst first."""
+    """Advice for training that follows from them, the worst first."""
     tokens: "TokenReport | None"
     """The rows as tokens of a model; None where no model was named, or no row can be used."""
     errors: tuple[str, ...]
@@ -28,7 +29,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What was written as canonical records, and what was left out."""
+    """Counts of what was written as canonical records, and of what was left out."""
 
     path: Path
     num_written: int

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from haloes.api.arguments import Columns, ConfigLike, JudgeName, PathLike, argument_settings, configured, without_none
+
 if TYPE_CHECKING:
     from haloes.online_rounds.rounds import CurvePoint
     from haloes.runs.callbacks import Progress
-from haloes.api.arguments import Columns, ConfigLike, JudgeName, PathLike, argument_settings, configured, without_none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def online(
         config: settings of each round's training: a YAML file, or nested mappings.
         model: a folder, a name on the hub, a .gguf file, or "embedded" (the default).
         loss: "kto" (the default) or the name of another loss.
-        columns: of a feedback file, which column is what.
+        columns: names of the columns of a feedback file.
         rater: module:function or file.py:function that returns its thumb, (liked, reason), for (prompt, completion,
             finished).
         judge: in place of a rater, a judge that compares every two answers to a prompt, as in `haloes.judge`. For a

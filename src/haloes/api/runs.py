@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haloes.api.arguments import Columns, ConfigLike, FeedbackLike, PathLike, argument_settings, configured
 from haloes.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from haloes.planning.plan import Plan
     from haloes.runs.align import Run
     from haloes.runs.callbacks import Progress
-from haloes.api.arguments import Columns, ConfigLike, FeedbackLike, PathLike, argument_settings, configured
 
 
 def train(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haloes.api.arguments import Columns, PathLike, argument_settings, configured
 from haloes.errors import ConfigError
 from haloes.records import Completion
 from haloes.sampling._contract import EngineName
@@ -12,7 +13,6 @@ from haloes.sampling._contract import EngineName
 if TYPE_CHECKING:
     from haloes.runs.callbacks import Progress
     from haloes.sampling._contract import NoAnswer
-from haloes.api.arguments import Columns, PathLike, argument_settings, configured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def sample(
         n: completions of each prompt; above 1 it takes a temperature.
         most: answer this many of the prompts at most.
         everything: all prompts of a feedback file, not only the held-out ones.
-        columns: of a feedback file, which column is what.
+        columns: names of the columns of a feedback file.
         max_new_tokens: maximum tokens of a completion; one that is cut off is marked.
         temperature: 0 takes the likeliest token each time.
         top_p: the likeliest tokens with this total probability are drawn from.

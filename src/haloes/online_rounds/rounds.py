@@ -81,7 +81,7 @@ def online(
 
     Args:
         config: model, loss and training of each round; its feedback settings say how the verdicts are read.
-        settings: of the rounds.
+        settings: settings of the rounds.
         labeler: who says what is good.
         prompts: to learn on, by id, in the order in which they are taken.
         held_out: to measure on, by id.

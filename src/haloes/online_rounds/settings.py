@@ -118,7 +118,10 @@ def claim(
         {
             "model": config.model.name,
             "dtype": dtype,
-            **{name: digest([f"{key} {text_to_json(p)}" for key, p in some.items()]) for name, some in prompts.items()},
+            **{
+                name: digest([f"{key} {text_to_json(p)}" for key, p in asked.items()])
+                for name, asked in prompts.items()
+            },
             # The name that the file has had from the start: what is resumed must be read as it was written.
             "critic": labeler.identity,
             "configuration": digest([configuration_hash(_named(config, "", "auto")), loss]),

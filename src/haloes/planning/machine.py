@@ -33,7 +33,7 @@ class Machine:
     """The rate with one thread; None where there is only one, or on a GPU."""
 
 
-def look(dtype: torch.dtype, device: torch.device, *, width: int) -> Machine:
+def measure_machine(dtype: torch.dtype, device: torch.device, *, width: int) -> Machine:
     """Count, and time a few matrix products (some milliseconds each)."""
     logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = min(psutil.cpu_count(logical=False) or logical, logical)

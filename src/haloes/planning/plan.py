@@ -20,7 +20,7 @@ from haloes.planning.cost_model import (
     seconds,
     training_operations,
 )
-from haloes.planning.machine import Machine, look, thread_warnings
+from haloes.planning.machine import Machine, measure_machine, thread_warnings
 from haloes.planning.model_size import itemsize, sizes_by_name
 from haloes.planning.trial import TrialMeasurements, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
@@ -102,7 +102,7 @@ def make_plan(config: RunConfig, *, limit: int | None = None, progress: Progress
             data = prepare_data(run, progress=progress)
             reading = time.perf_counter() - began
             sizes = sizes_by_name(config.model.name, config.model.lora, values=data.loss.needs.values)
-            machine = look(run.dtype, run.device, width=sizes.width)
+            machine = measure_machine(run.dtype, run.device, width=sizes.width)
             load = _known_load(data, sizes)
             trial = None
             # What surely does not fit is not tried: loading it would end the process, not the plan.
@@ -192,7 +192,7 @@ def _make_plan(
 def _facts(
     data: PreparedData, sizes: ModelSize, load: StepLoad, trial: TrialMeasurements | None, *, loss: str
 ) -> dict[str, Any]:
-    """Return what the run is of, by the words of the plan; `loss` as the user named it."""
+    """Describe the run in the words of the plan: model, loss, device, rows and steps; `loss` as the user named it."""
     run, train = data.run, data.inputs.train
     lora = run.config.model.lora
     facts = {

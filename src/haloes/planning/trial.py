@@ -43,7 +43,7 @@ def try_out(
 
     Args:
         data: the run, whose folder takes what is written meanwhile; the caller removes it.
-        sizes: of the model.
+        sizes: sizes of the model.
         load: what is known of its memory without trying.
         reading: seconds that the data took.
         limit: bytes that the run may take; what would take more is not tried.
@@ -67,17 +67,8 @@ def try_out(
     tried = candidates(stepper, schedule)
     with probing(job, several=tried.several) as probe:
         load, passed, update, complete = measure(probe, tried, sizes, load, limit)
-    scoring = passed.reference_seconds / passed.reference_tokens if passed.reference_tokens else None
-    rates = Rates(
-        reading=reading,
-        loading=loading,
-        training_token=passed.seconds / passed.tokens,
-        # Without a reference to time: a backward pass takes two forward ones, and scoring is one of the three.
-        scoring_token=scoring if scoring is not None else passed.seconds / passed.tokens / 3,
-        update=update,
-        prefill=0.0 if answered is None else answered.prefill,
-        answer_token=0.0 if answered is None else answered.token,
-        saved_byte=seconds_a_byte(prepared.run_dir),
+    rates = _rates(
+        passed, answered, reading=reading, loading=loading, update=update, saving=seconds_a_byte(prepared.run_dir)
     )
     known = 0.0
     if config.train.reference_cache:
@@ -98,6 +89,31 @@ def try_out(
     )
     return TrialMeasurements(
         load=load, budget=stepper.max_tokens, typical=passed, complete=complete, rates=rates, work=work
+    )
+
+
+def _rates(
+    passed: MicroBatchCost,
+    answered: SamplingCost | None,
+    *,
+    reading: float,
+    loading: float,
+    update: float,
+    saving: float,
+) -> Rates:
+    """Return the seconds of each kind of work: those of tokens from what was tried, the rest as they were measured."""
+    training = passed.seconds / passed.tokens
+    # Without a reference to time: a backward pass takes two forward ones, and scoring is one of the three.
+    scoring = passed.reference_seconds / passed.reference_tokens if passed.reference_tokens else training / 3
+    return Rates(
+        reading=reading,
+        loading=loading,
+        training_token=training,
+        scoring_token=scoring,
+        update=update,
+        prefill=0.0 if answered is None else answered.prefill,
+        answer_token=0.0 if answered is None else answered.token,
+        saved_byte=saving,
     )
 
 

@@ -45,16 +45,16 @@ def count_work(
     Count what there is to do in a run.
 
     Args:
-        settings: of the training.
-        samples: of the answers before and after.
-        needs: of the loss.
-        sizes: of the model.
+        settings: settings of the training.
+        samples: settings of the answers before and after.
+        needs: what the loss needs.
+        sizes: sizes of the model.
         train: the rows that are trained on.
         validation: those that are held out.
-        schedule: of the steps.
+        schedule: the order of the steps.
         itemsize: bytes of a number in the compute dtype.
         num_prompts: that are answered before and after.
-        num_monitored: of those the prompts that are answered at every validation too, at most.
+        num_monitored: most prompts among those that are answered at every validation too.
         at_once: answers that are made at once.
         known: share of the reference's log-probabilities that its cache holds.
     """

@@ -79,7 +79,7 @@ class RunRecords:
     gaps: tuple[str, ...]
     """Damage that was left out, by file and line."""
     calibration: Reliability | None = None
-    """How sure a reward model was of held-out pairs, and how often it was right."""
+    """Confidence of a reward model about held-out pairs, and how often it was right."""
     judged: JudgedNumbers = NOTHING_JUDGED
     """The numbers of its judges, where `haloes eval` wrote them."""
     benchmarks: BenchmarkNumbers = NO_BENCHMARKS

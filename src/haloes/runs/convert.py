@@ -20,7 +20,7 @@ def write_records(settings: FeedbackSettings, out: Path, *, pairs: bool, seed: i
         settings: what is read, and how.
         out: `.jsonl`, `.jsonl.gz` or `.parquet`.
         pairs: write pairs instead of single labelled answers.
-        seed: of the pairing.
+        seed: seed of the pairing.
 
     Returns:
         How many records were written, and how many rows were refused for which reason.

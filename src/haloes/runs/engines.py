@@ -37,7 +37,7 @@ def make_engine(
         batch_size: answers at once (transformers).
         dtype: what it computes in (transformers); "auto" is a run's own for a run's folder, else the faster one here.
         device: where (transformers).
-        base_url: of the server (http).
+        base_url: address of the server (http).
         key_env: the NAME of the environment variable that holds the server's key (http).
         concurrency: requests at once (http).
 

@@ -49,12 +49,12 @@ def make_inputs(
     Encode a run's feedback into its folder, or open what an earlier part of the run encoded.
 
     Args:
-        settings: of the feedback.
+        settings: where the feedback is, and how it is read and split.
         run_dir: the run's folder.
-        needs: of the loss: pairs or single answers, control texts, scores.
+        needs: what the loss needs: pairs or single answers, control texts, scores.
         encoder: text to tokens, without a control text.
         identity: hashes of all that decides what is encoded: what is there is opened only where they are the same.
-        seed: of the split, the pairing and the subsampling.
+        seed: seed of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to answer.
         threads: the most processors to use; None for all that the process may.
         ranks: the main process encodes, the others wait.

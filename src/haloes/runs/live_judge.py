@@ -64,7 +64,7 @@ class LiveJudge:
             judge: who is asked.
             before: the answers before training.
             folder: takes answers and judgements.
-            seed: of the delimiters around the answers; sent to judges that draw their replies.
+            seed: seed of the delimiters around the answers; sent to judges that draw their replies.
             same_run: whether a run is resumed as it was: judgements of steps that are done again hold, and a judge that
                 does not answer just now is no error.
         """

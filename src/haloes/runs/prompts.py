@@ -43,7 +43,7 @@ def load_prompts(
         settings: how a feedback file is read.
         everything: all prompts of a feedback file, not only the held-out ones.
         most: the most prompts to take, drawn by content and seed.
-        seed: of the split and the draw.
+        seed: seed of the split and the draw.
 
     Raises:
         ConfigError: `most` is not positive.

@@ -50,7 +50,7 @@ def cohens_kappa(
         label: how a report calls the number.
         level: coverage of the interval.
         draws: number of bootstrap draws over prompts; `method` counts those in which nothing can be said.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The score; None with fewer than two prompts, or where both gave one and the same verdict throughout.
@@ -96,7 +96,7 @@ def krippendorffs_alpha(
         label: how a report calls the number.
         level: coverage of the interval.
         draws: number of bootstrap draws over prompts; `method` counts those in which nothing can be said.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The score; None with fewer than two prompts, or where all verdicts are the same.

@@ -94,7 +94,7 @@ def auc_with_interval(
         label: how a report calls the number.
         level: coverage of the interval.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The score; None where one class is missing, or all rows answer one prompt.
@@ -202,7 +202,7 @@ def auc_differences(
         pairs: the two models' names and what they gave to the rows that they share.
         level: coverage of each interval, not corrected for their number.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         DataError: the lengths of a pair differ, or a score is not finite.

@@ -33,7 +33,7 @@ def compare_shares(
         name: what was measured.
         label: how a report calls it.
         level: coverage of the intervals.
-        seed: of the bootstrap, where one is needed.
+        seed: seed of the bootstrap, where one is needed.
 
     Raises:
         DataError: the sides are about different prompts, or an outcome is neither true nor false.
@@ -85,7 +85,7 @@ def compare_completions(
         before: answers of the model before training.
         after: answers of the model after, to the same prompts (joined on `prompt_id`).
         level: coverage of the intervals.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         DataError: the two sides are about different prompts.

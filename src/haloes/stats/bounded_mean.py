@@ -59,7 +59,7 @@ def bounded_mean_with_interval(
         label: how a report calls the number.
         level: coverage of the interval.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The score; None with fewer than two prompts.

@@ -44,7 +44,7 @@ def reliability(
         bins: how many bins, at most.
         level: coverage of the bins' intervals.
         draws: number of perfectly calibrated models that the error by chance is taken from.
-        seed: of those.
+        seed: seed of those.
     """
     bin_N = _bin_numbers(chance_N, bins)
     return Reliability(
@@ -81,7 +81,7 @@ def calibration(
         label: how a report calls the number.
         level: coverage of the intervals.
         draws: number of bootstrap draws, and of models that the error by chance is taken from.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The calibration; None with fewer than two prompts.

@@ -74,8 +74,8 @@ def length_controlled_win_rate(
 
     Args:
         preferences: in [0, 1] for the model's answer, ties 0.5, None where a comparison could not be scored.
-        lengths: of the model's answers, in characters.
-        baseline_lengths: of the answers they are compared with.
+        lengths: characters of the model's answers.
+        baseline_lengths: characters of the answers they are compared with.
         prompts: the prompt of each comparison.
         difficulties: of each comparison's instruction, such as AlpacaEval's; None where not known.
         name: what was measured, for the record.
@@ -83,7 +83,7 @@ def length_controlled_win_rate(
         label: how a report calls the number.
         level: coverage of the interval.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The score and the coefficients; None with fewer than two scored prompts.

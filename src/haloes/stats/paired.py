@@ -36,7 +36,7 @@ def paired_differences(
         name: what was measured, for the record.
         level: coverage of each interval, not corrected for their number.
         draws: number of bootstrap draws.
-        seed: of the draws and the test.
+        seed: seed of the draws and the test.
 
     Raises:
         DataError: two models were judged on different prompts, or a preference is not in [0, 1].

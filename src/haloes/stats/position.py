@@ -41,7 +41,7 @@ def position_bias(
         label: how a report calls the number.
         level: coverage of the interval (see `bounded_mean_with_interval`).
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The score; None with fewer than two prompts scored in both orders.

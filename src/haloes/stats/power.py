@@ -30,7 +30,7 @@ def smallest_win_rate_difference(
         num_prompts: how many prompts will be judged.
         tie_share: the share of ties that is expected; ties lower the variance.
         rows_per_prompt: comparisons (seeds) a prompt.
-        correlation: of the verdicts within a prompt, in [0, 1]; 1, the cautious choice, gives seeds no credit.
+        correlation: that of verdicts within a prompt, in [0, 1]; 1, the cautious choice, gives seeds no credit.
         alpha: the two-sided false alarm rate.
         power: the probability of finding a difference that large.
 
@@ -72,7 +72,7 @@ def smallest_paired_difference(
 
     Args:
         num_prompts: how many prompts both sides answer.
-        standard_deviation: of the prompts' differences; it sets the unit of the result.
+        standard_deviation: standard deviation of the prompts' differences; it sets the unit of the result.
         alpha: the two-sided false alarm rate.
         power: the probability of finding a difference that large.
 

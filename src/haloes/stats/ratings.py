@@ -81,7 +81,7 @@ def bradley_terry(
         name: what was measured, for the record.
         level: coverage of the intervals.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         DataError: the lengths differ; a preference is not in [0, 1]; a model is compared with itself; fewer than two

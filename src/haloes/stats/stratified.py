@@ -53,7 +53,7 @@ def benchmark_mean(
         label: how a report calls the number.
         level: coverage of the interval.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The score; None with fewer than two questions.
@@ -89,7 +89,7 @@ def benchmark_changes(
         pairs: of each benchmark, by question the score before, the score after (each in [0, 1]) and the subtask.
         level: coverage of each interval, not corrected for their number.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The changes; a benchmark with fewer than two questions is left out.
@@ -138,7 +138,7 @@ def resampled_means(
         mean_C: the score of each question.
         stratum_C: the number of its stratum.
         draws: number of means.
-        seed: of the draws.
+        seed: seed of the draws.
     """
     rng = np.random.default_rng(seed)
     total_D = np.zeros(draws)

@@ -88,7 +88,7 @@ def win_rate(
         label: how a report calls the number.
         level: coverage of the interval.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         DataError: the lengths differ, or a preference is not in [0, 1].

@@ -49,8 +49,8 @@ def _judged(numbers: "JudgedNumbers") -> "Iterator[RenderableType]":
     if numbers.ratings:
         yield scores_table("Bradley-Terry ratings, in log-odds around a mean of 0", numbers.ratings)
     for name, label in dict.fromkeys((d.score.name, d.score.label) for d in numbers.differences):
-        some = [d for d in numbers.differences if (d.score.name, d.score.label) == (name, label)]
-        yield differences_table(f"Differences in {name.replace('_', ' ')}, {label}", some)
+        compared = [d for d in numbers.differences if (d.score.name, d.score.label) == (name, label)]
+        yield differences_table(f"Differences in {name.replace('_', ' ')}, {label}", compared)
     for note in numbers.notes:
         yield Text(note, style="yellow")
 

@@ -1,4 +1,4 @@
-"""What a judge said, on the terminal."""
+"""A judge's verdicts, on the terminal."""
 
 from typing import TYPE_CHECKING
 

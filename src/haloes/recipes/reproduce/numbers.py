@@ -32,7 +32,7 @@ class Row:
     difference_low: float
     difference_high: float
     p: float
-    """Of no difference from the baseline, two-sided, by the paired bootstrap; Holm's correction over the methods."""
+    """Two-sided p-value of no difference from the baseline: paired bootstrap, Holm's correction over methods."""
 
 
 def auc_rows(
@@ -100,7 +100,7 @@ def point(name: str, runs: Sequence[Mapping[str, Any]]) -> Point:
     Average runs that differ in their seed into a point; prompts are resampled, each with all its seeds.
 
     Args:
-        name: of the method with its settings.
+        name: name of the method with its settings.
         runs: `prompt_id`, `positive` (chance) and `nats` of each continuation.
 
     Raises:

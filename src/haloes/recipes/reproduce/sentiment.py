@@ -65,7 +65,7 @@ class Sentiment:
     scorer: Score | None
     """Its accuracy on held-out reviews."""
     liked: int
-    """How many of the rated continuations are liked."""
+    """Number of the rated continuations that are liked."""
     rated: int
     points: tuple[Point, ...]
     """The model before, and every run."""
@@ -114,7 +114,7 @@ def sentiment(
         reviews: labelled reviews to fit the scorer on.
         test_reviews: labelled reviews to measure the scorer on.
         asked: what is continued.
-        sizes: of the experiment.
+        sizes: sizes of the experiment.
         methods: names of `METHODS`.
         betas: for the methods that have one.
         lrs: learning rates.
