@@ -54,7 +54,7 @@ def open_rows(
         pairs: whether pairs are needed.
         undesirable: whether undesirable single answers are needed; where not they are refused as `NOT_USED`.
         middle: for a loss that learns from scores: where there is no label, the one for reports is told apart here.
-        seed: of pairing and subsampling.
+        seed: seed of pairing and subsampling.
 
     Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist, or where
     pairs are needed and one answer a prompt is asked for.

@@ -39,7 +39,7 @@ def reliability(
     Compare predicted probabilities with labels, in bins of about equally many rows; equal predictions share a bin.
 
     Args:
-        chance_N: of each row, in [0, 1].
+        chance_N: predicted probability of each row, in [0, 1].
         label_N: 1 for desirable rows, 0 for the others.
         bins: how many bins, at most.
         level: coverage of the bins' intervals.

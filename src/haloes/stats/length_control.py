@@ -77,7 +77,7 @@ def length_controlled_win_rate(
         lengths: characters of the model's answers.
         baseline_lengths: characters of the answers they are compared with.
         prompts: the prompt of each comparison.
-        difficulties: of each comparison's instruction, such as AlpacaEval's; None where not known.
+        difficulties: difficulty of each comparison's instruction, such as AlpacaEval's; None where not known.
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.

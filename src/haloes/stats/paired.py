@@ -32,7 +32,7 @@ def paired_differences(
     corrected by Holm's method for the number of pairs. Pairs with fewer than two prompts in common are left out.
 
     Args:
-        preferences: of each model, its preferences in [0, 1] (None unscored) and the prompts of those.
+        preferences: for each model, its preferences in [0, 1] (None unscored) and the prompts of those.
         name: what was measured, for the record.
         level: coverage of each interval, not corrected for their number.
         draws: number of bootstrap draws.

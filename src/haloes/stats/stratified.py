@@ -47,7 +47,7 @@ def benchmark_mean(
     Args:
         values: one number in [0, 1] a row.
         questions: the question of each row; rows of one question (the instructions of a prompt) stay together.
-        subtasks: of each row; all equal where there are none.
+        subtasks: the subtask of each row; all equal where there are none.
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
@@ -86,7 +86,7 @@ def benchmark_changes(
     Compute the change on each benchmark, paired by question, with p-values corrected by Holm's method for their number.
 
     Args:
-        pairs: of each benchmark, by question the score before, the score after (each in [0, 1]) and the subtask.
+        pairs: for each benchmark, by question: the score before, the score after (each in [0, 1]) and the subtask.
         level: coverage of each interval, not corrected for their number.
         draws: number of bootstrap draws.
         seed: seed of the draws.

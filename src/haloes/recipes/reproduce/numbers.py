@@ -45,7 +45,7 @@ def auc_rows(
     that the interval holds the spread of prompts for these seeds.
 
     Args:
-        rewards: of each method an array for every seed, a reward a held-out answer.
+        rewards: by method, an array for every seed with a reward for each held-out answer.
         desirable: the labels of the answers.
         prompts: which answers share a prompt.
         baseline: the method that the others are compared with.

@@ -118,7 +118,7 @@ def sentiment(
         methods: names of `METHODS`.
         betas: for the methods that have one.
         lrs: learning rates.
-        seeds: of training and of the continuations that are measured.
+        seeds: seeds of training and of the continuations that are measured.
         stop: asked after every step and every continuation; True ends the experiment, to be resumed later.
         on_run: called before each run with its name, the runs done and all of them.
     """
