@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import RunError
-from haloes.judging.table import deciding_settings
 from haloes.feedback.weights import ClassWeights
+from haloes.judging.table import deciding_settings
 from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
