@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haloes.api.arguments import JudgeName, PathLike, without_none
-from haloes.records import Judgement
+from haloes.judging.run import JudgingOutcome, judge_pairs
 from haloes.run_files import JUDGEMENTS, is_run
 
 if TYPE_CHECKING:
@@ -14,20 +14,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeResult:
+class JudgeResult(JudgingOutcome):
     """Judgements of a candidate's answers against a baseline's."""
 
     candidate: str
     baseline: str
     path: Path
     """The file of judgements."""
-    judgements: tuple[Judgement, ...]
-    canaries: tuple[Judgement, ...]
-    """Judgements of answers that only ask to be chosen."""
-    num_new: int
-    """Judgements that were not in the file before."""
-    unanswered: tuple[str, ...]
-    """Why a comparison has no judgement; the same call asks for it again."""
     report: Path | None
     """The page of the run whose answers were judged, with the new numbers; None where the file lies in no run."""
 
@@ -91,7 +84,6 @@ def judge(
     from haloes.evaluation.evaluate import write_judged_report
     from haloes.evaluation.judged import comparison_notes
     from haloes.judging.pairs import first_prompts, read_pairs
-    from haloes.judging.run import judge_pairs
     from haloes.judging.table import make_judge
     from haloes.runs.callbacks import NullProgress
 

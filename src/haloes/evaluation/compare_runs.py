@@ -42,12 +42,12 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
     names = _names(run_dirs)
     held_out = [read_held_out(path) for path in run_dirs]
     shared = _shared(held_out)
-    judged_by = [
+    judged_files = [
         after_its_run(file)
         for path, name in zip(run_dirs, names, strict=True)
         for file in read_judged_files(path, name)
     ]
-    judged = judged_numbers(judged_by, seed=seed) if judged_by else None
+    judged = judged_numbers(judged_files, seed=seed) if judged_files else None
     notes = [
         f"{name} has no held_out.jsonl, so its held-out rows are not compared; it is of an older haloes, unfinished, "
         "or held nothing out"

@@ -51,10 +51,10 @@ def compute_evaluation(
     # A run that was only asked benchmarks is a source all the same, though it has no other records.
     may_be_empty = benchmarked is not None
     read = [read_source(path, may_be_empty=may_be_empty) for path in sources]
-    judged = [file for source in read for file in source.judged]
+    judged_files = [file for source in read for file in source.judged]
     weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
     return Evaluation(
-        judged=judged_numbers(judged, seed=seed) if judged else None,
+        judged=judged_numbers(judged_files, seed=seed) if judged_files else None,
         judge_free=tuple(judge_free(source, seed=seed) for source in read if source.answers or source.held_out),
         alpaca_eval=alpaca_eval(preferences, weights, seed=seed) if preferences else None,
         benchmarks=benchmarked,

@@ -64,7 +64,7 @@ def read_source(path: Path, *, may_be_empty: bool = False) -> Source:
         return _run_folder(path, may_be_empty=may_be_empty)
     _, first = next(read_jsonl(path), (0, {}))
     if "judge" in first and "candidate_first" in first:
-        return Source(name=_stem(path), path=path, judged=[_judged(path, _stem(path))])
+        return Source(name=_stem(path), path=path, judged=[_read_judged_file(path, _stem(path))])
     if "completion" in first:
         return Source(name=_stem(path), path=path, answers=read_completions(path))
     raise DataError(
@@ -85,7 +85,7 @@ def read_judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
     Raises:
         DataError: a row is no judgement.
     """
-    return [_judged(path, name) for path in judgement_paths(run_dir)]
+    return [_read_judged_file(path, name) for path in judgement_paths(run_dir)]
 
 
 def _run_folder(path: Path, *, may_be_empty: bool) -> Source:
@@ -102,7 +102,7 @@ def _run_folder(path: Path, *, may_be_empty: bool) -> Source:
     )
 
 
-def _judged(path: Path, source: str) -> JudgedFile:
+def _read_judged_file(path: Path, source: str) -> JudgedFile:
     # Canaries stand in a file of their own, so that nobody counts them as answers.
     beside = canary_path(path)
     return JudgedFile(

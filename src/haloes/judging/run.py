@@ -18,18 +18,18 @@ _PATIENCE = 8
 """Comparisons in a row without a reply after which the judge is taken to be gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingOutcome:
     """All judgements of a file, and the comparisons that still have none."""
 
     judgements: tuple[Judgement, ...]
     """Judgements of the candidate against the baseline, in the order of the pairs."""
     canaries: tuple[Judgement, ...]
-    """Judgements of canary answers against the baseline."""
+    """Judgements of answers that only ask to be chosen, against the baseline."""
     num_new: int
-    """How many of them were not on disk before."""
+    """Number of judgements that were not in the file before."""
     unanswered: tuple[str, ...]
-    """Why a comparison has no judgement, one each; a rerun asks again."""
+    """Reasons why comparisons have no judgement, one each; the same call asks for them again."""
 
 
 @dataclass(frozen=True, slots=True)
