@@ -60,7 +60,7 @@ class Policy:
     start_fingerprint: str | None = None
     """Hash of the weights before training where the reference is another model; None where they are the reference."""
     reward_head: RewardHead | None = None
-    """Trained with the policy where the loss needs it; what both make is a reward model."""
+    """Trained with the policy where the loss needs it; the two together are a reward model."""
 
     @property
     def device(self) -> torch.device:

@@ -7,7 +7,7 @@ from typing import Any
 from haloes.errors import ConfigError
 
 LOWER_IS_BETTER = frozenset({"loss", "sampled/kl", "sampled/repetition"})
-"""Of all other numbers more is better."""
+"""The numbers of a validation that are better when smaller; all others are better when larger."""
 
 
 class EarlyStopping:
@@ -25,7 +25,7 @@ class EarlyStopping:
         self._name, self._patience = name, patience
         self._value, self._since = -inf, 0
         self.step: int | None = None
-        """After which the number was best; None before the first validation."""
+        """The step after which the number was best; None before the first validation."""
         for line in lines:
             if line["split"] == "validation":
                 self.update(line["step"], line)

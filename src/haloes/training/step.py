@@ -49,7 +49,7 @@ class LayoutHook(Protocol):
 
 
 def ignore_layout(packed: Packed, *, trained: bool) -> None:
-    """Do nothing: the hook of those who do not look."""
+    """Do nothing: the hook where nothing is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +135,7 @@ class Stepper:
             running_reward: the mean log-ratio over the steps before, in nats, for a loss that needs it.
         """
         split = self._split(step)
-        # The reference goes first: no activations wait for a backward pass yet, so its pass has all the memory.
-        reference, mismatched_reference = self.score_reference(split)
-        mismatched: MismatchedTable | None = None
-        if self.loss.needs.mismatched:
-            mismatched = MismatchedTable(Ragged.zeros(split.mismatched_lengths), mismatched_reference)
-        prefixes = PrefixCache() if self._reuses_prompts(split) else None
-        if mismatched is not None and prefixes is None:
-            # They make the reference point of every example: not even the first loss exists without all of them.
-            self.score_mismatched_before(split, mismatched)
-        context = StepContext(
-            split=split,
-            weight=self._weight(split, step),
-            running_reward=running_reward,
-            reference=reference,
-            mismatched=mismatched,
-            prefixes=prefixes,
-        )
+        context = self._context(split, step, running_reward)
         numbers = StepNumbers.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
         parts, device = split.micro_batches, self.policy.device
         with prefetch(parts, lambda part: self._lay_out(split, part, backward), device=device) as layouts:
@@ -160,8 +144,8 @@ class Stepper:
         # The numbers stayed on the device until here, where the processor may wait for it without harm.
         numbers.fetch()
         # One sum over the processes completes every table: each filled in its own rows and left zeros in the others.
+        reference, mismatched, needs = context.reference, context.mismatched, self.loss.needs
         self._sum(*numbers.columns(), *([] if reference is None else [reference.total]))
-        needs = self.loss.needs
         return Table(
             step=step,
             sequences=split.sequences,
@@ -313,6 +297,26 @@ class Stepper:
             mismatched_bins=self.ranks.shard(bins),
         )
 
+    def _context(self, split: StepSplit, step: Step, running_reward: float) -> StepContext:
+        """Score what all losses of the step depend on: the reference, and (x, y') where no micro-batch scores it."""
+        # The reference goes first: no activations wait for a backward pass yet, so its pass has all the memory.
+        reference, mismatched_reference = self.score_reference(split)
+        mismatched: MismatchedTable | None = None
+        if self.loss.needs.mismatched:
+            mismatched = MismatchedTable(Ragged.zeros(split.mismatched_lengths), mismatched_reference)
+        prefixes = PrefixCache() if self._reuses_prompts(split) else None
+        if mismatched is not None and prefixes is None:
+            # They make the reference point of every example: not even the first loss exists without all of them.
+            self.score_mismatched_before(split, mismatched)
+        return StepContext(
+            split=split,
+            weight=self._weight(split, step),
+            running_reward=running_reward,
+            reference=reference,
+            mismatched=mismatched,
+            prefixes=prefixes,
+        )
+
     def _weight(self, split: StepSplit, step: Step) -> Floats:
         """Return the weight of each example, (E,); they add up to 1, in float64 as all that is summed over a step."""
         weight: Floats = self.store.weight[split.sequences[: len(step.examples)]].astype(np.float64)
@@ -369,11 +373,13 @@ class StepNumbers:
     """The tables that a process's micro-batches fill in, in float64: they are summed over whole steps."""
 
     logp: Floats
-    """(S,), as the reward."""
+    """log p_policy(y|x) of each sequence, (S,)."""
     reward: Floats
+    """The reward head's number for each sequence, (S,)."""
     loss: Floats
-    """(E,), as each metric."""
+    """The loss of each example, (E,)."""
     metrics: dict[str, Floats]
+    """Each metric of the loss by name, (E,)."""
     waiting: list[tuple[Floats, NDArray[np.int64], Tensor]] = field(default_factory=list)
     """Values that are still on the device, with the table and the rows that they belong to."""
 

@@ -87,7 +87,7 @@ class TrainResult:
     damaged: tuple[str, ...]
     """A sentence about each damaged checkpoint that was passed over."""
     best_step: int | None = None
-    """After which step the policy is what it is; None for the last one."""
+    """The step whose weights the policy has; None for the last one."""
 
 
 def train(job: TrainJob, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -154,17 +154,8 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
     validation: Validation | None = None
     step = done
     while step < schedule.num_steps and not best.should_stop:
-        lap = time.perf_counter()
-        # Everything random of a step follows from its number: a resumed run is the same run.
-        _seed_dropout(settings.seed, step, job.ranks)
-        table = stepper.run(schedule.step(step), backward=True, running_reward=run.loss_state.running_reward)
-        # Before the update: what is not finite must not reach the weights, of which the last good ones are kept.
-        _check_finite(table, job.train)
-        rate = learning_rate(settings, step, schedule.num_steps)
-        norm = update(masters, run.optimizer, rate, settings.max_grad_norm, job.ranks, step=step + 1)
+        run.take_step(stepper, schedule, step, log)
         step += 1
-        log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - lap, per_epoch=schedule.steps_per_epoch)
-        run.loss_state.update(table, step=step)
         if _is_due(job, step, schedule.num_steps):
             validation = run.validate()
             # One process's numbers on all, so that every one of them stops early at the same step or not.
@@ -178,14 +169,14 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         run.save_if(due, CHECKPOINTS, step, keep=settings.keep_checkpoints)
         if stopped:
             raise Interrupted(step, schedule.num_steps, job.run_dir)
-    # The weights change under a validation of the last step, which then has to be done again.
-    if best.step not in {None, step}:
+    best_step = best.step if best.step != step else None
+    if best_step is not None:
         damaged += run.restore_best()
+        # It was of the last step's weights.
         validation = None
     if validation is None and job.validation is not None:
         validation = run.validate()
     seconds = time.perf_counter() - began
-    best_step = best.step if best.step != step else None
     return TrainResult(schedule.num_steps, seconds, validation, tuple(damaged), best_step)
 
 
@@ -216,7 +207,7 @@ def _is_due(job: TrainJob, step: int, num_steps: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RunState:
-    """A run that is under way: what is validated, saved and restored together."""
+    """A run that is under way: what is trained, validated, saved and restored together."""
 
     job: TrainJob
     masters: Masters
@@ -235,6 +226,19 @@ class _RunState:
             refuse_changes(saved.identity, job.identity, was=f"{saved.path} was written by a run with")
         self.loss_state.restore(checkpoint.restore(saved, self.masters, self.optimizer))
         return saved.step, damaged
+
+    def take_step(self, stepper: Stepper, schedule: Schedule, step: int, log: "_Log") -> None:
+        """Train on the schedule's step of this index, and log it."""
+        job, began = self.job, time.perf_counter()
+        # Everything random of a step follows from its number: a resumed run is the same run.
+        _seed_dropout(job.settings.seed, step, job.ranks)
+        table = stepper.run(schedule.step(step), backward=True, running_reward=self.loss_state.running_reward)
+        # Before the update: what is not finite must not reach the weights, of which the last good ones are kept.
+        _check_finite(table, job.train)
+        rate = learning_rate(job.settings, step, schedule.num_steps)
+        norm = update(self.masters, self.optimizer, rate, job.settings.max_grad_norm, job.ranks, step=step + 1)
+        log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - began, per_epoch=schedule.steps_per_epoch)
+        self.loss_state.update(table, step=step + 1)
 
     def restore_best(self) -> list[str]:
         """Restore the best weights; return warnings where they cannot be read."""
@@ -304,9 +308,10 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
 
 def _score_before(job: TrainJob, store: TokenStore) -> Floats | None:
     """
-    Score each held-out sequence before training, (n,) in nats, where the reference is none, or moves, or is another.
+    Score each held-out sequence with the model before training, (n,) in nats.
 
-    Where the reference is the model before training, it gives those very numbers, and the result is None.
+    Returns None where the loss's reference is that model, and gives these numbers itself, and for a loss that reads no
+    log-probabilities. Any other loss has no reference, one that is synced with the policy, or one of other weights.
     """
     needs, has_separate_reference = job.loss.needs, job.policy.start_fingerprint is not None
     if not needs.logps:
