@@ -47,12 +47,12 @@ class Schedule:
         Plan a run.
 
         Args:
-            fingerprint: of the data; with the seed it decides everything.
+            fingerprint: hash of the data; with the seed it decides everything.
             desirable: the label of every example, (N,); all True for pairs.
             group: the prompt of every example, (N,); equal numbers answer the same prompt.
             batch_size: examples in a step, at most.
             epochs: how often every example is seen; a fraction is rounded up to a whole step.
-            seed: of the order and of the mismatched partners.
+            seed: decides the order and the mismatched partners.
             mismatched: whether the loss needs mismatched completions.
             prompts_together: shuffle prompts instead of examples, so that the answers to one prompt come in the same
                 step as far as the labels, which are spread evenly in any case, allow.
@@ -120,8 +120,8 @@ def _epoch(
     Args:
         desirable: the label of every example, (N,).
         prompt: the number of each example's prompt if examples follow the order of shuffled prompts; else None.
-        steps: of the epoch.
-        index: of the epoch.
+        steps: how many steps the epoch has.
+        index: the number of the epoch, from 0.
         rng: decides everything that is random.
     """
     good = rng.permutation(np.flatnonzero(desirable))

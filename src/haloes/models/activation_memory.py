@@ -69,7 +69,7 @@ def kept_activation_bytes(whole: float, *, layers: int, inputs: float, checkpoin
 
     Args:
         whole: without checkpointing, as `activation_bytes` finds it.
-        layers: of the model.
+        layers: how many layers the model has.
         inputs: bytes that a token brings into one layer.
         checkpointing: only what enters each layer is kept, and all that one layer keeps while it is computed again.
         offload: what would be kept waits elsewhere, but for the layer at work.

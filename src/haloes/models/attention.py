@@ -50,7 +50,7 @@ def packed_attention(
         key: (1, key heads, T, head size).
         value: (1, key heads, T, head size).
         attention_mask: ignored for a packed layout.
-        scaling: of the scores before the softmax; None for 1/sqrt(head size).
+        scaling: factor of the scores before the softmax; None for 1/sqrt(head size).
         dropout: probability with which an attention weight is dropped.
         sliding_window: a token sees itself and this many minus one before it; None for all before it.
         softcap: scores s become softcap * tanh(s / softcap), as in Gemma 2.

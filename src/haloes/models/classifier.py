@@ -52,7 +52,7 @@ def as_classifier(model: Any, weight_1H: Tensor) -> Any:
 
     Args:
         model: the causal language model, without adapters.
-        weight_1H: of the reward head.
+        weight_1H: weights of the reward head, (1, H).
 
     Returns:
         A classifier that knows no padding, and takes one text at a time.
@@ -118,7 +118,7 @@ def save_classifier(model: Any, weight_1H: Tensor, tokenizer: Any, folder: Path,
 
     Args:
         model: the causal language model, without adapters; an added padding mark gives its embedding a row more.
-        weight_1H: of the reward head.
+        weight_1H: weights of the reward head, (1, H).
         tokenizer: it is changed in place.
         folder: takes all files.
         ends: the text of the mark that ends an answer.

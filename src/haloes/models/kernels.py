@@ -74,11 +74,11 @@ def attend(
 
     Args:
         kernel: what computes it.
-        query: of all pieces, one after the other.
-        key: of all pieces; there may be fewer heads.
-        value: of all pieces.
+        query: queries of all pieces, one after the other.
+        key: keys of all pieces; there may be fewer heads.
+        value: values of all pieces, with as many heads as the keys.
         varlen: which keys each piece sees.
-        scaling: of the scores; None for 1/sqrt(head size).
+        scaling: factor of the attention scores; None for 1/sqrt(head size).
         window: a token sees itself and this many minus one before it; None for all before it.
     """
     query_TND, key_TMD, value_TMD = (x[0].transpose(0, 1) for x in (query, key, value))
@@ -125,7 +125,7 @@ def choose_kernel(config: Any, *, dtype: torch.dtype, device: torch.device) -> t
     Return the first kernel that proves right for a model's heads.
 
     Args:
-        config: of the transformers model (its text part).
+        config: configuration of the transformers model (its text part).
         dtype: what it computes in.
         device: where it computes.
 

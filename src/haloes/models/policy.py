@@ -177,7 +177,7 @@ def make_policy(
         model: a transformers causal language model; it is changed in place.
         lora: adapters, or None to train all weights.
         reference: whether the loss needs one.
-        seed: of the start of the adapter and of the value head.
+        seed: decides the initial weights of the adapter and of the value head.
         synced: the reference can become the policy again (`SyncedReference.sync`).
         values: add a value head.
         rewards: add a reward head. Raises ModelError where transformers knows no sequence classifier of this

@@ -83,7 +83,7 @@ class FileReference:
 
         Args:
             parameters: every weight that training may change, in host memory.
-            scorer: of their model.
+            scorer: the scorer of their model.
             folder: where the file is; it is made if need be.
 
         Raises:

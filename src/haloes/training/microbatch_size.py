@@ -29,7 +29,7 @@ def choose_budget(policy: Policy, settings: TrainSettings, *, free: int) -> int:
 
     Args:
         policy: as it is before training: its gradients and its optimizer are still to come.
-        settings: of the training.
+        settings: settings of the training.
         free: bytes that the process can come to hold on the policy's device beside what it holds now.
     """
     if settings.microbatch_tokens is not None:

@@ -229,7 +229,7 @@ class Stepper:
             packed: the layout of that pass, which held all of the step's (x, y) in their order.
             prefixes: its keys and values; they are let go.
             split: the step's work.
-            table: of the step's (x, y').
+            table: the one of the step's (x, y').
         """
         rows = [read_pair(self.store, int(x), int(y)) for x, y in split.mismatched]
         sequences = [(row.prompt, row.completion, row.trained) for row in rows]

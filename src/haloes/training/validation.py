@@ -65,9 +65,9 @@ def validate(
     Score the stepper's whole data set once, in steps of the training's size, without gradient.
 
     Args:
-        stepper: of the held-out data.
-        batch_size: of the training.
-        seed: of the training.
+        stepper: the stepper of the held-out data.
+        batch_size: examples in a step of the training.
+        seed: the training's seed, from which mismatched partners are drawn.
         logp_before: log p of each sequence before training, (n,); None where the loss's reference is that model.
         running_reward: the mean log-ratio over the training's steps so far.
     """
