@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from haloes.errors import ConfigError
+from haloes.losses._contract import Loss
 from haloes.models.device import choose_device
 from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require_enough
 from haloes.online_rounds.settings import OnlineSettings, claim, of_round, release
@@ -82,9 +83,9 @@ def online(
     Args:
         config: model, loss and training of each round; its feedback settings say how the verdicts are read.
         settings: settings of the rounds.
-        labeler: who says what is good.
-        prompts: to learn on, by id, in the order in which they are taken.
-        held_out: to measure on, by id.
+        labeler: the judge or rater whose verdicts are learnt.
+        prompts: prompts to learn on, by id, in the order in which they are taken.
+        held_out: prompts to measure on, by id.
         out: the experiment's folder. Each round has one of its own in it with its prompts, answers, verdicts,
             feedback, run, and the same of the held-out prompts.
         progress: told how far the work is.
@@ -97,6 +98,28 @@ def online(
         Interrupted: the user stopped a round's training.
     """
     device = choose_device(config.model.device)
+    loss = _suitable_loss(config, device)
+    given = {"prompts": prompts, "held-out prompts": held_out}
+    config = claim(
+        out, config=config, device=device, settings=settings, labeler=labeler, prompts=given, loss=repr(loss)
+    )
+    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, device, progress)
+    # The first model is measured before anything is learnt: what fails here leaves no folder behind.
+    try:
+        points = [_measure(experiment, 0, {})]
+    except BaseException:
+        release(out)
+        raise
+    for number in range(1, settings.rounds + 1):
+        counts = _collect(experiment, number, pairs=loss.needs.pairs, undesirable=loss.needs.undesirable)
+        _train(experiment, number)
+        points.append(_measure(experiment, number, counts))
+        write_json(out / CURVE, [_plain(point) for point in points])
+    return tuple(points)
+
+
+def _suitable_loss(config: RunConfig, device: torch.device) -> Loss[Any]:
+    """Return the rounds' loss. Raises ConfigError where a round could not go on from the model of the one before."""
     if this_rank(device).count > 1:
         raise ConfigError("online rounds run in one process; start them without torchrun")
     if config.model.quantize is not None:
@@ -115,23 +138,7 @@ def online(
             f"loss.name: {config.loss['name']} trains a reward model, which gives no answers to learn from; train it "
             "with `haloes train`, and take it as the judge: --judge reward --judge-model ITS_RUN"
         )
-    given = {"prompts": prompts, "held-out prompts": held_out}
-    config = claim(
-        out, config=config, device=device, settings=settings, labeler=labeler, prompts=given, loss=repr(loss)
-    )
-    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, device, progress)
-    # The first model is measured before anything is learnt: what fails here leaves no folder behind.
-    try:
-        points = [_measure(experiment, 0, {})]
-    except BaseException:
-        release(out)
-        raise
-    for number in range(1, settings.rounds + 1):
-        counts = _collect(experiment, number, pairs=loss.needs.pairs, undesirable=loss.needs.undesirable)
-        _train(experiment, number)
-        points.append(_measure(experiment, number, counts))
-        write_json(out / CURVE, [_plain(point) for point in points])
-    return tuple(points)
+    return loss
 
 
 def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: bool) -> dict[str, int]:
@@ -166,7 +173,7 @@ def _train(experiment: _Experiment, number: int) -> None:
         shutil.rmtree(run_dir, ignore_errors=True)
     start = experiment.model(number - 1)
     reference = experiment.model(0).source if settings.reference == "fixed" and number > 1 else None
-    mine = dataclasses.replace(
+    round_config = dataclasses.replace(
         config,
         feedback=_reading(config.feedback, folder / FEEDBACK),
         model=dataclasses.replace(config.model, name=start.source, reference=reference),
@@ -175,7 +182,7 @@ def _train(experiment: _Experiment, number: int) -> None:
         train=dataclasses.replace(config.train, seed=config.train.seed + number - 1),
     )
     experiment.progress.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
-    run = align(mine, run_dir, resume=resume, progress=experiment.progress)
+    run = align(round_config, run_dir, resume=resume, progress=experiment.progress)
     write_json(folder / ROUND, {"start": start.source, "reference": reference or start.source, "steps": run.num_steps})
 
 

@@ -4,12 +4,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from haloes.batches.schedule import Step
+from haloes.batches.schedule import Schedule, Step
 from haloes.planning.cost_model import Layout, ModelSize, Rates, StepLoad, Workload, activations, memory
 from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, candidates, probing, time_sampling
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.runs.callbacks import Progress
-from haloes.runs.setup import PreparedData, prepare_run
+from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
 from haloes.training.trainer import make_stepper, training_schedule
 
 _QUICK = 4.0
@@ -53,7 +53,7 @@ def try_out(
     prepared = prepare_run(data, progress=progress, limit=limit)
     loading = time.perf_counter() - began
     progress.stage("trying a few steps")
-    config, inputs, policy, needs = prepared.config, prepared.inputs, prepared.policy, prepared.loss.needs
+    config, inputs, policy = prepared.config, prepared.inputs, prepared.policy
     # Nothing of a trial may be left in the reference cache, and nothing in it may shorten the trial.
     job = prepared.job(cache=None, measure=lambda _step, _validation: {}, stop=lambda: False)
     stepper = make_stepper(job, inputs.train)
@@ -70,23 +70,7 @@ def try_out(
     rates = _rates(
         passed, answered, reading=reading, loading=loading, update=update, saving=seconds_a_byte(prepared.run_dir)
     )
-    known = 0.0
-    if config.train.reference_cache:
-        known = known_share(needs, policy.reference_fingerprint, schedule, inputs.train)
-    work = count_work(
-        config.train,
-        config.samples,
-        needs,
-        sizes,
-        train=inputs.train,
-        validation=inputs.validation,
-        schedule=schedule,
-        itemsize=load.itemsize,
-        num_prompts=len(prompts),
-        num_monitored=config.watch.prompts,
-        at_once=at_once,
-        known=known,
-    )
+    work = _count_work(prepared, schedule, sizes, itemsize=load.itemsize, num_prompts=len(prompts), at_once=at_once)
     return TrialMeasurements(
         load=load, budget=stepper.max_tokens, typical=passed, complete=complete, rates=rates, work=work
     )
@@ -114,6 +98,30 @@ def _rates(
         prefill=0.0 if answered is None else answered.prefill,
         answer_token=0.0 if answered is None else answered.token,
         saved_byte=saving,
+    )
+
+
+def _count_work(
+    prepared: PreparedRun, schedule: Schedule, sizes: ModelSize, *, itemsize: int, num_prompts: int, at_once: int
+) -> Workload:
+    """Count all that the run will do; `at_once` answers to its `num_prompts` held-out prompts are sampled together."""
+    config, inputs, needs = prepared.config, prepared.inputs, prepared.loss.needs
+    known = 0.0
+    if config.train.reference_cache:
+        known = known_share(needs, prepared.policy.reference_fingerprint, schedule, inputs.train)
+    return count_work(
+        config.train,
+        config.samples,
+        needs,
+        sizes,
+        train=inputs.train,
+        validation=inputs.validation,
+        schedule=schedule,
+        itemsize=itemsize,
+        num_prompts=num_prompts,
+        num_monitored=config.watch.prompts,
+        at_once=at_once,
+        known=known,
     )
 
 
