@@ -61,7 +61,7 @@ class LiveJudge:
         Ask nothing yet.
 
         Args:
-            judge: who is asked.
+            judge: the judge that is asked.
             before: the answers before training.
             folder: takes answers and judgements.
             seed: seed of the delimiters around the answers; sent to judges that draw their replies.

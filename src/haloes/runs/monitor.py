@@ -42,7 +42,7 @@ def make_live_judge(
     Args:
         context: the run.
         watch: how many prompts are answered.
-        judge: who is asked.
+        judge: the judge that is asked.
         before: the answers before training.
         same_run: whether a run is resumed as it was; a judge that does not answer just now is no error then.
 
