@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from haloes.planning.machine import Machine, Peak, measure_machine, thread_warnings
-from haloes.training.microbatch_size import held
+from haloes.training.microbatch_size import bytes_in_use
 
 CPU = torch.device("cpu")
 TWO_ON_ONE = Machine(threads=2, cores=1, logical=2, rate=1e10, one_thread=9e9)
@@ -44,10 +44,10 @@ def test_looking_leaves_the_threads_as_they_are():
 
 
 def test_the_peak_is_seen_though_it_is_over_when_the_block_ends():
-    before = held(CPU)
+    before = bytes_in_use(CPU)
     with Peak(CPU) as peak:
         large = np.ones(40 * 2**20)  # 320 MiB
         del large
 
     assert peak.bytes - before > 250 * 2**20
-    assert held(CPU) - before < 250 * 2**20
+    assert bytes_in_use(CPU) - before < 250 * 2**20

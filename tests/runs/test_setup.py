@@ -14,7 +14,7 @@ from haloes.runs.setup import PreparedData, prepare_data, prepare_run, resolve_r
 from haloes.store import read_json
 from haloes.tokens.encode import tokenizer_fingerprint
 from haloes.training.distributed import Ranks
-from haloes.training.microbatch_size import held
+from haloes.training.microbatch_size import bytes_in_use
 from tiny_runs import config, thumbs, write_rows
 
 AUTO = {"name": "kto", "desirable_weight": "auto", "undesirable_weight": "auto"}
@@ -87,7 +87,7 @@ def test_with_less_memory_the_micro_batches_are_smaller(model: Path, thumbs_file
     data = prepared_data(config(model, thumbs_file), tmp_path / "run")
 
     full = prepare_run(data, progress=NullProgress())
-    little = prepare_run(data, progress=NullProgress(), limit=held(data.run.device))
+    little = prepare_run(data, progress=NullProgress(), limit=bytes_in_use(data.run.device))
 
     assert (little.config.train.microbatch_tokens or 0) < (full.config.train.microbatch_tokens or 0)
 
