@@ -67,7 +67,7 @@ class PreparedData:
     run: ResolvedRun
     inputs: Inputs
     loss: Loss[Any]
-    """With its class weights."""
+    """The loss with its class weights."""
     identity: Mapping[str, str]
     """Hashes of the data set, the tokenizer and the configuration, by name."""
 
@@ -77,7 +77,7 @@ class PreparedRun:
     """A run before its first step."""
 
     config: RunConfig
-    """With everything that was found out: `make_config` of it is the same run."""
+    """All settings, with everything that was found out: `make_config` of it is the same run."""
     run_dir: Path
     loss: Loss[Any]
     inputs: Inputs

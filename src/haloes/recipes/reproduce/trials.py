@@ -211,13 +211,13 @@ class Workbench:
     def _store(self, source: Path, needs: Needs, encoder: Encoder) -> TokenStore:
         """Encode the rows of a file as a loss with these needs wants them, once for all runs."""
         kind = [str(needs.pairs), str(needs.undesirable), str(needs.control), str(needs.score_range)]
-        place = self._folder / "data" / f"{source.stem}-{'-'.join(kind)}-{encoder.template.control}".replace("/", "_")
-        if not (place / "train").exists():
+        folder = self._folder / "data" / f"{source.stem}-{'-'.join(kind)}-{encoder.template.control}".replace("/", "_")
+        if not (folder / "train").exists():
             settings = FeedbackSettings(source=str(source), validation_share=0.0)
             encode_feedback(
-                settings, needs=needs, encoder=encoder, folder=place, seed=0, num_prompts=0, advance=_ignore
+                settings, needs=needs, encoder=encoder, folder=folder, seed=0, num_prompts=0, advance=_ignore
             )
-        return TokenStore(place / "train")
+        return TokenStore(folder / "train")
 
     def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Floats:
         every = np.arange(len(store))
