@@ -34,7 +34,7 @@ class Curve:
     z_N: Floats
     """The answer's reward, less that of what it is compared with, in nats."""
     value_N: Floats
-    """What the loss falls by from its value at 0: the human value that it implies, up to a constant."""
+    """Fall of the loss from its value at 0: the human value that it implies, up to a constant."""
     gradient_N: Floats
     """d loss / d reward."""
 

@@ -27,7 +27,7 @@ class Block:
     """A paragraph of a docstring."""
 
     text: str
-    """In one line; a formula keeps its lines."""
+    """The paragraph in one line; a formula keeps its lines."""
     is_formula: bool
 
 
@@ -37,9 +37,9 @@ class Hyperparameter:
 
     name: str
     default: str
-    """As a configuration would write it, or `REQUIRED`."""
+    """The default as a configuration would write it, or `REQUIRED`."""
     text: str
-    """What it does."""
+    """Explanation of its effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Explanation:
     blocks: tuple[Block, ...]
     """Its docstring: what it does in a sentence, its formula, and what is to be known."""
     needs: tuple[str, ...]
-    """In a few words each; of a loss that is made of parts, with its default parts."""
+    """Needs in a few words each; for a loss that is made of parts, those with its default parts."""
     hyperparameters: tuple[Hyperparameter, ...]
     has_parts: bool
     """Whether it is made of dials or of other losses."""

@@ -38,7 +38,7 @@ class LossAdvice:
     """A loss to train with, or a setting of it, with the reason."""
 
     topic: str
-    """What it is about: "loss", "or", "labels", "weights", "beta"."""
+    """Subject of the advice: "loss", "or", "labels", "weights", "beta"."""
     what: str
     why: str
     source: str
@@ -53,7 +53,7 @@ class FileFacts:
     scores: tuple[float, float] | None
     """The lowest and the highest score, if there are scores."""
     threshold: float | None = None
-    """Where scores had to be made labels: from which score on answers were taken for desirable."""
+    """Lowest score of answers that were taken for desirable, where scores had to be made labels."""
 
     @property
     def balance(self) -> LabelCounts:
@@ -81,12 +81,12 @@ class Recommendation:
     """A file's contents, the losses that can be trained on it, and the advice which to take."""
 
     holds: tuple[str, ...]
-    """What was found, a fact each."""
+    """Findings, a fact each."""
     applies: tuple[tuple[str, tuple[str, ...]], ...]
     """Names of losses, by how they can take the file."""
     advice: tuple[LossAdvice, ...]
     command: str
-    """What to type to follow it."""
+    """Command that follows the advice."""
 
 
 def recommend_losses(settings: FeedbackSettings) -> Recommendation:

@@ -35,7 +35,7 @@ class JudgeReply:
     reason: str
     """The words that were taken for the verdict, or why there is none."""
     reply: str = ""
-    """Word for word."""
+    """The judge's words, uncut."""
     preference: float | None = None
     """Preference for the first answer, in [0, 1], from judges that give a number."""
     prompt_tokens: int = 0
@@ -52,7 +52,7 @@ class NoReply:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A judge's name and settings, by which its judgements are known again."""
+    """A judge's name and settings, by which its judgements are recognised in a file."""
 
     name: str
     """The name in the records: the model's, the function's ..."""

@@ -63,10 +63,10 @@ def _whole(said: str, labels: Labels) -> Extracted:
 def _last(said: str, labels: Labels) -> Extracted:
     """Take the last line that holds labels, if it holds only one of them, however often."""
     for line in reversed(said.splitlines()):
-        found = [verdict for verdict, label in labels.items() if label in line]
-        if len(found) == 1:
-            return found[0], f"the last line with a verdict says {labels[found[0]]!r}: {_short(line)}"
-        if found:
+        verdicts = [verdict for verdict, label in labels.items() if label in line]
+        if len(verdicts) == 1:
+            return verdicts[0], f"the last line with a verdict says {labels[verdicts[0]]!r}: {_short(line)}"
+        if verdicts:
             return None, f"the last line with a verdict names several: {_short(line)}"
     return None, f"the reply holds none of {_listed(labels)}: {_short(said)}"
 

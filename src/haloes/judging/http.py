@@ -47,7 +47,7 @@ class HttpJudge:
     model: str
     """The model's name on the server."""
     base_url: str
-    """Such as https://host/v1 or http://localhost:8000/v1."""
+    """The server's address, such as https://host/v1 or http://localhost:8000/v1."""
     key_env: str | None = None
     """The NAME of the environment variable that holds the key; None sends none."""
     template: str = "kto-paper"
@@ -57,7 +57,7 @@ class HttpJudge:
     max_tokens: int | None = None
     """Most tokens of a reply; None for what the template says. Models that think aloud need more."""
     top_logprobs: int = 0
-    """Above 0, the preference is a number from the log-probabilities of so many likeliest first tokens (AlpacaEval 2
+    """Above 0, the preference is a number from the log-probabilities of this many likeliest first tokens (AlpacaEval 2
     takes 5), for templates whose reply is a label alone."""
     body: dict[str, Any] = field(default_factory=dict)
     """Further fields of the request; null takes a field out (some servers want max_completion_tokens)."""
@@ -68,11 +68,11 @@ class HttpJudge:
     concurrency: int = 4
     """Requests at once."""
     requests_per_minute: float | None = None
-    """At most."""
+    """Most requests a minute; None for no limit."""
     timeout: float = 60.0
     """Seconds for a request."""
     attempts: int = 5
-    """How often a request is made at most."""
+    """Most attempts at a request."""
     backoff: float = 1.0
     """Seconds before the second attempt; doubled before each further one."""
     longest_wait: float = 120.0

@@ -34,7 +34,7 @@ class LocalJudge:
     template: str = "kto-paper"
     """kto-paper, alpaca-eval, mt-bench, or the path of a template file."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the model computes in."""
+    """Number format that the model computes in."""
     device: str = "auto"
     """"auto" takes a GPU if there is one."""
     tie_margin: float = 0.0
@@ -124,12 +124,12 @@ class _LabelScorer:
         rows = [(prompt, label, ()) for label in labels.values()]
         # Not finished: the label's probability is wanted, and not that of ending the turn after it.
         encoded = self.encoder.encode(rows, finished=[False] * len(rows))
-        found = {
+        options = {
             verdict: one
             for verdict, one in zip(labels, encoded, strict=True)
             if isinstance(one, Encoded) and not one.prompt_cut and not one.completion_cut
         }
-        return found if len(found) == len(labels) else None
+        return options if len(options) == len(labels) else None
 
     def logps(self, batch: "Sequence[dict[Verdict, Encoded]]") -> "list[dict[Verdict, float]]":
         """Return log P(label | prompt), in nats, of every label of every comparison; each prompt is computed once."""

@@ -130,10 +130,10 @@ def _models(answers: Iterable[Completion]) -> list[str]:
 
 
 def _of(answers: Sequence[Completion], path: Path, model: str) -> list[Completion]:
-    found = [answer for answer in answers if answer.model == model]
-    if not found:
+    selected = [answer for answer in answers if answer.model == model]
+    if not selected:
         raise DataError(f"{path} has no answers of {model!r}; it has those of {', '.join(_models(answers))}")
-    return found
+    return selected
 
 
 def _both(answers: Sequence[Completion], path: Path) -> tuple[str, str]:

@@ -33,7 +33,7 @@ class RewardModelJudge:
     """A folder in the layout of transformers with a sequence classifier of one output, a run that trained one (`haloes
     train --loss bradley-terry`), or a name on the hub."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the model computes in."""
+    """Number format that the model computes in."""
     device: str = "auto"
     """"auto" takes a GPU if there is one."""
     tie_margin: float = 0.0
@@ -55,14 +55,14 @@ class RewardModelJudge:
         if not comparisons:
             return
         loaded = self._loaded()
-        known: dict[tuple[Text, str], float | None] = {}
+        rewards: dict[tuple[Text, str], float | None] = {}
         for place, comparison in enumerate(comparisons):
             for answer in (comparison.first, comparison.second):
                 # Both orders of a pair hold the same two answers.
-                if (comparison.prompt, answer) not in known:
-                    known[comparison.prompt, answer] = loaded.reward(comparison.prompt, answer)
-            rewards = known[comparison.prompt, comparison.first], known[comparison.prompt, comparison.second]
-            yield place, self._opinion(*rewards, window=loaded.window)
+                if (comparison.prompt, answer) not in rewards:
+                    rewards[comparison.prompt, answer] = loaded.reward(comparison.prompt, answer)
+            first, second = (rewards[comparison.prompt, answer] for answer in (comparison.first, comparison.second))
+            yield place, self._opinion(first, second, window=loaded.window)
 
     def _opinion(self, first: float | None, second: float | None, *, window: int) -> JudgeReply:
         if first is None or second is None:
@@ -110,15 +110,15 @@ class _RewardScorer:
         from haloes.tokens.template import render_messages
 
         if self.tokenizer.chat_template:
-            asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-            text = render_messages(self.tokenizer, (*asked, Message("assistant", answer)), generation=False)
+            turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+            text = render_messages(self.tokenizer, (*turns, Message("assistant", answer)), generation=False)
             # The template writes the marks of the beginning itself.
-            found = self.tokenizer(text, add_special_tokens=False, return_tensors="pt", verbose=False)
+            inputs = self.tokenizer(text, add_special_tokens=False, return_tensors="pt", verbose=False)
         else:
-            found = self.tokenizer(conversation(prompt), answer, return_tensors="pt", verbose=False)
+            inputs = self.tokenizer(conversation(prompt), answer, return_tensors="pt", verbose=False)
         # Tokenizers also tell the first text from the second, which not every architecture wants to know.
         accepted = inspect.signature(self.model.forward).parameters
-        return {name: value for name, value in found.items() if name in accepted}
+        return {name: value for name, value in inputs.items() if name in accepted}
 
 
 def _load(name: str, dtype: str, device: str) -> _RewardScorer:

@@ -102,10 +102,10 @@ def judge_pairs(
     order = {question.fingerprint: i for i, question in enumerate(questions)}
     for mark, journal in journals.items():
         put_in_order(journal, kept[mark], order)
-    found = [(q.is_canary, done[q.fingerprint]) for q in questions if q.fingerprint in done]
+    answered = [(q.is_canary, done[q.fingerprint]) for q in questions if q.fingerprint in done]
     return JudgingOutcome(
-        judgements=tuple(judgement for is_canary, judgement in found if not is_canary),
-        canaries=tuple(judgement for is_canary, judgement in found if is_canary),
+        judgements=tuple(judgement for is_canary, judgement in answered if not is_canary),
+        canaries=tuple(judgement for is_canary, judgement in answered if is_canary),
         num_new=len(missing) - len(unanswered),
         unanswered=tuple(unanswered),
     )
@@ -178,13 +178,13 @@ def _question(
         seed=seed,
     )
     # Everything that a reply may depend on: with any of it changed, a judgement on disk is of another question.
-    known = {
+    content = {
         "prompt": [pair.prompt_id, text_to_json(comparison.prompt)],
         "answers": [comparison.first, comparison.second, comparison.first_finished, comparison.second_finished],
         "models": [candidate, baseline, candidate_first, pair.draw],
         "judge": [identity.name, identity.template, dict(identity.settings), seed],
     }
-    code = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    code = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:24]
     return _Question(pair, candidate, baseline, is_canary, candidate_first, code, comparison)
 
 

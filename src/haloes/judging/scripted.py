@@ -1,4 +1,4 @@
-"""A judge whose replies are written beforehand: for tests and for trying out a template without a model."""
+"""A judge with replies from a script: for tests and for trying out a template without a model."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass

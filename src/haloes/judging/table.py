@@ -30,7 +30,7 @@ JUDGES: Mapping[str, type[Any]] = MappingProxyType(
         "rule": RuleJudge,
     }
 )
-"""A reward model has two names: the short one, and the one by which everybody calls it."""
+"""Judges by name. A reward model has two: the short one, and its usual one."""
 
 
 def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:
@@ -48,11 +48,11 @@ def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:
         raise ConfigError(
             f"judge: there is no judge {name!r}.{_near(name, list(JUDGES))} There are: {', '.join(JUDGES)}"
         )
-    known = [field.name for field in dataclasses.fields(JUDGES[name]) if field.init]
+    allowed = [field.name for field in dataclasses.fields(JUDGES[name]) if field.init]
     for key in settings:
-        if key not in known:
+        if key not in allowed:
             raise ConfigError(
-                f"judge.{key}: the {name} judge has no such setting.{_near(key, known)} It has: {', '.join(known)}"
+                f"judge.{key}: the {name} judge has no such setting.{_near(key, allowed)} It has: {', '.join(allowed)}"
             )
     try:
         # Through JSON and strictly: settings come from a command line or YAML, and "5" is not 5.

@@ -110,8 +110,8 @@ def fence(comparison: OrderedPair) -> str:
     """
     texts = (conversation(comparison.prompt), comparison.first, comparison.second)
     for attempt in count():
-        known = json.dumps([comparison.seed, attempt, *texts])
-        code = hashlib.sha256(known.encode()).hexdigest()[:12]
+        content = json.dumps([comparison.seed, attempt, *texts])
+        code = hashlib.sha256(content.encode()).hexdigest()[:12]
         if not any(code in text for text in texts):
             return code
     raise AssertionError
@@ -147,14 +147,14 @@ def _shipped() -> Any:
 def _parsed(name: str, text: str) -> JudgeTemplate:
     import yaml
 
-    found = _HEAD.match(text.replace("\r\n", "\n"))
-    if found is None:
+    match = _HEAD.match(text.replace("\r\n", "\n"))
+    if match is None:
         raise ConfigError(f"judge template {name}: it must begin with a head between two lines of ---")
     try:
-        head = yaml.safe_load(found[1])
+        head = yaml.safe_load(match[1])
     except yaml.YAMLError as error:
         raise ConfigError(f"judge template {name}: the head is not YAML: {error}") from error
-    body = found[2]
+    body = match[2]
     _check(name, head, body)
     return JudgeTemplate(
         name=name,

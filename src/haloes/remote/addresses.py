@@ -11,7 +11,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _METADATA = frozenset(
     ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
-"""Where clouds serve a machine's own credentials outside the link-local ranges (AWS, Alibaba, Azure, Oracle)."""
+"""Addresses beside the link-local ranges where clouds serve a machine's credentials (AWS, Alibaba, Azure, Oracle)."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 

@@ -50,13 +50,13 @@ class Endpoint:
     """A server's address, and the patience with which it is asked."""
 
     base_url: str
-    """Such as https://host/v1 or http://localhost:8000/v1."""
+    """The server's address, such as https://host/v1 or http://localhost:8000/v1."""
     key_env: str | None = None
     """The NAME of the environment variable that holds the key; None sends none."""
     timeout: float = 60.0
     """Seconds for a request."""
     attempts: int = 5
-    """How often a request is made at most."""
+    """Most attempts at a request."""
     backoff: float = 1.0
     """Seconds before the second attempt; doubled before each further one."""
     longest_wait: float = 120.0

@@ -19,7 +19,7 @@ from haloes.runs.callbacks import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSettings:
-    """Which benchmarks are asked, and how."""
+    """Benchmarks to ask, and how."""
 
     names: str
     """Benchmarks, separated by commas."""
@@ -28,7 +28,7 @@ class BenchSettings:
     limit: int | None = None
     """Questions of each benchmark; None for all."""
     seed: int = 0
-    """Seed of the draw of those."""
+    """Seed of the draw of questions."""
     chat: bool = True
     """Put the questions through the chat template of models that have one, as they were trained."""
     run_generated_code: bool = False
