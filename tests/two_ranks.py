@@ -68,7 +68,7 @@ def steps(folder: Path, ranks: Ranks) -> Iterator[tuple[str, dict[str, Any]]]:
         found |= {f"gradient {i}": gradient.numpy() for i, gradient in enumerate(gradients)}
         masters.release()
         start = None if loss.needs.any_reference else np.zeros(len(store))
-        validation = validate(stepper, batch_size=2, seed=0, start=start)
+        validation = validate(stepper, batch_size=2, seed=0, logp_before=start)
         found |= {f"validation {key}": value for key, value in validation.metrics().items()}
         yield name, found
 
