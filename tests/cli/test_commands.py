@@ -83,6 +83,16 @@ def test_flags_settings_and_file_are_put_together(model: Path, tmp_path: Path):
     assert json.loads(Path("run/data.json").read_text())["validation"]["rows"] == 4
 
 
+def test_the_options_that_matter_most_are_settings_and_set_goes_before_them(model: Path, thumbs_file: Path):
+    quick = ["--set", f"model.name={model}", *("-s", "model.dtype=float32"), *("-s", "samples.prompts=0")]
+    ok("train", thumbs_file, *quick, "--lr", "1e-3", "--epochs", "0.5", "--batch-size", "16", "--out", "run")
+    saved = read_config(Path("run")).train
+    assert (saved.lr, saved.epochs, saved.batch_size) == (1e-3, 0.5, 16)
+
+    ok("train", thumbs_file, *quick, "--lr", "1e-3", "--set", "train.lr=2e-3", "--out", "other")
+    assert read_config(Path("other")).train.lr == 2e-3
+
+
 def test_a_saved_configuration_trains_the_same_again(model: Path, thumbs_file: Path):
     ok("train", thumbs_file, *flags(model, samples__prompts="0"), "--out", "first")
     ok("train", "--config", "first/config.yaml", "--out", "second")

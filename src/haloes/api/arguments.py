@@ -29,6 +29,9 @@ def argument_settings(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
+    lr: float | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
 ) -> dict[str, Any]:
     """Return the arguments that were given as nested mappings like those of a configuration file."""
     sections: dict[str, dict[str, Any]] = {
@@ -39,6 +42,7 @@ def argument_settings(
         },
         "model": {"name": None if model is None else str(model)},
         "loss": _loss_section(loss),
+        "train": {"lr": lr, "epochs": epochs, "batch_size": batch_size},
     }
     given = {name: without_none(section) for name, section in sections.items()}
     return {name: section for name, section in given.items() if section}

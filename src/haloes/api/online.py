@@ -34,6 +34,8 @@ def online(
     model: PathLike | None = None,
     loss: str | None = None,
     columns: Columns | None = None,
+    lr: float | None = None,
+    epochs: float | None = None,
     rater: str | None = None,
     judge: JudgeName | None = None,
     judge_model: PathLike | None = None,
@@ -71,6 +73,8 @@ def online(
         model: a folder, a name on the hub, a .gguf file, or "embedded" (the default).
         loss: "kto" (the default) or the name of another loss.
         columns: names of the columns of a feedback file.
+        lr: the peak learning rate of each round's training, train.lr; 5e-6 if left out.
+        epochs: passes over a round's answers, train.epochs; 1 if left out.
         rater: module:function or file.py:function that returns its thumb, (liked, reason), for (prompt, completion,
             finished).
         judge: in place of a rater, a judge that compares every two answers to a prompt, as in `haloes.judge`. For a
@@ -91,7 +95,7 @@ def online(
         temperature: temperature of the draws; positive.
         top_p: the likeliest tokens with this total probability are drawn from.
         seed: seed of prompts, draws and judging.
-        batch_size: answers at once.
+        batch_size: answers at once; examples in a step of the training are train.batch_size.
         out: the folder; runs/online-<prompts> if left out.
         settings: nested mappings such as {"train": {"lr": 1e-4}}, over all other arguments.
         progress: told how far the rounds are.
@@ -113,7 +117,7 @@ def online(
 
     flags = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     labeler = make_labeler(rater, judge, {**without_none(flags), **(judge_settings or {})}, seed=seed)
-    given = argument_settings(model=model, loss=loss, columns=columns)
+    given = argument_settings(model=model, loss=loss, columns=columns, lr=lr, epochs=epochs)
     run_config = configured(config, given, settings)
     rounds_settings = OnlineSettings(
         rounds=rounds,

@@ -22,6 +22,9 @@ def train(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
+    lr: float | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
     out: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
@@ -44,6 +47,9 @@ def train(
         loss: a loss such as `haloes.KTO(beta=0.1)`, or a name; KTO with class weights from the data if left out.
         validation: held-out feedback; otherwise a tenth of the prompts is held out.
         columns: which column is what, where names differ: "completion=answer,label=thumb" or a mapping.
+        lr: the peak learning rate, train.lr; 5e-6 if left out, and small models and adapters take 1e-4 to 1e-3.
+        epochs: passes over the feedback, train.epochs; 1 if left out.
+        batch_size: examples in a step, train.batch_size; 32 if left out.
         out: the run's folder; runs/<file>-<loss>-<number> if left out.
         settings: nested mappings like those of `config`, over all other arguments.
         resume: continue the run that `out` holds, which was started with the same arguments.
@@ -62,7 +68,16 @@ def train(
 
     run_config = configured(
         config,
-        argument_settings(feedback=feedback, model=model, loss=loss, validation=validation, columns=columns),
+        argument_settings(
+            feedback=feedback,
+            model=model,
+            loss=loss,
+            validation=validation,
+            columns=columns,
+            lr=lr,
+            epochs=epochs,
+            batch_size=batch_size,
+        ),
         settings,
     )
     if out is None and resume:
@@ -121,6 +136,9 @@ def plan(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
+    lr: float | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
     memory: float | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: "Progress | None" = None,
@@ -139,6 +157,9 @@ def plan(
         loss: a loss or its name.
         validation: held-out feedback.
         columns: which column is what.
+        lr: the peak learning rate, on which neither memory nor time depends.
+        epochs: passes over the feedback.
+        batch_size: examples in a step.
         memory: memory that the run may take, in GiB; what is free on the device if left out.
         settings: nested mappings, over all other arguments.
         progress: told how far the planning is.
@@ -158,7 +179,16 @@ def plan(
         config, feedback = feedback, None
     if memory is not None and not memory > 0:
         raise ConfigError(f"--memory must be positive, got {memory:g}")
-    given = argument_settings(feedback=feedback, model=model, loss=loss, validation=validation, columns=columns)
+    given = argument_settings(
+        feedback=feedback,
+        model=model,
+        loss=loss,
+        validation=validation,
+        columns=columns,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+    )
     run_config = configured(config, given, settings)
     return make_plan(run_config, limit=None if memory is None else int(memory * GIB), progress=progress)
 

@@ -35,6 +35,8 @@ def online(
     model: str | None = None,
     loss: str | None = None,
     columns: str | None = None,
+    lr: float | None = None,
+    epochs: float | None = None,
     rater: str | None = None,
     kind: Annotated[JudgeName | None, Parameter(name=["--judge", "-j"])] = None,
     judge_model: str | None = None,
@@ -66,6 +68,10 @@ def online(
         kto (the default) or another of `haloes losses`.
     columns
         Of a feedback file, which column is what, where names differ: completion=answer,label=thumb.
+    lr
+        The peak learning rate of each round's training, train.lr; 5e-6 if left out.
+    epochs
+        Passes over a round's answers, train.epochs; 1 if left out.
     rater
         module:function or file.py:function that gives its thumb, (liked, reason), for (prompt, completion, finished).
     kind
@@ -92,11 +98,12 @@ def online(
     decoding.seed
         Of prompts, draws and judging.
     decoding.batch_size
-        Answers at once; transformers makes them in this process, where the policy of the round is.
+        Answers at once (examples in a step of the training: --set train.batch_size=N); transformers makes them in this
+        process, where the policy of the round is.
     out
         The folder; runs/online-<prompts> if left out.
     settings
-        Any setting of the training as section.key=value, such as train.lr=1e-4.
+        Any setting of the training as section.key=value, such as loss.beta=0.2, over all other options.
     """
     import haloes.api.online
     from haloes.cli.views.online import show_rounds
@@ -115,6 +122,8 @@ def online(
                 model=model,
                 loss=loss,
                 columns=columns,
+                lr=lr,
+                epochs=epochs,
                 rater=rater,
                 judge=kind,
                 judge_model=judge_model,

@@ -16,6 +16,9 @@ def plan(
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
+    lr: float | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
     memory: float | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
     settings: Settings = (),
@@ -40,12 +43,19 @@ def plan(
         A file of held-out feedback; if left out, a tenth of the feedback is held out, by prompt.
     columns
         Which column is what, where names differ: completion=answer,label=thumb.
+    lr
+        The peak learning rate, train.lr, as for `haloes train`; neither memory nor time depends on it.
+    epochs
+        Passes over the feedback, train.epochs; 1 if left out.
+    batch_size
+        Examples in a step, train.batch_size; 32 if left out.
     memory
         Memory that the run may take, in GiB; what is free on the device if left out.
     json
         Print the numbers as JSON, in bytes and seconds, and nothing else.
     settings
-        Any setting as section.key=value, such as train.microbatch_tokens=2048; may be given several times.
+        Any setting as section.key=value, such as train.microbatch_tokens=2048, over all other
+        options; may be given several times.
     """
     import haloes.api.runs
     from haloes.cli.views.output import say, show
@@ -63,6 +73,9 @@ def plan(
             loss=loss,
             validation=validation,
             columns=columns,
+            lr=lr,
+            epochs=epochs,
+            batch_size=batch_size,
             memory=memory,
             settings=parse_settings(settings),
             progress=progress,

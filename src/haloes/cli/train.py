@@ -16,6 +16,9 @@ def train(
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
+    lr: float | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
     out: Out = None,
     settings: Settings = (),
 ) -> None:
@@ -40,10 +43,17 @@ def train(
         A file of held-out feedback; if left out, a tenth of the feedback is held out, by prompt.
     columns
         Which column is what, where names differ: completion=answer,label=thumb.
+    lr
+        The peak learning rate, train.lr: the setting that matters most; 5e-6 if left out. Small models and adapters
+        take 1e-4 to 1e-3.
+    epochs
+        Passes over the feedback, train.epochs; 1 if left out.
+    batch_size
+        Examples in a step, train.batch_size; 32 if left out.
     out
         The run's folder; runs/<file>-<loss>-<number> if left out.
     settings
-        Any setting as section.key=value, such as train.lr=1e-4 (the one that matters most); may be given several times.
+        Any setting as section.key=value, such as loss.beta=0.2, over all other options; may be given several times.
     """
     import haloes.api.runs
     from haloes.cli.views.progress import TerminalProgress
@@ -58,6 +68,9 @@ def train(
             loss=loss,
             validation=validation,
             columns=columns,
+            lr=lr,
+            epochs=epochs,
+            batch_size=batch_size,
             out=out,
             settings=parse_settings(settings),
             progress=progress,
