@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
 from haloes.runs.config import (
+    OTHER_TOOLS,
     FeedbackSettings,
     ModelSettings,
     RunConfig,
@@ -26,6 +27,7 @@ from haloes.runs.config import (
     parse_setting,
     parse_settings,
     read_yaml,
+    settings_called,
 )
 from haloes.runs.run_folder import read_config, write_config
 from haloes.training.settings import TrainSettings
@@ -146,6 +148,21 @@ def test_hyperparameters_may_stand_before_the_name_of_their_loss(order: int):
 # --- faults
 
 
+def test_what_other_tools_call_a_setting_is_a_setting_of_ours_and_no_name_of_one():
+    for word, ours in OTHER_TOOLS.items():
+        settings: Any = as_mapping(RunConfig()) | {"loss": {"name": "kto", "beta": 0.1}}
+        for key in ours.split("."):
+            settings = settings[key]
+        assert word not in as_mapping(RunConfig())
+        assert not any(word in section for section in as_mapping(RunConfig()).values())
+
+
+def test_a_word_without_its_section_is_looked_for_in_all():
+    assert settings_called("learning_rate") == ["train.lr"]
+    assert settings_called("seed") == ["train.seed", "samples.seed"]
+    assert settings_called("zzz") == []
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -157,6 +174,10 @@ def test_hyperparameters_may_stand_before_the_name_of_their_loss(order: int):
         ({"model": {"nmae": "x"}}, r'Did you mean "model\.name"\?'),
         ({"model": {"lora": {"rnak": 4}}}, r'Did you mean "model\.lora\.rank"\?'),
         ({"samples": {"prompt": 1}}, r'Did you mean "samples\.prompts"\?'),
+        ({"train": {"learning_rate": 1}}, r'^train\.learning_rate: .* Did you mean "train\.lr"\?'),
+        ({"train": {"num_train_epochs": 1}}, r'Did you mean "train\.epochs"\?'),
+        ({"max_seq_length": 1}, r'^max_seq_length: .* Did you mean "tokens\.max_length"\?'),
+        ({"model": {"lora": {"r": 4}}}, r'Did you mean "model\.lora\.rank"\?'),
         ({"train": {"zzz": 1}}, r"^train\.zzz: there is no such setting\. There are: lr, batch_size, "),
     ],
 )

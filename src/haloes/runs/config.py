@@ -172,6 +172,43 @@ class WatchSettings:
             )
 
 
+OTHER_TOOLS = {
+    word: ours
+    for ours, words in {
+        "train.lr": ("learning_rate", "peak_lr"),
+        "train.epochs": ("num_train_epochs", "num_epochs", "n_epochs", "epoch"),
+        "train.batch_size": (
+            *("per_device_train_batch_size", "per_device_batch_size", "train_batch_size", "global_batch_size"),
+            *("gradient_accumulation_steps", "grad_accum"),
+        ),
+        "train.microbatch_examples": ("micro_batch_size", "microbatch_size"),
+        "train.optimizer": ("optim",),
+        "train.schedule": ("lr_scheduler_type", "lr_scheduler", "scheduler"),
+        "train.warmup": ("warmup_ratio", "warmup_steps"),
+        "train.max_grad_norm": ("gradient_clipping", "clip_grad", "grad_clip"),
+        "train.validate_every": ("eval_steps", "eval_every"),
+        "train.keep_best": ("load_best_model_at_end", "metric_for_best_model"),
+        "train.checkpoint_every": ("save_steps", "save_every"),
+        "train.keep_checkpoints": ("save_total_limit",),
+        "tokens.max_length": ("max_seq_length", "max_seq_len", "max_len", "seq_len", "cutoff_len", "context_length"),
+        "model.name": ("model_name_or_path", "model_name", "base_model"),
+        "model.dtype": ("torch_dtype", "bf16", "precision"),
+        "model.quantize": ("load_in_4bit", "quantization", "quantization_bit"),
+        "model.reference": ("ref_model", "reference_model"),
+        "model.lora": ("peft_config", "use_peft", "adapter"),
+        "model.lora.rank": ("lora_r", "lora_rank", "r"),
+        "model.lora.alpha": ("lora_alpha",),
+        "model.lora.targets": ("lora_target_modules", "target_modules", "lora_target"),
+        "loss.name": ("loss_type",),
+        "loss.beta": ("beta", "pref_beta"),
+        "feedback.source": ("dataset", "dataset_name", "train_file"),
+        "feedback.validation_share": ("val_size", "test_size", "eval_split", "validation_split"),
+    }.items()
+    for word in words
+}
+"""What other tools (TRL, transformers, peft, LLaMA-Factory, axolotl) call our settings."""
+
+
 def _default_loss() -> dict[str, Any]:
     return {"name": "kto", "desirable_weight": "auto", "undesirable_weight": "auto"}
 
@@ -326,9 +363,22 @@ def _explained(fault: Mapping[str, Any]) -> str:
         return f"{'.'.join(path)}: {fault['msg']}, got {fault['input']!r}"
     settings = _known_keys(path[:-1])
     near = [".".join([*path[:-1], key]) for key in difflib.get_close_matches(path[-1], settings, n=1)]
-    elsewhere = [f"{section}.{path[-1]}" for section in _known_keys([]) if path[-1] in _known_keys([section])]
-    hint = next((f' Did you mean "{key}"?' for key in near + elsewhere), "")
+    # A word of another tool is certain, whatever it looks like; one of another section is more than a likeness.
+    hint = next((f' Did you mean "{key}"?' for key in [*_by_other_tools(path[-1]), *near, *_in_sections(path[-1])]), "")
     return f"{'.'.join(path)}: there is no such setting.{hint} There are: {', '.join(settings)}"
+
+
+def settings_called(word: str) -> list[str]:
+    """Return the settings, likeliest first, that are meant by a word without its section or by another tool's word."""
+    return [*_by_other_tools(word), *_in_sections(word)]
+
+
+def _by_other_tools(word: str) -> list[str]:
+    return [OTHER_TOOLS[word]] if word in OTHER_TOOLS else []
+
+
+def _in_sections(key: str) -> list[str]:
+    return [f"{section}.{key}" for section in _known_keys([]) if key in _known_keys([section])]
 
 
 def _known_keys(path: list[str]) -> list[str]:
