@@ -24,7 +24,7 @@ def every() -> None:
     say("One of them in full: haloes losses show NAME")
 
 
-@losses.command
+@losses.command(alias="explain")
 def show(name: str, /) -> None:
     """Explain a loss: its formula, its dials, what can be set and where the defaults come from, when to use it.
 

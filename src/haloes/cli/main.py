@@ -65,8 +65,9 @@ def run(arguments: list[str]) -> int:
         with interrupt_on_terminate():
             app(arguments, exit_on_error=False, print_error=False, result_action="return_none")
     except CycloptsError as error:
-        command = " ".join(["haloes", *(error.command_chain or ()), "--help"])
-        return fail(f"{str(error).strip()} See `{command}`.")
+        from haloes.cli.mistakes import explained
+
+        return fail(explained(error, app))
     except UserError as error:
         return fail(str(error))
     except BrokenPipeError:  # haloes schema | head
