@@ -197,6 +197,57 @@ def small_run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "small", num_steps=3, num_samples=2)
 
 
+def answer_rows(*sides: tuple[str, str], **fields: Any) -> list[dict[str, Any]]:
+    """Answers before and after training, a prompt each."""
+    return [
+        {
+            "prompt_id": f"p{i}",
+            "prompt": QUESTIONS[i % 4],
+            "completion": text,
+            "model": model,
+            "num_tokens": 9,
+            **fields,
+        }
+        for i, texts in enumerate(sides)
+        for model, text in zip(("before", "after"), texts, strict=True)
+    ]
+
+
+def write_unrated_run(run_dir: Path, *, equal: int, different: int, kl: float) -> Path:
+    """Write a complete run without a rater or judge whose answers are equal and different before and after so often."""
+    write_run(run_dir, num_steps=7)
+    (run_dir / "ratings.jsonl").unlink()
+    write_rows(run_dir / "samples.jsonl", answer_rows(*[(LONG, LONG)] * equal, *[(LONG, SHORT)] * different))
+    auc = {
+        "name": "auc",
+        "num_rows": 24,
+        "num_clusters": 6,
+        "method": "bootstrap",
+        "label": "AUC of the implied reward",
+    }
+    write_rows(
+        run_dir / "scores.jsonl",
+        [
+            auc | {"variant": "before", "value": 0.5, "low": 0.5, "high": 0.5},
+            auc | {"variant": "after", "value": 0.92, "low": 0.75, "high": 1.0},
+            score_row("kl", kl, low=0.8 * kl, high=1.3 * kl, num_rows=6, num_clusters=6),
+        ],
+    )
+    return run_dir
+
+
+@pytest.fixture
+def unmoved_run(tmp_path: Path) -> Path:
+    """A run of a small step: a good AUC, the same answers, a KL of next to nothing."""
+    return write_unrated_run(tmp_path / "first", equal=6, different=0, kl=0.001)
+
+
+@pytest.fixture
+def moved_run(tmp_path: Path) -> Path:
+    """A run whose answers changed, and nobody was asked whether for the better."""
+    return write_unrated_run(tmp_path / "second", equal=1, different=5, kl=2.1)
+
+
 @pytest.fixture
 def bare_run(tmp_path: Path) -> Callable[..., Path]:
     """Write a run folder that holds the given files only: text as it is, lists as JSONL, other values as JSON."""

@@ -139,3 +139,10 @@ def test_escaped_text_is_one_line_without_html(text: str) -> None:
     found = escape(text)
     assert len(found.splitlines()) <= 1
     assert not set("<>\t") & set(found)
+
+
+def test_a_card_says_that_the_model_hardly_changed_and_not_what_to_set(unmoved_run: Path, tmp_path: Path) -> None:
+    card = write_card(unmoved_run, tmp_path).read_text(encoding="utf-8")
+
+    assert "**The model has hardly changed.** 6 of 6 sampled answers are equal to the letter" in card
+    assert "To change it" not in card

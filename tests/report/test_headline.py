@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from haloes.report.headline import Headline, headline, results
 from haloes.report.load import load_run
+from report_folders import answer_rows, write_rows
 
 Write = Callable[..., Path]
 
@@ -27,7 +29,7 @@ def liked(low: float, high: float) -> list[dict[str, Any]]:
 
 
 def verdict(folder: Path) -> Headline:
-    return headline(results(load_run(folder)))
+    return headline(load_run(folder))
 
 
 def test_an_interval_above_zero_is_better(bare_run: Write) -> None:
@@ -229,3 +231,124 @@ def test_a_comparison_with_another_run_is_no_headline(bare_run: Write) -> None:
     other = {**judged((0.7, 0.6, 0.8)), "candidate": "mine", "baseline": "theirs"}
 
     assert with_judges(bare_run, other).verdict == "unmeasured"
+
+
+# --- whether the model changed at all
+
+SAME, OTHER = ("a", "a"), ("a", "b")
+
+
+def test_an_auc_is_no_success_of_a_model_that_answers_the_same(unmoved_run: Path) -> None:
+    found = verdict(unmoved_run)
+
+    assert (found.verdict, found.title, found.result.name) == ("unmoved", "The model has hardly changed", "auc")
+    assert found.sentence.startswith(
+        "6 of 6 sampled answers are equal to the letter before and after training, and the KL to the reference is "
+        "0.00100 nats an answer (95% interval 0.00080 to 0.00130). AUC of the implied reward on 24 rated held-out "
+    )
+    assert "0.92 (95% interval 0.75 to 1.00; chance is 0.5)" in found.sentence
+    assert found.sentence.endswith(
+        "That is a ranking, which a step of any size can give, although the model has hardly changed."
+    )
+    assert found.advice == (
+        "To change it, set a higher train.lr (this run had 5e-06; small models and adapters take 1e-4 to 1e-3), or "
+        "train for more steps with train.epochs (7 steps here)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        ({"lr": 2e-3}, "train.lr (this run had 0.002), or"),
+        ({}, "train.lr (small models and adapters take 1e-4 to 1e-3), or"),
+        ("x", "train.lr (small models and adapters take 1e-4 to 1e-3), or"),
+    ],
+)
+def test_the_learning_rate_to_set_is_told_beside_the_runs_own(unmoved_run: Path, train: object, told: str) -> None:
+    (unmoved_run / "config.yaml").write_text(yaml.safe_dump({"train": train}))
+
+    assert told in verdict(unmoved_run).advice
+
+
+def test_answers_that_changed_are_said_to_have_where_nobody_was_asked(moved_run: Path) -> None:
+    found = verdict(moved_run)
+
+    assert (found.verdict, found.title) == ("signal", "The feedback carries over to unseen prompts")
+    assert found.sentence.endswith("5 of 6 sampled answers changed; nobody was asked whether for the better.")
+    assert "haloes judge RUN" in found.advice
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"metrics_jsonl": [{"step": 4, "split": "validation", "sampled/win_rate": 0.6}]},
+        {"ratings_jsonl": [{"prompt_id": "p0", "model": "after", "liked": True, "reason": ""}]},
+    ],
+)
+def test_nobody_was_asked_is_not_said_where_somebody_was(bare_run: Write, seen: dict[str, Any]) -> None:
+    found = verdict(bare_run(samples_jsonl=answer_rows(*[OTHER] * 4), **seen))
+
+    assert found.sentence.endswith("4 of 4 sampled answers changed; whether for the better was not measured.")
+
+
+def test_a_stopped_run_without_scores_tells_what_its_answers_show(bare_run: Write) -> None:
+    same = verdict(bare_run(samples_jsonl=answer_rows(*[SAME] * 4)))
+    assert (same.verdict, same.title) == ("unmoved", "The model has hardly changed")
+
+    other = verdict(bare_run(samples_jsonl=answer_rows(*[OTHER] * 4)))
+    assert other.verdict == "unmeasured"
+    assert other.sentence.endswith("4 of 4 sampled answers changed; nobody was asked whether for the better.")
+
+
+def test_answers_drawn_at_random_that_differ_show_no_change(bare_run: Write) -> None:
+    sampling = {"engine": "transformers", "max_new_tokens": 6, "temperature": 1.0, "top_p": 1.0}
+    auc = score("auc", "after", 0.7, 0.62, 0.78)
+    found = verdict(bare_run(samples_jsonl=answer_rows(*[OTHER] * 4, sampling=sampling), scores_jsonl=[auc]))
+
+    assert "sampled answers changed" not in found.sentence
+    assert "whether they got better is not known" in found.sentence
+
+
+@pytest.mark.parametrize(("low", "high", "word"), [(-0.28, -0.1, "worse"), (0.1, 0.4, "better")])
+def test_what_a_rater_clearly_says_comes_before_how_little_changed(
+    bare_run: Write, low: float, high: float, word: str
+) -> None:
+    found = verdict(bare_run(samples_jsonl=answer_rows(*[SAME] * 36, *[OTHER] * 4), scores_jsonl=liked(low, high)))
+
+    assert found.verdict == word
+    assert "Answers the rater likes" in found.sentence
+    assert found.sentence.endswith(
+        "Yet the model has hardly changed: 36 of 40 sampled answers are equal to the letter before and after training."
+    )
+    assert not found.advice
+
+
+def test_an_auc_below_chance_is_no_reason_to_go_further(unmoved_run: Path) -> None:
+    write_rows(unmoved_run / "scores.jsonl", [score("auc", "after", 0.3, 0.2, 0.4)])
+    found = verdict(unmoved_run)
+
+    assert (found.verdict, found.advice) == ("worse", "")
+    assert "below chance" in found.sentence
+    assert "Yet the model has hardly changed: 6 of 6" in found.sentence
+
+
+def test_a_rater_who_sees_no_difference_in_equal_answers_leaves_the_model_unmoved(bare_run: Write) -> None:
+    found = verdict(bare_run(samples_jsonl=answer_rows(*[SAME] * 6), scores_jsonl=liked(-0.1, 0.1)))
+
+    assert (found.verdict, found.result.name) == ("unmoved", "liked")
+    assert "Answers the rater likes: 30% before" in found.sentence
+
+
+def test_changed_answers_of_which_none_is_liked_are_said_to_have_changed(bare_run: Write) -> None:
+    none = [score("liked", side, 0, 0, 0.1) for side in ("before", "after")] + [score("liked", "difference", 0, 0, 0)]
+    found = verdict(bare_run(samples_jsonl=answer_rows(SAME, *[OTHER] * 5), scores_jsonl=none))
+
+    assert (found.verdict, found.title) == ("unclear", "The answers changed, but not clearly for the better")
+    assert found.sentence.endswith("5 of 6 sampled answers changed. The rater likes none of them.")
+
+
+def test_a_few_changed_answers_are_counted_beside_an_unclear_rating(bare_run: Write) -> None:
+    found = verdict(bare_run(samples_jsonl=answer_rows(*[SAME] * 4, *[OTHER] * 2), scores_jsonl=liked(-0.1, 0.1)))
+
+    assert found.title == "No clear change on unseen prompts"
+    assert found.sentence.endswith("2 of 6 sampled answers changed.")

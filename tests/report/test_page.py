@@ -261,3 +261,19 @@ def test_a_folder_that_cannot_be_written_is_named(run_dir: Path) -> None:
     (run_dir / "report.html").mkdir()
     with pytest.raises(DataError, match=r"report\.html"):
         write_report(run_dir)
+
+
+def test_a_model_that_hardly_changed_gets_no_green_badge(unmoved_run: Path) -> None:
+    html = write_report(unmoved_run).read_text(encoding="utf-8")
+
+    assert '<section class="verdict-panel unmoved">' in html
+    assert '<p class="badge">● hardly changed</p>' in html
+    assert "set a higher train.lr (this run had 5e-06;" in html
+    assert "generalises" not in html
+
+
+def test_answers_that_changed_unrated_are_told_with_what_to_run(moved_run: Path) -> None:
+    html = write_report(moved_run).read_text(encoding="utf-8")
+
+    assert "5 of 6 sampled answers changed; nobody was asked whether for the better." in html
+    assert "haloes judge RUN --judge http" in html

@@ -8,7 +8,7 @@ import pytest
 
 from haloes.report.card import card
 from haloes.report.curves import training_charts
-from haloes.report.headline import headline, results
+from haloes.report.headline import headline
 from haloes.report.load import load_run
 from haloes.report.page import page
 from haloes.report.reliability import reliability
@@ -75,7 +75,7 @@ def test_a_calibration_without_a_bin_that_can_be_drawn_has_no_figure(bins: list[
 
 
 def test_a_reward_model_that_ranks_unseen_answers_says_so(bare_run: Callable[..., Path]):
-    found = headline(results(load_run(reward_run(bare_run))))
+    found = headline(load_run(reward_run(bare_run)))
 
     assert (found.verdict, found.title) == ("signal", "The reward model ranks unseen answers as people did")
     assert "a coin gets 50%), of 40 pairs of answers to 38 prompts" in found.sentence
@@ -86,7 +86,7 @@ def test_a_reward_model_that_ranks_unseen_answers_says_so(bare_run: Callable[...
     [(0.45, 0.6, "unclear", "not clearly above a coin"), (0.2, 0.4, "worse", "below a coin")],
 )
 def test_one_that_does_not_says_that(low: float, high: float, verdict: str, words: str, bare_run: Callable[..., Path]):
-    found = headline(results(load_run(reward_run(bare_run, low, high))))
+    found = headline(load_run(reward_run(bare_run, low, high)))
 
     assert found.verdict == verdict
     assert words in found.sentence

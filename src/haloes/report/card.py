@@ -76,11 +76,13 @@ def card(
         control: the text that stands after every prompt ("" for none), and whether a chat template writes it.
         is_reward_model: the folder holds a sequence classifier that scores answers.
     """
+    # Its advice is for whoever trains, not for whoever takes the model.
+    verdict = headline(run)
     parts = [
         _front_matter(run, is_adapter=base is not None, is_reward_model=is_reward_model),
         f"# {escape(run.run_dir.resolve().name)}",
         escape(facts.trained_on(run)),
-        f"**{escape(headline(results(run)).title)}.** {escape(headline(results(run)).sentence)}",
+        f"**{escape(verdict.title)}.** {escape(verdict.sentence)}",
         "## How to load it",
         _SCORING if is_reward_model else _loading(base, own_tokenizer=bool(control[0])) + _control_note(control),
         "## Training",

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from haloes.report.load import RunRecords
-from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
+from haloes.report.model_change import ModelChange, model_change
+from haloes.report.numbers import Measure, Shown, brief, common_decimals, measure_of, show
 from haloes.report.samples import readable
 from haloes.results import Fields, Score, is_finite
 
@@ -14,6 +15,9 @@ of each, and what a reward says of answers that were there before."""
 _OF_NEW_ANSWERS = frozenset({"win_rate", "liked"})
 _AT_EQUAL_LENGTH = "at equal length"
 _EVEN = 0.5
+_UNCHANGED = "No clear change on unseen prompts"
+_HIGHEST_USUAL_LR = 1e-3
+"""Upper end of the learning rates that small models and adapters take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +44,12 @@ class Headline:
 
     verdict: str
     """"better", "worse", "mixed" (better by one measure and worse by another), "unclear", "signal" (the reward
-    generalises, answers were not rated) or "unmeasured"."""
+    generalises, answers were not rated), "unmoved" (the model has hardly changed) or "unmeasured"."""
     title: str
     sentence: str
     result: Result | None = None
+    advice: str = ""
+    """What to set or do next, for whoever trained."""
 
 
 def results(run: RunRecords) -> tuple[Result, ...]:
@@ -58,13 +64,25 @@ def results(run: RunRecords) -> tuple[Result, ...]:
     return tuple(sorted([*_win_rates(run), *measured], key=lambda result: order.get(result.name, len(order))))
 
 
-def headline(measured: Sequence[Result]) -> Headline:
+def headline(run: RunRecords) -> Headline:
     """
-    Reach a verdict from the most telling results that can carry one.
+    Reach a verdict from the most telling results that can carry one, and from whether the model has changed at all.
 
     Everything that judges and a rater say of the new answers is told with its interval, and what shows that something
-    got worse is never left out: beside something that got better it makes the verdict "mixed".
+    got worse is never left out: beside something that got better it makes the verdict "mixed". A model that has hardly
+    changed is called that wherever no interval of a judge, rater or reward speaks for better or worse.
     """
+    measured, change = results(run), model_change(run)
+    verdict = _of_results(measured)
+    if change.is_slight:
+        return _with_slight_change(verdict, change, run)
+    if any(result.name in _OF_NEW_ANSWERS and result.after is not None for result in measured):
+        return _with_rated_change(verdict, change)
+    return _with_unrated_change(verdict, change, was_asked=_was_asked(run))
+
+
+def _of_results(measured: Sequence[Result]) -> Headline:
+    """Reach the verdict of what was measured, whether or not the model changed."""
     said = [_said(result, result.after) for result in measured if result.name in _ORDER and result.after is not None]
     if not said:
         return Headline(
@@ -96,6 +114,77 @@ def headline(measured: Sequence[Result]) -> Headline:
     if worse and better:
         return replace(leading, verdict="mixed", title="Better by one measure, worse by another", sentence=sentence)
     return replace(leading, sentence=sentence)
+
+
+def _was_asked(run: RunRecords) -> bool:
+    """Return whether a rater or judge saw any of the new answers, although no number at the end came of it."""
+    by_judge = any((matchup.candidate, matchup.baseline) == ("after", "before") for matchup in run.judged.matchups)
+    while_training = any({"sampled/win_rate", "sampled/liked"} & row.keys() for row in run.validation)
+    return by_judge or while_training or bool(run.ratings)
+
+
+def _with_slight_change(verdict: Headline, change: ModelChange, run: RunRecords) -> Headline:
+    """Say that the model has hardly changed: in the first place, or beside what got better or worse nevertheless."""
+    # No advice to go further in a direction that may be the wrong one.
+    if verdict.verdict in {"better", "worse", "mixed"}:
+        return replace(verdict, sentence=f"{verdict.sentence} Yet the model has hardly changed: {change.equal}.")
+    told = [f"{_sentence_case(change.equal)}."]
+    if verdict.verdict != "unmeasured":
+        told.append(verdict.sentence)
+    if verdict.verdict == "signal":
+        told.append("That is a ranking, which a step of any size can give, although the model has hardly changed.")
+    return replace(
+        verdict,
+        verdict="unmoved",
+        title="The model has hardly changed",
+        sentence=" ".join(told),
+        advice=_further(run),
+    )
+
+
+def _further(run: RunRecords) -> str:
+    """Say what to set so that the next run changes the model."""
+    train = run.config.get("train")
+    lr = train.get("lr") if isinstance(train, dict) else None
+    notes = [f"this run had {brief(lr)}"] if is_finite(lr) else []
+    if not is_finite(lr) or lr < _HIGHEST_USUAL_LR:
+        notes.append("small models and adapters take 1e-4 to 1e-3")
+    of_lr = f" ({'; '.join(notes)})" if notes else ""
+    steps = run.train[-1]["step"] if run.train else 0
+    of_steps = f" ({steps:,} {'step' if steps == 1 else 'steps'} here)" if steps else ""
+    return f"To change it, set a higher train.lr{of_lr}, or train for more steps with train.epochs{of_steps}."
+
+
+def _with_unrated_change(verdict: Headline, change: ModelChange, *, was_asked: bool) -> Headline:
+    """Say how many answers changed where no number of a rater or judge tells whether for the better."""
+    if not change.changed:
+        # A reward model answers nothing, so there is nothing to rate.
+        is_of_policy = verdict.result is not None and verdict.result.name == "auc"
+        unknown = " Sampled answers were not rated, so whether they got better is not known."
+        return replace(verdict, sentence=verdict.sentence + unknown * (is_of_policy and verdict.verdict == "signal"))
+    unknown = "whether for the better was not measured" if was_asked else "nobody was asked whether for the better"
+    return replace(
+        verdict,
+        sentence=f"{verdict.sentence} {change.changed}; {unknown}.",
+        advice="To have a judge compare them: haloes judge RUN --judge http --model JUDGE --base-url URL.",
+    )
+
+
+def _with_rated_change(verdict: Headline, change: ModelChange) -> Headline:
+    """Say that answers changed where a rater or judge sees no clear difference in them."""
+    if verdict.verdict != "unclear" or not change.changed:
+        return verdict
+    told = f"{verdict.sentence} {change.changed}."
+    if verdict.title == _UNCHANGED and change.is_large:
+        result = verdict.result
+        if result is not None and result.name == "liked" and result.after is not None and result.after.value == 0:
+            told += " The rater likes none of them."
+        return replace(verdict, title="The answers changed, but not clearly for the better", sentence=told)
+    return replace(verdict, sentence=told)
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _in_short(result: Result) -> str:
@@ -143,7 +232,7 @@ def _from_win_rate(result: Result, after: Score) -> Headline:
     if verdict == "unclear":
         told += " The interval includes one half: this does not show whether the answers got better or worse."
     titles = {"better": "Better on unseen prompts", "worse": "Worse on unseen prompts"}
-    title = titles.get(verdict, "No clear change on unseen prompts")
+    title = titles.get(verdict, _UNCHANGED)
     controlled = next((other for other in result.others if other.variant == _AT_EQUAL_LENGTH), None)
     if controlled is not None:
         at_length = result.show(controlled)
@@ -187,7 +276,7 @@ def _from_difference(result: Result) -> Headline:
         return Headline(verdict="worse", title="Worse on unseen prompts", sentence=numbers, result=result)
     return Headline(
         verdict="unclear",
-        title="No clear change on unseen prompts",
+        title=_UNCHANGED,
         sentence=f"{numbers} The interval includes zero: this does not show whether the model got better or worse.",
         result=result,
     )
@@ -202,8 +291,7 @@ def _from_auc(result: Result, after: Score) -> Headline:
         return Headline(
             verdict="signal",
             title="The feedback carries over to unseen prompts",
-            sentence=f"{numbers} It tells good answers from bad ones. Sampled answers were not rated, so whether they "
-            "got better is not known.",
+            sentence=f"{numbers} It tells good answers from bad ones.",
             result=result,
         )
     side = "below" if after.high < (result.measure.chance or 0.5) else "not clearly above"

@@ -46,7 +46,7 @@ def write_report(run_dir: Path) -> Path:
 def page(run: RunRecords) -> str:
     """Render the report as HTML. Everything that comes from the run is escaped by the template."""
     measured = results(run)
-    verdict = headline(measured)
+    verdict = headline(run)
     shown_charts = training_charts(run)
     answers = sides_of_prompts(run)
     css = style_sheet()

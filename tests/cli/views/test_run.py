@@ -53,6 +53,19 @@ def test_an_empty_folder_is_said_to_be_so(tmp_path: Path) -> None:
     assert f"No report yet in {tmp_path}" in text
 
 
+def test_a_model_that_hardly_changed_is_no_success(unmoved_run: Path) -> None:
+    text = printed(unmoved_run, width=400)
+    assert text.startswith("The model has hardly changed\n6 of 6 sampled answers are equal to the letter")
+    assert "\nTo change it, set a higher train.lr (this run had 5e-06;" in text
+    assert "\x1b[1;33mThe model has hardly changed" in printed(unmoved_run, terminal=True)
+
+
+def test_answers_that_changed_and_were_not_rated_are_counted(moved_run: Path) -> None:
+    text = printed(moved_run, width=400)
+    assert "5 of 6 sampled answers changed; nobody was asked whether for the better." in text
+    assert "haloes judge RUN" in text
+
+
 def test_markup_and_escape_sequences_of_the_run_take_no_effect(bare_run: Write) -> None:
     evil = "[bold red]x[/] [link=file:///etc/passwd]y[/link] \x1b]0;owned\x07 \x1b[2J \x9b31m"
     text = printed(

@@ -24,6 +24,7 @@ _STYLES = {
     "worse": "bold red",
     "mixed": "bold yellow",
     "unclear": "bold yellow",
+    "unmoved": "bold yellow",
 }
 _LONGEST = 420
 """Characters of an answer that a terminal shows; the report shows all."""
@@ -62,10 +63,11 @@ def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableTyp
 
     run = load_run(run_dir)
     measured = results(run)
-    verdict = headline(measured)
+    verdict = headline(run)
     lines: list[RenderableType] = [
         Text(verdict.title, style=_STYLES.get(verdict.verdict, "bold")),
         Text(verdict.sentence),
+        *([Text(verdict.advice)] if verdict.advice else []),
         Text(readable(facts.trained_on(run)), style="dim"),
         Text(""),
     ]
