@@ -198,11 +198,11 @@ MIDDLING = (*HEAVY, "pydantic", "numpy", "rich.progress", "pyarrow", "yaml")
 """Not even for --help."""
 
 
-def loaded_by(arguments: list[str], names: tuple[str, ...], folder: Path) -> list[str]:
+def loaded_by(arguments: list[str], names: tuple[str, ...], folder: Path, *, code: int = 0) -> list[str]:
     script = f"""
         import json, sys
         from haloes.cli.main import run
-        assert run({arguments!r}) == 0
+        assert run({arguments!r}) == {code}
         print(json.dumps([name for name in {names!r} if name in sys.modules]), file=sys.stderr)
     """
     done = subprocess.run(
@@ -228,6 +228,14 @@ def test_commands_on_data_import_no_torch(arguments: list[str], tmp_path: Path):
     (tmp_path / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     assert loaded_by(arguments, HEAVY, tmp_path) == []
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+@pytest.mark.parametrize("arguments", [["no.jsonl"], ["f.jsonl", "--validation", "no.jsonl"]], ids=["file", "held out"])
+def test_a_missing_file_is_told_before_torch_is_imported(command: str, arguments: list[str], tmp_path: Path):
+    (tmp_path / "f.jsonl").write_text("{}")
+
+    assert loaded_by([command, *arguments], HEAVY, tmp_path, code=2) == []
 
 
 # --- the command line

@@ -52,6 +52,10 @@ def test_no_mapping_leaves_the_row_alone() -> None:
     [
         ({"label": "thumbs"}, r"f: columns: the file has no column 'thumbs' for label; did you mean 'thumb'\?"),
         ({"lable": "thumb"}, r"f: columns: 'lable' is not a name to map to; did you mean 'label'\?"),
+        (
+            {"label": "thumb", "question": "prompt"},
+            r"question=prompt is the wrong way round.* --columns label=thumb,prompt=q",
+        ),
         ({"sorce": None}, r"f: columns: there is no column 'sorce' to leave out; did you mean 'source'\?"),
         ({"label": "zzz"}, r"no column 'zzz' for label \(there are: answer, question, source, thumb\)"),
     ],

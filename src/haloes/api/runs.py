@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from haloes.planning.plan import Plan
     from haloes.runs.align import Run
     from haloes.runs.callbacks import Progress
+    from haloes.runs.config import RunConfig
 
 
 def train(
@@ -63,9 +64,6 @@ def train(
         UserError: something that the user can put right; nothing is left half-written.
         Interrupted: Ctrl-C; the run was saved and can be resumed.
     """
-    from haloes.runs.align import align
-    from haloes.runs.run_folder import new_run_dir
-
     run_config = configured(
         config,
         argument_settings(
@@ -82,6 +80,11 @@ def train(
     )
     if out is None and resume:
         raise ConfigError("resume=True continues the run in a folder; say which: out=...")
+    if not resume:
+        _check_feedback_exists(run_config)
+    from haloes.runs.align import align
+    from haloes.runs.run_folder import new_run_dir
+
     # A loss that was given stands in for the configuration's, unless the settings change its hyperparameters.
     given_loss = None if isinstance(loss, str) or "loss" in (settings or {}) else loss
     return align(
@@ -170,9 +173,6 @@ def plan(
     Raises:
         UserError: what `haloes.train` would refuse of the configuration, the data or the model.
     """
-    from haloes.planning.plan import make_plan
-    from haloes.report.numbers import GIB
-
     if isinstance(feedback, str | Path) and Path(feedback).suffix in {".yaml", ".yml"}:
         if config is not None:
             raise ConfigError(f"{feedback} and {config} are both settings; give one of them")
@@ -190,7 +190,20 @@ def plan(
         batch_size=batch_size,
     )
     run_config = configured(config, given, settings)
+    _check_feedback_exists(run_config)
+    from haloes.planning.plan import make_plan
+    from haloes.report.numbers import GIB
+
     return make_plan(run_config, limit=None if memory is None else int(memory * GIB), progress=progress)
+
+
+def _check_feedback_exists(config: "RunConfig") -> None:
+    """Raise DataError where a file of feedback is missing: before torch is imported, which takes seconds."""
+    from haloes.feedback.containers import check_exists
+
+    for path in (config.feedback.source, config.feedback.validation):
+        if path:
+            check_exists(path)
 
 
 def export(run: PathLike, folder: PathLike) -> Path:

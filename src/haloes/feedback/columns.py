@@ -54,12 +54,29 @@ def check_columns(columns: Mapping[str, str | None], *, seen: Iterable[str], pat
     for name, column in columns.items():
         if column is None and name not in names:
             raise DataError(f"{path}: columns: there is no column {name!r} to leave out{nearest_hint(name, names)}")
+        if _is_turned_round(name, column, names):
+            raise DataError(
+                f"{path}: columns: {name}={column} is the wrong way round: our name comes first; give "
+                f"--columns {_turned(columns, names)}"
+            )
         if column is not None and name not in MAPPABLE:
             raise DataError(f"{path}: columns: {name!r} is not a name to map to{nearest_hint(name, MAPPABLE)}")
         if column is not None and column not in names:
             raise DataError(
                 f"{path}: columns: the file has no column {column!r} for {name}{nearest_hint(column, names)}"
             )
+
+
+def _is_turned_round(name: str, column: str | None, seen: list[str]) -> bool:
+    return name not in MAPPABLE and name in seen and column in MAPPABLE
+
+
+def _turned(columns: Mapping[str, str | None], seen: list[str]) -> str:
+    """Return the mapping as the command line takes it, with the parts turned that are the wrong way round."""
+    parts = (
+        (column, name) if _is_turned_round(name, column, seen) else (name, column) for name, column in columns.items()
+    )
+    return ",".join(f"{name}={column or ''}" for name, column in parts)
 
 
 def rename(row: RawRow, columns: Mapping[str, str | None]) -> RawRow:

@@ -69,12 +69,19 @@ def open_container(path: str, *, split: str) -> Container:
             raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
         kind = _kind_of(path)
         return Container(kind, lambda: _READERS[kind](path), lambda: _digest(path))
+    check_exists(path)
+    dataset = columnar.load_dataset(path, split=split)
+    kind = "dataset folder" if location.is_dir() else "hub dataset"
+    return Container(kind, lambda: columnar.dataset_rows(dataset), lambda: columnar.fingerprint(dataset))
+
+
+def check_exists(path: str) -> None:
+    """Raise DataError where there is no such file or folder, and it cannot be the name of a dataset on the hub."""
+    location = Path(path)
     # A name that ends like a file's is a file that is missing; asking the hub for it would hide the spelling mistake.
-    if location.is_dir() or (location.suffix.lower() not in _FILE_SUFFIXES and columnar.may_be_hub_name(path)):
-        dataset = columnar.load_dataset(path, split=split)
-        kind = "dataset folder" if location.is_dir() else "hub dataset"
-        return Container(kind, lambda: columnar.dataset_rows(dataset), lambda: columnar.fingerprint(dataset))
-    raise DataError(f"{path}: there is no such file{_near(location)}")
+    may_be_on_hub = location.suffix.lower() not in _FILE_SUFFIXES and columnar.may_be_hub_name(path)
+    if not (location.is_file() or location.is_dir() or may_be_on_hub):
+        raise DataError(f"{path}: there is no such file{_near(location)}")
 
 
 def _kind_of(path: str) -> str:
