@@ -12,10 +12,10 @@ pytest_plugins = ["report_folders"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _float32_is_as_fast() -> Iterator[None]:
-    """ "auto" means float32 here: which dtype is faster is found out by timing, and differs between processors."""
+def _no_fast_bfloat16() -> Iterator[None]:
+    """ "auto" means float32 here: which dtype it is otherwise differs between processors."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "bfloat16_is_faster", lambda _: False)
+        patch.setattr(device, "has_fast_bfloat16", lambda: False)
         yield
 
 

@@ -37,7 +37,11 @@ def test_train_leaves_a_run_and_tells_what_came_out(model: Path, thumbs_file: Pa
         "answers after training ...",
         "measuring ...",
     ]
-    assert "step 6/6  loss " in err
+    [start] = [line for line in err.splitlines() if line.startswith("float32 on cpu, ")]
+    threads, steps, tokens = start.split("; ")[0], *start.split("; ")[1:]
+    assert threads.removeprefix("float32 on cpu, ").split()[1] in {"thread", "threads"}
+    assert (steps, tokens) == ("6 steps of up to 8 examples", "micro-batches of up to 1,024 tokens")
+    assert err.index("training ...\n") < err.index(start) < err.index("step 6/6  loss ")
     assert json.loads(Path("run/environment.json").read_text())["device"] == "cpu"
 
 
@@ -125,9 +129,11 @@ def test_resume_goes_on_with_what_the_folder_says(model: Path, thumbs_file: Path
     assert "Report: run/report.html" in out
     assert "nothing was left" not in out
     assert "all 3 steps were done before" in err
+    assert " on cpu, " not in err  # nothing is computed any more
     assert run(["resume", "run", "--set", "train.lr=1"]) == 2
     assert "was started with another configuration" in capsys.readouterr().err
     ok("resume", "run", "--allow-changes", "--set", "train.epochs=2")
+    assert "; 3 left of 6 steps of up to 8 examples; micro-batches of up to 300 tokens\n" in capsys.readouterr().err
     assert metrics(Path("run"))[-1]["step"] == 6
 
 

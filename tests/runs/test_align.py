@@ -18,6 +18,7 @@ from haloes.losses.kto import KTO
 from haloes.models.load import load_model
 from haloes.runs import data, setup
 from haloes.runs.align import Run, align
+from haloes.runs.callbacks import NullProgress
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.runs.run_folder import read_config
 from tiny_runs import (
@@ -224,6 +225,30 @@ def test_the_dtype_that_was_found_out_is_saved(
 
     assert read_config(tmp_path / "run").model.dtype == "bfloat16"
     assert asked == ["auto", "bfloat16"]
+
+
+class Notes(NullProgress):
+    """The sentences that a user is told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_as_training_begins_one_line_says_what_it_is_computed_with(model: Path, thumbs_file: Path, tmp_path: Path):
+    train = {"threads": 1, "epochs": 2, "microbatch_tokens": 2048}
+    cfg = config(model, thumbs_file, model={"dtype": "bfloat16"}, train=train, samples={"prompts": 0})
+    whole, rest = Notes(), Notes()
+
+    align(cfg, tmp_path / "whole", progress=whole)
+    crash(cfg, tmp_path / "run", step=3)
+    align(cfg, tmp_path / "run", resume=True, progress=rest)
+
+    steps = "steps of up to 8 examples; micro-batches of up to 2,048 tokens"
+    assert whole.texts == [f"bfloat16 on cpu, 1 thread; 6 {steps}"]
+    assert rest.texts == [f"bfloat16 on cpu, 1 thread; 4 left of 6 {steps}"]
 
 
 def test_the_raters_verdicts_are_kept_and_scored(model: Path, thumbs_file: Path, tmp_path: Path):

@@ -171,7 +171,7 @@ def test_without_a_chat_template_the_saved_tokenizer_knows_the_control_text(plai
 def test_what_haloes_samples_from_the_folder_is_what_the_run_sampled_whichever_dtype_is_faster(
     faster: bool, plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(dtype, "bfloat16_is_faster", lambda _: faster)
+    monkeypatch.setattr(dtype, "has_fast_bfloat16", lambda: faster)
     arguments = ["sample", str(plain.run_dir), str(plain.run_dir), "--out", str(tmp_path / "a.jsonl")]
 
     assert main([*arguments, "--max-new-tokens", "4"]) == 0

@@ -1,6 +1,7 @@
 """A run over two processes is the run on one, up to rounding, and only the first of them writes and speaks."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,14 @@ def test_two_processes_do_what_one_does(model: Path, thumbs_file: Path, tmp_path
     two = tmp_path / "runs" / "thumbs-kto-1"
     for stage in ("feedback ...", "model ...", "answers before training ...", "\ntraining ...", "measuring ..."):
         assert done.stderr.count(stage) == 1
+    assert (
+        len(
+            re.findall(
+                r"^float32 on cpu, \d+ threads? in each of 2 processes; 6 steps of up to ", done.stderr, re.MULTILINE
+            )
+        )
+        == 1
+    )
     assert done.stdout.count("Report: runs/thumbs-kto-1/report.html") == 1
     assert not list(two.rglob("*partial*"))
 

@@ -1,5 +1,6 @@
 """Device and dtype of the computation, and the way of numbers from the processor to the device."""
 
+import os
 import time
 
 import numpy as np
@@ -9,7 +10,12 @@ from torch import Tensor
 
 from haloes.errors import ConfigError
 
-_CLEARLY = 1.3
+_BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+"""What `torch.cpu.get_capabilities` calls products in bfloat16: of x86's AVX-512 and AMX, and of ARM."""
+_ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Where a user lowers the instructions that oneDNN takes, in the order in which it looks."""
+_ISA_WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+"""Limits with no products in bfloat16; oneDNN does not heed a name that it does not know."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -28,17 +34,25 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype by name; for "auto" a CPU is timed on one matrix product, which takes some milliseconds."""
+    """Return the dtype by name, "auto" being bfloat16 where the device has products in it, else float32."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if bfloat16_is_faster(device) else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and has_fast_bfloat16() else torch.float32
 
 
-def bfloat16_is_faster(device: torch.device) -> bool:
-    """Return whether a matrix product in bfloat16 is clearly faster than in float32, by timing one of each."""
-    return product_rate(torch.bfloat16, device) > _CLEARLY * product_rate(torch.float32, device)
+def has_fast_bfloat16() -> bool:
+    """Return whether products in bfloat16 are fast on this processor, by its instructions; where unknown, False."""
+    # Not by timing products: on a busy machine that gives another answer, and so another model, from call to call.
+    capabilities = torch.cpu.get_capabilities()
+    if not any(capabilities.get(name) for name in _BFLOAT16_INSTRUCTIONS):
+        return False
+    # torch leaves these products to oneDNN. Under a limit without the instructions oneDNN emulates them, slower than
+    # float32, and torch tells what the processor has whatever the limit.
+    limit = next((os.environ[name] for name in _ISA_LIMITS if os.environ.get(name)), "")
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and limit.upper() not in _ISA_WITHOUT_BFLOAT16
 
 
 def product_rate(

@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,8 +149,39 @@ def _train(prepared: PreparedRun, progress: Progress, monitor: Monitor, *, allow
             stop=stop,
             allow_changes=allow_changes,
         )
-        callbacks: list[Callback] = [progress, monitor, *tensorboard_if_installed(prepared.run_dir)]
+        start = _StartLine(prepared, progress)
+        callbacks: list[Callback] = [progress, start, monitor, *tensorboard_if_installed(prepared.run_dir)]
         return train(job, callbacks if prepared.ranks.is_main else [])
+
+
+class _StartLine:
+    """Tells the user in one line what the steps are computed with; the number of steps is known only as they begin."""
+
+    def __init__(self, prepared: PreparedRun, progress: Progress) -> None:
+        self._prepared, self._progress = prepared, progress
+
+    def on_start(self, *, step: int, num_steps: int) -> None:
+        """Tell it, where steps are left."""
+        if step < num_steps:
+            self._progress.note(_describe_start(self._prepared, step=step, num_steps=num_steps))
+
+    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+
+def _describe_start(prepared: PreparedRun, *, step: int, num_steps: int) -> str:
+    """Return dtype, device, threads, steps, batch and tokens in a line; `step` of `num_steps` steps are done."""
+    train, processes = prepared.config.train, prepared.ranks.count
+    machine = f"{prepared.config.model.dtype} on {prepared.device}, {_counted(torch.get_num_threads(), 'thread')}"
+    if processes > 1:
+        machine += f" in each of {processes} processes"
+    left = f"{num_steps - step:,} left of " if step else ""
+    steps = f"{left}{_counted(num_steps, 'step')} of up to {_counted(train.batch_size, 'example')}"
+    return f"{machine}; {steps}; micro-batches of up to {train.microbatch_tokens:,} tokens"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def resolve_run(
     check_extras(config.model, config.train, device)
     ranks = ranks or this_rank(device)
     earlier = run_folder.read_config(run_dir).model.dtype if resume and config.model.dtype == "auto" else None
-    # Each process may find out both differently: the folder by its free number, the dtype by its speed.
+    # Each process may find out both differently: the folder by its free number, the dtype by its processor.
     run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config.model, device, earlier=earlier)))
     loss = loss or configured_loss(config.loss)
     return ResolvedRun(
@@ -282,7 +282,7 @@ def configured_loss(section: Mapping[str, Any]) -> Loss[Any]:
 
 
 def compute_dtype(model: ModelSettings, device: torch.device, *, earlier: str | None = None) -> torch.dtype:
-    """Return what to compute in; for "auto" what an `earlier` part of the work began with, else what is faster here."""
+    """Return what to compute in; for "auto" what an `earlier` part of the work began with, else what is fast here."""
     return choose_dtype(earlier if earlier is not None and model.dtype == "auto" else model.dtype, device)
 
 
