@@ -168,7 +168,7 @@ def test_without_a_chat_template_the_saved_tokenizer_knows_the_control_text(plai
 
 
 @pytest.mark.parametrize("faster", [False, True], ids=["float32", "bfloat16"])
-def test_what_haloes_samples_from_the_folder_is_what_the_run_sampled_whichever_dtype_is_faster(
+def test_what_haloes_samples_from_the_folder_is_what_the_run_sampled_whichever_dtype_auto_is(
     faster: bool, plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(dtype, "has_fast_bfloat16", lambda: faster)

