@@ -238,6 +238,23 @@ def test_a_missing_file_is_told_before_torch_is_imported(command: str, arguments
     assert loaded_by([command, *arguments], HEAVY, tmp_path, code=2) == []
 
 
+def imports_of(node: ast.AST, package: str, *, quiet: bool = False) -> Iterator[tuple[int, bool]]:
+    """The lines that import from a package, and whether each is inside `with quiet():`."""
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
+        yield node.lineno, quiet
+    if isinstance(node, ast.With):
+        quiet = quiet or any(ast.unparse(item.context_expr) == "quiet()" for item in node.items)
+    for child in ast.iter_child_nodes(node):
+        yield from imports_of(child, package, quiet=quiet)
+
+
+def test_peft_is_imported_quietly_as_bitsandbytes_logs_when_it_is_imported():
+    found = [(path.name, *each) for path in sorted(PACKAGE.rglob("*.py")) for each in imports_of(tree(path), "peft")]
+
+    assert found
+    assert [item for item in found if not item[-1]] == []
+
+
 # --- the command line
 
 

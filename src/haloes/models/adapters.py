@@ -36,7 +36,9 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
     Raises ConfigError when no layer matches, or the output layer does.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
+
+    with quiet():  # peft imports bitsandbytes, which may log that it lacks a package nobody needs
+        from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
         r=lora.rank,

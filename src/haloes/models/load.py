@@ -212,8 +212,10 @@ def _plain(location: _Location, dtype: "torch.dtype", **how: Any) -> Any:
 def _merged(location: _Location, dtype: "torch.dtype") -> Any:
     """Return the adapter's base with the adapter merged into its weights, in this dtype."""
     import torch
-    from peft import PeftModel
     from safetensors import SafetensorError
+
+    with quiet():  # peft imports bitsandbytes, which may log that it lacks a package nobody needs
+        from peft import PeftModel
 
     if not (location.path / "adapter_model.safetensors").is_file():
         raise ModelError(

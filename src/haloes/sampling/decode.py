@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from haloes.models.quiet import quiet
+
 Choose: TypeAlias = Callable[[Tensor, list[int], int], Tensor]
 """The next token from (logits (B, V), the B rows they belong to, how many new tokens each has), (B,)."""
 
@@ -81,7 +83,8 @@ def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tupl
 
 def _accepted(model: Any) -> frozenset[str]:
     """Return the arguments of the model's own forward: not every architecture takes positions, or trims its logits."""
-    from peft import PeftModel
+    with quiet():  # peft imports bitsandbytes, which may log that it lacks a package nobody needs
+        from peft import PeftModel
 
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     return frozenset(inspect.signature(inner.forward).parameters)
