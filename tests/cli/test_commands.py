@@ -196,6 +196,24 @@ def test_schema_prints_the_schema(capsys: Captured):
     assert json.loads(capsys.readouterr().out) == json_schema()
 
 
+def test_settings_are_a_table_and_one_of_them_is_explained(capsys: Captured):
+    ok("settings")
+    out = capsys.readouterr().out
+    assert "train.lr " in out
+    assert "model.lora.rank " in out
+    ok("settings", "tokens")
+    assert "train.lr" not in capsys.readouterr().out
+    for name in ("train.lr", "lr", "learning_rate"):
+        ok("settings", name)
+        out = " ".join(capsys.readouterr().out.split())
+        assert out.startswith("train.lr = 5e-06 Peak.")
+        assert "KTO paper's recommendation (Table 1)" in out
+    assert run(["settings", "loss.beta"]) == 2
+    assert "`haloes losses show NAME` lists it" in capsys.readouterr().err
+    assert run(["settings", "train.lrr"]) == 2
+    assert 'Did you mean "train.lr"?' in capsys.readouterr().err
+
+
 # --- demo
 
 

@@ -7,12 +7,12 @@ help text and the descriptions in the JSON schema.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
@@ -22,6 +22,8 @@ from haloes.training.settings import TrainSettings
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+SettingText: TypeAlias = tuple[Any, str]
+"""A setting's default, and what it means."""
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
@@ -366,6 +368,37 @@ def _explained(fault: Mapping[str, Any]) -> str:
     # A word of another tool is certain, whatever it looks like; one of another section is more than a likeness.
     hint = next((f' Did you mean "{key}"?' for key in [*_by_other_tools(path[-1]), *near, *_in_sections(path[-1])]), "")
     return f"{'.'.join(path)}: there is no such setting.{hint} There are: {', '.join(settings)}"
+
+
+def find_settings(name: str | None) -> dict[str, SettingText]:
+    """
+    Return all settings, those of a section, or one, by their keys.
+
+    Raises ConfigError where there is none of this name, with the nearest.
+    """
+    texts = dict(_setting_texts(json_schema(), as_mapping(RunConfig())))
+    if name is None:
+        return texts
+    for key in (name, *settings_called(name)):
+        if found := {each: texts[each] for each in texts if each == key or each.startswith(f"{key}.")}:
+            return found
+    if name.startswith("loss."):
+        raise ConfigError(f"{name}: what can be set depends on the loss; `haloes losses show NAME` lists it")
+    near = difflib.get_close_matches(name, texts, n=1)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    raise ConfigError(f"{name}: there is no such section or setting.{hint} Sections: {', '.join(_known_keys([]))}")
+
+
+def _setting_texts(
+    schema: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "", section: str | None = None
+) -> Iterator[tuple[str, SettingText]]:
+    """Yield the key of each setting of a section, or of the whole, with its default and its description."""
+    for name, entry in (schema if section is None else schema["$defs"][section])["properties"].items():
+        inner = next((part["$ref"] for part in [entry, *entry.get("anyOf", [])] if "$ref" in part), None)
+        if inner is None:
+            yield f"{prefix}{name}", (defaults[name], entry.get("description", ""))
+        else:
+            yield from _setting_texts(schema, defaults[name], f"{prefix}{name}.", inner.rpartition("/")[2])
 
 
 def settings_called(word: str) -> list[str]:
