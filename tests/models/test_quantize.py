@@ -54,18 +54,29 @@ def test_a_processor_whose_four_bit_kernel_has_a_wrong_gradient_is_refused(monke
         check_quantization(CPU)
 
 
-@pytest.mark.parametrize("inference_kernel", [False, True])
-def test_gradients_through_four_bits_are_those_of_the_dequantised_weights_after_a_reference_pass(
-    inference_kernel: bool, tmp_path: Path
+def test_no_layer_of_a_loaded_model_takes_the_kernel_for_inference_where_the_processor_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    modules = pytest.importorskip("bitsandbytes.nn.modules", reason="bitsandbytes is not installed")
+    monkeypatch.setattr(modules, "has_avx512bf16", lambda: True)  # as a layer asks when it is made, on any processor
+    place = save_model(tmp_path / "model", hidden_size=64, intermediate_size=64, head_dim=16)
+
+    loaded = load_model(str(place), dtype=torch.bfloat16, device=CPU, four_bits=True).model
+
+    assert modules.Linear4bit(64, 64).support_avx512bf16_for_cpu
+    layers = [module for module in loaded.modules() if isinstance(module, modules.Linear4bit)]
+    assert len(layers) == 2 * 7
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
+
+
+@pytest.mark.parametrize("reference_pass", [False, True], ids=["at once", "after a reference pass"])
+def test_gradients_through_four_bits_are_those_of_the_dequantised_weights(reference_pass: bool, tmp_path: Path):
     bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     place = save_model(tmp_path / "model", hidden_size=64, intermediate_size=64, head_dim=16)
     loaded = load_model(str(place), dtype=torch.bfloat16, device=CPU, four_bits=True).model
     layers = [module for module in loaded.modules() if isinstance(module, bnb.nn.Linear4bit)]
-    # Where the processor has the kernel for inference, no layer may come to it; elsewhere none can.
-    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
     ids = torch.arange(5, 25)[None]
-    if inference_kernel:
+    if reference_pass:
         with torch.no_grad():
             loaded(ids)  # as a reference is scored: in eval mode and without gradient
     assert not any(getattr(layer.weight.quant_state, "packing_format_for_cpu", False) for layer in layers)
