@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
+from haloes.words import words_in
+
 _LINE_EVERY_SECONDS = 15.0
 
 
@@ -32,6 +34,7 @@ class TerminalProgress:
         self._task: TaskID | None = None
         self._steps, self._last_line = 0, 0.0
         self._validation = ""
+        self._explained: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -81,12 +84,20 @@ class TerminalProgress:
             self._validation = describe_validation(numbers)
             return
         step, text = numbers["step"], describe(numbers) + self._validation
+        self._explain(text)
         self._progress.update(self._task, completed=step, count=f"{step}/{self._steps}", numbers=text)
         # A log file is no place for a bar: a line now and then, and always the last one.
         now = time.monotonic()
         if not self._console.is_terminal and (now - self._last_line > _LINE_EVERY_SECONDS or step == self._steps):
             self._last_line = now
             self._console.print(f"step {step}/{self._steps}  {text}", soft_wrap=True)
+
+    def _explain(self, text: str) -> None:
+        """Print what the words of a line mean, each once."""
+        for word, sentence in words_in(text).items():
+            if word not in self._explained:
+                self._explained.add(word)
+                self.note(f"  {word}: {sentence}")
 
     def _finish(self) -> None:
         if self._task is not None:
@@ -107,6 +118,9 @@ def describe_validation(numbers: Mapping[str, Any]) -> str:
 def describe(numbers: Mapping[str, Any]) -> str:
     """Return a step's numbers in a few words: loss, reward margin and reference point in nats, tokens a second."""
     parts = [f"loss {numbers['loss']:.3f}"]
+    # A loss that is a log-likelihood summed over an answer is read beside those of other tools, which are by token.
+    if "nll_per_token" in numbers:
+        parts[0] += f" an answer  NLL {numbers['nll_per_token']:.3f} a token"
     if "reward_margin" in numbers:
         parts.append(f"margin {numbers['reward_margin']:+.2f}")
     if "reference_point" in numbers:
