@@ -14,6 +14,7 @@ from haloes.report import charts, facts
 from haloes.report.benchmarks import sides, sides_chart, subtask_sides
 from haloes.report.charts import Block
 from haloes.report.curves import training_charts
+from haloes.report.examples import RULE, draw_examples
 from haloes.report.headline import Headline, Result, headline, results
 from haloes.report.judged import rates, trust
 from haloes.report.load import RunRecords, Warned, load_run
@@ -57,6 +58,8 @@ def page(run: RunRecords) -> str:
         name=run.run_dir.resolve().name,
         headline=verdict,
         headline_chart=_headline_chart(verdict),
+        examples=draw_examples(answers),
+        rule=RULE,
         levels=" or ".join(sorted({percent(score.level) for score in run.scores})) or "95%",
         results=[(result, _result_chart(result)) for result in measured],
         charts=[(chart, charts.curves(chart)) for chart in shown_charts],

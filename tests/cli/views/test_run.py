@@ -1,6 +1,7 @@
 """The terminal summary: complete, fits a narrow window, and text of the run cannot command the terminal."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +10,15 @@ from rich.console import Console
 
 from haloes.cli.views.run import summary_lines
 from haloes.report.page import write_report
+from report_folders import QUESTIONS, write_rows
 
 Write = Callable[..., Path]
 
 
-def printed(folder: Path, *, width: int = 100, terminal: bool = False, num_answers: int = 3) -> str:
+def printed(folder: Path, *, width: int = 100, terminal: bool = False) -> str:
     colours = "standard" if terminal else None
     console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=colours)
-    for line in summary_lines(folder, num_answers=num_answers):
+    for line in summary_lines(folder):
         console.print(line)
     return console.file.getvalue()
 
@@ -34,11 +36,27 @@ def test_it_says_the_verdict_the_numbers_and_where_the_report_is(run_dir: Path) 
     assert text.replace("\n", "").rstrip().endswith(f"Report: {run_dir / 'report.html'}")
 
 
-def test_the_first_prompts_of_the_file_are_shown(run_dir: Path) -> None:
-    text = printed(run_dir, num_answers=1, width=200)
-    assert "How do I keep basil alive" in text
-    assert "Explain to a child" not in text
-    assert "✓" not in printed(run_dir, num_answers=0)
+def test_a_gained_a_lost_and_an_unchanged_prompt_are_shown_with_their_counts_and_the_rule(run_dir: Path) -> None:
+    text = printed(run_dir, width=200)
+    headings = ["Gained: 14 of 24 prompts", "Lost: 1 of 24 prompts", "Unchanged: 9 of 24 prompts"]
+    assert [text.count(heading) for heading in headings] == [1, 1, 1]
+    assert text.index(headings[0]) < text.index(headings[1]) < text.index(headings[2])
+    assert "The first prompt of each kind, in the order of the held-out prompts." in text
+
+
+def test_where_no_prompt_was_lost_that_is_said(run_dir: Path) -> None:
+    ratings = run_dir / "ratings.jsonl"
+    rows = [json.loads(line) for line in ratings.read_text().splitlines()]
+    write_rows(ratings, [row | {"liked": row["liked"] or row["model"] == "after"} for row in rows])
+    assert "Lost: none of 24 prompts" in printed(run_dir, width=200)
+
+
+def test_without_verdicts_the_first_prompts_of_the_file_are_shown(moved_run: Path) -> None:
+    text = printed(moved_run, width=200)
+    assert all(text.count(question[:20]) == 1 for question in QUESTIONS[:3])
+    assert QUESTIONS[3][:20] not in text
+    assert "✓" not in text
+    assert "of each kind" not in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

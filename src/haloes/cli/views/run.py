@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 
 from haloes.cli.views.output import say, show
 from haloes.report import facts
+from haloes.report.examples import RULE, Example, draw_examples
 from haloes.report.headline import Result, headline, results
 from haloes.report.load import RunRecords, Warned, load_run
 from haloes.report.samples import Answer, SidesOfPrompt, readable, sides_of_prompts
 from haloes.run_files import MODEL, REPORT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
@@ -28,6 +31,8 @@ _STYLES = {
 }
 _LONGEST = 420
 """Characters of an answer that a terminal shows; the report shows all."""
+_FIRST_ANSWERS = 3
+"""Prompts that are shown where nobody gave verdicts."""
 
 
 def show_run(run: "Run") -> None:
@@ -46,7 +51,7 @@ def show_run(run: "Run") -> None:
         say(f"The model is in {model}; merge it into a plain one with: haloes export {run.run_dir} FOLDER")
 
 
-def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableType]":
+def summary_lines(run_dir: Path) -> "list[RenderableType]":
     """
     Draw a run's end from top to bottom: verdict, numbers, a few answers, warnings, and where the report is.
 
@@ -54,7 +59,6 @@ def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableTyp
 
     Args:
         run_dir: the run folder; what is missing in it is named.
-        num_answers: how many prompts to show, from the start of the file.
 
     Raises:
         RunError: the folder does not exist.
@@ -73,9 +77,7 @@ def summary_lines(run_dir: Path, *, num_answers: int = 3) -> "list[RenderableTyp
     ]
     if measured:
         lines += [_numbers(measured), Text("")]
-    sides = sides_of_prompts(run)[:num_answers]
-    if sides:
-        lines += [_answers(sides), Text("")]
+    lines += _some_answers(run)
     lines += [_warning(warning) for warning in run.warnings]
     lines += [Text(f"unread: {readable(gap)}", style="yellow") for gap in run.gaps]
     if run.missing:
@@ -107,7 +109,28 @@ def _number(result: Result, score: "Score | None") -> "Text":
     return Text.assemble((shown.value, "bold"), (f"\n{shown.interval}", "dim"))
 
 
-def _answers(sides: tuple[SidesOfPrompt, ...]) -> "Table":
+def _some_answers(run: RunRecords) -> "list[RenderableType]":
+    """Draw a prompt of each kind with the rule that chose them; without verdicts the first prompts of the file."""
+    from rich.text import Text
+
+    sides = sides_of_prompts(run)
+    examples = draw_examples(sides)
+    if examples:
+        return [
+            _answers([(_heading(example), example.side) for example in examples]),
+            Text(RULE, style="dim"),
+            Text(""),
+        ]
+    return [_answers([(Text(), side) for side in sides[:_FIRST_ANSWERS]]), Text("")] if sides else []
+
+
+def _heading(example: Example) -> "Text":
+    from rich.text import Text
+
+    return Text(example.heading + ("\n\n" if example.side else ""), style="bold")
+
+
+def _answers(rows: "Sequence[tuple[Text, SidesOfPrompt | None]]") -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -115,8 +138,12 @@ def _answers(sides: tuple[SidesOfPrompt, ...]) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True, expand=True)
     for title, ratio in (("Prompt", 2), ("Before", 4), ("After", 4)):
         table.add_column(title, ratio=ratio, overflow="fold")
-    for side in sides:
-        table.add_row(Text(_shortened(side.turns[-1][1])), _answer(side.before), _answer(side.after))
+    for heading, side in rows:
+        if side is None:
+            table.add_row(heading)
+        else:
+            prompt = Text.assemble(heading, _shortened(side.turns[-1][1]))
+            table.add_row(prompt, _answer(side.before), _answer(side.after))
     return table
 
 
