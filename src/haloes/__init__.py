@@ -35,7 +35,8 @@ HOME_OF = _OF_LOSSES | homes_by_name(
         "haloes.records": ("Completion", "Feedback", "Message", "Pair"),
         "haloes.results": ("Score",),
         "haloes.runs.align": ("Run",),
-        "haloes.runs.callbacks": ("NullProgress", "Progress"),
+        "haloes.progress.contract": ("NullProgress", "Progress"),
+        "haloes.progress.display": ("Display",),
     }
 )
 

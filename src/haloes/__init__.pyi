@@ -72,11 +72,12 @@ from haloes.losses.una import UNA as UNA
 from haloes.losses.una_score import UNAScore as UNAScore
 from haloes.losses.unlikelihood import Unlikelihood as Unlikelihood
 from haloes.losses.wpo import WPO as WPO
+from haloes.progress.contract import NullProgress as NullProgress
+from haloes.progress.contract import Progress as Progress
+from haloes.progress.display import Display as Display
 from haloes.records import Completion as Completion
 from haloes.records import Feedback as Feedback
 from haloes.records import Message as Message
 from haloes.records import Pair as Pair
 from haloes.results import Score as Score
 from haloes.runs.align import Run as Run
-from haloes.runs.callbacks import NullProgress as NullProgress
-from haloes.runs.callbacks import Progress as Progress

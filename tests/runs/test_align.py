@@ -16,9 +16,9 @@ import torch
 from haloes.errors import ConfigError, DataError, ModelError, RunError, UserError
 from haloes.losses.kto import KTO
 from haloes.models.load import load_model
+from haloes.progress.contract import NullProgress
 from haloes.runs import data, setup
 from haloes.runs.align import Run, align
-from haloes.runs.callbacks import NullProgress
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.runs.run_folder import read_config
 from tiny_runs import (

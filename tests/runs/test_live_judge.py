@@ -11,9 +11,9 @@ from fake_server import FakeServer, Reply, Request, says
 from haloes.errors import ConfigError, RunError, UserError
 from haloes.judging._contract import Judge, OrderedPair
 from haloes.judging.scripted import ScriptedJudge, always, longer
+from haloes.progress.contract import NullProgress
 from haloes.records import Completion
 from haloes.runs.align import Run, align
-from haloes.runs.callbacks import NullProgress
 from haloes.runs.live_judge import WIN_RATE, LiveJudge
 from tiny_runs import config, crash, metrics, rows_of, thumbs, warnings_of, write_rows
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from haloes.errors import ConfigError
+from haloes.progress.contract import NullProgress
 from haloes.records import Completion
 from haloes.runs.align import align
-from haloes.runs.callbacks import NullProgress
 from haloes.runs.config import WatchSettings
 from haloes.runs.monitor import Alarms
 from haloes.sampling.generate import sample

@@ -17,9 +17,9 @@ from haloes.models.quiet import quiet
 from haloes.online_rounds.labelers import RaterLabeler
 from haloes.online_rounds.rounds import online
 from haloes.online_rounds.settings import OnlineSettings
+from haloes.progress.contract import NullProgress
 from haloes.results import Score
 from haloes.runs.align import Run, align
-from haloes.runs.callbacks import NullProgress
 from haloes.runs.config import make_config, read_yaml
 from haloes.runs.export import export_model
 from haloes.runs.setup import without_answers

@@ -7,7 +7,7 @@ import pytest
 
 from haloes.errors import ConfigError, RunError
 from haloes.models.load import load_tokenizer
-from haloes.runs.callbacks import NullProgress
+from haloes.progress.contract import NullProgress
 from haloes.runs.config import RunConfig
 from haloes.runs.run_folder import write_config, write_environment
 from haloes.runs.setup import PreparedData, prepare_data, prepare_run, resolve_run

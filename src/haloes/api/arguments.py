@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -10,6 +11,7 @@ from haloes.records import Feedback, Pair
 
 if TYPE_CHECKING:
     from haloes.losses._contract import Loss
+    from haloes.progress.contract import Progress
     from haloes.runs.config import RunConfig
 
 PathLike: TypeAlias = str | Path
@@ -19,6 +21,11 @@ ConfigLike: TypeAlias = str | Path | Mapping[str, Any]
 """A YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}."""
 Columns: TypeAlias = str | Mapping[str, str | None]
 """Which column is what: "completion=answer,label=thumb", or the same as a mapping."""
+ProgressLike: TypeAlias = "Progress | Literal['auto'] | None"
+"""
+Shows how far the work is: "auto" a `haloes.Display` where somebody sees it (in a terminal or a notebook) and nothing
+elsewhere; None nothing at all; or anything with the methods of `haloes.Progress`.
+"""
 JudgeName: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
 
 
@@ -55,6 +62,19 @@ def configured(config: ConfigLike | None, given: Mapping[str, Any], settings: Ma
     if config is None or isinstance(config, Mapping):
         return make_config(config or {}, given, settings or {})
     return config_of_file(Path(config), given, settings or {})
+
+
+@contextmanager
+def showing(progress: ProgressLike) -> "Iterator[Progress]":
+    """Yield the progress that the work tells; a `haloes.Display` is closed at the end."""
+    from haloes.progress.contract import NullProgress
+    from haloes.progress.display import Display, display_if_seen
+
+    shown = display_if_seen() if progress == "auto" else progress
+    if shown is None:
+        shown = NullProgress()
+    with shown if isinstance(shown, Display) else nullcontext():
+        yield shown
 
 
 def without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haloes.api.arguments import PathLike, as_path, as_paths
+from haloes.api.arguments import PathLike, ProgressLike, as_path, as_paths, showing
 from haloes.errors import ConfigError
 from haloes.run_files import is_run
 
 if TYPE_CHECKING:
+    from haloes.progress.contract import Progress
     from haloes.report.compared import ComparedRuns
     from haloes.results import Evaluation
-    from haloes.runs.callbacks import Progress
 
 _BENCH_BATCH_SIZE = 8
 """Questions at once. The argument's default is None, so that one that cannot take effect is noticed."""
@@ -44,7 +44,7 @@ def evaluate(
     batch_size: int | None = None,
     out: PathLike | None = None,
     seed: int = 0,
-    progress: "Progress | None" = None,
+    progress: ProgressLike = "auto",
 ) -> EvaluationResult:
     """
     Compute win rates, ratings, agreement of judges and judge-free numbers with intervals, from records on disk.
@@ -69,7 +69,7 @@ def evaluate(
         batch_size: questions at once; 8.
         out: where the numbers go as JSON; evaluation.json in the run's folder, or FILE.evaluation.json beside the file.
         seed: seed of the bootstrap draws, and of the questions that `bench_limit` draws.
-        progress: told how far the benchmarks are.
+        progress: told how far the benchmarks are; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The numbers, and where they were written.
@@ -85,29 +85,31 @@ def evaluate(
 
     paths = as_paths(sources)
     preferences = as_paths(alpaca_eval)
-    answers = _ask_benchmarks(
-        paths,
-        bench,
-        data=as_path(bench_data),
-        limit=bench_limit,
-        chat=bench_chat,
-        out=as_path(bench_out),
-        run_generated_code=run_generated_code,
-        batch_size=batch_size,
-        seed=seed,
-        progress=progress,
-    )
-    run = paths[0] if len(paths) == 1 and is_run(paths[0]) else None
-    if answers is not None and run is None:
-        paths = ()  # A model that was asked benchmarks is no source of records.
-    numbers = compute_evaluation(
-        paths,
-        preferences=preferences,
-        lc_weights=as_path(lc_weights),
-        difficulties=as_path(difficulties),
-        benchmarks=answers,
-        seed=seed,
-    )
+    with showing(progress) as shown:
+        answers = _ask_benchmarks(
+            paths,
+            bench,
+            data=as_path(bench_data),
+            limit=bench_limit,
+            chat=bench_chat,
+            out=as_path(bench_out),
+            run_generated_code=run_generated_code,
+            batch_size=batch_size,
+            seed=seed,
+            progress=shown,
+        )
+        run = paths[0] if len(paths) == 1 and is_run(paths[0]) else None
+        if answers is not None and run is None:
+            paths = ()  # A model that was asked benchmarks is no source of records.
+        shown.stage("computing the numbers")
+        numbers = compute_evaluation(
+            paths,
+            preferences=preferences,
+            lc_weights=as_path(lc_weights),
+            difficulties=as_path(difficulties),
+            benchmarks=answers,
+            seed=seed,
+        )
     beside = (answers,) if answers is not None and (bench_out is not None or run is None) else paths
     path = evaluation_path(beside, preferences) if out is None else Path(out)
     write_evaluation(path, numbers)
@@ -158,11 +160,9 @@ def _ask_benchmarks(
     run_generated_code: bool,
     batch_size: int | None,
     seed: int,
-    progress: "Progress | None",
+    progress: "Progress",
 ) -> Path | None:
     """Ask the benchmarks that are named, and return the folder of the answers; None where none is named."""
-    from haloes.runs.callbacks import NullProgress
-
     if names is None:
         given = {
             "--bench-data": data,
@@ -191,4 +191,4 @@ def _ask_benchmarks(
         batch_size=_BENCH_BATCH_SIZE if batch_size is None else batch_size,
         out=out,
     )
-    return run_benchmarks(str(sources[0]), settings, harness=LmEval(), progress=progress or NullProgress())
+    return run_benchmarks(str(sources[0]), settings, harness=LmEval(), progress=progress)

@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from haloes.api.arguments import JudgeName, PathLike, without_none
+from haloes.api.arguments import JudgeName, PathLike, ProgressLike, showing, without_none
 from haloes.judging.run import JudgingOutcome, judge_pairs
 from haloes.run_files import JUDGEMENTS, is_run
-
-if TYPE_CHECKING:
-    from haloes.runs.callbacks import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +39,7 @@ def judge(
     most: int | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
-    progress: "Progress | None" = None,
+    progress: ProgressLike = "auto",
 ) -> JudgeResult:
     """
     Have a judge compare two models' answers, in both orders; a call that was stopped continues when repeated.
@@ -71,7 +68,7 @@ def judge(
         most: compare the answers to this many prompts at most.
         seed: seed of the delimiters around the answers and of the canaries; sent to the server.
         settings: further settings of the judge, such as {"timeout": 30, "tie_margin": 0.05}.
-        progress: told what is compared, and how far the judging is.
+        progress: told how far the judging is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The judgements, and where they are.
@@ -85,19 +82,18 @@ def judge(
     from haloes.evaluation.judged import comparison_notes
     from haloes.judging.pairs import first_prompts, read_pairs
     from haloes.judging.table import make_judge
-    from haloes.runs.callbacks import NullProgress
 
     path = judgements_path(answers) if out is None else Path(out)
-    progress = progress or NullProgress()
     # Judges know the settings that are theirs alone, so that one that is not theirs is refused by name.
     flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     made = make_judge(judge, {**(settings or {}), **without_none(flags)})
     other_path = None if other is None else Path(other)
     paired = first_prompts(read_pairs(Path(answers), other_path, candidate=candidate, baseline=baseline), most)
-    for note in comparison_notes(paired):
-        progress.note(note)
-    progress.stage(f"judging by {made.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
-    outcome = judge_pairs(made, paired, path, num_canaries=canaries, seed=seed, advance=progress.advance)
+    with showing(progress) as shown:
+        for note in comparison_notes(paired):
+            shown.note(note)
+        shown.stage(f"judging by {made.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
+        outcome = judge_pairs(made, paired, path, num_canaries=canaries, seed=seed, advance=shown.advance)
     return JudgeResult(
         candidate=paired.candidate,
         baseline=paired.baseline,

@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from haloes.api.arguments import Columns, ConfigLike, JudgeName, PathLike, argument_settings, configured, without_none
+from haloes.api.arguments import (
+    Columns,
+    ConfigLike,
+    JudgeName,
+    PathLike,
+    ProgressLike,
+    argument_settings,
+    configured,
+    showing,
+    without_none,
+)
 
 if TYPE_CHECKING:
     from haloes.online_rounds.rounds import CurvePoint
-    from haloes.runs.callbacks import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +65,7 @@ def online(
     batch_size: int = 32,
     out: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
-    progress: "Progress | None" = None,
+    progress: ProgressLike = "auto",
 ) -> OnlineResult:
     """
     Align a model in rounds: it answers, a rater or judge decides, it learns from the verdicts, and again.
@@ -98,7 +107,7 @@ def online(
         batch_size: answers at once; examples in a step of the training are train.batch_size.
         out: the folder; runs/online-<prompts> if left out.
         settings: nested mappings such as {"train": {"lr": 1e-4}}, over all other arguments.
-        progress: told how far the rounds are.
+        progress: told how far the rounds are; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The reward-KL curve and the run of the last round.
@@ -111,7 +120,6 @@ def online(
     from haloes.online_rounds.rounds import CURVE, RUN
     from haloes.online_rounds.rounds import online as carry_out
     from haloes.online_rounds.settings import OnlineSettings, hold_out
-    from haloes.runs.callbacks import NullProgress
     from haloes.runs.prompts import load_prompts
     from haloes.sampling._contract import Decoding
 
@@ -130,15 +138,16 @@ def online(
     )
     learnt, measured = hold_out(load_prompts(str(prompts), run_config.feedback, everything=True), held_out, seed=seed)
     folder = online_dir(prompts) if out is None else Path(out)
-    points = carry_out(
-        run_config,
-        rounds_settings,
-        labeler,
-        prompts=learnt,
-        held_out=measured,
-        out=folder,
-        progress=progress or NullProgress(),
-    )
+    with showing(progress) as shown:
+        points = carry_out(
+            run_config,
+            rounds_settings,
+            labeler,
+            prompts=learnt,
+            held_out=measured,
+            out=folder,
+            progress=shown,
+        )
     return OnlineResult(
         points=points,
         num_held_out=len(measured),

@@ -4,14 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haloes.api.arguments import Columns, ConfigLike, FeedbackLike, PathLike, argument_settings, configured
+from haloes.api.arguments import (
+    Columns,
+    ConfigLike,
+    FeedbackLike,
+    PathLike,
+    ProgressLike,
+    argument_settings,
+    configured,
+    showing,
+)
 from haloes.errors import ConfigError
 
 if TYPE_CHECKING:
     from haloes.losses._contract import Loss
     from haloes.planning.plan import Plan
     from haloes.runs.align import Run
-    from haloes.runs.callbacks import Progress
     from haloes.runs.config import RunConfig
 
 
@@ -30,7 +38,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
     allow_changes: bool = False,
-    progress: "Progress | None" = None,
+    progress: ProgressLike = "auto",
 ) -> "Run":
     """
     Align a model with feedback, and measure it on held-out prompts.
@@ -55,7 +63,7 @@ def train(
         settings: nested mappings like those of `config`, over all other arguments.
         resume: continue the run that `out` holds, which was started with the same arguments.
         allow_changes: resume even if the data, the tokenizer, the model or the settings are not what they were.
-        progress: told how far the run is.
+        progress: told how far the run is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The finished run: its folder and its scores.
@@ -87,14 +95,15 @@ def train(
 
     # A loss that was given stands in for the configuration's, unless the settings change its hyperparameters.
     given_loss = None if isinstance(loss, str) or "loss" in (settings or {}) else loss
-    return align(
-        run_config,
-        new_run_dir(run_config) if out is None else Path(out),
-        loss=given_loss,
-        resume=resume,
-        allow_changes=allow_changes,
-        progress=progress,
-    )
+    with showing(progress) as shown:
+        return align(
+            run_config,
+            new_run_dir(run_config) if out is None else Path(out),
+            loss=given_loss,
+            resume=resume,
+            allow_changes=allow_changes,
+            progress=shown,
+        )
 
 
 def resume(
@@ -102,7 +111,7 @@ def resume(
     *,
     allow_changes: bool = False,
     settings: Mapping[str, Any] | None = None,
-    progress: "Progress | None" = None,
+    progress: ProgressLike = "auto",
 ) -> "Run":
     """
     Continue a run that was stopped, from its newest intact checkpoint.
@@ -115,7 +124,7 @@ def resume(
         run: the run's folder.
         allow_changes: continue even if the data, the tokenizer, the model or the settings are not what they were.
         settings: settings to change; those that decide memory only (train.microbatch_tokens) may differ.
-        progress: told how far the run is.
+        progress: told how far the run is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The finished run; at once where nothing was left to do.
@@ -128,7 +137,8 @@ def resume(
     from haloes.runs.run_folder import read_config
 
     config = read_config(Path(run), settings or {})
-    return align(config, Path(run), resume=True, allow_changes=allow_changes, progress=progress)
+    with showing(progress) as shown:
+        return align(config, Path(run), resume=True, allow_changes=allow_changes, progress=shown)
 
 
 def plan(
@@ -144,7 +154,7 @@ def plan(
     batch_size: int | None = None,
     memory: float | None = None,
     settings: Mapping[str, Any] | None = None,
-    progress: "Progress | None" = None,
+    progress: ProgressLike = "auto",
 ) -> "Plan":
     """
     Find out what a run will take in memory, time and disk, from a few of its own steps, and whether it fits.
@@ -165,7 +175,7 @@ def plan(
         batch_size: examples in a step.
         memory: memory that the run may take, in GiB; what is free on the device if left out.
         settings: nested mappings, over all other arguments.
-        progress: told how far the planning is.
+        progress: told how far the planning is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The plan, in bytes and seconds; `fits` says whether the run would start.
@@ -194,7 +204,8 @@ def plan(
     from haloes.planning.plan import make_plan
     from haloes.report.numbers import GIB
 
-    return make_plan(run_config, limit=None if memory is None else int(memory * GIB), progress=progress)
+    with showing(progress) as shown:
+        return make_plan(run_config, limit=None if memory is None else int(memory * GIB), progress=shown)
 
 
 def _check_feedback_exists(config: "RunConfig") -> None:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haloes.api.arguments import Columns, PathLike, argument_settings, configured
+from haloes.api.arguments import Columns, PathLike, ProgressLike, argument_settings, configured, showing
 from haloes.errors import ConfigError
 from haloes.records import Completion
 from haloes.sampling._contract import EngineName
 
 if TYPE_CHECKING:
-    from haloes.runs.callbacks import Progress
     from haloes.sampling._contract import NoAnswer
 
 
@@ -54,7 +53,7 @@ def sample(
     seed: int = 0,
     batch_size: int = 64,
     settings: Mapping[str, Any] | None = None,
-    progress: "Progress | None" = None,
+    progress: ProgressLike = "auto",
 ) -> SampleResult:
     """
     Sample a model's completions of prompts into a file of records; a call that was stopped continues when repeated.
@@ -84,7 +83,7 @@ def sample(
         seed: seed of the draws; completion k of a prompt has seed + k.
         batch_size: completions at once.
         settings: how a feedback file is read, such as {"feedback": {"validation_share": 0.2}}.
-        progress: told how far the sampling is.
+        progress: told how far the sampling is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The file, with what is new in it and what is still missing.
@@ -95,7 +94,6 @@ def sample(
         ModelError: the model cannot be loaded.
         RunError: `out` holds completions that were made otherwise, or cannot be written.
     """
-    from haloes.runs.callbacks import NullProgress
     from haloes.runs.prompts import load_prompts
     from haloes.sampling._contract import Decoding
     from haloes.sampling.run import check_request, sample_to_file
@@ -103,7 +101,7 @@ def sample(
     for option, value in (("n", n), ("batch_size", batch_size)):
         if value < 1:
             raise ConfigError(f"sample.{option} must be at least 1, got {value}")
-    path, progress = Path(out), progress or NullProgress()
+    path = Path(out)
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     seeds = range(seed, seed + n)
     # Everything that can be refused is refused before a model is loaded.
@@ -112,11 +110,13 @@ def sample(
     asked = load_prompts(str(prompts), config.feedback, everything=everything, most=most, seed=config.train.seed)
     from haloes.runs.engines import make_engine  # here, as it brings torch in
 
-    answering = make_engine(
-        str(model), engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env
-    )
-    progress.stage(f"answers of {answering.name}", len(asked) * n)
-    sampled = sample_to_file(answering, asked, path, decoding=decoding, seeds=seeds, advance=progress.advance)
+    with showing(progress) as shown:
+        shown.stage("loading the model")
+        answering = make_engine(
+            str(model), engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env
+        )
+        shown.stage(f"answers of {answering.name}", len(asked) * n)
+        sampled = sample_to_file(answering, asked, path, decoding=decoding, seeds=seeds, advance=shown.advance)
     return SampleResult(
         path=path,
         num_prompts=len(asked),

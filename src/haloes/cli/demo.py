@@ -17,13 +17,13 @@ def demo(
     settings
         Any setting as section.key=value.
     """
-    from haloes.cli.views.progress import TerminalProgress
     from haloes.cli.views.run import show_run
+    from haloes.progress.display import Display
     from haloes.recipes.demo.recipe import demo_config
     from haloes.runs.align import align
     from haloes.runs.config import parse_settings
     from haloes.runs.run_folder import numbered_run_dir
 
-    with TerminalProgress() as progress:
+    with Display() as progress:
         run = align(demo_config(parse_settings(settings)), out or numbered_run_dir("demo"), progress=progress)
     show_run(run)

@@ -65,9 +65,9 @@ def eval(  # noqa: A001 - the name of the command
     import haloes.api.evaluation
     from haloes.cli.views.evaluation import evaluation_lines
     from haloes.cli.views.output import say, show
-    from haloes.cli.views.progress import TerminalProgress
+    from haloes.progress.display import Display
 
-    with TerminalProgress() as progress:
+    with Display() as progress:
         evaluation = haloes.api.evaluation.evaluate(
             sources,
             alpaca_eval=alpaca_eval,

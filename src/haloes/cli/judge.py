@@ -60,13 +60,13 @@ def judge(
     import haloes.api.judging
     from haloes.cli.views.judging import say_judged
     from haloes.cli.views.output import say
-    from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import RunError
+    from haloes.progress.display import Display
     from haloes.runs.config import parse_settings
 
     file = out or haloes.api.judging.judgements_path(answers)
     try:
-        with TerminalProgress() as progress:
+        with Display() as progress:
             judged = haloes.api.judging.judge(
                 answers,
                 other,

@@ -107,15 +107,15 @@ def online(
     """
     import haloes.api.online
     from haloes.cli.views.online import show_rounds
-    from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import ConfigError, Interrupted
+    from haloes.progress.display import Display
     from haloes.runs.config import parse_settings
 
     if engine in _REFUSED_ENGINES:
         raise ConfigError(_REFUSED_ENGINES[engine])
     folder = out or haloes.api.online.online_dir(source)
     try:
-        with TerminalProgress() as progress:
+        with Display() as progress:
             result = haloes.api.online.online(
                 source,
                 config=config,

@@ -60,12 +60,12 @@ def plan(
     import haloes.api.runs
     from haloes.cli.views.output import say, show
     from haloes.cli.views.plan import as_json, plan_lines
-    from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import ConfigError
+    from haloes.progress.display import Display
     from haloes.report.numbers import size
     from haloes.runs.config import parse_settings
 
-    with TerminalProgress() as progress:
+    with Display() as progress:
         run_plan = haloes.api.runs.plan(
             source,
             config=config,

@@ -27,11 +27,11 @@ def resume(
         Settings to change, as section.key=value; those that decide memory only (train.microbatch_tokens) may differ.
     """
     import haloes.api.runs
-    from haloes.cli.views.progress import TerminalProgress
     from haloes.cli.views.run import show_run
+    from haloes.progress.display import Display
     from haloes.runs.config import parse_settings
 
-    with TerminalProgress() as progress:
+    with Display() as progress:
         finished = haloes.api.runs.resume(
             run, allow_changes=allow_changes, settings=parse_settings(settings), progress=progress
         )

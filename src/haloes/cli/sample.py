@@ -63,11 +63,11 @@ def sample(
     """
     import haloes.api.sampling
     from haloes.cli.views.output import say
-    from haloes.cli.views.progress import TerminalProgress
     from haloes.errors import RunError
+    from haloes.progress.display import Display
     from haloes.runs.config import parse_settings
 
-    with TerminalProgress() as progress:
+    with Display() as progress:
         sampled = haloes.api.sampling.sample(
             model,
             source,

@@ -56,11 +56,11 @@ def train(
         Any setting as section.key=value, such as loss.beta=0.2, over all other options; may be given several times.
     """
     import haloes.api.runs
-    from haloes.cli.views.progress import TerminalProgress
     from haloes.cli.views.run import show_run
+    from haloes.progress.display import Display
     from haloes.runs.config import parse_settings
 
-    with TerminalProgress() as progress:
+    with Display() as progress:
         run = haloes.api.runs.train(
             source,
             config=config,

@@ -15,11 +15,11 @@ from haloes.models.device import choose_device
 from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require_enough
 from haloes.online_rounds.settings import OnlineSettings, claim, of_round, release
 from haloes.online_rounds.stages import ANSWERS, KL, RoundModel, answers_of, kl_to_first
+from haloes.progress.contract import Progress
 from haloes.records import Completion, Text, row_to_json, text_to_json
 from haloes.results import Score
 from haloes.run_files import MODEL, is_run
 from haloes.runs.align import align
-from haloes.runs.callbacks import Progress
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.runs.setup import configured_loss
 from haloes.stats.bootstrap import mean_with_interval

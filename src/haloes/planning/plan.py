@@ -24,8 +24,8 @@ from haloes.planning.machine import Machine, measure_machine, thread_warnings
 from haloes.planning.model_size import itemsize, sizes_by_name
 from haloes.planning.trial import TrialMeasurements, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
+from haloes.progress.contract import NullProgress, Progress
 from haloes.report.numbers import size
-from haloes.runs.callbacks import NullProgress, Progress
 from haloes.runs.config import RunConfig
 from haloes.runs.process import computing_with
 from haloes.runs.setup import PreparedData, dtype_name, prepare_data, resolve_run

@@ -8,7 +8,7 @@ from haloes.batches.schedule import Schedule, Step
 from haloes.planning.cost_model import Layout, ModelSize, Rates, StepLoad, Workload, activations, memory
 from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, candidates, probing, time_sampling
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
-from haloes.runs.callbacks import Progress
+from haloes.progress.contract import Progress
 from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
 from haloes.training.trainer import make_stepper, training_schedule
 

@@ -15,11 +15,12 @@ import torch
 from haloes.errors import RunError
 from haloes.judging._contract import Judge
 from haloes.losses._contract import Loss
+from haloes.progress.contract import NullProgress, Progress
 from haloes.report.load import load_run
 from haloes.results import Score
 from haloes.run_files import METRICS, SAMPLES
 from haloes.runs import run_folder
-from haloes.runs.callbacks import NullProgress, Progress, tensorboard_if_installed
+from haloes.runs.callbacks import tensorboard_if_installed
 from haloes.runs.config import RunConfig
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.measure import Rater, load_rater, rate

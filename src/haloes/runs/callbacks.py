@@ -1,47 +1,9 @@
-"""Callbacks of a run: the progress that a user sees, TensorBoard, or nothing."""
+"""Callbacks of a run beside its progress: TensorBoard, or nothing."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
-
-
-class Progress(Protocol):
-    """Shows what a run is doing. The run itself prints nothing."""
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """Begin a stage of `total` units (None: unknown); the one before is over."""
-
-    def advance(self, count: int) -> None:
-        """Count further units of the stage as done."""
-
-    def note(self, text: str) -> None:
-        """Tell the user a sentence."""
-
-    def on_start(self, *, step: int, num_steps: int) -> None:
-        """Begin training, with `step` of `num_steps` steps already done."""
-
-    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """Show a line that was added to the metrics."""
-
-
-class NullProgress:
-    """Shows nothing."""
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """Do nothing."""
-
-    def advance(self, count: int) -> None:
-        """Do nothing."""
-
-    def note(self, text: str) -> None:
-        """Do nothing."""
-
-    def on_start(self, *, step: int, num_steps: int) -> None:
-        """Do nothing."""
-
-    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """Do nothing."""
+from typing import Any
 
 
 class TensorBoard:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from haloes.losses._contract import Needs
+from haloes.progress.contract import Progress
 from haloes.records import Text, text_from_json, text_to_json
 from haloes.run_files import DATA, ENCODED
-from haloes.runs.callbacks import Progress
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.data import encode_feedback
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl

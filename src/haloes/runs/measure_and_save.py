@@ -9,10 +9,10 @@ from haloes.models.classifier import save_classifier
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.scalar_heads import RewardHead
+from haloes.progress.contract import Progress
 from haloes.records import Completion, Text, row_to_json
 from haloes.results import Score, write_ratings, write_scores
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
-from haloes.runs.callbacks import Progress
 from haloes.runs.config import SampleSettings
 from haloes.runs.inputs import Inputs
 from haloes.runs.measure import (

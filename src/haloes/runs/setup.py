@@ -29,8 +29,8 @@ from haloes.models.offload import check_offload
 from haloes.models.policy import Policy, make_policy
 from haloes.models.quantize import check_quantization
 from haloes.models.reference_cache import ReferenceCache
+from haloes.progress.contract import Progress
 from haloes.runs import run_folder
-from haloes.runs.callbacks import Progress
 from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
 from haloes.runs.inputs import Inputs, make_inputs
 from haloes.runs.warnings import data_warnings, speed_warnings

@@ -17,7 +17,7 @@ from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
 from haloes.evaluation.bench.sandbox.run import require_sandbox
 from haloes.evaluation.bench.table import BENCHMARKS, Benchmark, find_benchmarks
-from haloes.runs.callbacks import NullProgress
+from haloes.progress.contract import NullProgress
 from tiny_runs import save_model
 
 

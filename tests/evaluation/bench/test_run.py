@@ -12,10 +12,10 @@ from haloes.errors import ConfigError, DataError, ModelError, RunError
 from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.bench.run import BenchSettings, draw, run_benchmarks
 from haloes.evaluation.evaluate import compute_evaluation
+from haloes.progress.contract import NullProgress
 from haloes.report.page import write_report
 from haloes.results import numbers_to_json, write_evaluation
 from haloes.runs.align import align
-from haloes.runs.callbacks import NullProgress
 from tiny_runs import config, save_model, thumbs, write_rows
 
 

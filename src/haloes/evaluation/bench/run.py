@@ -14,7 +14,7 @@ from haloes.evaluation.bench.answers import BenchAnswer, claim_answers
 from haloes.evaluation.bench.table import Benchmark, find_benchmarks
 from haloes.evaluation.bench.variants import Variant, load, variants
 from haloes.journal import Journal
-from haloes.runs.callbacks import Progress
+from haloes.progress.contract import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

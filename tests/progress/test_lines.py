@@ -2,7 +2,8 @@
 
 import pytest
 
-from haloes.cli.views.progress import TerminalProgress, describe, describe_validation
+from haloes.progress.display import Display
+from haloes.progress.lines import describe, describe_validation
 from haloes.words import WORDS
 
 RATE = {"sampled/win_rate": 0.625, "sampled/win_rate/low": 0.4, "sampled/win_rate/high": 0.81}
@@ -30,7 +31,7 @@ def test_a_loss_by_answer_has_the_likelihood_by_token_beside_it():
 
 def test_the_words_of_the_training_line_are_explained_once(capsys: pytest.CaptureFixture[str]):
     step = {"split": "train", "loss": 0.5, "reward_margin": 0.1, "tokens_per_second": 410.0}
-    with TerminalProgress() as progress:
+    with Display() as progress:
         progress.on_start(step=0, num_steps=3)
         for number in (1, 2):
             progress.on_metrics({**step, "step": number})
