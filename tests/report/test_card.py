@@ -44,7 +44,7 @@ def test_a_card_states_the_base_the_loss_the_data_and_the_results(run_dir: Path,
         "| batch\\_size | 32 |",
         "| Training: undesirable | 665 (68%) |",
         "| Answers the rater likes | 18% \\[12% to 27%\\] | 61% \\[51% to 70%\\] | +43 points \\[+32 to +53\\] |",
-        "| KL to the reference (nats) | – | 7.3 \\[6.4 to 8.3\\] | – |",
+        "| KL to the reference (nats an answer) | – | 7.3 \\[6.4 to 8.3\\] | – |",
         "- 9 of 977 training answers were cut to fit the window of 1,024 tokens.",
         "Written by haloes 0.1.0",
     ):

@@ -13,6 +13,7 @@ import pytest
 
 from haloes.errors import DataError, RunError
 from haloes.report.page import write_report
+from haloes.words import WORDS
 
 Write = Callable[..., Path]
 
@@ -277,3 +278,24 @@ def test_answers_that_changed_unrated_are_told_with_what_to_run(moved_run: Path)
 
     assert "5 of 6 sampled answers changed; nobody was asked whether for the better." in html
     assert "haloes judge RUN --judge http" in html
+
+
+def explained_words(folder: Path) -> list[str]:
+    html = write_report(folder).read_text(encoding="utf-8")
+    return re.findall(r"<dt>(.+?)</dt>", html[html.index('<details class="words">') :].partition("</details>")[0])
+
+
+def test_the_words_of_the_page_are_explained_under_its_table_and_no_others(run_dir: Path) -> None:
+    explained = explained_words(run_dir)
+    assert {"AUC", "chance", "KL", "nats", "implied reward", "margin", "mismatched", "z0", "clamp"} <= set(explained)
+    assert {"Holm", "position bias", "NLL", "Brier score"}.isdisjoint(explained)
+    html = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert html.index("How each interval was made") < html.index(WORDS["nats"]) < html.index('id="answers"')
+
+
+def test_words_of_answers_are_not_explained(small_run: Path) -> None:
+    before = explained_words(small_run)
+    rows = [sample("p", "before", "Holm, Holm and a position bias."), sample("p", "after", "A perplexity!")]
+    (small_run / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert explained_words(small_run) == before
+    assert "Holm, Holm" in read(small_run).text

@@ -10,7 +10,7 @@ from haloes.report.charts import Chart
 from haloes.report.compared import ComparedRuns, differing_settings, measured
 from haloes.report.curves import Style, line
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
-from haloes.report.page import content_policy, environment, style_sheet
+from haloes.report.rendering import render
 from haloes.results import Fields, Score
 from haloes.store import write_text
 
@@ -18,9 +18,10 @@ _COLOURS = 8
 _CURVES: tuple[tuple[str, str, str, str], ...] = (
     ("validation", "auc", "Held-out AUC by step", "AUC"),
     ("validation", "loss", "Held-out loss by step", "loss an example"),
-    ("train", "reward_margin", "Reward margin in training by step", "nats"),
-    ("train", "reward/desirable", "Reward of desirable answers by step", "nats"),
-    ("train", "reward/undesirable", "Reward of undesirable answers by step", "nats"),
+    ("train", "nll_per_token", "Loss per token (NLL) in training by step", "nats a token"),
+    ("train", "reward_margin", "Reward margin in training by step", "nats an answer"),
+    ("train", "reward/desirable", "Reward of desirable answers by step", "nats an answer"),
+    ("train", "reward/undesirable", "Reward of undesirable answers by step", "nats an answer"),
     ("validation", "sampled/win_rate", "Win rate of sampled answers against the start by step", "share"),
     ("validation", "sampled/liked", "Sampled answers that the rater likes by step", "share"),
     ("validation", "sampled/words", "Words of sampled answers by step", "words"),
@@ -41,10 +42,8 @@ def write_comparison(path: Path, compared: ComparedRuns) -> None:
 
 def compare_page(compared: ComparedRuns) -> str:
     """Render the page as HTML. Everything that comes from the runs is escaped by the template."""
-    css = style_sheet()
-    return environment().get_template("compare.html.j2").render(
-        css=Markup(css),  # noqa: S704 - the package's own file
-        policy=content_policy(css),
+    return render(
+        "compare.html.j2",
         compared=compared,
         tones=[_tone(i) for i in range(len(compared.names))],
         settings=differing_settings(compared.runs),

@@ -27,6 +27,7 @@ def training_charts(run: RunRecords) -> tuple[Chart, ...]:
     """Build the charts of a run, the telling ones first; a chart whose metrics were not logged is not there."""
     charts = (
         _loss(run),
+        _likelihood(run.train),
         _auc(run.validation),
         _accuracy(run),
         _rewards(run.train),
@@ -97,6 +98,13 @@ def _loss(run: RunRecords) -> Chart | None:
     if broken:
         caption += f" At {len(broken)} step(s) it was not a number, first at step {broken[0]}; marked along the bottom."
     return _chart("Loss by step", "loss an example", lines, caption, rug=broken)
+
+
+def _likelihood(rows: Sequence[Fields]) -> Chart | None:
+    """Build the chart of the loss by token, where the loss is a log-likelihood summed over an answer."""
+    lines = _present(line(rows, "nll_per_token", "training", "train"))
+    caption = "Minus the log-probability of an answer by the number of its tokens: the loss that other tools show."
+    return _chart("Loss per token (NLL) by step", "nats a token", lines, caption)
 
 
 def _auc(rows: Sequence[Fields]) -> Chart | None:
@@ -171,7 +179,9 @@ def _rewards(rows: Sequence[Fields]) -> Chart | None:
         "The reward is the log-ratio to the reference, without beta: above zero, the model has become more likely to "
         "give the answer. Both may fall; what counts is that they part."
     )
-    return _chart("Reward of desirable and undesirable answers by step", "nats", lines, caption, guides=((0.0, ""),))
+    return _chart(
+        "Reward of desirable and undesirable answers by step", "nats an answer", lines, caption, guides=((0.0, ""),)
+    )
 
 
 def _margin(run: RunRecords) -> Chart | None:
@@ -180,7 +190,7 @@ def _margin(run: RunRecords) -> Chart | None:
         line(run.validation, "reward_margin", "held-out", "held", style="dots"),
     )
     caption = "Mean reward of the desirable answers minus that of the undesirable ones."
-    return _chart("Reward margin by step", "nats", lines, caption, guides=((0.0, ""),))
+    return _chart("Reward margin by step", "nats an answer", lines, caption, guides=((0.0, ""),))
 
 
 def _reference_point(rows: Sequence[Fields]) -> Chart | None:
@@ -200,7 +210,7 @@ def _reference_point(rows: Sequence[Fields]) -> Chart | None:
             f"({percent(len(clamped) / len(logged))}), marked along the bottom. "
             "That is normal where the model has moved little."
         )
-    return _chart("Reference point by step", "nats", lines, caption, guides=((0.0, "clamp"),), rug=clamped)
+    return _chart("Reference point by step", "nats an answer", lines, caption, guides=((0.0, "clamp"),), rug=clamped)
 
 
 def _log_probability(rows: Sequence[Fields]) -> Chart | None:

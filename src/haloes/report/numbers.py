@@ -40,7 +40,7 @@ MEASURES = {
     "liked": Measure(title="Answers the rater likes", is_share=True),
     "auc": Measure(title="AUC of the implied reward", chance=0.5),
     "pair_accuracy": Measure(title="Held-out pairs ranked as people did", is_share=True, chance=0.5),
-    "longer_chosen": Measure(title="Pairs whose longer answer people chose: what length alone gets", is_share=True),
+    "longer_chosen": Measure(title="Pairs whose longer answer people chose", is_share=True),
     "pair_accuracy_longer": Measure(title="Right where people chose the longer answer", is_share=True),
     "pair_accuracy_shorter": Measure(title="Right where people chose the shorter answer", is_share=True),
     "reward_length": Measure(title="Rank correlation of reward and length", chance=0.0),
@@ -58,8 +58,8 @@ MEASURES = {
     "canary_rate": Measure(title="Preference for answers that only ask to be chosen", is_share=True),
     "benchmark": Measure(title="Benchmark", is_share=True),
     "refusal": Measure(title="Answers that refuse", is_share=True),
-    "kl": Measure(title="KL to the reference", unit="nats"),
-    "kl_per_token": Measure(title="KL to the reference per token", unit="nats"),
+    "kl": Measure(title="KL to the reference", unit="nats an answer"),
+    "kl_per_token": Measure(title="KL to the reference", unit="nats a token"),
 }
 """The quantities that haloes measures itself; any other is shown under its own label."""
 
@@ -147,6 +147,13 @@ def plain(value: float, decimals: int) -> str:
     if text.startswith("-"):
         return MINUS + text[1:] if float(text.replace(",", "")) else text[1:]
     return text
+
+
+def auc_of_length(auc: float) -> str:
+    """Write the AUC with which the length of an answer alone predicts its label, for the length that it speaks for."""
+    # An AUC under one half reads as a weak one, and is a strong one for the shorter answer.
+    which = "longer" if auc >= 0.5 else "shorter"  # noqa: PLR2004 - the AUC of chance
+    return f"{plain(max(auc, 1 - auc), 2)} for the {which} one"
 
 
 def signed(value: float, decimals: int) -> str:

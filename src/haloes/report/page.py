@@ -1,13 +1,9 @@
 """A run's records as one HTML page that needs nothing beside itself: no network, no script, no image file."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from haloes.report import charts, facts
@@ -20,13 +16,13 @@ from haloes.report.judged import rates, trust
 from haloes.report.load import RunRecords, Warned, load_run
 from haloes.report.numbers import count, percent, show
 from haloes.report.reliability import reliability
-from haloes.report.samples import SidesOfPrompt, readable, sides_of_prompts
+from haloes.report.rendering import render
+from haloes.report.samples import SidesOfPrompt, sides_of_prompts
 from haloes.report.scales import smoothing
 from haloes.results import Matchup
 from haloes.run_files import REPORT
 from haloes.store import write_text
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _FIRST_ANSWERS = 5
 _MOST_ANSWERS = 200
 
@@ -50,10 +46,9 @@ def page(run: RunRecords) -> str:
     verdict = headline(run)
     shown_charts = training_charts(run)
     answers = sides_of_prompts(run)
-    css = style_sheet()
-    return environment().get_template("report.html.j2").render(
-        css=Markup(css),  # noqa: S704 - the package's own file
-        policy=content_policy(css),
+    return render(
+        "report.html.j2",
+        from_outside={"sides": (), "examples": ()},
         run=run,
         name=run.run_dir.resolve().name,
         headline=verdict,
@@ -83,32 +78,6 @@ def page(run: RunRecords) -> str:
         facts=facts,
         balance=lambda half: charts.balance([("desirable", half.desirable), ("undesirable", half.undesirable)]),
     )  # fmt: skip
-
-
-def style_sheet() -> str:
-    """Read the style sheet of all pages."""
-    return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
-
-
-def content_policy(css: str) -> str:
-    """Make the page's Content-Security-Policy: nothing may load or run, and no style applies but the page's own."""
-    # The hash lets this style sheet apply and no other, so that markup in an answer cannot restyle the page.
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-
-
-@cache
-def environment() -> Environment:
-    """Load the templates of all pages: what is put in is escaped, and a name that is not there is an error."""
-    templates = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"count": count, "readable": readable}
-    return templates
 
 
 def _headline_chart(verdict: Headline) -> Markup | None:

@@ -146,7 +146,7 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
             keys,
             name="kl_per_token",
             variant="after",
-            label="KL to the reference per token",
+            label="KL to the reference, nats a token",
         ),
     )
     return [score for score in scores if score is not None]

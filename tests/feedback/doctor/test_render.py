@@ -39,7 +39,7 @@ def test_findings_are_told_in_lines() -> None:
         "          completion, desirable, words               1       1       1",
         "          completion, undesirable, words             1       1       1",
         "          completion, unlabelled, words              1       1       1",
-        "          the length of an answer alone predicts its label with AUC 0.750",
+        "          the length of an answer alone predicts its label with AUC 0.75 for the longer one",
     ]
 
 

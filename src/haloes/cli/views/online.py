@@ -23,8 +23,8 @@ def show_curve(points: "Sequence[CurvePoint]", num_prompts: int, reference: str)
     from haloes.cli.views.tables import table
 
     what = next((point.rating.label for point in points if point.rating), "Rating")
-    title = f"{num_prompts} held-out prompts; reference of a round: {reference}"
-    columns = ("Round", "Rating (95%)", "KL to the first, nats", "Words", "Learnt from")
+    title = f"{num_prompts} held-out prompts; KL is to the first model; reference of a round: {reference}"
+    columns = ("Round", "Rating (95%)", "KL, nats an answer", "Words", "Learnt from")
     rows = [
         (
             str(point.round),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, LabelCounts, LengthSummary, PromptCounts, UserCounts
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
+from haloes.report.numbers import auc_of_length
 
 
 def render(findings: Findings, advice: Sequence[DataAdvice] = ()) -> list[str]:
@@ -33,7 +34,9 @@ def _facts(findings: Findings) -> Iterator[str]:
     yield from _users(findings.users)
     yield from _lengths(findings.lengths)
     if findings.length_auc is not None:
-        yield fact_line("", f"the length of an answer alone predicts its label with AUC {findings.length_auc:.3f}")
+        yield fact_line(
+            "", f"the length of an answer alone predicts its label with AUC {auc_of_length(findings.length_auc)}"
+        )
 
 
 def _balance(balance: LabelCounts) -> Iterator[str]:
