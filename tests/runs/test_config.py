@@ -42,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
         "one_per_prompt": False,
         "skip_refused": False,
         "validation": None,
-        "validation_share": 0.1,
+        "validation_share": "auto",
         "validation_rows": 512,
     },
     "tokens": {"max_length": 2048},
@@ -81,7 +81,7 @@ DEFAULTS: dict[str, Any] = {
         "seed": 0,
     },
     "samples": {
-        "prompts": 16,
+        "prompts": 24,
         "max_new_tokens": 128,
         "temperature": 0.0,
         "top_p": 1.0,
@@ -222,6 +222,7 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_value(section: dict[str, 
         ({"train": {"warmup": 1}}, r"train\.warmup must be at least 0 and below 1"),
         ({"train": {"validate_every": 0}}, r"train\.validate_every must be at least 1"),
         ({"feedback": {"validation_share": 1}}, r"feedback\.validation_share must be at least 0 and below 1"),
+        ({"feedback": {"validation_share": "half"}}, r"feedback\.validation_share.*'auto'"),
         ({"feedback": {"validation_rows": 0}}, r"feedback\.validation_rows must be at least 1"),
         ({"model": {"lora": {"rank": 0}}}, r"model\.lora\.rank must be at least 1"),
         ({"samples": {"prompts": -1}}, r"samples\.prompts must be at least 0"),
@@ -362,7 +363,7 @@ CONFIGS = st.builds(
         labels_from=st.none() | st.just({"rule": "mean", "per_prompt": True}),
         skip_refused=st.booleans(),
         validation=st.none() | NAMES,
-        validation_share=st.floats(0, 0.99),
+        validation_share=st.just("auto") | st.floats(0, 0.99),
         validation_rows=st.none() | st.integers(1, 1000),
     ),
     tokens=st.builds(TokenSettings, max_length=st.integers(8, 4096)),
@@ -452,4 +453,4 @@ def test_the_schema_shows_the_defaults():
     found = dict(properties(json_schema()))
 
     assert found["TrainSettings.lr"]["default"] == 5e-6
-    assert found["FeedbackSettings.validation_share"]["default"] == 0.1
+    assert found["FeedbackSettings.validation_share"]["default"] == "auto"

@@ -65,14 +65,15 @@ def doctor(
     Raises:
         UserError: the file as a whole, the settings or the model cannot be used.
     """
-    from haloes.feedback.doctor.advice import advise
+    from haloes.feedback.doctor.advice import advise, worst_first
     from haloes.feedback.doctor.examine import examine
     from haloes.runs.feedback_rows import open_for_doctor
+    from haloes.runs.held_out import held_out_advice
 
     config = configured(None, argument_settings(feedback=feedback, model=model, columns=columns), settings)
     rows = open_for_doctor(config.feedback)
     findings = examine(rows)
-    advice = tuple(advise(findings))
+    advice = tuple(worst_first([*advise(findings), *held_out_advice(config, findings.prompts)]))
     tokens = None
     # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
     if model is not None and findings.num_accepted:

@@ -54,7 +54,8 @@ def train(
         config: a YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}.
         model: a folder, a name on the hub, a .gguf file, or "embedded" (the default, SmolLM2-135M-Instruct).
         loss: a loss such as `haloes.KTO(beta=0.1)`, or a name; KTO with class weights from the data if left out.
-        validation: held-out feedback; otherwise a tenth of the prompts is held out.
+        validation: held-out feedback; otherwise a tenth to a third of the prompts is held out, which
+            feedback.validation_share says.
         columns: which column is what, where names differ: "completion=answer,label=thumb" or a mapping.
         lr: the peak learning rate, train.lr; 5e-6 if left out, and small models and adapters take 1e-4 to 1e-3.
         epochs: passes over the feedback, train.epochs; 1 if left out.

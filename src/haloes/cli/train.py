@@ -40,7 +40,8 @@ def train(
     loss
         kto (the default, for thumbs), dpo (for pairs) or another of `haloes losses`, or path/to/file.py:Class.
     validation
-        A file of held-out feedback; if left out, a tenth of the feedback is held out, by prompt.
+        A file of held-out feedback; if left out, a tenth to a third of the feedback is held out, by
+        prompt: feedback.validation_share.
     columns
         Which column is what, where names differ: completion=answer,label=thumb.
     lr

@@ -15,7 +15,7 @@ from haloes.stats.comparisons import comparisons
 from haloes.stats.length_control import length_controlled_win_rate
 from haloes.stats.paired import paired_differences
 from haloes.stats.position import flip_rate, position_bias
-from haloes.stats.power import smallest_win_rate_difference
+from haloes.stats.power import describe_win_rate_power, smallest_win_rate_difference
 from haloes.stats.ratings import bradley_terry
 from haloes.stats.win_rate import win_rate
 
@@ -30,14 +30,7 @@ def comparison_notes(paired: AnswerPairs) -> Iterator[str]:
     sides = {paired.candidate: [pair.candidate for pair in paired.pairs]}
     sides[paired.baseline] = [pair.baseline for pair in paired.pairs]
     yield from (f"Note: {text}" for text in sampling_differences(sides))
-    smallest = smallest_win_rate_difference(paired.num_prompts)
-    if smallest is None:
-        yield f"{paired.num_prompts} prompts are too few to show any difference"
-    else:
-        yield (
-            f"{paired.num_prompts} prompts show a win rate (in 4 of 5 tries) if it is {0.5 + smallest:.0%} or more, "
-            f"or {0.5 - smallest:.0%} or less"
-        )
+    yield describe_win_rate_power(paired.num_prompts)
 
 
 def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbers:

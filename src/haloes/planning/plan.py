@@ -74,6 +74,8 @@ class Plan:
     machine: Machine
     changes: tuple[SettingChange, ...]
     """Changes of settings where it does not fit, cheapest first."""
+    could_show: str | None
+    """What the held-out prompts can show, in a sentence; None where none are answered."""
     warnings: tuple[str, ...]
 
 
@@ -185,6 +187,7 @@ def _make_plan(
         step=None if trial is None else _step_cost(sizes, trial, machine),
         machine=machine,
         changes=tuple(advise(sizes, load, _options(data, trial), limit=limit)),
+        could_show=data.could_show,
         warnings=tuple(warnings),
     )
 

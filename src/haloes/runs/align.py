@@ -82,7 +82,10 @@ def align(
     rater = load_rater(settings.samples.rater) if settings.samples.rater else None
     judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
     with _claimed(run.run_dir, ranks, resume=resume), computing_with(settings.train.threads):
-        prepared = prepare_run(prepare_data(run, progress=progress), progress=progress)
+        data = prepare_data(run, progress=progress)
+        if data.could_show is not None:
+            progress.note(data.could_show)
+        prepared = prepare_run(data, progress=progress)
         if ranks.is_main:
             _write_start(prepared)
             if allow_changes:

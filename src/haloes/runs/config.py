@@ -50,14 +50,16 @@ class FeedbackSettings:
     """Go on without the rows that cannot be used. Rows without any label are always left out, and counted."""
     validation: str | None = None
     """A file of held-out feedback in the same format; if left out, a share of the source is held out."""
-    validation_share: float = 0.1
-    """Share of the rows that is held out, by prompt and conversation, never by row; 0 for none."""
+    validation_share: float | Literal["auto"] = "auto"
+    """Share of the rows that is held out, by prompt and conversation, never by row; 0 for none. "auto" holds out as
+    many as make 24 prompts, but at least a tenth (from 240 prompts on) and at most a third (up to 72)."""
     validation_rows: int | None = 512
     """Validate on this many rows at most, whole prompts of them; None for all."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.validation_share < 1:
-            raise ConfigError(f"feedback.validation_share must be at least 0 and below 1, got {self.validation_share}")
+        share = self.validation_share
+        if share != "auto" and not 0 <= share < 1:
+            raise ConfigError(f'feedback.validation_share must be at least 0 and below 1, or "auto", got {share}')
         if self.validation_rows is not None and self.validation_rows < 1:
             raise ConfigError(f"feedback.validation_rows must be at least 1, or null, got {self.validation_rows}")
 
@@ -110,7 +112,7 @@ class SampleSettings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
-    prompts: int = 16
+    prompts: int = 24
     """How many held-out prompts are answered; 0 for none."""
     max_new_tokens: int = 128
     """Most tokens of an answer."""

@@ -23,6 +23,7 @@ from haloes.losses._contract import Needs
 from haloes.records import Feedback, Pair, Refusal, Text, Where
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows
+from haloes.runs.held_out import held_out_share
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
 from haloes.tokens.parallel import EncodeFn, EncodeResults, EncodeTask, num_processors, parallel_encoding
 from haloes.tokens.store import TokenStore, TokenStoreWriter
@@ -67,6 +68,7 @@ def encode_feedback(
     seed: int,
     num_prompts: int,
     advance: Callable[[int], None],
+    index: "FeedbackIndex | None" = None,
     threads: int | None = None,
     parallel_from: int = _PARALLEL_FROM,
 ) -> EncodedFeedback:
@@ -81,14 +83,15 @@ def encode_feedback(
         seed: seed of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to pick for sampling.
         advance: called with the number of rows that were just encoded.
+        index: the index of this feedback, where it was read before.
         threads: the most processors to use; None for all that the process may.
         parallel_from: number of rows from which on they are encoded in that many processes.
 
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
-    source, held_out = _index_files(settings, needs, seed=seed)
-    rows = _select(source, held_out, settings, mismatched=needs.mismatched, seed=seed)
+    index = index or index_feedback(settings, needs, seed=seed)
+    rows = _select(index, settings, mismatched=needs.mismatched, seed=seed)
     processes = num_processors(threads) if rows.count >= parallel_from else 1
     encoders = _encoders(encoder, needs)
     with parallel_encoding(encoders, processes=processes) as encode:
@@ -103,14 +106,15 @@ def encode_feedback(
         facts: dict[str, Any] = {
             "sources": [settings.source],
             "validation_source": settings.validation,
-            "rows": source.facts(),
-            "train": writer.write(source, rows.is_trained, folder / "train"),
+            "rows": index.source.facts(),
+            "train": writer.write(index.source, rows.is_trained, folder / "train"),
             "warnings": rows.warnings,
         }
         if rows.is_held_out is None or rows.is_validated is None:
             return EncodedFeedback(TokenStore(folder / "train"), None, {}, facts)
-        if held_out is not None:
-            facts["validation rows"] = held_out.facts()
+        if index.held_out is not None:
+            facts["validation rows"] = index.held_out.facts()
+        facts["held-out prompts"] = len(np.unique(rows.held_index.group[rows.is_held_out]))
         # Of all that is held out, not only of what is validated on; a reward model answers nothing.
         most = 0 if needs.rewards else num_prompts
         wanted = set(_first_groups(rows.held_index.group[rows.is_held_out], most, seed=seed).tolist())
@@ -170,6 +174,20 @@ class _RowIndex:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class FeedbackIndex:
+    """The usable rows of a run's feedback before they are divided."""
+
+    source: _RowIndex
+    held_out: _RowIndex | None
+    """Those of the file of held-out rows; None where there is none."""
+
+    @property
+    def num_prompts(self) -> int:
+        """Return the number of prompts of the source."""
+        return len(np.unique(self.source.group))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Selection:
     """The rows of the files that are used, and for what; masks have one entry a usable row, (n,)."""
@@ -190,8 +208,12 @@ class _Selection:
         return int(self.is_trained.sum()) + (0 if self.is_validated is None else int(self.is_validated.sum()))
 
 
-def _index_files(settings: FeedbackSettings, needs: Needs, *, seed: int) -> tuple[_RowIndex, _RowIndex | None]:
-    """Read the source and, where it is named, the file of held-out rows once, as the loss needs them."""
+def index_feedback(settings: FeedbackSettings, needs: Needs, *, seed: int) -> FeedbackIndex:
+    """
+    Read the source and, where it is named, the file of held-out rows once, as the loss needs them.
+
+    Raises DataError for rows that cannot be used, unless they are to be skipped.
+    """
     # Only for the counts of the report: a loss on scores learns from the score itself, not from this label.
     middle = sum(_score_range(needs)) / 2 if needs.scores else None
     opened = partial(
@@ -200,25 +222,24 @@ def _index_files(settings: FeedbackSettings, needs: Needs, *, seed: int) -> tupl
     skip = settings.skip_refused
     source = _RowIndex.of(opened(settings.source), settings.source, skip_refused=skip)
     if settings.validation is None:
-        return source, None
-    return source, _RowIndex.of(opened(settings.validation), settings.validation, skip_refused=skip)
+        return FeedbackIndex(source, None)
+    return FeedbackIndex(source, _RowIndex.of(opened(settings.validation), settings.validation, skip_refused=skip))
 
 
-def _select(
-    source: _RowIndex, held_out: _RowIndex | None, settings: FeedbackSettings, *, mismatched: bool, seed: int
-) -> _Selection:
+def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool, seed: int) -> _Selection:
     """
     Choose the rows to train on, to hold out and to validate on.
 
     Raises DataError where training sees all that is to be held out, or where the loss needs mismatched completions and
     there is only one prompt.
     """
+    source = both.source
     # A file of one prompt is told apart from a split that leaves one: what to do about them differs.
     if mismatched:
         _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
-    is_trained, is_held_out, warnings = _divide(source, held_out, settings, seed=seed)
+    is_trained, is_held_out, warnings = _divide(both, settings, seed=seed)
     # Without a file of their own the held-out rows are rows of the source, under another mask.
-    index, is_validated = held_out or source, None
+    index, is_validated = both.held_out or source, None
     if is_held_out is not None:
         is_validated = _limited(index.group, is_held_out, settings.validation_rows, seed=seed)
     if mismatched:
@@ -234,14 +255,14 @@ def _select(
     )
 
 
-def _divide(
-    source: _RowIndex, held_out: _RowIndex | None, settings: FeedbackSettings, *, seed: int
-) -> tuple[Mask, Mask | None, list[str]]:
+def _divide(both: FeedbackIndex, settings: FeedbackSettings, *, seed: int) -> tuple[Mask, Mask | None, list[str]]:
     """Return masks of the rows to train on and to hold out (of the source, or of the held-out file), and warnings."""
+    source, held_out = both.source, both.held_out
     if held_out is None:
-        if settings.validation_share == 0:
+        share = held_out_share(settings, both.num_prompts)
+        if share == 0:
             return np.ones(len(source.group), np.bool_), None, []
-        validation = split(source.group, source.conversation, validation=settings.validation_share, seed=seed)
+        validation = split(source.group, source.conversation, validation=share, seed=seed)
         return ~validation, validation, []
     # The file of held-out rows is the user's, who may have drawn it by row: what training sees too measures nothing.
     leaked = np.isin(held_out.group, source.group)

@@ -11,7 +11,7 @@ from haloes.progress.contract import Progress
 from haloes.records import Text, text_from_json, text_to_json
 from haloes.run_files import DATA, ENCODED
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.data import encode_feedback
+from haloes.runs.data import FeedbackIndex, encode_feedback
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl
 from haloes.tokens.encode import Encoder
 from haloes.tokens.store import TokenStore
@@ -41,6 +41,7 @@ def make_inputs(
     identity: Mapping[str, str],
     seed: int,
     num_prompts: int,
+    index: FeedbackIndex | None,
     threads: int | None,
     ranks: Ranks,
     progress: Progress,
@@ -56,6 +57,7 @@ def make_inputs(
         identity: hashes of all that decides what is encoded: what is there is opened only where they are the same.
         seed: seed of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to answer.
+        index: the index of the feedback, where it was read before.
         threads: the most processors to use; None for all that the process may.
         ranks: the main process encodes, the others wait.
         progress: told how far the work is.
@@ -75,6 +77,7 @@ def make_inputs(
             seed=seed,
             num_prompts=num_prompts,
             advance=progress.advance,
+            index=index,
             threads=threads,
         )
         write_json(run_dir / DATA, encoded.facts)

@@ -14,6 +14,7 @@ from haloes.records import Refusal, Text, text_from_json
 from haloes.run_files import ENCODED
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows
+from haloes.runs.held_out import held_out_share
 from haloes.store import read_jsonl, read_lines
 
 EVERYDAY = "everyday"
@@ -105,9 +106,10 @@ def _held_out(source: str, settings: FeedbackSettings, *, everything: bool, seed
     # Prompts are prompts whether the answers have labels or scores: any label does for the latter.
     opened = open_rows(source, settings, pairs=False, middle=0.0, seed=seed)
     rows = [row for row in opened if not isinstance(row, Refusal)]
-    if not rows or everything or settings.validation_share == 0:
-        return {group_of(row): row.prompt for row in rows}
     groups = np.array([group_number(row) for row in rows], np.int64)
+    share = held_out_share(settings, len(np.unique(groups)))
+    if not rows or everything or share == 0:
+        return {group_of(row): row.prompt for row in rows}
     conversations = np.array([conversation_number(row) for row in rows], np.int64)
-    selected = split(groups, conversations, validation=settings.validation_share, seed=seed)
+    selected = split(groups, conversations, validation=share, seed=seed)
     return {group_of(row): row.prompt for row, held in zip(rows, selected, strict=True) if held}

@@ -32,6 +32,8 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import Progress
 from haloes.runs import run_folder
 from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
+from haloes.runs.data import FeedbackIndex, index_feedback
+from haloes.runs.held_out import held_out_note, held_out_share
 from haloes.runs.inputs import Inputs, make_inputs
 from haloes.runs.warnings import data_warnings, speed_warnings
 from haloes.tokens.encode import make_encoder, tokenizer_fingerprint
@@ -70,6 +72,11 @@ class PreparedData:
     """The loss with its class weights."""
     identity: Mapping[str, str]
     """Hashes of the data set, the tokenizer and the configuration, by name."""
+
+    @property
+    def could_show(self) -> str | None:
+        """Return what the held-out prompts can show, in a sentence; None where none are answered."""
+        return held_out_note(self.run.config, self.inputs.facts, len(self.inputs.prompts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +182,11 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         DataError: rows that cannot be used, or too few.
         RunError: the run is resumed, and its data, tokenizer or settings are not what they were.
     """
-    config, loss = run.config, run.loss
-    if not config.feedback.source:
+    loss = run.loss
+    if not run.config.feedback.source:
         raise ConfigError("feedback.source is missing: give a feedback file")
+    run, index = _with_share(run)
+    config = run.config
     # The tokenizer comes without the weights: encoding may take minutes, and needs no model in memory meanwhile.
     tokenizer = load_tokenizer(config.model.name)
     identity = {
@@ -197,6 +206,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         identity=identity,
         seed=config.train.seed,
         num_prompts=config.samples.prompts,
+        index=index,
         threads=config.train.threads,
         ranks=run.ranks,
         progress=progress,
@@ -401,6 +411,19 @@ def without_answers(config: RunConfig) -> RunConfig:
             "leave model.quantize out"
         )
     return dataclasses.replace(config, samples=dataclasses.replace(config.samples, prompts=0))
+
+
+def _with_share(run: ResolvedRun) -> tuple[ResolvedRun, FeedbackIndex | None]:
+    """Return the run with the share of held-out rows as a number, and the index of its rows where it took one."""
+    settings, index = run.config.feedback, None
+    if settings.validation_share != "auto" or settings.validation is not None:
+        return run, None
+    # Before the run's identity is taken, which counts the share: resumed, the run is the same by its number.
+    if run.ranks.is_main:
+        index = index_feedback(settings, run.loss.needs, seed=run.config.train.seed)
+    share = run.ranks.broadcast(0.0 if index is None else held_out_share(settings, index.num_prompts))
+    feedback = dataclasses.replace(settings, validation_share=share)
+    return dataclasses.replace(run, config=dataclasses.replace(run.config, feedback=feedback)), index
 
 
 def _fingerprints(settings: FeedbackSettings) -> list[str]:

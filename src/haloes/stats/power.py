@@ -64,6 +64,17 @@ def smallest_win_rate_difference(
     return None if excess(limit) < 0 else float(brentq(excess, 0.0, limit))
 
 
+def describe_win_rate_power(num_prompts: int) -> str:
+    """Return in words which win rates so many prompts show with `smallest_win_rate_difference`'s error rates."""
+    smallest = smallest_win_rate_difference(num_prompts)
+    if smallest is None:
+        return f"{num_prompts} prompts are too few to show any difference"
+    return (
+        f"{num_prompts} prompts show a win rate (in 4 of 5 tries) if it is {0.5 + smallest:.0%} or more, "
+        f"or {0.5 - smallest:.0%} or less"
+    )
+
+
 def smallest_paired_difference(
     num_prompts: int, *, standard_deviation: float, alpha: float = 0.05, power: float = 0.8
 ) -> float:

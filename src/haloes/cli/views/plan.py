@@ -40,6 +40,8 @@ def plan_lines(plan: "Plan") -> Iterator[Any]:
         yield table("What to change", ("Setting", "alone", "with those above", "at the cost of"), changes)
     if not plan.fits and (not plan.changes or plan.changes[-1].together > plan.limit):
         yield Text("No setting makes it fit: take a smaller model, or a machine with more memory.")
+    if plan.could_show is not None:
+        yield Text(f"{plan.could_show}.")
     for warning in plan.warnings:
         yield Text(f"Warning: {warning}.")
 
