@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import haloes
+from haloes.progress.contract import NullProgress
 from haloes.runs.align import align
-from haloes.runs.callbacks import NullProgress
 from haloes.runs.config import FeedbackSettings, RunConfig, make_config
 from haloes.runs.held_out import held_out_advice, held_out_share
 from haloes.runs.prompts import load_prompts
