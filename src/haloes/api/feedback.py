@@ -65,15 +65,13 @@ def doctor(
     Raises:
         UserError: the file as a whole, the settings or the model cannot be used.
     """
-    from haloes.feedback.doctor.advice import advise, worst_first
     from haloes.feedback.doctor.examine import examine
     from haloes.runs.feedback_rows import open_for_doctor
-    from haloes.runs.held_out import held_out_advice
 
     config = configured(None, argument_settings(feedback=feedback, model=model, columns=columns), settings)
     rows = open_for_doctor(config.feedback)
     findings = examine(rows)
-    advice = tuple(worst_first([*advise(findings), *held_out_advice(config, findings.prompts)]))
+    advice = training_advice(config, findings)
     tokens = None
     # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
     if model is not None and findings.num_accepted:
@@ -118,6 +116,14 @@ def convert(
     config = configured(None, argument_settings(feedback=feedback, columns=columns), settings)
     written, refused = write_records(config.feedback, Path(out), pairs=to == "pairs", seed=config.train.seed)
     return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
+
+
+def training_advice(config: "RunConfig", findings: "Findings") -> "tuple[DataAdvice, ...]":
+    """Return what the findings mean for training, and what it would hold out of such feedback, the worst first."""
+    from haloes.feedback.doctor.advice import advise, worst_first
+    from haloes.runs.held_out import held_out_advice
+
+    return tuple(worst_first([*advise(findings), *held_out_advice(config, findings.prompts)]))
 
 
 def training_errors(

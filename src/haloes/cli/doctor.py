@@ -31,21 +31,19 @@ def doctor(
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
     from haloes.api.arguments import argument_settings
-    from haloes.api.feedback import training_errors
+    from haloes.api.feedback import training_advice, training_errors
     from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
-    from haloes.feedback.doctor.advice import advise, worst_first
     from haloes.feedback.doctor.examine import examine
     from haloes.feedback.doctor.render import render
     from haloes.runs.config import make_config, parse_settings
     from haloes.runs.feedback_rows import open_for_doctor
-    from haloes.runs.held_out import held_out_advice
 
     # The parts of `haloes.doctor`, each shown as soon as it is there: the tokens of a large file take their time.
     config = make_config(argument_settings(feedback=source, model=model, columns=columns), parse_settings(settings))
     rows = open_for_doctor(config.feedback)
     findings = examine(rows)
-    advice = worst_first([*advise(findings), *held_out_advice(config, findings.prompts)])
+    advice = training_advice(config, findings)
     say_lines(render(findings, advice))
     tokens = None
     if model is not None and findings.num_accepted:
