@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from haloes.errors import ConfigError
@@ -118,21 +119,30 @@ def step(number: int, good: float, bad: float) -> dict[str, Any]:
     return {"step": number, "split": "train", "reward/desirable": good, "reward/undesirable": bad}
 
 
-def test_rewards_of_both_classes_that_fall_for_three_steps_are_told():
-    found = given(step(1, -2, -3), step(2, -2, -3), step(3, -2.5, -4))
+def test_rewards_of_both_classes_that_stay_low_for_eight_steps_are_told():
+    found = given(*(step(number, -2, -3) for number in range(1, 8)), step(8, -2.5, -4))
 
-    assert found["rewards"].startswith("step 3: the rewards of both classes have fallen (-2.5 and -4.0 nats)")
+    assert found["rewards"].startswith("step 8: the rewards of both classes have fallen (-2.5 and -4.0 nats)")
+
+
+def test_steps_that_scatter_about_zero_are_no_falling_rewards():
+    # Means of few answers scatter by nats once the policy has moved; three low ones in a row come by chance.
+    desirable = np.random.default_rng(0).normal(0, 2, 100)
+    in_threes = np.convolve(desirable < -1, np.ones(3), mode="valid")
+
+    assert in_threes.max() == 3
+    assert given(*(step(number, good, -9) for number, good in enumerate(desirable))) == {}
 
 
 @pytest.mark.parametrize(
     "lines",
     [
-        [step(1, -2, -3), step(2, -2, -3)],
-        [step(1, -2, -3), step(2, -2, -3), step(3, 0, -3), step(4, -2, -3)],
-        [step(i, 0.5, -9) for i in range(9)],
-        [{"step": i, "split": "train", "reward/desirable": -5.0} for i in range(9)],
+        [step(i, -2, -3) for i in range(7)],
+        [*(step(i, -2, -3) for i in range(7)), step(7, 0, -3), *(step(i, -2, -3) for i in range(8, 15))],
+        [step(i, 0.5, -9) for i in range(20)],
+        [{"step": i, "split": "train", "reward/desirable": -5.0} for i in range(20)],
     ],
-    ids=["two steps", "interrupted", "one class", "one label"],
+    ids=["seven steps", "interrupted", "one class", "one label"],
 )
 def test_other_courses_are_not(lines: list[dict[str, Any]]):
     assert given(*lines) == {}

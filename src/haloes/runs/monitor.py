@@ -21,7 +21,10 @@ from haloes.training.validation import Validation
 
 ENDS_LOST, ENDS_GAINED = "sampled/finished/lost", "sampled/finished/gained"
 """Counts of prompts whose answers ended by themselves before training and do not now, and the reverse."""
-_IN_A_ROW = 3
+_IN_A_ROW = 8
+"""Steps in which the rewards of both classes have to be low for an alarm. Where the desirable's stay where they were but
+the means of single steps scatter by 2 nats, as those of 16 answers do, 3 steps are low together in 9 of 10 runs of 100
+steps, and 8 in 1 of 100."""
 _BY_CHANCE = 0.05
 """An exact test's p-value from which on a change may be chance."""
 _KL_TOKENS = 1024
@@ -180,7 +183,7 @@ class Alarms:
         good, bad = line.get("reward/desirable"), line.get("reward/undesirable")
         if good is None or bad is None:
             return {}
-        # Some steps in a row: a single step's mean over few examples falls by chance.
+        # Steps in a row: a single step's mean over few examples falls by chance.
         self._falling = self._falling + 1 if good < -1 and bad < -1 else 0
         if self._falling < _IN_A_ROW:
             return {}
