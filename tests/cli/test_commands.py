@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from haloes.cli.demo import own_feedback_command
 from haloes.cli.main import run
 from haloes.recipes.demo.recipe import demo_config
 from haloes.runs.config import as_mapping, json_schema, make_config
@@ -228,8 +229,24 @@ def test_the_demo_is_a_run_on_shipped_feedback_with_its_rater(
 
     arguments = flags(model, samples__prompts="3", samples__max_new_tokens="4")[2:]
     ok("demo", "--out", "demo", "--set", f"model.name={model}", "--set", "model.lora.layers=null", *arguments)
-    assert "Share of answers that the rater likes" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Share of answers that the rater likes" in out
+    assert "Unchanged: 3 of" in " ".join(out.split()), out  # the tiny model says nothing that is liked
+    assert out.splitlines()[-1].strip() == "haloes train feedback.csv"
     assert len(rows_of(Path("demo/ratings.jsonl"))) == 6
+
+
+def test_the_demo_ends_with_what_to_type_for_feedback_of_ones_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", [".venv/bin/haloes", "demo"])
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert own_feedback_command() == ".venv/bin/haloes train feedback.csv"
+
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/haloes")
+    assert own_feedback_command() == "haloes train feedback.csv"
+
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["src/haloes/__main__.py", "demo"])
+    assert own_feedback_command() == "haloes train feedback.csv"
 
 
 def test_demos_are_numbered(model: Path):

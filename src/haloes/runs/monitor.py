@@ -22,7 +22,7 @@ from haloes.training.validation import Validation
 ENDS_LOST, ENDS_GAINED = "sampled/finished/lost", "sampled/finished/gained"
 """Counts of prompts whose answers ended by themselves before training and do not now, and the reverse."""
 _IN_A_ROW = 8
-"""Steps in which the rewards of both classes have to be low for an alarm. Where the desirable's stay where they were but
+"""Steps in which the rewards of both classes have to be low for an alarm. Where the desirable's stay as they were but
 the means of single steps scatter by 2 nats, as those of 16 answers do, 3 steps are low together in 9 of 10 runs of 100
 steps, and 8 in 1 of 100."""
 _BY_CHANCE = 0.05
