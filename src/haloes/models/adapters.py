@@ -15,13 +15,17 @@ class LoRA:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
     rank: int = 16
-    """Rank of the update; peft's and TRL's examples use 8 to 64."""
+    """Rank of an adapter's update, its number of inner dimensions: raised, it can learn more, and memory and file
+    grow with it. peft's and TRL's examples use 8 to 64."""
     alpha: float = 32.0
-    """The update is scaled by alpha / rank."""
+    """Scale of an adapter's update, which is multiplied by alpha / rank: raised, the same adapter changes the model
+    more, like a higher learning rate. Twice the rank is usual."""
     targets: str | list[str] = "all-linear"
-    """Which layers: "all-linear", a regular expression, or a list of module names."""
+    """Which layers get an adapter: "all-linear" (all but the output layer), a regular expression, or a list of
+    module names. Fewer take less memory and learn less."""
     layers: list[int] | None = None
-    """Only these transformer blocks (0 is the first); None for all. The backward pass ends at the lowest of them."""
+    """Only these transformer blocks get adapters (0 is the first); null for all. The backward pass ends at the
+    lowest of them, so that the upper blocks alone train faster."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:

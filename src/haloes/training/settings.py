@@ -39,52 +39,68 @@ class TrainSettings:
     epochs: float = 1.0
     """Passes over the data; the paper's runs use 1."""
     optimizer: Optimizer = "adamw"
-    """AdamW as the paper recommends; its 1B to 30B comparisons used RMSprop with 5e-7. adamw8bit keeps AdamW's moments
-    in 8 bits (a quarter of their memory; needs bitsandbytes)."""
+    """How gradients become changes of the weights. AdamW is what the KTO paper recommends; its 1B to 30B
+    comparisons used RMSprop with a learning rate of 5e-7. adamw8bit keeps AdamW's moments in 8 bits (a quarter of
+    their memory; needs bitsandbytes)."""
     weight_decay: float = 0.0
-    """Decoupled (AdamW) or added to the gradient (RMSprop); the authors' code uses none."""
+    """How strongly weights are drawn to 0 at each step: raised, it holds them smaller, for adapters the change
+    itself. Decoupled with AdamW, added to the gradient with RMSprop. 0 for none, as in the authors' code."""
     warmup: float = 0.1
-    """Share of the steps over which the learning rate rises linearly from 0 (the authors' runs: 150 steps)."""
+    """Share of the steps, 0 to 1, over which the learning rate rises linearly from 0 to train.lr: raised, the start
+    is gentler and fewer steps have the full rate. The authors' runs warm up over 150 steps; 0.1 is ours, for runs
+    of any length."""
     schedule: Shape = "linear"
-    """What the learning rate does after the warm-up: stay, or fall to 0 at the last step."""
+    """What the learning rate does after the warm-up: constant stays, linear and cosine fall to 0 at the last step.
+    linear is the default of transformers and TRL."""
     max_grad_norm: float = 10.0
-    """Gradients are scaled down to this norm; 10 as in the paper's Table 1."""
+    """Largest L2 norm of a step's gradient: a longer one is scaled down to it. Raised, single steps may move the
+    weights further; lowered, odd examples count less. 10 as in the KTO paper's Table 1."""
     dropout: float = 0.0
-    """Of every dropout layer and attention module, the adapter's included."""
+    """Share of the numbers, 0 to 1, that dropout layers, attention and adapters set to 0 at random while training.
+    Raised, the model learns less by heart, and more slowly. 0 for none."""
     microbatch_tokens: int | None = None
-    """Tokens that go through the model together: a matter of memory, not of results. None: as many as there is memory
-    for when the run begins, up to 1024 on a CPU and 16384 on a GPU, where more are no faster."""
+    """Tokens that go through the model together: a matter of memory and speed, not of results. Raised, it takes
+    more memory and may be faster. null: as many as there is memory for when the run begins, up to 1024 on a CPU and
+    16384 on a GPU, where more are no faster."""
     microbatch_examples: int | None = None
-    """Examples that go through the model together, at most; None for no limit beside the tokens."""
+    """Most examples that go through the model together: a matter of memory, not of results. null for no limit
+    beside train.microbatch_tokens."""
     prompts_together: bool = False
     """Shuffle prompts instead of examples, so that the answers to one prompt come in the same step, where their prompt
     is computed once: faster for several answers a prompt, and for pairs that were made into single rows. The steps
     then hold fewer different prompts."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time,
+    the same results."""
     activation_offload: bool = False
     """Keep activations in host memory between the forward and the backward pass (GPU only). Together with
     train.gradient_checkpointing for the longest sequences; alone it is slow."""
     threads: int | None = None
-    """Threads that a CPU computes with, and most processes that rows are encoded in; None for as many as torch takes by
-    itself (OMP_NUM_THREADS, or all cores), and as many as there are processors. `haloes plan` says whether they are
-    worth it."""
+    """Threads that a CPU computes with, and most processes that rows are encoded in. null for as many as torch
+    takes by itself (OMP_NUM_THREADS, or all cores), and as many as there are processors. More than the cores are
+    slower; `haloes plan` says whether they are worth it."""
     reference_cache: bool = True
-    """Keep the reference's log-probabilities on disk and reuse those that are there."""
+    """Keep the reference's log-probabilities on disk and use those that are there: a second run on the same data
+    and model begins sooner."""
     validate_every: int | None = None
-    """Steps between validations; None for one at the end. 0 steps before the first costs nothing: the policy is the
-    reference there."""
+    """Steps between two measurements on the held-out feedback, which take time of their own. null for one at the
+    end. One before the first step is not needed: the policy is the reference there."""
     keep_best: str | None = None
-    """A number of the validation, such as auc, accuracy (of a reward model) or loss: the result is the model after the
-    step where it was best, not after the last. Validate often enough (train.validate_every)."""
+    """A number of the validation, such as auc, accuracy (of a reward model) or loss: the result is the model after
+    the step where it was best, not after the last. Validate often enough (train.validate_every). null keeps the
+    last."""
     early_stop: int | None = None
-    """End the run after so many validations without a better train.keep_best."""
+    """End the run after so many validations without a better train.keep_best. Raised, it waits longer. null goes
+    through all steps."""
     checkpoint_every: int = 50
-    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
+    """Steps between two checkpoints, from which `haloes resume` goes on: raised, a crash costs more work, and less
+    time goes into writing. One is also written at the end and on Ctrl-C."""
     keep_checkpoints: int = 2
-    """How many checkpoints stay on disk, the newest first."""
+    """How many checkpoints stay on disk, the newest ones. Two, so that one is intact if a power cut tears the
+    other."""
     seed: int = 0
-    """Decides the order of the data, the mismatched pairs, the adapter's start and dropout."""
+    """Decides the order of the data, the mismatched pairs, the adapter's start and dropout: any whole number. The
+    same seed on the same machine gives the same run; another shows how much is luck."""
 
     def __post_init__(self) -> None:
         for names, fits, rule in _RULES:

@@ -1,11 +1,11 @@
 """Settings on the terminal: several as a table, one in full."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from haloes.cli.views.tables import table
+from haloes.runs.settings_file import first_sentence
 
 if TYPE_CHECKING:
     from haloes.runs.config import SettingText
@@ -20,11 +20,7 @@ def settings_view(settings: "Mapping[str, SettingText]") -> Iterator[Any]:
         yield escape(f"{key} = {json.dumps(default)}")
         yield escape(" ".join(text.split()))
         return
-    rows = [(key, json.dumps(default), _first_sentence(text)) for key, (default, text) in settings.items()]
+    rows = [(key, json.dumps(default), first_sentence(text)) for key, (default, text) in settings.items()]
     columns = ("Setting", "Default", "What it means")
     yield table("", columns, rows, whole=columns[:1])
     yield "One of them in full: haloes settings KEY. To change it: --set KEY=VALUE"
-
-
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=\.)\s+(?=[A-Z0-9`])", " ".join(text.split()), maxsplit=1)[0].rstrip(".")
