@@ -32,11 +32,14 @@ def test_train_leaves_a_run_and_tells_what_came_out(model: Path, thumbs_file: Pa
     assert "haloes export run FOLDER" in out
     assert [line for line in err.splitlines() if line.endswith("...")] == [
         "feedback ...",
-        "model ...",
+        "loading the model ...",
         "answers before training ...",
         "training ...",
+        "validation ...",
         "answers after training ...",
         "measuring ...",
+        "divergence along the answers ...",
+        "saving the model ...",
     ]
     [start] = [line for line in err.splitlines() if line.startswith("float32 on cpu, ")]
     assert start.split("; ")[1:] == ["6 steps of up to 8 examples", "micro-batches of up to 1,024 tokens"]

@@ -171,7 +171,7 @@ def test_the_reference_of_a_round_is_what_was_asked_for(
     [
         {"stage": "round 0: held-out verdicts"},
         {"stage": "round 1: verdicts"},
-        {"stage": "model"},
+        {"stage": "loading the model"},
         {"step": 2},
         {"stage": "round 1: held-out answers"},
         {"stage": "round 2: answers"},

@@ -380,7 +380,7 @@ def test_rows_beyond_the_models_window_are_refused_with_the_setting_that_helps(t
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Crash()], ids=["Ctrl-C", "bug"])
-@pytest.mark.parametrize("stage", ["feedback", "model", "answers before training"])
+@pytest.mark.parametrize("stage", ["feedback", "loading the model", "answers before training"])
 def test_nothing_is_left_behind_where_a_run_is_stopped_before_training(
     stage: str, error: BaseException, model: Path, thumbs_file: Path, tmp_path: Path
 ):
@@ -468,7 +468,15 @@ def test_what_is_done_is_not_done_again_on_resuming(model: Path, thumbs_file: Pa
     progress = CrashAt()
     align(read_config(tmp_path / "run"), tmp_path / "run", resume=True, progress=progress)
 
-    assert progress.stages == ["model", "training from 2 of 3", "answers after training", "measuring"]
+    assert progress.stages == [
+        "loading the model",
+        "training from 2 of 3",
+        "validation",
+        "answers after training",
+        "measuring",
+        "divergence along the answers",
+        "saving the model",
+    ]
     assert {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in made} == made
     assert [row["model"] for row in rows_of(tmp_path / "run" / "samples.jsonl")] == ["before"] * 2 + ["after"] * 2
 

@@ -29,7 +29,13 @@ def test_two_processes_do_what_one_does(model: Path, thumbs_file: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["thumbs-kto-1"]
     two = tmp_path / "runs" / "thumbs-kto-1"
-    for stage in ("feedback ...", "model ...", "answers before training ...", "\ntraining ...", "measuring ..."):
+    for stage in (
+        "feedback ...",
+        "loading the model ...",
+        "answers before training ...",
+        "\ntraining ...",
+        "measuring ...",
+    ):
         assert done.stderr.count(stage) == 1
     start = r"^float32 on cpu, \d+ threads? in each of 2 processes; 6 steps of up to 8 examples; micro-batches of "
     assert len(re.findall(start, done.stderr, re.MULTILINE)) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from haloes.errors import ConfigError, DataError, RunError
 from haloes.records import Completion, Message, Sampling
-from haloes.sampling._contract import Ask, Decoding, NoAnswer
+from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer
 from haloes.sampling.run import Sampled, read_completions, sample_to_file
 from tiny_runs import write_rows
 
@@ -33,7 +33,9 @@ class Scripted:
     def sampling(self, decoding: Decoding) -> Sampling:
         return decoding.by("scripted", self.place, control=self.control)
 
-    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+    def answer(
+        self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = lambda _: None
+    ) -> Iterator[Completion | NoAnswer]:
         for i, ask in enumerate(asks):
             if i == self.dies_after:
                 raise RunError("the engine died")

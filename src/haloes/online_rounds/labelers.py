@@ -37,6 +37,10 @@ class Labeler(Protocol):
         """Everything that decides the verdicts."""
         ...
 
+    def num_verdicts(self, answers: Sequence[Completion], *, against_first: bool) -> int:
+        """Return how many verdicts these answers take: for feedback, or against those of the first model."""
+        ...
+
     def feedback(
         self, answers: Sequence[Completion], folder: Path, *, pairs: bool, advance: Advance
     ) -> list[Feedback | Pair]:
@@ -74,6 +78,10 @@ class RaterLabeler:
             source = b""
         return {"rater": self.rater, "source": hashlib.sha256(source).hexdigest()[:16]}
 
+    def num_verdicts(self, answers: Sequence[Completion], *, against_first: bool) -> int:  # noqa: ARG002 - a thumb each
+        """Return one an answer."""
+        return len(answers)
+
     def feedback(
         self,
         answers: Sequence[Completion],
@@ -102,11 +110,11 @@ class RaterLabeler:
         )
 
     def _rated(self, answers: Sequence[Completion], path: Path, advance: Advance) -> list[bool]:
-        ratings = rate(load_rater(self.rater), answers)
+        ratings = rate(load_rater(self.rater), answers, advance)
         rows = (
             {**numbers_to_json(rating), "seed": answer.seed} for rating, answer in zip(ratings, answers, strict=True)
         )
-        advance(write_jsonl(path, rows))
+        write_jsonl(path, rows)
         return [rating.liked for rating in ratings]
 
 
@@ -122,6 +130,10 @@ class JudgeLabeler:
         """Return its name, template and settings."""
         identity = self.judge.identity
         return {"judge": identity.name, "template": identity.template, **identity.settings}
+
+    def num_verdicts(self, answers: Sequence[Completion], *, against_first: bool) -> int:
+        """Return two for every two answers that are compared, one in each order."""
+        return 2 * (len(answers) if against_first else len(_every_two(answers).pairs))
 
     def feedback(
         self, answers: Sequence[Completion], folder: Path, *, pairs: bool, advance: Advance

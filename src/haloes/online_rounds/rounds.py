@@ -153,7 +153,8 @@ def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: 
     if not (folder / FEEDBACK).exists():
         stage = f"round {number}: answers"
         answers = _answers(experiment, number - 1, prompts, folder / ANSWERS, seeds=seeds, stage=stage)
-        experiment.progress.stage(f"round {number}: verdicts")
+        verdicts = experiment.labeler.num_verdicts(answers, against_first=False)
+        experiment.progress.stage(f"round {number}: verdicts", verdicts)
         labelled = experiment.labeler.feedback(answers, folder, pairs=pairs, advance=experiment.progress.advance)
         rows = learnable(labelled)
         require_enough(rows, number, pairs=pairs, undesirable=undesirable)
@@ -204,9 +205,9 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
     answers = _answers(experiment, number, experiment.held_out, folder / ANSWERS, seeds=seeds, stage=f"{label} answers")
     # Round 0 is compared with itself: ties throughout, a win rate of one half by definition.
     baseline = answers if number == 0 else _first_answers(experiment, seeds)
-    experiment.progress.stage(f"{label} verdicts")
+    experiment.progress.stage(f"{label} verdicts", experiment.labeler.num_verdicts(answers, against_first=True))
     rating = experiment.labeler.rating(answers, baseline, folder, advance=experiment.progress.advance)
-    experiment.progress.stage(f"{label} divergence")
+    experiment.progress.stage(f"{label} divergence", len(answers))
     kl = kl_to_first(
         experiment.model(number),
         first,
@@ -214,6 +215,7 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
         folder / KL,
         max_length=experiment.config.tokens.max_length,
         budget=experiment.config.train.microbatch_tokens,
+        advance=experiment.progress.advance,
     )
     prompts = [answer.prompt_id for answer in answers]
     lengths = [len(words(answer.completion)) for answer in answers]

@@ -1,6 +1,6 @@
 """Stages of a round that need a model: sample answers to prompts, and measure the KL to the first model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from haloes.online_rounds.settings import OnlineSettings
 from haloes.records import Completion, Text
 from haloes.results import Score
 from haloes.runs.measure import AnswerKL, answer_kl
+from haloes.sampling._contract import Advance
 from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine
 from haloes.stats.bootstrap import mean_with_interval
@@ -47,7 +48,7 @@ def answers_of(
     *,
     seeds: range,
     settings: OnlineSettings,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> list[Completion]:
     """Return the model's answers by prompt, then by seed; only those that the file lacks are sampled."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +69,7 @@ def kl_to_first(
     *,
     max_length: int,
     budget: int | None,
+    advance: Advance,
 ) -> Score:
     """
     Measure KL(model || first model) along the model's own answers, nats an answer; keep a line an answer in the file.
@@ -77,7 +79,7 @@ def kl_to_first(
     if not path.exists():
         measured = []
         if model != first:
-            measured = _kl(model, first, answers, max_length=max_length, budget=budget or _KL_TOKENS)
+            measured = _kl(model, first, answers, max_length=max_length, budget=budget or _KL_TOKENS, advance=advance)
         by_answer = {(kl.prompt_id, kl.seed): kl for kl in measured}
         # Of the first model to itself it is 0, and so it is for an answer that is empty.
         rows = [
@@ -107,10 +109,16 @@ def _complete(path: Path, prompts: Mapping[str, Text], seeds: range) -> bool:
 
 
 def _kl(
-    model: RoundModel, first: RoundModel, answers: Sequence[Completion], *, max_length: int, budget: int
+    model: RoundModel,
+    first: RoundModel,
+    answers: Sequence[Completion],
+    *,
+    max_length: int,
+    budget: int,
+    advance: Advance,
 ) -> list[AnswerKL]:
     """Score the answers under both models, which are in memory at once."""
     loaded, start = model.load(), first.load()
     encoder = make_encoder(loaded.tokenizer, max_length=max_length)
     policy = make_policy(loaded.model, lora=None, reference=True, seed=0, reference_model=start.model)
-    return answer_kl(policy, encoder, answers, budget=budget)
+    return answer_kl(policy, encoder, answers, budget=budget, advance=advance)

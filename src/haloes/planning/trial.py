@@ -16,6 +16,8 @@ _QUICK = 4.0
 """Seconds below which the typical micro-batch is tried twice, for the quieter of two times."""
 _SLACK = 1.0
 """Bytes of gaps and buffers for each byte of activations, as long as only a single example was tried."""
+_MOST_TRIED = 6
+"""Micro-batches that a trial works on at most."""
 _ROOM = 1.1
 """A micro-batch is tried where this many times what it should take is free."""
 
@@ -52,10 +54,10 @@ def try_out(
     began = time.perf_counter()
     prepared = prepare_run(data, progress=progress, limit=limit)
     loading = time.perf_counter() - began
-    progress.stage("trying a few steps")
+    progress.stage("trying a few steps", _MOST_TRIED)
     config, inputs, policy = prepared.config, prepared.inputs, prepared.policy
     # Nothing of a trial may be left in the reference cache, and nothing in it may shorten the trial.
-    job = prepared.job(cache=None, measure=lambda _step, _validation: {}, stop=lambda: False)
+    job = prepared.job(cache=None, measure=lambda _step, _validation: {}, stop=lambda: False, progress=progress)
     stepper = make_stepper(job, inputs.train)
     schedule = training_schedule(job, stepper)
     prompts = sorted((inputs.encoder.prompt_ids(p) for p in inputs.prompts.values()), key=len, reverse=True)

@@ -151,6 +151,7 @@ def _train(prepared: PreparedRun, progress: Progress, monitor: Monitor, *, allow
             cache=reference_cache(prepared.config.train, prepared.policy),
             measure=monitor.measure,
             stop=stop,
+            progress=progress,
             allow_changes=allow_changes,
         )
         start = _StartLine(prepared, progress)

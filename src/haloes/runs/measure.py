@@ -42,8 +42,14 @@ def load_rater(name: str) -> Rater:
     return rater
 
 
-def rate(rater: Rater, completions: Iterable[Completion]) -> list[AnswerRating]:
-    """Ask the rater about each answer. Raises ConfigError when it fails, or returns something else."""
+def rate(
+    rater: Rater, completions: Iterable[Completion], advance: Callable[[int], None] = lambda _: None
+) -> list[AnswerRating]:
+    """
+    Ask the rater about each answer; `advance` is told of each.
+
+    Raises ConfigError when it fails, or returns something else.
+    """
     ratings = []
     for answer in completions:
         try:
@@ -58,6 +64,7 @@ def rate(rater: Rater, completions: Iterable[Completion]) -> list[AnswerRating]:
         ratings.append(
             AnswerRating(prompt_id=answer.prompt_id, model=answer.model, liked=bool(liked), reason=str(reason))
         )
+        advance(1)
     return ratings
 
 
@@ -128,7 +135,14 @@ def answer_scores(
     return scores
 
 
-def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[Score]:
+def kl_scores(
+    policy: Policy,
+    encoder: Encoder,
+    answers: Sequence[Completion],
+    *,
+    budget: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Score]:
     """
     Measure KL(policy || reference) along the policy's own answers, in nats: summed over an answer, and per token.
 
@@ -136,7 +150,7 @@ def kl_scores(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
     that it is exact there however the answer was decoded; for answers drawn at temperature 1 its mean over answers
     estimates the divergence of the distributions over answers.
     """
-    divergences = answer_kl(policy, encoder, answers, budget=budget)
+    divergences = answer_kl(policy, encoder, answers, budget=budget, advance=advance)
     total, tokens = np.array([kl.nats for kl in divergences]), np.array([kl.tokens for kl in divergences])
     keys = [kl.prompt_id for kl in divergences]
     scores = (
@@ -164,8 +178,19 @@ class AnswerKL:
     tokens: int
 
 
-def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *, budget: int) -> list[AnswerKL]:
-    """Measure KL(policy || reference) along each answer, as `kl_scores`; an answer without a token is left out."""
+def answer_kl(
+    policy: Policy,
+    encoder: Encoder,
+    answers: Sequence[Completion],
+    *,
+    budget: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[AnswerKL]:
+    """
+    Measure KL(policy || reference) along each answer, as `kl_scores`; an answer without a token is left out.
+
+    `advance` is told how many further answers are measured.
+    """
     encoded = encoder.encode(
         [(answer.prompt, answer.completion, ()) for answer in answers], finished=[answer.finished for answer in answers]
     )
@@ -179,6 +204,7 @@ def answer_kl(policy: Policy, encoder: Encoder, answers: Sequence[Completion], *
         parts = np.split(policy.token_kl(packed).double().cpu().numpy(), np.cumsum(packed.trained)[:-1])
         total[members] = [part.sum() for part in parts]
         tokens[members] = packed.trained
+        advance(len(members))
     return [
         AnswerKL(answers[i].prompt_id, answers[i].seed, float(nats), int(count))
         for i, nats, count in zip(places, total, tokens, strict=True)

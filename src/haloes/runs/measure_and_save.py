@@ -1,7 +1,7 @@
 """The end of a run: answers to held-out prompts before and after training, the saved model, and all scores."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from haloes.runs.measure import (
     write_held_out,
 )
 from haloes.runs.warnings import training_warnings
+from haloes.sampling._contract import Advance
 from haloes.sampling.generate import sample
 from haloes.sampling.run import read_completions
 from haloes.store import write_json, write_jsonl
@@ -52,7 +53,7 @@ class RunContext:
         *,
         variant: str,
         control: str,
-        advance: Callable[[int], None] | None = None,
+        advance: Advance,
     ) -> list[Completion]:
         """Sample the policy's answers to prompts, with a control text after each, as the run's settings say."""
         settings = self.samples
@@ -107,14 +108,20 @@ def measure_and_save(
         if pairs is not None:
             write_calibration(run_dir, pairs)
     if after:
-        ratings = [] if rater is None else rate(rater, [*before, *after])
+        ratings = []
+        if rater is not None:
+            context.progress.stage("rating the answers", len(before) + len(after))
+            ratings = rate(rater, [*before, *after], context.progress.advance)
         # Resumed with another rater, or with none: the old verdicts would be shown as this run's.
         (run_dir / RATINGS).unlink(missing_ok=True)
         if ratings:
             write_ratings(run_dir / RATINGS, ratings)
         scores += answer_scores(before, after, ratings)
         if context.policy.reference is not None:
-            scores += kl_scores(context.policy, encoder, after[:_KL_ANSWERS], budget=_KL_TOKENS)
+            measured = after[:_KL_ANSWERS]
+            context.progress.stage("divergence along the answers", len(measured))
+            scores += kl_scores(context.policy, encoder, measured, budget=_KL_TOKENS, advance=context.progress.advance)
+    context.progress.stage("saving the model")
     save_model(context.policy, encoder.template, run_dir / MODEL)
     write_scores(run_dir / SCORES, scores)
     texts = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores)]

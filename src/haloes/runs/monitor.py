@@ -101,7 +101,13 @@ class Monitor:
         numbers: dict[str, Any] = dict(validation_numbers(validation))
         if self._prompts:
             context, encoder = self._context, self._context.inputs.encoder
-            answers = context.sample(self._prompts, variant="during", control=encoder.template.control)
+            context.progress.stage("answers amid training", len(self._prompts))
+            answers = context.sample(
+                self._prompts,
+                variant="during",
+                control=encoder.template.control,
+                advance=context.progress.advance,
+            )
             numbers |= self._numbers(answers)
             # Prompt by prompt, not only as a share: the alarm asks whether so many changes may be chance.
             changes = [(self._ended.get(answer.prompt_id, answer.finished), answer.finished) for answer in answers]

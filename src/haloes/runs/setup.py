@@ -103,6 +103,7 @@ class PreparedRun:
         cache: ReferenceCache | None,
         measure: Callable[[int, Validation], Mapping[str, Any]],
         stop: Callable[[], bool],
+        progress: Progress,
         allow_changes: bool = False,
     ) -> TrainJob:
         """
@@ -112,6 +113,7 @@ class PreparedRun:
             cache: keeps the reference's log-probabilities between runs.
             measure: gives further numbers of the validation after a step.
             stop: asked after every step; True ends the run.
+            progress: told how far the work is.
             allow_changes: go on from a checkpoint of another identity.
         """
         return TrainJob(
@@ -127,6 +129,7 @@ class PreparedRun:
             cache=cache,
             measure=measure,
             stop=stop,
+            progress=progress,
         )
 
 
@@ -235,7 +238,7 @@ def prepare_run(data: PreparedData, *, progress: Progress, limit: int | None = N
         RunError: the run is resumed, and its model or its reference is not what it was.
     """
     run, config = data.run, data.run.config
-    progress.stage("model")
+    progress.stage("loading the model")
     # The longest row decides whether the window is large enough, and only the encoded data know it.
     policy = load_policy(
         config.model,

@@ -1,6 +1,6 @@
 """The interface of engines: prompts and decoding settings go in, and completions come out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Literal, Protocol, TypeAlias
@@ -49,6 +49,14 @@ def check_decoding(section: str, *, max_new_tokens: int, temperature: float, top
             raise ConfigError(f"{section}.{name} must be {rule}, got {value}")
 
 
+Advance: TypeAlias = Callable[[float], None]
+"""Told how many further answers are done, or which part of them."""
+
+
+def ignore_parts(count: float) -> None:
+    """Do nothing: where nobody waits for the answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One prompt, to be answered once."""
@@ -79,6 +87,15 @@ class Engine(Protocol):
         """Return the record of how this engine answers with these settings."""
         ...
 
-    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
-        """Yield the answers as they come, in any order. Raises RunError or ConfigError where none can be had."""
+    def answer(
+        self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts
+    ) -> Iterator[Completion | NoAnswer]:
+        """
+        Yield the answers as they come, in any order. Raises RunError or ConfigError where none can be had.
+
+        Args:
+            asks: what to answer.
+            decoding: how answers are drawn.
+            advance: told of answers that are done, and of parts of them where they grow together.
+        """
         ...

@@ -8,13 +8,20 @@ import torch
 from torch import Tensor
 
 from haloes.models.quiet import quiet
+from haloes.sampling._contract import Advance, ignore_parts
 
 Choose: TypeAlias = Callable[[Tensor, list[int], int], Tensor]
 """The next token from (logits (B, V), the B rows they belong to, how many new tokens each has), (B,)."""
 
 
 def decode(
-    model: Any, prompts: Sequence[Sequence[int]], *, limits: Sequence[int], ends: frozenset[int], choose: Choose
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    limits: Sequence[int],
+    ends: frozenset[int],
+    choose: Choose,
+    advance: Advance = ignore_parts,
 ) -> list[list[int]]:
     """
     Continue each prompt until it ends its turn or reaches its limit.
@@ -28,6 +35,7 @@ def decode(
         limits: most new tokens of each row, at least 1.
         ends: ids that end a turn.
         choose: picks the next tokens.
+        advance: told after each token which further part of the answers is done; one that ends early is done.
 
     Returns:
         The new ids of each prompt, the one that ended the turn included.
@@ -35,6 +43,7 @@ def decode(
     from transformers import DynamicCache
 
     answers: list[list[int]] = [[] for _ in prompts]
+    told = 0.0
     rows = list(range(len(prompts)))
     ids_BT, mask_BT = _left_padded(prompts, model.device)
     accepted = _accepted(model)
@@ -58,6 +67,9 @@ def decode(
             going = [
                 i for i, row in enumerate(rows) if answers[row][-1] not in ends and len(answers[row]) < limits[row]
             ]
+            done = len(prompts) - sum(1 - len(answers[rows[i]]) / limits[rows[i]] for i in going)
+            advance(done - told)
+            told = done
             if not going:
                 break
             # A finished row would cost as much as a growing one until the longest answer of the batch ends.

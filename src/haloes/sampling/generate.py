@@ -1,6 +1,6 @@
 """Completions of prompts by a model in this process, rendered by the chat template that training uses."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Completion, Text
-from haloes.sampling._contract import Decoding
+from haloes.sampling._contract import Advance, Decoding, ignore_parts
 from haloes.sampling.decode import decode
 from haloes.sampling.token_choice import draws, greedy, sample_top_p
 from haloes.tokens.encode import make_encoder
@@ -30,7 +30,7 @@ def sample(
     variant: str = "model",
     batch_size: int = 64,
     batch_tokens: int = 16_384,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance = ignore_parts,
 ) -> list[Completion]:
     """
     Answer each prompt once.
@@ -56,7 +56,7 @@ def sample(
         variant: what to call the model in the records ("before", "after" ...).
         batch_size: most answers at once.
         batch_tokens: most tokens (prompt and answer, padding included) held in the cache at once.
-        advance: called with the number of answers that were just finished.
+        advance: told of answers that are done, and of parts of them.
 
     Returns:
         The answers in the order of the prompts. `num_tokens` counts the token that ends the turn, which the text lacks.
@@ -79,10 +79,9 @@ def sample(
         variant=variant,
         batch_size=batch_size,
         batch_tokens=batch_tokens,
+        advance=advance,
     ):
         answers.update((answer.prompt_id, answer) for answer in batch)
-        if advance is not None:
-            advance(len(batch))
     return [answers[name] for name in prompts]
 
 
@@ -99,6 +98,7 @@ def sample_batches(
     variant: str = "model",
     batch_size: int = 64,
     batch_tokens: int = 16_384,
+    advance: Advance = ignore_parts,
 ) -> Iterator[list[Completion]]:
     """
     Answer each prompt once, a batch at a time, longest prompts first, as `sample` does with the same arguments.
@@ -118,7 +118,14 @@ def sample_batches(
     with _evaluating(model):
         for names in _batches(ids, limits, batch_size=batch_size, batch_tokens=batch_tokens):
             choose = _chooser(names, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-            found = decode(model, [ids[n] for n in names], limits=[limits[n] for n in names], ends=ends, choose=choose)
+            found = decode(
+                model,
+                [ids[n] for n in names],
+                limits=[limits[n] for n in names],
+                ends=ends,
+                choose=choose,
+                advance=advance,
+            )
             yield [
                 Completion(
                     prompt_id=name,

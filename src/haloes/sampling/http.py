@@ -8,7 +8,7 @@ from typing import Any
 from haloes.records import Completion, Sampling, Text, text_to_json
 from haloes.remote.client import Client, Endpoint, NoReplyError
 from haloes.remote.parallel import in_parallel
-from haloes.sampling._contract import Ask, Decoding, NoAnswer
+from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,14 @@ class HttpEngine:
         """Return the record without a control text: only the server knows which one its template writes."""
         return decoding.by("http", self.model)
 
-    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+    def answer(
+        self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts
+    ) -> Iterator[Completion | NoAnswer]:
         """Ask for several at once. Raises ConfigError or RunError where no request can succeed."""
         with Client(self.endpoint) as client:
             for _, found in in_parallel(partial(self._ask, client, decoding), asks, workers=self.concurrency):
+                if isinstance(found, Completion):
+                    advance(1)
                 yield found
 
     def _ask(self, client: Client, decoding: Decoding, ask: Ask) -> Completion | NoAnswer:

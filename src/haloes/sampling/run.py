@@ -1,7 +1,7 @@
 """Sample answers to prompts into a file, a line each as it comes; a rerun asks only for those that are missing."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from haloes.errors import ConfigError, DataError, RunError
 from haloes.journal import Journal
 from haloes.records import Completion, Sampling, Text, completion_from_json, row_to_json
 from haloes.run_files import SAMPLES
-from haloes.sampling._contract import Ask, Decoding, Engine, NoAnswer
+from haloes.sampling._contract import Advance, Ask, Decoding, Engine, NoAnswer
 from haloes.store import read_jsonl
 
 
@@ -32,7 +32,7 @@ def sample_to_file(
     *,
     decoding: Decoding,
     seeds: range,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> Sampled:
     """
     Answer each prompt once for each seed, and append the answers to a JSONL file.
@@ -45,7 +45,7 @@ def sample_to_file(
         path: the file; answers of the same model that are in it stay.
         decoding: how answers are drawn.
         seeds: of the draws; more than one needs a temperature.
-        advance: called with the number of answers that just came.
+        advance: told of answers that are done, first of those that are in the file, and of parts of them.
 
     Raises:
         ConfigError: several seeds and nothing is drawn, or the file's name is of another kind.
@@ -64,15 +64,15 @@ def sample_to_file(
         # Without draws every seed would give the same answer, which is recorded with none.
         if (name, seed if decoding.temperature > 0 else None) not in known
     ]
+    advance(len(prompts) * len(seeds) - len(asks))
     unanswered = []
     fresh = 0
-    for found in engine.answer(asks, decoding) if asks else ():
+    for found in engine.answer(asks, decoding, advance) if asks else ():
         if isinstance(found, NoAnswer):
             unanswered.append(found)
             continue
         journal.add(replace(found, sampling=sampling))
         fresh += 1
-        advance(1)
     return Sampled(len(known) + fresh, fresh, tuple(unanswered))
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from haloes.records import Completion, Sampling
-from haloes.sampling._contract import Ask, Decoding, NoAnswer
+from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
 from haloes.sampling.generate import sample_batches
 from haloes.tokens.template import control_text
 
@@ -27,7 +27,9 @@ class TransformersEngine:
         """Return the record, with the control text that the tokenizer writes."""
         return decoding.by("transformers", self.place, control=control_text(self.tokenizer))
 
-    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+    def answer(
+        self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts
+    ) -> Iterator[Completion | NoAnswer]:
         """Answer batch by batch, so that a kill loses one at most. Raises DataError where a prompt has no rendering."""
         # `sample_batches` knows an answer by its prompt, so the seeds take turns.
         for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
@@ -41,5 +43,6 @@ class TransformersEngine:
                 seed=seed,
                 variant=self.name,
                 batch_size=self.batch_size,
+                advance=advance,
             ):
                 yield from batch

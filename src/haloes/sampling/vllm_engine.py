@@ -8,7 +8,7 @@ from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.records import Completion, Sampling
-from haloes.sampling._contract import Ask, Decoding, NoAnswer
+from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
 from haloes.sampling.generate import end_of_turn_ids
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.template import control_text
@@ -29,7 +29,9 @@ class VLLMEngine:
         """Return the record, with the control text that the tokenizer writes."""
         return decoding.by("vllm", self.path, control=control_text(self.tokenizer))
 
-    def answer(self, asks: Sequence[Ask], decoding: Decoding) -> Iterator[Completion | NoAnswer]:
+    def answer(
+        self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts
+    ) -> Iterator[Completion | NoAnswer]:
         """Answer all at once: vLLM batches itself. Raises ConfigError without vLLM, DataError as rendering does."""
         vllm = _vllm()
         encoder = make_encoder(self.tokenizer, max_length=self.max_length)
@@ -47,6 +49,7 @@ class VLLMEngine:
             # Token ids and no text: vLLM would render by its own rules, and add a second beginning-of-text token.
             ids = [{"prompt_token_ids": encoder.prompt_ids(ask.prompt)} for ask in batch]
             for ask, output in zip(batch, model.generate(ids, parameters, use_tqdm=False), strict=True):
+                advance(1)
                 yield replace(self._completion(ask, output.outputs[0]), seed=seed if decoding.temperature > 0 else None)
 
     def _completion(self, ask: Ask, output: Any) -> Completion:

@@ -18,6 +18,7 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenRow, TokenStore
 from haloes.training.prefetch import prefetch, to_numpy
+from haloes.training.step_work import OnScored, ignore_count
 
 SequencePairs: TypeAlias = NDArray[np.int64]
 """Sequences to score, (n, 2): the one of the store that gives the prompt, and the one that gives the completion."""
@@ -31,9 +32,16 @@ def bins_of(store: TokenStore, pairs: SequencePairs, *, budget: int, at_least: i
     return pack([pair_length(store, x, y) for x, y in pairs.tolist()], budget=budget, at_least=at_least)
 
 
-def totals(token_logps: TokenLogps, rows: list[TokenRow], *, budget: int, device: torch.device) -> Floats:
+def totals(
+    token_logps: TokenLogps,
+    rows: list[TokenRow],
+    *,
+    budget: int,
+    device: torch.device,
+    on_scored: OnScored = ignore_count,
+) -> Floats:
     """Return log p(y|x) of each row, (n,) in nats, without gradient."""
-    passes = list(_passes(token_logps, rows, budget, device))
+    passes = list(_passes(token_logps, rows, budget, device, on_scored))
     found = np.zeros(len(rows))
     for part, total in zip(passes, to_numpy([part.logps.total() for part in passes]), strict=True):
         found[part.members] = total
@@ -50,7 +58,9 @@ class _Pass:
     logps: Logps
 
 
-def _passes(token_logps: TokenLogps, rows: list[TokenRow], budget: int, device: torch.device) -> Iterator[_Pass]:
+def _passes(
+    token_logps: TokenLogps, rows: list[TokenRow], budget: int, device: torch.device, on_scored: OnScored
+) -> Iterator[_Pass]:
     """Score the rows in passes within the budget of tokens; rows with one prompt go together, and share it."""
     prompts = [row.prompt.tobytes() for row in rows]
     shared = [shared_length(len(row.prompt)) for row in rows]
@@ -60,6 +70,7 @@ def _passes(token_logps: TokenLogps, rows: list[TokenRow], budget: int, device: 
         for members, packed in zip(bins, ready, strict=True):
             with torch.no_grad():
                 yield _Pass(members, packed.trained, logps(token_logps(packed), packed))
+            on_scored(len(members))
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:
@@ -93,22 +104,27 @@ class ReferenceTotals:
     cache: ReferenceCache | None
     budget: int
     device: torch.device
+    on_scored: OnScored = ignore_count
 
     def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), rounded to float32 so that cached and fresh values agree."""
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         if self.cache is None:
-            return ReferenceScores(totals(self.token_logps, rows, budget=self.budget, device=self.device))
+            return ReferenceScores(self._totals(rows))
         keys = [row_key(row) for row in rows]
         cached = {key: self.cache.get(key) for key in keys}
         # By key: a sequence that comes twice, as in a step that borrows a completion, is computed once.
         missing = {key: row for key, row in zip(keys, rows, strict=True) if cached[key] is None}
+        self.on_scored(len(rows) - len(missing))
         if missing:
-            found = totals(self.token_logps, list(missing.values()), budget=self.budget, device=self.device)
+            found = self._totals(list(missing.values()))
             fresh = dict(zip(missing, found.astype(np.float32).tolist(), strict=True))
             self.cache.put(fresh)
             cached.update(fresh)
         return ReferenceScores(np.array([cached[key] for key in keys], np.float64))
+
+    def _totals(self, rows: list[TokenRow]) -> Floats:
+        return totals(self.token_logps, rows, budget=self.budget, device=self.device, on_scored=self.on_scored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +134,14 @@ class ReferenceTokens:
     token_logps: TokenLogps
     budget: int
     device: torch.device
+    on_scored: OnScored = ignore_count
 
     def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), and of each of their trained tokens."""
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
-        passes = list(_passes(self.token_logps, rows, self.budget, self.device))
+        passes = list(_passes(self.token_logps, rows, self.budget, self.device, self.on_scored))
         sums = to_numpy([part.logps.total() for part in passes])
         for part, total, values in zip(passes, sums, to_numpy([part.logps.token_T for part in passes]), strict=True):
             found[part.members] = total

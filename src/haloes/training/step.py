@@ -39,6 +39,7 @@ from haloes.training.completion_logps import ReferenceSource, SequencePairs, bin
 from haloes.training.distributed import Ranks
 from haloes.training.prefetch import prefetch, to_numpy
 from haloes.training.step_table import MismatchedTable, Ragged, ReferenceTable, Table, tensor
+from haloes.training.step_work import StepWork
 
 
 class LayoutHook(Protocol):
@@ -124,6 +125,8 @@ class Stepper:
     prompts, where the step is a single micro-batch. Not with dropout, which is for the rows' own pass alone."""
     on_layout: LayoutHook = ignore_layout
     """Told of the policy's layouts; on a GPU from the thread that prepares them."""
+    work: StepWork = field(default_factory=StepWork)
+    """Told what of a step is done."""
 
     def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
         """
@@ -135,12 +138,19 @@ class Stepper:
             running_reward: the mean log-ratio over the steps before, in nats, for a loss that needs it.
         """
         split = self._split(step)
+        self.work.begin(
+            sequences=len(split.own_rows),
+            mismatched=len(split.own_mismatched),
+            reference=self.reference is not None,
+            backward=backward,
+        )
         context = self._context(split, step, running_reward)
         numbers = StepNumbers.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
         parts, device = split.micro_batches, self.policy.device
         with prefetch(parts, lambda part: self._lay_out(split, part, backward), device=device) as layouts:
             for part, packed in zip(parts, layouts, strict=True):
                 self.forward_backward(part, packed, context, numbers, backward=backward)
+                self.work.done(len(part.rows))
         # The numbers stayed on the device until here, where the processor may wait for it without harm.
         numbers.fetch()
         # One sum over the processes completes every table: each filled in its own rows and left zeros in the others.
@@ -213,7 +223,10 @@ class Stepper:
 
         # The passes follow each other without a wait for their results, which are fetched together.
         with self.policy.scoring(), prefetch(split.mismatched_bins, prepare, device=device) as layouts:
-            values = [self.policy.token_logps(packed) for packed in layouts]
+            values = []
+            for members, packed in zip(split.mismatched_bins, layouts, strict=True):
+                values.append(self.policy.token_logps(packed))
+                self.work.scored(len(members))
         in_order = np.array([i for members in split.mismatched_bins for i in members], np.int64)
         table.policy.put(in_order, to_numpy(values))
         # Every micro-batch of every process is given the same reference point, that of the whole step.
@@ -238,6 +251,7 @@ class Stepper:
         prefixes.continues = True
         with self.policy.scoring():
             values = self.policy.token_logps(continued, prefixes)
+        self.work.scored(len(rows))
         # Before the backward pass, which needs the memory, and whose recomputed layers must not continue anything.
         prefixes.clear()
         table.policy.put(np.arange(len(rows)), to_numpy([values]))

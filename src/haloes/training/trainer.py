@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from haloes.models.offload import offloaded
 from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
+from haloes.progress.contract import NullProgress, Progress
 from haloes.run_files import BEST, CHECKPOINTS, METRICS
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
@@ -36,6 +37,7 @@ from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings, is_validated, learning_rate
 from haloes.training.step import LayoutHook, Stepper, ignore_layout
 from haloes.training.step_table import Table
+from haloes.training.step_work import StepWork
 from haloes.training.validation import Validation, make_schedule, validate
 
 GIB = 2**30
@@ -74,6 +76,8 @@ class TrainJob:
     """Asked after every step; True ends the run with everything saved."""
     on_layout: LayoutHook = ignore_layout
     """Told of the layouts that go through the policy, to count its work."""
+    progress: Progress = field(default_factory=NullProgress)
+    """Told what of a step is done, and of the stages beside the steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +287,11 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
     """Return the stepper of the job on this data: the trained or the held-out one."""
     budget, device, needs = token_budget(job), job.policy.device, job.loss.needs
     reference: ReferenceSource | None = None
+    work = StepWork(job.progress)
     if needs.reference_tokens:
-        reference = ReferenceTokens(job.policy.reference_logps, budget, device)
+        reference = ReferenceTokens(job.policy.reference_logps, budget, device, work.scored)
     elif needs.any_reference:
-        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device)
+        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device, work.scored)
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     if job.settings.activation_offload:
         activations = partial(offloaded, list(job.policy.model.parameters()))
@@ -303,6 +308,7 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
         # Dropout is for the rows' own pass alone; the others run layers again, or move what (x, y') would continue.
         reuse_prompt_cache=not (settings.dropout or settings.gradient_checkpointing or settings.activation_offload),
         on_layout=job.on_layout,
+        work=work,
     )
 
 
@@ -323,7 +329,10 @@ def _score_before(job: TrainJob, store: TokenStore) -> Floats | None:
     with job.policy.scoring():
         # The cache holds what the reference says.
         cache = None if has_separate_reference else job.cache
-        source = ReferenceTotals(job.policy.token_logps, cache, token_budget(job), job.policy.device)
+        job.progress.stage("log-probabilities before training", len(own))
+        source = ReferenceTotals(
+            job.policy.token_logps, cache, token_budget(job), job.policy.device, job.progress.advance
+        )
         logp[own] = source.score(store, np.stack([own, own], axis=1)).totals
     return job.ranks.sum(torch.from_numpy(logp).to(job.policy.device)).cpu().numpy()
 

@@ -73,6 +73,7 @@ def validate(
     """
     store = stepper.store
     schedule = make_schedule(stepper, batch_size=batch_size, epochs=1, seed=seed)
+    stepper.work.progress.stage("validation", schedule.num_steps)
     # In steps as large as the training's: the reference point of a loss depends on how many examples make it.
     with stepper.policy.scoring():
         tables = [

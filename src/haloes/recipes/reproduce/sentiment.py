@@ -177,13 +177,13 @@ class _Asker:
         """Have a model continue prompts into a file, whose own are kept; return them by prompt, then by seed."""
         engine = TransformersEngine(model, self.bench.encoder.template.tokenizer, name)
         decoding = Decoding(max_new_tokens=self.sizes.max_new_tokens, temperature=self.sizes.temperature)
-        given = 0
+        given = 0.0
 
-        def check(count: int) -> None:
+        def check(count: float) -> None:
             nonlocal given
             given += count
             if self.stop():
-                raise Interrupted(given, len(prompts) * len(seeds))
+                raise Interrupted(int(given), len(prompts) * len(seeds))
 
         path.parent.mkdir(parents=True, exist_ok=True)
         sample_to_file(engine, prompts, path, decoding=decoding, seeds=seeds, advance=check)
