@@ -196,7 +196,7 @@ FILES = {
     "nobody rated anything": Fault(
         write=rows(*[{**GOOD, "label": None}] * 4),
         train=("f.jsonl: no row can be used: 4 x no label", "f.jsonl:1: "),
-        doctor=("4 refused: no label", "f.jsonl:1: ", "no row can be used"),
+        doctor=("4 left out: no label", "f.jsonl:1: ", "no row can be used"),
     ),
     "every label is wrong": Fault(
         write=rows(*[{**GOOD, "label": "maybe"}] * 12),

@@ -201,6 +201,18 @@ def test_many_empty_rows_stop_with_the_first_lines_and_the_number(tmp_path: Path
     assert "f.jsonl:20:" in message
     assert "f.jsonl:21:" not in message
     assert "and 2 more" in message
+    limit = "12 of the file's 22 rows (54.5%) are empty; up to 5% would be left out and counted"
+    assert f"{limit}. Mend them, or go on without them" in message
+
+
+def test_a_file_with_a_few_empty_rows_is_fit_for_pairs_as_for_single_answers(tmp_path: Path):
+    # 3 of 63 rows are empty: under 5 % of the file, and over 5 % of the 30 pairs that it makes.
+    path = broken(tmp_path, [*thumbs(30), *[{**GOOD, "completion": ""}] * 3])
+
+    assert make(path, tmp_path / "single", validation_share=0).facts["rows"]["refused"] == {"empty completion": 3}
+    paired = make(path, tmp_path / "pairs", needs=DPO, validation_share=0)
+    assert paired.facts["rows"]["refused"] == {"empty completion": 3}
+    assert len(paired.train) == 60
 
 
 def test_a_broken_label_stops_with_file_and_line_whatever_else_is_tolerated(tmp_path: Path):

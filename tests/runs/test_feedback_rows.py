@@ -145,7 +145,7 @@ def test_the_doctor_sees_pairs_and_scores_as_they_are(tmp_path: Path, pairs_file
 
 
 @pytest.mark.parametrize(
-    ("refused", "usable", "stops"),
+    ("refused", "num_read", "stops"),
     [
         ({}, 0, set()),
         ({"no label": 1000, "no verdict": 9, NO_PARTNER: 3, NOT_USED: 5}, 1, set()),
@@ -158,9 +158,17 @@ def test_the_doctor_sees_pairs_and_scores_as_they_are(tmp_path: Path, pairs_file
     ],
 )
 def test_a_run_stops_at_broken_rows_and_at_many_empty_ones_but_not_at_unrated_ones(
-    refused: dict[str, int], usable: int, stops: set[str]
+    refused: dict[str, int], num_read: int, stops: set[str]
 ):
-    assert fatal_reasons(refused, usable) == stops
+    assert fatal_reasons(refused, num_read) == stops
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_rows_of_a_file_are_counted_whatever_a_loss_makes_of_them(pairs: bool, thumbs_file: Path):
+    rows = open_rows(str(thumbs_file), FeedbackSettings(), pairs=pairs, seed=0)
+
+    assert len(list(rows)) == (16 if pairs else 32)
+    assert rows.num_read == 32
 
 
 def test_a_file_that_is_missing_is_known_at_once(tmp_path: Path):

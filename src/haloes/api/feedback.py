@@ -130,12 +130,13 @@ def training_errors(
     config: "RunConfig", findings: "Findings", advice: "Sequence[DataAdvice]", tokens: "TokenReport | None"
 ) -> tuple[str, ...]:
     """Return why `haloes.train` would not start with feedback of these findings; empty where it would."""
-    from haloes.runs.feedback_rows import fatal_reasons
+    from haloes.runs.feedback_rows import fatal_reasons, too_many_empty
 
     errors = [item.finding for item in advice if item.severity == "error"]
     errors += [] if tokens is None else tokens.errors
     refused = {reason: tally.num for reason, tally in findings.refusals.items()}
-    if not config.feedback.skip_refused and (reasons := fatal_reasons(refused, findings.num_accepted)):
+    if not config.feedback.skip_refused and (reasons := fatal_reasons(refused, findings.num_read)):
         count = sum(refused[reason] for reason in reasons)
-        errors.append(f"{count} row(s) cannot be used ({', '.join(sorted(reasons))})")
+        why = too_many_empty(refused, findings.num_read)
+        errors.append(f"{count} row(s) cannot be used ({', '.join(sorted(reasons))}{f'; {why}' if why else ''})")
     return tuple(errors)

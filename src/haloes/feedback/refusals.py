@@ -40,6 +40,10 @@ Reason: TypeAlias = Literal[
 ]
 """Reasons of the parsers, which read rows; not those of the later steps."""
 
+NO_FAULT = frozenset({"no label", "no verdict"})
+"""Reasons in the nature of feedback: nobody rated the answer, or the score lies where the user's rule says neither good
+nor bad. There is nothing to correct: such rows are left out and counted."""
+
 
 class RefusalError(Exception):
     """

@@ -22,7 +22,7 @@ from haloes.feedback.split import split
 from haloes.losses._contract import Needs
 from haloes.records import Feedback, Pair, Refusal, Text, Where
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows
+from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows, too_many_empty
 from haloes.runs.held_out import held_out_share
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
 from haloes.tokens.parallel import EncodeFn, EncodeResults, EncodeTask, num_processors, parallel_encoding
@@ -153,10 +153,11 @@ class _RowIndex:
             else:
                 group.append(group_number(row))
                 conversation.append(conversation_number(row))
-        reasons = fatal_reasons(refused, len(group))
+        reasons = fatal_reasons(refused, rows.num_read)
         if reasons and not skip_refused:
             faults = sorted((row for reason in reasons for row in first[reason]), key=lambda row: row.where.line)
-            raise _refused(faults[:_SHOWN], sum(refused[reason] for reason in reasons))
+            why = too_many_empty(refused, rows.num_read)
+            raise _refused(faults[:_SHOWN], sum(refused[reason] for reason in reasons), why)
         # No fault of the rows: they are counted apart, and no warning speaks of them.
         left_out = refused.pop(NOT_USED, 0)
         if not group:
@@ -460,11 +461,11 @@ def _store_facts(store: TokenStore) -> dict[str, Any]:
     }
 
 
-def _refused(faults: Sequence[Refusal], total: int) -> DataError:
+def _refused(faults: Sequence[Refusal], total: int, why: str = "") -> DataError:
     lines = "\n".join(f"  {fault}" for fault in faults)
     more = f"\n  and {total - len(faults)} more" if total > len(faults) else ""
     return DataError(
-        f"{total} row(s) cannot be used:\n{lines}{more}\n"
+        f"{total} row(s) cannot be used:\n{lines}{more}\n{f'{why}. ' if why else ''}"
         "Mend them, or go on without them: --set feedback.skip_refused=true. `haloes doctor` lists them all by reason."
     )
 

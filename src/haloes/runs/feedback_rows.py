@@ -9,6 +9,7 @@ from typing import Any
 from haloes.errors import ConfigError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.read import FeedbackSource
+from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
 from haloes.records import Feedback, Record, Refusal, Where
 from haloes.runs.config import FeedbackSettings
@@ -17,23 +18,41 @@ NOT_USED = "undesirable, which this loss does not use"
 NO_PARTNER = "no partner for a pair"
 """Reasons given for rows that are left out for no fault of theirs."""
 
-_LEFT_OUT = {NOT_USED, NO_PARTNER, "no label", "no verdict"}
-"""Refusals that are in the nature of feedback: nobody rated the answer, the score says neither yes nor no ..."""
+_LEFT_OUT = {NOT_USED, NO_PARTNER, *NO_FAULT}
 _EMPTY = {"empty completion", "no completion", "empty prompt", "chosen equals rejected"}
 """Refusals of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
 _FEW = 0.05
-"""The share of rows that may be empty in a file that is in order."""
+"""The share of a file's rows that may be empty in a file that is in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows that can be read again and again, through conversions."""
 
-    source: Iterable[Record]
+    source: "Iterable[Record] | _Counted"
     convert: Callable[[Iterable[Record]], Iterable[Record]]
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.convert(self.source))
+
+    @property
+    def num_read(self) -> int:
+        """Return how many rows the file gave in the last whole reading, whatever conversions made of them."""
+        return self.source.num_read if isinstance(self.source, Rows | _Counted) else 0
+
+
+@dataclass(slots=True)
+class _Counted:
+    """The rows of a file as they are, counted as they are read."""
+
+    rows: Iterable[Record]
+    num_read: int = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        num = 0
+        for num, row in enumerate(self.rows, start=1):  # noqa: B007 - the last number is the count
+            yield row
+        self.num_read = num
 
 
 def open_rows(
@@ -61,8 +80,7 @@ def open_rows(
     """
     if pairs and settings.one_per_prompt:
         raise ConfigError("feedback.one_per_prompt is for single answers, and pairs are needed here; leave it out")
-    source = FeedbackSource(path, settings.format, settings.columns, settings.split)
-    rows: Iterable[Record] = source
+    rows: Rows | _Counted = _Counted(FeedbackSource(path, settings.format, settings.columns, settings.split))
     if settings.labels_from is not None:
         rule = score_rule(settings.labels_from)
         rows = Rows(rows, partial(label_scores, rule=rule))
@@ -83,11 +101,26 @@ def open_for_doctor(settings: FeedbackSettings) -> Rows:
     return Rows(source, partial(label_scores, rule=score_rule(settings.labels_from)))
 
 
-def fatal_reasons(refused: Mapping[str, int], num_usable: int) -> set[str]:
-    """Return which of these reasons, each with its count, show that a file is not what it was taken for."""
-    num_empty = sum(count for reason, count in refused.items() if reason in _EMPTY)
-    allowed = _LEFT_OUT if num_empty > _FEW * num_usable else _LEFT_OUT | _EMPTY
+def fatal_reasons(refused: Mapping[str, int], num_read: int) -> set[str]:
+    """Return which of these reasons, each with its count, show that a file of so many rows is not what it seemed."""
+    # Of the file's rows, and not of what a loss makes of them: a file that is fit for thumbs is fit for pairs.
+    allowed = _LEFT_OUT if _num_empty(refused) > _FEW * num_read else _LEFT_OUT | _EMPTY
     return {reason for reason, count in refused.items() if count and reason not in allowed}
+
+
+def too_many_empty(refused: Mapping[str, int], num_read: int) -> str:
+    """Return in words that a file has more empty rows than are left out tacitly; nothing where it has not."""
+    num_empty = _num_empty(refused)
+    if num_empty <= _FEW * num_read:
+        return ""
+    return (
+        f"{num_empty} of the file's {num_read} rows ({num_empty / num_read:.1%}) are empty; up to {_FEW:.0%} would be "
+        "left out and counted"
+    )
+
+
+def _num_empty(refused: Mapping[str, int]) -> int:
+    return sum(count for reason, count in refused.items() if reason in _EMPTY)
 
 
 def score_rule(settings: dict[str, Any]) -> ScoreRule:

@@ -43,6 +43,18 @@ def test_refused_rows_are_a_warning_with_their_share() -> None:
     assert (found.severity, found.finding) == ("warning", "1 of 4 (25.0%) rows were refused")
 
 
+def test_rows_that_say_neither_good_nor_bad_are_counted_and_not_to_be_corrected() -> None:
+    unsaid = [Refusal(Where("f", i), reason, "3") for i, reason in enumerate(["no verdict", "no verdict", "no label"])]
+    found = named([*HEALTHY[:7], *unsaid])
+
+    assert "refused rows" not in found
+    assert found["rows left out"].severity == "note"
+    assert found["rows left out"].finding.startswith("3 of 10 (30.0%) rows say neither good nor bad")
+    assert found["rows left out"].action.startswith("nothing")
+    both = named([*HEALTHY[:7], *unsaid, Refusal(Where("f", 9), "label", "what?")])
+    assert both["refused rows"].finding == "1 of 11 (9.1%) rows were refused"
+
+
 def test_scores_without_labels_are_an_error_that_names_the_rules() -> None:
     found = named([Feedback(prompt=str(i), completion="a", score=1.0) for i in range(5)])
 

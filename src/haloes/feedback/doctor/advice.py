@@ -54,13 +54,22 @@ def _nothing_to_train_on(findings: Findings) -> Iterator[DataAdvice]:
 
 
 def _refusals(findings: Findings) -> Iterator[DataAdvice]:
-    if findings.num_refused:
+    if num_faults := findings.num_refused - findings.num_left_out:
         yield DataAdvice(
             severity="warning",
             name="refused rows",
-            finding=f"{share_of(findings.num_refused, findings.num_read)} rows were refused",
+            finding=f"{share_of(num_faults, findings.num_read)} rows were refused",
             meaning="they are left out of training",
             action="correct them at the places named, or accept the loss",
+        )
+    if findings.num_left_out:
+        yield DataAdvice(
+            severity="note",
+            name="rows left out",
+            finding=f"{share_of(findings.num_left_out, findings.num_read)} rows say neither good nor bad: nobody rated "
+            "the answer, or its score lies in the dead zone of the rule that makes labels",
+            meaning="they are left out of training, and counted",
+            action="nothing: such rows are in the nature of feedback",
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Literal, TypeAlias
 
+from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import ClassWeights
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
@@ -147,6 +148,11 @@ class Findings:
     def num_read(self) -> int:
         """Return the number of rows that were read, usable or not."""
         return self.num_accepted + self.num_refused
+
+    @property
+    def num_left_out(self) -> int:
+        """Return the number of rows that nobody rated, or that say neither good nor bad: refused for no fault."""
+        return sum(tally.num for reason, tally in self.refusals.items() if reason in NO_FAULT)
 
     @property
     def num_answers(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, LabelCounts, LengthSummary, PromptCounts, UserCounts
+from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
 from haloes.report.numbers import auc_of_length
 
@@ -17,9 +18,11 @@ def render(findings: Findings, advice: Sequence[DataAdvice] = ()) -> list[str]:
 
 
 def _rows(findings: Findings) -> Iterator[str]:
-    yield fact_line("rows", f"{findings.num_read} read, {findings.num_accepted} usable, {findings.num_refused} refused")
+    num_faults = findings.num_refused - findings.num_left_out
+    line = f"{findings.num_read} read, {findings.num_accepted} usable, {num_faults} refused"
+    yield fact_line("rows", line + (f", {findings.num_left_out} left out" if findings.num_left_out else ""))
     for reason, tally in findings.refusals.items():
-        yield fact_line("", f"{tally.num} refused: {reason}")
+        yield fact_line("", f"{tally.num} {'left out' if reason in NO_FAULT else 'refused'}: {reason}")
         for example in tally.examples:
             yield fact_line("", f"    {example}")
 
