@@ -1,7 +1,6 @@
 """The AUC against counting pairs, scipy, and simulations whose truth is known."""
 
 import math
-import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -111,16 +110,8 @@ def test_each_draw_is_the_auc_of_the_rows_it_repeats():
         assert value == pytest.approx(by_counting(scores[repeat], labels[repeat]))
 
 
-def test_draws_of_one_class_are_left_out_and_counted():
-    # Three prompts, one of them desirable: (2/3)^3 of the draws miss it, (1/3)^3 hold nothing else; 9/27 together.
-    score = auc_with_interval([1.0, 0.0, 2.0], [True, False, False], ["a", "b", "c"], draws=3000)
-    assert score.value == 0.5
-    left_out = int(re.search(r"(\d+) of them left out because they held one class only", score.method)[1])
-    assert left_out == pytest.approx(1000, abs=100)
-
-
-def test_where_all_draws_agree_the_interval_does_not_shrink_to_a_point():
-    # One prompt of each class: every draw that holds both is the whole data again.
+def test_where_no_row_moves_the_auc_the_interval_does_not_shrink_to_a_point():
+    # One prompt of each class: nothing is seen of how much rows differ.
     score = auc_with_interval([1.0, 0.0, 1.0], [True, False, False], ["a", "b", "b"])
     assert score.value == 0.75
     assert score.low < 0.3
@@ -132,10 +123,11 @@ def test_perfect_separation_still_has_an_interval_of_some_width():
     score = auc_with_interval([2.0] * 10 + [1.0] * 10, [True] * 10 + [False] * 10, list(range(20)))
     assert score.value == 1.0
     assert score.high == 1.0
-    # Newcombe 2006: at AUC 1 the lower limit solves (1 - t)^2 = z^2 t (1 - t) (1 + 9 ((1-t)/(2-t) + t/(1+t))) / 100.
+    # Newcombe 2006: at AUC 1 the lower limit solves (1 - t)^2 = z^2 t (1 - t) (1 + 9 ((1-t)/(2-t) + t/(1+t))) / 100;
+    # z is replaced by the quantile of the t distribution with 19 degrees of freedom, 2.093024.
     t = score.low
     spread = 1 + 9 * ((1 - t) / (2 - t) + t / (1 + t))
-    assert (1 - t) ** 2 == pytest.approx(1.959964**2 * t * (1 - t) * spread / 100, rel=1e-6)
+    assert (1 - t) ** 2 == pytest.approx(2.093024**2 * t * (1 - t) * spread / 100, rel=1e-6)
     assert 0.7 < score.low < 0.9
     assert "Newcombe" in score.method
 
@@ -165,7 +157,8 @@ def test_rows_that_repeat_a_prompt_do_not_narrow_the_interval():
     scores = rng.normal(size=60) + labels
     once = auc_with_interval(scores, labels, list(range(60)))
     copied = auc_with_interval(np.repeat(scores, 5), np.repeat(labels, 5), np.repeat(np.arange(60), 5).tolist())
-    assert (copied.value, copied.low, copied.high) == pytest.approx((once.value, once.low, once.high))
+    # Newcombe's model of the spread has a term that rows do count in, which is why it is not exact.
+    assert (copied.value, copied.low, copied.high) == pytest.approx((once.value, once.low, once.high), rel=0.01)
     naive = auc_with_interval(np.repeat(scores, 5), np.repeat(labels, 5), list(range(300)))
     assert naive.high - naive.low < 0.6 * (once.high - once.low)
 
@@ -176,24 +169,16 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(4)
     truth = 0.5 * (1 + math.erf(1.0 / math.sqrt(2 * (1 + 0.25)) / math.sqrt(2)))
     covered = 0
-    for run in range(200):
+    for _ in range(200):
         effect = np.repeat(rng.normal(scale=0.5, size=40), 2)
         labels = rng.random(80) < 0.5
         scores = rng.normal(size=80) + effect + labels
-        score = auc_with_interval(scores, labels, (np.arange(80) // 2).tolist(), level=0.9, draws=300, seed=run)
+        score = auc_with_interval(scores, labels, (np.arange(80) // 2).tolist(), level=0.9)
         covered += score.low <= truth <= score.high
     assert 0.84 <= covered / 200 <= 0.95
 
 
-def test_the_same_seed_gives_the_same_interval():
-    labels = [True, False] * 15
-    scores = (np.arange(30.0) * 7) % 11
-    assert auc_with_interval(scores, labels, list(range(30)), seed=1) == auc_with_interval(
-        scores, labels, list(range(30)), seed=1
-    )
-
-
-def test_a_difference_of_aucs_is_paired_draw_by_draw():
+def test_a_difference_of_aucs_is_paired():
     rng = np.random.default_rng(5)
     labels = rng.random(50) < 0.5
     before = rng.normal(size=50)
@@ -269,7 +254,7 @@ def test_rows_of_one_label_are_left_out():
 
 
 def test_a_false_alarm_is_about_as_rare_as_it_says():
-    p_values = [auc_differences({("a", "b"): scored_rows(100 + i)}, draws=200)[0].p_value for i in range(200)]
+    p_values = [auc_differences({("a", "b"): scored_rows(100 + i)})[0].p_value for i in range(200)]
 
     assert np.mean(np.array(p_values) < 0.05) < 0.1
 

@@ -59,9 +59,9 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
         runs=tuple(runs),
         num_held_out=tuple(len(rows) for rows in held_out),
         num_shared=len(shared[0]),
-        aucs=tuple(_auc(rows, seed=seed) for rows in held_out),
-        shared_aucs=tuple(_auc(rows, seed=seed) for rows in shared),
-        auc_differences=_auc_differences(dict(zip(names, held_out, strict=True)), seed=seed),
+        aucs=tuple(_auc(rows) for rows in held_out),
+        shared_aucs=tuple(_auc(rows) for rows in shared),
+        auc_differences=_auc_differences(dict(zip(names, held_out, strict=True))),
         win_rates=tuple(matchup for matchup in judged.matchups if matchup.win_rate is not None) if judged else (),
         win_rate_differences=_win_rate_differences(judged),
         notes=(*notes, *(judged.notes if judged else ())),
@@ -96,15 +96,13 @@ def _shared_by(key: _Key, held_out: Sequence[Sequence[HeldOutRow]]) -> list[list
     return [[rows[name] for name in common] for rows in by_key]
 
 
-def _auc(rows: Sequence[HeldOutRow], *, seed: int) -> Score | None:
+def _auc(rows: Sequence[HeldOutRow]) -> Score | None:
     if not rows:
         return None
-    return auc_with_interval(
-        [row.reward for row in rows], [row.label for row in rows], [row.group for row in rows], seed=seed
-    )
+    return auc_with_interval([row.reward for row in rows], [row.label for row in rows], [row.group for row in rows])
 
 
-def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int) -> tuple[PairedDifference, ...]:
+def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]]) -> tuple[PairedDifference, ...]:
     """Compare each pair of runs on the rows that these two share."""
     pairs = {}
     for run, other in combinations(held_out, 2):
@@ -116,7 +114,7 @@ def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]], *, seed: int)
                 labels=[row.label for row in mine],
                 prompts=[row.group for row in mine],
             )
-    return tuple(auc_differences(pairs, seed=seed))
+    return tuple(auc_differences(pairs))
 
 
 def _win_rate_differences(judged: JudgedNumbers | None) -> tuple[PairedDifference, ...]:

@@ -32,7 +32,7 @@ def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
     Answers "before" and "after" to the same prompts are also compared; other models are told one by one.
     """
     scores = answer_numbers(source.answers, seed=seed)
-    scores += held_out_auc(source.held_out, seed=seed)
+    scores += held_out_auc(source.held_out)
     computed = {score.name for score in scores}
     # A run's own scores fill in what cannot be measured again from its records, such as the KL divergence.
     scores += [score for score in source.measured if score.name not in computed]
@@ -65,10 +65,10 @@ def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Scor
     return scores + [_distinct(some, model) for model, some in by_model.items() if distinct_n(_texts(some))]
 
 
-def held_out_auc(rows: Sequence[HeldOutRow], *, seed: int = 0) -> list[Score]:
+def held_out_auc(rows: Sequence[HeldOutRow]) -> list[Score]:
     """Measure how often the implied reward puts a desirable held-out answer above an undesirable one."""
     rewards, labels, groups = _columns(rows)
-    score = auc_with_interval(rewards, labels, groups, seed=seed) if rewards else None
+    score = auc_with_interval(rewards, labels, groups) if rewards else None
     return [] if score is None else [score]
 
 

@@ -73,11 +73,11 @@ def validation_numbers(validation: Validation) -> Mapping[str, float]:
     pairs = reward_pairs(validation)
     if pairs is not None:
         return accuracy_numbers(pairs)
-    score = auc_score(validation, draws=_DRAWS_WHILE_TRAINING)
+    score = auc_score(validation)
     return {} if score is None else {"auc": score.value, "auc/low": score.low, "auc/high": score.high}
 
 
-def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
+def auc_score(validation: Validation) -> Score | None:
     """
     Measure how well the trained model separates held-out desirable from undesirable answers, without any judge.
 
@@ -94,7 +94,6 @@ def auc_score(validation: Validation, *, draws: int = 2000) -> Score | None:
         name="auc",
         variant="after",
         label="AUC of the implied reward" if validation.reward is None else "AUC of the reward",
-        draws=draws,
     )
 
 

@@ -14,18 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
 from haloes.results import PairedDifference, Score
-from haloes.stats.bootstrap import (
-    DRAWS,
-    FEW_CLUSTERS,
-    Codes,
-    Floats,
-    cluster_codes,
-    cluster_weights,
-    finite,
-    normal_quantile,
-    p_value_of_draws,
-    percentile_interval,
+from haloes.stats.auc_interval import (
+    Comparisons,
+    all_comparisons,
+    auc_interval,
+    average_ranks,
+    difference_interval,
+    difference_p_value,
 )
+from haloes.stats.bootstrap import FEW_CLUSTERS, Codes, Floats, cluster_codes, cluster_weights, finite
 from haloes.stats.paired import holm
 
 # Shapes: N rows, D bootstrap draws, G groups of rows with equal scores, V different values.
@@ -60,13 +57,6 @@ def auc_noise(num_desirable: int, num_undesirable: int) -> float:
     return math.sqrt((num_desirable + num_undesirable + 1) / (12 * num_desirable * num_undesirable))
 
 
-def average_ranks(value_N: Floats) -> Floats:
-    """Return the rank of each value from 1; equal values share the mean of the ranks that they take up."""
-    _, place_N, count_V = np.unique(value_N, return_inverse=True, return_counts=True)
-    rank_V = np.cumsum(count_V) - (count_V - 1) / 2
-    return np.asarray(rank_V[place_N], dtype=np.float64)
-
-
 def auc_with_interval(
     scores: ArrayLike,
     labels: ArrayLike,
@@ -76,14 +66,11 @@ def auc_with_interval(
     variant: str = "after",
     label: str = "",
     level: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> Score | None:
     """
-    Compute the AUC with a percentile interval from resampling whole prompts.
+    Compute the AUC with the interval of `stats.auc_interval`, which counts prompts, not rows, as independent.
 
-    Draws that hold one class only have no AUC: they are left out, and `method` counts them. Perfect separation makes
-    every draw equal, and an interval of no width would be false certainty: there Newcombe's score interval stands in.
+    A reward that is the same for all rows is at chance exactly, and has an interval of no width.
 
     Args:
         scores: one finite number a row, such as the implied reward.
@@ -93,8 +80,6 @@ def auc_with_interval(
         variant: which model it is about, for the record.
         label: how a report calls the number.
         level: coverage of the interval.
-        draws: number of bootstrap draws.
-        seed: seed of the draws.
 
     Returns:
         The score; None where one class is missing, or all rows answer one prompt.
@@ -102,33 +87,11 @@ def auc_with_interval(
     Raises:
         DataError: the lengths differ, a score is not finite, or a label is neither true nor false.
     """
-    score_N, label_N = _checked(scores, labels)
-    codes_N = _codes(label_N, clusters)
-    value = auc(score_N, label_N)
-    num_clusters = int(codes_N.max(initial=-1)) + 1
-    if value is None or num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
+    score_N, label_N, codes_N = checked_rows(scores, labels, clusters)
+    if not _has_interval(label_N, codes_N):
         return None
-    drawn_D = auc_draws(score_N, label_N, codes_N, draws=draws, seed=seed)
-    kept_D = drawn_D[np.isfinite(drawn_D)]
-    low, high = percentile_interval(kept_D, level) if len(kept_D) else (value, value)
-    method = _method(label_N, codes_N, draws=draws, left_out=draws - len(kept_D))
-    # Equal draws of unequal scores are perfect separation, and an interval without width would be false certainty.
-    if low == high and np.ptp(score_N) > 0:
-        desirable, undesirable = _clusters_by_class(label_N, codes_N)
-        low, high = _score_interval(value, desirable, undesirable, level)
-        method = f"Newcombe's score interval over {desirable} and {undesirable} prompts (all bootstrap draws are equal)"
-    return Score(
-        name=name,
-        value=value,
-        low=low,
-        high=high,
-        level=level,
-        variant=variant,
-        num_rows=len(score_N),
-        num_clusters=num_clusters,
-        method=method,
-        label=label,
-    )
+    compared = all_comparisons(score_N, label_N, codes_N)
+    return comparisons_score(compared, name=name, variant=variant, label=label, level=level)
 
 
 def auc_difference_with_interval(
@@ -140,41 +103,19 @@ def auc_difference_with_interval(
     name: str = "auc",
     label: str = "",
     level: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> Score | None:
     """
     Compute the AUC of the scores after minus that of the scores before, on the same rows.
 
-    Prompts are resampled for both sides together, so that what makes a prompt easy or hard cancels out. Arguments,
-    result and errors as in `auc_with_interval`; row i of `before` and of `after` is about the same answer.
+    What makes a prompt easy or hard for both cancels out. Arguments, result and errors as in `auc_with_interval`; row i
+    of `before` and of `after` is about the same answer.
     """
-    before_N, label_N = _checked(before, labels)
-    after_N, _ = _checked(after, labels)
-    codes_N = _codes(label_N, clusters)
-    value_before, value_after = auc(before_N, label_N), auc(after_N, label_N)
-    num_clusters = int(codes_N.max(initial=-1)) + 1
-    if value_before is None or value_after is None or num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
+    before_N, label_N, codes_N = checked_rows(before, labels, clusters)
+    after_N, _, _ = checked_rows(after, labels, clusters)
+    if not _has_interval(label_N, codes_N):
         return None
-    # The same seed draws the same prompts for both, so the two series are paired draw by draw.
-    drawn_before_D = auc_draws(before_N, label_N, codes_N, draws=draws, seed=seed)
-    drawn_D = auc_draws(after_N, label_N, codes_N, draws=draws, seed=seed) - drawn_before_D
-    kept_D = drawn_D[np.isfinite(drawn_D)]
-    if not len(kept_D):
-        return None
-    low, high = percentile_interval(kept_D, level)
-    return Score(
-        name=name,
-        value=value_after - value_before,
-        low=low,
-        high=high,
-        level=level,
-        variant="difference",
-        num_rows=len(label_N),
-        num_clusters=num_clusters,
-        method="paired " + _method(label_N, codes_N, draws=draws, left_out=draws - len(kept_D)),
-        label=label,
-    )
+    sides = [all_comparisons(score_N, label_N, codes_N) for score_N in (before_N, after_N)]
+    return difference_score(*sides, name=name, label=label, level=level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,36 +130,79 @@ class ScoredRows:
     prompts: Sequence[Hashable]
 
 
-def auc_differences(
-    pairs: Mapping[tuple[str, str], ScoredRows], *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> list[PairedDifference]:
+def auc_differences(pairs: Mapping[tuple[str, str], ScoredRows], *, level: float = 0.95) -> list[PairedDifference]:
     """
-    Compute for each pair of models the AUC of the first minus that of the second, resampling prompts for both together.
+    Compute for each pair of models the AUC of the first minus that of the second.
 
-    The p-value is twice the smaller share of draws on one side of zero, and all are corrected by Holm's method. A pair
-    whose rows have one class or one prompt only is left out.
+    The p-value goes with the interval: below 1 - level where that leaves out zero. All are corrected by Holm's method.
+    A pair whose rows have one class or one prompt only is left out.
 
     Args:
         pairs: the two models' names and what they gave to the rows that they share.
         level: coverage of each interval, not corrected for their number.
-        draws: number of bootstrap draws.
-        seed: seed of the draws.
 
     Raises:
         DataError: the lengths of a pair differ, or a score is not finite.
     """
-    tested = []
+    sides = {}
     for names, rows in pairs.items():
-        score = auc_difference_with_interval(
-            rows.others, rows.scores, rows.labels, rows.prompts, level=level, draws=draws, seed=seed
-        )
-        if score is not None:
-            tested.append((names, score, _p_value(rows, draws=draws, seed=seed)))
-    corrected = holm([p_value for *_, p_value in tested])
+        both = [checked_rows(scores, rows.labels, rows.prompts) for scores in (rows.others, rows.scores)]
+        if _has_interval(*both[0][1:]):
+            sides[names] = (all_comparisons(*both[0]), all_comparisons(*both[1]))
+    return with_p_values(sides, level=level)
+
+
+def with_p_values(
+    sides: Mapping[tuple[str, str], tuple[Comparisons, Comparisons]], *, level: float
+) -> list[PairedDifference]:
+    """Return for (model, other) the difference of (the other's, the model's) comparisons; Holm's p over all of them."""
+    p_values = [difference_p_value(*both) for both in sides.values()]
     return [
-        PairedDifference(model=model, other=other, score=score, p_value=p_value, p_holm=p_holm)
-        for ((model, other), score, p_value), p_holm in zip(tested, corrected, strict=True)
+        PairedDifference(
+            model=model,
+            other=other,
+            score=difference_score(*both, name="auc", label="", level=level),
+            p_value=p_value,
+            p_holm=p_holm,
+        )
+        for ((model, other), both), p_value, p_holm in zip(sides.items(), p_values, holm(p_values), strict=True)
     ]
+
+
+def comparisons_score(compared: Comparisons, *, name: str, variant: str, label: str, level: float = 0.95) -> Score:
+    """Make the record of an AUC."""
+    low, high = auc_interval(compared, level)
+    return Score(
+        name=name,
+        value=compared.value,
+        low=low,
+        high=high,
+        level=level,
+        variant=variant,
+        num_rows=int(np.count_nonzero(compared.count_N)),
+        num_clusters=len(np.unique(compared.codes_N[compared.count_N > 0])),
+        method=f"Newcombe's score interval over {_prompts(compared)}",
+        label=label,
+    )
+
+
+def difference_score(
+    before: Comparisons, after: Comparisons, *, name: str, label: str = "", level: float = 0.95
+) -> Score:
+    """Make the record of the AUC after less that before."""
+    low, high = difference_interval(before, after, level)
+    return Score(
+        name=name,
+        value=after.value - before.value,
+        low=low,
+        high=high,
+        level=level,
+        variant="difference",
+        num_rows=int(np.count_nonzero(before.count_N)),
+        num_clusters=len(np.unique(before.codes_N[before.count_N > 0])),
+        method=f"Newcombe's score intervals, combined, over {_prompts(before)}",
+        label=label,
+    )
 
 
 def auc_draws(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, draws: int, seed: int) -> Floats:
@@ -245,6 +229,16 @@ def auc_draws(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, dr
     return np.concatenate(out)
 
 
+def checked_rows(
+    scores: ArrayLike, labels: ArrayLike, clusters: Sequence[Hashable]
+) -> tuple[Floats, NDArray[np.bool_], Codes]:
+    """Return scores, labels and numbers of the prompts as arrays; raise DataError as `auc_with_interval` does."""
+    score_N, label_N = _checked(scores, labels)
+    if len(clusters) != len(label_N):
+        raise DataError(f"auc: {len(clusters)} prompt keys for {len(label_N)} rows; give one key a row")
+    return score_N, label_N, cluster_codes(clusters)
+
+
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     score_N = finite(scores, "auc")
     raw = np.asarray(labels)
@@ -255,54 +249,14 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.b
     return score_N, raw.astype(np.bool_)
 
 
-def _codes(label_N: NDArray[np.bool_], clusters: Sequence[Hashable]) -> Codes:
-    if len(clusters) != len(label_N):
-        raise DataError(f"auc: {len(clusters)} prompt keys for {len(label_N)} rows; give one key a row")
-    return cluster_codes(clusters)
+def _has_interval(label_N: NDArray[np.bool_], codes_N: Codes) -> bool:
+    """Return whether there are rows of both classes, and two prompts: one has no spread."""
+    return bool(label_N.any() and not label_N.all() and codes_N.max() > 0)
 
 
-def _clusters_by_class(label_N: NDArray[np.bool_], codes_N: Codes) -> tuple[int, int]:
+def _prompts(compared: Comparisons) -> str:
     """Count the prompts with a desirable and those with an undesirable row: what the interval really rests on."""
-    return len(np.unique(codes_N[label_N])), len(np.unique(codes_N[~label_N]))
-
-
-def _method(label_N: NDArray[np.bool_], codes_N: Codes, *, draws: int, left_out: int) -> str:
-    method = f"percentile bootstrap over {int(codes_N.max()) + 1} prompts, {draws} draws"
-    if left_out:
-        method += f", {left_out} of them left out because they held one class only"
-    if min(_clusters_by_class(label_N, codes_N)) < FEW_CLUSTERS:
-        method += f"; fewer than {FEW_CLUSTERS} prompts of one class, so the interval is probably too narrow"
-    return method
-
-
-def _score_interval(value: float, num_desirable: int, num_undesirable: int, level: float) -> tuple[float, float]:
-    """
-    Solve for the AUCs from which `value` is z standard errors off: Newcombe's method 5 (Stat. Med. 25, 2006, 559-573).
-
-    The variance is Hanley and McNeil's, with (m + n) / 2 in place of both m and n in its two last terms.
-    """
-    from scipy.optimize import brentq
-
-    z = normal_quantile((1 + level) / 2)
-    extra = (num_desirable + num_undesirable) / 2 - 1
-
-    def excess(theta: float) -> float:
-        spread = 1 + extra * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        return (theta - value) ** 2 - z**2 * theta * (1 - theta) * spread / (num_desirable * num_undesirable)
-
-    # A root is searched on each side of the value, and at 0 and 1 one of the two sides is empty.
-    inside = min(max(value, 1e-9), 1 - 1e-9)
-    low = 0.0 if value == 0 else float(brentq(excess, 0.0, inside))
-    high = 1.0 if value == 1 else float(brentq(excess, inside, 1.0))
-    return low, high
-
-
-def _p_value(rows: ScoredRows, *, draws: int, seed: int) -> float:
-    """Return the p-value that both AUCs are the same, from draws of prompts for both together."""
-    label_N, codes_N = np.asarray(rows.labels, dtype=np.bool_), cluster_codes(rows.prompts)
-
-    def drawn(scores: Sequence[float]) -> Floats:
-        return auc_draws(np.asarray(scores, dtype=np.float64), label_N, codes_N, draws=draws, seed=seed)
-
-    change_D = drawn(rows.scores) - drawn(rows.others)
-    return p_value_of_draws(change_D[np.isfinite(change_D)])
+    sides = [compared.label_N & (compared.count_N > 0), ~compared.label_N & (compared.count_N > 0)]
+    good, bad = (len(np.unique(compared.codes_N[side_N])) for side_N in sides)
+    text = f"{good} prompts with a desirable and {bad} with an undesirable answer"
+    return f"{text}; fewer than {FEW_CLUSTERS} prompts of one class" if min(good, bad) < FEW_CLUSTERS else text

@@ -86,7 +86,7 @@ def normal_quantile(share: float) -> float:
     return float(ndtri(share))
 
 
-def t_quantile(share: float, degrees_of_freedom: int) -> float:
+def t_quantile(share: float, degrees_of_freedom: float) -> float:
     """Return the value that a variable of Student's t distribution stays below with this probability."""
     from scipy.special import stdtrit
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from haloes.errors import DataError
 from haloes.results import Reliability, Score
-from haloes.stats.auc import average_ranks
+from haloes.stats.auc_interval import average_ranks
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,
