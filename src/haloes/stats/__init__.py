@@ -6,7 +6,7 @@ A number about answers is a `Score`, whose interval counts prompts and not answe
 - any number, such as words or nats: `bootstrap.mean_with_interval`, resampling prompts;
 - true or false, such as "ended by itself": `rates.share_with_interval`, Wilson's interval with a design effect;
 - a preference in [0, 1]: `bounded_mean.bounded_mean_with_interval`; win rates, positions and benchmarks rest on it;
-- a ranking of desirable above undesirable: `auc.auc_with_interval`, a score interval (`auc_interval`) without any draws;
+- a ranking of desirable above undesirable: `auc.auc_with_interval`, a score interval without draws;
 - what a regression gives (`length_control`, `ratings`, `calibration`, `reward_pairs`): refitted in each draw.
 
 Before against after is always paired by prompt; several comparisons at once are corrected by `paired.holm`. A number
