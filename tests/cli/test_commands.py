@@ -174,6 +174,25 @@ def test_doctor_reads_odd_columns_and_scores(tmp_path: Path, capsys: Captured):
     assert "labels    6 desirable, 4 undesirable" in capsys.readouterr().out
 
 
+def test_doctor_proposes_both_directions_of_a_comparison_and_shows_which_answer_is_chosen(
+    tmp_path: Path, capsys: Captured
+):
+    rows = [{"q": f"Which, {i}?", "reply_x": "this one", "reply_y": "that one", "stars": 1 + i % 5} for i in range(10)]
+    write_rows(tmp_path / "ab.jsonl", rows)
+    columns = ["--columns", "prompt=q,a=reply_x,b=reply_y,preference=stars"]
+
+    assert run(["doctor", "ab.jsonl"]) == 2
+    assert "If 5 means that reply_y is better, give" in capsys.readouterr().err
+    for command in (["doctor", "ab.jsonl"], ["convert", "ab.jsonl", "out.jsonl"], ["train", "ab.jsonl"]):
+        assert run([*command, *columns]) == 2
+        assert "--set feedback.preference_scale='{a: 1, b: 5}' where 5 means that B is" in capsys.readouterr().err
+    for scale, better in (("{a: 1, b: 5}", "reply_x"), ("{a: 5, b: 1}", "reply_y")):
+        ok("doctor", "ab.jsonl", *columns, "--set", f"feedback.preference_scale={scale}")
+        out = capsys.readouterr().out
+        assert f"for example ab.jsonl:1, 1: {better} is the better answer" in out
+        assert "2 of 10 (20.0%) rows say neither good nor bad" in out
+
+
 def test_doctor_finds_no_fault_where_faulty_rows_are_to_be_left_out(tmp_path: Path, capsys: Captured):
     write_rows(tmp_path / "f.jsonl", [*thumbs(), {"prompt": "p", "completion": "c", "label": "maybe"}])
 

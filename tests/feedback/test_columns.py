@@ -3,7 +3,7 @@
 import pytest
 
 from haloes.errors import DataError
-from haloes.feedback.columns import check_columns, parse_columns, rename, suggestion
+from haloes.feedback.columns import check_columns, check_used, parse_columns, rename
 
 
 def test_a_mapping_is_read_from_a_line() -> None:
@@ -65,8 +65,15 @@ def test_a_mapping_that_leads_nowhere_is_refused(mapping: dict[str, str | None],
         check_columns(mapping, seen=["question", "answer", "thumb", "source"], path="f")
 
 
-def test_a_mapping_is_suggested_from_what_columns_are_called() -> None:
-    assert suggestion(["question", "answer", "thumb"]) == "--columns prompt=question,completion=answer,label=thumb"
-    assert suggestion(["prompt", "completion", "label_vs_x"]) == "--columns label=label_vs_x"
-    assert suggestion(["prompt", "completion", "label"]).startswith("--columns prompt=")
-    assert suggestion(["a", "b"]) == "--columns prompt=COLUMN,completion=COLUMN,label=COLUMN"
+def test_a_label_beside_chosen_and_rejected_is_refused_with_the_mapping_of_a_comparison() -> None:
+    columns = {"chosen": "answer_a", "rejected": "answer_b", "label": "stars"}
+    with pytest.raises(DataError) as refused:
+        check_used(columns, used=["prompt", "chosen", "rejected"], format_name="paired", path="f")
+    message = str(refused.value)
+    assert "f: columns: label=stars is mapped, but rows of the format 'paired' have no label" in message
+    assert "--columns prompt=prompt,a=answer_a,b=answer_b,preference=stars" in message
+    assert message.endswith("leave it out: --columns chosen=answer_a,rejected=answer_b")
+
+
+def test_names_that_every_format_reads_and_columns_left_out_are_no_mistake() -> None:
+    check_used({"user": "who", "label": None}, used=["prompt", "chosen"], format_name="paired", path="f")

@@ -188,3 +188,20 @@ def test_conversions_are_carried_out_row_by_row():
     next(iter(Rows(Source(), lambda rows: (row for row in rows))))
 
     assert pulled == [0]
+
+
+def test_ties_are_left_out_and_stop_nothing(tmp_path: Path):
+    rows = [{"prompt": "p", "a": "x", "b": "y", "preference": verdict} for verdict in ("A", "tie", "B", "both_bad")]
+    path = write_rows(tmp_path / "ab.jsonl", rows)
+
+    assert reasons(rows_of(path, pairs=True)) == ["tie", "tie"]
+    assert fatal_reasons({"tie": 2, "no label": 1}, 2) == set()
+    assert fatal_reasons({"preference": 1}, 2) == {"preference"}
+
+
+def test_a_scale_of_preferences_is_a_setting(tmp_path: Path):
+    path = write_rows(tmp_path / "ab.jsonl", [{"prompt": "p", "a": "x", "b": "y", "preference": 4}])
+
+    for scale, chosen in (({"a": 1, "b": 5}, "y"), ({"a": 5, "b": 1}, "x")):
+        [made] = rows_of(path, pairs=True, preference_scale=scale)
+        assert (made.chosen, made.margin) == (chosen, 1.0)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Diagnosis:
     """The contents of a feedback file, and its faults."""
 
+    reading: tuple[str, ...]
+    """Lines that say how the file is read: its format, and of comparisons which answer is chosen."""
     findings: "Findings"
     """Counts of rows, labels, prompts, lengths and faults."""
     advice: "tuple[DataAdvice, ...]"
@@ -65,21 +67,18 @@ def doctor(
     Raises:
         UserError: the file as a whole, the settings or the model cannot be used.
     """
-    from haloes.feedback.doctor.examine import examine
-    from haloes.runs.feedback_rows import open_for_doctor
+    from haloes.runs.file_doctor import examine_file
 
     config = configured(None, argument_settings(feedback=feedback, model=model, columns=columns), settings)
-    rows = open_for_doctor(config.feedback)
-    findings = examine(rows)
-    advice = training_advice(config, findings)
+    found = examine_file(config)
     tokens = None
     # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
-    if model is not None and findings.num_accepted:
+    if model is not None and found.findings.num_accepted:
         from haloes.runs.token_doctor import examine_tokens
 
-        tokens = examine_tokens(config.model.name, rows, max_length=config.tokens.max_length)
-    errors = training_errors(config, findings, advice, tokens)
-    return Diagnosis(findings=findings, advice=advice, tokens=tokens, errors=errors)
+        tokens = examine_tokens(config.model.name, found.rows, max_length=config.tokens.max_length)
+    errors = training_errors(config, found.findings, found.advice, tokens)
+    return Diagnosis(reading=found.reading, findings=found.findings, advice=found.advice, tokens=tokens, errors=errors)
 
 
 def convert(
@@ -116,14 +115,6 @@ def convert(
     config = configured(None, argument_settings(feedback=feedback, columns=columns), settings)
     written, refused = write_records(config.feedback, Path(out), pairs=to == "pairs", seed=config.train.seed)
     return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
-
-
-def training_advice(config: "RunConfig", findings: "Findings") -> "tuple[DataAdvice, ...]":
-    """Return what the findings mean for training, and what it would hold out of such feedback, the worst first."""
-    from haloes.feedback.doctor.advice import advise, worst_first
-    from haloes.runs.held_out import held_out_advice
-
-    return tuple(worst_first([*advise(findings), *held_out_advice(config, findings.prompts)]))
 
 
 def training_errors(

@@ -31,26 +31,23 @@ def doctor(
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
     from haloes.api.arguments import argument_settings
-    from haloes.api.feedback import training_advice, training_errors
+    from haloes.api.feedback import training_errors
     from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
-    from haloes.feedback.doctor.examine import examine
     from haloes.feedback.doctor.render import render
     from haloes.runs.config import make_config, parse_settings
-    from haloes.runs.feedback_rows import open_for_doctor
+    from haloes.runs.file_doctor import examine_file
 
     # The parts of `haloes.doctor`, each shown as soon as it is there: the tokens of a large file take their time.
     config = make_config(argument_settings(feedback=source, model=model, columns=columns), parse_settings(settings))
-    rows = open_for_doctor(config.feedback)
-    findings = examine(rows)
-    advice = training_advice(config, findings)
-    say_lines(render(findings, advice))
+    found = examine_file(config)
+    say_lines([*found.reading, *render(found.findings, found.advice)])
     tokens = None
-    if model is not None and findings.num_accepted:
+    if model is not None and found.findings.num_accepted:
         from haloes.runs.token_doctor import examine_tokens
 
-        tokens = examine_tokens(config.model.name, rows, max_length=config.tokens.max_length)
+        tokens = examine_tokens(config.model.name, found.rows, max_length=config.tokens.max_length)
         say_lines(tokens.lines)
         show(tokens.previews)
-    if errors := training_errors(config, findings, advice, tokens):
+    if errors := training_errors(config, found.findings, found.advice, tokens):
         raise DataError(f"{source}: `haloes train` will not start: {'; '.join(errors)}")

@@ -7,17 +7,15 @@ from haloes.errors import DataError
 from haloes.feedback.fields import RawRow
 
 # Content is moved when it is mapped, the rest is copied; see `rename`.
-_CONTENT = ("prompt", "completion", "label", "score", "chosen", "rejected", "messages", "rejected_response", "system")
+_CONTENT = (
+    *("prompt", "completion", "label", "score", "chosen", "rejected", "a", "b", "preference"),
+    *("messages", "rejected_response", "system"),
+)
 _CARRIED = ("tools", "weight", "margin", "id", "group", "conversation", "user", "source")
 MAPPABLE = _CONTENT + _CARRIED
 """Names that a file's columns can be mapped to."""
-
-# Words in the names of columns that hold each of our three: for a suggestion only, never for reading.
-_LOOKS_LIKE = {
-    "prompt": ("prompt", "question", "instruction", "query", "input"),
-    "completion": ("completion", "answer", "response", "output", "reply", "generation"),
-    "label": ("label", "thumb", "rating", "feedback", "vote", "liked", "verdict"),
-}
+CHECKED = frozenset({*_CONTENT, "margin"})
+"""Names that some formats use and others do not; every format uses the rest."""
 
 
 def parse_columns(text: str) -> dict[str, str | None]:
@@ -94,15 +92,34 @@ def rename(row: RawRow, columns: Mapping[str, str | None]) -> RawRow:
     return out
 
 
-def suggestion(seen: Iterable[str]) -> str:
-    """Guess a mapping for columns that no format knows from what they are called, for the user to correct."""
-    names = sorted(seen)
-    parts = []
-    for name, words in _LOOKS_LIKE.items():
-        alike = [column for word in words for column in names if word in column.lower()]
-        if name not in names:
-            parts.append(f"{name}={alike[0] if alike else 'COLUMN'}")
-    return f"--columns {','.join(parts) or 'prompt=question,completion=answer,label=thumb'}"
+def check_used(columns: Mapping[str, str | None], *, used: Iterable[str], format_name: str, path: str) -> None:
+    """
+    Raise DataError for a mapped column that the format of the rows does not use, before it is silently ignored.
+
+    Args:
+        columns: Our name -> the file's column.
+        used: The names of `CHECKED` that the format reads.
+        format_name: Name of the format.
+        path: Name of the file in messages.
+    """
+    names = set(used)
+    mapped = {name: column for name, column in columns.items() if column is not None and name in CHECKED}
+    unused = {name: column for name, column in mapped.items() if name not in names}
+    if not unused:
+        return
+    name, column = next(iter(unused.items()))
+    rest = ",".join(f"{each}={other or ''}" for each, other in columns.items() if each not in unused)
+    advice = f"leave it out: --columns {rest}" if rest else "leave it out"
+    if name in ("label", "score", "preference") and {"chosen", "rejected"} <= names:
+        asked, a, b = (columns.get(each) or each for each in ("prompt", "chosen", "rejected"))
+        advice = (
+            f"if {column} says which of two answers is better, map them as a comparison: "
+            f"--columns prompt={asked},a={a},b={b},preference={column}; if {a} is always the better one, {advice}"
+        )
+    raise DataError(
+        f"{path}: columns: {name}={column} is mapped, but rows of the format {format_name!r} have no {name} "
+        f"(they have {', '.join(sorted(names))}), so it would be ignored; {advice}"
+    )
 
 
 def nearest_hint(name: str, existing: Iterable[str]) -> str:

@@ -5,17 +5,20 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from os import fspath
+from typing import Any
 
 from haloes.errors import DataError
-from haloes.feedback.columns import check_columns, nearest_hint, rename, suggestion
+from haloes.feedback.column_guess import has_side, sibling_of
+from haloes.feedback.columns import rename
 from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
-from haloes.feedback.formats.contract import Format
-from haloes.feedback.formats.table import FORMATS, detect
+from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.formats.unsupported import recognise_export
-from haloes.feedback.labels import check_label_column
+from haloes.feedback.preferences import preference_scale
+from haloes.feedback.proposals import TRIED_ROWS, advice_lines
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Record, Refusal, Where
+from haloes.feedback.row_reader import Reading, RowReader, make_reader
+from haloes.records import Record, Where
 
 _PROBED_ROWS = 100
 
@@ -41,76 +44,74 @@ class FeedbackSource:
     """Our name -> the file's column, or None to leave out the column of that name."""
     split: str = "train"
     """Name of the split, for a dataset that has several."""
-    format_name: str = field(init=False)
-    """Name of the format that the rows are read as."""
+    preference_scale: Mapping[str, Any] | None = None
+    """What the values of a comparison's preference mean (`preferences.preference_scale`); None: names say it."""
+    reader: RowReader = field(init=False, repr=False, compare=False)
+    """Reads the rows."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", fspath(self.path))
-        object.__setattr__(self, "format_name", _probe(self).name)
+        object.__setattr__(self, "reader", _probe(self))
 
     def __iter__(self) -> Iterator[Record]:
-        parse = FORMATS[self.format_name].parse
-        for line, raw in open_container(self.path, split=self.split).rows():
-            where = Where(self.path, line)
-            if isinstance(raw, RefusalError):
-                yield raw.at(where)
-                continue
-            # A format may have yielded some records of the row before it refuses the rest (rated turns): they stay.
-            try:
-                yield from parse(rename(raw, self.columns), where)
-            except RefusalError as refused:
-                yield self._explained(refused, where)
+        for line, raw in self.raw_rows():
+            yield from self.reader.records(raw, Where(self.path, line))
+
+    @property
+    def format_name(self) -> str:
+        """Return the name of the format that the rows are read as."""
+        return self.reader.format.name
+
+    def raw_rows(self) -> Iterator[NumberedRow]:
+        """Read the rows as the file has them, each with its line."""
+        return open_container(self.path, split=self.split).rows()
 
     def fingerprint(self) -> str:
         """Return the sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
         return open_container(self.path, split=self.split).fingerprint()
 
-    def _explained(self, refused: RefusalError, where: Where) -> Refusal:
-        """Return a refusal that also names the file's own column where ours is mapped from it."""
-        column = self.columns.get(refused.column) if refused.column is not None else None
-        refusal = refused.at(where)
-        if column is None:
-            return refusal
-        return Refusal(where, refusal.reason, f"{refusal.message} ({refused.column} is read from column {column!r})")
 
-
-def _probe(source: FeedbackSource) -> Format:
+def _probe(source: FeedbackSource) -> RowReader:
     """Detect the format from the first rows; raise DataError where the file cannot be read at all."""
     path = source.path
+    reading = Reading(source.format, source.columns, preference_scale(source.preference_scale))
     container = open_container(path, split=source.split)
-    with closing(container.rows()) as rows:
-        probed = list(islice(rows, _PROBED_ROWS))
+    probed = _first_rows(container, _PROBED_ROWS)
     raw_rows = [row for _, row in probed if not isinstance(row, RefusalError)]
     if not raw_rows:
         raise _unreadable(path, container, probed)
     seen = list(dict.fromkeys(name for row in raw_rows for name in row))
-    check_columns(source.columns, seen=seen, path=path)
-    renamed = [rename(row, source.columns) for row in raw_rows]
-    detected = _named(source.format, renamed, path=path) if source.format is not None else detect(renamed)
-    if detected is None:
-        raise _unknown(path, seen=seen, rows=raw_rows, num_probed=len(probed), renamed=renamed)
-    # Row by row a 0 passes for "undesirable"; only the column as a whole shows that it is a point on a scale.
-    labels = [
-        (f"{path}:{line}", label)
-        for line, row in probed
-        if not isinstance(row, RefusalError)
-        for label in detected.labels(rename(row, source.columns))
-    ]
-    check_label_column(labels)
-    return detected
+    _check_other_answer(source, container, seen=seen)
+    reader = make_reader(probed, reading, path=path)
+    if reader is None:
+        raise _unknown(source, container, seen=seen, rows=raw_rows)
+    return reader
 
 
-def _named(name: str, rows: Sequence[RawRow], *, path: str) -> Format:
-    """Return the format of a name; raise DataError where there is none, or where no row has it."""
-    if name not in FORMATS:
-        raise DataError(f"{path}: there is no feedback format {name!r}{nearest_hint(name, FORMATS)}")
-    if not any(map(FORMATS[name].matches, rows)):
-        columns = ", ".join(dict.fromkeys(column for row in rows for column in row))
-        raise DataError(
-            f"{path}: none of the first {len(rows)} rows has the format {name!r}, which needs {FORMATS[name].needs}; "
-            f"the columns are: {columns}"
-        )
-    return FORMATS[name]
+def _first_rows(container: Container, most: int) -> list[NumberedRow]:
+    with closing(container.rows()) as rows:
+        return list(islice(rows, most))
+
+
+def _check_other_answer(source: FeedbackSource, container: Container, *, seen: Sequence[str]) -> None:
+    """
+    Raise DataError where one answer of a comparison is mapped as the answer, with a verdict that may be about both.
+
+    A column of the other answer that is left out ("answer_b=") says that the verdict is about one alone.
+    """
+    columns = source.columns
+    answer, name = columns.get("completion"), "label" if "label" in columns else "score"
+    verdict = columns.get(name) or name
+    other = None if answer is None else sibling_of(answer, seen)
+    if answer is None or other is None or other in columns or other in columns.values() or has_side(verdict):
+        return
+    given = ",".join(f"{each}={column or ''}" for each, column in columns.items())
+    advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=source.path))
+    raise DataError(
+        f"{source.path}: columns: {answer} is mapped as the answer, and {other} beside it looks like the other answer "
+        f"of a comparison: if {verdict} says which is better, as a {name} of {answer} it turns the data round.\n"
+        f"{advice}\nIf {verdict} is about {answer} alone, leave the other out: --columns {given},{other}="
+    )
 
 
 def _unreadable(path: str, container: Container, probed: Sequence[NumberedRow]) -> DataError:
@@ -125,22 +126,18 @@ def _unreadable(path: str, container: Container, probed: Sequence[NumberedRow]) 
     )
 
 
-def _unknown(
-    path: str, *, seen: Sequence[str], rows: Sequence[RawRow], num_probed: int, renamed: Sequence[RawRow]
-) -> DataError:
+def _unknown(source: FeedbackSource, container: Container, *, seen: Sequence[str], rows: Sequence[RawRow]) -> DataError:
     """Return the error for rows that fit no format, with what was seen, tried, and what to do."""
-    names = {name for row in renamed for name in row}
+    path = source.path
+    names = {name for row in rows for name in rename(row, source.columns)}
     columns = f"Columns seen: {', '.join(seen)}"
-    advice = (
-        "What to do: if each row has a prompt, an answer and a label, say in which columns, "
-        f"for example {suggestion(names)}"
-    )
+    advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=path))
     vendor = recognise_export(rows)
     if vendor is not None:
         return DataError(f"{path}: this looks like {vendor}, which is not read yet.\n{columns}\n{advice}")
     if {"prompt", "completion"} <= names:
         cause = "prompt and completion are there, but neither label nor score: nobody says which answers are good"
     else:
-        cause = f"no known format fits the columns of the first {num_probed} rows"
+        cause = f"no known format fits the columns of the first {len(rows)} rows"
     tried = "\n".join(f"  {each.name}: {each.needs}" for each in FORMATS.values())
     return DataError(f"{path}: {cause}.\n{columns}\nFormats tried:\n{tried}\n{advice}")

@@ -15,6 +15,8 @@ Reason: TypeAlias = Literal[
     "label",  # the label is none of the accepted spellings
     "no label",  # neither a label nor a score: nobody rated this answer
     "score",  # the score is not a finite number
+    "preference",  # which of two answers is better is said in no known way, or by a number of unknown direction
+    "tie",  # neither of two answers is better
     "weight",  # the weight is not a positive number
     "NaN",  # not a number where a text, a label or a number should stand
     "missing column",  # the row lacks a column that its format needs
@@ -40,9 +42,11 @@ Reason: TypeAlias = Literal[
 ]
 """Reasons of the parsers, which read rows; not those of the later steps."""
 
-NO_FAULT = frozenset({"no label", "no verdict"})
-"""Reasons in the nature of feedback: nobody rated the answer, or the score lies where the user's rule says neither good
-nor bad. There is nothing to correct: such rows are left out and counted."""
+NO_FAULT = frozenset({"no label", "no verdict", "tie"})
+"""Reasons in the nature of feedback: nobody rated the answer, the score lies where the user's rule says neither good nor
+bad, or neither of two answers is better. There is nothing to correct: such rows are left out and counted."""
+EMPTY = frozenset({"empty completion", "no completion", "empty prompt", "chosen equals rejected"})
+"""Reasons of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
 
 
 class RefusalError(Exception):

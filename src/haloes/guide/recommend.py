@@ -9,6 +9,7 @@ from haloes.errors import DataError
 from haloes.feedback.doctor.duplicates_and_contradictions import Contradictions, count_contradictions
 from haloes.feedback.doctor.examine import examine
 from haloes.feedback.doctor.findings import Findings, LabelCounts
+from haloes.feedback.proposals import as_typed
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 from haloes.guide.explain import needs_of
 from haloes.losses._contract import Needs
@@ -127,14 +128,9 @@ def _command(settings: FeedbackSettings, loss: str, threshold: float | None) -> 
     if settings.columns:
         words += ["--columns", ",".join(f"{name}={column or ''}" for name, column in settings.columns.items())]
     rule = settings.labels_from if threshold is None else {"rule": "threshold", "tau": threshold}
-    if rule is not None:
-        inside = ", ".join(f"{key}: {_written(value)}" for key, value in rule.items())
-        words += ["--set", f"feedback.labels_from={{{inside}}}"]
+    for name, given in (("preference_scale", settings.preference_scale), ("labels_from", rule)):
+        words += [] if given is None else ["--set", f"feedback.{name}={as_typed(given)}"]
     return shlex.join(words)
-
-
-def _written(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _labelled(facts: FileFacts, settings: FeedbackSettings) -> FileFacts:

@@ -44,6 +44,10 @@ class FeedbackSettings:
     thumb}. --columns on the command line is the same."""
     split: str = "train"
     """Which split of a data set that has several, such as train or test."""
+    preference_scale: dict[str, Any] | None = None
+    """Which values of a comparison's preference mean that A is better, and which B: {a: 1, b: 5} where 5 says most
+    clearly that B is (the middle is a tie, the distance from it the margin), or words: {a: [left], b: [right], tie:
+    [same]}. Names such as "A", "model_b" and "tie" need none."""
     labels_from: dict[str, Any] | None = None
     """Turn scores into labels: {rule: threshold, tau: 3, dead_zone: 0.5}, {rule: mean, per_prompt: true},
     {rule: median}, {rule: bernoulli, location: 3, scale: 1}. The four are the KTO paper's (section 4.1)."""

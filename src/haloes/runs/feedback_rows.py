@@ -9,7 +9,7 @@ from typing import Any
 from haloes.errors import ConfigError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.read import FeedbackSource
-from haloes.feedback.refusals import NO_FAULT
+from haloes.feedback.refusals import EMPTY, NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
 from haloes.records import Feedback, Record, Refusal, Where
 from haloes.runs.config import FeedbackSettings
@@ -19,8 +19,6 @@ NO_PARTNER = "no partner for a pair"
 """Reasons given for rows that are left out for no fault of theirs."""
 
 _LEFT_OUT = {NOT_USED, NO_PARTNER, *NO_FAULT}
-_EMPTY = {"empty completion", "no completion", "empty prompt", "chosen equals rejected"}
-"""Refusals of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
 _FEW = 0.05
 """The share of a file's rows that may be empty in a file that is in order."""
 
@@ -80,7 +78,7 @@ def open_rows(
     """
     if pairs and settings.one_per_prompt:
         raise ConfigError("feedback.one_per_prompt is for single answers, and pairs are needed here; leave it out")
-    rows: Rows | _Counted = _Counted(FeedbackSource(path, settings.format, settings.columns, settings.split))
+    rows: Rows | _Counted = _Counted(feedback_source(path, settings))
     if settings.labels_from is not None:
         rule = score_rule(settings.labels_from)
         rows = Rows(rows, partial(label_scores, rule=rule))
@@ -95,16 +93,23 @@ def open_rows(
 
 def open_for_doctor(settings: FeedbackSettings) -> Rows:
     """Open a feedback file as it is, with labels from scores if the settings say so; for looking only."""
-    source = FeedbackSource(settings.source, settings.format, settings.columns, settings.split)
+    source = feedback_source(settings.source, settings)
     if settings.labels_from is None:
         return Rows(source, lambda rows: rows)
     return Rows(source, partial(label_scores, rule=score_rule(settings.labels_from)))
 
 
+def feedback_source(path: str, settings: FeedbackSettings) -> FeedbackSource:
+    """Open a feedback file as the settings say that it is read."""
+    return FeedbackSource(
+        path, settings.format, settings.columns, settings.split, preference_scale=settings.preference_scale
+    )
+
+
 def fatal_reasons(refused: Mapping[str, int], num_read: int) -> set[str]:
     """Return which of these reasons, each with its count, show that a file of so many rows is not what it seemed."""
     # Of the file's rows, and not of what a loss makes of them: a file that is fit for thumbs is fit for pairs.
-    allowed = _LEFT_OUT if _num_empty(refused) > _FEW * num_read else _LEFT_OUT | _EMPTY
+    allowed = _LEFT_OUT if _num_empty(refused) > _FEW * num_read else _LEFT_OUT | EMPTY
     return {reason for reason, count in refused.items() if count and reason not in allowed}
 
 
@@ -120,7 +125,7 @@ def too_many_empty(refused: Mapping[str, int], num_read: int) -> str:
 
 
 def _num_empty(refused: Mapping[str, int]) -> int:
-    return sum(count for reason, count in refused.items() if reason in _EMPTY)
+    return sum(count for reason, count in refused.items() if reason in EMPTY)
 
 
 def score_rule(settings: dict[str, Any]) -> ScoreRule:

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from haloes.errors import ConfigError
-from haloes.feedback.read import FeedbackSource
 from haloes.feedback.weights import class_weights
 from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
@@ -33,6 +32,7 @@ from haloes.progress.contract import Progress
 from haloes.runs import run_folder
 from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
 from haloes.runs.data import FeedbackIndex, index_feedback
+from haloes.runs.feedback_rows import feedback_source
 from haloes.runs.held_out import held_out_note, held_out_share
 from haloes.runs.inputs import Inputs, make_inputs
 from haloes.runs.warnings import data_warnings, speed_warnings
@@ -432,5 +432,4 @@ def _with_share(run: ResolvedRun) -> tuple[ResolvedRun, FeedbackIndex | None]:
 def _fingerprints(settings: FeedbackSettings) -> list[str]:
     """Hash the source and, where there is one, the validation file."""
     paths = [path for path in (settings.source, settings.validation) if path]
-    sources = [FeedbackSource(path, settings.format, settings.columns, settings.split) for path in paths]
-    return [source.fingerprint() for source in sources]
+    return [feedback_source(path, settings).fingerprint() for path in paths]

@@ -32,6 +32,9 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("llamafactory-dpo", {"conversations": [USER], "chosen": GOOD, "rejected": BAD}),
     ("alpaca", {"instruction": "q", "input": "", "output": "a", "kto_tag": True}),
     ("alpaca", {"instruction": "q", "chosen": "a", "rejected": "b"}),
+    ("comparison", {"prompt": "q", "a": "x", "b": "y", "preference": "A", "completion": "x", "label": True}),
+    ("arena", {"prompt": "q", "response_a": "x", "response_b": "y", "winner": "model_a"}),
+    ("arena", {"conversation_a": [USER, GOOD], "conversation_b": [USER, BAD], "winner": "tie"}),
     ("openai", {"input": {"messages": [USER]}, "preferred_output": [GOOD], "non_preferred_output": [BAD]}),
 ]
 

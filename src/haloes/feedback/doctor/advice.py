@@ -67,7 +67,7 @@ def _refusals(findings: Findings) -> Iterator[DataAdvice]:
             severity="note",
             name="rows left out",
             finding=f"{share_of(findings.num_left_out, findings.num_read)} rows say neither good nor bad: nobody rated "
-            "the answer, or its score lies in the dead zone of the rule that makes labels",
+            "the answer, its score lies in the dead zone of the rule that makes labels, or two answers are a tie",
             meaning="they are left out of training, and counted",
             action="nothing: such rows are in the nature of feedback",
         )

@@ -16,6 +16,8 @@ from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Feedback, Pair, Text, Where
 
 _LABELS = ("kto_tag", "label")
+_FOR_PAIRS = frozenset({"chosen", "rejected", "system", "margin"})
+_FOR_ANSWERS = frozenset({"label", "score", "system"})
 
 
 def _matches(row: RawRow) -> bool:
@@ -68,5 +70,6 @@ ALPACA = Format(
     needs="instruction, output, kto_tag (or label, or score); or instruction, chosen, rejected",
     matches=_matches,
     parse=_parse,
+    reads=lambda row: _FOR_PAIRS if "chosen" in row and "rejected" in row else _FOR_ANSWERS,
     labels=lambda row: [row.get("kto_tag", row.get("label"))],
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from haloes.feedback.fields import RawRow, required_value
 from haloes.feedback.formats.build_pair import make_pair
-from haloes.feedback.formats.contract import Format, no_labels
+from haloes.feedback.formats.contract import Format, always, no_labels
 from haloes.feedback.messages import check_completion, check_prompt, clean_text, with_system
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Message, Pair, Where
@@ -84,5 +84,6 @@ HH = Format(
     needs='chosen, rejected as transcripts ("\\n\\nHuman: ...\\n\\nAssistant: ...")',
     matches=_matches,
     parse=_parse,
+    reads=always("prompt", "chosen", "rejected", "system", "margin"),
     labels=no_labels,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from haloes.feedback.fields import RawRow, required_value
 from haloes.feedback.formats.build_pair import make_pair
-from haloes.feedback.formats.contract import Format, no_labels
+from haloes.feedback.formats.contract import Format, always, no_labels
 from haloes.feedback.formats.rated_messages import turns_column
 from haloes.feedback.messages import is_message, parse_completion, parse_prompt
 from haloes.records import Pair, Where
@@ -29,5 +29,6 @@ LLAMAFACTORY_DPO = Format(
     needs="conversations (or messages), chosen, rejected as one turn each",
     matches=_matches,
     parse=_parse,
+    reads=always("messages", "chosen", "rejected", "system", "margin"),
     labels=no_labels,
 )

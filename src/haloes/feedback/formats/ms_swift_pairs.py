@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from haloes.feedback.fields import RawRow, required_value
 from haloes.feedback.formats.build_pair import make_pair, split_common_prompt
-from haloes.feedback.formats.contract import Format, no_labels
+from haloes.feedback.formats.contract import Format, always, no_labels
 from haloes.feedback.messages import parse_completion, parse_prompt, split_last_turn
 from haloes.records import Pair, Where
 
@@ -40,5 +40,6 @@ MS_SWIFT_PAIRS = Format(
     needs="messages, rejected_response (or rejected_messages)",
     matches=_matches,
     parse=_parse,
+    reads=always("messages", "rejected_response", "system", "margin"),
     labels=no_labels,
 )

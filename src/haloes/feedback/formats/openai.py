@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from haloes.feedback.fields import RawRow, parse_tools, required_value
 from haloes.feedback.formats.build_pair import make_pair
-from haloes.feedback.formats.contract import Format, no_labels
+from haloes.feedback.formats.contract import Format, always, no_labels
 from haloes.feedback.messages import parse_completion, parse_prompt
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Pair, Where
@@ -41,5 +41,6 @@ OPENAI = Format(
     needs="input with messages, preferred_output, non_preferred_output",
     matches=_matches,
     parse=_parse,
+    reads=always("system", "margin"),
     labels=no_labels,
 )

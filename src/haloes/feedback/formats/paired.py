@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from haloes.feedback.fields import RawRow, parse_finished, required_value
 from haloes.feedback.formats.build_pair import make_pair, split_common_prompt
-from haloes.feedback.formats.contract import Format, no_labels
+from haloes.feedback.formats.contract import Format, always, no_labels
 from haloes.feedback.messages import is_messages, parse_completion, parse_messages, parse_prompt, role_of
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Message, Pair, Text, Where
@@ -16,11 +16,20 @@ def _matches(row: RawRow) -> bool:
     return "prompt" in row or (is_messages(row["chosen"]) and is_messages(row["rejected"]))
 
 
-def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
-    chosen, rejected = required_value(row, "chosen"), required_value(row, "rejected")
-    ended = {column: parse_finished(row, column) for column in ("chosen_finished", "rejected_finished")}
-    if _is_conversation(chosen) and _is_conversation(rejected):
-        prompt, first, second = split_common_prompt(chosen, rejected, system=row.get("system"))
+def parse_pair(row: RawRow, where: Where, *, chosen: str = "chosen", rejected: str = "rejected") -> Iterator[Pair]:
+    """
+    Yield the pair of a row whose better answer stands in the column `chosen`, and the other in `rejected`.
+
+    Raises:
+        RefusalError: The row cannot be used.
+    """
+    better, worse = required_value(row, chosen), required_value(row, rejected)
+    ended = {
+        "chosen_finished": parse_finished(row, f"{chosen}_finished"),
+        "rejected_finished": parse_finished(row, f"{rejected}_finished"),
+    }
+    if _is_conversation(better) and _is_conversation(worse):
+        prompt, first, second = split_common_prompt(better, worse, system=row.get("system"))
         _check_given_prompt(row.get("prompt"), prompt)
         yield make_pair(row, where, prompt=prompt, chosen=first, rejected=second, **ended)
         return
@@ -28,8 +37,8 @@ def _parse(row: RawRow, where: Where) -> Iterator[Pair]:
         row,
         where,
         prompt=parse_prompt(required_value(row, "prompt"), system=row.get("system")),
-        chosen=parse_completion(chosen, column="chosen"),
-        rejected=parse_completion(rejected, column="rejected"),
+        chosen=parse_completion(better, column=chosen),
+        rejected=parse_completion(worse, column=rejected),
         **ended,
     )
 
@@ -59,6 +68,7 @@ PAIRED = Format(
     name="paired",
     needs="prompt, chosen, rejected (or chosen and rejected as whole conversations)",
     matches=_matches,
-    parse=_parse,
+    parse=parse_pair,
+    reads=always("prompt", "chosen", "rejected", "system", "margin"),
     labels=no_labels,
 )

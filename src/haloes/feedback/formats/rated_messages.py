@@ -7,7 +7,7 @@ ms-swift and LLaMA-Factory write this. As with them, the label belongs to the la
 from collections.abc import Iterator
 
 from haloes.feedback.fields import RawRow, parse_rating, parse_shared_fields
-from haloes.feedback.formats.contract import Format
+from haloes.feedback.formats.contract import Format, always
 from haloes.feedback.messages import is_messages, parse_completion, parse_prompt, split_last_turn
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Feedback, Where
@@ -47,5 +47,6 @@ RATED_MESSAGES = Format(
     needs="messages (or conversations), label (or kto_tag, or score)",
     matches=_matches,
     parse=_parse,
+    reads=always("messages", "label", "score", "system"),
     labels=lambda row: [row.get("label", row.get("kto_tag"))],
 )

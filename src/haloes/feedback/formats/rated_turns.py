@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from haloes.feedback.fields import RawRow, parse_rating, parse_shared_fields
-from haloes.feedback.formats.contract import Format
+from haloes.feedback.formats.contract import Format, always
 from haloes.feedback.formats.rated_messages import turns_column
 from haloes.feedback.messages import is_messages, parse_completion, parse_prompt, role_of
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -96,5 +96,6 @@ RATED_TURNS = Format(
     needs="messages whose assistant turns carry a label (or rating, feedback, thumb, score)",
     matches=_matches,
     parse=_parse,
+    reads=always("messages", "system"),
     labels=_labels,
 )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.alpaca import ALPACA
+from haloes.feedback.formats.arena import ARENA
+from haloes.feedback.formats.comparison import COMPARISON
 from haloes.feedback.formats.contract import Format
 from haloes.feedback.formats.hh import HH
 from haloes.feedback.formats.llamafactory_dpo import LLAMAFACTORY_DPO
@@ -19,6 +21,8 @@ from haloes.feedback.formats.unpaired import UNPAIRED
 # before a single answer.
 _IN_ORDER = (
     OPENAI,
+    COMPARISON,
+    ARENA,
     RATED_TURNS,
     MS_SWIFT_PAIRS,
     LLAMAFACTORY_DPO,

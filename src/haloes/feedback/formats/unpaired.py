@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from haloes.feedback.fields import RawRow, parse_finished, parse_rating, parse_shared_fields, required_value
-from haloes.feedback.formats.contract import Format
+from haloes.feedback.formats.contract import Format, always
 from haloes.feedback.messages import parse_completion, parse_prompt
 from haloes.records import Feedback, Where
 
@@ -30,5 +30,6 @@ UNPAIRED = Format(
     needs="prompt, completion, label (or score)",
     matches=_matches,
     parse=_parse,
+    reads=always("prompt", "completion", "label", "score", "system"),
     labels=lambda row: [row.get("label")],
 )

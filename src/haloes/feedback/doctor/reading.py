@@ -1,0 +1,28 @@
+"""Say how a file is read: its format, and of comparisons which values mean which answer, with an example to check."""
+
+from collections.abc import Iterator
+
+from haloes.feedback.columns import rename
+from haloes.feedback.doctor.render import fact_line
+from haloes.feedback.read import FeedbackSource
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.records import Pair, Where
+
+
+def reading_lines(source: FeedbackSource) -> Iterator[str]:
+    """Yield the lines that say how the rows are read."""
+    yield fact_line("format", source.format_name)
+    preference = source.reader.format.preference
+    if preference is None:
+        return
+    reading = source.reader.reading
+    yield fact_line("", f"{reading.columns.get(preference) or preference}: {reading.scale.describe()}")
+    # Which way round a scale goes is the user's word for it: one row shows what follows, before anything is trained.
+    for line, raw in source.raw_rows():
+        record = next(source.reader.records(raw, Where(source.path, line)), None)
+        if isinstance(record, Pair) and not isinstance(raw, RefusalError):
+            verdict, chosen = rename(raw, reading.columns)[preference], str(record.chosen)
+            better = next((name for name, value in raw.items() if isinstance(value, str) and value == chosen), None)
+            which = f"{better} is the better answer" if better else f"the better answer is {short_repr(record.chosen)}"
+            yield fact_line("", f"for example {source.path}:{line}, {short_repr(verdict)}: {which}")
+            return

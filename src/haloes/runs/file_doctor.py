@@ -1,0 +1,37 @@
+"""The doctor's look at a feedback file as the settings say that it is read."""
+
+from dataclasses import dataclass
+
+from haloes.feedback.doctor.advice import advise, worst_first
+from haloes.feedback.doctor.examine import examine
+from haloes.feedback.doctor.findings import DataAdvice, Findings
+from haloes.feedback.doctor.reading import reading_lines
+from haloes.runs.config import RunConfig
+from haloes.runs.feedback_rows import Rows, feedback_source, open_for_doctor
+from haloes.runs.held_out import held_out_advice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileExamination:
+    """The contents of a feedback file, and what they mean for training."""
+
+    rows: Rows
+    """The rows, to be read again."""
+    reading: tuple[str, ...]
+    """Lines that say how the file is read."""
+    findings: Findings
+    advice: tuple[DataAdvice, ...]
+    """Advice, the worst first."""
+
+
+def examine_file(config: RunConfig) -> FileExamination:
+    """
+    Examine the feedback file of a configuration, and what training would hold out of it.
+
+    Raises DataError where the file as a whole cannot be read, ConfigError for settings that do not fit it.
+    """
+    source = feedback_source(config.feedback.source, config.feedback)
+    rows = open_for_doctor(config.feedback)
+    findings = examine(rows)
+    advice = worst_first([*advise(findings), *held_out_advice(config, findings.prompts)])
+    return FileExamination(rows=rows, reading=tuple(reading_lines(source)), findings=findings, advice=tuple(advice))
