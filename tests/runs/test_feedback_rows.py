@@ -195,8 +195,8 @@ def test_ties_are_left_out_and_stop_nothing(tmp_path: Path):
     path = write_rows(tmp_path / "ab.jsonl", rows)
 
     assert reasons(rows_of(path, pairs=True)) == ["tie", "tie"]
-    assert fatal_reasons({"tie": 2, "no label": 1}, 2) == set()
-    assert fatal_reasons({"preference": 1}, 2) == {"preference"}
+    assert fatal_reasons({"tie": 2, "no label": 1}, 5) == set()
+    assert fatal_reasons({"preference": 1}, 3) == {"preference"}
 
 
 def test_a_scale_of_preferences_is_a_setting(tmp_path: Path):
