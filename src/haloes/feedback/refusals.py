@@ -43,8 +43,8 @@ Reason: TypeAlias = Literal[
 """Reasons of the parsers, which read rows; not those of the later steps."""
 
 NO_FAULT = frozenset({"no label", "no verdict", "tie"})
-"""Reasons in the nature of feedback: nobody rated the answer, the score lies where the user's rule says neither good nor
-bad, or neither of two answers is better. There is nothing to correct: such rows are left out and counted."""
+"""Reasons in the nature of feedback: nobody rated the answer, the score lies where the user's rule says neither good
+nor bad, or neither of two answers is better. There is nothing to correct: such rows are left out and counted."""
 EMPTY = frozenset({"empty completion", "no completion", "empty prompt", "chosen equals rejected"})
 """Reasons of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
 
