@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
         "format": None,
         "columns": {},
         "split": "train",
+        "preference_scale": None,
         "labels_from": None,
         "one_per_prompt": False,
         "skip_refused": False,
