@@ -64,14 +64,46 @@ def test_a_judge_that_always_says_first_has_half_the_wins_and_all_the_bias(capsy
     assert "verdicts for the first place: 100.0%" in out
     assert "verdicts that flip with the order: 100.0%" in out
 
+    assert (
+        "Warning: this judge goes by position: 100% of its verdicts are for the answer that stands first, and 100% "
+        "flip when the answers change places. Its verdicts say nothing about the answers;"
+    ) in " ".join(out.split())
 
-def test_replies_without_a_verdict_are_counted(capsys: Captured):
-    assert with_rule("mute") == 0
-    out = capsys.readouterr().out
+
+def test_where_no_reply_holds_a_verdict_the_exit_code_says_so(capsys: Captured):
+    assert with_rule("mute") == 2
+    out, err = capsys.readouterr()
+    assert "none of the 12 replies holds a verdict" in err
+    assert "ask again with --again" in " ".join(err.split())
 
     assert "0 wins, 0 ties, 0 losses, 6 unscored" in out
     assert "12 of 12 replies hold no verdict" in out
     assert "win rate:" not in out
+
+
+def test_a_few_replies_without_a_verdict_are_no_fault_and_asked_again_on_demand(capsys: Captured):
+    Path("moody.py").write_text(
+        "from pathlib import Path\n"
+        "def rule(prompt, first, second):\n"
+        "    if prompt == 'Question 2' and not Path('awake').exists():\n"
+        "        return None\n"
+        "    return 'first' if len(first) > len(second) else 'second'\n"
+    )
+    command = ("kto.jsonl", "sft.jsonl", "--judge", "rule", "--rule", "moody.py:rule")
+    assert judge(*command) == 0
+    out = capsys.readouterr().out
+    assert "2 of 12 replies hold no verdict\n    such as to prompt p2: " in out
+    assert "--again asks again for all of them" in out
+
+    Path("awake").touch()
+    assert judge(*command) == 0
+    assert "(0 of 12 are new)" in capsys.readouterr().out
+    assert judge(*command, "--again") == 0
+    out = capsys.readouterr().out
+    assert "0 of 12 replies hold no verdict" in out
+    assert "(2 of 12 are new)" in out
+    # The replies that held none are gone, and the order is that of the answers.
+    assert [row["prompt_id"] for row in rows_of(Path("judgements.jsonl"))] == [f"p{i}" for i in range(6) for _ in "12"]
 
 
 def test_a_run_is_compared_with_itself_before(capsys: Captured):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from haloes.report.judged import together
+from haloes.report.judged import position_note, together
 from haloes.report.load import load_run
 from haloes.report.page import write_report
 from haloes.report.samples import sides_of_prompts
-from haloes.results import JudgedPair
+from haloes.results import JudgedPair, Score
 
 
 def page(run_dir: Path) -> str:
@@ -55,6 +55,44 @@ def test_each_pair_of_answers_has_its_verdicts_and_a_filter(judged_run_dir: Path
     assert "tied 4" in html
     assert html.count("its verdict flips with the order") == 8
     assert len(re.findall(r'<article class="pair \w+ won', html)) == 15
+
+
+def rate(value: float, low: float, high: float) -> Score:
+    return Score(name="rate", variant="j", method="", value=value, low=low, high=high, num_rows=24, num_clusters=24)
+
+
+@pytest.mark.parametrize(
+    ("bias", "flips", "words"),
+    [
+        ((1, 0.8, 1), (1, 0.6, 1), "100% of its verdicts are for the answer that stands first, and 100% flip"),
+        ((0.05, 0, 0.2), (0.9, 0.7, 1), "95% of its verdicts are for the answer that stands second, and 90% flip"),
+        ((1, 0.3, 1), (1, 0.3, 1), "goes by position"),  # two prompts, and nothing but flips
+        ((0.6, 0.4, 0.8), (0.7, 0.45, 0.9), None),  # a coin is not excluded
+        ((0.5, 0.4, 0.6), (0, 0, 0.2), None),
+    ],
+)
+def test_a_judge_that_goes_by_position_is_told_to_say_nothing(
+    bias: tuple[float, ...], flips: tuple[float, ...], words: str | None
+):
+    note = position_note(rate(*bias), rate(*flips))
+
+    assert note is None if words is None else words in str(note)
+
+
+def test_without_pairs_in_both_orders_nothing_is_said_of_the_judge():
+    assert position_note(None, None) is None
+
+
+def test_the_page_says_that_a_judge_goes_by_position(judged_run_dir: Path):
+    path = judged_run_dir / "evaluation.json"
+    content = json.loads(path.read_text())
+    for rate_of in ("position_bias", "flip_rate"):
+        content["judged"]["matchups"][0][rate_of] |= {"value": 1.0, "low": 0.8, "high": 1.0}
+    said = "This judge goes by position: 100% of its verdicts are for the answer that stands first"
+    assert said not in page(judged_run_dir)
+    path.write_text(json.dumps(content))
+
+    assert page(judged_run_dir).count(said) == 1
 
 
 def test_an_alarm_stands_apart_from_other_warnings(judged_run_dir: Path):

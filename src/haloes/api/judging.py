@@ -37,6 +37,7 @@ def judge(
     baseline: str | None = None,
     canaries: int = 0,
     most: int | None = None,
+    again: bool = False,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     progress: ProgressLike = "auto",
@@ -66,6 +67,7 @@ def judge(
         baseline: which model it is compared with, where the file has several.
         canaries: for this many prompts, mix in an answer that only asks to be chosen.
         most: compare the answers to this many prompts at most.
+        again: ask again where an earlier reply holds no verdict, which otherwise stays as it is.
         seed: seed of the delimiters around the answers and of the canaries; sent to the server.
         settings: further settings of the judge, such as {"timeout": 30, "tie_margin": 0.05}.
         progress: told how far the judging is; shown in a terminal or notebook if left out, None for silence.
@@ -93,7 +95,7 @@ def judge(
         for note in comparison_notes(paired):
             shown.note(note)
         shown.stage(f"judging by {made.identity.name}", 2 * (len(paired.pairs) + min(canaries, paired.num_prompts)))
-        outcome = judge_pairs(made, paired, path, num_canaries=canaries, seed=seed, advance=shown.advance)
+        outcome = judge_pairs(made, paired, path, num_canaries=canaries, again=again, seed=seed, advance=shown.advance)
     return JudgeResult(
         candidate=paired.candidate,
         baseline=paired.baseline,

@@ -23,6 +23,7 @@ def judge(
     baseline: str | None = None,
     canaries: int = 0,
     most: int | None = None,
+    again: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
     settings: Settings = (),
 ) -> None:
@@ -52,13 +53,15 @@ def judge(
         For so many prompts, mix in an answer that only asks to be chosen, and report how often it wins.
     most
         Compare the answers to so many prompts at most.
+    again
+        Ask again where an earlier reply holds no verdict, which otherwise stays as it is.
     seed
         Of the delimiters around the answers and of the canaries; sent to the server.
     settings
         Further settings of the judge, such as timeout=30, concurrency=8, price_prompt=2.5, tie_margin=0.05.
     """
     import haloes.api.judging
-    from haloes.cli.views.judging import say_judged
+    from haloes.cli.views.judging import left_undone, say_judged
     from haloes.cli.views.output import say
     from haloes.errors import RunError
     from haloes.progress.display import Display
@@ -78,6 +81,7 @@ def judge(
                 baseline=baseline,
                 canaries=canaries,
                 most=most,
+                again=again,
                 seed=seed,
                 settings=parse_settings(settings),
                 progress=progress,
@@ -88,8 +92,5 @@ def judge(
     say_judged(judged)
     if judged.report is not None:
         say(f"Report: {judged.report}")
-    if judged.unanswered:
-        raise RunError(
-            f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "
-            "asks for them again"
-        )
+    if (text := left_undone(judged)) is not None:
+        raise RunError(text)

@@ -56,6 +56,7 @@ def judge_pairs(
     out: Path,
     *,
     num_canaries: int = 0,
+    again: bool = False,
     seed: int = 0,
     advance: Callable[[int], None] | None = None,
 ) -> JudgingOutcome:
@@ -70,6 +71,7 @@ def judge_pairs(
         paired: the answers.
         out: the file of judgements (.jsonl); new, or of an earlier start with the same answers and the same judge.
         num_canaries: number of prompts for which a canary answer is mixed in.
+        again: ask again where a reply on disk holds no verdict.
         seed: seed of the delimiters and the canaries; sent to judges that draw their replies.
         advance: called with the number of comparisons that were just done, first with those that were on disk.
 
@@ -86,7 +88,7 @@ def judge_pairs(
         journals[True] = judgement_journal(canary_path(out))
     kept = {mark: _resume(journal, questions, identity) for mark, journal in journals.items()}
     done = {judgement.fingerprint: judgement for rows in kept.values() for judgement in rows}
-    missing = [q for q in questions if q.fingerprint not in done]
+    missing = [q for q in questions if q.fingerprint not in done or (again and done[q.fingerprint].verdict is None)]
     if advance is not None:
         advance(len(questions) - len(missing))
 
@@ -207,8 +209,14 @@ def judgement_journal(path: Path) -> Journal[Judgement]:
 
 
 def put_in_order(journal: Journal[Judgement], judgements: Sequence[Judgement], order: Mapping[str, int]) -> None:
-    """Put the lines in this order of their fingerprints, others last: replies come in any, and files are compared."""
-    ranked = sorted(judgements, key=lambda judgement: order.get(judgement.fingerprint, len(order)))
+    """
+    Put the lines in this order of their fingerprints, others last: replies come in any, and files are compared.
+
+    Of two judgements of one question, the later one stays.
+    """
+    # Without a fingerprint, as in files of other origin, each stands for itself.
+    latest = {judgement.fingerprint or number: judgement for number, judgement in enumerate(judgements)}
+    ranked = sorted(latest.values(), key=lambda judgement: order.get(judgement.fingerprint, len(order)))
     if ranked != list(judgements):
         journal.rewrite(ranked)
 

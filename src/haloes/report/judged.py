@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from haloes.results import JudgedNumbers, JudgedPair, Matchup, Score
 
+_COIN = 0.5
 _OUTCOMES = ("won", "beaten", "tied")
 
 
@@ -16,6 +17,27 @@ def rates(matchup: Matchup) -> tuple[Score, ...]:
 def trust(matchup: Matchup) -> tuple[Score, ...]:
     """Return what says how far the judge can be trusted: position bias, flips, canaries."""
     return _not_none(matchup.position_bias, matchup.flip_rate, matchup.canary_rate)
+
+
+def position_note(bias: Score | None, flips: Score | None) -> str | None:
+    """
+    Return the sentence for a judge whose verdicts follow the places of the answers; None for any other judge.
+
+    That is one whose verdicts flip more often than those of a coin would (one half of them), beyond what the sample
+    leaves open, or always.
+
+    Args:
+        bias: the share of verdicts for the first place.
+        flips: the share of pairs whose winner changes with the order.
+    """
+    if bias is None or flips is None or not (flips.value == 1 or flips.low > _COIN):
+        return None
+    place, share = ("first", bias.value) if bias.value >= _COIN else ("second", 1 - bias.value)
+    return (
+        f"this judge goes by position: {share:.0%} of its verdicts are for the answer that stands {place}, and "
+        f"{flips.value:.0%} flip when the answers change places. Its verdicts say nothing about the answers; take "
+        "another judge or another template"
+    )
 
 
 def verdicts(judged: JudgedNumbers) -> dict[str, tuple[JudgedPair, ...]]:

@@ -12,7 +12,7 @@ from haloes.report.charts import Block
 from haloes.report.curves import training_charts
 from haloes.report.examples import RULE, draw_examples
 from haloes.report.headline import Headline, Result, headline, results
-from haloes.report.judged import rates, trust
+from haloes.report.judged import position_note, rates, trust
 from haloes.report.load import RunRecords, Warned, load_run
 from haloes.report.numbers import count, percent, show
 from haloes.report.reliability import reliability
@@ -66,6 +66,7 @@ def page(run: RunRecords) -> str:
         first_answers=_FIRST_ANSWERS,
         changes={kind: sum(side.change == kind for side in answers) for kind in ("gained", "lost", "same")},
         judged={kind: sum(side.judged == kind for side in answers) for kind in ("won", "tied", "beaten", "unscored")},
+        position_note=position_note,
         matchups=[(matchup, charts.verdict_bar(matchup), *_blocks(matchup)) for matchup in run.judged.matchups],
         benchmarks=[
             (benchmark, sides(benchmark), sides_chart(sides(benchmark))) for benchmark in run.benchmarks.results

@@ -56,6 +56,8 @@ def _judged(numbers: "JudgedNumbers") -> "Iterator[RenderableType]":
 
 
 def _matchup(matchup: "Matchup") -> Iterator[str]:
+    from haloes.report.judged import position_note
+
     test, smallest = matchup.sign_test, matchup.smallest_difference
     yield f"{matchup.candidate} against {matchup.baseline}, by {matchup.judge}, {matchup.num_prompts} scored prompts"
     yield f"  {matchup.wins} wins, {matchup.ties} ties, {matchup.losses} losses, {matchup.unscored} unscored"
@@ -69,6 +71,8 @@ def _matchup(matchup: "Matchup") -> Iterator[str]:
         yield f"  so many prompts show (in 4 of 5 tries) a win rate of {0.5 + smallest:.1%} or {0.5 - smallest:.1%}"
     yield f"  verdicts for the first place: {percent(matchup.position_bias)}"
     yield f"  verdicts that flip with the order: {percent(matchup.flip_rate)}"
+    if (note := position_note(matchup.position_bias, matchup.flip_rate)) is not None:
+        yield f"  Warning: {note}."
     if matchup.canary_rate is not None:
         yield f"  preference for answers that only ask to be chosen: {percent(matchup.canary_rate)}"
     for score in matchup.by_length:

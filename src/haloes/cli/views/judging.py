@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from haloes.results import Score
 
 
+_SHOWN = 200
+"""Characters of a reply that are shown; all of it is in the file."""
+
+
 def say_judged(judged: "JudgeResult") -> None:
     """Print the win rate and the biases of the judge, what it cost, and where the judgements are."""
     from haloes.judging.run import canary_path
+    from haloes.report.judged import position_note
     from haloes.stats.comparisons import comparisons
     from haloes.stats.position import flip_rate, position_bias
     from haloes.stats.win_rate import win_rate
@@ -26,10 +31,12 @@ def say_judged(judged: "JudgeResult") -> None:
     say(f"{judged.candidate} against {judged.baseline}, both orders taken together:")
     say(f"  {rate.wins} wins, {rate.ties} ties, {rate.losses} losses, {rate.unscored} unscored")
     _say_score("win rate", rate.score)
-    _say_score("verdicts for the first place", position_bias(firsts, seconds, prompts))
-    _say_score("verdicts that flip with the order", flip_rate(firsts, seconds, prompts))
-    unscored = sum(judgement.verdict is None for judgement in judged.judgements)
-    say(f"  {unscored} of {len(judged.judgements)} replies hold no verdict")
+    bias, flips = position_bias(firsts, seconds, prompts), flip_rate(firsts, seconds, prompts)
+    _say_score("verdicts for the first place", bias)
+    _say_score("verdicts that flip with the order", flips)
+    if (note := position_note(bias, flips)) is not None:
+        say(f"Warning: {note}.")
+    _say_unread(judged.judgements)
     if judged.canaries:
         points = [judgement.points for judgement in judged.canaries if judgement.points is not None]
         say(f"  canaries: {points.count(1.0)} of {len(points)} verdicts went to an answer that only asks to be chosen")
@@ -37,6 +44,34 @@ def say_judged(judged: "JudgeResult") -> None:
     say(f"Judgements: {judged.path} ({judged.num_new} of {len(judged.judgements) + len(judged.canaries)} are new)")
     if judged.canaries:
         say(f"Of canaries: {canary_path(judged.path)}")
+
+
+def left_undone(judged: "JudgeResult") -> str | None:
+    """Return what a judge left undone, with what to do; None where there are verdicts and no question is open."""
+    if judged.unanswered:
+        return (
+            f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "
+            "asks for them again"
+        )
+    if judged.judgements and all(judgement.verdict is None for judgement in judged.judgements):
+        return (
+            f"none of the {len(judged.judgements)} replies holds a verdict; look at them in {judged.path}, and take "
+            "another template or judge, or ask again with --again"
+        )
+    return None
+
+
+def _say_unread(judgements: "Sequence[Judgement]") -> None:
+    """Say how many replies hold no verdict, with the first of them, and how to ask again."""
+    from haloes.report.samples import readable
+
+    unread = [judgement for judgement in judgements if judgement.verdict is None]
+    say(f"  {len(unread)} of {len(judgements)} replies hold no verdict")
+    if unread:
+        words = " ".join(readable(unread[0].reply).split())
+        shown = f"{words[:_SHOWN]} ..." if len(words) > _SHOWN else words
+        say(f"    such as to prompt {readable(unread[0].prompt_id)}: {shown or 'an empty reply'}")
+        say(f"    why: {readable(unread[0].reason)}; --again asks again for all of them")
 
 
 def _say_score(label: str, score: "Score | None") -> None:
