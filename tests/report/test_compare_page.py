@@ -1,13 +1,15 @@
 """Several runs on one page: what differs, what was found, alone in the world and safe with hostile text."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from haloes.cli.views.tables import differences_table
 from haloes.report.compare_page import compare_page, overlaid
-from haloes.report.compared import ComparedRuns, differing_settings
+from haloes.report.compared import ComparedRuns, differing_settings, extent, zero_notes
 from haloes.report.load import RunRecords, load_run
 from haloes.results import PairedDifference, Score
 from report_folders import matchup
@@ -59,6 +61,44 @@ def runs(run_dir: Path, small_run: Path) -> list[RunRecords]:
 
 def test_the_settings_that_differ_are_those_and_no_others(runs: list[RunRecords]):
     assert differing_settings(runs) == (("loss.beta", ("0.1", "0.3")),)
+
+
+def test_steps_and_kl_stand_beside_the_settings_that_differ(runs: list[RunRecords], run_dir: Path):
+    short = replace(runs[0], train=runs[0].train[:3], scores=(score(2.0, "kl"),))
+    steps, kl = extent([runs[0], short])
+    assert steps == ("optimizer steps", (f"{runs[0].train[-1]['step']:,}", str(short.train[-1]["step"])))
+    assert (kl[0], kl[1][1]) == ("KL to the reference, nats an answer", "2")
+    assert extent([runs[0], runs[0]]) == ()
+    assert "optimizer steps" in compare_page(compared([runs[0], short]))
+
+
+def difference(value: float, low: float, high: float, p_value: float) -> PairedDifference:
+    found = replace(score(value, variant="difference"), low=low, high=high)
+    return PairedDifference(model="kto", other="dpo", score=found, p_value=p_value, p_holm=p_value)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (difference(0.05, 0.0, 0.107, 0.38), "the interval ends at zero itself"),
+        (difference(-0.05, -0.1, 0.0, 0.38), "zero is not excluded"),
+        (difference(0.05, 0.01, 0.1, 0.09), "the interval excludes zero and p = 0.09 says otherwise"),
+        (difference(0.05, -0.01, 0.1, 0.03), "the interval includes zero and p = 0.03 says otherwise"),
+        (difference(0.05, 0.01, 0.1, 0.02), None),
+        (difference(0.05, -0.01, 0.1, 0.2), None),
+        (difference(0.0, 0.0, 0.0, 1.0), None),
+    ],
+)
+def test_where_interval_and_p_value_seem_to_disagree_the_page_and_the_terminal_say_why(
+    found: PairedDifference, said: str | None, runs: list[RunRecords]
+):
+    notes = zero_notes([found])
+
+    assert len(notes) == (said is not None)
+    if said is not None:
+        assert said in notes[0]
+        assert said in compare_page(compared(runs, auc_differences=(found,)))
+        assert said in str(differences_table("Differences", [found]).caption)
 
 
 def test_the_page_shows_what_was_found(runs: list[RunRecords]):

@@ -1,6 +1,7 @@
 """What a run did to its model: the rater's verdicts, the AUC of the implied reward, and the KL to the reference."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import mannwhitneyu
 
 from fakes import byte_tokenizer, tiny_model
 from haloes.errors import ConfigError, DataError
+from haloes.evaluation.compare_runs import compare_runs
 from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
 from haloes.records import Completion
@@ -127,6 +129,36 @@ def test_the_auc_is_that_of_the_implied_reward():
     assert found.value == pytest.approx(mannwhitneyu(good, bad).statistic / (len(good) * len(bad)))
     assert found.low <= found.value <= found.high
     assert (found.num_rows, found.num_clusters, found.label) == (12, 6, "AUC of the implied reward")
+
+
+def test_the_interval_of_the_auc_is_that_of_the_file_of_held_out_rows():
+    held_out = validation()
+    assert held_out.log_ratio is not None
+    # The steps of a validation have the rows in an order of their own, and the file has them by number.
+    order = np.array([7, 2, 10, 0, 5, 11, 3, 8, 1, 9, 4, 6])
+    mixed = replace(
+        held_out,
+        sequences=held_out.sequences[order],
+        log_ratio=held_out.log_ratio[order],
+        desirable=held_out.desirable[order],
+        group=held_out.group[order],
+    )
+
+    assert auc_score(mixed) == auc_score(held_out)
+
+
+def test_runs_are_compared_with_the_intervals_of_their_own_reports(model: Path, tmp_path: Path):
+    # Labels that no model learns in a step: an AUC between the ends has an interval that depends on the draws.
+    rows = [{**row, "label": i % 3 == 0} for i, row in enumerate(thumbs(24))]
+    source = write_rows(tmp_path / "f.jsonl", rows)
+    cfg = config(model, source, feedback={"validation_share": 0.5}, samples={"prompts": 0})
+    runs = [align(cfg, tmp_path / name) for name in ("one", "two")]
+
+    found = compare_runs([run.run_dir for run in runs]).aucs[0]
+    mine = next(score for score in runs[0].scores if (score.name, score.variant) == ("auc", "after"))
+    assert found is not None
+    assert 0.1 < mine.value < 0.9
+    assert (found.value, found.low, found.high) == (mine.value, mine.low, mine.high)
 
 
 def test_before_training_every_reward_is_zero_and_the_auc_one_half():

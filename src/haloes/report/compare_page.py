@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from haloes.report import charts, facts
 from haloes.report.charts import Chart
-from haloes.report.compared import ComparedRuns, differing_settings, measured
+from haloes.report.compared import ComparedRuns, differing_settings, extent, measured, zero_notes
 from haloes.report.curves import Style, line
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.rendering import render
@@ -46,7 +46,8 @@ def compare_page(compared: ComparedRuns) -> str:
         "compare.html.j2",
         compared=compared,
         tones=[_tone(i) for i in range(len(compared.names))],
-        settings=differing_settings(compared.runs),
+        settings=(*extent(compared.runs), *differing_settings(compared.runs)),
+        zero_notes=zero_notes,
         aucs=_block(compared.aucs),
         shared_aucs=None if compared.same_rows else _block(compared.shared_aucs),
         auc_differences=[(found, show(found.score)) for found in compared.auc_differences],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from haloes.report import facts
 from haloes.report.load import RunRecords
+from haloes.report.numbers import count
 from haloes.results import Matchup, PairedDifference, Score
 
 _FIRST = ("liked", "auc")
@@ -42,6 +43,35 @@ def differing_settings(runs: Sequence[RunRecords]) -> tuple[tuple[str, tuple[str
     keys = dict.fromkeys(key for settings in flat for key in settings)
     pairs = ((key, tuple(settings.get(key, "–") for settings in flat)) for key in keys)
     return tuple((key, values) for key, values in pairs if len(set(values)) > 1)
+
+
+def extent(runs: Sequence[RunRecords]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """List how far each run went, where that is not the same: optimizer steps, and the KL that they led to."""
+    steps = tuple(count(run.train[-1]["step"]) if run.train else "–" for run in runs)
+    found = [next((s for s in run.scores if (s.name, s.variant) == ("kl", "after")), None) for run in runs]
+    kl = tuple("–" if score is None else f"{score.value:.3g}" for score in found)
+    rows = (("optimizer steps", steps), ("KL to the reference, nats an answer", kl))
+    return tuple((name, values) for name, values in rows if len(set(values)) > 1)
+
+
+def zero_notes(differences: Sequence[PairedDifference]) -> tuple[str, ...]:
+    """Return a sentence for each difference whose interval and p-value do not say the same of zero at first sight."""
+    notes = []
+    for found in differences:
+        name, score = f"{found.model} – {found.other}", found.score
+        excluded = score.low > 0 or score.high < 0
+        if score.value and 0 in (score.low, score.high):
+            notes.append(
+                f"{name}: the interval ends at zero itself, as in many draws of prompts the two are equal; zero is not "
+                f"excluded, and p = {found.p_value:.2g} counts these draws on both sides"
+            )
+        elif excluded != (found.p_value < 1 - score.level):
+            does = "excludes" if excluded else "includes"
+            notes.append(
+                f"{name}: the interval {does} zero and p = {found.p_value:.2g} says otherwise; they are two methods, "
+                "and with so few prompts neither is exact: take it as not shown"
+            )
+    return tuple(notes)
 
 
 def measured(runs: Sequence[RunRecords]) -> tuple[tuple[Score | None, ...], ...]:

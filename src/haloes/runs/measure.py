@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from haloes.batches.collate import packed_rows
 from haloes.batches.pack import pack
@@ -87,10 +88,13 @@ def auc_score(validation: Validation) -> Score | None:
     rewards = validation.log_ratio if validation.reward is None else validation.reward
     if rewards is None:
         return None
+    # In the order of `held_out.jsonl`: prompts are drawn by their first appearance, and whoever computes the interval
+    # from the file again, as `haloes compare` and `eval` do, gets this one.
+    order = _in_order(validation)
     return auc_with_interval(
-        rewards,
-        validation.desirable,
-        validation.group.tolist(),
+        rewards[order],
+        validation.desirable[order],
+        validation.group[order].tolist(),
         name="auc",
         variant="after",
         label="AUC of the implied reward" if validation.reward is None else "AUC of the reward",
@@ -263,11 +267,16 @@ def write_held_out(run_dir: Path, validation: Validation, store: TokenStore) -> 
     write_jsonl(run_dir / HELD_OUT, (numbers_to_json(row) for row in _held_out_rows(validation, store)))
 
 
+def _in_order(validation: Validation) -> NDArray[np.int64]:
+    """Return the places of a validation's numbers in the order of its rows, whatever steps they were computed in."""
+    return np.argsort(validation.sequences, kind="stable")
+
+
 def _held_out_rows(validation: Validation, store: TokenStore) -> Iterator[HeldOutRow]:
     rewards = validation.log_ratio if validation.reward is None else validation.reward
     if rewards is None:
         return
-    for i in np.argsort(validation.sequences, kind="stable").tolist():
+    for i in _in_order(validation).tolist():
         sequence = int(validation.sequences[i])
         yield HeldOutRow(
             where=store.name(sequence),

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 def comparison_tables(compared: "ComparedRuns") -> "list[RenderableType]":
     """Draw what differs in the settings, then every number of every run and the paired differences."""
-    from haloes.report.compared import differing_settings, measured
+    from haloes.report.compared import differing_settings, extent, measured
     from haloes.report.numbers import measure_of
 
     names = compared.names
-    settings = [(key, *values) for key, values in differing_settings(compared.runs)]
+    differing = (*extent(compared.runs), *differing_settings(compared.runs))
+    settings = [(key, *values) for key, values in differing]
     tables: list[RenderableType] = [table("Settings that differ", ("Setting", *names), settings)] if settings else []
     rows = [("AUC of the implied reward", *map(_cell, compared.aucs))] if any(compared.aucs) else []
     if rows and not compared.same_rows:

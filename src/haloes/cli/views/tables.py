@@ -33,8 +33,12 @@ def scores_table(title: str, scores: "Iterable[Score]") -> "Table":
     )
 
 
-def differences_table(title: str, differences: "Iterable[PairedDifference]") -> "Table":
+def differences_table(title: str, differences: "Sequence[PairedDifference]") -> "Table":
     """Return a table of pairs of models or runs with their difference, its interval and its p-values."""
+    from rich.markup import escape
+
+    from haloes.report.compared import zero_notes
+
     rows = (
         (
             f"{difference.model} – {difference.other}",
@@ -48,7 +52,10 @@ def differences_table(title: str, differences: "Iterable[PairedDifference]") -> 
         for difference in differences
     )
     columns = ("Compared", "Difference", "95% interval", "p", "p (Holm)", "Rows", "Prompts")
-    return table(title, columns, rows, whole=columns[1:])
+    drawn = table(title, columns, rows, whole=columns[1:])
+    if notes := zero_notes(differences):
+        drawn.caption, drawn.caption_justify = escape("\n".join(f"{note}." for note in notes)), "left"
+    return drawn
 
 
 def percent(score: "Score | None") -> str:
