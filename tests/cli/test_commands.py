@@ -193,6 +193,33 @@ def test_doctor_proposes_both_directions_of_a_comparison_and_shows_which_answer_
         assert "2 of 10 (20.0%) rows say neither good nor bad" in out
 
 
+def test_what_doctor_says_of_a_log_of_sessions_can_be_typed(tmp_path: Path, capsys: Captured):
+    asked = ("How do I cook rice?", "ok and then?")
+    rows = [
+        {
+            "session": n // 2,
+            "turn": n % 2,
+            "q": f"{asked[n % 2]}",
+            "said": f"Step {n}.",
+            "thumb": ["up", "down"][n % 3 == 0],
+        }
+        for n in range(12)
+    ]
+    write_rows(tmp_path / "log.jsonl", rows)
+
+    ok("doctor", "log.jsonl", "--columns", "prompt=q,completion=said,label=thumb")
+    out = capsys.readouterr().out
+    typed = "--columns prompt=q,completion=said,label=thumb,conversation=session --set feedback.sessions=turn"
+    assert f"    do:    put the earlier turns before them: {typed}" in out
+
+    ok("doctor", "log.jsonl", *typed.split())
+    assert "6 rows of 6 sessions have earlier turns" in capsys.readouterr().out
+    ok("convert", "log.jsonl", "out.jsonl", *typed.split())
+    assert [len(row["prompt"]) for row in rows_of(Path("out.jsonl"))[:2]] == [len(asked[0]), 3]
+    assert run(["doctor", "log.jsonl", *typed.split()[:-1], "feedback.sessions=q"]) == 2
+    assert "q puts nothing in order" in capsys.readouterr().err
+
+
 def test_doctor_finds_no_fault_where_faulty_rows_are_to_be_left_out(tmp_path: Path, capsys: Captured):
     write_rows(tmp_path / "f.jsonl", [*thumbs(), {"prompt": "p", "completion": "c", "label": "maybe"}])
 

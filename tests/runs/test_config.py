@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
         "columns": {},
         "split": "train",
         "preference_scale": None,
+        "sessions": None,
         "labels_from": None,
         "one_per_prompt": False,
         "skip_refused": False,

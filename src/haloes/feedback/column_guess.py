@@ -17,6 +17,17 @@ _ANSWER = ("completion", "answer", "response", "output", "reply", "generation", 
 _LABEL = ("label", "thumb", "rating", "feedback", "vote", "liked", "verdict", "score", "stars")
 _PREFERENCE = ("preference", "prefer", "winner", "better", "verdict", "choice", "vote", "pick", "select", "judg",
                "rating", "label", "score", "stars", "likert", "compar", "result", "decision")  # fmt: skip
+_NAMED_AFTER = {
+    "conversation": ("session", "conversation", "conv", "thread", "dialog", "dialogue", "chat"),
+    "user": ("user", "rater", "annotator", "worker", "labeler", "labeller", "reviewer", "evaluator", "customer",
+             "account", "assessor", "rated"),
+    "group": ("group", "prompt", "question", "instruction", "task", "query"),
+    "weight": ("weight", "importance"),
+    "order": ("turn", "position", "step", "seq", "sequence", "order", "index", "timestamp", "created", "time", "date",
+              "ts", "at", "nr", "number"),
+}  # fmt: skip
+_NAMES = {"id", "uuid", "key", "name", "hash", "sample", "example", "row", "by", "email", "no", "num"}
+"""Words that may stand beside those of `_NAMED_AFTER` in the name of a column: "rated_by", "session_key"."""
 _SIDES = (("a", "b"), ("1", "2"), ("0", "1"), ("left", "right"), ("first", "second"), ("one", "two"), ("x", "y"),
           ("old", "new"), ("control", "treatment"), ("control", "variant"), ("baseline", "candidate"))  # fmt: skip
 _FIRST_IS_BETTER = (("chosen", "rejected"), ("good", "bad"), ("better", "worse"), ("preferred", "dispreferred"),
@@ -131,6 +142,24 @@ def words_of_sides(given: Sequence[object], sides: Sides) -> dict[str, list[str]
             return None
         found[meant[0]].append(word)
     return {side: words for side, words in found.items() if words} if found["a"] and found["b"] else None
+
+
+def columns_for(kind: str, names: Iterable[str]) -> list[str]:
+    """
+    Return the columns whose names say that they hold a kind of thing, the likeliest first.
+
+    Args:
+        kind: "conversation", "user", "group", "weight" or "order".
+        names: Columns of the file.
+    """
+    words = _NAMED_AFTER[kind]
+    more = _NAMES | {other for kinds in _NAMED_AFTER.values() for other in kinds} if kind == "order" else _NAMES
+    fits = {
+        name: min(words.index(word) for word in _words(name) if word in words)
+        for name in names
+        if set(_words(name)) & set(words) and set(_words(name)) <= set(words) | more
+    }
+    return sorted(fits, key=lambda name: fits[name])
 
 
 def number_range(given: Sequence[object]) -> tuple[float, float] | None:

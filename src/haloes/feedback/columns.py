@@ -122,6 +122,11 @@ def check_used(columns: Mapping[str, str | None], *, used: Iterable[str], format
     )
 
 
+def given_columns(columns: Mapping[str, str | None]) -> str:
+    """Return the mapping as the command line takes it, to be followed by more: "prompt=question,"."""
+    return "".join(f"{name}={column or ''}," for name, column in columns.items())
+
+
 def nearest_hint(name: str, existing: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest that exists, and all of them."""
     names = list(existing)

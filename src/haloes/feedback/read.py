@@ -8,16 +8,19 @@ from os import fspath
 from typing import Any
 
 from haloes.errors import DataError
+from haloes.feedback import column_guess as guess
 from haloes.feedback.column_guess import has_side, sibling_of
-from haloes.feedback.columns import rename
+from haloes.feedback.columns import given_columns, nearest_hint, rename
 from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.table import FORMATS
+from haloes.feedback.formats.unpaired import UNPAIRED
 from haloes.feedback.formats.unsupported import recognise_export
 from haloes.feedback.preferences import preference_scale
 from haloes.feedback.proposals import TRIED_ROWS, advice_lines
-from haloes.feedback.refusals import RefusalError
+from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.row_reader import Reading, RowReader, make_reader
+from haloes.feedback.sessions import Sessions, parse_order, read_sessions
 from haloes.records import Record, Where
 
 _PROBED_ROWS = 100
@@ -46,6 +49,9 @@ class FeedbackSource:
     """Name of the split, for a dataset that has several."""
     preference_scale: Mapping[str, Any] | None = None
     """What the values of a comparison's preference mean (`preferences.preference_scale`); None: names say it."""
+    sessions: str | None = None
+    """The column by which the rows of a conversation are put in order, so that earlier ones become the history of later
+    ones; None: each row stands alone."""
     reader: RowReader = field(init=False, repr=False, compare=False)
     """Reads the rows."""
 
@@ -54,8 +60,21 @@ class FeedbackSource:
         object.__setattr__(self, "reader", _probe(self))
 
     def __iter__(self) -> Iterator[Record]:
-        for line, raw in self.raw_rows():
-            yield from self.reader.records(raw, Where(self.path, line))
+        turns = None if self.sessions is None else self.read_sessions(self.sessions)
+        for number, (line, raw) in enumerate(self.raw_rows()):
+            for record in self.reader.records(raw, Where(self.path, line)):
+                yield record if turns is None else turns.with_history(record, number)
+
+    def read_sessions(self, order: str) -> Sessions:
+        """Read which rows are turns of which session, in the order of a column."""
+        columns = self.columns
+        return read_sessions(
+            (
+                (Where(self.path, line), raw if isinstance(raw, RefusalError) else {**raw, **rename(raw, columns)})
+                for line, raw in self.raw_rows()
+            ),
+            order=order,
+        )
 
     @property
     def format_name(self) -> str:
@@ -85,7 +104,39 @@ def _probe(source: FeedbackSource) -> RowReader:
     reader = make_reader(probed, reading, path=path)
     if reader is None:
         raise _unknown(source, container, seen=seen, rows=raw_rows)
+    if source.sessions is not None:
+        _check_sessions(source, reader, source.sessions, seen=seen, rows=raw_rows)
     return reader
+
+
+def _check_sessions(
+    source: FeedbackSource, reader: RowReader, order: str, *, seen: Sequence[str], rows: Sequence[RawRow]
+) -> None:
+    """Raise DataError where the rows are no turns of sessions, or the column of their order is none."""
+    subject = f"{source.path}: feedback.sessions"
+    if reader.format is not UNPAIRED:
+        raise DataError(
+            f"{subject} puts rows of one question and one answer in order; rows of the format {reader.format.name!r} "
+            "hold their history themselves, or compare answers; leave it out"
+        )
+    if order not in seen:
+        raise DataError(f"{subject}: the file has no column {order!r}{nearest_hint(order, seen)}")
+    if not any(rename(row, source.columns).get("conversation") for row in rows):
+        likely = next(iter(guess.columns_for("conversation", seen)), "COLUMN")
+        raise DataError(
+            f"{subject}: no column says which rows are one session; map it: --columns {given_columns(source.columns)}"
+            f"conversation={likely}"
+        )
+    for row in rows:
+        try:
+            parse_order(row.get(order), column=order)
+        except RefusalError:
+            continue
+        return
+    raise DataError(
+        f"{subject}: {order} puts nothing in order: its first values are neither numbers nor ISO dates "
+        f"(seen: {', '.join(short_repr(row.get(order)) for row in rows[:3])})"
+    )
 
 
 def _first_rows(container: Container, most: int) -> list[NumberedRow]:

@@ -17,6 +17,7 @@ Reason: TypeAlias = Literal[
     "score",  # the score is not a finite number
     "preference",  # which of two answers is better is said in no known way, or by a number of unknown direction
     "tie",  # neither of two answers is better
+    "order",  # the place of a row in its session is neither a number nor a date
     "weight",  # the weight is not a positive number
     "NaN",  # not a number where a text, a label or a number should stand
     "missing column",  # the row lacks a column that its format needs

@@ -128,7 +128,11 @@ def _command(settings: FeedbackSettings, loss: str, threshold: float | None) -> 
     if settings.columns:
         words += ["--columns", ",".join(f"{name}={column or ''}" for name, column in settings.columns.items())]
     rule = settings.labels_from if threshold is None else {"rule": "threshold", "tau": threshold}
-    for name, given in (("preference_scale", settings.preference_scale), ("labels_from", rule)):
+    for name, given in (
+        ("preference_scale", settings.preference_scale),
+        ("sessions", settings.sessions),
+        ("labels_from", rule),
+    ):
         words += [] if given is None else ["--set", f"feedback.{name}={as_typed(given)}"]
     return shlex.join(words)
 

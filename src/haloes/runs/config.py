@@ -48,6 +48,9 @@ class FeedbackSettings:
     """Which values of a comparison's preference mean that A is better, and which B: {a: 1, b: 5} where 5 says most
     clearly that B is (the middle is a tie, the distance from it the margin), or words: {a: [left], b: [right], tie:
     [same]}. Names such as "A", "model_b" and "tie" need none."""
+    sessions: str | None = None
+    """The column (a number or an ISO date) that orders the rows of a conversation: earlier rows become the history of a
+    row's prompt. For logs with a row a turn, whose conversation is mapped (--columns conversation=session_id)."""
     labels_from: dict[str, Any] | None = None
     """Turn scores into labels: {rule: threshold, tau: 3, dead_zone: 0.5}, {rule: mean, per_prompt: true},
     {rule: median}, {rule: bernoulli, location: 3, scale: 1}. The four are the KTO paper's (section 4.1)."""

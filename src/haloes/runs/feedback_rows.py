@@ -102,7 +102,12 @@ def open_for_doctor(settings: FeedbackSettings) -> Rows:
 def feedback_source(path: str, settings: FeedbackSettings) -> FeedbackSource:
     """Open a feedback file as the settings say that it is read."""
     return FeedbackSource(
-        path, settings.format, settings.columns, settings.split, preference_scale=settings.preference_scale
+        path,
+        settings.format,
+        settings.columns,
+        settings.split,
+        preference_scale=settings.preference_scale,
+        sessions=settings.sessions,
     )
 
 

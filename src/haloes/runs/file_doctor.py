@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from haloes.feedback.doctor.advice import advise, worst_first
+from haloes.feedback.doctor.columns import column_advice
 from haloes.feedback.doctor.examine import examine
 from haloes.feedback.doctor.findings import DataAdvice, Findings
 from haloes.feedback.doctor.reading import reading_lines
@@ -33,5 +34,5 @@ def examine_file(config: RunConfig) -> FileExamination:
     source = feedback_source(config.feedback.source, config.feedback)
     rows = open_for_doctor(config.feedback)
     findings = examine(rows)
-    advice = worst_first([*advise(findings), *held_out_advice(config, findings.prompts)])
+    advice = worst_first([*advise(findings), *column_advice(source), *held_out_advice(config, findings.prompts)])
     return FileExamination(rows=rows, reading=tuple(reading_lines(source)), findings=findings, advice=tuple(advice))

@@ -1,5 +1,7 @@
 """When the doctor speaks up, and when it keeps quiet."""
 
+from dataclasses import replace
+
 import pytest
 
 from haloes.feedback.doctor.advice import advise
@@ -192,3 +194,33 @@ def test_the_worst_comes_first() -> None:
 
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert {"error", "warning", "note"} == set(severities)
+
+
+def test_answers_that_break_off_are_told_with_the_rule_and_the_share() -> None:
+    whole = [f"First open the lid number {i}. Then press the red button." for i in range(40)]
+    cut = [text[:-7] for text in whole[:3]]
+    rows = [Feedback(prompt=f"p{i}", completion=text, label=i % 2 == 0) for i, text in enumerate(cut + whole[3:])]
+    found = named(rows)["answers cut off"]
+
+    assert "3 of 40 (7.5%) answers seem to break off" in found.finding
+    assert "the rule: prose whose last line ends in a comma" in found.finding
+    marked = [replace(row, finished=False) if i < 3 else row for i, row in enumerate(rows)]
+    assert "answers cut off" not in named(marked)
+    assert "answers cut off" not in named(rows[1:])
+
+
+def test_answers_of_a_file_that_never_ends_its_sentences_are_not_called_cut_off() -> None:
+    text = "you open the lid and press button {} until it is red"
+    rows = [Feedback(prompt=f"p{i}", completion=text.format(i), label=True) for i in range(9)]
+    assert "answers cut off" not in named(rows)
+
+
+def test_html_is_told_where_more_than_a_few_texts_hold_it() -> None:
+    plain = [Feedback(prompt=f"p{i}", completion=f"Answer {i}.", label=True) for i in range(150)]
+    html = [replace(row, completion=f"<p>{row.completion}</p>") for row in plain[:4]]
+
+    assert "4 in 150 answers" in named([*html, *plain[4:]])["HTML"].finding
+    assert "HTML" not in named([*html[:2], *plain[2:]])
+    # A prompt that many answers share counts once.
+    asked = [replace(row, prompt="What does <br> do?") for row in plain[:30]]
+    assert "HTML" not in named([*asked, *plain[30:]])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, PromptCounts, Severity, Tally
+from haloes.feedback.doctor.text_signs import CUT_OFF_RULE
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 from haloes.stats.auc import auc_noise
 
@@ -15,6 +16,12 @@ LARGE_UNIT = 0.5
 """Share of the answers from which one prompt or component of conversations hampers training or the split."""
 MANY = 0.01
 """Share of rows from which duplicates, echoes, markers and cuts are more than an accident."""
+CUT_OFF = 0.02
+"""Share of the answers from which breaking off is more than an accident, or a slip of the rule."""
+HTML = 0.02
+"""Share of the answers from which HTML is more than a subject of some of them."""
+FEWEST_SIGNS = 3
+"""Texts with such a sign below which nothing is said."""
 
 _SEVERITIES: Sequence[Severity] = ("error", "warning", "note")
 
@@ -228,6 +235,29 @@ def _answers(findings: Findings) -> Iterator[DataAdvice]:
             yield DataAdvice(severity=severity, name=name, finding=finding, meaning=meaning, action=action)
 
 
+def _broken_texts(findings: Findings) -> Iterator[DataAdvice]:
+    cut_off, html = findings.texts.cut_off, findings.texts.html
+    if cut_off.num >= max(FEWEST_SIGNS, CUT_OFF * findings.num_answers):
+        yield DataAdvice(
+            severity="warning",
+            name="answers cut off",
+            finding=f"{share_of(cut_off.num, findings.num_answers)} answers seem to break off{_at(cut_off)}; the rule: "
+            f"{CUT_OFF_RULE}",
+            meaning="the model is taught to end its turn in mid-sentence",
+            action="give a column `finished` (of pairs chosen_finished, rejected_finished) that is false for them, so "
+            "that their end is not trained; or leave them out",
+        )
+    if html.num >= max(FEWEST_SIGNS, HTML * findings.num_answers):
+        yield DataAdvice(
+            severity="warning",
+            name="HTML",
+            finding=f"texts with HTML tags or entities outside of code: {html.num} in {findings.num_answers} "
+            f"answers{_at(html)}",
+            meaning="the model is taught to write HTML, which may come from a page or an editor, not from the answer",
+            action="convert HTML to plain text or Markdown, unless the answers are meant to be HTML",
+        )
+
+
 def _markers(findings: Findings) -> Iterator[DataAdvice]:
     for marker, tally in findings.texts.markers.items():
         yield DataAdvice(
@@ -287,7 +317,7 @@ def _users(findings: Findings) -> Iterator[DataAdvice]:
 
 _Rule: TypeAlias = Callable[[Findings], Iterator[DataAdvice]]
 _RULES: tuple[_Rule, ...] = (
-    _refusals, _labels, _balance, _prompts, _repeats, _answers, _markers, _lengths, _users,
+    _refusals, _labels, _balance, _prompts, _repeats, _answers, _broken_texts, _markers, _lengths, _users,
 )  # fmt: skip
 
 

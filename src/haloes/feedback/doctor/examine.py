@@ -9,8 +9,9 @@ from haloes.feedback.convert import unpair
 from haloes.feedback.doctor import counts
 from haloes.feedback.doctor.duplicates_and_contradictions import find_repeats
 from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
+from haloes.feedback.doctor.text_signs import ends_a_sentence, has_html, is_cut_off
 from haloes.feedback.doctor.vote_index import VoteIndex, add_row
-from haloes.feedback.keys import where_of
+from haloes.feedback.keys import prompt_key, where_of
 from haloes.records import Feedback, FeedbackRow, Message, Pair, Record, Refusal, Text, Where
 
 MARKERS: Sequence[str] = (
@@ -19,6 +20,9 @@ MARKERS: Sequence[str] = (
     "[INST]", "[/INST]", "<<SYS>>", "\n\nHuman:", "\n\nAssistant:", "### Instruction:", "### Response:",
 )  # fmt: skip
 """Parts of chat templates: inside a text they show that it was rendered before, or that several turns run together."""
+
+LONG_ANSWER = 8
+"""Words from which an answer counts as prose, whose end shows whether a file's answers end like sentences."""
 
 SHORTEST_ECHO = 20
 """Characters a user turn must have for an answer that begins with it to count as an echo."""
@@ -59,6 +63,8 @@ def examine(rows: Iterable[Record], *, num_examples: int = 3) -> Findings:
             wordless=seen.wordless.tally(),
             padded=seen.padded.tally(),
             echoes=seen.echoes.tally(),
+            cut_off=seen.cut_off.tally() if 2 * seen.num_ended >= seen.num_long else Tally(),
+            html=seen.html.tally(),
             markers={marker: seen.markers[marker].tally() for marker in MARKERS if marker in seen.markers},
         ),
         lengths=counts.summarize_lengths(seen.votes),
@@ -96,6 +102,14 @@ class _Examination:
     padded: _TallyBuilder = field(default_factory=_TallyBuilder)
     echoes: _TallyBuilder = field(default_factory=_TallyBuilder)
     markers: dict[str, _TallyBuilder] = field(default_factory=dict)
+    cut_off: _TallyBuilder = field(default_factory=_TallyBuilder)
+    html: _TallyBuilder = field(default_factory=_TallyBuilder)
+    html_prompts: set[str] = field(default_factory=set)
+    """Prompts that hold HTML, by `prompt_key`."""
+    num_long: int = 0
+    """Answers of `LONG_ANSWER` words or more."""
+    num_ended: int = 0
+    """Those of them that end like sentences."""
 
 
 def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
@@ -110,6 +124,10 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
     add_row(seen.votes, row, answers, where)
     for answer in answers:
         _count_faults(seen, answer, where)
+    # The last turn alone: those before it are the history of several rows.
+    if has_html(_last_user_turn(row.prompt)) and (key := prompt_key(row.prompt)) not in seen.html_prompts:
+        seen.html_prompts.add(key)
+        seen.html.add(str(where), seen.num_examples)
     texts = (row.prompt, *(answer.completion for answer in answers))
     for marker in {marker for text in texts for marker in _markers(text)}:
         seen.markers.setdefault(marker, _TallyBuilder()).add(str(where), seen.num_examples)
@@ -128,6 +146,13 @@ def _count_faults(seen: _Examination, answer: Feedback, where: Where) -> None:
         seen.wordless.add(f"{where} {words[:20]!r}", seen.num_examples)
     if any(piece != piece.strip() for piece in pieces):
         seen.padded.add(str(where), seen.num_examples)
+    if any(map(has_html, pieces)):
+        seen.html.add(str(where), seen.num_examples)
+    if len(words.split()) >= LONG_ANSWER:
+        seen.num_long += 1
+        seen.num_ended += ends_a_sentence(words)
+    if answer.finished and pieces and is_cut_off(pieces[-1]):
+        seen.cut_off.add(f"{where} {'...' + words[-24:]!r}", seen.num_examples)
     # An answer may quote a short question; only a long one at its beginning is an export that repeats the prompt.
     asked = _last_user_turn(answer.prompt)
     if len(asked) >= SHORTEST_ECHO and words.casefold().startswith(asked):

@@ -1,7 +1,7 @@
 """The findings about a set of feedback, as plain values that are ready for JSON."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Literal, TypeAlias
 
 from haloes.feedback.refusals import NO_FAULT
@@ -84,6 +84,11 @@ class TextFaults:
     """Answers that begin with the whole last user turn."""
     markers: Mapping[str, Tally]
     """Rows whose text holds a part of a chat template, by marker."""
+    cut_off: Tally = field(default_factory=Tally)
+    """Answers that break off (`text_signs.is_cut_off`) and are not marked as such; none where most answers of the file
+    do not end like sentences."""
+    html: Tally = field(default_factory=Tally)
+    """Answers with HTML outside of code, and prompts, each of these counted once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
