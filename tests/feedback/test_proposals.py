@@ -92,6 +92,14 @@ def test_verdicts_in_words_need_no_direction(
     assert settings == scale
 
 
+def test_verdicts_in_an_unknown_language_are_to_be_named(tmp_path: Path) -> None:
+    names = ("Frage", "AntwortA", "AntwortB", "Urteil")
+    message = refusal(saved(tmp_path, compared(["links", "rechts", "egal"] * 4, names=names)))
+    assert "--columns prompt=Frage,a=AntwortA,b=AntwortB,preference=Urteil --set feedback.preference_scale=" in message
+    assert "'{a: [WORD], b: [WORD], tie: [WORD]}'" in message
+    assert "(its words: links, rechts, egal)" in message
+
+
 def test_two_answers_without_a_verdict_between_them_get_no_mapping_of_one(tmp_path: Path) -> None:
     rows = [
         {"q": f"why {n} is so", "answer_1": "it is", "answer_2": "it is not", "rating_1": 4, "rating_2": 2}

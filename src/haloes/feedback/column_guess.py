@@ -122,6 +122,17 @@ def preference_columns(values: Mapping[str, Sequence[object]], sides: Sides, *, 
     return list(dict.fromkeys([*telling, *numbers]))
 
 
+def verdicts_in_words(values: Mapping[str, Sequence[object]], sides: Sides, *, prompt: str | None) -> list[str]:
+    """Return the columns of a few repeated words, which may say in an unknown language which answer is better."""
+    left = [name for name in values if name not in (sides.a, sides.b, prompt) and values[name] and not has_side(name)]
+    return [
+        name
+        for name in left
+        if all(isinstance(value, str) and _number(value) is None for value in values[name])
+        and 1 < len(set(values[name])) <= min(_MOST_WORDS_OF_A_VERDICT, len(values[name]) // 2)
+    ]
+
+
 def words_of_sides(given: Sequence[object], sides: Sides) -> dict[str, list[str]] | None:
     """
     Return which words of a column mean which side: by themselves ("left"), or as they name one of the two columns.

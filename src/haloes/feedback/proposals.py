@@ -150,6 +150,15 @@ def _for_two_answers(
         ends = guess.number_range(values[name])
         if ends is not None and (lines := _either_direction(rows, columns, ends, path=path)):
             return [f"What to do: {start}, and {name} to say which is better, from {ends[0]:g} to {ends[1]:g}.", *lines]
+    for name in guess.verdicts_in_words(values, sides, prompt=prompt):
+        seen = ", ".join(dict.fromkeys(map(str, values[name])))
+        columns = asked | {"a": sides.a, "b": sides.b, "preference": name}
+        unnamed = Proposal(columns, {"preference_scale": {"a": ["WORD"], "b": ["WORD"], "tie": ["WORD"]}})
+        return [
+            f"What to do: {start}. If {name} says which is better, say which of its words means which:",
+            f"  {unnamed.options}",
+            f"  (its words: {seen})",
+        ]
     return [
         f"What to do: {start}. Say which column tells the better one:",
         f"  --columns prompt={prompt or 'COLUMN'},a={sides.a},b={sides.b},preference=COLUMN",
@@ -169,7 +178,11 @@ def _either_direction(
         if proposal is None:
             return []
         lines += [f"If {high} means that {name} is better, give", *_shown(proposal)]
-    return [*lines, f"  (write the ends of your scale, if these are not {low} and {high})"]
+    return [
+        *lines,
+        f"  (write the ends of your scale, if these are not {low} and {high}; if {columns['preference']} is about one of "
+        "the two alone, map that one as the completion and leave the other out: OTHER=)",
+    ]
 
 
 def _shown(proposal: Proposal) -> list[str]:

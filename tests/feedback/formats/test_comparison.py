@@ -74,3 +74,29 @@ def test_battles_are_read_by_their_winner(read_row: Any, reason: Callable[..., s
     row = {"prompt": "q", "response_a": "one", "response_b": "two", "winner": "model_a"}
     assert read_row(ARENA, row) == [Pair(prompt="q", chosen="one", rejected="two")]
     assert reason(ARENA, {"winner": "model_a"}) == "missing column"
+
+
+def test_battles_with_a_column_for_each_winner_and_lists_of_turns_are_read(
+    read_row: Any, reason: Callable[..., str]
+) -> None:
+    row = {
+        "prompt": '["q"]',
+        "response_a": '["one"]',
+        "response_b": '["two"]',
+        "winner_model_a": 0,
+        "winner_model_b": "1",
+    }
+    asked, one, two = Message("user", "q"), Message("assistant", "one"), Message("assistant", "two")
+    assert ARENA.matches(row)
+    assert read_row(ARENA, row | {"winner_tie": 0}) == [Pair(prompt=(asked,), chosen=(two,), rejected=(one,))]
+    assert reason(ARENA, row | {"winner_model_b": 0, "winner_tie": True}) == "tie"
+    assert reason(ARENA, row | {"winner_model_a": 1}) == "no label"
+
+    longer = row | {"prompt": '["q", "r"]', "response_a": '["one", "x"]', "response_b": '["two", "y"]'}
+    [pair] = read_row(ARENA, longer)
+    assert (pair.prompt, pair.chosen) == ((asked,), (two, Message("user", "r"), Message("assistant", "y")))
+    assert reason(ARENA, row | {"response_a": "[null]"}) == "wrong type"
+    assert reason(ARENA, longer | {"response_a": '["one"]'}) == "wrong type"
+    # A text that only looks like a list stays a text.
+    [pair] = read_row(ARENA, row | {"prompt": "[q]", "response_b": "[1]"})
+    assert (pair.prompt, pair.chosen) == ("[q]", "[1]")

@@ -21,8 +21,9 @@ def reading_lines(source: FeedbackSource) -> Iterator[str]:
     for line, raw in source.raw_rows():
         record = next(source.reader.records(raw, Where(source.path, line)), None)
         if isinstance(record, Pair) and not isinstance(raw, RefusalError):
-            verdict, chosen = rename(raw, reading.columns)[preference], str(record.chosen)
+            verdict, chosen = rename(raw, reading.columns).get(preference), str(record.chosen)
             better = next((name for name, value in raw.items() if isinstance(value, str) and value == chosen), None)
             which = f"{better} is the better answer" if better else f"the better answer is {short_repr(record.chosen)}"
-            yield fact_line("", f"for example {source.path}:{line}, {short_repr(verdict)}: {which}")
+            said = "" if verdict is None else f", {short_repr(verdict)}"
+            yield fact_line("", f"for example {source.path}:{line}{said}: {which}")
             return
