@@ -28,8 +28,8 @@ def convert(
     to
         Single answers with a label (pairs are taken apart), or pairs (answers to the same prompt are matched).
     columns
-        Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion, label,
-        score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin, id.
+        Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion,
+        label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """

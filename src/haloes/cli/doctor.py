@@ -26,8 +26,8 @@ def doctor(
     model
         Also look at the tokens as this model would be trained on them: the window, what is cut, and a preview.
     columns
-        Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion, label,
-        score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin, id.
+        Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion,
+        label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
     settings
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """

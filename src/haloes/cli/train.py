@@ -43,8 +43,8 @@ def train(
         A file of held-out feedback; if left out, a tenth to a third of the feedback is held out, by
         prompt: feedback.validation_share.
     columns
-        Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion, label,
-        score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin, id.
+        Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion,
+        label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
     lr
         The peak learning rate, train.lr: the setting that matters most; 5e-6 if left out. Small models and adapters
         take 1e-4 to 1e-3.

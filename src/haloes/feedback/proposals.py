@@ -180,8 +180,8 @@ def _either_direction(
         lines += [f"If {high} means that {name} is better, give", *_shown(proposal)]
     return [
         *lines,
-        f"  (write the ends of your scale, if these are not {low} and {high}; if {columns['preference']} is about one of "
-        "the two alone, map that one as the completion and leave the other out: OTHER=)",
+        f"  (write the ends of your scale, if these are not {low} and {high})",
+        f"If {columns['preference']} is about one of the two alone, map that one and leave the other out (OTHER=).",
     ]
 
 
