@@ -136,3 +136,34 @@ def test_the_page_is_printed_as_it_is_written(capsys: Captured, monkeypatch: pyt
     monkeypatch.setattr("haloes.guide.page.losses_page", lambda: "# [bold]Losses[/bold]\n")
 
     assert shown(capsys, "page") == "# [bold]Losses[/bold]\n"
+
+
+@pytest.mark.parametrize("columns", ["40", "80", None], ids=["40 columns", "80 columns", "a pipe"])
+def test_the_recommended_command_can_be_copied_however_narrow_the_terminal(
+    columns: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    rows = [{**row, "asker_of_the_question": str(i)} for i, row in enumerate(thumbs(8))]
+    source = write_rows(Path("a-long-name-of-a-file-of-feedback.jsonl"), rows)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    mapping = "user=asker_of_the_question,conversation=asker_of_the_question"
+
+    assert run(["losses", "recommend", str(source), "--columns", mapping]) == 0
+
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == f"haloes train {source} --loss kto --columns {mapping}"
+    assert "…" not in out
+    assert "kto-no-reference-point" in out or columns == "40"
+
+
+def test_what_goes_into_a_pipe_is_not_broken_into_lines_of_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert run(["settings", "train"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("train.max_grad_norm") and "is scaled down to it" in " ".join(lines) for line in lines)
+    assert len([line for line in lines if line.startswith("train.")]) == len(lines) - 2
+    assert not any(line.endswith(" ") for line in lines)

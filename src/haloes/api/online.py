@@ -116,17 +116,25 @@ def online(
         UserError: something that the user can put right; what was done stays, and where nothing was, no folder.
         Interrupted: Ctrl-C during a round's training; the same call continues.
     """
+    from haloes.runs.early_checks import check_function_exists, check_names
+    from haloes.runs.prompts import load_prompts
+    from haloes.sampling._contract import Decoding
+
+    given = argument_settings(model=model, loss=loss, columns=columns, lr=lr, epochs=epochs)
+    run_config = configured(config, given, settings)
+    check_names(run_config)
+    for setting, function in (("rater", rater), ("rule", rule)):
+        if function is not None:
+            check_function_exists(function, setting=setting)
+    asked = load_prompts(str(prompts), run_config.feedback, everything=True)
+    # After the checks, as they bring torch in.
     from haloes.online_rounds.labelers import make_labeler
     from haloes.online_rounds.rounds import CURVE, RUN
     from haloes.online_rounds.rounds import online as carry_out
     from haloes.online_rounds.settings import OnlineSettings, hold_out
-    from haloes.runs.prompts import load_prompts
-    from haloes.sampling._contract import Decoding
 
     flags = {"model": judge_model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     labeler = make_labeler(rater, judge, {**without_none(flags), **(judge_settings or {})}, seed=seed)
-    given = argument_settings(model=model, loss=loss, columns=columns, lr=lr, epochs=epochs)
-    run_config = configured(config, given, settings)
     rounds_settings = OnlineSettings(
         rounds=rounds,
         per_prompt=per_prompt,
@@ -136,7 +144,7 @@ def online(
         seed=seed,
         batch_size=batch_size,
     )
-    learnt, measured = hold_out(load_prompts(str(prompts), run_config.feedback, everything=True), held_out, seed=seed)
+    learnt, measured = hold_out(asked, held_out, seed=seed)
     folder = online_dir(prompts) if out is None else Path(out)
     with showing(progress) as shown:
         points = carry_out(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from haloes.losses._contract import Loss
     from haloes.planning.plan import Plan
     from haloes.runs.align import Run
-    from haloes.runs.config import RunConfig
 
 
 def train(
@@ -87,11 +86,13 @@ def train(
         ),
         settings,
     )
+    from haloes.runs.early_checks import check_names
+
     if out is None and resume:
         raise ConfigError("resume=True continues the run in a folder; say which: out=...")
     if not resume:
-        _check_feedback_exists(run_config)
-    from haloes.runs.align import align
+        check_names(run_config)
+    from haloes.runs.align import align  # after the checks, as it brings torch in
     from haloes.runs.run_folder import new_run_dir
 
     # A loss that was given stands in for the configuration's, unless the settings change its hyperparameters.
@@ -134,10 +135,11 @@ def resume(
         UserError: there is no run, or it is no longer the same.
         Interrupted: Ctrl-C; the run was saved and can be resumed.
     """
-    from haloes.runs.align import align
     from haloes.runs.run_folder import read_config
 
     config = read_config(Path(run), settings or {})
+    from haloes.runs.align import align  # here, as it brings torch in
+
     with showing(progress) as shown:
         return align(config, Path(run), resume=True, allow_changes=allow_changes, progress=shown)
 
@@ -200,22 +202,15 @@ def plan(
         epochs=epochs,
         batch_size=batch_size,
     )
+    from haloes.runs.early_checks import check_names
+
     run_config = configured(config, given, settings)
-    _check_feedback_exists(run_config)
+    check_names(run_config)
     from haloes.planning.plan import make_plan
     from haloes.report.numbers import GIB
 
     with showing(progress) as shown:
         return make_plan(run_config, limit=None if memory is None else int(memory * GIB), progress=shown)
-
-
-def _check_feedback_exists(config: "RunConfig") -> None:
-    """Raise DataError where a file of feedback is missing: before torch is imported, which takes seconds."""
-    from haloes.feedback.containers import check_exists
-
-    for path in (config.feedback.source, config.feedback.validation):
-        if path:
-            check_exists(path)
 
 
 def export(run: PathLike, folder: PathLike) -> Path:
@@ -239,6 +234,9 @@ def export(run: PathLike, folder: PathLike) -> Path:
         RunError: the run has no model yet, or `folder` holds something.
         ModelError: the base model cannot be loaded.
     """
+    from haloes.runs.run_folder import read_config
+
+    read_config(Path(run))  # that there is a run, before torch is brought in
     from haloes.runs.export import export_model
 
     return export_model(Path(run), Path(folder))

@@ -94,6 +94,7 @@ def sample(
         ModelError: the model cannot be loaded.
         RunError: `out` holds completions that were made otherwise, or cannot be written.
     """
+    from haloes.models.load import check_model_exists
     from haloes.runs.prompts import load_prompts
     from haloes.sampling._contract import Decoding
     from haloes.sampling.run import check_request, sample_to_file
@@ -106,6 +107,8 @@ def sample(
     seeds = range(seed, seed + n)
     # Everything that can be refused is refused before a model is loaded.
     check_request(path, decoding, seeds)
+    if engine != "http":
+        check_model_exists(str(model))
     config = configured(None, argument_settings(feedback=prompts, columns=columns), settings)
     asked = load_prompts(str(prompts), config.feedback, everything=everything, most=most, seed=config.train.seed)
     from haloes.runs.engines import make_engine  # here, as it brings torch in

@@ -18,9 +18,10 @@ def export(run: Annotated[Path, Parameter(name=["RUN"])], out: Annotated[Path, P
     """
     import haloes.api.runs
     from haloes.cli.views.output import say
-    from haloes.runs.export import merge_note
 
     say(f"The merged model is in {haloes.api.runs.export(run, out)}")
+    from haloes.runs.export import merge_note  # here, as it brings torch in
+
     note = merge_note(run)
     if note is not None:
         say(note)

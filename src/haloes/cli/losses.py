@@ -33,7 +33,10 @@ def show(name: str, /) -> None:
     name
         A loss of the list, or path/to/file.py:Class.
     """
-    from haloes.cli.views.losses import screen
+    from haloes.losses.table import check_loss_name
+
+    check_loss_name(name)
+    from haloes.cli.views.losses import screen  # after the check, as they bring torch in
     from haloes.cli.views.output import show as shown
     from haloes.guide.explain import explain, halo_verdict
 
@@ -60,13 +63,19 @@ def recommend(
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
     from haloes.api.arguments import argument_settings
-    from haloes.cli.views.losses import recommendation
+    from haloes.cli.views.output import say
     from haloes.cli.views.output import show as shown
-    from haloes.guide.recommend import recommend_losses
     from haloes.runs.config import make_config, parse_settings
+    from haloes.runs.early_checks import check_feedback_exists
 
     config = make_config(argument_settings(feedback=source, columns=columns), parse_settings(settings))
-    shown(recommendation(recommend_losses(config.feedback)))
+    check_feedback_exists(config.feedback)
+    from haloes.cli.views.losses import recommendation  # after the check, as they bring torch in
+    from haloes.guide.recommend import recommend_losses
+
+    recommended = recommend_losses(config.feedback)
+    shown(recommendation(recommended))
+    say(recommended.command)  # as it is: a line that is broken cannot be copied
 
 
 @losses.command
@@ -117,6 +126,10 @@ def plot(
     """
     from haloes.cli.views.output import say, width
     from haloes.cli.views.output import show as shown
+    from haloes.losses.table import check_loss_name
+
+    for name in names:
+        check_loss_name(name)
     from haloes.guide.curves import loss_panels, section_of_loss
     from haloes.report.plot import terminal
     from haloes.report.plot_svg import write_svg

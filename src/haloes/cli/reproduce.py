@@ -55,7 +55,10 @@ def families(
     settings
         Any setting as section.key=value, such as model.lora.rank=16.
     """
-    from haloes.cli.views.experiments import show_families
+    from haloes.feedback.containers import check_exists
+
+    check_exists(source)
+    from haloes.cli.views.experiments import show_families  # after the check, as they bring torch in
     from haloes.errors import ConfigError
     from haloes.recipes.reproduce.families import BASELINE, METHODS
     from haloes.recipes.reproduce.families import families as compare
@@ -114,7 +117,10 @@ def imbalance(
     settings
         Any setting as section.key=value.
     """
-    from haloes.cli.views.experiments import show_imbalance
+    from haloes.feedback.containers import check_exists
+
+    check_exists(source)
+    from haloes.cli.views.experiments import show_imbalance  # after the check, as they bring torch in
     from haloes.recipes.reproduce.imbalance import imbalance as compare
     from haloes.recipes.reproduce.page import imbalance_page
     from haloes.recipes.reproduce.sets import SetSizes

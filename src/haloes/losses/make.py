@@ -19,24 +19,18 @@ from haloes.losses.humanline import Humanline
 from haloes.losses.length_normalised import LengthNormalised
 from haloes.losses.mixture import Mixture
 from haloes.losses.presets import Maker, Preset
-from haloes.losses.table import LOSSES
+from haloes.losses.table import LOSSES, check_loss_name
 
 _WRAPPERS = {"humanline": Humanline, "length-normalised": LengthNormalised, "mixture": Mixture}
 
 
 def loss_maker(name: str) -> Maker:
     """Find what makes a loss: by its name in the table or by `path/to/file.py:Class`; raise ConfigError without any."""
+    check_loss_name(name)
     if name in LOSSES:
         return LOSSES[name]
     path, _, attribute = name.rpartition(":")
-    if path.endswith(".py"):
-        return _class_in_file(Path(path), attribute)
-    if name.endswith(".py"):
-        raise ConfigError(f"loss: {name} is a file; name the class in it as well: {name}:Class")
-    close = difflib.get_close_matches(name.lower(), LOSSES, n=1)
-    hint = f' Did you mean "{close[0]}"?' if close else ""
-    known = ", ".join(LOSSES)
-    raise ConfigError(f'loss: there is no loss "{name}".{hint} There are: {known}; or path/to/file.py:Class')
+    return _class_in_file(Path(path), attribute)
 
 
 def hyperparameters(maker: Maker) -> dict[str, Any]:

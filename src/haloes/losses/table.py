@@ -6,9 +6,12 @@ the battery of tests follow from the row (`make docs` writes what is generated).
 so that the names are there without torch.
 """
 
+import difflib
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
+
+from haloes.errors import ConfigError
 
 if TYPE_CHECKING:
     from haloes.losses.presets import Maker
@@ -102,3 +105,15 @@ class LossTable(Mapping[str, "Maker"]):
 
 
 LOSSES: Final = LossTable(_ROWS)
+
+
+def check_loss_name(name: str) -> None:
+    """Raise ConfigError, with the nearest that there is, where a name is neither a loss's nor path/to/file.py:Class."""
+    if name in LOSSES or name.rpartition(":")[0].endswith(".py"):
+        return
+    if name.endswith(".py"):
+        raise ConfigError(f"loss: {name} is a file; name the class in it as well: {name}:Class")
+    close = difflib.get_close_matches(name.lower(), LOSSES, n=1)
+    hint = f' Did you mean "{close[0]}"?' if close else ""
+    known = ", ".join(LOSSES)
+    raise ConfigError(f'loss: there is no loss "{name}".{hint} There are: {known}; or path/to/file.py:Class')

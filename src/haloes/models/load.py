@@ -128,21 +128,31 @@ def load_tokenizer(name: str) -> Any:
     return _tokenizer(_locate(name, weights=False))
 
 
+def check_model_exists(name: str) -> None:
+    """Raise ModelError where a name leads nowhere on this machine, and cannot be the name of a model on the hub."""
+    path = Path(name).expanduser()
+    if name.lower() in EMBEDDED_NAMES:
+        return
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{name}: no such file")
+        return
+    if path.is_file():
+        raise ModelError(f'{name}: this is a file; a model is a folder, a .gguf file, a hub name or "embedded"')
+    if not path.is_dir() and not hub.is_hub_name(name):
+        raise ModelError(f'{name}: no such folder; a model is a folder, a .gguf file, a hub name or "embedded"')
+
+
 def _locate(name: str, *, weights: bool) -> _Location:
     """Find where a name leads, downloading from the hub where it must. Raises ModelError where it leads nowhere."""
+    check_model_exists(name)
     path = Path(name).expanduser()
     if name.lower() in EMBEDDED_NAMES:
         return _Location(name, "embedded", embedded_path())
     if path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"{name}: no such file")
         return _Location(name, "gguf", path)
     if path.is_dir():
         return _Location(name, "folder", path)
-    if path.is_file():
-        raise ModelError(f'{name}: this is a file; a model is a folder, a .gguf file, a hub name or "embedded"')
-    if not hub.is_hub_name(name):
-        raise ModelError(f'{name}: no such folder; a model is a folder, a .gguf file, a hub name or "embedded"')
     return _Location(name, "hub", hub.fetch(name, weights=weights))
 
 

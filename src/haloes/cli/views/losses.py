@@ -119,24 +119,24 @@ def _example(loss: Explanation) -> str:
 
 
 def recommendation(recommended: Recommendation) -> "list[RenderableType]":
-    """Draw what a feedback file holds, which losses apply, which suits and why, and what to type."""
+    """Draw what a feedback file holds, which losses apply, which suits and why."""
     from rich.table import Table
     from rich.text import Text
 
     applies = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        applies.add_column(overflow="fold")
     for how, names in recommended.applies:
         applies.add_row(Text(how, style="dim"), Text(", ".join(names)))
     advice = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(2):
-        advice.add_column(no_wrap=True)
+        advice.add_column(overflow="fold")
     for advised in recommended.advice:
         text = Text.assemble(_plain(advised.why), ". ", (f"[{advised.source.replace('`', '')}]", "dim"))
         advice.add_row(Text(advised.topic, style="dim"), Text(advised.what, style="bold cyan"), text)
     held: list[RenderableType] = [Text(fact) for fact in recommended.holds]
-    command = Text(recommended.command, style="green")
     return [
         *(Text("The file holds", style="bold"), *held, Text("")),
         *(Text("What applies", style="bold"), applies, Text("")),
         *(Text("What suits", style="bold"), advice, Text("")),
-        command,
     ]

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 USAGE = 2
+_UNBOUNDED = 100_000
+"""Characters of a line of which there are never so many."""
 
 
 def fail(message: str, *, code: int = USAGE) -> int:
@@ -32,12 +34,22 @@ def say_lines(lines: Iterable[str]) -> None:
 
 
 def show(renderables: Iterable[Any]) -> None:
-    """Print what rich can draw."""
+    """Print what rich can draw: as wide as the terminal, and as wide as it needs to be where there is none."""
     from rich.console import Console
+    from rich.measure import Measurement
 
     console = Console(highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        for item in renderables:
+            console.print(item)
+        return
+    # What goes into a pipe or a file is searched and copied: nothing in it may be broken or cut.
+    console = Console(highlight=False, width=_UNBOUNDED)
     for item in renderables:
-        console.print(item)
+        needed = Measurement.get(console, console.options, item).maximum
+        with console.capture() as captured:
+            console.print(item, width=max(needed, 1))  # an empty line is a line
+        say_lines(line.rstrip() for line in captured.get().splitlines())
 
 
 def width() -> int:
