@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 
 def init(folder: Annotated[Path, Parameter(name=["FOLDER"])] = Path(), /) -> None:
-    """Write a settings file with every setting explained, and five example rows of each kind of feedback.
+    """Write a settings file with every setting explained, and a few example rows of each kind of feedback.
 
     Nothing is overwritten.
 

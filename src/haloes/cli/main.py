@@ -34,7 +34,7 @@ COMMANDS = {
     "compare": "Several runs on one page: differing settings, paired differences on shared rows, win rates, curves.",
     "losses": "List the losses, with what they need and where they are from; explain, plot or recommend them.",
     "reproduce": "Experiments of the KTO paper, small but real, on feedback of one's own.",
-    "init": "Write a settings file with every setting explained, and five example rows of each kind of feedback.",
+    "init": "Write a settings file with every setting explained, and a few example rows of each kind of feedback.",
     "settings": "List the settings with their defaults and what they mean; with a section or a setting, in full.",
     "words": "Explain the words that haloes uses, such as AUC, KL, nats, margin and z0, with one plain sentence each.",
     "schema": "Print the JSON schema of a configuration file, with every setting, its default and its origin.",

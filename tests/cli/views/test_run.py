@@ -29,7 +29,7 @@ def test_it_says_the_verdict_the_numbers_and_where_the_report_is(run_dir: Path) 
     assert text.startswith("Better on unseen prompts")
     assert "+43 points" in text
     assert "+32 to +53" in text
-    assert "KL to the reference (nats)" in text
+    assert "KL to the reference (nats an answer)" in text
     assert "✓ liked · 24 words" in text
     assert "✗ not liked · 61 words · cut off" in text
     assert "warning: Three prompts have one answer that was rated both ways." in text

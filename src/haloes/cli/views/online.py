@@ -23,7 +23,7 @@ def show_curve(points: "Sequence[CurvePoint]", num_prompts: int, reference: str)
     from haloes.cli.views.tables import table
 
     what = next((point.rating.label for point in points if point.rating), "Rating")
-    title = f"{num_prompts} held-out prompts; KL is to the first model; reference of a round: {reference}"
+    title = f"{num_prompts} held-out prompts; reference of a round: {reference}; KL is to the first model"
     columns = ("Round", "Rating (95%)", "KL, nats an answer", "Words", "Learnt from")
     rows = [
         (
