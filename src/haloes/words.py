@@ -59,9 +59,8 @@ WORDS = {
     "but at least 0",
     "rejected": "the answer of a pair that people did not prefer",
     "repetition": "the share of four-word runs in an answer that came before in it",
-    "sets that a split can separate": "rows with a prompt or conversation in common stay together: all are trained "
-    "on, or all held out",
     "sign test": "counts prompts won and lost, and asks how often a fair coin would be as one-sided",
+    "split": "rows with a prompt or conversation in common stay together: all are trained on, or all held out",
     "step": "one change of the weights, from train.batch_size examples",
     "temperature": "how freely answers are drawn: 0 takes the likeliest token each time, 1 draws as the model weighs "
     "them",
@@ -96,7 +95,7 @@ _WRITTEN = {
     "position bias": "[Pp]osition bias",
     "reference point": "[Rr]eference point",
     "repetition": "[Rr]epetition|four-word runs",
-    "sets that a split can separate": "split can separate",
+    "split": "split can separate",
     "win rate": "[Ww]in rates?",
 }
 """How a word is written where it is not just that, as a regular expression."""

@@ -136,8 +136,9 @@ def _answers(rows: "Sequence[tuple[Text, SidesOfPrompt | None]]") -> "Table":
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True, expand=True)
-    for title, ratio in (("Prompt", 2), ("Before", 4), ("After", 4)):
-        table.add_column(title, ratio=ratio, overflow="fold")
+    # In a pipe too, where a line has no end, answers side by side are read like columns of a newspaper.
+    for title, ratio, widest in (("Prompt", 2, 36), ("Before", 4, 72), ("After", 4, 72)):
+        table.add_column(title, ratio=ratio, max_width=widest, overflow="fold")
     for heading, side in rows:
         if side is None:
             table.add_row(heading)
