@@ -46,8 +46,8 @@ WORDS = {
     "them apart",
     "mismatched": "an answer put under a prompt that it does not belong to, which shows how the model moves in general",
     "nats": "the unit of log-probabilities: one nat more is 2.7 times as likely",
-    "NLL": "the negative log-likelihood, -log p in nats: the sum over the tokens of an answer is SFT's loss, and a "
-    "token's share of it is what other tools show",
+    "NLL": "the negative log-likelihood, -log p in nats: SFT's loss is its sum over an answer, and other tools "
+    "show it by token",
     "no spread": "no interval: all prompts gave the same value, so that the prompts drawn make no difference",
     "p": "how often pure chance would give a difference at least this large: small speaks against chance",
     "perplexity": "e to the loss per token: among how many equally likely tokens the model seems to choose",

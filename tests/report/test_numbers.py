@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloes.report.numbers import (
+    auc_of_length,
     brief,
     common_decimals,
     count,
@@ -128,3 +129,16 @@ def test_sizes_have_the_unit_that_fits_them(num_bytes: float, text: str) -> None
 def test_what_is_not_a_number_is_not_counted(value: object) -> None:
     assert not is_finite(value)
     assert count(value) == "–"
+
+
+@pytest.mark.parametrize(
+    ("auc", "written"),
+    [
+        (0.099, "0.90 for the shorter one"),
+        (0.75, "0.75 for the longer one"),
+        (0.5, "0.50 for either one"),
+        (0.4999, "0.50 for either one"),
+    ],
+)
+def test_the_auc_of_length_is_told_for_the_length_that_it_speaks_for(auc: float, written: str) -> None:
+    assert auc_of_length(auc) == written

@@ -42,9 +42,9 @@ class DecodingOptions:
     top_p: float = 1.0
     """The likeliest tokens with this total probability are drawn from."""
     seed: int = 0
-    """Of the draws."""
+    """Decides the draws: the same seed draws the same answers."""
     batch_size: int = 64
-    """Answers at once."""
+    """Answers that are made at once: more are faster and take more memory."""
 
 
 @Parameter(name="*")

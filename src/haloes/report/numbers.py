@@ -152,8 +152,9 @@ def plain(value: float, decimals: int) -> str:
 def auc_of_length(auc: float) -> str:
     """Write the AUC with which the length of an answer alone predicts its label, for the length that it speaks for."""
     # An AUC under one half reads as a weak one, and is a strong one for the shorter answer.
-    which = "longer" if auc >= 0.5 else "shorter"  # noqa: PLR2004 - the AUC of chance
-    return f"{plain(max(auc, 1 - auc), 2)} for the {which} one"
+    written = plain(max(auc, 1 - auc), 2)
+    which = "either" if written == "0.50" else "the longer" if auc > 0.5 else "the shorter"  # noqa: PLR2004 - of chance
+    return f"{written} for {which} one"
 
 
 def signed(value: float, decimals: int) -> str:
