@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from haloes.models.embedded import EMBEDDED_NAMES
 from haloes.records import Sampling
@@ -169,10 +170,15 @@ def _decoding(way: Sampling) -> str:
 def speed(run: RunRecords) -> tuple[tuple[str, str], ...]:
     """List how long the run took and what it used."""
     facts = []
+    listed = run.environment.get("parts")
+    parts = [part for part in listed if isinstance(part, Mapping)] if isinstance(listed, list) else []
     if run.train:
         facts.append(("Steps", count(run.train[-1]["step"])))
     if is_finite(seconds := run.environment.get("seconds")):
-        facts.append(("Time", duration(float(seconds))))
+        facts.append(("Time", duration(float(seconds)) + (f" in {len(parts)} parts" if len(parts) > 1 else "")))
+    if threads := [count(part["threads"]) for part in parts if is_finite(part.get("threads"))]:
+        # Each number once for parts in a row that had the same.
+        facts.append(("Threads", ", then ".join(number for number, _ in groupby(threads))))
     # The median: the first step compiles and warms up, and would pull a mean down.
     rates = sorted(row["tokens_per_second"] for row in run.train if is_finite(row.get("tokens_per_second")))
     if rates:

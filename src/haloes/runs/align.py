@@ -3,9 +3,8 @@
 import dataclasses
 import errno
 import shutil
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from haloes.runs.live_judge import configured_judge
 from haloes.runs.measure import Rater, load_rater, rate
 from haloes.runs.measure_and_save import RunContext, answer_held_out, measure_and_save
 from haloes.runs.monitor import Monitor, make_live_judge
+from haloes.runs.parts import PartClock
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
 from haloes.training.distributed import Ranks
@@ -71,7 +71,7 @@ def align(
         UserError: something that the user can put right; nothing is left half-written.
         Interrupted: the user stopped the run, which was saved and can be resumed.
     """
-    began = time.perf_counter()
+    clock = PartClock()
     run = resolve_run(config, run_dir, loss=loss, resume=resume, allow_changes=allow_changes)
     ranks, settings = run.ranks, run.config
     progress = progress if progress is not None and ranks.is_main else NullProgress()
@@ -81,13 +81,16 @@ def align(
     # Before anything is read or written: a misspelt name costs a second and leaves no folder behind.
     rater = load_rater(settings.samples.rater) if settings.samples.rater else None
     judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
-    with _claimed(run.run_dir, ranks, resume=resume), computing_with(settings.train.threads):
+    with _claimed(run.run_dir, ranks, clock, resume=resume), computing_with(settings.train.threads):
         data = prepare_data(run, progress=progress)
         if data.could_show is not None:
             progress.note(data.could_show)
         prepared = prepare_run(data, progress=progress)
         if ranks.is_main:
-            _write_start(prepared)
+            _write_start(prepared, clock)
+            # Before it trains on them: what is wrong with the feedback can be put right now.
+            for text in prepared.warnings:
+                progress.note(f"warning: {text}")
             if allow_changes:
                 # The answers before training are those of another model or to other prompts.
                 (run.run_dir / SAMPLES).unlink(missing_ok=True)
@@ -103,8 +106,7 @@ def align(
                     f"{settings.train.keep_best} was best"
                 )
             scores = measure_and_save(context, outcome, rater, warnings)
-            seconds = time.perf_counter() - began
-            run_folder.mark_finished(run.run_dir, prepared.identity, seconds=seconds, steps=outcome.num_steps)
+            run_folder.mark_finished(run.run_dir, prepared.identity, clock, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.
         ranks.barrier()
     return Run(run.run_dir, scores, outcome.num_steps, ranks.is_main)
@@ -118,12 +120,13 @@ def _finished(config: RunConfig, run_dir: Path) -> Run | None:
     return Run(run_dir, load_run(run_dir).scores, steps, was_finished=True)
 
 
-def _write_start(prepared: PreparedRun) -> None:
+def _write_start(prepared: PreparedRun, clock: PartClock) -> None:
     """Write the resolved configuration, and what the run starts on."""
     run_folder.write_config(prepared.run_dir, prepared.config)
     run_folder.mark_started(
         prepared.run_dir,
         prepared.identity,
+        clock,
         device=str(prepared.device),
         processes=prepared.ranks.count,
         attention=prepared.policy.scorer.attention,
@@ -190,8 +193,12 @@ def _counted(count: int, noun: str) -> str:
 
 
 @contextmanager
-def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
-    """Claim a new run's folder, and remove it if nothing was trained in it; or check that there is a run to resume."""
+def _claimed(run_dir: Path, ranks: Ranks, clock: PartClock, *, resume: bool) -> Iterator[None]:
+    """
+    Claim a new run's folder, and remove it if nothing was trained in it; or check that there is a run to resume.
+
+    Where the run is stopped, what it took so far is kept, and an interrupt says what is left and how to go on.
+    """
     if resume:
         run_folder.read_config(run_dir)
     elif ranks.is_main:
@@ -201,12 +208,26 @@ def _claimed(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
         yield
     except BaseException as error:
         # Without a step there is nothing to resume, and the same command can be given again.
-        if ranks.is_main and not resume and not (run_dir / METRICS).exists():
+        nothing_done = not resume and not (run_dir / METRICS).exists()
+        if ranks.is_main and nothing_done:
             shutil.rmtree(run_dir, ignore_errors=True)
-        cause = _out_of_room(error, run_dir)
+        elif ranks.is_main:
+            with suppress(OSError):  # a full disk has its own message
+                run_folder.mark_stopped(run_dir, clock)
+        cause = _out_of_room(error, run_dir) or _interrupted(error, run_dir, nothing_done=nothing_done)
         if cause is not None:
             raise cause from error
         raise
+
+
+def _interrupted(error: BaseException, run_dir: Path, *, nothing_done: bool) -> KeyboardInterrupt | None:
+    """Return an interrupt outside the steps (which save the run) with what is left of the run and how to go on."""
+    if not isinstance(error, KeyboardInterrupt):
+        return None
+    what = str(error) or "interrupted"
+    if nothing_done:
+        return KeyboardInterrupt(f"{what} before the first step; nothing is left, and the same command starts anew")
+    return KeyboardInterrupt(f"{what}; every saved step is in {run_dir}. Go on with: haloes resume {run_dir}")
 
 
 def _out_of_room(error: BaseException, run_dir: Path) -> RunError | None:

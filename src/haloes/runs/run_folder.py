@@ -20,6 +20,7 @@ from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
 from haloes.runs.config import RunConfig, as_mapping, config_of_file
+from haloes.runs.parts import PartClock, Parts, begin_part, end_part, total_seconds
 from haloes.store import read_json, write_json, write_text
 from haloes.training.identity import refuse_changes
 
@@ -100,7 +101,6 @@ def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object
         "peft": installed("peft"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "threads": torch.get_num_threads(),
         "command": " ".join(["haloes", *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **(earlier if isinstance(earlier, dict) else {}),
@@ -120,17 +120,38 @@ def finished_steps(run_dir: Path) -> int | None:
     return steps if isinstance(steps, int) else None
 
 
-def mark_finished(run_dir: Path, identity: Mapping[str, str], *, seconds: float, steps: int) -> None:
-    """Write the last of a run: how long it took, its pages, and that nothing is left to do."""
+def mark_finished(run_dir: Path, identity: Mapping[str, str], clock: PartClock, *, steps: int) -> None:
+    """Write the last of a run: how long all its parts took, its pages, and that nothing is left to do."""
     # In this order: the report tells how long the run took, and only a run with a report counts as finished.
-    write_environment(run_dir, identity, seconds=seconds)
+    parts = end_part(_parts(run_dir), started=clock.started, seconds=clock.seconds)
+    write_environment(run_dir, identity, parts=parts, seconds=total_seconds(parts))
     write_pages(run_dir)
     write_environment(run_dir, identity, **{_FINISHED: steps})
 
 
-def mark_started(run_dir: Path, identity: Mapping[str, str], **more: object) -> None:
+def mark_started(run_dir: Path, identity: Mapping[str, str], clock: PartClock, **more: object) -> None:
     """Write the first of a run, new or resumed: what it runs on, and that it is not finished."""
-    write_environment(run_dir, identity, **{"seconds": None, _FINISHED: None}, **more)
+    import torch
+
+    threads = torch.get_num_threads()
+    parts = begin_part(_parts(run_dir), run_dir, started=clock.started, threads=threads)
+    open_ended = {"seconds": None, _FINISHED: None}
+    write_environment(run_dir, identity, threads=threads, parts=parts, **open_ended, **more)
+
+
+def mark_stopped(run_dir: Path, clock: PartClock) -> None:
+    """Write how long the part of a run took that was stopped."""
+    path = run_dir / ENVIRONMENT
+    if path.is_file() and (parts := _parts(run_dir)):
+        write_json(path, {**read_json(path), "parts": end_part(parts, started=clock.started, seconds=clock.seconds)})
+
+
+def _parts(run_dir: Path) -> Parts:
+    """Return the parts of a run so far; none of a new one, or of a run of before they were written."""
+    path = run_dir / ENVIRONMENT
+    content = read_json(path) if path.is_file() else {}
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return parts if isinstance(parts, list) else []
 
 
 def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
