@@ -60,7 +60,7 @@ def test_a_part_that_never_began_changes_nothing():
 
 
 def test_an_interrupt_before_the_first_step_says_that_nothing_is_left(model: Path, thumbs_file: Path, tmp_path: Path):
-    stop = CrashAt(stage="model", error=KeyboardInterrupt())
+    stop = CrashAt(stage="answers before training", error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt, match="interrupted before the first step; nothing is left"):
         align(config(model, thumbs_file), tmp_path / "run", progress=stop)
 
