@@ -36,6 +36,18 @@ def is_gzipped(path: str | Path) -> bool:
         raise DataError(f"{path}: cannot be read: {_cause(error)}") from error
 
 
+def give_usual_permissions(folder: Path) -> None:
+    """Let those read the files of a folder whom the user's umask lets; safetensors writes for the owner alone."""
+    # A new file shows the umask, which can otherwise only be read by changing it for all threads.
+    probe = folder / ".permissions"
+    probe.touch()
+    usual = probe.stat().st_mode & 0o666
+    probe.unlink()
+    for path in folder.iterdir():
+        if path.is_file() and not path.is_symlink():
+            path.chmod(usual)
+
+
 @contextmanager
 def open_bytes(path: str | Path) -> Iterator[BinaryIO]:
     """

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from fakes import byte_tokenizer, tiny_model
 from haloes.errors import ModelError
 from haloes.models import embedded, hub
-from haloes.models.load import load_model, load_tokenizer
+from haloes.models.load import empty_model, load_model, load_tokenizer
 from haloes.models.quiet import quiet
 
 IDS = torch.tensor([[5, 9, 200, 30, 1]])
@@ -216,14 +216,17 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path):
         load(folder)
 
 
-def test_of_a_run_s_folder_the_model_is_named(folder: Path, tmp_path: Path):
+def test_a_run_s_folder_stands_for_the_model_in_it(folder: Path, tmp_path: Path):
     run = tmp_path / "run"
     run.mkdir()
     folder.rename(run / "model")
     (run / "config.yaml").write_text("")
 
-    with pytest.raises(ModelError, match=r"is a run's folder, and its model is in it; give .*run/model$"):
-        load(run)
+    loaded = load(run)
+    # Named so that any other program finds it too, which knows nothing of runs.
+    assert loaded.name == loaded.model.name_or_path == str(run / "model")
+    assert len(load_tokenizer(str(run))) == len(loaded.tokenizer)
+    assert empty_model(str(run)).config.vocab_size == loaded.model.config.vocab_size
 
 
 # --- the hub

@@ -1,6 +1,7 @@
 """Rounds on the tiny model: what is kept, what is gone on with, and what each is compared to."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,37 @@ def tree(folder: Path) -> dict[str, bytes]:
     names = ("*.jsonl", "curve.json", "adapter_model.safetensors")
     found = {str(path.relative_to(folder)): path for name in names for path in folder.rglob(name)}
     return {name: path.read_bytes() for name, path in found.items() if "metrics" not in name}
+
+
+class Noting(CrashAt):
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_what_is_wrong_with_a_round_s_feedback_is_told_before_it_is_learnt(model: Path, tmp_path: Path):
+    (tmp_path / "never.py").write_text("def rate(prompt, completion, finished):\n    return False, 'never'\n")
+    progress = Noting()
+    settings = replace(SETTINGS, rounds=1)
+    go(
+        config(model),
+        RaterLabeler(f"{tmp_path / 'never.py'}:rate"),
+        tmp_path / "out",
+        settings=settings,
+        progress=progress,
+    )
+
+    begins, warned, started = progress.notes[:3]
+    assert re.search(r"reference: previous, feedback: 0 desirable, \d+ undesirable$", begins)
+    assert warned.startswith(
+        "warning: all answers to train on are undesirable: the model is only pushed away from them"
+    )
+    assert "steps of up to" in started
 
 
 def test_each_round_starts_from_the_one_before_and_keeps_everything(model: Path, thumbs: Labeler, tmp_path: Path):

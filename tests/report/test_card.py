@@ -64,6 +64,15 @@ def test_an_adapter_is_loaded_on_its_base(run_dir: Path, adapter: Path) -> None:
     assert 'PeftModel.from_pretrained(base, "path/to/this/folder")' in card
 
 
+def test_an_adapter_of_the_embedded_model_is_loaded_on_it_by_its_name_on_the_hub(
+    bare_run: Write, adapter: Path
+) -> None:
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "embedded"}))
+    card = write_card(bare_run(config_yaml={"model": {"name": "embedded"}}), adapter).read_text(encoding="utf-8")
+    assert 'AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")' in card
+    assert 'AutoTokenizer.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")' in card
+
+
 @pytest.mark.parametrize("name", ["/home/someone/models/base", 'x/y")\nimport os\n("', "", None, "../base"])
 def test_a_base_that_is_no_hub_name_is_left_to_the_reader(run_dir: Path, adapter: Path, name: str | None) -> None:
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": name}))

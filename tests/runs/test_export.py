@@ -41,6 +41,15 @@ def test_the_merged_model_says_what_the_adapter_says(run: Run, model: Path, tmp_
     assert (logits(plain(out)) - logits(plain(model))).abs().max() > 0.1
 
 
+def test_whoever_may_read_the_user_s_files_may_read_the_weights(run: Run, tmp_path: Path):
+    (tmp_path / "usual").touch()
+    usual = (tmp_path / "usual").stat().st_mode
+    out = export_model(run.run_dir, tmp_path / "merged")
+
+    for folder in (run.run_dir / "model", out):
+        assert {path.stat().st_mode for path in folder.iterdir()} == {usual}
+
+
 def test_a_run_in_four_bits_is_merged_into_the_whole_base_and_says_so(run: Run, thumbs_file: Path, tmp_path: Path):
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     base = save_model(tmp_path / "base", hidden_size=64, intermediate_size=64, head_dim=16)

@@ -8,6 +8,7 @@ import pytest
 from haloes.errors import ConfigError, RunError
 from haloes.models.load import load_tokenizer
 from haloes.progress.contract import NullProgress
+from haloes.runs.align import align
 from haloes.runs.config import RunConfig
 from haloes.runs.run_folder import write_config, write_environment
 from haloes.runs.setup import PreparedData, prepare_data, prepare_run, resolve_run
@@ -105,3 +106,14 @@ def test_a_run_that_is_resumed_as_it_was_is_refused_with_other_rows(model: Path,
     with pytest.raises(RunError, match="was started with another data set"):
         prepare_data(changed, progress=NullProgress())
     assert prepare_data(allowed, progress=NullProgress()).identity["data set"] != before["data set"]
+
+
+def test_a_run_s_folder_stands_for_its_model_and_is_saved_as_that_model_s_folder(
+    model: Path, thumbs_file: Path, tmp_path: Path
+):
+    first = align(config(model, thumbs_file, samples={"prompts": 0}), tmp_path / "first").run_dir
+    second = resolve_run(config(first, thumbs_file, model={"reference": str(first)}), tmp_path / "second")
+
+    assert second.config.model.name == second.config.model.reference == str(first / "model")
+    prepared = prepare_run(prepare_data(second, progress=NullProgress()), progress=NullProgress())
+    assert prepared.policy.model.peft_config["default"].base_model_name_or_path == str(first / "model")

@@ -33,7 +33,8 @@ class LoadedModel:
     tokenizer: Any
     """A transformers tokenizer."""
     name: str
-    """As it was asked for; also the model's `name_or_path`, so that an adapter trained on it names its base."""
+    """As it was asked for, or of a run its model's folder; also the model's `name_or_path`, so that an adapter trained
+    on it names its base."""
     source: Source
 
 
@@ -60,8 +61,9 @@ def load_model(
     the reference. The merge happens in float32, before the cast to `dtype`.
 
     Args:
-        name: a folder in the layout of transformers, a folder with a peft adapter, `owner/model` on the hub, the path
-            of a `.gguf` file, or "embedded" (SmolLM2-135M-Instruct). A folder called `embedded` is `./embedded`.
+        name: a folder in the layout of transformers, a folder with a peft adapter, a run's folder (its trained model),
+            `owner/model` on the hub, the path of a `.gguf` file, or "embedded" (SmolLM2-135M-Instruct). A folder called
+            `embedded` is `./embedded`.
         dtype: what the weights are cast to.
         device: where they go.
         four_bits: keep the linear layers in four bits (`models.quantize`); they can then not be trained.
@@ -86,14 +88,14 @@ def load_model(
             f"{name}: the tokenizer knows {len(tokenizer)} tokens and the model {rows}; "
             "they do not belong together. Use the tokenizer that was saved with the model."
         )
-    model.config.name_or_path = name
-    model.name_or_path = name
+    model.config.name_or_path = location.name
+    model.name_or_path = location.name
     model = (model if four_bits else model.to(device)).eval()
     if four_bits:
         keep_differentiable(model)
     if liger:
         apply_liger(model)
-    return LoadedModel(model, tokenizer, name, location.source)
+    return LoadedModel(model, tokenizer, location.name, location.source)
 
 
 def empty_model(name: str) -> Any:
@@ -151,6 +153,9 @@ def _locate(name: str, *, weights: bool) -> _Location:
         return _Location(name, "embedded", embedded_path())
     if path.suffix.lower() == ".gguf":
         return _Location(name, "gguf", path)
+    if is_trained_run(path):
+        # A run stands for the model that it trained, by whose folder the model is then known.
+        return _locate(str(path / MODEL), weights=weights)
     if path.is_dir():
         return _Location(name, "folder", path)
     return _Location(name, "hub", hub.fetch(name, weights=weights))
@@ -180,8 +185,6 @@ def _tokenizer(location: _Location) -> Any:
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         if _is_adapter(location):
             return load_tokenizer(_base_name(location))
-        if is_trained_run(folder):
-            raise ModelError(f"{location.name} is a run's folder, and its model is in it; give {folder / MODEL}")
         raise ModelError(f"{location.name}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)})")
     try:
         with quiet():

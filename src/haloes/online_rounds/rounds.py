@@ -112,7 +112,7 @@ def online(
         raise
     for number in range(1, settings.rounds + 1):
         counts = _collect(experiment, number, pairs=loss.needs.pairs, undesirable=loss.needs.undesirable)
-        _train(experiment, number)
+        _train(experiment, number, counts)
         points.append(_measure(experiment, number, counts))
         write_json(out / CURVE, [_plain(point) for point in points])
     return tuple(points)
@@ -162,7 +162,7 @@ def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: 
     return counts_of([row for _, row in read_jsonl(folder / FEEDBACK)])
 
 
-def _train(experiment: _Experiment, number: int) -> None:
+def _train(experiment: _Experiment, number: int, counts: Mapping[str, int]) -> None:
     """Train a round's run, or resume it where it was stopped."""
     folder, config, settings = experiment.folder(number), experiment.config, experiment.settings
     if (folder / ROUND).exists():
@@ -182,7 +182,12 @@ def _train(experiment: _Experiment, number: int) -> None:
         # Another seed each round, so that its batches and the start of its adapter are not the same ones again.
         train=dataclasses.replace(config.train, seed=config.train.seed + number - 1),
     )
-    experiment.progress.note(f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}")
+    # Pairs are one kind of feedback, and single answers of both labels the other: the kind that there is is counted.
+    kinds = [kind for kind in counts if (kind == "pairs") == bool(counts["pairs"])]
+    learnt = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
+    experiment.progress.note(
+        f"round {number} of {settings.rounds}, from {start.name}, reference: {settings.reference}, feedback: {learnt}"
+    )
     run = align(round_config, run_dir, resume=resume, progress=experiment.progress)
     write_json(folder / ROUND, {"start": start.source, "reference": reference or start.source, "steps": run.num_steps})
 

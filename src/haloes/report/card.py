@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from haloes.models.embedded import EMBEDDED_NAMES
 from haloes.models.kind import is_classifier
 from haloes.report import facts
 from haloes.report.headline import Result, headline, results
@@ -84,7 +85,9 @@ def card(
         escape(facts.trained_on(run)),
         f"**{escape(verdict.title)}.** {escape(verdict.sentence)}",
         "## How to load it",
-        _SCORING if is_reward_model else _loading(base, own_tokenizer=bool(control[0])) + _control_note(control),
+        _SCORING
+        if is_reward_model
+        else _loading(_loadable(run, base), own_tokenizer=bool(control[0])) + _control_note(control),
         "## Training",
         _training(run),
         "## Data",
@@ -166,6 +169,11 @@ def _control_note(control: tuple[str, bool]) -> str:
         f"\n\n{where}. There is no chat template that would write it: add it to every prompt. It is "
         "`haloes_control` in `tokenizer_config.json`, and `haloes sample` adds it."
     )
+
+
+def _loadable(run: RunRecords, base: str | None) -> str | None:
+    """Return the base as anybody can load it: the embedded model by its name on the hub, any other as it is."""
+    return facts.hub_name(run) if base is not None and base.lower() in EMBEDDED_NAMES else base
 
 
 def _loading(base: str | None, *, own_tokenizer: bool) -> str:

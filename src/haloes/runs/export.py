@@ -12,6 +12,7 @@ from haloes.models.quiet import quiet
 from haloes.report.card import write_card
 from haloes.run_files import MODEL
 from haloes.runs import run_folder
+from haloes.store import give_usual_permissions
 
 
 def merge_note(run_dir: Path) -> str | None:
@@ -59,6 +60,7 @@ def export_model(run_dir: Path, out: Path) -> Path:
                 loaded.model.save_pretrained(partial)
                 loaded.tokenizer.save_pretrained(partial)
         write_card(run_dir, partial)
+        give_usual_permissions(partial)
         if out.exists():
             out.rmdir()
         return partial.rename(out)

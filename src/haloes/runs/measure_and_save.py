@@ -29,7 +29,7 @@ from haloes.runs.warnings import training_warnings
 from haloes.sampling._contract import Advance
 from haloes.sampling.generate import sample
 from haloes.sampling.run import read_completions
-from haloes.store import write_json, write_jsonl
+from haloes.store import give_usual_permissions, write_json, write_jsonl
 from haloes.tokens.template import Template, plain_chat_template, with_control_text
 from haloes.training.metrics_log import read_metrics
 from haloes.training.trainer import TrainResult
@@ -146,6 +146,7 @@ def save_model(policy: Policy, template: Template, folder: Path) -> None:
     with quiet():
         policy.model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    give_usual_permissions(folder)
 
 
 def save_reward_model(policy: Policy, head: RewardHead, template: Template, folder: Path) -> None:
@@ -162,3 +163,4 @@ def save_reward_model(policy: Policy, head: RewardHead, template: Template, fold
     if not template.chat:
         tokenizer.chat_template = plain_chat_template(tokenizer, template.end_of_turn)
     save_classifier(model, head.weight, tokenizer, folder, ends=template.end_of_turn)
+    give_usual_permissions(folder)

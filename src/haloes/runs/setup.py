@@ -29,6 +29,7 @@ from haloes.models.policy import Policy, make_policy
 from haloes.models.quantize import check_quantization
 from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import Progress
+from haloes.run_files import MODEL, is_trained_run
 from haloes.runs import run_folder
 from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
 from haloes.runs.data import FeedbackIndex, index_feedback
@@ -396,9 +397,17 @@ def _load_reference(settings: ModelSettings, policy: LoadedModel, device: torch.
 def _with_resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> RunConfig:
     """Return the configuration as it is saved: with the dtype, and every hyperparameter of the loss."""
     # Written out, so that the run folder still says what it was when a default changes with a later version.
-    model = dataclasses.replace(config.model, dtype=dtype_name(dtype))
+    # A run's folder as its model's: "runs/first" has the shape of a hub's name, and would be taken for one later.
+    name = _model_folder(config.model.name)
+    reference = None if config.model.reference is None else _model_folder(config.model.reference)
+    model = dataclasses.replace(config.model, name=name, reference=reference, dtype=dtype_name(dtype))
     config = dataclasses.replace(config, model=model, loss=loss_settings(loss))
     return without_answers(config) if loss.needs.rewards else config
+
+
+def _model_folder(name: str) -> str:
+    """Return the folder of a trained run's model where the name is that of a run; any other name as it is."""
+    return str(Path(name) / MODEL) if is_trained_run(Path(name)) else name
 
 
 def without_answers(config: RunConfig) -> RunConfig:
