@@ -144,6 +144,19 @@ def test_one_answer_of_a_comparison_is_not_read_with_its_verdict(tmp_path: Path,
         assert {type(record) for record in read} == {Feedback}
 
 
+def test_one_side_is_not_taken_for_the_better_one_where_a_column_says_which_is(tmp_path: Path) -> None:
+    path = saved(tmp_path, compared([1, 5] * 4, names=NAMES[0]))
+    given = {"prompt": "question", "chosen": "answer_b", "rejected": "answer_a"}
+    message = refusal(path, **given)
+
+    assert "says that answer_b is the better answer in every row; rating seems to say which is" in message
+    assert "a=answer_a,b=answer_b,preference=rating" in message
+    assert message.endswith("--columns prompt=question,chosen=answer_b,rejected=answer_a,rating=")
+    [pair, *_] = FeedbackSource(path, columns=given | {"rating": None})
+    assert isinstance(pair, Pair)
+    assert pair.chosen == "Another for 0."
+
+
 def test_a_rating_of_one_side_is_about_that_side(tmp_path: Path) -> None:
     rows = [{"q": "why", "answer_a": "so", "answer_b": "no", "liked_a": n % 2} for n in range(8)]
     columns = {"prompt": "q", "completion": "answer_a", "label": "liked_a"}

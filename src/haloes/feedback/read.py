@@ -9,7 +9,6 @@ from typing import Any
 
 from haloes.errors import DataError
 from haloes.feedback import column_guess as guess
-from haloes.feedback.column_guess import has_side, sibling_of
 from haloes.feedback.columns import given_columns, nearest_hint, rename
 from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
@@ -21,6 +20,7 @@ from haloes.feedback.proposals import TRIED_ROWS, advice_lines
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.row_reader import Reading, RowReader, make_reader
 from haloes.feedback.sessions import Sessions, parse_order, read_sessions
+from haloes.feedback.turned_round import check_two_answers
 from haloes.records import Record, Where
 
 _PROBED_ROWS = 100
@@ -100,7 +100,7 @@ def _probe(source: FeedbackSource) -> RowReader:
     if not raw_rows:
         raise _unreadable(path, container, probed)
     seen = list(dict.fromkeys(name for row in raw_rows for name in row))
-    _check_other_answer(source, container, seen=seen)
+    check_two_answers(source.columns, probed, lambda: _first_rows(container, TRIED_ROWS), path=path)
     reader = make_reader(probed, reading, path=path)
     if reader is None:
         raise _unknown(source, container, seen=seen, rows=raw_rows)
@@ -142,27 +142,6 @@ def _check_sessions(
 def _first_rows(container: Container, most: int) -> list[NumberedRow]:
     with closing(container.rows()) as rows:
         return list(islice(rows, most))
-
-
-def _check_other_answer(source: FeedbackSource, container: Container, *, seen: Sequence[str]) -> None:
-    """
-    Raise DataError where one answer of a comparison is mapped as the answer, with a verdict that may be about both.
-
-    A column of the other answer that is left out ("answer_b=") says that the verdict is about one alone.
-    """
-    columns = source.columns
-    answer, name = columns.get("completion"), "label" if "label" in columns else "score"
-    verdict = columns.get(name) or name
-    other = None if answer is None else sibling_of(answer, seen)
-    if answer is None or other is None or other in columns or other in columns.values() or has_side(verdict):
-        return
-    given = ",".join(f"{each}={column or ''}" for each, column in columns.items())
-    advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=source.path))
-    raise DataError(
-        f"{source.path}: columns: {answer} is mapped as the answer, and {other} beside it looks like the other answer "
-        f"of a comparison: if {verdict} says which is better, as a {name} of {answer} it turns the data round.\n"
-        f"{advice}\nIf {verdict} is about {answer} alone, leave the other out: --columns {given},{other}="
-    )
 
 
 def _unreadable(path: str, container: Container, probed: Sequence[NumberedRow]) -> DataError:
