@@ -149,7 +149,7 @@ def test_one_side_is_not_taken_for_the_better_one_where_a_column_says_which_is(t
     given = {"prompt": "question", "chosen": "answer_b", "rejected": "answer_a"}
     message = refusal(path, **given)
 
-    assert "says that answer_b is the better answer in every row; rating seems to say which is" in message
+    assert "says that answer_b is the better answer in every row, and rating seems to say which is" in message
     assert "a=answer_a,b=answer_b,preference=rating" in message
     assert message.endswith("--columns prompt=question,chosen=answer_b,rejected=answer_a,rating=")
     [pair, *_] = FeedbackSource(path, columns=given | {"rating": None})
