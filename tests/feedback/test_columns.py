@@ -3,7 +3,7 @@
 import pytest
 
 from haloes.errors import DataError
-from haloes.feedback.columns import check_columns, check_used, parse_columns, rename
+from haloes.feedback.columns import check_columns, check_used, columns_option, parse_columns, rename
 
 
 def test_a_mapping_is_read_from_a_line() -> None:
@@ -71,9 +71,14 @@ def test_a_label_beside_chosen_and_rejected_is_refused_with_the_mapping_of_a_com
         check_used(columns, used=["prompt", "chosen", "rejected"], format_name="paired", path="f")
     message = str(refused.value)
     assert "f: columns: label=stars is mapped, but rows of the format 'paired' have no label" in message
-    assert "--columns prompt=prompt,a=answer_a,b=answer_b,preference=stars" in message
+    assert "--columns a=answer_a,b=answer_b,preference=stars" in message
     assert message.endswith("leave it out: --columns chosen=answer_a,rejected=answer_b")
 
 
 def test_names_that_every_format_reads_and_columns_left_out_are_no_mistake() -> None:
     check_used({"user": "who", "label": None}, used=["prompt", "chosen"], format_name="paired", path="f")
+
+
+def test_a_mapping_is_written_as_a_shell_takes_it() -> None:
+    assert columns_option({"prompt": "q", "label": "label", "source": None}) == "--columns prompt=q,source="
+    assert columns_option({"a": "Variante 1"}) == "--columns 'a=Variante 1'"

@@ -27,7 +27,7 @@ def refusal(path: str, **columns: str | None) -> str:
 
 def options(message: str) -> list[tuple[dict[str, str | None], str]]:
     """The mappings that a message proposes as they would be typed, each with what follows it."""
-    lines = [line.split("(")[0] for line in message.splitlines() if line.startswith("  --columns")]
+    lines = [line for line in message.splitlines() if line.startswith("  --columns")]
     typed = [shlex.split(line) for line in lines]
     return [(parse_columns(words[1]), " ".join(words[2:])) for words in typed]
 
@@ -46,6 +46,8 @@ NAMES = [
     ("Frage", "VarianteLeft", "VarianteRight", "score"),
     ("input", "a", "b", "label"),
     ("q", "reply-x", "reply-y", "stars"),
+    # A scale without a telling name, and names that a shell would take apart.
+    ("Kundenfrage", "Variante 1", "Variante 2", "Wertung (1-7)"),
 ]
 
 
@@ -77,6 +79,11 @@ def test_two_answers_and_a_rating_are_proposed_in_both_directions(
     [
         (("q", "reply_left", "reply_right", "which"), ["left", "right", "tie", ""], ""),
         (("q", "text_1", "text_2", "winner"), ["first", "second", "both_bad"], ""),
+        (
+            ("q", "resp_a", "resp_b", "b_is_better"),
+            ["TRUE", "FALSE"],
+            "--set feedback.preference_scale={b: [TRUE], a: [FALSE]}",
+        ),
         (
             ("q", "gpt_text", "llama_text", "winner"),
             ["gpt", "llama", "tie"],

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
+from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.labels import LABEL_WORDS, parse_score
+from haloes.feedback.labels import LABEL_WORDS, parse_label, parse_score
 from haloes.feedback.messages import is_messages, role_of
 from haloes.feedback.preferences import named_side
 from haloes.feedback.refusals import RefusalError
@@ -35,6 +36,8 @@ _FIRST_IS_BETTER = (("chosen", "rejected"), ("good", "bad"), ("better", "worse")
                     ("best", "worst"))  # fmt: skip
 _WORDS_OF_AN_ANSWER = 3
 """Mean words from which a column without a telling name may hold answers, and not names or categories."""
+_MOST_POINTS_OF_A_SCALE = 11
+_IS_BETTER = ("better", "wins", "won", "win", "preferred", "best", "winner")
 _WORDS_OF_A_PROMPT = 2
 """The same for a column that may hold prompts, the answers being known."""
 _MOST_WORDS_OF_A_VERDICT = 6
@@ -82,8 +85,9 @@ def sibling_of(name: str, names: Iterable[str]) -> str | None:
 
 
 def has_side(name: str) -> bool:
-    """Return whether a name belongs to one side: "rating_a"."""
-    return any(word in pair for word in _words(name) for pair in _SIDES)
+    """Return whether a name belongs to one side: "rating_a", "rating 1", but not "rating (1-7)"."""
+    words = _words(name)
+    return any(word in pair for word in words if not word.isdigit() or word == words[-1] for pair in _SIDES)
 
 
 def prompt_column(values: Mapping[str, Sequence[object]], *, without: Iterable[str]) -> str | None:
@@ -116,10 +120,15 @@ def label_columns(values: Mapping[str, Sequence[object]], *, without: Iterable[s
 def preference_columns(values: Mapping[str, Sequence[object]], sides: Sides, *, prompt: str | None) -> list[str]:
     """Return the columns that may say which of two answers is better, the likeliest first."""
     left = [name for name in values if name not in (sides.a, sides.b, prompt) and values[name]]
-    telling = [name for name in left if words_of_sides(values[name], sides) is not None]
-    named = [name for word in _PREFERENCE for name in left if word in name.casefold() and not has_side(name)]
-    numbers = [name for name in named if all(_number(value) is not None for value in values[name])]
-    return list(dict.fromkeys([*telling, *numbers]))
+    telling = [name for name in left if words_of_sides(name, values[name], sides) is not None]
+    numbers = [name for name in left if not has_side(name) and number_range(values[name]) is not None]
+    named = [name for word in _PREFERENCE for name in numbers if word in name.casefold()]
+    if named or telling:
+        return list(dict.fromkeys([*telling, *named]))
+    # A scale has few points; what counts rows, times or weights is none.
+    other = {column for kind in _NAMED_AFTER for column in columns_for(kind, numbers)}
+    scales = [name for name in numbers if name not in other and len(set(values[name])) <= _MOST_POINTS_OF_A_SCALE]
+    return scales if len(scales) == 1 else []
 
 
 def verdicts_in_words(values: Mapping[str, Sequence[object]], sides: Sides, *, prompt: str | None) -> list[str]:
@@ -133,19 +142,25 @@ def verdicts_in_words(values: Mapping[str, Sequence[object]], sides: Sides, *, p
     ]
 
 
-def words_of_sides(given: Sequence[object], sides: Sides) -> dict[str, list[str]] | None:
+def words_of_sides(name: str, given: Sequence[object], sides: Sides) -> dict[str, list[Any]] | None:
     """
     Return which words of a column mean which side: by themselves ("left"), or as they name one of the two columns.
 
+    Yes and no mean a side where the column is called after one: "b_is_better".
+
     Empty where all speak for themselves; None where the column holds something else.
     """
+    own = {"a": _own_words(sides.a, sides.b), "b": _own_words(sides.b, sides.a)}
+    if all(map(_is_label, given)) and set(_words(name)) & set(_IS_BETTER):
+        called = [side for side in own if set(_words(name)) & own[side]]
+        yes, no = ([value for value in dict.fromkeys(given) if parse_label(value) is liked] for liked in (True, False))
+        return {called[0]: yes, "b" if called[0] == "a" else "a": no} if len(called) == 1 and yes and no else None
     words = list(dict.fromkeys(value for value in given if isinstance(value, str)))
     if not words or len(words) > _MOST_WORDS_OF_A_VERDICT or any(not isinstance(value, str) for value in given):
         return None
     if all(named_side(word) is not None for word in words):
         return {} if {named_side(word) for word in words} & {"a", "b"} else None
     found: dict[str, list[str]] = {"a": [], "b": [], "tie": []}
-    own = {"a": _own_words(sides.a, sides.b), "b": _own_words(sides.b, sides.a)}
     for word in words:
         side = named_side(word)
         meant = [side] if side is not None else [each for each in own if set(_words(word)) & own[each]]

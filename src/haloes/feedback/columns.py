@@ -1,6 +1,7 @@
 """Column mapping: the names of a file's columns to the names that the formats know."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping
 
 from haloes.errors import DataError
@@ -108,13 +109,14 @@ def check_used(columns: Mapping[str, str | None], *, used: Iterable[str], format
     if not unused:
         return
     name, column = next(iter(unused.items()))
-    rest = ",".join(f"{each}={other or ''}" for each, other in columns.items() if each not in unused)
-    advice = f"leave it out: --columns {rest}" if rest else "leave it out"
+    rest = {each: other for each, other in columns.items() if each not in unused}
+    advice = f"leave it out: {columns_option(rest)}" if rest else "leave it out"
     if name in ("label", "score", "preference") and {"chosen", "rejected"} <= names:
-        asked, a, b = (columns.get(each) or each for each in ("prompt", "chosen", "rejected"))
+        a, b = (columns.get(each) or each for each in ("chosen", "rejected"))
+        compared = {"prompt": columns.get("prompt") or "prompt", "a": a, "b": b, "preference": column}
         advice = (
-            f"if {column} says which of two answers is better, map them as a comparison: "
-            f"--columns prompt={asked},a={a},b={b},preference={column}; if {a} is always the better one, {advice}"
+            f"if {column} says which of two answers is better, map them as a comparison: {columns_option(compared)}; "
+            f"if {a} is always the better one, {advice}"
         )
     raise DataError(
         f"{path}: columns: {name}={column} is mapped, but rows of the format {format_name!r} have no {name} "
@@ -122,9 +124,10 @@ def check_used(columns: Mapping[str, str | None], *, used: Iterable[str], format
     )
 
 
-def given_columns(columns: Mapping[str, str | None]) -> str:
-    """Return the mapping as the command line takes it, to be followed by more: "prompt=question,"."""
-    return "".join(f"{name}={column or ''}," for name, column in columns.items())
+def columns_option(columns: Mapping[str, str | None]) -> str:
+    """Return the option for a mapping as it is typed in a shell; a name that stays as it is needs no mention."""
+    parts = (f"{name}={column or ''}" for name, column in columns.items() if name != column)
+    return f"--columns {shlex.quote(','.join(parts))}"
 
 
 def nearest_hint(name: str, existing: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from haloes.errors import DataError
 from haloes.feedback import column_guess as guess
+from haloes.feedback.columns import columns_option
 from haloes.feedback.containers import NumberedRow
 from haloes.feedback.preferences import preference_scale
 from haloes.feedback.refusals import EMPTY, NO_FAULT, RefusalError
@@ -37,7 +38,7 @@ class Proposal:
     @property
     def options(self) -> str:
         """Return the options to type."""
-        words = ["--columns " + ",".join(f"{name}={column}" for name, column in self.columns.items() if name != column)]
+        words = [columns_option(self.columns)]
         words += [f"--set feedback.{name}='{as_typed(value)}'" for name, value in self.settings.items()]
         return " ".join(words)
 
@@ -134,7 +135,7 @@ def _for_two_answers(
 ) -> list[str]:
     whole = guess.is_conversation(values[sides.a])
     prompt = None if whole else guess.prompt_column(values, without=[sides.a, sides.b])
-    asked = {} if prompt is None else {"prompt": prompt}
+    asked = {} if whole else {"prompt": prompt or "COLUMN"}
     if sides.first_is_better:
         columns = asked | {"chosen": sides.a, "rejected": sides.b}
         if (pair := try_mapping(rows, columns, {}, path=path)) is not None:
@@ -142,7 +143,7 @@ def _for_two_answers(
     start = f"each row seems to hold two answers, {sides.a} and {sides.b}"
     for name in guess.preference_columns(values, sides, prompt=prompt):
         columns = asked | {"a": sides.a, "b": sides.b, "preference": name}
-        words = guess.words_of_sides(values[name], sides)
+        words = guess.words_of_sides(name, values[name], sides)
         if words is not None:
             settings = {"preference_scale": words} if words else {}
             if (named := try_mapping(rows, columns, settings, path=path)) is not None:
@@ -161,9 +162,9 @@ def _for_two_answers(
         ]
     return [
         f"What to do: {start}. Say which column tells the better one:",
-        f"  --columns prompt={prompt or 'COLUMN'},a={sides.a},b={sides.b},preference=COLUMN",
+        f"  {Proposal(asked | {'a': sides.a, 'b': sides.b, 'preference': 'COLUMN'}).options}",
         "  If each answer has a label of its own, map one and leave the other out, once for each:",
-        f"  --columns prompt={prompt or 'COLUMN'},completion={sides.a},label=COLUMN,{sides.b}=",
+        f"  {Proposal(asked | {'completion': sides.a, 'label': 'COLUMN', sides.b: ''}).options}",
     ]
 
 

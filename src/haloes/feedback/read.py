@@ -9,7 +9,7 @@ from typing import Any
 
 from haloes.errors import DataError
 from haloes.feedback import column_guess as guess
-from haloes.feedback.columns import given_columns, nearest_hint, rename
+from haloes.feedback.columns import columns_option, nearest_hint, rename
 from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.table import FORMATS
@@ -124,8 +124,8 @@ def _check_sessions(
     if not any(rename(row, source.columns).get("conversation") for row in rows):
         likely = next(iter(guess.columns_for("conversation", seen)), "COLUMN")
         raise DataError(
-            f"{subject}: no column says which rows are one session; map it: --columns {given_columns(source.columns)}"
-            f"conversation={likely}"
+            f"{subject}: no column says which rows are one session; map it: "
+            f"{columns_option({**source.columns, 'conversation': likely})}"
         )
     for row in rows:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from haloes.errors import DataError
 from haloes.feedback import column_guess as guess
-from haloes.feedback.columns import given_columns
+from haloes.feedback.columns import columns_option
 from haloes.feedback.containers import NumberedRow
 from haloes.feedback.proposals import advice_lines
 from haloes.feedback.refusals import RefusalError
@@ -39,7 +39,7 @@ def check_two_answers(
     advice = "\n".join(advice_lines(more(), path=path))
     raise DataError(
         f"{path}: columns: {what}\n{advice}\nIf {meant}, leave {left_out} out: "
-        f"--columns {given_columns(columns)}{left_out}="
+        f"{columns_option({**columns, left_out: None})}"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from haloes.feedback import column_guess as guess
-from haloes.feedback.columns import given_columns, rename
+from haloes.feedback.columns import columns_option, rename
 from haloes.feedback.doctor.advice import share_of
 from haloes.feedback.doctor.findings import DataAdvice
 from haloes.feedback.doctor.text_signs import leans_on_earlier
@@ -49,12 +49,12 @@ def column_advice(source: FeedbackSource) -> list[DataAdvice]:
         _Row(where, raw, rename(raw, source.columns)) for where, raw in raw_rows if not isinstance(raw, RefusalError)
     ]
     found = dict(_unmapped(source, rows))
-    mapping = given_columns(source.columns) + given_columns(found).rstrip(",")
+    mapping = {**source.columns, **found}
     advice = [_proposal(found, mapping, len(rows))] if found else []
     session = found.get("conversation", "conversation")
     if source.sessions is not None:
         return [*advice, *_order_faults(source.read_sessions(source.sessions))]
-    return [*advice, *_follow_ups(source, rows, session=session, mapping=mapping.rstrip(","))]
+    return [*advice, *_follow_ups(source, rows, session=session, mapping=mapping)]
 
 
 def _unmapped(source: FeedbackSource, rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
@@ -108,18 +108,20 @@ _CHECKS: Mapping[str, Callable[[Sequence[_Row], str], bool]] = {
 }
 
 
-def _proposal(found: Mapping[str, str], mapping: str, num_rows: int) -> DataAdvice:
+def _proposal(found: Mapping[str, str], mapping: Mapping[str, str | None], num_rows: int) -> DataAdvice:
     columns = ", ".join(f"{column} ({name})" for name, column in found.items())
     return DataAdvice(
         severity="note",
         name="columns that are not used",
         finding=f"columns that seem to hold more, checked on {num_rows} rows: {columns}",
         meaning="; ".join(_MEANINGS[name] for name in found),
-        action=f"if they are what they seem, --columns {mapping}",
+        action=f"if they are what they seem, {columns_option(mapping)}",
     )
 
 
-def _follow_ups(source: FeedbackSource, rows: Sequence[_Row], *, session: str, mapping: str) -> Iterator[DataAdvice]:
+def _follow_ups(
+    source: FeedbackSource, rows: Sequence[_Row], *, session: str, mapping: Mapping[str, str | None]
+) -> Iterator[DataAdvice]:
     """Yield advice where prompts in the middle of a session read like follow-ups and come without what was said."""
     if source.reader.format is not UNPAIRED:
         return
@@ -138,7 +140,7 @@ def _follow_ups(source: FeedbackSource, rows: Sequence[_Row], *, session: str, m
         return
     examples = ", ".join(f"{row.where} {_asked_alone(row.ours['prompt'])[:40]!r}" for row in leaning[:_MOST_EXAMPLES])
     more = ", ..." if len(leaning) > _MOST_EXAMPLES else ""
-    columns = f"--columns {mapping} " if mapping else ""
+    columns = f"{columns_option(mapping)} " if mapping else ""
     yield DataAdvice(
         severity="warning",
         name="follow-ups without history",
