@@ -77,6 +77,22 @@ def two_answers(values: Mapping[str, Sequence[object]]) -> Sides | None:
     return None
 
 
+def several_answers(values: Mapping[str, Sequence[object]], sides: Sides) -> list[str]:
+    """Return the columns of answers whose names differ from the side A in the same word as B: "answer_3" too."""
+    words, others = _words(sides.a), _words(sides.b)
+    places = [place for place, (a, b) in enumerate(zip(words, others, strict=False)) if a != b]
+    if len(words) != len(others) or len(places) != 1:
+        return [sides.a, sides.b]
+    rest = [*words[: places[0]], *words[places[0] + 1 :]]
+    return [
+        name
+        for name in values
+        if len(own := _words(name)) == len(words)
+        and [*own[: places[0]], *own[places[0] + 1 :]] == rest
+        and _holds_answers(name, values[name])
+    ]
+
+
 def sibling_of(name: str, names: Iterable[str]) -> str | None:
     """Return the column whose name is this one's but for the side: "answer_b" for "answer_a", and the reverse."""
     others = list(names)

@@ -140,6 +140,12 @@ def _for_two_answers(
         columns = asked | {"chosen": sides.a, "rejected": sides.b}
         if (pair := try_mapping(rows, columns, {}, path=path)) is not None:
             return [f"What to do: {sides.a} seems to be better than {sides.b}; if so, give", *_shown(pair)]
+    if len(several := guess.several_answers(values, sides)) > 2:  # noqa: PLR2004 - A and B
+        return [
+            f"What to do: each row seems to hold {len(several)} answers ({', '.join(several)}), and comparisons have two. "
+            "Write a row for each two of them, with the one that is better:",
+            "  --columns prompt=COLUMN,a=COLUMN,b=COLUMN,preference=COLUMN",
+        ]
     start = f"each row seems to hold two answers, {sides.a} and {sides.b}"
     for name in guess.preference_columns(values, sides, prompt=prompt):
         columns = asked | {"a": sides.a, "b": sides.b, "preference": name}

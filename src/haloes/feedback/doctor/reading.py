@@ -6,7 +6,7 @@ from haloes.feedback.columns import rename
 from haloes.feedback.doctor.render import fact_line
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import RefusalError, short_repr
-from haloes.records import Pair, Where
+from haloes.records import Pair, Where, plain_text
 
 
 def reading_lines(source: FeedbackSource) -> Iterator[str]:
@@ -23,7 +23,11 @@ def reading_lines(source: FeedbackSource) -> Iterator[str]:
         if isinstance(record, Pair) and not isinstance(raw, RefusalError):
             verdict, chosen = rename(raw, reading.columns).get(preference), str(record.chosen)
             better = next((name for name, value in raw.items() if isinstance(value, str) and value == chosen), None)
-            which = f"{better} is the better answer" if better else f"the better answer is {short_repr(record.chosen)}"
+            which = (
+                f"{better} is the better answer"
+                if better
+                else f"the better answer is {short_repr(plain_text(record.chosen))}"
+            )
             said = "" if verdict is None else f", {short_repr(verdict)}"
             yield fact_line("", f"for example {source.path}:{line}{said}: {which}")
             return
