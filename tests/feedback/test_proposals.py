@@ -110,7 +110,7 @@ def test_verdicts_in_an_unknown_language_are_to_be_named(tmp_path: Path) -> None
 def test_more_than_two_answers_are_not_read_as_two(tmp_path: Path) -> None:
     rows = [{"q": f"why {n} is", **{f"answer_{i}": f"so {i}" for i in (1, 2, 3)}, "best": 1 + n % 3} for n in range(9)]
     message = refusal(saved(tmp_path, rows))
-    assert "each row seems to hold 3 answers (answer_1, answer_2, answer_3), and comparisons have two" in message
+    assert "a row seems to hold 3 answers (answer_1, answer_2, answer_3), and comparisons hold two" in message
     assert "preference=best" not in message
 
 

@@ -142,7 +142,7 @@ def _for_two_answers(
             return [f"What to do: {sides.a} seems to be better than {sides.b}; if so, give", *_shown(pair)]
     if len(several := guess.several_answers(values, sides)) > 2:  # noqa: PLR2004 - A and B
         return [
-            f"What to do: each row seems to hold {len(several)} answers ({', '.join(several)}), and comparisons have two.",
+            f"What to do: a row seems to hold {len(several)} answers ({', '.join(several)}), and comparisons hold two.",
             "Write a row for each two of them, with the one that is better:",
             "  --columns prompt=COLUMN,a=COLUMN,b=COLUMN,preference=COLUMN",
         ]

@@ -23,11 +23,8 @@ def reading_lines(source: FeedbackSource) -> Iterator[str]:
         if isinstance(record, Pair) and not isinstance(raw, RefusalError):
             verdict, chosen = rename(raw, reading.columns).get(preference), str(record.chosen)
             better = next((name for name, value in raw.items() if isinstance(value, str) and value == chosen), None)
-            which = (
-                f"{better} is the better answer"
-                if better
-                else f"the better answer is {short_repr(plain_text(record.chosen))}"
-            )
+            words = short_repr(plain_text(record.chosen))
+            which = f"{better} is the better answer" if better else f"the better answer is {words}"
             said = "" if verdict is None else f", {short_repr(verdict)}"
             yield fact_line("", f"for example {source.path}:{line}{said}: {which}")
             return
