@@ -255,7 +255,7 @@ def test_settings_go_before_the_arguments(model: Path, thumbs_file: Path, tmp_pa
 def test_settings_may_come_from_a_file(model: Path, thumbs_file: Path, tmp_path: Path):
     path = tmp_path / "run.yaml"
     path.write_text(
-        "train: {lr: 1e-3, batch_size: 16}\nsamples: {prompts: 0}\nmodel: {dtype: float32}\n"
+        "train: {lr: 1e-3, batch_size: 16, epochs: 1}\nsamples: {prompts: 0}\nmodel: {dtype: float32}\n"
         "feedback: {validation_share: 0.25}\n"
     )
     run = haloes.train(feedback=thumbs_file, model=str(model), out=tmp_path / "run", config=path)

@@ -47,7 +47,7 @@ def settings(model: Path, source: Path, /, **sections: Mapping[str, Any] | None)
     base: dict[str, Any] = {
         "feedback": {"source": str(source), "validation_share": 0.25},
         "model": {"name": str(model), "dtype": "float32", "lora": {"rank": 4, "alpha": 8.0}},
-        "train": {"lr": 1e-2, "batch_size": 8, "checkpoint_every": 1},
+        "train": {"lr": 1e-2, "batch_size": 8, "epochs": 1.0, "checkpoint_every": 1},
         "samples": {"prompts": 2, "max_new_tokens": 4},
         "tokens": {"max_length": 256},
     }
@@ -68,6 +68,7 @@ def flags(model: Path, /, **extra: str) -> list[str]:
         "model.lora.rank": "4",
         "train.lr": "1e-2",
         "train.batch_size": "8",
+        "train.epochs": "1",
         "train.checkpoint_every": "1",
         "samples.prompts": "2",
         "samples.max_new_tokens": "4",

@@ -42,7 +42,10 @@ def test_train_leaves_a_run_and_tells_what_came_out(model: Path, thumbs_file: Pa
         "saving the model ...",
     ]
     [start] = [line for line in err.splitlines() if line.startswith("float32 on cpu, ")]
-    assert start.split("; ")[1:] == ["6 steps of up to 8 examples", "micro-batches of up to 1,024 tokens"]
+    assert start.split("; ")[1:] == [
+        "6 steps of up to 8 examples: 2 passes over 24 examples",
+        "micro-batches of up to 1,024 tokens",
+    ]
     assert err.index("training ...\n") < err.index(start) < err.index("step 6/6  loss ")
     assert json.loads(Path("run/environment.json").read_text())["device"] == "cpu"
 
@@ -135,7 +138,10 @@ def test_resume_goes_on_with_what_the_folder_says(model: Path, thumbs_file: Path
     assert run(["resume", "run", "--set", "train.lr=1"]) == 2
     assert "was started with another configuration" in capsys.readouterr().err
     ok("resume", "run", "--allow-changes", "--set", "train.epochs=2")
-    assert "; 3 left of 6 steps of up to 8 examples; micro-batches of up to 300 tokens\n" in capsys.readouterr().err
+    assert (
+        "; 3 left of 6 steps of up to 8 examples: 2 passes over 24 examples; micro-batches of up to 300 tokens\n"
+        in capsys.readouterr().err
+    )
     assert metrics(Path("run"))[-1]["step"] == 6
 
 
@@ -256,8 +262,8 @@ def test_settings_are_a_table_and_one_of_them_is_explained(capsys: Captured):
     for name in ("train.lr", "lr", "learning_rate"):
         ok("settings", name)
         out = " ".join(capsys.readouterr().out.split())
-        assert out.startswith("train.lr = 5e-06 Peak.")
-        assert "KTO paper's recommendation (Table 1)" in out
+        assert out.startswith('train.lr = "auto" Peak.')
+        assert "the KTO paper's 5e-6 (Table 1," in out
     assert run(["settings", "loss.beta"]) == 2
     assert "`haloes losses show NAME` lists it" in capsys.readouterr().err
     assert run(["settings", "train.lrr"]) == 2

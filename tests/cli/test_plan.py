@@ -64,3 +64,13 @@ def test_what_does_not_fit_is_said_with_what_to_change(capsys: pytest.CaptureFix
 def test_what_is_wrong_is_said(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert run(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_rates_are_tried_on_demand_and_one_is_proposed(capsys: pytest.CaptureFixture[str]):
+    assert run(["plan", "thumbs.jsonl", "--find-lr", *flags(Path("model"), train__lr="auto")]) == 0
+    shown = capsys.readouterr()
+
+    assert "Learning rates that were tried" in shown.out
+    assert re.search(r"Proposed for train\.kl_budget=5: --lr [\d.e-]+ \(", shown.out)
+    assert "trying learning rates" in shown.err
+    assert "train.lr=" in shown.err

@@ -34,7 +34,7 @@ def of(tmp_path: Path) -> Of:
 
 
 def topics(found: Recommendation) -> dict[str, str]:
-    return {one.topic: one.what for one in found.advice}
+    return {one.topic: one.what for one in found.advice if one.topic != "steps"}
 
 
 def why(found: Recommendation, topic: str) -> str:
@@ -191,3 +191,17 @@ def test_the_command_is_one_that_starts(of: Of, rows: list[dict[str, Any]], mode
 
     assert words[:2] == ["haloes", "train"]
     assert run([*words[1:], *more]) == 0
+
+
+def test_the_steps_that_a_file_gives_are_told_with_what_they_are_made_of(of: Of):
+    found = of(rated(*[True, False] * 100))
+    steps = next(one for one in found.advice if one.topic == "steps")
+
+    assert steps.what == "about 54"
+    assert why(found, "steps").startswith("54 steps of up to 10 examples: 3 passes over 176 examples, by train")
+
+
+def test_a_file_that_gives_too_few_steps_is_told_so(of: Of):
+    assert "only 5 steps, in which a model may hardly change: 7 examples give no more" in why(
+        of(rated(*[True, False] * 5)), "steps"
+    )

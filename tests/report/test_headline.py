@@ -251,7 +251,7 @@ def test_an_auc_is_no_success_of_a_model_that_answers_the_same(unmoved_run: Path
         "That is a ranking, which a step of any size can give, although the model has hardly changed."
     )
     assert found.advice == (
-        "To change it, set a higher train.lr (this run had 5e-06; small models and adapters take 1e-4 to 1e-3), or "
+        "To change it, set a higher train.lr (this run had 5e-06; `haloes plan --find-lr` measures one), or "
         "train for more steps with train.epochs (7 steps here)."
     )
 
@@ -259,9 +259,9 @@ def test_an_auc_is_no_success_of_a_model_that_answers_the_same(unmoved_run: Path
 @pytest.mark.parametrize(
     ("train", "told"),
     [
-        ({"lr": 2e-3}, "train.lr (this run had 0.002), or"),
-        ({}, "train.lr (small models and adapters take 1e-4 to 1e-3), or"),
-        ("x", "train.lr (small models and adapters take 1e-4 to 1e-3), or"),
+        ({"lr": 2e-3}, "train.lr (this run had 0.002; `haloes plan --find-lr` measures one), or"),
+        ({}, "train.lr (`haloes plan --find-lr` measures one), or"),
+        ("x", "train.lr (`haloes plan --find-lr` measures one), or"),
     ],
 )
 def test_the_learning_rate_to_set_is_told_beside_the_runs_own(unmoved_run: Path, train: object, told: str) -> None:

@@ -237,7 +237,9 @@ class Notes(NullProgress):
         self.texts.append(text)
 
 
-def test_as_training_begins_one_line_says_what_it_is_computed_with(model: Path, thumbs_file: Path, tmp_path: Path):
+def test_as_training_begins_it_is_said_what_is_computed_with_how_many_steps_and_at_which_rate(
+    model: Path, thumbs_file: Path, tmp_path: Path
+):
     train = {"threads": 1, "epochs": 2, "microbatch_tokens": 2048}
     cfg = config(model, thumbs_file, model={"dtype": "bfloat16"}, train=train, samples={"prompts": 0})
     whole, rest = Notes(), Notes()
@@ -246,9 +248,41 @@ def test_as_training_begins_one_line_says_what_it_is_computed_with(model: Path, 
     crash(cfg, tmp_path / "run", step=3)
     align(cfg, tmp_path / "run", resume=True, progress=rest)
 
-    steps = "steps of up to 8 examples; micro-batches of up to 2,048 tokens"
-    assert whole.texts == [f"bfloat16 on cpu, 1 thread; 6 {steps}"]
-    assert rest.texts == [f"bfloat16 on cpu, 1 thread; 4 left of 6 {steps}"]
+    steps = "steps of up to 8 examples: 2 passes over 24 examples; micro-batches of up to 2,048 tokens"
+    few = next(text for text in whole.texts if text.startswith("caution: the run has only 6 steps"))
+    assert whole.texts == [f"bfloat16 on cpu, 1 thread; 6 {steps}", "learning rate 0.01", few]
+    assert rest.texts == [f"bfloat16 on cpu, 1 thread; 4 left of 6 {steps}", "learning rate 0.01", few]
+
+
+def test_what_is_left_open_is_found_out_saved_and_the_same_in_every_part_of_the_run(
+    model: Path, thumbs_file: Path, tmp_path: Path
+):
+    left_open = {"lr": "auto", "batch_size": "auto", "epochs": "auto"}
+    cfg = config(model, thumbs_file, train=left_open)
+    notes = Notes()
+    whole = align(cfg, tmp_path / "whole", progress=notes)
+    # The same configuration, which leaves them open; and the one that the folder holds.
+    crash(cfg, tmp_path / "run", step=3)
+    crash(cfg, tmp_path / "run", step=7, resume=True)
+    rest = align(read_config(tmp_path / "run"), tmp_path / "run", resume=True)
+
+    saved = read_config(tmp_path / "whole").train
+    assert (saved.batch_size, saved.epochs, whole.num_steps) == (8, 5.0, 15)
+    assert 1e-4 < saved.lr < 1e-2
+    assert any(text.startswith(f"learning rate {saved.lr:g}: 5e-06 for all weights") for text in notes.texts)
+    assert read_config(tmp_path / "run").train == saved
+    assert same_result(whole, rest)
+
+
+def test_a_finished_run_whose_settings_were_left_open_is_finished_by_the_same_settings(
+    model: Path, thumbs_file: Path, tmp_path: Path
+):
+    cfg = config(model, thumbs_file, train={"lr": "auto", "epochs": "auto", "microbatch_tokens": 512})
+    align(cfg, tmp_path / "run")
+
+    assert align(cfg, tmp_path / "run", resume=True).was_finished
+    with pytest.raises(RunError, match="was started with another configuration"):
+        align(config(model, thumbs_file, train={"lr": 5e-6, "epochs": "auto"}), tmp_path / "run", resume=True)
 
 
 def test_the_raters_verdicts_are_kept_and_scored(model: Path, thumbs_file: Path, tmp_path: Path):
@@ -277,7 +311,7 @@ def test_cautions_of_the_data_reach_the_run(model: Path, tmp_path: Path):
     run = align(config(model, write_rows(tmp_path / "f.jsonl", rows), samples={"prompts": 0}), tmp_path / "run")
 
     assert "rows left out: 1 no label" in warnings_of(run.run_dir)
-    assert "the run had only" in warnings_of(run.run_dir)
+    assert "the run has only" in warnings_of(run.run_dir)
 
 
 def test_one_label_only_is_trained_on_with_a_caution(model: Path, tmp_path: Path):

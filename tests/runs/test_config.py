@@ -59,9 +59,10 @@ DEFAULTS: dict[str, Any] = {
     },
     "loss": {"name": "kto", "desirable_weight": "auto", "undesirable_weight": "auto"},
     "train": {
-        "lr": 5e-6,
-        "batch_size": 32,
-        "epochs": 1.0,
+        "lr": "auto",
+        "kl_budget": 5.0,
+        "batch_size": "auto",
+        "epochs": "auto",
         "optimizer": "adamw",
         "weight_decay": 0.0,
         "warmup": 0.1,
@@ -108,7 +109,7 @@ def test_the_defaults_are_the_documented_ones():
 def test_later_layers_override_earlier_ones_key_by_key():
     made = make_config({"train": {"lr": 1e-4, "seed": 3}}, {"train": {"lr": 2e-4}, "tokens": {"max_length": 64}})
 
-    assert (made.train.lr, made.train.seed, made.train.batch_size, made.tokens.max_length) == (2e-4, 3, 32, 64)
+    assert (made.train.lr, made.train.seed, made.train.batch_size, made.tokens.max_length) == (2e-4, 3, "auto", 64)
 
 
 def test_adapters_are_switched_off_with_null_and_on_again_with_a_rank():
@@ -454,5 +455,5 @@ def test_the_schema_says_where_a_default_comes_from(name: str, origin: str):
 def test_the_schema_shows_the_defaults():
     found = dict(properties(json_schema()))
 
-    assert found["TrainSettings.lr"]["default"] == 5e-6
+    assert found["TrainSettings.lr"]["default"] == "auto"
     assert found["FeedbackSettings.validation_share"]["default"] == "auto"

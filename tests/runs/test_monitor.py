@@ -205,3 +205,12 @@ def test_ends_of_turn_are_paired_by_prompt(tmp_path: Path, monkeypatch: pytest.M
     changes = [(line["sampled/finished/lost"], line["sampled/finished/gained"]) for line in lines]
     assert changes[:2] == [(0, 0), (1, 1)]
     assert {line["sampled/finished"] for line in lines} == {7 / 8}
+
+
+def test_a_divergence_beyond_the_budget_is_told_before_it_is_an_alarm_of_the_watch():
+    alarms = Alarms(BEFORE, WatchSettings(), kl_budget=5.0)
+    for kl in (4.9, 6.0, 51.0):
+        alarms.take(validation(kl=kl))
+
+    assert list(alarms.given) == ["kl budget", "kl"]
+    assert "is 6 nats an answer, above train.kl_budget=5" in alarms.given["kl budget"]

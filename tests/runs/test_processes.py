@@ -37,7 +37,7 @@ def test_two_processes_do_what_one_does(model: Path, thumbs_file: Path, tmp_path
         "measuring ...",
     ):
         assert done.stderr.count(stage) == 1
-    start = r"^float32 on cpu, \d+ threads? in each of 2 processes; 6 steps of up to 8 examples; micro-batches of "
+    start = r"^float32 on cpu, \d+ threads? in each of 2 processes; 6 steps of up to 8 examples: 2 passes over 24 "
     assert len(re.findall(start, done.stderr, re.MULTILINE)) == 1
     assert done.stdout.count("Report: runs/thumbs-kto-1/report.html") == 1
     assert not list(two.rglob("*partial*"))

@@ -38,6 +38,7 @@ def test_the_embedded_model_is_aligned_and_exported(
         "model.dtype": "float32",
         "train.lr": "1e-3",
         "train.batch_size": "9",
+        "train.epochs": "1",
         "train.reference_cache": "false",
         "feedback.validation_share": "0.25",
         "samples.prompts": "1",
@@ -51,7 +52,7 @@ def test_the_embedded_model_is_aligned_and_exported(
     assert steps[0]["loss"] == pytest.approx(0.5, abs=1e-4)
     assert steps[0]["reward_margin"] == pytest.approx(0, abs=1e-2)
     assert metrics(Path("run"), "validation")[0]["reward_margin"] > 1
-    assert "the run had only 2 steps" in warnings_of(Path("run"))
+    assert "the run has only 2 steps" in warnings_of(Path("run"))
     assert json.loads(Path("run/model/adapter_config.json").read_text())["base_model_name_or_path"] == "embedded"
     assert "SmolLM2-135M-Instruct" in capsys.readouterr().out
 

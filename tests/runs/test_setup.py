@@ -79,9 +79,28 @@ def test_the_model_adds_to_the_identity_and_changes_nothing_before_it(model: Pat
     assert prepared.identity == before | {"reference model": prepared.policy.reference_fingerprint}
     tokens = prepared.config.train.microbatch_tokens
     assert tokens is not None
+    assert prepared.rate is None
+    assert prepared.steps.num_steps == 3
     assert prepared.config == dataclasses.replace(
         settings, train=dataclasses.replace(settings.train, microbatch_tokens=tokens)
     )
+
+
+def test_rate_and_steps_that_are_left_open_are_found_out_with_the_model_and_count_in_the_identity(
+    model: Path, thumbs_file: Path, tmp_path: Path
+):
+    cfg = config(model, thumbs_file, train={"lr": "auto", "batch_size": "auto", "epochs": "auto"})
+    data = prepared_data(cfg, tmp_path / "run")
+    prepared = prepare_run(data, progress=NullProgress())
+    by_number = prepare_run(prepared_data(prepared.config, tmp_path / "run"), progress=NullProgress())
+
+    assert prepared.rate is not None
+    assert prepared.config.train.lr == prepared.rate.value
+    assert prepared.steps.num_steps == 15
+    assert not any("the run has only" in text for text in prepared.warnings)
+    assert prepared.identity["configuration"] != data.identity["configuration"]
+    assert by_number.identity == prepared.identity
+    assert by_number.rate is None
 
 
 def test_with_less_memory_the_micro_batches_are_smaller(model: Path, thumbs_file: Path, tmp_path: Path):

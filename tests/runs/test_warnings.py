@@ -1,5 +1,6 @@
 """What a run's own numbers say that its user should know."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -94,11 +95,6 @@ def test_weights_outside_the_papers_range_are_told_with_those_that_help():
     assert data_warnings(facts(desirable=30, undesirable=60), KTO(undesirable_weight=0)) == []
 
 
-def test_a_short_run_is_told():
-    assert "only 9 steps" in training_warnings(steps(9), [])[0]
-    assert training_warnings(steps(10), []) == []
-
-
 def test_a_reference_point_that_is_clamped_nearly_always_is_told():
     assert "clamped at 0 in 95% of the steps" in training_warnings(steps(**{"reference_point/clamped": 0.95}), [])[0]
     assert training_warnings(steps(**{"reference_point/clamped": 0.9}), []) == []
@@ -138,3 +134,11 @@ def test_a_reward_model_that_goes_by_length_is_told_and_one_that_may_not_is_not(
     assert "right in 0.900 [0.800, 0.950] of the pairs whose chosen answer is the longer one" in text
     assert "will write longer answers" in text
     assert training_warnings(steps(), [good, long, pair("pair_accuracy_shorter", 0.6, 0.7, 0.85)]) == []
+
+
+def test_answers_that_moved_surely_further_than_the_budget_are_told():
+    kl = dataclasses.replace(auc(6.0, 7.0, 8.0), name="kl")
+    [text] = training_warnings(steps(), [kl], kl_budget=5.0)
+
+    assert text.startswith("the answers moved by 7 nats of KL to the reference each [6, 8], above train.kl_budget=5")
+    assert training_warnings(steps(), [kl], kl_budget=6.5) == []

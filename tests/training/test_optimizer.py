@@ -15,7 +15,7 @@ from haloes.training.microbatch_size import MOMENTS
 from haloes.training.optimizer import Masters, check_optimizer, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings
 
-EIGHT_BITS = TrainSettings(optimizer="adamw8bit")
+EIGHT_BITS = TrainSettings(optimizer="adamw8bit", lr=5e-6)
 CPU = torch.device("cpu")
 
 
@@ -143,7 +143,7 @@ def test_rmsprop_by_hand():
 
 def test_the_weights_keep_their_order():
     masters = make_masters({name: parameter(float(i)) for i, name in enumerate("cab")})
-    optimizer = make_optimizer(masters, TrainSettings())
+    optimizer = make_optimizer(masters, TrainSettings(lr=5e-6))
 
     assert isinstance(masters, Masters)
     assert list(masters.weights) == ["c", "a", "b"]
@@ -207,7 +207,7 @@ def test_the_moments_of_adamw8bit_are_in_eight_bits_and_take_what_a_plan_says():
 def test_the_moments_of_the_others_take_what_a_plan_says(name: str):
     weight = torch.nn.Parameter(torch.linspace(-1, 1, 8192))
     masters = make_masters({"w": weight})
-    optimizer = make_optimizer(masters, TrainSettings(optimizer=name))  # type: ignore[arg-type]
+    optimizer = make_optimizer(masters, TrainSettings(optimizer=name, lr=5e-6))  # type: ignore[arg-type]
     add_gradient(weight, uneven(0, 8192))
     optimizer.step()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from haloes.errors import ConfigError
-from haloes.training.settings import TrainSettings, learning_rate
+from haloes.training.settings import TrainSettings, learning_rate, settled
 
 
 def rates(num_steps: int, **fields: Any) -> list[float]:
@@ -58,11 +58,12 @@ def test_the_peak_scales_the_rates():
     [
         ("optimizer", "adam", "adamw or adamw8bit or rmsprop"),
         ("schedule", "exponential", "constant or linear or cosine"),
-        ("lr", 0, "positive and finite"),
-        ("lr", float("nan"), "positive and finite"),
-        ("epochs", -1, "positive and finite"),
+        ("lr", 0, 'positive and finite, or "auto"'),
+        ("lr", float("nan"), 'positive and finite, or "auto"'),
+        ("epochs", -1, 'positive and finite, or "auto"'),
         ("max_grad_norm", 0, "positive and finite"),
-        ("batch_size", 0, "at least 1"),
+        ("kl_budget", 0, "positive and finite"),
+        ("batch_size", 0, 'at least 1, or "auto"'),
         ("checkpoint_every", 0, "at least 1"),
         ("keep_checkpoints", 0, "at least 1"),
         ("microbatch_tokens", 0, "at least 1, or left out"),
@@ -71,10 +72,18 @@ def test_the_peak_scales_the_rates():
         ("warmup", 1.0, "at least 0 and below 1"),
         ("dropout", 1.0, "at least 0 and below 1"),
         ("dropout", -0.1, "at least 0 and below 1"),
-        ("lr", float("inf"), "positive and finite"),
+        ("lr", float("inf"), 'positive and finite, or "auto"'),
         ("weight_decay", -0.1, "at least 0 and finite"),
     ],
 )
 def test_settings_out_of_range_are_refused(name: str, value: Any, rule: str):
     with pytest.raises(ConfigError, match=rf"^train\.{name} must be {rule}, got {value!r}$"):
         TrainSettings(**{name: value})
+
+
+def test_what_is_still_open_is_no_number_for_training():
+    assert settled(0.5, "lr") == 0.5
+    with pytest.raises(ConfigError, match=r'train\.epochs is "auto", which only a run can find out'):
+        settled("auto", "epochs")
+    with pytest.raises(ConfigError, match=r'train\.lr is "auto"'):
+        learning_rate(TrainSettings(), 0, 10)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from haloes.records import Feedback, Pair
+from haloes.training.settings import Auto
 
 if TYPE_CHECKING:
     from haloes.losses._contract import Loss
@@ -36,9 +37,9 @@ def argument_settings(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
-    lr: float | None = None,
-    epochs: float | None = None,
-    batch_size: int | None = None,
+    lr: float | Auto | None = None,
+    epochs: float | Auto | None = None,
+    batch_size: int | Auto | None = None,
 ) -> dict[str, Any]:
     """Return the arguments that were given as nested mappings like those of a configuration file."""
     sections: dict[str, dict[str, Any]] = {

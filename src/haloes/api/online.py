@@ -16,6 +16,7 @@ from haloes.api.arguments import (
     showing,
     without_none,
 )
+from haloes.training.settings import Auto
 
 if TYPE_CHECKING:
     from haloes.online_rounds.rounds import CurvePoint
@@ -43,8 +44,8 @@ def online(
     model: PathLike | None = None,
     loss: str | None = None,
     columns: Columns | None = None,
-    lr: float | None = None,
-    epochs: float | None = None,
+    lr: float | Auto | None = None,
+    epochs: float | Auto | None = None,
     rater: str | None = None,
     judge: JudgeName | None = None,
     judge_model: PathLike | None = None,
@@ -82,8 +83,8 @@ def online(
         model: a folder, a name on the hub, a .gguf file, or "embedded" (the default).
         loss: "kto" (the default) or the name of another loss.
         columns: names of the columns of a feedback file.
-        lr: the peak learning rate of each round's training, train.lr; 5e-6 if left out.
-        epochs: passes over a round's answers, train.epochs; 1 if left out.
+        lr: the peak learning rate of each round's training, train.lr; "auto" if left out.
+        epochs: passes over a round's answers, train.epochs; "auto" if left out: 1, and up to 5 for few answers.
         rater: module:function or file.py:function that returns its thumb, (liked, reason), for (prompt, completion,
             finished).
         judge: in place of a rater, a judge that compares every two answers to a prompt, as in `haloes.judge`. For a

@@ -15,6 +15,7 @@ from haloes.api.arguments import (
     showing,
 )
 from haloes.errors import ConfigError
+from haloes.training.settings import Auto
 
 if TYPE_CHECKING:
     from haloes.losses._contract import Loss
@@ -30,9 +31,9 @@ def train(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
-    lr: float | None = None,
-    epochs: float | None = None,
-    batch_size: int | None = None,
+    lr: float | Auto | None = None,
+    epochs: float | Auto | None = None,
+    batch_size: int | Auto | None = None,
     out: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
@@ -56,9 +57,9 @@ def train(
         validation: held-out feedback; otherwise a tenth to a third of the prompts is held out, which
             feedback.validation_share says.
         columns: which column is what, where names differ: "completion=answer,label=thumb" or a mapping.
-        lr: the peak learning rate, train.lr; 5e-6 if left out, and small models and adapters take 1e-4 to 1e-3.
-        epochs: passes over the feedback, train.epochs; 1 if left out.
-        batch_size: examples in a step, train.batch_size; 32 if left out.
+        lr: the peak learning rate, train.lr; "auto" if left out: by what is trained, the model's size and the steps.
+        epochs: passes over the feedback, train.epochs; "auto" if left out: 1, and up to 5 for few rows.
+        batch_size: examples in a step, train.batch_size; "auto" if left out: 32, and less for under 1,600 rows.
         out: the run's folder; runs/<file>-<loss>-<number> if left out.
         settings: nested mappings like those of `config`, over all other arguments.
         resume: continue the run that `out` holds, which was started with the same arguments.
@@ -152,10 +153,11 @@ def plan(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
-    lr: float | None = None,
-    epochs: float | None = None,
-    batch_size: int | None = None,
+    lr: float | Auto | None = None,
+    epochs: float | Auto | None = None,
+    batch_size: int | Auto | None = None,
     memory: float | None = None,
+    find_lr: bool = False,
     settings: Mapping[str, Any] | None = None,
     progress: ProgressLike = "auto",
 ) -> "Plan":
@@ -177,6 +179,8 @@ def plan(
         epochs: passes over the feedback.
         batch_size: examples in a step.
         memory: memory that the run may take, in GiB; what is free on the device if left out.
+        find_lr: try the learning rate and multiples of it with a few steps, and propose one for train.kl_budget, in
+            `rates` of the plan.
         settings: nested mappings, over all other arguments.
         progress: told how far the planning is; shown in a terminal or notebook if left out, None for silence.
 
@@ -210,7 +214,9 @@ def plan(
     from haloes.report.numbers import GIB
 
     with showing(progress) as shown:
-        return make_plan(run_config, limit=None if memory is None else int(memory * GIB), progress=shown)
+        return make_plan(
+            run_config, limit=None if memory is None else int(memory * GIB), find_lr=find_lr, progress=shown
+        )
 
 
 def export(run: PathLike, folder: PathLike) -> Path:

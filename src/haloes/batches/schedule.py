@@ -6,6 +6,7 @@ short last step; each label is spread over the steps as evenly as its number all
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,8 +78,7 @@ class Schedule:
         self._everything = np.arange(len(group))
         self._prompt = np.unique(group, return_inverse=True)[1] if prompts_together else None
         self.steps_per_epoch = -(-len(desirable) // batch_size)
-        # 1e-9 against rounding: 100 steps times 0.07 epochs are 7 steps, not 8.
-        self.num_steps = max(1, int(np.ceil(self.steps_per_epoch * epochs - 1e-9)))
+        self.num_steps = count_steps(len(desirable), batch_size=batch_size, epochs=epochs)
         self._epoch = _Epoch(-1, (), ())
 
     def step(self, index: int) -> Step:
@@ -100,6 +100,12 @@ class Schedule:
         # A hash, and not a sum of seeds: neighbouring steps and seeds share no stream.
         digest = hashlib.sha256(key.encode()).digest()
         return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def count_steps(num_examples: int, *, batch_size: int, epochs: float) -> int:
+    """Return how many steps a run has: whole steps of every pass, the last pass rounded up."""
+    # 1e-9 against rounding: 100 steps times 0.07 epochs are 7 steps, not 8.
+    return max(1, math.ceil(-(-num_examples // batch_size) * epochs - 1e-9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from haloes.cli.flags import (
     Settings,
 )
 from haloes.sampling._contract import EngineName
+from haloes.training.settings import Auto
 
 # The option exists to be refused with its reason: who knows --engine from `haloes sample` looks for it here.
 _REFUSED_ENGINES = {
@@ -35,8 +36,8 @@ def online(
     model: str | None = None,
     loss: str | None = None,
     columns: str | None = None,
-    lr: float | None = None,
-    epochs: float | None = None,
+    lr: float | Auto | None = None,
+    epochs: float | Auto | None = None,
     rater: str | None = None,
     kind: Annotated[JudgeName | None, Parameter(name=["--judge", "-j"])] = None,
     judge_model: str | None = None,
@@ -69,9 +70,9 @@ def online(
     columns
         Of a feedback file, which column is what, where names differ: completion=answer,label=thumb.
     lr
-        The peak learning rate of each round's training, train.lr; 5e-6 if left out.
+        The peak learning rate of each round's training, train.lr; auto if left out.
     epochs
-        Passes over a round's answers, train.epochs; 1 if left out.
+        Passes over a round's answers, train.epochs; auto if left out: 1, and up to 5 for few.
     rater
         module:function or file.py:function that gives its thumb, (liked, reason), for (prompt, completion, finished).
     kind

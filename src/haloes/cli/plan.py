@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from haloes.cli.flags import ConfigFile, Settings
+from haloes.training.settings import Auto
 
 
 def plan(
@@ -16,10 +17,11 @@ def plan(
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
-    lr: float | None = None,
-    epochs: float | None = None,
-    batch_size: int | None = None,
+    lr: float | Auto | None = None,
+    epochs: float | Auto | None = None,
+    batch_size: int | Auto | None = None,
     memory: float | None = None,
+    find_lr: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
     settings: Settings = (),
 ) -> None:
@@ -47,11 +49,14 @@ def plan(
     lr
         The peak learning rate, train.lr, as for `haloes train`; neither memory nor time depends on it.
     epochs
-        Passes over the feedback, train.epochs; 1 if left out.
+        Passes over the feedback, train.epochs; auto if left out: 1, and up to 5 for few rows.
     batch_size
-        Examples in a step, train.batch_size; 32 if left out.
+        Examples in a step, train.batch_size; auto if left out: 32, and less for under 1,600 rows.
     memory
         Memory that the run may take, in GiB; what is free on the device if left out.
+    find_lr
+        Try the learning rate and multiples of it with a few steps, and propose one that keeps the KL divergence of
+        held-out answers within train.kl_budget (5 nats an answer).
     json
         Print the numbers as JSON, in bytes and seconds, and nothing else.
     settings
@@ -78,6 +83,7 @@ def plan(
             epochs=epochs,
             batch_size=batch_size,
             memory=memory,
+            find_lr=find_lr,
             settings=parse_settings(settings),
             progress=progress,
         )

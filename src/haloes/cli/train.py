@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from haloes.cli.flags import ConfigFile, Out, Settings
+from haloes.training.settings import Auto
 
 
 def train(
@@ -16,9 +17,9 @@ def train(
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
-    lr: float | None = None,
-    epochs: float | None = None,
-    batch_size: int | None = None,
+    lr: float | Auto | None = None,
+    epochs: float | Auto | None = None,
+    batch_size: int | Auto | None = None,
     out: Out = None,
     settings: Settings = (),
 ) -> None:
@@ -46,12 +47,12 @@ def train(
         Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion,
         label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
     lr
-        The peak learning rate, train.lr: the setting that matters most; 5e-6 if left out. Small models and adapters
-        take 1e-4 to 1e-3.
+        The peak learning rate, train.lr: the setting that matters most. auto if left out: by what is trained, the
+        model's size and the number of steps; `haloes plan --find-lr` measures one.
     epochs
-        Passes over the feedback, train.epochs; 1 if left out.
+        Passes over the feedback, train.epochs; auto if left out: 1, and up to 5 for few rows.
     batch_size
-        Examples in a step, train.batch_size; 32 if left out.
+        Examples in a step, train.batch_size; auto if left out: 32, and less for under 1,600 rows.
     out
         The run's folder; runs/<file>-<loss>-<number> if left out.
     settings

@@ -17,6 +17,8 @@ from haloes.losses.table import LOSSES
 from haloes.records import Feedback, Record
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_for_doctor
+from haloes.runs.held_out import held_out_share
+from haloes.training.choose_steps import choose_steps, describe_steps, too_few_steps
 
 NOISY = 0.05
 """The share of pairs in contradiction, of those that can be checked, from which preferences count as noisy."""
@@ -103,12 +105,12 @@ def recommend_losses(settings: FeedbackSettings) -> Recommendation:
         raise DataError(f"{settings.source}: no row can be used; `haloes doctor {settings.source}` says why")
     if facts.scores is not None and facts.balance.num_desirable + facts.balance.num_undesirable == 0:
         facts = _labelled(facts, settings)
-    steps = advice(facts)
-    loss = next(step.what for step in steps if step.topic == "loss")
+    given = advice(facts)
+    loss = next(step.what for step in given if step.topic == "loss")
     return Recommendation(
         holds=tuple(_holds(facts)),
         applies=tuple(_applies(facts)),
-        advice=steps,
+        advice=(*given, _steps(facts, settings, needs_of(LOSSES[loss]))),
         command=_command(settings, loss, facts.threshold),
     )
 
@@ -337,6 +339,23 @@ def _weights(balance: LabelCounts) -> LossAdvice:
         what=f"{good:.4g} and {bad:.4g}",
         why=f"{why}; `auto`, the default, sets them. Where bad answers must be avoided, raise the undesirable weight",
         source=_RULE,
+    )
+
+
+def _steps(facts: FileFacts, settings: FeedbackSettings, needs: Needs) -> LossAdvice:
+    """Say how many steps the file gives, of its examples that are not held out."""
+    balance = facts.balance
+    answers = balance.num_desirable + (balance.num_undesirable if needs.undesirable else 0)
+    num_examples = facts.findings.num_pairs if needs.pairs else answers
+    held_out = 0.0 if settings.validation is not None else held_out_share(settings, facts.num_prompts)
+    trained = max(1, round(num_examples * (1 - held_out)))
+    steps = choose_steps(trained, batch_size="auto", epochs="auto")
+    made_of, few = describe_steps(trained, steps), too_few_steps(trained, steps)
+    return LossAdvice(
+        topic="steps",
+        what=f"about {steps.num_steps:,}",
+        why=f"{made_of}, by train.batch_size=auto and train.epochs=auto{f'; {few}' if few else ''}",
+        source="KTO paper, section 4.2; `haloes settings train.epochs`",
     )
 
 

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,7 @@ from haloes.planning.cost_model import (
     seconds,
     training_operations,
 )
+from haloes.planning.find_rate import RateSearch, find_rate
 from haloes.planning.machine import Machine, measure_machine, thread_warnings
 from haloes.planning.model_size import itemsize, sizes_by_name
 from haloes.planning.trial import TrialMeasurements, try_out
@@ -29,6 +30,7 @@ from haloes.report.numbers import size
 from haloes.runs.config import RunConfig
 from haloes.runs.process import computing_with
 from haloes.runs.setup import PreparedData, dtype_name, prepare_data, resolve_run
+from haloes.training.choose_steps import describe_steps, too_few_steps
 from haloes.training.distributed import Ranks
 from haloes.training.microbatch_size import bytes_in_use, free_memory
 
@@ -72,14 +74,20 @@ class Plan:
     """By part; empty where nothing was tried."""
     step: StepCost | None
     machine: Machine
+    rates: RateSearch | None
+    """Learning rates that were tried, where that was asked for and the run fits."""
     changes: tuple[SettingChange, ...]
     """Changes of settings where it does not fit, cheapest first."""
     could_show: str | None
     """What the held-out prompts can show, in a sentence; None where none are answered."""
+    notes: tuple[str, ...]
+    """Sentences on what stands in for "auto": the steps, and the learning rate with its reason."""
     warnings: tuple[str, ...]
 
 
-def make_plan(config: RunConfig, *, limit: int | None = None, progress: Progress | None = None) -> Plan:
+def make_plan(
+    config: RunConfig, *, limit: int | None = None, find_lr: bool = False, progress: Progress | None = None
+) -> Plan:
     """
     Find out what a run of this configuration would take, as one process.
 
@@ -89,6 +97,7 @@ def make_plan(config: RunConfig, *, limit: int | None = None, progress: Progress
     Args:
         config: all settings.
         limit: bytes that the run may take; what is free on the device if left out.
+        find_lr: try learning rates for `train.kl_budget`, too.
         progress: told how far the work is.
 
     Raises:
@@ -110,7 +119,11 @@ def make_plan(config: RunConfig, *, limit: int | None = None, progress: Progress
             # What surely does not fit is not tried: loading it would end the process, not the plan.
             if memory(sizes, load).peak <= limit:
                 trial = try_out(data, sizes, load, reading=reading, limit=limit, progress=progress)
-            return _make_plan(data, sizes, load, trial, machine, limit=limit, loss=str(config.loss["name"]))
+            plan = _make_plan(data, sizes, load, trial, machine, limit=limit, loss=str(config.loss["name"]))
+            # After the trial, whose model is out of memory by now: at most one is there at a time.
+            if find_lr and plan.fits:
+                plan = replace(plan, rates=find_rate(data, limit=limit, progress=progress))
+            return plan
 
 
 def _known_load(data: PreparedData, sizes: ModelSize) -> StepLoad:
@@ -173,6 +186,8 @@ def _make_plan(
         )
     if trial is not None and not settings.reference_cache and trial.work.reference_tokens:
         warnings.append("train.reference_cache=false: every pass and every run computes the reference again")
+    if trial is not None and (few := too_few_steps(train.num_examples, trial.steps)):
+        warnings.append(few)
     return Plan(
         facts=_facts(data, sizes, load, trial, loss=loss),
         memory=needed.parts,
@@ -186,6 +201,8 @@ def _make_plan(
         seconds={} if trial is None else seconds(trial.work, trial.rates),
         step=None if trial is None else _step_cost(sizes, trial, machine),
         machine=machine,
+        notes=() if trial is None else tuple(_notes(trial, num_examples=train.num_examples)),
+        rates=None,
         changes=tuple(advise(sizes, load, _options(data, trial), limit=limit)),
         could_show=data.could_show,
         warnings=tuple(warnings),
@@ -211,7 +228,18 @@ def _facts(
     }
     if trial is None:
         return facts
-    return facts | {"steps": trial.work.steps, "tokens of the largest micro-batch": load.tokens}
+    return facts | {
+        "steps": trial.work.steps,
+        "examples in a step": trial.steps.batch_size,
+        "passes over the data": trial.steps.epochs,
+        "learning rate": trial.lr,
+        "tokens of the largest micro-batch": load.tokens,
+    }
+
+
+def _notes(trial: TrialMeasurements, *, num_examples: int) -> Iterator[str]:
+    yield describe_steps(num_examples, trial.steps)
+    yield f"Learning rate {trial.lr:g}" + ("" if trial.rate is None else f": {trial.rate.why}")
 
 
 def _step_cost(sizes: ModelSize, trial: TrialMeasurements, machine: Machine) -> StepCost:

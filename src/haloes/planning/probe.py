@@ -23,6 +23,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import ReferenceScores, ReferenceSource, SequencePairs
 from haloes.training.distributed import Ranks
 from haloes.training.optimizer import Masters, make_optimizer
+from haloes.training.settings import settled
 from haloes.training.step import Stepper
 from haloes.training.trainer import TrainJob, make_stepper, trainable, update
 
@@ -137,7 +138,8 @@ class Probe:
         """Take an optimizer step and return its seconds; the gradients are gone then, and the moments are there."""
         began = time.perf_counter()
         settings = self.job.settings
-        update(self.masters, self.optimizer, settings.lr, settings.max_grad_norm, Ranks(0, 1), step=1)
+        rate = settled(settings.lr, "lr")
+        update(self.masters, self.optimizer, rate, settings.max_grad_norm, Ranks(0, 1), step=1)
         _wait(self.job.policy.device)
         return time.perf_counter() - began
 

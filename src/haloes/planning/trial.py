@@ -10,6 +10,9 @@ from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, cand
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.progress.contract import Progress
 from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
+from haloes.training.choose_rate import ChosenRate
+from haloes.training.choose_steps import ChosenSteps
+from haloes.training.settings import settled
 from haloes.training.trainer import make_stepper, training_schedule
 
 _QUICK = 4.0
@@ -35,6 +38,11 @@ class TrialMeasurements:
     """Whether the largest micro-batch was tried; where it does not fit, its memory follows from a shorter one's."""
     rates: Rates
     work: Workload
+    steps: ChosenSteps
+    lr: float
+    """The run's learning rate."""
+    rate: ChosenRate | None
+    """The same with the reason for it, where the settings left it open."""
 
 
 def try_out(
@@ -74,7 +82,15 @@ def try_out(
     )
     work = _count_work(prepared, schedule, sizes, itemsize=load.itemsize, num_prompts=len(prompts), at_once=at_once)
     return TrialMeasurements(
-        load=load, budget=stepper.max_tokens, typical=passed, complete=complete, rates=rates, work=work
+        load=load,
+        budget=stepper.max_tokens,
+        typical=passed,
+        complete=complete,
+        rates=rates,
+        work=work,
+        steps=prepared.steps,
+        lr=settled(config.train.lr, "lr"),
+        rate=prepared.rate,
     )
 
 

@@ -16,8 +16,6 @@ _OF_NEW_ANSWERS = frozenset({"win_rate", "liked"})
 _AT_EQUAL_LENGTH = "at equal length"
 _EVEN = 0.5
 _UNCHANGED = "No clear change on unseen prompts"
-_HIGHEST_USUAL_LR = 1e-3
-"""Upper end of the learning rates that small models and adapters take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +145,7 @@ def _further(run: RunRecords) -> str:
     train = run.config.get("train")
     lr = train.get("lr") if isinstance(train, dict) else None
     notes = [f"this run had {brief(lr)}"] if is_finite(lr) else []
-    if not is_finite(lr) or lr < _HIGHEST_USUAL_LR:
-        notes.append("small models and adapters take 1e-4 to 1e-3")
-    of_lr = f" ({'; '.join(notes)})" if notes else ""
+    of_lr = f" ({'; '.join([*notes, '`haloes plan --find-lr` measures one'])})"
     steps = run.train[-1]["step"] if run.train else 0
     of_steps = f" ({steps:,} {'step' if steps == 1 else 'steps'} here)" if steps else ""
     return f"To change it, set a higher train.lr{of_lr}, or train for more steps with train.epochs{of_steps}."

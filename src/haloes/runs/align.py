@@ -28,6 +28,7 @@ from haloes.runs.monitor import Monitor, make_live_judge
 from haloes.runs.parts import PartClock
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
+from haloes.training.choose_steps import describe_steps, too_few_steps
 from haloes.training.distributed import Ranks
 from haloes.training.trainer import Callback, TrainResult, train
 
@@ -105,7 +106,7 @@ def align(
                     f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where "
                     f"{settings.train.keep_best} was best"
                 )
-            scores = measure_and_save(context, outcome, rater, warnings)
+            scores = measure_and_save(context, outcome, rater, warnings, kl_budget=settings.train.kl_budget)
             run_folder.mark_finished(run.run_dir, prepared.identity, clock, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.
         ranks.barrier()
@@ -163,7 +164,7 @@ def _train(prepared: PreparedRun, progress: Progress, monitor: Monitor, *, allow
 
 
 class _StartLine:
-    """Tells the user in one line what the steps are computed with; the number of steps is known only as they begin."""
+    """Tells the user what the steps are computed with, how many there are, and the learning rate, as they begin."""
 
     def __init__(self, prepared: PreparedRun, progress: Progress) -> None:
         self._prepared, self._progress = prepared, progress
@@ -171,21 +172,26 @@ class _StartLine:
     def on_start(self, *, step: int, num_steps: int) -> None:
         """Tell it, where steps are left."""
         if step < num_steps:
-            self._progress.note(_describe_start(self._prepared, step=step, num_steps=num_steps))
+            for line in _describe_start(self._prepared, step=step, num_steps=num_steps):
+                self._progress.note(line)
 
     def on_metrics(self, numbers: Mapping[str, Any]) -> None:
         """Do nothing."""
 
 
-def _describe_start(prepared: PreparedRun, *, step: int, num_steps: int) -> str:
-    """Return dtype, device, threads, steps, batch and tokens in a line; `step` of `num_steps` steps are done."""
-    train, processes = prepared.config.train, prepared.ranks.count
+def _describe_start(prepared: PreparedRun, *, step: int, num_steps: int) -> Iterator[str]:
+    """Yield lines on dtype, device and threads, on steps, and on the rate; `step` of `num_steps` steps are done."""
+    train, processes, num_examples = prepared.config.train, prepared.ranks.count, prepared.inputs.train.num_examples
     machine = f"{prepared.config.model.dtype} on {prepared.device}, {_counted(torch.get_num_threads(), 'thread')}"
     if processes > 1:
         machine += f" in each of {processes} processes"
     left = f"{num_steps - step:,} left of " if step else ""
-    steps = f"{left}{_counted(num_steps, 'step')} of up to {_counted(train.batch_size, 'example')}"
-    return f"{machine}; {steps}; micro-batches of up to {train.microbatch_tokens:,} tokens"
+    steps = f"{left}{describe_steps(num_examples, prepared.steps)}"
+    yield f"{machine}; {steps}; micro-batches of up to {train.microbatch_tokens:,} tokens"
+    why = "" if prepared.rate is None else f": {prepared.rate.why}"
+    yield f"learning rate {train.lr:g}{why}"
+    if few := too_few_steps(num_examples, prepared.steps):
+        yield f"caution: {few}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -20,7 +20,7 @@ from haloes.sampling._contract import check_decoding
 from haloes.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
 SettingText: TypeAlias = tuple[Any, str]
 """A setting's default, and what it means."""
@@ -285,7 +285,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
         # As JSON a section may be a mapping while every value must be of its own type: "3" and true are no numbers.
         return _adapter().validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explained(fault) for fault in error.errors())) from error
+        raise ConfigError("; ".join(map(_explained, _faults(error)))) from error
 
 
 def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
@@ -385,6 +385,16 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(old, Mapping) and isinstance(value, Mapping)
         merged[key] = _merge(dict(old or {}), value) if nested else value
     return merged
+
+
+def _faults(error: "ValidationError") -> Iterator[Mapping[str, Any]]:
+    """Yield the faults, one a setting: of a number or "auto" pydantic tells two, each with its alternative's name."""
+    auto = "literal['auto']"
+    or_auto = {fault["loc"][:-1] for fault in error.errors() if fault["loc"][-1] == auto}
+    for fault in error.errors():
+        if fault["loc"][-1] != auto:
+            either = fault["loc"][:-1] in or_auto
+            yield {**fault, "loc": fault["loc"][:-1], "msg": f"{fault['msg']}, or 'auto'"} if either else {**fault}
 
 
 def _explained(fault: Mapping[str, Any]) -> str:

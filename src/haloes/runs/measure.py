@@ -19,7 +19,7 @@ from haloes.results import AnswerRating, HeldOutRow, Score, numbers_to_json
 from haloes.run_files import CALIBRATION, HELD_OUT
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.before_after import compare_completions, compare_shares
-from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.bootstrap import Floats, mean_with_interval
 from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
 from haloes.store import write_json, write_jsonl
 from haloes.tokens.encode import Encoded, Encoder
@@ -198,20 +198,38 @@ def answer_kl(
         [(answer.prompt, answer.completion, ()) for answer in answers], finished=[answer.finished for answer in answers]
     )
     rows = {i: TokenRow(e.prompt, e.completion, e.trained) for i, e in enumerate(encoded) if isinstance(e, Encoded)}
+    total, tokens = row_kl(policy, list(rows.values()), budget=budget, advance=advance)
+    return [
+        AnswerKL(answers[i].prompt_id, answers[i].seed, float(nats), int(count))
+        for i, nats, count in zip(rows, total, tokens, strict=True)
+    ]
+
+
+def row_kl(
+    policy: Policy, rows: Sequence[TokenRow], *, budget: int, advance: Callable[[int], None] = lambda _: None
+) -> tuple[Floats, Floats]:
+    """
+    Measure KL(policy || reference) along encoded answers, whoever gave them.
+
+    Args:
+        policy: with a reference.
+        rows: prompts with completions.
+        budget: tokens that go through the models together.
+        advance: told how many further answers are measured.
+
+    Returns:
+        Of each row the sum over its trained tokens in nats, (n,), and their number, (n,).
+    """
     # Packed as in training: answers share micro-batches, and each one's tokens are a slice of the result.
-    places = list(rows)
-    total, tokens = np.zeros(len(places)), np.zeros(len(places))
-    for members in pack([len(rows[i].prompt) + len(rows[i].completion) for i in places], budget=budget):
-        packed = packed_rows([rows[places[m]] for m in members], policy.device)
+    total, tokens = np.zeros(len(rows)), np.zeros(len(rows))
+    for members in pack([len(row.prompt) + len(row.completion) for row in rows], budget=budget):
+        packed = packed_rows([rows[m] for m in members], policy.device)
         # Summed in float64: a long answer adds hundreds of small numbers.
         parts = np.split(policy.token_kl(packed).double().cpu().numpy(), np.cumsum(packed.trained)[:-1])
         total[members] = [part.sum() for part in parts]
         tokens[members] = packed.trained
         advance(len(members))
-    return [
-        AnswerKL(answers[i].prompt_id, answers[i].seed, float(nats), int(count))
-        for i, nats, count in zip(places, total, tokens, strict=True)
-    ]
+    return total, tokens
 
 
 def reward_pairs(validation: Validation) -> RewardPairs | None:

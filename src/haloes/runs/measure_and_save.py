@@ -94,9 +94,18 @@ def answer_held_out(context: RunContext, variant: str) -> list[Completion]:
 
 
 def measure_and_save(
-    context: RunContext, outcome: TrainResult, rater: Rater | None, warnings: Sequence[str]
+    context: RunContext, outcome: TrainResult, rater: Rater | None, warnings: Sequence[str], *, kl_budget: float
 ) -> tuple[Score, ...]:
-    """Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder."""
+    """
+    Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder.
+
+    Args:
+        context: the run.
+        outcome: what training left.
+        rater: likes an answer or not.
+        warnings: sentences from before.
+        kl_budget: nats an answer above which the answers' divergence is warned of.
+    """
     run_dir, encoder = context.run_dir, context.inputs.encoder
     before, after = answer_held_out(context, "before"), answer_held_out(context, "after")
     context.progress.stage("measuring")
@@ -124,7 +133,7 @@ def measure_and_save(
     context.progress.stage("saving the model")
     save_model(context.policy, encoder.template, run_dir / MODEL)
     write_scores(run_dir / SCORES, scores)
-    texts = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores)]
+    texts = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores, kl_budget=kl_budget)]
     write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in texts])
     return tuple(scores)
 

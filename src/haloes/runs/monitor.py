@@ -1,6 +1,7 @@
 """The monitor of a run: answers to a few held-out prompts at each validation, and alarms while it can be stopped."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class Monitor:
         self._prompts = monitored_prompts(context, watch)
         kept = [answer for answer in before if answer.prompt_id in self._prompts]
         self._ended = {answer.prompt_id: answer.finished for answer in kept}
-        self._alarms = Alarms(self._numbers(kept), watch)
+        self._alarms = Alarms(self._numbers(kept), watch, kl_budget=train.kl_budget)
 
     def measure(self, step: int, validation: Validation) -> Mapping[str, Any]:
         """Return further numbers of a validation: the AUC, and what the policy's answers are like now."""
@@ -164,22 +165,27 @@ class Monitor:
 class Alarms:
     """Follows a run's metrics, and gives each kind of alarm once: what repeats is not read."""
 
-    def __init__(self, before: Mapping[str, float], limits: WatchSettings) -> None:
+    def __init__(self, before: Mapping[str, float], limits: WatchSettings, *, kl_budget: float = inf) -> None:
         """
         Set the limits; nothing of the run is seen yet.
 
         Args:
             before: the numbers of the answers before training (`sampled/words` ...); empty if none were made.
             limits: when it is too much.
+            kl_budget: `train.kl_budget`.
         """
-        self._before, self._limits = before, limits
+        self._before, self._limits, self._kl_budget = before, limits, kl_budget
         self._falling = 0
         self.given: dict[str, str] = {}
         """By a short name, in the order in which they came."""
 
     def take(self, line: Mapping[str, Any]) -> list[str]:
         """Take in a line of the metrics and return the new alarms."""
-        alarms = self._of_rewards(line) if line["split"] == "train" else _of_answers(line, self._before, self._limits)
+        alarms = (
+            self._of_rewards(line)
+            if line["split"] == "train"
+            else _of_answers(line, self._before, self._limits, self._kl_budget)
+        )
         new = {name: f"step {line['step']}: {text}" for name, text in alarms.items() if name not in self.given}
         self.given |= new
         return list(new.values())
@@ -195,12 +201,14 @@ class Alarms:
             return {}
         text = (
             f"the rewards of both classes have fallen ({good:.1f} and {bad:.1f} nats): the learning rate is probably "
-            "too high (KTO paper, section 4.2); lower train.lr"
+            "too high (KTO paper, section 4.2); lower train.lr (`haloes plan --find-lr` measures one)"
         )
         return {"rewards": text}
 
 
-def _of_answers(line: Mapping[str, Any], before: Mapping[str, float], limits: WatchSettings) -> dict[str, str]:
+def _of_answers(
+    line: Mapping[str, Any], before: Mapping[str, float], limits: WatchSettings, kl_budget: float
+) -> dict[str, str]:
     """Return the alarms about the answers of a validation, by their short names."""
     alarms = {}
     words, words_before = line.get("sampled/words"), before.get("sampled/words")
@@ -232,6 +240,11 @@ def _of_answers(line: Mapping[str, Any], before: Mapping[str, float], limits: Wa
         alarms["kl"] = (
             f"the KL divergence to the reference is {kl:.0f} nats an answer, above watch.kl={limits.kl:g}; "
             "raise loss.beta, or lower train.lr"
+        )
+    elif kl is not None and kl > kl_budget:
+        alarms["kl budget"] = (
+            f"the KL divergence to the reference is {kl:.2g} nats an answer, above train.kl_budget={kl_budget:g}; read "
+            "the answers, and lower train.lr (`haloes plan --find-lr` measures one) if they fall apart"
         )
     return alarms
 

@@ -35,6 +35,7 @@ _FREE = {
     "checkpoint_every",
     "keep_checkpoints",
     "threads",
+    "kl_budget",
 }
 """Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
 

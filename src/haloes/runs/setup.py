@@ -38,6 +38,8 @@ from haloes.runs.held_out import held_out_note, held_out_share
 from haloes.runs.inputs import Inputs, make_inputs
 from haloes.runs.warnings import data_warnings, speed_warnings
 from haloes.tokens.encode import make_encoder, tokenizer_fingerprint
+from haloes.training.choose_rate import ChosenRate, choose_rate
+from haloes.training.choose_steps import ChosenSteps, choose_steps, too_few_steps
 from haloes.training.distributed import Ranks, this_rank
 from haloes.training.microbatch_size import bytes_in_use, choose_budget, free_memory
 from haloes.training.optimizer import check_optimizer
@@ -45,13 +47,16 @@ from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob
 from haloes.training.validation import Validation
 
+_FOUND_OUT = ("lr", "batch_size", "epochs")
+"""Settings of training that may be "auto"."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedRun:
     """A run before anything of it is read: its settings, and what they left to the machine."""
 
     config: RunConfig
-    """All settings; only the size of the micro-batches may still be open, which depends on the model in memory."""
+    """All settings; learning rate, steps and micro-batches may still be open, which depend on data and model."""
     run_dir: Path
     loss: Loss[Any]
     """The loss as it was named: class weights may be "auto" until the rows are counted."""
@@ -72,7 +77,7 @@ class PreparedData:
     loss: Loss[Any]
     """The loss with its class weights."""
     identity: Mapping[str, str]
-    """Hashes of the data set, the tokenizer and the configuration, by name."""
+    """Hashes of the data set, the tokenizer and the configuration as far as it is known, by name."""
 
     @property
     def could_show(self) -> str | None:
@@ -95,8 +100,11 @@ class PreparedRun:
     same_run: bool
     identity: Mapping[str, str]
     """Hashes of all that must be the same when the run is resumed, by name."""
+    steps: ChosenSteps
+    rate: ChosenRate | None
+    """The learning rate with the reason for it, where the settings left it open."""
     warnings: tuple[str, ...]
-    """Sentences for the user about the data and the speed."""
+    """Sentences for the user about the data, the steps and the speed."""
 
     def job(
         self,
@@ -151,7 +159,8 @@ def resolve_run(
         run_dir: the run's folder.
         loss: a loss to use in place of the configuration's.
         ranks: the processes that share the run; those that `torchrun` started if left out.
-        resume: resume the run that the folder holds, in the dtype that it began with.
+        resume: resume the run that the folder holds, with the dtype, the learning rate and the steps that it began
+            with where the settings leave them open.
         allow_changes: resume it even if what decides its result has changed.
 
     Raises:
@@ -162,9 +171,10 @@ def resolve_run(
     # Before processes meet: one that fails alone would leave the others waiting for it.
     check_extras(config.model, config.train, device)
     ranks = ranks or this_rank(device)
-    earlier = run_folder.read_config(run_dir).model.dtype if resume and config.model.dtype == "auto" else None
+    if resume:
+        config = _as_it_began(config, run_dir)
     # Each process may find out both differently: the folder by its free number, the dtype by its processor.
-    run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config.model, device, earlier=earlier)))
+    run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config.model, device)))
     loss = loss or configured_loss(config.loss)
     return ResolvedRun(
         config=_with_resolved(config, loss, dtype),
@@ -196,8 +206,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     identity = {
         "data set": run_folder.digest(_fingerprints(config.feedback)),
         "tokenizer": tokenizer_fingerprint(tokenizer),
-        # With the loss as a value too: one that is given from Python may have no name that settings can spell.
-        "configuration": run_folder.digest([run_folder.configuration_hash(config), repr(loss)]),
+        "configuration": _configuration_digest(config, loss),
     }
     # Once more with the model's hashes in `prepare_run`: here it costs no loading of a model to refuse.
     if run.same_run:
@@ -207,7 +216,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         run.run_dir,
         needs=loss.needs,
         encoder=make_encoder(tokenizer, max_length=config.tokens.max_length),
-        identity=identity,
+        identity={**identity, "configuration": _configuration_digest(_before_steps(config), loss)},
         seed=config.train.seed,
         num_prompts=config.samples.prompts,
         index=index,
@@ -224,7 +233,9 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     return PreparedData(run=run, inputs=inputs, loss=weighted, identity=identity)
 
 
-def prepare_run(data: PreparedData, *, progress: Progress, limit: int | None = None) -> PreparedRun:
+def prepare_run(
+    data: PreparedData, *, progress: Progress, limit: int | None = None, keep_start: bool = False
+) -> PreparedRun:
     """
     Load the model, make it trainable, and choose the size of its micro-batches.
 
@@ -232,6 +243,7 @@ def prepare_run(data: PreparedData, *, progress: Progress, limit: int | None = N
         data: the run with its feedback encoded.
         progress: told how far the work is.
         limit: bytes that the run may take on its device; what is free there if left out.
+        keep_start: keep the model before training as a reference, whether or not the loss needs one.
 
     Raises:
         ConfigError: a row is longer than the model's window, or the reference has another tokenizer.
@@ -249,22 +261,35 @@ def prepare_run(data: PreparedData, *, progress: Progress, limit: int | None = N
         seed=config.train.seed,
         device=run.device,
         dtype=run.dtype,
+        keep_start=keep_start,
     )
     # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
     free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
     free //= run.ranks.count if run.device.type == "cpu" else 1
     budget = run.ranks.broadcast(choose_budget(policy, config.train, free=free))
-    identity = {**data.identity, "reference model": policy.reference_fingerprint}
+    num_examples = data.inputs.train.num_examples
+    steps = choose_steps(num_examples, batch_size=config.train.batch_size, epochs=config.train.epochs)
+    rate = _chosen_rate(config, data.loss, policy, num_steps=steps.num_steps)
+    lr = config.train.lr if rate is None else rate.value
+    train = dataclasses.replace(config.train, lr=lr, batch_size=steps.batch_size, epochs=steps.epochs)
+    config = dataclasses.replace(config, train=dataclasses.replace(train, microbatch_tokens=budget))
+    identity = {
+        **data.identity,
+        "configuration": _configuration_digest(config, run.loss),
+        "reference model": policy.reference_fingerprint,
+    }
     if policy.start_fingerprint is not None:
         identity["model"] = policy.start_fingerprint
     if run.same_run:
         run_folder.check_identity(run.run_dir, identity)
     warnings = data_warnings(data.inputs.facts, data.loss)
+    if few := too_few_steps(num_examples, steps):
+        warnings.append(few)
     if policy.unpacked_because is not None:
         warnings.append(f"sequences are padded and not packed, which is slower: {policy.unpacked_because}")
     warnings += speed_warnings(policy.scorer, config.train)
     return PreparedRun(
-        config=dataclasses.replace(config, train=dataclasses.replace(config.train, microbatch_tokens=budget)),
+        config=config,
         run_dir=run.run_dir,
         loss=data.loss,
         inputs=data.inputs,
@@ -273,7 +298,49 @@ def prepare_run(data: PreparedData, *, progress: Progress, limit: int | None = N
         ranks=run.ranks,
         same_run=run.same_run,
         identity=identity,
+        steps=steps,
+        rate=rate,
         warnings=tuple(warnings),
+    )
+
+
+def _configuration_digest(config: RunConfig, loss: Loss[Any]) -> str:
+    """Hash the settings that decide the result, with the loss as a value too."""
+    # One that is given from Python may have no name that settings can spell.
+    return run_folder.digest([run_folder.configuration_hash(config), repr(loss)])
+
+
+def _before_steps(config: RunConfig) -> RunConfig:
+    """Return the configuration as if it left rate and steps open: what is encoded does not depend on them."""
+    train = dataclasses.replace(config.train, lr="auto", batch_size="auto", epochs="auto")
+    return dataclasses.replace(config, train=train)
+
+
+def _as_it_began(config: RunConfig, run_dir: Path) -> RunConfig:
+    """Return the configuration with what an earlier part of the run found out in place of "auto"."""
+    model, train = config.model, config.train
+    is_open = [name for name in _FOUND_OUT if getattr(train, name) == "auto"]
+    if not is_open and model.dtype != "auto":
+        return config
+    earlier = run_folder.read_config(run_dir)
+    dtype = earlier.model.dtype if model.dtype == "auto" else model.dtype
+    found = {name: getattr(earlier.train, name) for name in is_open}
+    return dataclasses.replace(
+        config, model=dataclasses.replace(model, dtype=dtype), train=dataclasses.replace(train, **found)
+    )
+
+
+def _chosen_rate(config: RunConfig, loss: Loss[Any], policy: Policy, *, num_steps: int) -> ChosenRate | None:
+    """Return the learning rate of a run whose settings leave it open; else None."""
+    if config.train.lr != "auto":
+        return None
+    lora = config.model.lora
+    return choose_rate(
+        loss.needs,
+        width=int(policy.scorer.model.config.get_text_config().hidden_size),
+        lora_alpha=None if lora is None else lora.alpha,
+        optimizer=config.train.optimizer,
+        num_steps=num_steps,
     )
 
 
@@ -314,6 +381,7 @@ def load_policy(
     seed: int,
     device: torch.device,
     dtype: torch.dtype,
+    keep_start: bool = False,
 ) -> Policy:
     """
     Load a model ready to be trained, with the reference that its loss needs.
@@ -326,6 +394,7 @@ def load_policy(
         seed: seed of the start of adapters and heads.
         device: where it computes.
         dtype: what it computes in.
+        keep_start: keep a reference even if the loss needs none.
 
     Raises:
         ConfigError: a row is longer than the model's window, or the reference has another tokenizer.
@@ -342,7 +411,12 @@ def load_policy(
         )
     other = None if settings.reference is None else _load_reference(settings, loaded, device, dtype)
     return trainable_policy(
-        loaded.model, needs, lora=settings.lora, seed=seed, reference=needs.any_reference, reference_model=other
+        loaded.model,
+        needs,
+        lora=settings.lora,
+        seed=seed,
+        reference=needs.any_reference or keep_start,
+        reference_model=other,
     )
 
 

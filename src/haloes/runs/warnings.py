@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from haloes.feedback.weights import class_weights, is_in_paper_range
@@ -10,7 +11,7 @@ from haloes.models.forward import Scorer
 from haloes.results import Score
 from haloes.training.settings import TrainSettings
 
-_FEW_STEPS = 10
+_ENOUGH_STEPS = 10
 _OFTEN = 0.02
 
 
@@ -51,16 +52,14 @@ def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:
     return []
 
 
-def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
-    """Warn of how training went."""
+def training_warnings(
+    metrics: Sequence[Mapping[str, Any]], scores: Sequence[Score], *, kl_budget: float = inf
+) -> list[str]:
+    """Warn of how training went, and where the answers moved surely further than `kl_budget` nats each."""
     steps = [line for line in metrics if line["split"] == "train"]
     warnings: list[str] = []
-    if len(steps) < _FEW_STEPS:
-        warnings.append(
-            f"the run had only {len(steps)} steps: more data, a smaller train.batch_size or more epochs may help"
-        )
     clamped = _mean(steps, "reference_point/clamped")
-    if clamped is not None and clamped > 0.9 and len(steps) >= _FEW_STEPS:  # noqa: PLR2004
+    if clamped is not None and clamped > 0.9 and len(steps) >= _ENOUGH_STEPS:  # noqa: PLR2004
         warnings.append(
             f"the reference point was clamped at 0 in {clamped:.0%} of the steps: the policy moved away from "
             "mismatched completions, and a constant reference point of 0 would have done as well"
@@ -80,6 +79,13 @@ def training_warnings(metrics: Sequence[Mapping[str, Any]], scores: Sequence[Sco
                 f"{measured} lies below chance (0.5): the model prefers what people disliked; look whether labels of "
                 "the training or the validation rows are swapped"
             )
+    kl = after.get("kl")
+    if kl is not None and kl.low > kl_budget:
+        warnings.append(
+            f"the answers moved by {kl.value:.3g} nats of KL to the reference each [{kl.low:.3g}, {kl.high:.3g}], "
+            f"above train.kl_budget={kl_budget:g}: read them, and lower train.lr if they fall apart (`haloes plan "
+            "--find-lr` measures one)"
+        )
     return warnings + _length_warning(after)
 
 

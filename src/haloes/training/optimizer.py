@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from haloes.errors import ConfigError
 from haloes.models.quiet import quiet
-from haloes.training.settings import TrainSettings
+from haloes.training.settings import TrainSettings, settled
 
 _SMALLEST = 4096
 """bitsandbytes keeps the moments of smaller weights in float32."""
@@ -123,10 +123,10 @@ def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> RemovableH
 
 def make_optimizer(masters: Masters, settings: TrainSettings) -> torch.optim.Optimizer:
     """Return AdamW (its moments in float32, or in 8 bits) or RMSprop over the float32 weights, in their fixed order."""
-    weights = list(masters.weights.values())
+    weights, lr = list(masters.weights.values()), settled(settings.lr, "lr")
     if settings.optimizer == "adamw8bit":
-        eight_bits: torch.optim.Optimizer = _adamw8bit()(weights, lr=settings.lr, weight_decay=settings.weight_decay)
+        eight_bits: torch.optim.Optimizer = _adamw8bit()(weights, lr=lr, weight_decay=settings.weight_decay)
         return eight_bits
     if settings.optimizer == "rmsprop":
-        return torch.optim.RMSprop(weights, lr=settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.RMSprop(weights, lr=lr, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, lr=lr, weight_decay=settings.weight_decay, fused=True)

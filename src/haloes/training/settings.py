@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, inf, pi
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from haloes.errors import ConfigError
 
 Optimizer: TypeAlias = Literal["adamw", "adamw8bit", "rmsprop"]
 Shape: TypeAlias = Literal["constant", "linear", "cosine"]
+Auto: TypeAlias = Literal["auto"]
+Number = TypeVar("Number", int, float)
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("optimizer",), lambda value: value in get_args(Optimizer), " or ".join(get_args(Optimizer))),
     (("schedule",), lambda value: value in get_args(Shape), " or ".join(get_args(Shape))),
-    (("lr", "epochs", "max_grad_norm"), lambda value: 0 < value < inf, "positive and finite"),
-    (("batch_size", "checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
+    (("lr", "epochs"), lambda value: value == "auto" or 0 < value < inf, 'positive and finite, or "auto"'),
+    (("kl_budget", "max_grad_norm"), lambda value: 0 < value < inf, "positive and finite"),
+    (("batch_size",), lambda value: value == "auto" or value >= 1, 'at least 1, or "auto"'),
+    (("checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
     (
         ("microbatch_tokens", "microbatch_examples", "validate_every", "early_stop", "threads"),
         lambda value: value is None or value >= 1,
@@ -31,13 +35,20 @@ class TrainSettings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    lr: float = 5e-6
-    """Peak. 5e-6 with AdamW is the KTO paper's recommendation (Table 1), for LoRA too; its optimum is 2 to 10 times
-    that of DPO. Small models and adapters take more: 1e-4 to 1e-3 for a 135M model with LoRA."""
-    batch_size: int = 32
-    """Examples in one optimizer step, over all ranks and micro-batches. The paper uses 32 and recommends 8 to 128."""
-    epochs: float = 1.0
-    """Passes over the data; the paper's runs use 1."""
+    lr: float | Auto = "auto"
+    """Peak. "auto" goes by what is trained, the model's width and the number of steps: the KTO paper's 5e-6 (Table 1,
+    AdamW, all weights of an 8B model), ten times that for adapters, more for narrower models and in short runs; a fifth
+    for pairs, four times for SFT (`haloes.training.choose_rate`). The run's config says what was taken."""
+    batch_size: int | Auto = "auto"
+    """Examples in one optimizer step, over all ranks and micro-batches. "auto" is the paper's 32 for 1,600 examples and
+    more; for fewer it is less, down to 8, so that there are about 50 steps. The paper recommends 8 to 128."""
+    epochs: float | Auto = "auto"
+    """Passes over the data. "auto" is 1, as in the paper's runs; where 8 examples a step do not give 50 steps it is
+    more, up to 5."""
+    kl_budget: float = 5.0
+    """How far training may move the answers, in nats of KL divergence to the reference an answer: `haloes plan
+    --find-lr` proposes a rate that stays within it, and a run that was measured to go further warns. Ours: under 0.05
+    answers stay as they were, and from about 10 on they may fall apart."""
     optimizer: Optimizer = "adamw"
     """How gradients become changes of the weights. AdamW is what the KTO paper recommends; its 1B to 30B
     comparisons used RMSprop with a learning rate of 5e-7. adamw8bit keeps AdamW's moments in 8 bits (a quarter of
@@ -112,6 +123,13 @@ class TrainSettings:
             raise ConfigError("train.early_stop needs train.keep_best: the number that is to grow better, such as auc")
 
 
+def settled(value: Number | Auto, name: str) -> Number:
+    """Return a setting that is a number by now. Raises ConfigError where it is still "auto", which a run replaces."""
+    if value == "auto":
+        raise ConfigError(f'train.{name} is "auto", which only a run can find out; give a number here')
+    return value
+
+
 def is_validated(settings: TrainSettings, step: int, num_steps: int) -> bool:
     """Return whether a validation follows this step, counted from 1, where there is something to validate on."""
     return step == num_steps or (settings.validate_every is not None and step % settings.validate_every == 0)
@@ -126,10 +144,10 @@ def learning_rate(settings: TrainSettings, step: int, num_steps: int) -> float:
     It rises linearly over the first `warmup * num_steps` steps and then follows the schedule, which reaches 0 one step
     after the last.
     """
-    rising = settings.warmup * num_steps
+    peak, rising = settled(settings.lr, "lr"), settings.warmup * num_steps
     if step + 1 <= rising:
-        return settings.lr * (step + 1) / rising
+        return peak * (step + 1) / rising
     done = (step - rising) / max(num_steps - rising, 1)
     done = max(done, 0.0)
     factor = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + cos(pi * done)) / 2}[settings.schedule]
-    return settings.lr * factor
+    return peak * factor

@@ -34,7 +34,7 @@ from haloes.training.metrics import step_metrics
 from haloes.training.metrics_log import MetricsLog, read_metrics
 from haloes.training.microbatch_size import MAX_TOKENS
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
-from haloes.training.settings import TrainSettings, is_validated, learning_rate
+from haloes.training.settings import TrainSettings, is_validated, learning_rate, settled
 from haloes.training.step import LayoutHook, Stepper, ignore_layout
 from haloes.training.step_table import Table
 from haloes.training.step_work import StepWork
@@ -189,8 +189,8 @@ def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
     settings = job.settings
     return make_schedule(
         stepper,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
+        batch_size=settled(settings.batch_size, "batch_size"),
+        epochs=settled(settings.epochs, "epochs"),
         seed=settings.seed,
         prompts_together=settings.prompts_together,
     )
@@ -200,7 +200,8 @@ def _check_validation(job: TrainJob) -> None:
     """Raise before the training, and not after it, where it cannot be validated."""
     settings = job.settings
     if job.validation is not None:
-        make_schedule(make_stepper(job, job.validation), batch_size=settings.batch_size, epochs=1, seed=settings.seed)
+        size = settled(settings.batch_size, "batch_size")
+        make_schedule(make_stepper(job, job.validation), batch_size=size, epochs=1, seed=settings.seed)
     elif settings.keep_best is not None:
         raise ConfigError("train.keep_best needs held-out feedback: feedback.validation, or feedback.validation_share")
 
@@ -259,7 +260,7 @@ class _RunState:
             raise ConfigError("there is nothing to validate on")
         return validate(
             make_stepper(job, job.validation),
-            batch_size=job.settings.batch_size,
+            batch_size=settled(job.settings.batch_size, "batch_size"),
             seed=job.settings.seed,
             logp_before=self.logp_before,
             running_reward=self.loss_state.running_reward,

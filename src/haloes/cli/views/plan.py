@@ -9,6 +9,7 @@ from haloes.cli.views.tables import table
 from haloes.report.numbers import size
 
 if TYPE_CHECKING:
+    from haloes.planning.find_rate import RateSearch
     from haloes.planning.plan import Plan, StepCost
 
 _SMALL = 10
@@ -42,8 +43,20 @@ def plan_lines(plan: "Plan") -> Iterator[Any]:
         yield Text("No setting makes it fit: take a smaller model, or a machine with more memory.")
     if plan.could_show is not None:
         yield Text(f"{plan.could_show}.")
+    if plan.rates is not None:
+        yield from _rates(plan.rates)
+    for note in plan.notes:
+        yield Text(f"{note}.")
     for warning in plan.warnings:
         yield Text(f"Warning: {warning}.")
+
+
+def _rates(rates: "RateSearch") -> Iterator[Any]:
+    from rich.text import Text
+
+    rows = [(f"{trial.lr:g}", f"{trial.kl:.3g}") for trial in rates.tried]
+    yield table("Learning rates that were tried", ("train.lr", "KL of held-out answers, nats an answer"), rows)
+    yield Text(f"Proposed for train.kl_budget={rates.kl_budget:g}: --lr {rates.lr:g} ({rates.why}).")
 
 
 def _memory(plan: "Plan") -> Any:

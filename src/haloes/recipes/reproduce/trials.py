@@ -35,7 +35,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import ReferenceTotals
 from haloes.training.distributed import Ranks
 from haloes.training.metrics_log import read_metrics
-from haloes.training.settings import TrainSettings
+from haloes.training.settings import TrainSettings, settled
 from haloes.training.trainer import TrainJob, train
 
 
@@ -198,7 +198,8 @@ class Workbench:
 
     def _settings(self, trial: Trial, store: TokenStore) -> TrainSettings:
         # A pair is two answers: every method sees as many of them in a step.
-        size = max(1, self._config.train.batch_size // store.sequences_per_example)
+        answers = settled(self._config.train.batch_size, "batch_size")
+        size = max(1, answers // store.sequences_per_example)
         return dataclasses.replace(self._config.train, lr=trial.lr, seed=trial.seed, batch_size=size)
 
     def _train_store(self, source: Path, needs: Needs) -> TokenStore:
