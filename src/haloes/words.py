@@ -37,7 +37,8 @@ WORDS = {
     "ones",
     "learning rate": "how far a step moves the weights (train.lr): too low and nothing changes, too high and the "
     "model breaks",
-    "length-controlled": "the win rate that would be if both answers were equally long, as judges like long ones",
+    "length-controlled": "the win rate or AUC that would be if answers were equally long: judges like long ones, and a "
+    "reward that is summed over tokens drifts with length",
     "log-odds": "log(p / (1 - p)): 0 is even, 2.2 is nine to one",
     "log-probability": "the logarithm of how likely the model finds an answer: nearer to 0 is likelier",
     "log-ratio": "log p of the model minus log p of the reference: what an answer has gained in training",

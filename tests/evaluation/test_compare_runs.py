@@ -62,6 +62,17 @@ def test_runs_over_the_same_rows(tmp_path: Path):
     assert difference.score.num_rows == 12
 
 
+def test_what_the_auc_owes_to_length_stands_beside_it(tmp_path: Path):
+    found = compare_runs([write_run(tmp_path / "good", GOOD), write_run(tmp_path / "bad", BAD)])
+
+    beside = {scores[0].name: [score.value for score in scores] for scores in found.beside_auc}
+    assert beside["auc_length_controlled"] == [1.0, 0.5], "all answers have three tokens"
+    assert beside["auc_length"] == [0.5, 0.5]
+    assert beside["auc_within_prompts"] == [1.0, 0.5]
+    (difference,) = found.auc_differences_at_equal_length
+    assert (difference.model, difference.other, difference.score.value) == ("good", "bad", 0.5)
+
+
 def test_runs_over_other_rows_are_compared_on_those_they_share(tmp_path: Path):
     one = write_run(tmp_path / "one", GOOD)
     two = write_run(tmp_path / "two", [*BAD, 5.0, 6.0, 7.0, 8.0], first=4)

@@ -57,7 +57,12 @@ def test_held_out_rows_are_scored_and_calibrated():
     rewards, labels = [2.0, 1.0, -1.0, -2.0, 0.5, -0.5], [True, True, False, False, False, True]
     found = judge_free(Source(name="run", path=Path(), held_out=held_out(rewards, labels)))
 
-    (auc,) = found.scores
+    auc, *beside = found.scores
+    assert [score.name for score in beside] == [
+        "auc_length_controlled",
+        "auc_per_token",
+        "auc_length",
+    ], "no prompt of these has answers of both labels"
     # Of nine pairs, 0.5 > -0.5 is the one that is the wrong way round.
     assert auc.value == pytest.approx(8 / 9)
     fit = found.calibration

@@ -9,7 +9,7 @@ import yaml
 
 from haloes.cli.views.tables import differences_table
 from haloes.report.compare_page import compare_page, overlaid
-from haloes.report.compared import ComparedRuns, differing_settings, extent, zero_notes
+from haloes.report.compared import ComparedRuns, differing_settings, extent, length_notes, zero_notes
 from haloes.report.load import RunRecords, load_run
 from haloes.results import PairedDifference, Score
 from report_folders import matchup
@@ -70,6 +70,29 @@ def test_steps_and_kl_stand_beside_the_settings_that_differ(runs: list[RunRecord
     assert (kl[0], kl[1][1]) == ("KL to the reference, nats an answer", "2")
     assert extent([runs[0], runs[0]]) == ()
     assert "optimizer steps" in compare_page(compared([runs[0], short]))
+
+
+def test_a_difference_that_is_gone_at_equal_length_is_told_first(runs: list[RunRecords]):
+    gone = PairedDifference(model="kto", other="dpo", score=score(0.01, variant="difference"), p_value=0.8, p_holm=0.8)
+    length = score(0.57, "auc_length", label="AUC of length alone (shorter is better)")
+    beside = ((score(0.6, "auc_length_controlled"), None), (length, length))
+    found = compared(runs, beside_auc=beside, auc_differences_at_equal_length=(gone,))
+    (note,) = length_notes(found)
+    page = compare_page(found)
+
+    assert "the difference in AUC is +0.12, p (Holm) 0.04, and of answers of about the same length +0.01" in note
+    assert "AUC of length alone (shorter is better): 0.57" in note
+    assert page.index("Difference in AUC at equal length") < page.index("Difference in AUC<")
+    assert "AUC at equal length" in page
+
+
+def test_where_both_say_the_same_the_difference_of_all_answers_comes_first(runs: list[RunRecords]):
+    same = PairedDifference(model="kto", other="dpo", score=score(0.12, variant="difference"), p_value=0, p_holm=0)
+    found = compared(runs, auc_differences_at_equal_length=(same,))
+    page = compare_page(found)
+
+    assert length_notes(found) == ()
+    assert page.index("Difference in AUC<") < page.index("Difference in AUC at equal length")
 
 
 def difference(value: float, low: float, high: float, p_value: float) -> PairedDifference:

@@ -162,8 +162,11 @@ def test_runs_are_compared_with_the_intervals_of_their_own_reports(model: Path, 
 
 
 def test_before_training_every_reward_is_zero_and_the_auc_one_half():
-    before, after = validation_scores(validation())
+    before, after, *beside = validation_scores(validation())
 
+    assert {score.name for score in beside} >= {"auc_length_controlled", "auc_per_token", "auc_length"}
+    assert all((score.value, score.low, score.high) == (0.5, 0.5, 0.5) for score in beside if score.variant == "before")
+    assert [score.variant for score in beside if score.name == "auc_length"] == ["after"]
     assert (before.value, before.low, before.high, before.variant) == (0.5, 0.5, 0.5, "before")
     assert before == auc_before(after)
     assert (before.num_rows, before.num_clusters) == (after.num_rows, after.num_clusters)
@@ -180,8 +183,9 @@ def test_one_label_has_no_auc():
 def test_the_metrics_get_the_auc_with_its_interval():
     found = validation_numbers(validation())
 
-    assert set(found) == {"auc", "auc/low", "auc/high"}
-    assert found["auc/low"] <= found["auc"] <= found["auc/high"]
+    names = {"auc", "auc_length_controlled"}
+    assert set(found) == names | {f"{name}/{end}" for name in names for end in ("low", "high")}
+    assert all(found[f"{name}/low"] <= found[name] <= found[f"{name}/high"] for name in names)
 
 
 # --- answers

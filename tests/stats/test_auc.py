@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -206,6 +207,7 @@ def scored_rows(seed: int, *, better: float = 0.0, num: int = 60) -> ScoredRows:
         others=rng.normal(size=num).tolist(),
         labels=labels.tolist(),
         prompts=(np.arange(num) // 2).tolist(),
+        tokens=[5] * num,
     )
 
 
@@ -221,7 +223,7 @@ def test_a_difference_is_the_first_minus_the_second():
 
 def test_exchanged_models_give_the_opposite():
     one = scored_rows(1, better=1.0)
-    other = ScoredRows(scores=one.others, others=one.scores, labels=one.labels, prompts=one.prompts)
+    other = replace(one, scores=one.others, others=one.scores)
     (found,), (opposite,) = auc_differences({("a", "b"): one}), auc_differences({("b", "a"): other})
 
     assert found.score.value == -opposite.score.value
@@ -240,15 +242,13 @@ def test_p_values_are_corrected_for_their_number():
 
 def test_equal_scores_have_no_difference():
     given = scored_rows(5)
-    (found,) = auc_differences(
-        {("a", "b"): ScoredRows(scores=given.scores, others=given.scores, labels=given.labels, prompts=given.prompts)}
-    )
+    (found,) = auc_differences({("a", "b"): replace(given, others=given.scores)})
 
     assert (found.score.value, found.p_value) == (0.0, 1.0)
 
 
 def test_rows_of_one_label_are_left_out():
-    only = ScoredRows(scores=[1.0, 2.0], others=[2.0, 1.0], labels=[True, True], prompts=["a", "b"])
+    only = ScoredRows(scores=[1.0, 2.0], others=[2.0, 1.0], labels=[True, True], prompts=["a", "b"], tokens=[5, 5])
 
     assert auc_differences({("a", "b"): only}) == []
 

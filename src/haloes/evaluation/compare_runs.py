@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from haloes.errors import ConfigError
+from haloes.evaluation.judge_free import held_out_auc
 from haloes.evaluation.judged import judged_numbers
 from haloes.evaluation.sources import after_its_run, read_judged_files
 from haloes.report.compared import ComparedRuns
@@ -13,6 +14,7 @@ from haloes.report.load import load_run
 from haloes.results import HeldOutRow, JudgedNumbers, PairedDifference, Score, read_held_out
 from haloes.run_files import check_is_run
 from haloes.stats.auc import ScoredRows, auc_differences, auc_with_interval
+from haloes.stats.auc_by_length import auc_differences_at_equal_length
 
 _Rows: TypeAlias = Mapping[Hashable, HeldOutRow]
 _Key: TypeAlias = Callable[[HeldOutRow], Hashable]
@@ -54,6 +56,8 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
         for name, rows in zip(names, held_out, strict=True)
         if not rows
     ]
+    pairs = _pairs(dict(zip(names, held_out, strict=True)))
+    at_equal_length = tuple(auc_differences_at_equal_length(pairs))
     return ComparedRuns(
         names=tuple(names),
         runs=tuple(runs),
@@ -61,7 +65,9 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
         num_shared=len(shared[0]),
         aucs=tuple(_auc(rows) for rows in held_out),
         shared_aucs=tuple(_auc(rows) for rows in shared),
-        auc_differences=_auc_differences(dict(zip(names, held_out, strict=True))),
+        beside_auc=_beside_auc(shared if len(shared[0]) else held_out, seed=seed),
+        auc_differences=tuple(auc_differences(pairs)),
+        auc_differences_at_equal_length=at_equal_length,
         win_rates=tuple(matchup for matchup in judged.matchups if matchup.win_rate is not None) if judged else (),
         win_rate_differences=_win_rate_differences(judged),
         notes=(*notes, *(judged.notes if judged else ())),
@@ -102,8 +108,15 @@ def _auc(rows: Sequence[HeldOutRow]) -> Score | None:
     return auc_with_interval([row.reward for row in rows], [row.label for row in rows], [row.group for row in rows])
 
 
-def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]]) -> tuple[PairedDifference, ...]:
-    """Compare each pair of runs on the rows that these two share."""
+def _beside_auc(held_out: Sequence[Sequence[HeldOutRow]], *, seed: int) -> tuple[tuple[Score | None, ...], ...]:
+    """Return for each number beside the AUC that a run has, such as that at equal length, the one of each run."""
+    by_name = [{score.name: score for score in held_out_auc(rows, seed=seed)} for rows in held_out]
+    names = dict.fromkeys(name for scores in by_name for name in scores if name != "auc")
+    return tuple(tuple(scores.get(name) for scores in by_name) for name in names)
+
+
+def _pairs(held_out: Mapping[str, Sequence[HeldOutRow]]) -> dict[tuple[str, str], ScoredRows]:
+    """Return for each pair of runs the rows that these two share."""
     pairs = {}
     for run, other in combinations(held_out, 2):
         mine, theirs = _shared([held_out[run], held_out[other]])
@@ -113,8 +126,9 @@ def _auc_differences(held_out: Mapping[str, Sequence[HeldOutRow]]) -> tuple[Pair
                 others=[row.reward for row in theirs],
                 labels=[row.label for row in mine],
                 prompts=[row.group for row in mine],
+                tokens=[row.tokens for row in mine],
             )
-    return tuple(auc_differences(pairs))
+    return pairs
 
 
 def _win_rate_differences(judged: JudgedNumbers | None) -> tuple[PairedDifference, ...]:

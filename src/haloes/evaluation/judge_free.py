@@ -6,6 +6,7 @@ from haloes.evaluation.sources import Source
 from haloes.records import Completion
 from haloes.results import HeldOutRow, JudgeFree, Score
 from haloes.stats.auc import auc_with_interval
+from haloes.stats.auc_by_length import auc_beside_length
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import mean_with_interval
 from haloes.stats.calibration import calibration
@@ -32,7 +33,7 @@ def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
     Answers "before" and "after" to the same prompts are also compared; other models are told one by one.
     """
     scores = answer_numbers(source.answers, seed=seed)
-    scores += held_out_auc(source.held_out)
+    scores += held_out_auc(source.held_out, seed=seed)
     computed = {score.name for score in scores}
     # A run's own scores fill in what cannot be measured again from its records, such as the KL divergence.
     scores += [score for score in source.measured if score.name not in computed]
@@ -65,11 +66,13 @@ def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Scor
     return scores + [_distinct(some, model) for model, some in by_model.items() if distinct_n(_texts(some))]
 
 
-def held_out_auc(rows: Sequence[HeldOutRow]) -> list[Score]:
-    """Measure how often the implied reward puts a desirable held-out answer above an undesirable one."""
+def held_out_auc(rows: Sequence[HeldOutRow], *, seed: int = 0) -> list[Score]:
+    """Measure how often the implied reward puts good held-out answers above bad ones, and what that owes to length."""
     rewards, labels, groups = _columns(rows)
     score = auc_with_interval(rewards, labels, groups) if rewards else None
-    return [] if score is None else [score]
+    if score is None:
+        return []
+    return [score, *auc_beside_length(rewards, labels, groups, [row.tokens for row in rows], seed=seed)]
 
 
 def _columns(rows: Sequence[HeldOutRow]) -> tuple[list[float], list[bool], list[str]]:

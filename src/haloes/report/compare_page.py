@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from haloes.report import charts, facts
 from haloes.report.charts import Chart
-from haloes.report.compared import ComparedRuns, differing_settings, extent, measured, zero_notes
+from haloes.report.compared import ComparedRuns, differing_settings, extent, length_notes, measured, zero_notes
 from haloes.report.curves import Style, line
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.rendering import render
@@ -17,6 +17,7 @@ from haloes.store import write_text
 _COLOURS = 8
 _CURVES: tuple[tuple[str, str, str, str], ...] = (
     ("validation", "auc", "Held-out AUC by step", "AUC"),
+    ("validation", "auc_length_controlled", "Held-out AUC at equal length by step", "AUC"),
     ("validation", "loss", "Held-out loss by step", "loss an example"),
     ("train", "nll_per_token", "Loss per token (NLL) in training by step", "nats a token"),
     ("train", "reward_margin", "Reward margin in training by step", "nats an answer"),
@@ -30,7 +31,7 @@ _CURVES: tuple[tuple[str, str, str, str], ...] = (
     ("validation", "sampled/kl", "KL of sampled answers to the reference by step", "nats an answer"),
 )
 """(split, metric, title, unit) of what is laid over each other."""
-_WITH_INTERVAL = {"auc": "chance", "sampled/win_rate": "even"}
+_WITH_INTERVAL = {"auc": "chance", "auc_length_controlled": "chance", "sampled/win_rate": "even"}
 """Metrics that are logged with the ends of their interval, and what one half is called."""
 _LOSS = "loss"
 
@@ -50,7 +51,10 @@ def compare_page(compared: ComparedRuns) -> str:
         zero_notes=zero_notes,
         aucs=_block(compared.aucs),
         shared_aucs=None if compared.same_rows else _block(compared.shared_aucs),
+        beside_auc=[block for scores in compared.beside_auc if (block := _block(scores)) is not None],
         auc_differences=[(found, show(found.score)) for found in compared.auc_differences],
+        at_equal_length=[(found, show(found.score)) for found in compared.auc_differences_at_equal_length],
+        length_notes=length_notes(compared),
         measures=[block for scores in measured(compared.runs) if (block := _block(scores)) is not None],
         win_rates=[
             (found, show(found.win_rate), show(found.length_controlled.score) if found.length_controlled else None)

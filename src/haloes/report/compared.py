@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from haloes.report import facts
 from haloes.report.load import RunRecords
-from haloes.report.numbers import count
+from haloes.report.numbers import count, measure_of, show, signed
 from haloes.results import Matchup, PairedDifference, Score
 
 _FIRST = ("liked", "auc")
+_SHOWN = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,11 @@ class ComparedRuns:
     shared_aucs: tuple[Score | None, ...]
     """AUC of each run on the rows that all share."""
     auc_differences: tuple[PairedDifference, ...]
+    beside_auc: tuple[tuple[Score | None, ...], ...] = ()
+    """What stands beside the AUC, such as that at equal length: a row a number, with each run's. On the rows that all
+    share, or on each run's own where they share none."""
+    auc_differences_at_equal_length: tuple[PairedDifference, ...] = ()
+    """The same differences of answers of about the same length, where there are any."""
     win_rates: tuple[Matchup, ...]
     """Those that have a win rate."""
     win_rate_differences: tuple[PairedDifference, ...]
@@ -74,9 +80,36 @@ def zero_notes(differences: Sequence[PairedDifference]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def length_notes(compared: ComparedRuns) -> tuple[str, ...]:
+    """Return a sentence for each pair of runs that differs in AUC, but not at equal length, or the other way round."""
+    at_equal_length = {(found.model, found.other): found for found in compared.auc_differences_at_equal_length}
+    length = next(
+        (score for scores in compared.beside_auc for score in scores if score and score.name == "auc_length"), None
+    )
+    notes = []
+    for found in compared.auc_differences:
+        controlled = at_equal_length.get((found.model, found.other))
+        if controlled is None or _direction(found) == _direction(controlled):
+            continue
+        of_all, of_similar = (f"{signed(one.score.value, 2)}, p (Holm) {one.p_holm:.2g}" for one in (found, controlled))
+        alone = "" if length is None else f" ({measure_of(length).title}: {show(length).value})"
+        notes.append(
+            f"{found.model} – {found.other}: the difference in AUC is {of_all}, and of answers of about the same "
+            f"length {of_similar}. A reward that is summed over tokens drifts with length{alone}, so the latter counts"
+        )
+    return tuple(notes)
+
+
+def _direction(found: PairedDifference) -> int:
+    """Return which run is better: 1 the first, -1 the second, 0 where neither is shown to be."""
+    if found.p_holm >= _SHOWN:
+        return 0
+    return 1 if found.score.value > 0 else -1
+
+
 def measured(runs: Sequence[RunRecords]) -> tuple[tuple[Score | None, ...], ...]:
-    """Collect for each quantity that a run measured after training, but the AUC, its score in each run."""
+    """Collect for each quantity that a run measured after training, but AUCs, its score in each run."""
     by_name = [{score.name: score for score in run.scores if score.variant == "after"} for run in runs]
-    names = dict.fromkeys(name for scores in by_name for name in scores if name != "auc")
+    names = dict.fromkeys(name for scores in by_name for name in scores if not name.startswith("auc"))
     ordered = sorted(names, key=lambda name: name not in _FIRST)
     return tuple(tuple(scores.get(name) for scores in by_name) for name in ordered)

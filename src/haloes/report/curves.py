@@ -114,7 +114,7 @@ def _auc(rows: Sequence[Fields]) -> Chart | None:
     )
     with_interval = line(rows, "auc", "held-out", "held", ends=("auc/low", "auc/high"), style="dots")
     if with_interval is not None:
-        caption += " Whiskers: interval from resampling prompts."
+        caption += " Whiskers: 95% interval, counting prompts."
     lines = _present(with_interval or line(rows, "auc", "held-out", "held", style="dots"))
     return _chart("Held-out AUC by step", "AUC", lines, caption, guides=((0.5, "chance"),))
 

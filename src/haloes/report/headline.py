@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from haloes.report.auc_verdict import auc_verdict
 from haloes.report.load import RunRecords
 from haloes.report.model_change import ModelChange, model_change
 from haloes.report.numbers import Measure, Shown, brief, common_decimals, measure_of, show
@@ -81,7 +82,11 @@ def headline(run: RunRecords) -> Headline:
 
 def _of_results(measured: Sequence[Result]) -> Headline:
     """Reach the verdict of what was measured, whether or not the model changed."""
-    said = [_said(result, result.after) for result in measured if result.name in _ORDER and result.after is not None]
+    said = [
+        _from_auc(measured) if result.name == "auc" else _said(result, result.after)
+        for result in measured
+        if result.name in _ORDER and result.after is not None
+    ]
     if not said:
         return Headline(
             verdict="unmeasured",
@@ -155,7 +160,7 @@ def _with_unrated_change(verdict: Headline, change: ModelChange, *, was_asked: b
     """Say how many answers changed where no number of a rater or judge tells whether for the better."""
     if not change.changed:
         # A reward model answers nothing, so there is nothing to rate.
-        is_of_policy = verdict.result is not None and verdict.result.name == "auc"
+        is_of_policy = verdict.result is not None and verdict.result.name.startswith("auc")
         unknown = " Sampled answers were not rated, so whether they got better is not known."
         return replace(verdict, sentence=verdict.sentence + unknown * (is_of_policy and verdict.verdict == "signal"))
     unknown = "whether for the better was not measured" if was_asked else "nobody was asked whether for the better"
@@ -191,7 +196,7 @@ def _in_short(result: Result) -> str:
 
 
 def _said(result: Result, after: Score) -> Headline:
-    by_itself = {"win_rate": _from_win_rate, "pair_accuracy": _from_accuracy, "auc": _from_auc}.get(result.name)
+    by_itself = {"win_rate": _from_win_rate, "pair_accuracy": _from_accuracy}.get(result.name)
     return _from_difference(result) if by_itself is None else by_itself(result, after)
 
 
@@ -278,24 +283,15 @@ def _from_difference(result: Result) -> Headline:
     )
 
 
-def _from_auc(result: Result, after: Score) -> Headline:
-    shown = result.show(after)
-    answers = "rated held-out answers"
-    rows = f"{after.num_rows} {answers} to {after.num_clusters} prompts" if after.num_rows else answers
-    numbers = f"{result.measure.title} on {rows}: {shown.value} ({shown.with_level}; chance is 0.5)."
-    if after.low > (result.measure.chance or 0.5):
-        return Headline(
-            verdict="signal",
-            title="The feedback carries over to unseen prompts",
-            sentence=f"{numbers} It tells good answers from bad ones.",
-            result=result,
-        )
-    side = "below" if after.high < (result.measure.chance or 0.5) else "not clearly above"
+def _from_auc(measured: Sequence[Result]) -> Headline:
+    by_name = {result.name: result for result in measured}
+    pooled, controlled, length = (
+        by_name[name].after if name in by_name else None for name in ("auc", "auc_length_controlled", "auc_length")
+    )
+    assert pooled is not None  # noqa: S101 - the caller looked
+    found = auc_verdict(pooled, controlled, length)
     return Headline(
-        verdict="worse" if side == "below" else "unclear",
-        title="The feedback does not clearly carry over to unseen prompts",
-        sentence=f"{numbers} That is {side} chance.",
-        result=result,
+        verdict=found.verdict, title=found.title, sentence=found.sentence, result=by_name[found.leading.name]
     )
 
 
@@ -320,8 +316,14 @@ def _from_accuracy(result: Result, after: Score) -> Headline:
 
 
 def _auc_of_validation(rows: Sequence[Fields]) -> tuple[Score, ...]:
-    """Return the first and last AUC that validation logged; the first counts as before where it is of step 0."""
-    keys = ("auc", "auc/low", "auc/high")
+    """Return the first and last AUCs that validation logged; the first count as before where they are of step 0."""
+    return tuple(
+        score for name in ("auc", "auc_length_controlled") for score in _first_and_last_of_validation(rows, name)
+    )
+
+
+def _first_and_last_of_validation(rows: Sequence[Fields], name: str) -> tuple[Score, ...]:
+    keys = (name, f"{name}/low", f"{name}/high")
     with_auc = [row for row in rows if all(is_finite(row.get(key)) for key in keys)]
     if not with_auc:
         return ()
@@ -331,10 +333,10 @@ def _auc_of_validation(rows: Sequence[Fields]) -> tuple[Score, ...]:
         sides.insert(0, ("before", with_auc[0]))
     return tuple(
         Score(
-            name="auc",
-            value=row["auc"],
-            low=row["auc/low"],
-            high=row["auc/high"],
+            name=name,
+            value=row[name],
+            low=row[f"{name}/low"],
+            high=row[f"{name}/high"],
             variant=variant,
             num_rows=int(row.get("auc/rows", 0)),
             num_clusters=int(row.get("auc/prompts", 0)),

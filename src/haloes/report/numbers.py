@@ -39,6 +39,10 @@ class Measure:
 MEASURES = {
     "liked": Measure(title="Answers the rater likes", is_share=True),
     "auc": Measure(title="AUC of the implied reward", chance=0.5),
+    "auc_length_controlled": Measure(title="AUC at equal length", chance=0.5),
+    "auc_per_token": Measure(title="AUC of the reward per token", chance=0.5),
+    "auc_within_prompts": Measure(title="AUC within prompts", chance=0.5),
+    "auc_length": Measure(title="AUC of length alone", chance=0.5),
     "pair_accuracy": Measure(title="Held-out pairs ranked as people did", is_share=True, chance=0.5),
     "longer_chosen": Measure(title="Pairs whose longer answer people chose", is_share=True),
     "pair_accuracy_longer": Measure(title="Right where people chose the longer answer", is_share=True),

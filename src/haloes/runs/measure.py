@@ -18,6 +18,7 @@ from haloes.records import Completion, Text
 from haloes.results import AnswerRating, HeldOutRow, Score, numbers_to_json
 from haloes.run_files import CALIBRATION, HELD_OUT
 from haloes.stats.auc import auc_with_interval
+from haloes.stats.auc_by_length import auc_at_equal_length, auc_beside_length
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import Floats, mean_with_interval
 from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
@@ -70,12 +71,18 @@ def rate(
 
 
 def validation_numbers(validation: Validation) -> Mapping[str, float]:
-    """Return the AUC of the implied reward (of a reward model: the pair accuracy) with its interval, while training."""
+    """Return the AUC, also at equal length, while training; of a reward model the accuracy on pairs."""
     pairs = reward_pairs(validation)
     if pairs is not None:
         return accuracy_numbers(pairs)
-    score = auc_score(validation)
-    return {} if score is None else {"auc": score.value, "auc/low": score.low, "auc/high": score.high}
+    columns = _columns(validation)
+    scores = [] if columns is None else [auc_score(validation), auc_at_equal_length(*columns)]
+    return {
+        f"{score.name}{end}": value
+        for score in scores
+        if score is not None
+        for end, value in (("", score.value), ("/low", score.low), ("/high", score.high))
+    }
 
 
 def auc_score(validation: Validation) -> Score | None:
@@ -85,20 +92,11 @@ def auc_score(validation: Validation) -> Score | None:
     It is the area under the ROC curve of the implied reward: log p of the trained model minus log p of the model before
     training; of a reward model, the reward. None where the held-out answers all have one label.
     """
-    rewards = validation.log_ratio if validation.reward is None else validation.reward
-    if rewards is None:
+    columns = _columns(validation)
+    if columns is None:
         return None
-    # In the order of `held_out.jsonl`: prompts are drawn by their first appearance, and whoever computes the interval
-    # from the file again, as `haloes compare` and `eval` do, gets this one.
-    order = _in_order(validation)
-    return auc_with_interval(
-        rewards[order],
-        validation.desirable[order],
-        validation.group[order].tolist(),
-        name="auc",
-        variant="after",
-        label="AUC of the implied reward" if validation.reward is None else "AUC of the reward",
-    )
+    label = "AUC of the implied reward" if validation.reward is None else "AUC of the reward"
+    return auc_with_interval(*columns[:3], name="auc", variant="after", label=label)
 
 
 def auc_before(after: Score) -> Score:
@@ -117,12 +115,32 @@ def auc_before(after: Score) -> Score:
 
 
 def validation_scores(validation: Validation) -> list[Score]:
-    """Return the AUC before training and after it; of a reward model, the scores of its held-out pairs."""
+    """Return the AUC and what it owes to length; of a reward model, the scores of its held-out pairs."""
     pairs = reward_pairs(validation)
     if pairs is not None:
         return pair_scores(pairs)
-    after = auc_score(validation)
-    return [] if after is None else [auc_before(after), after]
+    columns, after = _columns(validation), auc_score(validation)
+    if columns is None or after is None:
+        return []
+    scores = [after, *auc_beside_length(*columns)]
+    # The length of an answer knows of no model, so that it has no number before.
+    befores = {score.name: auc_before(score) for score in scores if score.name != "auc_length"}
+    return [side for score in scores for side in (befores.get(score.name), score) if side is not None]
+
+
+def _rewards(validation: Validation) -> Floats | None:
+    return validation.log_ratio if validation.reward is None else validation.reward
+
+
+def _columns(validation: Validation) -> tuple[Floats, NDArray[np.bool_], list[int], NDArray[np.int32]] | None:
+    """Return rewards, labels, prompts and lengths of the held-out answers; None where nothing rewards them."""
+    rewards = _rewards(validation)
+    if rewards is None:
+        return None
+    # In the order of `held_out.jsonl`: prompts are drawn by their first appearance, and whoever computes an interval
+    # from the file again, as `haloes compare` and `eval` do, gets this one.
+    order = _in_order(validation)
+    return rewards[order], validation.desirable[order], validation.group[order].tolist(), validation.tokens[order]
 
 
 def answer_scores(
@@ -291,7 +309,7 @@ def _in_order(validation: Validation) -> NDArray[np.int64]:
 
 
 def _held_out_rows(validation: Validation, store: TokenStore) -> Iterator[HeldOutRow]:
-    rewards = validation.log_ratio if validation.reward is None else validation.reward
+    rewards = _rewards(validation)
     if rewards is None:
         return
     for i in _in_order(validation).tolist():

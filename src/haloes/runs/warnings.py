@@ -65,6 +65,12 @@ def training_warnings(
             "mismatched completions, and a constant reference point of 0 would have done as well"
         )
     after = {score.name: score for score in scores if score.variant == "after"}
+    length = after.get("auc_length")
+    if length is not None and after["auc"].low > 1 / 2 and length.value >= after["auc"].value:
+        warnings.append(
+            f"length alone tells held-out answers apart as well as the model does ({length.label or length.name}: "
+            f"{_in_words(length)}): balance the lengths of good and bad answers, or judge the answers (`haloes judge`)"
+        )
     for name, what in (("auc", "AUC"), ("pair_accuracy", "pair accuracy")):
         if name not in after:
             continue
@@ -74,7 +80,9 @@ def training_warnings(
                 f"{measured} cannot be told from chance (0.5): more or cleaner feedback, more steps or another "
                 "learning rate are needed before this model can be trusted"
             )
-        if after[name].high < 1 / 2:
+        # A reward that drifts towards long answers can lie below chance where short ones are good, and still know them.
+        controlled = after.get("auc_length_controlled") if name == "auc" else None
+        if after[name].high < 1 / 2 and (controlled is None or controlled.value < 1 / 2):
             warnings.append(
                 f"{measured} lies below chance (0.5): the model prefers what people disliked; look whether labels of "
                 "the training or the validation rows are swapped"

@@ -128,6 +128,8 @@ class ScoredRows:
     """The other model's scores of the same rows."""
     labels: Sequence[bool]
     prompts: Sequence[Hashable]
+    tokens: Sequence[int]
+    """The answers' lengths."""
 
 
 def auc_differences(pairs: Mapping[tuple[str, str], ScoredRows], *, level: float = 0.95) -> list[PairedDifference]:

@@ -34,7 +34,7 @@ class Comparisons:
     wins_N: Floats
     """How many comparisons of a row the desirable side won, ties counting half."""
     count_N: Floats
-    """How many comparisons a row was in."""
+    """How many comparisons a row was in; where these have weights, the sums of those."""
 
     @cached_property
     def num(self) -> float:

@@ -97,9 +97,9 @@ class TrainSettings:
     """Steps between two measurements on the held-out feedback, which take time of their own. null for one at the
     end. One before the first step is not needed: the policy is the reference there."""
     keep_best: str | None = None
-    """A number of the validation, such as auc, accuracy (of a reward model) or loss: the result is the model after
-    the step where it was best, not after the last. Validate often enough (train.validate_every). null keeps the
-    last."""
+    """A number of the validation, such as auc, auc_length_controlled (of answers of about the same length), accuracy
+    (of a reward model) or loss: the result is the model after the step where it was best, not after the last.
+    Validate often enough (train.validate_every). null keeps the last."""
     early_stop: int | None = None
     """End the run after so many validations without a better train.keep_best. Raised, it waits longer. null goes
     through all steps."""

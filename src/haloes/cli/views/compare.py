@@ -23,14 +23,12 @@ def comparison_tables(compared: "ComparedRuns") -> "list[RenderableType]":
     rows = [("AUC of the implied reward", *map(_cell, compared.aucs))] if any(compared.aucs) else []
     if rows and not compared.same_rows:
         rows.append((f"AUC on {compared.num_shared} shared rows", *map(_cell, compared.shared_aucs)))
-    for scores in measured(compared.runs):
+    for scores in (*compared.beside_auc, *measured(compared.runs)):
         heading = next(measure_of(score).heading for score in scores if score is not None)
         rows.append((heading, *map(_cell, scores)))
     if rows:
         tables.append(table("On held-out prompts, with 95% intervals", ("Measure", *names), rows))
-    if compared.auc_differences:
-        title = "Paired differences in AUC on shared held-out rows"
-        tables.append(differences_table(title, compared.auc_differences))
+    tables += _auc_differences(compared)
     if compared.win_rates:
         rates = [
             (
@@ -45,6 +43,25 @@ def comparison_tables(compared: "ComparedRuns") -> "list[RenderableType]":
     if compared.win_rate_differences:
         tables.append(differences_table("Paired differences in win rate", compared.win_rate_differences))
     return tables
+
+
+def _auc_differences(compared: "ComparedRuns") -> "list[RenderableType]":
+    """Draw the differences in AUC and those at equal length, these first where the two disagree."""
+    from rich.text import Text
+
+    from haloes.report.compared import length_notes
+
+    title = "Paired differences in AUC on shared held-out rows"
+    of_all, at_equal_length = (
+        [differences_table(name, found)] if found else []
+        for name, found in (
+            (title, compared.auc_differences),
+            (f"{title}, at equal length", compared.auc_differences_at_equal_length),
+        )
+    )
+    notes = length_notes(compared)
+    told = [Text(f"{note}.") for note in notes]
+    return [*told, *at_equal_length, *of_all] if notes else [*of_all, *at_equal_length]
 
 
 def _cell(score: "Score | None") -> str:
