@@ -16,8 +16,8 @@ LARGE_UNIT = 0.5
 """Share of the answers from which one prompt or component of conversations hampers training or the split."""
 MANY = 0.01
 """Share of rows from which duplicates, echoes, markers and cuts are more than an accident."""
-CUT_OFF = 0.02
-"""Share of the answers from which breaking off is more than an accident, or a slip of the rule."""
+CUT_OFF = 0.03
+"""Share of the answers from which breaking off is more than an accident, or a slip of the rule (LOG.md has its slips)."""
 HTML = 0.02
 """Share of the answers from which HTML is more than a subject of some of them."""
 FEWEST_SIGNS = 3
