@@ -17,7 +17,7 @@ LARGE_UNIT = 0.5
 MANY = 0.01
 """Share of rows from which duplicates, echoes, markers and cuts are more than an accident."""
 CUT_OFF = 0.03
-"""Share of the answers from which breaking off is more than an accident, or a slip of the rule (LOG.md has its slips)."""
+"""Share of the answers from which breaking off is more than a slip of the rule (LOG.md has its slips)."""
 HTML = 0.02
 """Share of the answers from which HTML is more than a subject of some of them."""
 FEWEST_SIGNS = 3
