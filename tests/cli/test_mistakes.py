@@ -17,6 +17,11 @@ from haloes.cli.main import run
         ("train f.jsonl --zzz 1", "Unknown option: --zzz."),
         ("train f.jsonl --lr", "--lr needs a value: The peak learning rate"),
         ("train f.jsonl --set train.lr 1e-4", "train has no use for '1e-4'. Did you mean --set train.lr=1e-4?"),
+        ("train f.jsonl --lr fast", 'Invalid value for --lr: unable to convert "fast" into a number or "auto".'),
+        (
+            "plan f.jsonl --batch-size x",
+            'Invalid value for --batch-size: unable to convert "x" into a whole number or "auto".',
+        ),
         ("train f.jsonl train.lr=1e-4", "train has no use for 'train.lr=1e-4'. Did you mean --set train.lr=1e-4?"),
         ("train a b", "train has no use for 'b'. See `haloes train --help`."),
         ("doctor", "doctor needs FEEDBACK: A feedback file"),

@@ -1,13 +1,13 @@
 """Learning rates that are tried: how far each moves the answers, and which one is proposed."""
 
 from collections.abc import Mapping
-from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, RunError
+from haloes.planning import find_rate
 from haloes.planning.find_rate import RateSearch, RateTrial, propose_rate
 from haloes.planning.plan import make_plan
 from haloes.progress.contract import NullProgress
@@ -57,7 +57,7 @@ def test_a_higher_rate_moves_the_answers_further_and_the_trials_are_counted(file
     told = Told()
     found = search(files, told, train={**AUTO, "kl_budget": 1e9})
 
-    divergences = [trial.kl for trial in found.tried]
+    divergences = [trial.kl or 0.0 for trial in found.tried]
     assert len(divergences) == 5
     assert divergences == sorted(divergences)
     assert divergences[0] > 0
@@ -85,7 +85,29 @@ def test_the_same_search_finds_the_same(files: Path):
 def test_a_loss_without_a_reference_is_measured_too(loss: str, lora: dict[str, Any] | None, files: Path):
     found = search(files, loss={"name": loss}, model={"lora": lora}, train={**AUTO, "kl_budget": 1e-6})
 
-    assert found.tried[0].kl > 0
+    assert (found.tried[0].kl or 0) > 0
+
+
+def test_a_rate_that_comes_to_no_number_ends_the_search(files: Path, monkeypatch: pytest.MonkeyPatch):
+    real = find_rate.update
+
+    def fails(*arguments: Any, **named: Any) -> float:
+        if arguments[2] > 5e-3:
+            raise RunError("the gradient is not finite")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(find_rate, "update", fails)
+    found = search(files, train={**AUTO, "lr": 8e-3, "kl_budget": 1e9})
+
+    assert [trial.kl is None for trial in found.tried] == [False, False, True]
+    assert found.lr == found.tried[1].lr
+
+
+def test_where_the_run_does_not_fit_nothing_is_tried_and_that_is_said(files: Path):
+    plan = make_plan(config(files / "model", files / "thumbs.jsonl"), find_lr=True, limit=2**20)
+
+    assert plan.rates is None
+    assert "no learning rate was tried, since the run does not fit" in plan.warnings
 
 
 def test_it_is_refused_where_no_divergence_of_answers_can_be_measured(files: Path):
@@ -101,12 +123,12 @@ def test_it_is_refused_where_no_divergence_of_answers_can_be_measured(files: Pat
         ([(1e-5, 0.1), (2e-5, 0.4), (4e-5, 1.6)], 3.2e-5),  # sqrt(1 / 0.4) times 2e-5
         ([(1e-5, 0.1), (2e-5, 0.4)], 2e-5),
         ([(1e-5, 4.0)], 5e-6),
-        ([(1e-5, 0.1), (2e-5, inf)], 1e-5),
-        ([(1e-5, inf)], 2.5e-6),
+        ([(1e-5, 0.1), (2e-5, None)], 1e-5),
+        ([(1e-5, None)], 2.5e-6),
         ([(1e-5, 0.0), (2e-5, 2.0)], 1e-5),
     ],
 )
-def test_the_rate_that_is_proposed_is_the_one_of_the_budget(tried: list[tuple[float, float]], lr: float):
+def test_the_rate_that_is_proposed_is_the_one_of_the_budget(tried: list[tuple[float, float | None]], lr: float):
     found, why = propose_rate([RateTrial(*trial) for trial in tried], 1.0)
 
     assert found == pytest.approx(lr)

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 _SETTINGS_OF_A_RUN = frozenset({"train", "plan", "resume", "online", "demo"})
 """Commands whose --set takes every setting of a run."""
 
+_NUMBER_OR_AUTO = {
+    "float|Literal[auto]|None": 'a number or "auto"',
+    "int|Literal[auto]|None": 'a whole number or "auto"',
+}
+"""Types of options as cyclopts writes them, and in words."""
+
 
 def explained(error: CycloptsError, app: "App") -> str:
     """Return what was wrong with the command line, what would be right, and where the command's help is."""
@@ -20,6 +26,8 @@ def explained(error: CycloptsError, app: "App") -> str:
     for name in chain:
         command = command[name]
     text = str(error).strip()
+    for written, words in _NUMBER_OR_AUTO.items():
+        text = text.replace(written, words)
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         text = _missing(error.argument, command, " ".join(chain), error.keyword)
     elif isinstance(error, UnknownOptionError) and chain and chain[0] in _SETTINGS_OF_A_RUN:
@@ -36,7 +44,9 @@ def _missing(argument: "Argument", command: "App", called: str, keyword: str | N
     explained_arguments = command.assemble_argument_collection(parse_docstring=True)
     explanation = next((each.parameter.help or "" for each in explained_arguments if each.name == argument.name), "")
     needs = f"{keyword} needs a value" if keyword else f"{called} needs {argument.name}"
-    if not (choices := argument.get_choices(force=True)):
+    choices = argument.get_choices(force=True) or ()
+    # A single word, such as "auto", stands beside numbers.
+    if len(choices) < 2:  # noqa: PLR2004
         return f"{needs}: {explanation}" if explanation else f"{needs}."
     lines = [f"  {line.strip()}" for line in explanation.split(";")]
     return "\n".join([f"{needs}, one of {', '.join(choices)}:", *lines, ""])

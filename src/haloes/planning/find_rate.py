@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, log, sqrt
+from math import isfinite, log, sqrt
 
 import numpy as np
 import torch
@@ -34,8 +34,12 @@ class RateTrial:
     """A learning rate and what it does."""
 
     lr: float
-    kl: float
-    """KL to the model before training, nats an answer; infinite where the trial came to no number."""
+    kl: float | None
+    """KL to the model before training, nats an answer; None where the trial came to no number."""
+
+    def passes(self, kl_budget: float) -> bool:
+        """Return whether it goes further than the budget allows."""
+        return self.kl is None or self.kl > kl_budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +84,9 @@ def find_rate(data: PreparedData, *, limit: int, progress: Progress) -> RateSear
             optimizer = make_optimizer(masters, settings)
             checkpoint.restore(start, masters, optimizer)
             tried.append(RateTrial(lr, trials.kl_after(lr, masters, optimizer, progress)))
-            progress.note(f"train.lr={lr:g}: {tried[-1].kl:.3g} nats an answer")
+            progress.note(f"train.lr={lr:g}: {describe_kl(tried[-1])} nats an answer")
             # Higher ones go further still.
-            if tried[-1].kl > settings.kl_budget:
+            if tried[-1].passes(settings.kl_budget):
                 break
     lr, why = propose_rate(tried, settings.kl_budget)
     return RateSearch(kl_budget=settings.kl_budget, tried=tuple(tried), lr=lr, why=why)
@@ -99,20 +103,25 @@ def propose_rate(tried: Sequence[RateTrial], kl_budget: float) -> tuple[float, s
         tried: at least one, by rising rates.
         kl_budget: nats an answer.
     """
-    above = next((i for i, trial in enumerate(tried) if trial.kl > kl_budget), None)
+    above = next((i for i, trial in enumerate(tried) if trial.passes(kl_budget)), None)
     if above is None:
         return tried[-1].lr, f"the highest rate that was tried stays within {kl_budget:g} nats an answer"
     over, under = tried[above], tried[above - 1] if above else None
-    if under is not None and under.kl > 0 and isfinite(over.kl):
+    if under is not None and under.kl and over.kl is not None:
         share = log(kl_budget / under.kl) / log(over.kl / under.kl)
         lr = under.lr * (over.lr / under.lr) ** share
         return _two_digits(lr), f"between {under.lr:g} and {over.lr:g} it comes to {kl_budget:g} nats an answer"
     if under is not None:
         return under.lr, f"{over.lr:g} goes further than {kl_budget:g} nats an answer"
-    if not isfinite(over.kl):
+    if over.kl is None:
         return _two_digits(over.lr / 4), f"already {over.lr:g} comes to no number; this is a quarter of it, not tried"
     lr = over.lr * sqrt(kl_budget / over.kl)
     return _two_digits(lr), f"already {over.lr:g} goes further; divergence grows with the rate's square, not tried"
+
+
+def describe_kl(trial: RateTrial) -> str:
+    """Return the divergence of a trial to three digits, or that it is no number."""
+    return "no number of" if trial.kl is None else f"{trial.kl:.3g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +154,10 @@ class _Trials:
             answers=[store.read(int(place)) for place in places],
         )
 
-    def kl_after(self, lr: float, masters: Masters, optimizer: torch.optim.Optimizer, progress: Progress) -> float:
-        """Take the steps of a trial, and return the divergence after them; infinite where they come to no number."""
+    def kl_after(
+        self, lr: float, masters: Masters, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> float | None:
+        """Take the steps of a trial, and return the divergence after them; None where they come to no number."""
         job, stepper = self.job, make_stepper(self.job, self.job.train)
         rate = lr * self.distance / len(self.steps)
         try:
@@ -155,11 +166,11 @@ class _Trials:
                 update(masters, optimizer, rate, job.settings.max_grad_norm, job.ranks, step=number)
                 progress.advance(1)
         except RunError:  # a gradient that is not finite
-            return inf
+            return None
         with job.policy.scoring():
             nats, _ = row_kl(job.policy, self.answers, budget=token_budget(job))
         kl = float(nats.mean())
-        return kl if isfinite(kl) else inf
+        return kl if isfinite(kl) else None
 
 
 def _distance(settings: TrainSettings, num_steps: int) -> float:

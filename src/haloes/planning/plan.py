@@ -122,8 +122,9 @@ def make_plan(
             plan = _make_plan(data, sizes, load, trial, machine, limit=limit, loss=str(config.loss["name"]))
             # After the trial, whose model is out of memory by now: at most one is there at a time.
             if find_lr and plan.fits:
-                plan = replace(plan, rates=find_rate(data, limit=limit, progress=progress))
-            return plan
+                return replace(plan, rates=find_rate(data, limit=limit, progress=progress))
+            untried = ("no learning rate was tried, since the run does not fit",) if find_lr else ()
+            return replace(plan, warnings=(*plan.warnings, *untried))
 
 
 def _known_load(data: PreparedData, sizes: ModelSize) -> StepLoad:

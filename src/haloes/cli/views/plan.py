@@ -54,7 +54,7 @@ def plan_lines(plan: "Plan") -> Iterator[Any]:
 def _rates(rates: "RateSearch") -> Iterator[Any]:
     from rich.text import Text
 
-    rows = [(f"{trial.lr:g}", f"{trial.kl:.3g}") for trial in rates.tried]
+    rows = [(f"{trial.lr:g}", "no number" if trial.kl is None else f"{trial.kl:.3g}") for trial in rates.tried]
     yield table("Learning rates that were tried", ("train.lr", "KL of held-out answers, nats an answer"), rows)
     yield Text(f"Proposed for train.kl_budget={rates.kl_budget:g}: --lr {rates.lr:g} ({rates.why}).")
 
