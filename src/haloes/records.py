@@ -30,9 +30,14 @@ class Message:
     role: str
     """"system", "user", "assistant" or "tool"."""
     content: str
-    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_calls: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     """Calls that an assistant turn makes, in the OpenAI shape; chat templates render them."""
+    extra: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
+    """Every other key of the turn and its value, such as a tool's name and tool_call_id: chat templates read them."""
 
+
+MESSAGE_KEYS = frozenset({"role", "content", "tool_calls"})
+"""Keys of a turn that `Message` has fields for."""
 
 Text: TypeAlias = str | tuple[Message, ...]
 """A prompt or a completion: plain text, or the messages of a chat."""
@@ -209,13 +214,31 @@ def row_to_json(record: object) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Message | Sampling):
+    if isinstance(value, Message):
+        return message_to_json(value)
+    if isinstance(value, Sampling):
         return row_to_json(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def message_to_json(message: Message) -> dict[str, Any]:
+    """Return a turn as the mapping that chat templates, servers and files have of it."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = _plain(message.tool_calls)
+    for key, value in message.extra:
+        turn[key] = _plain(value)
+    return turn
+
+
+def message_from_json(turn: Mapping[str, Any]) -> Message:
+    """Rebuild a turn from what `message_to_json` returned."""
+    extra = tuple((key, value) for key, value in turn.items() if key not in MESSAGE_KEYS)
+    return Message(turn["role"], turn["content"], tuple(turn.get("tool_calls") or ()), extra)
 
 
 def text_to_json(text: Text) -> object:
@@ -227,7 +250,7 @@ def text_from_json(value: Any) -> Text:
     """Rebuild a prompt or completion from what `text_to_json` returned."""
     if isinstance(value, str):
         return value
-    return tuple(Message(turn["role"], turn["content"], tuple(turn.get("tool_calls", ()))) for turn in value)
+    return tuple(map(message_from_json, value))
 
 
 def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "") -> Completion:

@@ -1,9 +1,12 @@
 """Prompts, completions and the turns of a chat as other tools write them."""
 
+import json
+from datetime import date
 from typing import Any
 
 import pytest
 
+from haloes.feedback.keys import prompt_key
 from haloes.feedback.messages import (
     ROLES,
     check_no_reasoning,
@@ -13,10 +16,11 @@ from haloes.feedback.messages import (
     parse_messages,
     parse_prompt,
     same_completion,
+    same_words,
     split_last_turn,
 )
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Message
+from haloes.records import Feedback, Message, row_to_json, text_from_json, text_to_json
 
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 
@@ -263,3 +267,35 @@ def test_the_last_turn_is_split_off() -> None:
         split_last_turn([], column="messages")
     with pytest.raises(RefusalError, match="messages is 'x', not the turns of a chat"):
         split_last_turn("x", column="messages")
+
+
+def test_every_other_key_of_a_turn_is_kept_as_json_has_it() -> None:
+    turn = {"role": "tool", "tool_call_id": "abcdef000", "name": "weather", "content": "20 C"}
+    seen = {"at": date(2026, 1, 2), "none": None, "nan": float("nan"), "sub": {"n": (1, 2)}}
+
+    assert parsed(turn) == (Message("tool", "20 C", (), (("tool_call_id", "abcdef000"), ("name", "weather"))),)
+    assert parsed({"from": "human", "value": "Hi", **seen}) == (
+        Message("user", "Hi", (), (("at", "2026-01-02"), ("sub", {"n": [1, 2]}))),
+    )
+    assert parsed({"role": "function_call", "content": json.dumps({"name": "a"}), "id": "c"})[0].extra == (("id", "c"),)
+
+
+def test_a_turn_is_the_same_after_it_was_written_and_read() -> None:
+    turns = parsed(
+        {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning_content": "hm"},
+        {"role": "tool", "tool_call_id": "abcdef000", "name": "weather", "content": "20 C", "more": [1]},
+    )
+
+    assert text_from_json(json.loads(json.dumps(text_to_json(turns)))) == turns
+    assert parsed(*row_to_json(Feedback(prompt=turns, completion="x"))["prompt"]) == turns
+    assert len({turns, turns[:1]}) == 2
+
+
+def test_keys_that_no_template_reads_do_not_make_two_answers_of_one() -> None:
+    one, other = (
+        parsed({"role": "assistant", "content": "a", "at": at}, {"role": "user", "content": "b"}) for at in (1, 2)
+    )
+
+    assert same_completion(one, other)
+    assert same_words(one, other)
+    assert prompt_key(one) == prompt_key(other)

@@ -6,8 +6,9 @@ import pytest
 
 from fakes import CHAT_TEMPLATE, byte_tokenizer
 from haloes.records import Message
+from haloes.tokens.chat_template import plain_chat_template
 from haloes.tokens.encode import Encoded, Encoder, Unencodable, make_encoder
-from haloes.tokens.template import plain_chat_template, render_messages
+from haloes.tokens.rendering import render_messages
 
 CHAT = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Why?"))
 THINKS = CHAT_TEMPLATE.replace(

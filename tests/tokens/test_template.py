@@ -22,15 +22,9 @@ from fake_tokenizers import (
 from fakes import SYSTEM, byte_tokenizer
 from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
-from haloes.tokens.template import (
-    Rendered,
-    Segment,
-    Template,
-    control_text,
-    make_template,
-    render_messages,
-    with_control_text,
-)
+from haloes.tokens.chat_template import control_text, with_control_text
+from haloes.tokens.rendering import render_messages
+from haloes.tokens.template import Rendered, Segment, Template, make_template
 
 ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 """What inference sees of the prompt "Hi" under every template here that adds no system turn."""
@@ -129,7 +123,7 @@ def test_an_end_of_turn_token_inside_an_answer_does_not_end_it() -> None:
 def test_a_template_without_an_end_of_turn_token_gets_the_end_of_text_in_place_of_its_separator() -> None:
     found = template(WITHOUT_END)
 
-    assert (found.end_of_turn, found.separator) == ("<|im_end|>", "\n")
+    assert (found.end_of_turn, found.marks.separator) == ("<|im_end|>", "\n")
     assert found.render("Hi", "Hello.") == Rendered("User: Hi\nBot: ", (own("Hello.<|im_end|>"),), agrees=True)
     assert found.render("Hi", "Hello.\n").completion == (own("Hello.\n<|im_end|>"),)
 
@@ -237,11 +231,11 @@ def test_words_before_a_tool_call_are_kept_with_their_thinking() -> None:
     assert rendered.agrees
 
 
-def test_tool_calls_after_thinking_that_the_template_began_are_refused() -> None:
+def test_a_template_that_begins_an_answer_in_two_ways_is_refused() -> None:
     begins = INSERTS_THINKING.replace("assistant\n' }}{% endif %}", "assistant\n<think>\nLet' }}{% endif %}")
 
-    with pytest.raises(DataError, match="does not write these tool calls after what inference sees"):
-        template(begins).render("1 + 1?", (bot("", CALL),))
+    with pytest.raises(ModelError, match=r"cannot be told whether the model writes it; set tokens\."):
+        template(begins)
 
 
 def test_words_that_a_template_drops_before_a_tool_call_are_a_disagreement() -> None:

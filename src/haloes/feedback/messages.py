@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haloes.feedback.refusals import Reason, RefusalError, short_repr
-from haloes.records import Message, Text, plain_text
+from haloes.records import MESSAGE_KEYS, Message, Text, plain_text
 
 ROLES = {
     "system": "system",
@@ -37,6 +37,8 @@ ROLES = {
 _CALLING_ROLES = {"function_call", "tool_call"}
 """Roles of turns whose content is not words but the JSON of the assistant's tool calls."""
 
+_READ = MESSAGE_KEYS | {"from", "value", "function_call"}
+"""Keys of a turn that become a role, words and calls; "from" and "value" are ShareGPT's spelling of the first two."""
 _TEXT_PARTS = {"text", "input_text", "output_text"}
 _MEDIA = re.compile("image|audio|video|file|document")
 
@@ -152,6 +154,11 @@ def same_completion(first: Text, second: Text) -> bool:
     return first == second or _bare(first) == _bare(second)
 
 
+def same_words(first: tuple[Message, ...], second: tuple[Message, ...]) -> bool:
+    """Return whether two chats have the same roles, words and calls; times and other keys make no difference."""
+    return [(m.role, m.content, m.tool_calls) for m in first] == [(m.role, m.content, m.tool_calls) for m in second]
+
+
 def split_last_turn(value: object, *, column: str) -> tuple[list[Any], list[Any]]:
     """
     Split a chat into the turns before the last, and the last in a list of its own.
@@ -258,12 +265,32 @@ def _message(turn: object, *, subject: str, column: str) -> Message:
     # ShareGPT has tool calls as turns of their own, with the call as JSON in place of words.
     named = turn.get("role") or turn.get("from")
     if str(named).strip().lower() in _CALLING_ROLES:
-        return Message(role, "", _calls_in_text(content, subject=subject, column=column))
+        return Message(role, "", _calls_in_text(content, subject=subject, column=column), _extra(turn))
     calls = _tool_calls(turn, subject=subject, column=column)
     # OpenAI writes null beside tool calls. Elsewhere null is a fault.
     if content is None and role == "assistant":
         content = ""
-    return Message(role, _content(content, subject=subject, column=column), calls)
+    return Message(role, _content(content, subject=subject, column=column), calls, _extra(turn))
+
+
+def _extra(turn: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the other keys of a turn with their values as JSON has them: a template may read any of them."""
+    return tuple((key, _as_json(value)) for key, value in turn.items() if key not in _READ and not _is_missing(value))
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _as_json(value: object) -> object:
+    """Return a value that JSON can hold: times and the like, which columnar files have, become text."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    if isinstance(value, str):
+        return clean_text(value, subject="a key of a turn")
+    return value if isinstance(value, bool | int | float) or value is None else str(value)
 
 
 def _content(content: object, *, subject: str, column: str) -> str:
@@ -328,7 +355,7 @@ def _bare(text: Text) -> object:
         return text.strip()
     if len(text) == 1 and not text[0].tool_calls:
         return plain_text(text).strip()
-    return text
+    return [(turn.role, turn.content, turn.tool_calls) for turn in text]
 
 
 def _parse(value: object, *, column: str, missing: Reason) -> Text:

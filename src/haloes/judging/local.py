@@ -1,7 +1,7 @@
 """A local language model as judge: how likely it is to name the one answer or the other."""
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -113,6 +113,8 @@ class _LabelScorer:
 
     def text(self, template: JudgeTemplate, comparison: OrderedPair) -> str:
         """Return the prompt as one user turn, since not every chat template has system turns; or as plain text."""
+        bare = self.encoder.template.bare
+        comparison = replace(comparison, first=bare(comparison.first), second=bare(comparison.second))
         text = template.render(comparison, marks=self.marks)
         text = f"{template.system}\n\n{text}" if template.system else text
         return text if self.encoder.template.chat else f"{text}\n"
@@ -152,14 +154,15 @@ def _load(name: str, dtype: str, device: str) -> _LabelScorer:
     from haloes.models.load import load_model
     from haloes.models.packing_check import make_scorer
     from haloes.tokens.encode import make_encoder
-    from haloes.tokens.template import special_ids
+    from haloes.tokens.template_probe import special_marks
 
     where = choose_device(device)
     loaded = load_model(name, dtype=choose_dtype(dtype, where), device=where)
     window = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
-    marks = loaded.tokenizer.convert_ids_to_tokens(sorted(special_ids(loaded.tokenizer)))
     scorer, _ = make_scorer(loaded.model)
-    return _LabelScorer(scorer, make_encoder(loaded.tokenizer, max_length=window), window, tuple(map(str, marks)))
+    return _LabelScorer(
+        scorer, make_encoder(loaded.tokenizer, max_length=window), window, special_marks(loaded.tokenizer)
+    )
 
 
 def _batches(options: "Sequence[dict[Verdict, Encoded]]", budget: int) -> list[list[int]]:

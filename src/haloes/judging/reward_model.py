@@ -5,13 +5,16 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from math import exp
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from haloes.errors import ConfigError, ModelError
 from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair, number_verdict
 from haloes.judging.template import conversation, disarmed
-from haloes.records import Message, Text
+from haloes.records import Text
 from haloes.run_files import MODEL, is_trained_run
+
+if TYPE_CHECKING:
+    from haloes.tokens.template import Template
 
 _MAKE = "`haloes train PAIRS --loss bradley-terry` makes one"
 
@@ -89,7 +92,8 @@ class _RewardScorer:
     """A reward model and its tokenizer."""
 
     model: Any
-    tokenizer: Any
+    template: "Template"
+    """The way its tokenizer writes conversations."""
     window: int
     marks: tuple[str, ...]
     """The tokenizer's special tokens."""
@@ -98,8 +102,9 @@ class _RewardScorer:
         """Score one answer; None where it does not fit the window."""
         import torch
 
-        # An answer that spells out the end of its turn could write a second answer for itself.
-        inputs = self._inputs(prompt, disarmed(answer, self.marks))
+        # An answer that spells out the end of its turn could write a second answer for itself; at its very end it is
+        # no word of the answer.
+        inputs = self._inputs(prompt, disarmed(self.template.bare(answer), self.marks))
         if inputs["input_ids"].shape[1] > self.window:
             return None
         with torch.no_grad():
@@ -107,15 +112,13 @@ class _RewardScorer:
         return float(logits.double().squeeze())
 
     def _inputs(self, prompt: Text, answer: str) -> dict[str, Any]:
-        from haloes.tokens.template import render_messages
-
-        if self.tokenizer.chat_template:
-            turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-            text = render_messages(self.tokenizer, (*turns, Message("assistant", answer)), generation=False)
+        tokenizer = self.template.tokenizer
+        if self.template.chat:
+            text = self.template.joint(prompt, answer)
             # The template writes the marks of the beginning itself.
-            inputs = self.tokenizer(text, add_special_tokens=False, return_tensors="pt", verbose=False)
+            inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt", verbose=False)
         else:
-            inputs = self.tokenizer(conversation(prompt), answer, return_tensors="pt", verbose=False)
+            inputs = tokenizer(conversation(prompt), answer, return_tensors="pt", verbose=False)
         # Tokenizers also tell the first text from the second, which not every architecture wants to know.
         accepted = inspect.signature(self.model.forward).parameters
         return {name: value for name, value in inputs.items() if name in accepted}
@@ -128,7 +131,8 @@ def _load(name: str, dtype: str, device: str) -> _RewardScorer:
     from haloes.models.device import choose_device, choose_dtype
     from haloes.models.load import load_tokenizer
     from haloes.models.quiet import quiet
-    from haloes.tokens.template import special_ids
+    from haloes.tokens.template import make_template
+    from haloes.tokens.template_probe import special_marks
 
     folder, where = _folder(name), choose_device(device)
     try:
@@ -150,8 +154,7 @@ def _load(name: str, dtype: str, device: str) -> _RewardScorer:
         raise ModelError(f"{name} has {model.config.num_labels} outputs; a reward model has one; {_MAKE}")
     window = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
     tokenizer = load_tokenizer(str(folder))
-    marks = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
-    return _RewardScorer(model.to(where).eval(), tokenizer, window, tuple(map(str, marks)))
+    return _RewardScorer(model.to(where).eval(), make_template(tokenizer), window, special_marks(tokenizer))
 
 
 def _folder(name: str) -> Path:

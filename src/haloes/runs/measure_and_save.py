@@ -30,7 +30,8 @@ from haloes.sampling._contract import Advance
 from haloes.sampling.generate import sample
 from haloes.sampling.run import read_completions
 from haloes.store import give_usual_permissions, write_json, write_jsonl
-from haloes.tokens.template import Template, plain_chat_template, with_control_text
+from haloes.tokens.chat_template import plain_chat_template, with_control_text
+from haloes.tokens.template import Template
 from haloes.training.metrics_log import read_metrics
 from haloes.training.trainer import TrainResult
 

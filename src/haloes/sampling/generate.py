@@ -1,6 +1,6 @@
 """Completions of prompts by a model in this process, rendered by the chat template that training uses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,9 @@ from haloes.records import Completion, Text
 from haloes.sampling._contract import Advance, Decoding, ignore_parts
 from haloes.sampling.decode import decode
 from haloes.sampling.token_choice import draws, greedy, sample_top_p
+from haloes.tokens.chat_template import control_text
 from haloes.tokens.encode import make_encoder
-from haloes.tokens.template import control_text, make_template
+from haloes.tokens.template import Template, make_template
 
 
 def sample(
@@ -111,6 +112,7 @@ def sample_batches(
         raise ConfigError(f"sample.batch_size must be at least 1, got {batch_size}")
     window = _window(model)
     encoder = make_encoder(tokenizer, max_length=window).with_control(control)
+    template = encoder.template
     ids = {name: encoder.prompt_ids(prompt) for name, prompt in prompts.items()}
     limits = {name: _limit(name, len(tokens), max_new_tokens, window) for name, tokens in ids.items()}
     ends = end_of_turn_ids(tokenizer, model.generation_config)
@@ -130,7 +132,7 @@ def sample_batches(
                 Completion(
                     prompt_id=name,
                     prompt=prompts[name],
-                    completion=_text(tokenizer, answer, ends),
+                    completion=answer_text(template, answer, ends),
                     model=variant,
                     num_tokens=len(answer),
                     finished=answer[-1] in ends,
@@ -199,10 +201,13 @@ def _chooser(names: list[str], count: int, *, temperature: float, top_p: float, 
     return choose
 
 
-def _text(tokenizer: Any, answer: list[int], ends: frozenset[int]) -> str:
-    words = answer[:-1] if answer[-1] in ends else answer
-    text: str = tokenizer.decode(words, skip_special_tokens=True)
-    return text
+def answer_text(template: Template, answer: Sequence[int], ends: frozenset[int]) -> str:
+    """Return the words of an answer: without its end, special tokens, and the header that the model writes itself."""
+    words = answer[:-1] if answer and answer[-1] in ends else answer
+    text: str = template.tokenizer.decode(words, skip_special_tokens=True)
+    if not template.marks.framed:
+        return text
+    return template.spoken(template.tokenizer.decode(words, skip_special_tokens=False))
 
 
 @contextmanager

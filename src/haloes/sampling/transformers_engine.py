@@ -8,7 +8,7 @@ from typing import Any
 from haloes.records import Completion, Sampling
 from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
 from haloes.sampling.generate import sample_batches
-from haloes.tokens.template import control_text
+from haloes.tokens.chat_template import control_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Any
 from haloes.errors import ConfigError
 from haloes.records import Completion, Sampling
 from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
-from haloes.sampling.generate import end_of_turn_ids
+from haloes.sampling.generate import answer_text, end_of_turn_ids
+from haloes.tokens.chat_template import control_text
 from haloes.tokens.encode import make_encoder
-from haloes.tokens.template import control_text
+from haloes.tokens.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class VLLMEngine:
         """Answer all at once: vLLM batches itself. Raises ConfigError without vLLM, DataError as rendering does."""
         vllm = _vllm()
         encoder = make_encoder(self.tokenizer, max_length=self.max_length)
-        ends = sorted(end_of_turn_ids(self.tokenizer, None))
+        ends = end_of_turn_ids(self.tokenizer, None)
         model = _loaded(self.path, self.max_length)
         for seed, of_seed in groupby(sorted(asks, key=lambda ask: ask.seed), key=lambda ask: ask.seed):
             batch = list(of_seed)
@@ -44,19 +45,21 @@ class VLLMEngine:
                 top_p=decoding.top_p,
                 max_tokens=decoding.max_new_tokens,
                 seed=seed,
-                stop_token_ids=ends,
+                stop_token_ids=sorted(ends),
             )
             # Token ids and no text: vLLM would render by its own rules, and add a second beginning-of-text token.
             ids = [{"prompt_token_ids": encoder.prompt_ids(ask.prompt)} for ask in batch]
             for ask, output in zip(batch, model.generate(ids, parameters, use_tqdm=False), strict=True):
                 advance(1)
-                yield replace(self._completion(ask, output.outputs[0]), seed=seed if decoding.temperature > 0 else None)
+                answer = self._completion(ask, output.outputs[0], encoder.template, ends)
+                yield replace(answer, seed=seed if decoding.temperature > 0 else None)
 
-    def _completion(self, ask: Ask, output: Any) -> Completion:
+    def _completion(self, ask: Ask, output: Any, template: Template, ends: frozenset[int]) -> Completion:
+        framed = template.marks.framed
         return Completion(
             prompt_id=ask.prompt_id,
             prompt=ask.prompt,
-            completion=str(output.text).strip(),
+            completion=(answer_text(template, list(output.token_ids), ends) if framed else str(output.text)).strip(),
             model=self.name,
             num_tokens=len(output.token_ids),
             finished=output.finish_reason == "stop",

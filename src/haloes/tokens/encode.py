@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Message, Text
-from haloes.tokens.template import Rendered, Segment, Template, control_text, make_template
+from haloes.tokens.chat_template import control_text
+from haloes.tokens.template import Kwargs, Rendered, Segment, Template, TextRow, Tools, make_template
 
 Ids: TypeAlias = NDArray[np.int32]
+
+_OUR_RULES = "2"
+"""Version of how rows become ids: raised with every change, so that rows encoded before are not taken for those now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,6 @@ class Unencodable:
 
     reason: str
     message: str
-
-
-TextRow: TypeAlias = tuple[Text, Text, Sequence[Mapping[str, Any]]]
-"""Prompt, completion, tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +105,16 @@ class Encoder:
             for row, item in zip(rows, rendered, strict=True)
         ]
 
-    def prompt_ids(self, prompt: Text, tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+    def prompt_ids(self, prompt: Text, tools: Tools = (), kwargs: Kwargs | None = None) -> list[int]:
         """Return the ids that inference starts from. Raises DataError if the template refuses the prompt."""
-        return self._with_opening(self._ids([self.template.prompt(prompt, tools)])[0])
+        return self._with_opening(self._ids([self.template.prompt(prompt, tools, kwargs)])[0])
 
     def _without_end_of_turn(self, rendered: Rendered | Unencodable) -> Rendered | Unencodable:
         """Remove the end of turn from a completion that was cut off: ending there is not what the model did."""
         if isinstance(rendered, Unencodable):
             return rendered
         *before, last = rendered.completion
-        cut = Segment(last.text.removesuffix(self.template.end_of_turn), last.trained)
+        cut = Segment(last.text.removesuffix(self.template.marks.closing), last.trained)
         return replace(rendered, completion=(*before, cut))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -193,12 +193,12 @@ class Encoder:
         Where the last user turn alone is too long, its end is kept, after BOS; a prompt may always have half of the
         window, and the completion is cut then.
         """
-        messages, tools = row[0], row[2]
+        messages, _, *given = row
         # Whole exchanges are left out, and each shorter chat is rendered anew, so that the prompt stays one that the
         # template could have written.
         for shorter in _without_oldest(self.template.as_messages(messages, "user")) if self.template.chat else ():
             try:
-                prompt = self.prompt_ids(shorter, tools)
+                prompt = self.prompt_ids(shorter, *given)
             except DataError:  # the template wants another first turn
                 continue
             if len(prompt) <= room:
@@ -217,6 +217,8 @@ def _render(template: Template, row: TextRow) -> Rendered | Unencodable:
     completion = row[1]
     if not isinstance(completion, str) and not any(turn.role == "assistant" for turn in completion):
         return Unencodable("nothing to train on", "the completion has no turn of the assistant")
+    if isinstance(completion, str) and completion.strip() and not template.bare(completion).strip():
+        return Unencodable("nothing to train on", "the answer is nothing but the end of a turn")
     try:
         return template.render(*row)
     except DataError as error:
@@ -240,7 +242,7 @@ def make_encoder(tokenizer: Any, *, max_length: int) -> Encoder:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Hash everything that decides which ids a text becomes: vocabulary, rules, special tokens, chat template."""
+    """Hash everything that decides which ids a text becomes: vocabulary, rules, special tokens, chat template, ours."""
     if tokenizer.is_fast:
         core = json.loads(tokenizer.backend_tokenizer.to_str())
         # A tokenizer keeps the truncation and padding of its last call, which are no part of its identity.
@@ -248,7 +250,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     else:
         rules = repr(sorted(tokenizer.get_vocab().items()))
     special = repr(sorted((str(k), str(v)) for k, v in tokenizer.special_tokens_map.items()))
-    parts = [rules, str(tokenizer.chat_template), special, *filter(None, [control_text(tokenizer)])]
+    parts = [_OUR_RULES, rules, str(tokenizer.chat_template), special, *filter(None, [control_text(tokenizer)])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -24,7 +24,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from haloes.tokens.encode import Encoded, Encoder, Ids, TextRow, Unencodable
+from haloes.tokens.encode import Encoded, Encoder, Ids, Unencodable
+from haloes.tokens.template import TextRow
 
 EncodeTask: TypeAlias = tuple[int, TextRow, bool]
 """One completion to encode: the number of its encoder, the row (prompt, completion, tools), and whether it came to its

@@ -11,22 +11,34 @@ the one in inference, whatever tokens a joint rendering would merge or drop acro
 The line break that the template writes after the last mark is part of neither: inference has stopped by then.
 """
 
-import copy
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
-
-PROBE = "haloes-probe"
-CONTROL_KEY = "haloes_control"
-"""Key of `tokenizer_config.json` for the control text of the model that the tokenizer was saved with. A chat template
-writes it itself; without one haloes does."""
+from haloes.tokens.chat_template import control_text
+from haloes.tokens.rendering import render_messages, render_together
+from haloes.tokens.template_probe import (
+    PROBE,
+    Marks,
+    probe_template,
+    probe_tool_template,
+    special_marks,
+    without_ends,
+)
 
 _Renderings: TypeAlias = Mapping[tuple[tuple[Message, ...], bool], str]
 """Messages without tools or calls, and whether the generation prompt follows, to the template's text of them."""
+
+
+Tools: TypeAlias = Sequence[Mapping[str, Any]]
+"""Definitions of the tools that a prompt offers."""
+Kwargs: TypeAlias = Mapping[str, Any]
+"""Variables of the chat template that a row sets, such as enable_thinking."""
+TextRow: TypeAlias = tuple[Text, Text, Tools] | tuple[Text, Text, Tools, Kwargs]
+"""Prompt, completion, tools, and variables of the template."""
+_Given: TypeAlias = tuple[Tools, Kwargs | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +71,25 @@ class Template:
 
     tokenizer: Any
     chat: bool
-    end_of_turn: str
-    """Text of the special token that ends an assistant turn; the end-of-text token where the template has none."""
-    separator: str = ""
-    """Whitespace that a template without an end-of-turn token writes after an answer; no part of the completion."""
+    marks: Marks
+    """How the model's turn begins and ends."""
+    ends: tuple[str, ...]
+    """Texts that end a turn or a text for this tokenizer; an answer that spells one at its end means it."""
     ending: str = ""
     """Control text of the tokenizer after every prompt where no chat template writes it; see `CONTROL_KEY`."""
     control: str = ""
     """Further text after every prompt, such as the control token of a model that is being made conditional."""
+    tools_differ: bool = False
+    """True where the template for tools writes the model's turn otherwise than the one without."""
     rendered: _Renderings = field(default_factory=dict, compare=False, repr=False)
     """Cached renderings; see `with_rendered`."""
 
-    def with_rendered(self, rows: Iterable[tuple[Text, Text, Sequence[Mapping[str, Any]]]]) -> "Template":
+    @property
+    def end_of_turn(self) -> str:
+        """Return the text of the token at which inference stops."""
+        return self.marks.end_of_turn
+
+    def with_rendered(self, rows: Iterable[TextRow]) -> "Template":
         """
         Return this template with these rows (prompt, completion, tools) rendered in advance, all together.
 
@@ -83,36 +102,59 @@ class Template:
         # with no values are sets that keep their order.
         asked: dict[tuple[Message, ...], None] = {}
         answered: dict[tuple[Message, ...], None] = {}
-        for prompt, completion, tools in rows:
+        for prompt, completion, *given in rows:
             before, answers = self.as_messages(prompt, "user"), self.as_messages(completion, "assistant")
-            if before and _is_plain((*before, *answers[:1]), tools):
+            if before and not any(given) and _is_plain((*before, *answers[:1])):
                 asked[before] = None
                 answered[*before, *answers[:1]] = None
         rendered: dict[tuple[tuple[Message, ...], bool], str] = {}
         for conversations, generation in ((asked, True), (answered, False)):
             # Where the template refuses a conversation there are no texts, and nothing is cached.
-            texts = _render_together(self.tokenizer, list(conversations), generation=generation)
+            texts = render_together(self.tokenizer, list(conversations), generation=generation, parts=self.marks.parts)
             rendered |= {(messages, generation): text for messages, text in zip(conversations, texts, strict=False)}
         return replace(self, rendered=rendered)
 
     def as_messages(self, text: Text, role: str) -> tuple[Message, ...]:
-        """Return plain text as a chat of one message of this role; messages unchanged."""
-        return (Message(role, text),) if isinstance(text, str) else text
+        """Return a text as a chat of one message of this role, or messages; without ends that answers spell out."""
+        messages = (Message(role, text),) if isinstance(text, str) else text
+        if not any(turn.role == "assistant" and self.bare(turn.content) != turn.content for turn in messages):
+            return messages
+        return tuple(
+            replace(turn, content=self.bare(turn.content)) if turn.role == "assistant" else turn for turn in messages
+        )
 
-    def prompt(self, prompt: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+    def bare(self, answer: str) -> str:
+        """Return an answer without the ends of turn or text that it spells out at its end."""
+        return without_ends(answer, self.ends)
+
+    def spoken(self, written: str) -> str:
+        """Return the words of what a model wrote as its turn, special tokens included: without header and closing."""
+        marks, special = self.marks, special_marks(self.tokenizer)
+        header = marks.header.strip()
+        if header and written.lstrip().startswith(header):
+            written = self._own_words(written, "")
+        elif any(mark in header for mark in special):
+            # Other channels may come first, such as Harmony's analysis; the words are in the last.
+            written = written.rpartition(marks.header)[2]
+        written = written.removesuffix(marks.closing.removesuffix(marks.end_of_turn))
+        for mark in special:
+            written = written.replace(mark, "")
+        return written
+
+    def prompt(self, prompt: Text, tools: Tools = (), kwargs: Kwargs | None = None) -> str:
         """Render the prompt as inference sees it, with the generation prompt. Raises DataError if it is refused."""
         if not self.chat:
             return self._plain(prompt) + self.ending + self.control
-        return self._render(self.as_messages(prompt, "user"), tools, generation=True) + self.control
+        return self._render(self.as_messages(prompt, "user"), (tools, kwargs), generation=True) + self.control
 
-    def joint(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+    def joint(self, prompt: Text, completion: Text, tools: Tools = (), kwargs: Kwargs | None = None) -> str:
         """Render prompt and completion together, as the template does. Raises DataError if it refuses them."""
         if not self.chat:
-            return self._plain(prompt) + self._plain(completion)
+            return self._plain(prompt) + self.bare(self._plain(completion))
         messages = (*self.as_messages(prompt, "user"), *self.as_messages(completion, "assistant"))
-        return self._render(messages, tools, generation=False)
+        return self._render(messages, (tools, kwargs), generation=False)
 
-    def render(self, prompt: Text, completion: Text, tools: Sequence[Mapping[str, Any]] = ()) -> Rendered:
+    def render(self, prompt: Text, completion: Text, tools: Tools = (), kwargs: Kwargs | None = None) -> Rendered:
         """
         Render the prompt and the completion's segments; other turns after the last assistant turn are left out.
 
@@ -121,20 +163,21 @@ class Template:
         a chat template.
         """
         if not self.chat:
-            answer = Segment(self._plain(completion) + self.end_of_turn, trained=True)
+            answer = Segment(self.bare(self._plain(completion)) + self.end_of_turn, trained=True)
             return Rendered(self._plain(prompt) + self.ending + self.control, (answer,), agrees=True)
+        given = (tools, kwargs)
         asked, answers = self.as_messages(prompt, "user"), self.as_messages(completion, "assistant")
         if not answers or answers[0].role != "assistant":
             first = f"a turn of the role {answers[0].role!r}" if answers else "nothing"
             raise DataError(f"a completion begins with an assistant turn, and this one with {first}")
         # Each assistant turn is rendered after everything that the model had seen by then. What the template adds
         # between two of them (a tool's result, role marks) is a segment that is not trained.
-        done = text = self._render(asked, tools, generation=True)
+        done = text = self._render(asked, given, generation=True)
         segments: list[Segment] = []
         agrees = True
         for k in (k for k, turn in enumerate(answers) if turn.role == "assistant"):
             before = (*asked, *answers[:k])
-            seen = self._render(before, tools, generation=True) if k else text
+            seen = self._render(before, given, generation=True) if k else text
             # Some templates drop the <think> blocks of earlier turns: the model saw them, and then it did not.
             if not seen.startswith(done):
                 raise DataError(
@@ -143,55 +186,86 @@ class Template:
                 )
             if len(seen) > len(done):
                 segments.append(Segment(seen[len(done) :], trained=False))
-            words, as_in_joint = self._answer(seen, before, answers[k], tools)
+            words, as_in_joint = self._answer(seen, before, answers[k], given)
             segments.append(Segment(words, trained=True))
             agrees = agrees and as_in_joint
             done = seen + words
         return Rendered(text + self.control, tuple(segments), agrees)
 
-    def _answer(self, seen: str, before: tuple[Message, ...], answer: Message, tools: Any) -> tuple[str, bool]:
+    def _answer(self, seen: str, before: tuple[Message, ...], answer: Message, given: _Given) -> tuple[str, bool]:
         """Return the text that the model adds to what it has `seen`, and whether the template writes the same."""
-        joint = self._render((*before, answer), tools, generation=False)
+        joint = self._render((*before, answer), given, generation=False)
         if answer.tool_calls:
-            return self._tool_call(joint, seen, before, answer, tools)
+            return self._tool_call(joint, seen, before, answer, given)
+        content = self._own_words(answer.content, seen)
+        # An answer may have a header of its own, such as a think block that is not empty.
+        header = "" if self.marks.header.strip() in content else self.marks.header
         # The template's own tail is taken where it holds the answer and nothing else, for the whitespace around it.
         if joint.startswith(seen):
             tail = self._until_end(joint[len(seen) :])
-            if tail.removesuffix(self.end_of_turn).strip() == answer.content.strip():
+            words = tail.removesuffix(self.marks.closing)
+            if content.strip() in {words.strip(), words.removeprefix(header).strip()} or (
+                self.marks.header and "".join(words.split()) == "".join(content.split())
+            ):
                 return tail, True
-        return answer.content + self.end_of_turn, False
+        return header + content + self.marks.closing, False
+
+    def _own_words(self, content: str, seen: str) -> str:
+        """Return an answer without what is written before it anyway: by the generation prompt, or as its header."""
+        for opening in (self.marks.begun if seen.endswith(self.marks.begun) else "", self.marks.header):
+            if opening and content.lstrip().startswith(opening.strip()):
+                rest = content.lstrip().removeprefix(opening.strip())
+                content = rest.removeprefix(opening[len(opening.rstrip()) :])
+        return content
 
     def _tool_call(
-        self, joint: str, seen: str, before: tuple[Message, ...], answer: Message, tools: Any
+        self, joint: str, seen: str, before: tuple[Message, ...], answer: Message, given: _Given
     ) -> tuple[str, bool]:
         """Return the text of tool calls, which only the template can write, without words that it puts before them."""
         # Words before the calls come as they were written, and then the calls follow as the template has them.
         content, tail = answer.content.strip(), joint[len(seen) :]
         if joint.startswith(seen) and content and tail.lstrip().startswith(content):
-            return self._until_end(tail), True
+            return self._until_end(tail, calls=True), True
         # What the template writes before any answer (an empty <think> block, say) shows before a made-up one; words
-        # that inference does not see were not written by the model.
-        probe = self._render((*before, Message("assistant", PROBE)), tools, generation=False)
-        opening = probe[len(seen) : probe.rfind(PROBE)] if probe.startswith(seen) else ""
-        inserted = opening if opening.strip() else ""
+        # that inference does not see were not written by the model, unless it writes them before each answer.
+        inserted = ""
+        if not self.marks.header:
+            probe = self._render((*before, Message("assistant", PROBE)), given, generation=False)
+            opening = probe[len(seen) : probe.rfind(PROBE)] if probe.startswith(seen) else ""
+            inserted = opening if opening.strip() else ""
         if not joint.startswith(seen + inserted):
             raise DataError(
                 "the chat template does not write these tool calls after what inference sees, so what the model said "
                 "is unknown; give the calls as the text that the model wrote"
             )
-        return self._until_end(tail[len(inserted) :]), not inserted and content in tail
+        return self._until_end(tail[len(inserted) :], calls=True), not inserted and content in tail
 
-    def _until_end(self, tail: str) -> str:
+    def _until_end(self, tail: str, *, calls: bool = False) -> str:
         """Cut a rendered answer after its end-of-turn mark, or add the mark where the template writes none."""
         # The last one: the answer itself may spell the mark.
-        cut = tail.rfind(self.end_of_turn)
+        cut = tail.rfind(self.marks.closing)
         if cut >= 0:
-            return tail[: cut + len(self.end_of_turn)]
-        return tail.removesuffix(self.separator) + self.end_of_turn
+            return tail[: cut + len(self.marks.closing)]
+        # Calls may end with a mark of their own, such as Harmony's <|call|>.
+        if calls and tail.rstrip().endswith(special_marks(self.tokenizer)):
+            return tail.rstrip()
+        return tail.removesuffix(self.marks.separator) + self.marks.closing
 
-    def _render(self, messages: tuple[Message, ...], tools: Any, *, generation: bool) -> str:
-        text = self.rendered.get((messages, generation)) if _is_plain(messages, tools) else None
-        return text if text is not None else render_messages(self.tokenizer, messages, tools, generation=generation)
+    def _render(self, messages: tuple[Message, ...], given: _Given, *, generation: bool) -> str:
+        tools, kwargs = given
+        if tools and self.tools_differ:
+            raise DataError(
+                "the tokenizer's chat template for tools ends or begins an answer otherwise than its default one; give "
+                "the rows with tools and those without to runs of their own, with a tokenizer of one template each"
+            )
+        if self.marks.unwritten and (lost := self.marks.unwritten & {message.role for message in messages}):
+            raise DataError(f"the chat template does not write the words of {min(lost)} turns, so they would be lost")
+        text = None if tools or kwargs or not _is_plain(messages) else self.rendered.get((messages, generation))
+        if text is not None:
+            return text
+        return render_messages(
+            self.tokenizer, messages, tools, generation=generation, kwargs=kwargs, parts=self.marks.parts
+        )
 
     def _plain(self, text: Text) -> str:
         if isinstance(text, str):
@@ -203,122 +277,38 @@ class Template:
 
 
 def make_template(tokenizer: Any) -> Template:
-    """Detect how a tokenizer writes a conversation and ends a turn. Raises ModelError when it has no end token."""
-    # Detected from a rendered answer: no field of a tokenizer says which token its template ends a turn with.
-    chat = bool(tokenizer.chat_template)
-    closing = _probe_closing(tokenizer) if chat else ""
-    mark = _first_special(tokenizer, closing)
-    end = mark or tokenizer.eos_token
+    """
+    Detect how a tokenizer writes a conversation and ends a turn.
+
+    Raises:
+        DataError: the chat template refuses the plainest conversation.
+        ModelError: there is no end token, or the chat template cannot be trained by; see `probe_template`.
+    """
+    end = tokenizer.eos_token
+    if tokenizer.chat_template:
+        _check_names(tokenizer)
+        marks = probe_template(tokenizer)
+        with_tools = probe_tool_template(tokenizer)
+        ends = tuple(dict.fromkeys(filter(None, (marks.closing, marks.end_of_turn, end))))
+        return Template(tokenizer, chat=True, marks=marks, ends=ends, tools_differ=with_tools not in {None, marks})
     if not end:
         raise ModelError("the tokenizer has no end-of-text token, so a completion cannot be ended; set its eos_token")
-    separator = "" if mark else closing[len(closing.rstrip()) :]
-    ending = "" if chat else control_text(tokenizer)
-    return Template(tokenizer=tokenizer, chat=chat, end_of_turn=end, separator=separator, ending=ending)
+    return Template(tokenizer, chat=False, marks=Marks(end, end), ends=(end,), ending=control_text(tokenizer))
 
 
-def control_text(tokenizer: Any) -> str:
-    """Return the control text that the tokenizer was saved with; empty for most."""
-    return str(tokenizer.init_kwargs.get(CONTROL_KEY) or "")
-
-
-def with_control_text(tokenizer: Any, control: str) -> Any:
-    """
-    Return a copy of a tokenizer that adds a control text to every prompt, after one that it may have already.
-
-    A chat template writes it after its generation prompt, for every user of the template; `CONTROL_KEY` is for haloes.
-    """
-    if not control:
-        return tokenizer
-    controlled = copy.deepcopy(tokenizer)
-    controlled.init_kwargs[CONTROL_KEY] = control_text(tokenizer) + control
-    if controlled.chat_template:
-        controlled.chat_template = _add_control(controlled.chat_template, control)
-    return controlled
-
-
-def _add_control(chat_template: str, control: str) -> str:
-    written = json.dumps(control, ensure_ascii=False)  # Jinja reads \u escapes one by one, and not as surrogate pairs
-    return chat_template.removesuffix("\n") + f"{{% if add_generation_prompt %}}{{{{ {written} }}}}{{% endif %}}"
-
-
-def plain_chat_template(tokenizer: Any, end: str) -> str:
-    """Return a chat template for a tokenizer without one: the turns' words, begun and ended as plain text is."""
-    opened = tokenizer("", add_special_tokens=True)["input_ids"]
-    begins = "{{ bos_token }}" if tokenizer.bos_token_id in opened[:1] else ""
-    turns = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    return f"{begins}{turns}{{% if not add_generation_prompt %}}{{{{ {json.dumps(end)} }}}}{{% endif %}}"
-
-
-def render_messages(tokenizer: Any, messages: Sequence[Message], tools: Any = (), *, generation: bool) -> str:
-    """Render messages with the chat template; a template's own refusal becomes a DataError with its words."""
-    from jinja2 import TemplateError
-
-    turns = [_as_dict(message) for message in messages]
-    schemas = [dict(tool) for tool in tools] or None
-    try:
-        text: str = tokenizer.apply_chat_template(
-            turns, tools=schemas, tokenize=False, add_generation_prompt=generation
+def _check_names(tokenizer: Any) -> None:
+    """Raise ModelError for several chat templates none of which is for conversations without tools."""
+    templates = tokenizer.chat_template
+    if isinstance(templates, dict) and "default" not in templates:
+        raise ModelError(
+            f"the tokenizer has several chat templates ({', '.join(templates)}) and none that is called default; give "
+            "a tokenizer with one template"
         )
-    except (TemplateError, TypeError, ValueError) as error:
-        # Templates refuse with raise_exception, or stumble over a value of a type that they do not expect.
-        raise DataError(f"the chat template refuses these messages: {error}") from error
-    return text
 
 
-def _is_plain(messages: tuple[Message, ...], tools: Any) -> bool:
-    """Return whether messages can be a key of a dict: tools and tool calls are mappings, which cannot."""
-    return not tools and not any(message.tool_calls for message in messages)
-
-
-def _render_together(tokenizer: Any, conversations: Sequence[Sequence[Message]], *, generation: bool) -> list[str]:
-    """Render each conversation with the chat template; return nothing where the template refuses one of them."""
-    from jinja2 import TemplateError
-
-    if not conversations:
-        return []
-    turns = [[_as_dict(message) for message in messages] for messages in conversations]
-    try:
-        texts: list[str] = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
-    except (TemplateError, TypeError, ValueError):  # the refused one shows when each is rendered alone
-        return []
-    return texts
-
-
-def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Return the ids of special tokens, without that of unknown words."""
-    added = (number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
-    return frozenset([*tokenizer.all_special_ids, *added]) - {tokenizer.unk_token_id}
-
-
-def _probe_closing(tokenizer: Any) -> str:
-    """Return the text that the template writes after an answer."""
-    turns = (Message("user", "a"), Message("assistant", PROBE))
-    text = render_messages(tokenizer, turns, generation=False)
-    return text[text.rfind(PROBE) + len(PROBE) :]
-
-
-def _first_special(tokenizer: Any, text: str) -> str:
-    special = special_ids(tokenizer)
-    for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
-        if token in special:
-            return str(tokenizer.convert_ids_to_tokens(token))
-    return ""
-
-
-def _as_dict(message: Message) -> dict[str, Any]:
-    turn: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        turn["tool_calls"] = [_call_as_dict(call) for call in message.tool_calls]
-    return turn
-
-
-def _call_as_dict(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool call with its arguments as values: OpenAI has them as a string of JSON, templates do not."""
-    function = call.get("function")
-    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
-        return dict(call)
-    try:
-        arguments = json.loads(function["arguments"] or "{}")
-    except ValueError:
-        return dict(call)
-    return {**call, "function": {**function, "arguments": arguments}}
+def _is_plain(messages: tuple[Message, ...]) -> bool:
+    """Return whether equal messages have equal texts: 1 and True, as values of calls, are equal and are not."""
+    return not any(
+        message.tool_calls or (message.extra and not all(isinstance(value, str) for _, value in message.extra))
+        for message in messages
+    )

@@ -120,4 +120,7 @@ def test_broken_rows(reason: Callable[..., str], row: dict[str, Any], expected: 
 def test_reasoning_in_the_shared_prompt_is_no_concern(read_row: Any) -> None:
     before = GOOD | {"reasoning_content": "hm"}
     row = {"chosen": [USER, before, MORE, GOOD], "rejected": [USER, before, MORE, BAD]}
-    assert read_row(PAIRED, row) == [Pair(prompt=msgs(USER, GOOD, MORE), chosen=msgs(GOOD), rejected=msgs(BAD))]
+    [pair] = read_row(PAIRED, row)
+    assert (pair.chosen, pair.rejected) == (msgs(GOOD), msgs(BAD))
+    # It is shown to the chat template, which knows whether earlier reasoning is in the prompt.
+    assert pair.prompt[1].extra == (("reasoning_content", "hm"),)

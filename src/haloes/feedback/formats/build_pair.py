@@ -10,6 +10,7 @@ from haloes.feedback.messages import (
     check_prompt,
     parse_messages,
     same_completion,
+    same_words,
     with_system,
 )
 from haloes.feedback.refusals import RefusalError
@@ -67,7 +68,7 @@ def split_common_prompt(chosen: object, rejected: object, *, system: object = No
     """
     chosen_turns = parse_messages(chosen, column="chosen")
     rejected_turns = parse_messages(rejected, column="rejected")
-    if chosen_turns == rejected_turns:
+    if same_words(chosen_turns, rejected_turns):
         raise RefusalError("chosen equals rejected", "chosen and rejected are the same answer, so neither is preferred")
     end = _end_of_prompt(chosen_turns, rejected_turns)
     if end == 0:
@@ -85,7 +86,7 @@ def split_common_prompt(chosen: object, rejected: object, *, system: object = No
 def _end_of_prompt(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> int:
     """Return the number of turns of the common prompt; 0 where there is none."""
     shorter = min(len(chosen), len(rejected))
-    common = next((i for i in range(shorter) if chosen[i] != rejected[i]), shorter)
+    common = next((i for i in range(shorter) if not same_words(chosen[i : i + 1], rejected[i : i + 1])), shorter)
     # From the longest common beginning backwards. Turns that both share after the cut, such as a tool call and its
     # result, belong to both completions.
     for end in range(min(common, shorter - 1), 0, -1):

@@ -65,8 +65,8 @@ def _feedback(row: RawRow, turns: Any, number: int, where: Where, *, shared: Map
         message = f"messages[{number}] is rated and is not an assistant turn: {short_repr(turn.get('content'))}"
         raise RefusalError("last turn not assistant", message)
     return Feedback(
-        prompt=parse_prompt(list(turns[:number]), system=row.get("system")),
-        completion=parse_completion([turn]),
+        prompt=parse_prompt(list(map(_unrated, turns[:number])), system=row.get("system")),
+        completion=parse_completion([_unrated(turn)]),
         **parse_rating(turn, label_columns=_LABELS),
         **shared,
         where=where,
@@ -75,6 +75,13 @@ def _feedback(row: RawRow, turns: Any, number: int, where: Where, *, shared: Map
 
 def _is_rated(turn: object) -> bool:
     return isinstance(turn, Mapping) and any(turn.get(name) is not None for name in (*_LABELS, "score"))
+
+
+def _unrated(turn: object) -> object:
+    """Return a turn as the model sees it, without the verdict on it."""
+    if not isinstance(turn, Mapping):
+        return turn
+    return {name: value for name, value in turn.items() if name not in {*_LABELS, "score"}}
 
 
 def _name_of(turns: object) -> str:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
 from haloes.tokens.encode import Encoded
-from haloes.tokens.template import special_ids
+from haloes.tokens.template_probe import special_ids
 
 Role: TypeAlias = Literal["prompt", "mark", "answer", "end", "context", "elided"]
 """

@@ -1,0 +1,81 @@
+"""Calls of a tokenizer's chat template: messages in, text out, and a refusal of the template's own as a DataError."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from haloes.errors import DataError
+from haloes.records import Message, message_to_json
+
+
+def render_messages(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    tools: Any = (),
+    *,
+    generation: bool,
+    kwargs: Mapping[str, Any] | None = None,
+    parts: Collection[str] = (),
+) -> str:
+    """
+    Render messages with the chat template; a template's own refusal becomes a DataError with its words.
+
+    Args:
+        tokenizer: whose template is called.
+        messages: the turns.
+        tools: definitions of the tools that are offered.
+        generation: whether the generation prompt follows, with which the model begins to speak.
+        kwargs: further variables of the template.
+        parts: roles whose words the template wants as a list of parts, and not as a string.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [_as_dict(message, parts) for message in messages],
+            tools=[dict(tool) for tool in tools] or None,
+            tokenize=False,
+            add_generation_prompt=generation,
+            **(kwargs or {}),
+        )
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        # Templates refuse with raise_exception, or stumble over a value of a type that they do not expect.
+        raise DataError(f"the chat template refuses these messages: {error}") from error
+    return text
+
+
+def render_together(
+    tokenizer: Any, conversations: Sequence[Sequence[Message]], *, generation: bool, parts: Collection[str] = ()
+) -> list[str]:
+    """Render each conversation with the chat template; return nothing where the template refuses one of them."""
+    from jinja2 import TemplateError
+
+    if not conversations:
+        return []
+    turns = [[_as_dict(message, parts) for message in messages] for messages in conversations]
+    try:
+        texts: list[str] = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
+    except (TemplateError, TypeError, ValueError, KeyError):  # the refused one shows when each is rendered alone
+        return []
+    return texts
+
+
+def _as_dict(message: Message, parts: Collection[str]) -> dict[str, Any]:
+    turn = message_to_json(message)
+    if message.role in parts:
+        turn["content"] = [{"type": "text", "text": message.content}]
+    if message.tool_calls:
+        turn["tool_calls"] = [_call_as_dict(call) for call in message.tool_calls]
+    return turn
+
+
+def _call_as_dict(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool call with its arguments as values: OpenAI has them as a string of JSON, templates do not."""
+    function = call.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
+        return dict(call)
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except ValueError:
+        return dict(call)
+    return {**call, "function": {**function, "arguments": arguments}}
