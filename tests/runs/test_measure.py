@@ -57,6 +57,7 @@ def validation(*, reference: bool = True, labels: tuple[bool, ...] = (True, Fals
         desirable=label,
         group=np.arange(num) // 2,
         tokens=rng.integers(1, 9, num).astype(np.int32),
+        weight=np.ones(num),
     )
 
 

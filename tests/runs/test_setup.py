@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import haloes
 from haloes.errors import ConfigError, RunError
 from haloes.models.load import load_tokenizer
 from haloes.progress.contract import NullProgress
@@ -12,6 +13,7 @@ from haloes.runs.align import align
 from haloes.runs.config import RunConfig
 from haloes.runs.run_folder import write_config, write_environment
 from haloes.runs.setup import PreparedData, prepare_data, prepare_run, resolve_run
+from haloes.runs.warnings import data_warnings
 from haloes.store import read_json
 from haloes.tokens.encode import tokenizer_fingerprint
 from haloes.training.distributed import Ranks
@@ -60,6 +62,20 @@ def test_class_weights_follow_from_the_rows_and_the_named_loss_stays_what_it_was
     weights = read_json(tmp_path / "run" / "data.json")["weights"]
     assert (data.loss.desirable_weight, data.loss.undesirable_weight) == (weights["desirable"], weights["undesirable"])
     assert data.loss.desirable_weight < data.loss.undesirable_weight
+
+
+def test_class_weights_count_rows_as_the_loss_does_and_agree_with_the_doctor(model: Path, tmp_path: Path):
+    # As many of both; the liked ones weigh 9 times as much.
+    rows = [{**row, "weight": 9 if row["label"] else 1} for row in thumbs(10)]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    cfg = config(model, file, loss=AUTO, feedback={"validation_share": 0.0})
+
+    data = prepared_data(cfg, tmp_path / "run")
+
+    assert (data.loss.desirable_weight, data.loss.undesirable_weight) == (1.0, pytest.approx(6.0))
+    advised = haloes.doctor(file).findings.balance.weights
+    assert (advised.desirable, advised.undesirable) == (1.0, pytest.approx(6.0))
+    assert not [text for text in data_warnings(data.inputs.facts, data.loss) if "undesirable_weight" in text]
 
 
 def test_without_feedback_nothing_is_prepared(model: Path, tmp_path: Path):

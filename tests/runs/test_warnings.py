@@ -16,8 +16,10 @@ from haloes.training.settings import TrainSettings
 
 
 def facts(**train: Any) -> dict[str, Any]:
-    counts = {"desirable": 50, "undesirable": 50, "truncated": 0, "prompts cut": 0, "template differs": 0}
-    return {"rows": {"refused": {}}, "warnings": [], "train": counts | train}
+    counts = {"desirable": 50, "undesirable": 50, "truncated": 0, "prompts cut": 0, "template differs": 0} | train
+    # Every row weighs 1 unless told.
+    counts.setdefault("weight", {label: counts[label] for label in ("desirable", "undesirable")})
+    return {"rows": {"refused": {}}, "warnings": [], "train": counts}
 
 
 def steps(num: int = 20, **numbers: float) -> list[dict[str, Any]]:
@@ -93,6 +95,16 @@ def test_weights_outside_the_papers_range_are_told_with_those_that_help():
     assert data_warnings(facts(desirable=30, undesirable=60), KTO(desirable_weight=2.5)) == []
     assert data_warnings(facts(desirable=30, undesirable=60), DPO()) == []
     assert data_warnings(facts(desirable=30, undesirable=60), KTO(undesirable_weight=0)) == []
+
+
+def test_the_ratio_counts_rows_by_their_weights():
+    # 10 desirable rows of weight 9 to 10 of weight 1: a ratio of 9, which an undesirable weight of 6 brings to 1.5.
+    heavy = facts(desirable=10, undesirable=10, weight={"desirable": 90.0, "undesirable": 10.0})
+    (found,) = data_warnings(heavy, KTO())
+
+    assert "is 9.00 (rows counted by their weights), outside the [1, 1.5]" in found
+    assert "loss.desirable_weight=1 and loss.undesirable_weight=6" in found
+    assert data_warnings(heavy, KTO(undesirable_weight=6.0)) == []
 
 
 def test_a_reference_point_that_is_clamped_nearly_always_is_told():

@@ -76,6 +76,27 @@ def test_the_loss_and_its_own_metrics_are_weighted(store: TokenStore):
     assert found["accuracy"] == pytest.approx(0.75)
 
 
+def test_rewards_and_their_margin_count_rows_as_the_loss_does(store: TokenStore):
+    weight = np.array([0.6, 0.1, 0.2, 0.1])
+    found = step_metrics(table([0, 1, 2, 3], weight=weight, log_ratio=np.array([7.0, 1.0, -2.0, 0.0])), store)
+
+    # Desirable: (0.6 * 7 + 0.1 * 0) / 0.7; undesirable: (0.1 * 1 - 0.2 * 2) / 0.3.
+    assert found["reward/desirable"] == pytest.approx(6.0)
+    assert found["reward/undesirable"] == pytest.approx(-1.0)
+    assert found["reward_margin"] == pytest.approx(7.0)
+
+
+def test_both_answers_of_a_pair_count_as_the_pair_does(tmp_path: Path):
+    rows = [Row("p", "a", True), Row("p", "b", False), Row("q", "d", True), Row("q", "e", False)]
+    store = write_store(tmp_path / "pairs", rows, paired=True)
+    ratio = np.array([1.0, 5.0, -1.0, 3.0])
+    pairs = table([0, 1], sequences=np.array([0, 2, 1, 3]), weight=np.array([0.25, 0.75]), logp=None, log_ratio=ratio)
+
+    found = step_metrics(pairs, store)
+
+    assert (found["reward/desirable"], found["reward/undesirable"]) == (4.0, 2.0)
+
+
 @pytest.mark.parametrize(("examples", "missing"), [([0, 3], "undesirable"), ([1, 2], "desirable")])
 def test_numbers_of_a_class_that_is_not_there_are_left_out(store: TokenStore, examples: list[int], missing: str):
     found = step_metrics(table(examples, log_ratio=np.array([1.0, 3.0])), store)

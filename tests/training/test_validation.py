@@ -21,6 +21,7 @@ def found(**fields: object) -> Validation:
         "desirable": np.array([True, True, False, False]),
         "group": np.arange(4),
         "tokens": np.array([1, 2, 3, 4]),
+        "weight": np.ones(4),
     }
     return Validation(**defaults | fields)  # type: ignore[arg-type]
 

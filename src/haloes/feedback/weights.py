@@ -29,7 +29,7 @@ def class_weights(num_desirable: float, num_undesirable: float) -> ClassWeights:
     above it, undesirable examples up to a ratio of exactly 3/2. With one label only there is nothing to balance.
 
     Args:
-        num_desirable: Number of desirable examples, or the sum of their weights.
+        num_desirable: Number of desirable examples, each counted with its row's weight, as the loss counts it.
         num_undesirable: The same for undesirable examples.
 
     Raises:
@@ -47,7 +47,11 @@ def class_weights(num_desirable: float, num_undesirable: float) -> ClassWeights:
 
 
 def ratio(num_desirable: float, num_undesirable: float, weights: ClassWeights | None = None) -> float | None:
-    """Return eq. 9's `desirable_weight * n_D / (undesirable_weight * n_U)`; None unless both labels occur."""
+    """
+    Return eq. 9's `desirable_weight * n_D / (undesirable_weight * n_U)`; None unless both labels occur and count.
+
+    Arguments as in `class_weights`; weights of 1 and 1 if left out.
+    """
     _check_counts(num_desirable, num_undesirable)
     weights = weights or ClassWeights()
     if num_desirable * weights.desirable == 0 or num_undesirable * weights.undesirable == 0:

@@ -453,6 +453,7 @@ def _store_facts(store: TokenStore) -> dict[str, Any]:
         "pairs": store.num_examples if store.paired else 0,
         "desirable": desirable,
         "undesirable": len(store) - desirable,
+        "weight": dict(zip(("desirable", "undesirable"), store.class_totals(), strict=True)),
         "prompts": len(np.unique(store.group)),
         "tokens": store.num_tokens,
         "prompts cut": store.num_prompt_cut,

@@ -224,8 +224,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         ranks=run.ranks,
         progress=progress,
     )
-    counted = inputs.facts["train"]
-    weights = class_weights(counted["desirable"], counted["undesirable"])
+    weights = class_weights(*inputs.train.class_totals())
     # Only where a weight is "auto"; a number that the user gave stays.
     weighted = with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
     if weighted != loss and run.ranks.is_main:

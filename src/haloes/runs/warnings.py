@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
-from haloes.feedback.weights import class_weights, is_in_paper_range
+from haloes.feedback.weights import ClassWeights, class_weights, is_in_paper_range, ratio
 from haloes.losses._contract import Loss
 from haloes.models.forward import Scorer
 from haloes.results import Score
@@ -129,18 +129,19 @@ def _label_warning(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
 
 def _weight_warning(train: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     weights = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss) if f.name.endswith("desirable_weight")}  # type: ignore[arg-type]
-    if len(weights) != 2 or not (train["desirable"] and train["undesirable"]):  # noqa: PLR2004 - both classes
+    if len(weights) != 2:  # noqa: PLR2004 - both classes
         return []
-    desirable, undesirable = weights["desirable_weight"], weights["undesirable_weight"]
-    if undesirable == 0:
+    used = ClassWeights(desirable=weights["desirable_weight"], undesirable=weights["undesirable_weight"])
+    counted = train["weight"]["desirable"], train["weight"]["undesirable"]
+    # A weight of 0 is meant: the loss is to leave that class out.
+    weighted = ratio(*counted, used)
+    if weighted is None or is_in_paper_range(weighted):
         return []
-    # Equation 9 of the KTO paper: the ratio of the classes' weighted counts.
-    ratio = desirable * train["desirable"] / (undesirable * train["undesirable"])
-    if is_in_paper_range(ratio):
-        return []
-    advised = class_weights(train["desirable"], train["undesirable"])
+    advised = class_weights(*counted)
+    with_weights = "" if counted == (train["desirable"], train["undesirable"]) else " (rows counted by their weights)"
     text = (
-        f"desirable_weight * n_desirable / (undesirable_weight * n_undesirable) is {ratio:.2f}, outside the [1, 1.5] "
+        f"desirable_weight * n_desirable / (undesirable_weight * n_undesirable) is {weighted:.2f}{with_weights}, "
+        "outside the [1, 1.5] "
         f"that the KTO paper advises: loss.desirable_weight={advised.desirable:.3g} and "
         f'loss.undesirable_weight={advised.undesirable:.3g} (or "auto" for both) would bring it there'
     )

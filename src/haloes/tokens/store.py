@@ -131,6 +131,11 @@ class TokenStore:
         """Return the number of sequences that the template, rendering both sides jointly, writes in other words."""
         return int(np.count_nonzero(self._flags & _DISAGREES))
 
+    def class_totals(self) -> tuple[float, float]:
+        """Return the number of desirable and of undesirable sequences, each counted with its row's weight."""
+        weight = self.weight.astype(np.float64)
+        return float(weight[self.desirable].sum()), float(weight[~self.desirable].sum())
+
     def length(self, index: int) -> int:
         """Return the number of tokens of sequence `index`, prompt and completion."""
         return int(self._offset[index + 1] - self._offset[index])

@@ -17,27 +17,30 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
     `reward` is the paper's r: the log-ratio log p_policy(y|x) - log p_reference(y|x) in nats, without beta, so that
     runs with different losses can be compared; it is given for desirable and undesirable (for pairs: chosen and
     rejected) completions apart. `model_reward` is what a reward head gives them. `reference_point/raw` is the mean of r
-    over mismatched completions, before the clamp at 0.
+    over mismatched completions, before the clamp at 0: it counts every example alike, as the losses do.
+    All other means count examples with their rows' weights, as the loss does.
     A number of a class that the step does not hold is left out.
     """
     desirable = desirable_of(table, store)
     # The weights add up to 1 over the step: a product with them is the weighted mean.
     tokens = store.trained_length[table.sequences]
+    # Of pairs the rejected ones follow the chosen ones, and both count as their pair does.
+    weight = np.tile(table.weight, len(table.sequences) // len(table.weight))
     found = {"loss": float(table.weight @ table.loss)}
     found |= {name: float(table.weight @ values) for name, values in table.metrics.items()}
     if table.logp is not None:
-        found |= _by_class("logp_per_token", table.logp / np.maximum(tokens, 1), desirable)
-    found |= _by_class("completion_tokens", tokens, desirable)
-    found |= class_rewards("reward", table.log_ratio, desirable)
-    found |= class_rewards("model_reward", table.reward, desirable)
+        found |= _by_class("logp_per_token", table.logp / np.maximum(tokens, 1), desirable, weight)
+    found |= _by_class("completion_tokens", tokens, desirable, weight)
+    found |= class_rewards("reward", table.log_ratio, desirable, weight)
+    found |= class_rewards("model_reward", table.reward, desirable, weight)
     if table.mismatched is not None:
         found |= reference_point_numbers(table.mismatched)
     return found
 
 
-def class_rewards(name: str, values: Floats | None, desirable: NDArray[np.bool_]) -> dict[str, float]:
-    """Return the mean reward of each class and the margin between them; nothing without rewards."""
-    found = {} if values is None else dict(_by_class(name, values, desirable))
+def class_rewards(name: str, values: Floats | None, desirable: NDArray[np.bool_], weight: Floats) -> dict[str, float]:
+    """Return the weighted mean reward of each class and the margin between them; nothing without rewards."""
+    found = {} if values is None else dict(_by_class(name, values, desirable, weight))
     if len(found) == 2:  # noqa: PLR2004 - both classes
         found[f"{name}_margin"] = found[f"{name}/desirable"] - found[f"{name}/undesirable"]
     return found
@@ -58,7 +61,13 @@ def desirable_of(table: Table, store: TokenStore) -> NDArray[np.bool_]:
     return labels
 
 
-def _by_class(name: str, values: NDArray[np.generic], desirable: NDArray[np.bool_]) -> Mapping[str, float]:
-    """Return the mean of the desirable and of the undesirable values; a class without values is left out."""
-    classes = {"desirable": values[desirable], "undesirable": values[~desirable]}
-    return {f"{name}/{label}": float(part.mean()) for label, part in classes.items() if len(part)}
+def _by_class(
+    name: str, values: NDArray[np.number], desirable: NDArray[np.bool_], weight: Floats
+) -> Mapping[str, float]:
+    """Return the weighted means of the two classes; one without a row that counts is left out."""
+    classes = {"desirable": desirable, "undesirable": ~desirable}
+    return {
+        f"{name}/{label}": float(weight[rows] @ values[rows] / weight[rows].sum())
+        for label, rows in classes.items()
+        if weight[rows].any()
+    }

@@ -33,6 +33,8 @@ class Validation:
     """The prompt of each."""
     tokens: NDArray[np.int32]
     """Trained tokens of each."""
+    weight: Floats
+    """Weight of each one's row in the loss."""
     reward: Floats | None = None
     """The reward head's number for each; None for a loss without one."""
     paired: bool = False
@@ -46,8 +48,8 @@ class Validation:
     def metrics(self) -> dict[str, float]:
         """Return the numbers that need no statistics beyond a mean, by name."""
         found = {"loss": self.loss}
-        found |= class_rewards("reward", self.log_ratio, self.desirable)
-        found |= class_rewards("model_reward", self.reward, self.desirable)
+        found |= class_rewards("reward", self.log_ratio, self.desirable, self.weight)
+        found |= class_rewards("model_reward", self.reward, self.desirable, self.weight)
         if self.mismatched is not None:
             found |= reference_point_numbers(self.mismatched)
         return found
@@ -99,6 +101,7 @@ def validate(
         desirable=store.desirable[sequences],
         group=store.group[sequences],
         tokens=store.trained_length[sequences],
+        weight=store.weight[sequences].astype(np.float64),
         reward=_joined([table.reward for table in tables]),
         paired=store.paired,
     )

@@ -1,6 +1,7 @@
 """Render findings as lines of plain text, for a terminal or a log; nothing is printed here."""
 
 from collections.abc import Iterator, Sequence
+from math import isclose
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, LabelCounts, LengthSummary, PromptCounts, UserCounts
 from haloes.feedback.refusals import NO_FAULT
@@ -49,7 +50,10 @@ def _balance(balance: LabelCounts) -> Iterator[str]:
     if balance.ratio is None or balance.weighted_ratio is None:
         yield fact_line("labels", line)
         return
-    yield fact_line("labels", f"{line}; ratio {balance.ratio:.3g} (paper: {LOWEST_RATIO:g} to {HIGHEST_RATIO:g})")
+    # Where all rows weigh alike the ratio is that of the numbers beside it.
+    alike = isclose(balance.ratio * balance.num_undesirable, balance.num_desirable, rel_tol=1e-6)
+    by = "" if alike else " by the rows' weights"
+    yield fact_line("labels", f"{line}; ratio {balance.ratio:.3g}{by} (paper: {LOWEST_RATIO:g} to {HIGHEST_RATIO:g})")
     yield fact_line(
         "weights",
         f"auto: desirable {balance.weights.desirable:.4g}, undesirable {balance.weights.undesirable:.4g}; "

@@ -158,8 +158,7 @@ class Workbench:
         if not loss.needs.logps:
             raise ConfigError(f"{trial.loss} changes no log-probability, and runs are compared by those; leave it out")
         store = self._train_store(train_rows or self._sets.train, loss.needs)
-        desirable = int(store.desirable.sum())
-        weights = class_weights(desirable, len(store) - desirable)
+        weights = class_weights(*store.class_totals())
         loss = with_weights(loss, desirable=weights.desirable, undesirable=weights.undesirable)
         # Copied in memory: a trial trains for less time than loading the model from disk takes.
         model = copy.deepcopy(self.model)
