@@ -16,11 +16,9 @@ from haloes.stats.auc import (
     auc,
     auc_difference_with_interval,
     auc_differences,
-    auc_draws,
     auc_noise,
     auc_with_interval,
 )
-from haloes.stats.bootstrap import cluster_codes, cluster_weights
 
 
 def by_counting(scores: Iterable[float], labels: Iterable[bool]) -> float:
@@ -98,17 +96,6 @@ def test_labels_must_be_true_or_false():
 def test_lengths_must_agree(labels: list[bool], keys: list[str]):
     with pytest.raises(DataError, match="give one"):
         auc_with_interval([0.0, 1.0], labels, keys)
-
-
-def test_each_draw_is_the_auc_of_the_rows_it_repeats():
-    rng = np.random.default_rng(1)
-    keys = [f"p{i // 3}" for i in range(24)]
-    scores, labels = rng.integers(0, 5, 24).astype(float), rng.random(24) < 0.5
-    drawn = auc_draws(scores, labels, cluster_codes(keys), draws=20, seed=7)
-    (weights,) = cluster_weights(8, draws=20, seed=7)
-    for value, weight in zip(drawn, weights, strict=True):
-        repeat = np.repeat(np.arange(24), weight[np.arange(24) // 3].astype(int))
-        assert value == pytest.approx(by_counting(scores[repeat], labels[repeat]))
 
 
 def test_where_no_row_moves_the_auc_the_interval_does_not_shrink_to_a_point():

@@ -23,6 +23,7 @@ def families(
     columns: str | None = None,
     only: str | None = None,
     lrs: str = "3e-4,1e-3",
+    tune_by: str = "auc",
     seeds: int = 3,
     rows: int = 128,
     test_rows: int = 160,
@@ -44,6 +45,8 @@ def families(
         Some of the methods, separated by commas; KTO is among them in any case.
     lrs
         Learning rates to choose from.
+    tune_by
+        What settings are chosen by: auc, or auc_length_controlled, of answers of about the same length.
     seeds
         Runs of each method with the settings that were chosen.
     rows
@@ -60,7 +63,7 @@ def families(
     check_exists(source)
     from haloes.cli.views.experiments import show_families  # after the check, as they bring torch in
     from haloes.errors import ConfigError
-    from haloes.recipes.reproduce.families import BASELINE, METHODS
+    from haloes.recipes.reproduce.families import BASELINE, METHODS, TUNE_BY
     from haloes.recipes.reproduce.families import families as compare
     from haloes.recipes.reproduce.page import families_page
     from haloes.recipes.reproduce.sets import SetSizes
@@ -69,7 +72,10 @@ def families(
     methods = [name.strip() for name in only.split(",")] if only else list(METHODS)
     if unknown := set(methods) - set(METHODS):
         raise ConfigError(f"--only: there is no method {min(unknown)!r}. There are: {', '.join(METHODS)}")
+    if tune_by not in TUNE_BY:
+        raise ConfigError(f"--tune-by: there is no {tune_by!r}. There are: {', '.join(TUNE_BY)}")
     given: dict[str, Any] = {
+        "tune_by": tune_by,
         "sizes": SetSizes(train=rows, tune=rows // 2, test=test_rows),
         "methods": [BASELINE, *(name for name in methods if name != BASELINE)],
         "lrs": [float(lr) for lr in lrs.split(",")],

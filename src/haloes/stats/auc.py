@@ -22,7 +22,7 @@ from haloes.stats.auc_interval import (
     difference_interval,
     difference_p_value,
 )
-from haloes.stats.bootstrap import FEW_CLUSTERS, Codes, Floats, cluster_codes, cluster_weights, finite
+from haloes.stats.bootstrap import FEW_CLUSTERS, Codes, Floats, cluster_codes, finite
 from haloes.stats.paired import holm
 
 # Shapes: N rows, D bootstrap draws, G groups of rows with equal scores, V different values.
@@ -205,30 +205,6 @@ def difference_score(
         method=f"Newcombe's score intervals, combined, over {_prompts(before)}",
         label=label,
     )
-
-
-def auc_draws(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, draws: int, seed: int) -> Floats:
-    """
-    Compute the AUC of each bootstrap draw; NaN where a draw holds one class only.
-
-    A draw gives each row the weight of its cluster, so nothing is sorted again: with rows in order of score, a
-    desirable row beats the undesirable weight before its tie group and half of that within.
-    """
-    order = np.argsort(score_N, kind="stable")
-    label_N, codes_N, ordered = label_N[order], codes_N[order], score_N[order]
-    # Where each group of equal scores begins: within a group the order of the rows must not matter.
-    ties = np.flatnonzero(np.concatenate([[True], np.diff(ordered) > 0]))
-    out = []
-    for weight_DC in cluster_weights(int(codes_N.max()) + 1, draws=draws, seed=seed):
-        weight_DN = weight_DC[:, codes_N]
-        good_DG = np.add.reduceat(weight_DN * label_N, ties, axis=1)
-        bad_DG = np.add.reduceat(weight_DN * ~label_N, ties, axis=1)
-        # The sum up to and with a group, less half of the group: all below it count, and ties count half.
-        beaten_DG = np.cumsum(bad_DG, axis=1) - bad_DG / 2
-        pairs_D = good_DG.sum(axis=1) * bad_DG.sum(axis=1)
-        wins_D = (good_DG * beaten_DG).sum(axis=1)
-        out.append(np.divide(wins_D, pairs_D, out=np.full(len(pairs_D), np.nan), where=pairs_D > 0))
-    return np.concatenate(out)
 
 
 def checked_rows(

@@ -60,7 +60,7 @@ def auc_beside_length(
         auc_at_equal_length(score_N, label_N, prompts, token_N),
         _per_token(score_N / np.maximum(token_N, 1), label_N, prompts),
         _within_prompts(score_N, label_N, codes_N, seed=seed),
-        _of_length(token_N, label_N, prompts),
+        auc_of_length(token_N, label_N, prompts),
     ]
     return [score for score in found if score is not None]
 
@@ -158,12 +158,13 @@ def _within_prompts(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes,
     )
 
 
-def _of_length(token_N: Floats, label_N: NDArray[np.bool_], prompts: Sequence[Hashable]) -> Score | None:
+def auc_of_length(tokens: ArrayLike, labels: ArrayLike, prompts: Sequence[Hashable]) -> Score | None:
     """Compute the AUC of the length alone, in the direction that is above one half."""
-    of_longer = auc(token_N, label_N)
+    token_N = finite(tokens, "tokens")
+    of_longer = auc(token_N, labels)
     is_longer = of_longer is not None and of_longer >= _HALF
     label = f"AUC of length alone ({'longer' if is_longer else 'shorter'} is better)"
-    return auc_with_interval(token_N if is_longer else -token_N, label_N, prompts, name="auc_length", label=label)
+    return auc_with_interval(token_N if is_longer else -token_N, labels, prompts, name="auc_length", label=label)
 
 
 def _lengths(tokens: ArrayLike, num: int) -> Floats:

@@ -7,8 +7,8 @@ follows from the AUC alone and so holds with three rows of a class, is corrected
 (DeLong) and by what rows of one prompt have in common (Obuchowski).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
 
@@ -134,6 +134,11 @@ def all_comparisons(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes)
         wins_N=np.where(label_N, below_N, num_desirable - below_N),
         count_N=np.where(label_N, float(num_undesirable), float(num_desirable)),
     )
+
+
+def mean_comparisons(sides: Sequence[Comparisons]) -> Comparisons:
+    """Return the comparisons whose AUC is the mean of these ones', all of the same rows, such as a model's seeds."""
+    return replace(sides[0], wins_N=np.mean([side.wins_N for side in sides], axis=0))
 
 
 def average_ranks(value_N: Floats) -> Floats:

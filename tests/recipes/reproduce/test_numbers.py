@@ -71,6 +71,30 @@ def test_rewards_that_are_paired_differ_less_than_their_intervals_overlap():
     assert other.difference_low > 0
 
 
+def test_at_equal_length_a_method_that_only_drifts_does_not_differ():
+    rewards, labels, prompts = make(0, 1.5)
+    rng = np.random.default_rng(1)
+    tokens = np.round(np.exp(3.5 + 0.6 * rng.normal(size=240) - 0.6 * labels)).astype(int)
+    drifts = {"base": [rewards], "longer": [rewards + 0.1 * tokens]}
+    base, other = auc_rows(drifts, labels, prompts, baseline="base", tokens=tokens.tolist())
+
+    assert other.difference_high < 0
+    assert base.at_equal_length is not None
+    assert other.at_equal_length is not None
+    assert other.at_equal_length.difference_low < 0 < other.at_equal_length.difference_high
+
+
+def test_a_mean_over_seeds_has_the_interval_of_one_seed_where_all_agree():
+    rewards, labels, prompts = make(0, 1.0)
+    [one], [three] = (
+        auc_rows({"a": [rewards] * number}, labels, prompts, baseline="a", tokens=[5] * 240) for number in (1, 3)
+    )
+
+    assert (three.auc, three.low, three.high) == pytest.approx((one.auc, one.low, one.high))
+    assert one.at_equal_length is not None
+    assert one.at_equal_length.auc == pytest.approx(one.auc), "all are equally long"
+
+
 RUN = {"prompt_id": ["a", "b", "c", "d"], "positive": [0.9, 0.6, 0.5, 0.1], "nats": [1.0, 2.0, 3.0, 6.0]}
 
 

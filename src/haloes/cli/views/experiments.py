@@ -8,7 +8,7 @@ from haloes.cli.views.tables import table
 if TYPE_CHECKING:
     from haloes.recipes.reproduce.families import Families
     from haloes.recipes.reproduce.imbalance import Imbalance
-    from haloes.recipes.reproduce.numbers import Row
+    from haloes.recipes.reproduce.numbers import AtEqualLength, Row
     from haloes.recipes.reproduce.sentiment import Sentiment
 
 
@@ -25,8 +25,9 @@ def show_families(result: "Families") -> None:
     for row in result.rows:
         item = selected[row.method]
         settings = [f"lr {item.lr:g}", *(f"{key} {value:g}" for key, value in item.settings.items())]
-        grid.add_row(*_cells(row), "\n".join(settings))
+        grid.add_row(row.method, *_cells(row), "\n".join(settings))
     show([grid])
+    _show_at_equal_length(result)
     say("p: of no difference from KTO, by Holm's correction for the number of methods.")
     seconds, memory = [item.seconds for item in result.chosen], max(item.memory_gib for item in result.chosen)
     say(f"A run took {min(seconds):.0f} to {max(seconds):.0f} s, with {size(memory * GIB)}.")
@@ -40,8 +41,9 @@ def show_imbalance(result: "Imbalance") -> None:
     for column in ("Run", "AUC (95%)", "From the first (95%)", "p"):
         grid.add_column(column)
     for row in result.rows:
-        grid.add_row(*_cells(row))
+        grid.add_row(row.method, *_cells(row))
     show([grid])
+    _show_at_equal_length(result)
     for share, (good, bad) in result.kept.items():
         say(f"{share} of the desirable: {good} desirable and {bad} undesirable answers to train on")
 
@@ -71,11 +73,20 @@ def _title(answers: int, prompts: int) -> str:
     return f"AUC of the implied reward on {answers} held-out answers to {prompts} prompts, mean over seeds"
 
 
-def _cells(row: "Row") -> list[str]:
+def _show_at_equal_length(result: "Families | Imbalance") -> None:
+    """Print the same of answers of about the same length, and what length alone does."""
+    rows = [(row.method, *_cells(row.at_equal_length)) for row in result.rows if row.at_equal_length is not None]
+    if rows:
+        columns = ("At equal length", "AUC (95%)", "Difference (95%)", "p")
+        show([table("Of answers within 10% of each other's length", columns, rows, whole=columns[1:])])
+    if result.length is not None:
+        say(f"{result.length.label}: {result.length.value:.3f} ({result.length.low:.2f} to {result.length.high:.2f})")
+
+
+def _cells(row: "Row | AtEqualLength") -> list[str]:
     same = row.difference == row.difference_low == row.difference_high == 0
     difference = "–" if same else f"{row.difference:+.3f}\n{row.difference_low:+.2f} to {row.difference_high:+.2f}"
     return [
-        row.method,
         f"{row.auc:.3f}\n{row.low:.2f} to {row.high:.2f}",
         difference,
         "–" if same else f"{row.p:.3f}",

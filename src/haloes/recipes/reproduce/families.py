@@ -1,9 +1,9 @@
 """
 The paper's comparison of losses, small but real: one model, one budget, one grid, the same held-out answers.
 
-Each method's learning rate and its own hyperparameter are selected by the AUC on answers that are set aside for it,
-with one seed; with those it is trained with the other seeds, and all are reported on other answers still (KTO paper,
-section 4.1, figures 3 and 4, and the ablations of table 2).
+Each method's learning rate and its own hyperparameter are selected by the AUC (or that at equal length) on answers that
+are set aside for it, with one seed; with those it is trained with the other seeds, and all are reported on other
+answers still (KTO paper, section 4.1, figures 3 and 4, and the ablations of table 2).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import SetSizes, make_sets
 from haloes.recipes.reproduce.trials import Ledger, Runner, Trial, Workbench
+from haloes.results import Score
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.stats.auc import auc
+from haloes.stats.auc_by_length import auc_at_equal_length, auc_of_length
+from haloes.stats.bootstrap import Floats
 from haloes.store import write_json
 
 
@@ -71,6 +75,23 @@ class Families:
     chosen: tuple[TunedMethod, ...]
     num_answers: int
     num_prompts: int
+    length: Score | None = None
+    """The AUC of the length of these answers alone."""
+
+
+def _plain(rewards: Floats, labels: NDArray[np.bool_], _: Sequence[int], __: Sequence[int]) -> float:
+    return auc(rewards, labels) or 0.0
+
+
+def _at_equal_length(
+    rewards: Floats, labels: NDArray[np.bool_], prompts: Sequence[int], tokens: Sequence[int]
+) -> float:
+    found = auc_at_equal_length(rewards, labels, prompts, tokens)
+    return 0.0 if found is None else found.value
+
+
+TUNE_BY = {"auc": _plain, "auc_length_controlled": _at_equal_length}
+"""What settings can be chosen by: the AUC of all answers, or of those of about the same length."""
 
 
 def families(
@@ -81,6 +102,7 @@ def families(
     methods: Sequence[str] = tuple(METHODS),
     lrs: Sequence[float] = (3e-4, 1e-3),
     seeds: Sequence[int] = (0, 1, 2),
+    tune_by: str = "auc",
     stop: Callable[[], bool],
     on_run: Callable[[str, int, int], None],
 ) -> Families:
@@ -94,6 +116,7 @@ def families(
         methods: names of `METHODS`; KTO must be among them.
         lrs: learning rates to choose from.
         seeds: the first one tunes.
+        tune_by: the number that settings are chosen by: one of `TUNE_BY`.
         stop: asked after every step; True ends the comparison, to be resumed later.
         on_run: called before each run with its name, the runs done and all of them.
     """
@@ -103,12 +126,13 @@ def families(
     grid = {name: list(_grid(name, METHODS[name], lrs, seeds[0])) for name in methods}
     total = sum(len(of_method) + len(seeds) - 1 for of_method in grid.values())
     runner = Runner(bench, ledger, on_run, total)
-    labels, _ = bench.labels("tune")
+    tune = TUNE_BY[tune_by]
+    columns = (*bench.labels("tune"), bench.lengths("tune"))
     rewards = {}
     tuned = []
     for name in methods:
         found = [(trial, runner.run(trial)) for trial in grid[name]]
-        best, first = max(found, key=lambda item: auc(item[1].rewards["tune"], labels) or 0.0)
+        best, first = max(found, key=lambda item: tune(item[1].rewards["tune"], *columns))
         # The tuning run is the first seed's run: what it cost is not paid twice.
         rest = [runner.run(Trial(best.method, best.loss, best.settings, best.lr, seed)) for seed in seeds[1:]]
         runs = [first, *rest]
@@ -118,15 +142,17 @@ def families(
                 method=name,
                 lr=best.lr,
                 settings=dict(best.settings),
-                tuning_auc=auc(first.rewards["tune"], labels) or 0.0,
+                tuning_auc=tune(first.rewards["tune"], *columns),
                 seconds=float(np.median([run.seconds for run in runs])),
                 memory_gib=max(run.memory_gib for run in runs),
                 num_steps=first.num_steps,
             )
         )
     desirable, prompts = bench.labels("test")
-    rows = auc_rows(rewards, desirable, prompts, baseline=BASELINE)
-    result = Families(tuple(rows), tuple(tuned), len(prompts), len(set(prompts)))
+    lengths = bench.lengths("test")
+    rows = auc_rows(rewards, desirable, prompts, baseline=BASELINE, tokens=lengths)
+    length = auc_of_length(lengths, desirable, prompts)
+    result = Families(tuple(rows), tuple(tuned), len(prompts), len(set(prompts)), length)
     write_json(folder / "families.json", asdict(result))
     return result
 

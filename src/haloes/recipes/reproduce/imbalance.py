@@ -15,8 +15,10 @@ from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import SetSizes, make_sets
 from haloes.recipes.reproduce.trials import Ledger, Runner, Trial, Workbench
 from haloes.records import Feedback, row_to_json
+from haloes.results import Score
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.feedback_rows import open_rows
+from haloes.stats.auc_by_length import auc_of_length
 from haloes.store import write_json, write_jsonl
 
 WEIGHTED, PLAIN = "by the rule", "all 1"
@@ -31,6 +33,8 @@ class Imbalance:
     """Desirable and undesirable rows of each share."""
     num_answers: int
     num_prompts: int
+    length: Score | None = None
+    """The AUC of the length of these answers alone."""
 
 
 def imbalance(
@@ -63,8 +67,10 @@ def imbalance(
             runs = [runner.run(Trial(name, "kto", settings, lr, seed), train_rows=path) for seed in seeds]
             rewards[name] = [run.rewards["test"] for run in runs]
     desirable, prompts = bench.labels("test")
-    rows = auc_rows(rewards, desirable, prompts, baseline=next(iter(rewards)))
-    result = Imbalance(tuple(rows), kept, len(prompts), len(set(prompts)))
+    lengths = bench.lengths("test")
+    rows = auc_rows(rewards, desirable, prompts, baseline=next(iter(rewards)), tokens=lengths)
+    length = auc_of_length(lengths, desirable, prompts)
+    result = Imbalance(tuple(rows), kept, len(prompts), len(set(prompts)), length)
     write_json(folder / "imbalance.json", asdict(result))
     return result
 

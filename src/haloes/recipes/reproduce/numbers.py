@@ -9,13 +9,34 @@ from numpy.typing import NDArray
 
 from haloes.errors import DataError
 from haloes.results import Score
-from haloes.stats.auc import auc, auc_draws
-from haloes.stats.bootstrap import Floats, cluster_codes, mean_with_interval, percentile_interval
+from haloes.stats.auc_by_length import similar_comparisons
+from haloes.stats.auc_interval import (
+    Comparisons,
+    all_comparisons,
+    auc_interval,
+    difference_interval,
+    difference_p_value,
+    mean_comparisons,
+)
+from haloes.stats.bootstrap import Codes, Floats, cluster_codes, mean_with_interval
 from haloes.stats.paired import holm
 from haloes.stats.rates import share_with_interval
 
-_DRAWS = 4000
+_LEVEL = 0.95
 _LIKED = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class AtEqualLength:
+    """The same numbers as a row's, of answers of about the same length."""
+
+    auc: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    p: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,40 +53,78 @@ class Row:
     difference_low: float
     difference_high: float
     p: float
-    """Two-sided p-value of no difference from the baseline: paired bootstrap, Holm's correction over methods."""
+    """Two-sided p-value of no difference from the baseline, with Holm's correction over methods."""
+    at_equal_length: AtEqualLength | None = None
+    """None where lengths were not given, or no two answers are of about the same one."""
 
 
 def auc_rows(
-    rewards: Mapping[str, Sequence[Floats]], desirable: NDArray[np.bool_], prompts: Sequence[int], *, baseline: str
+    rewards: Mapping[str, Sequence[Floats]],
+    desirable: NDArray[np.bool_],
+    prompts: Sequence[int],
+    *,
+    baseline: str,
+    tokens: Sequence[int] | None = None,
 ) -> list[Row]:
     """
     Return a row a method, in the order of the mapping.
 
-    Prompts are drawn again for all methods and all of their seeds together; a draw's AUC is the mean over seeds, so
-    that the interval holds the spread of prompts for these seeds.
+    An AUC is the mean over seeds, and the interval holds the spread of prompts for these seeds.
 
     Args:
         rewards: by method, an array for every seed with a reward for each held-out answer.
         desirable: the labels of the answers.
         prompts: which answers share a prompt.
         baseline: the method that the others are compared with.
+        tokens: the length of each answer.
     """
     codes = cluster_codes(list(prompts))
-    draws = {
-        method: np.mean([auc_draws(r, desirable, codes, draws=_DRAWS, seed=0) for r in of_seeds], axis=0)
+    of_all = {
+        method: mean_comparisons([all_comparisons(r, desirable, codes) for r in of_seeds])
         for method, of_seeds in rewards.items()
     }
-    values = {method: _mean([auc(r, desirable) for r in of_seeds]) for method, of_seeds in rewards.items()}
-    others = [method for method in rewards if method != baseline]
-    p = dict(zip(others, holm([_p(draws[method] - draws[baseline]) for method in others]), strict=True))
-    rows = []
+    similar = {} if tokens is None else _of_similar(rewards, desirable, codes, np.asarray(tokens, dtype=np.float64))
+    numbers, at_equal_length = _numbers(of_all, baseline), _numbers(similar, baseline)
+    return [
+        Row(
+            method=method,
+            within_prompt=float(np.mean([within_prompt(r, desirable, prompts) for r in of_seeds])),
+            at_equal_length=AtEqualLength(**at_equal_length[method]) if similar else None,
+            **numbers[method],
+        )
+        for method, of_seeds in rewards.items()
+    ]
+
+
+def _of_similar(
+    rewards: Mapping[str, Sequence[Floats]], desirable: NDArray[np.bool_], codes: Codes, tokens: Floats
+) -> dict[str, Comparisons]:
+    """Return each method's comparisons of answers of about the same length; none where there are no such answers."""
+    found = {}
     for method, of_seeds in rewards.items():
-        low, high = percentile_interval(_finite(draws[method]), 0.95)
-        d_low, d_high = percentile_interval(_finite(draws[method] - draws[baseline]), 0.95)
-        within = float(np.mean([within_prompt(r, desirable, prompts) for r in of_seeds]))
-        difference = values[method] - values[baseline]
-        rows.append(Row(method, values[method], low, high, within, difference, d_low, d_high, p.get(method, 1.0)))
-    return rows
+        sides = [similar_comparisons(r, desirable, codes, tokens) for r in of_seeds]
+        found[method] = [side for side in sides if side is not None]
+    return {method: mean_comparisons(sides) for method, sides in found.items() if sides}
+
+
+def _numbers(sides: Mapping[str, Comparisons], baseline: str) -> dict[str, dict[str, float]]:
+    """Return each method's AUC and its difference from the baseline's, by the names of the fields."""
+    others = [method for method in sides if method != baseline]
+    corrected = holm([difference_p_value(sides[baseline], sides[method]) for method in others])
+    p = dict(zip(others, corrected, strict=True))
+    numbers = {}
+    for method, side in sides.items():
+        (low, high), (d_low, d_high) = auc_interval(side, _LEVEL), difference_interval(sides[baseline], side, _LEVEL)
+        numbers[method] = {
+            "auc": side.value,
+            "low": low,
+            "high": high,
+            "difference": side.value - sides[baseline].value,
+            "difference_low": d_low,
+            "difference_high": d_high,
+            "p": p.get(method, 1.0),
+        }
+    return numbers
 
 
 def within_prompt(rewards: Floats, desirable: NDArray[np.bool_], prompts: Sequence[int]) -> float:
@@ -120,21 +179,6 @@ def point(name: str, runs: Sequence[Mapping[str, Any]]) -> Point:
 def with_frontier(points: Sequence[Point]) -> list[Point]:
     """Return the points in their order, with those marked that no other point beats."""
     return [replace(one, on_frontier=not any(_beats(other, one) for other in points)) for one in points]
-
-
-def _p(difference: Floats) -> float:
-    """Return a two-sided p from the share of draws beyond 0; never 0, since the draws are finitely many."""
-    drawn = _finite(difference)
-    tail = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
-    return min(1.0, 2 * max(tail, 1 / (len(drawn) + 1)))
-
-
-def _finite(values: Floats) -> Floats:
-    return values[np.isfinite(values)]
-
-
-def _mean(values: Sequence[float | None]) -> float:
-    return float(np.mean([value for value in values if value is not None]))
 
 
 def _beats(one: Point, other: Point) -> bool:

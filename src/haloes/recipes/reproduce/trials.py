@@ -133,6 +133,10 @@ class Workbench:
         store = self._held_out(name, "")
         return store.desirable, store.group.tolist()
 
+    def lengths(self, name: str) -> list[int]:
+        """Return the tokens of each row of a held-out set."""
+        return [int(length) for length in self._held_out(name, "").trained_length]
+
     def run(self, trial: Trial, *, train_rows: Path | None = None) -> TrialScores:
         """Train, and score what is held out. `train_rows`: a file in place of the sets' own."""
         began = time.perf_counter()
