@@ -56,6 +56,8 @@ def test_where_length_alone_does_as_well_it_is_no_success(controlled: Interval |
 
     assert found.verdict == "unclear"
     assert "0.92" in found.sentence
+    knows_more = controlled is not None and controlled[1] > 0.5
+    assert ("At equal length it tells them apart too" in found.sentence) == knows_more
 
 
 def test_length_alone_within_the_interval_leaves_it_open_unless_equal_length_shows_more():

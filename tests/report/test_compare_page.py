@@ -77,11 +77,11 @@ def test_a_difference_that_is_gone_at_equal_length_is_told_first(runs: list[RunR
     length = score(0.57, "auc_length", label="AUC of length alone (shorter is better)")
     beside = ((score(0.6, "auc_length_controlled"), None), (length, length))
     found = compared(runs, beside_auc=beside, auc_differences_at_equal_length=(gone,))
-    (note,) = length_notes(found)
+    note, why = length_notes(found)
     page = compare_page(found)
 
     assert "the difference in AUC is +0.12, p (Holm) 0.04, and of answers of about the same length +0.01" in note
-    assert "AUC of length alone (shorter is better): 0.57" in note
+    assert "AUC of length alone (shorter is better): 0.57" in why
     assert page.index("Difference in AUC at equal length") < page.index("Difference in AUC<")
     assert "AUC at equal length" in page
 

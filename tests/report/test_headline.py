@@ -86,6 +86,29 @@ def test_an_auc_below_chance_is_worse(bare_run: Write) -> None:
     assert "below chance" in found.sentence
 
 
+def test_a_ranking_of_lengths_is_no_success_and_the_number_at_equal_length_leads(bare_run: Write) -> None:
+    rows = [
+        score("auc", "after", 0.72, 0.67, 0.77),
+        score("auc_length_controlled", "before", 0.5, 0.5, 0.5),
+        score("auc_length_controlled", "after", 0.5, 0.44, 0.56),
+        score("auc_length", "after", 0.7, 0.65, 0.75, label="AUC of length alone (shorter is better)"),
+    ]
+    found = verdict(bare_run(scores_jsonl=rows))
+
+    assert found.verdict == "unclear"
+    assert found.result.name == "auc_length_controlled"
+    assert found.sentence.startswith("AUC at equal length, on 80 rated held-out answers to 40 prompts")
+    assert "Over all answers it is 0.72" in found.sentence
+    assert "AUC of length alone (shorter is better): 0.70" in found.sentence
+
+
+def test_where_length_alone_does_as_well_the_badge_does_not_say_generalises(bare_run: Write) -> None:
+    rows = [score("auc", "after", 0.92, 0.85, 0.96), score("auc_length", "after", 0.92, 0.86, 0.96)]
+    found = verdict(bare_run(scores_jsonl=rows))
+
+    assert (found.verdict, found.title) == ("unclear", "Length alone tells good answers from bad ones as well")
+
+
 def test_the_auc_of_validation_stands_in_where_no_score_was_written(bare_run: Write) -> None:
     rows = [
         {"step": step, "split": "validation", "auc": auc, "auc/low": auc - spread, "auc/high": auc + spread}

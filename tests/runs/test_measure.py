@@ -16,6 +16,7 @@ from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
 from haloes.records import Completion
 from haloes.results import AnswerRating, Score, read_held_out
+from haloes.run_files import METRICS
 from haloes.runs.align import align
 from haloes.runs.measure import (
     answer_scores,
@@ -29,6 +30,7 @@ from haloes.runs.measure import (
 )
 from haloes.stats.auc import auc
 from haloes.tokens.encode import Encoded, make_encoder
+from haloes.training.metrics_log import read_metrics
 from haloes.training.validation import Validation
 from tiny_runs import config, pairs, rows_of, thumbs, write_rows
 
@@ -160,6 +162,18 @@ def test_runs_are_compared_with_the_intervals_of_their_own_reports(model: Path, 
     assert found is not None
     assert 0.1 < mine.value < 0.9
     assert (found.value, found.low, found.high) == (mine.value, mine.low, mine.high)
+
+
+def test_the_best_step_can_be_chosen_by_the_auc_at_equal_length(model: Path, tmp_path: Path):
+    rows = [{**row, "completion": "abcd"[i % 4] * 8, "label": i % 3 == 0} for i, row in enumerate(thumbs(24))]
+    source = write_rows(tmp_path / "f.jsonl", rows)
+    training = {"keep_best": "auc_length_controlled", "validate_every": 1}
+    cfg = config(model, source, train=training, feedback={"validation_share": 0.5}, samples={"prompts": 0})
+    run = align(cfg, tmp_path / "run")
+
+    logged = [line for line in read_metrics(run.run_dir / METRICS) if line["split"] == "validation"]
+    after = next(score for score in run.scores if (score.name, score.variant) == ("auc_length_controlled", "after"))
+    assert after.value == max(line["auc_length_controlled"] for line in logged)
 
 
 def test_before_training_every_reward_is_zero_and_the_auc_one_half():

@@ -121,6 +121,23 @@ def test_an_auc_that_may_be_chance_is_told(interval: tuple[float, float, float],
     assert bool(found) == told
 
 
+def of_length(name: str, value: float, low: float, high: float) -> Score:
+    return dataclasses.replace(auc(low, value, high), name=name)
+
+
+def test_length_alone_that_does_as_well_is_told():
+    found = training_warnings(steps(), [auc(0.6, 0.7, 0.8), of_length("auc_length", 0.71, 0.6, 0.8)])
+    assert "length alone tells held-out answers apart as well" in found[0]
+    assert training_warnings(steps(), [auc(0.6, 0.7, 0.8), of_length("auc_length", 0.6, 0.5, 0.7)]) == []
+
+
+def test_an_auc_below_chance_that_is_owed_to_length_is_no_swapped_label():
+    below = auc(0.1, 0.2, 0.3)
+    at_equal_length = of_length("auc_length_controlled", 0.6, 0.5, 0.7)
+    assert training_warnings(steps(), [below, at_equal_length]) == []
+    assert "swapped" in training_warnings(steps(), [below, dataclasses.replace(at_equal_length, value=0.3)])[0]
+
+
 def test_an_auc_below_chance_is_told():
     found = training_warnings(steps(), [auc(0.1, 0.2, 0.3)])
 

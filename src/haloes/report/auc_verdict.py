@@ -41,7 +41,7 @@ def auc_verdict(pooled: Score, controlled: Score | None, length: Score | None) -
             leading=leading,
             verdict="unclear",
             title="Length alone tells good answers from bad ones as well",
-            sentence=f"{sentence} {beside} So this does not show that the model learnt more than a length.",
+            sentence=f"{sentence} {beside} {_KNOWS_MORE if _is_beyond_length(controlled) else _KNOWS_NO_MORE}",
         )
     told = f"{sentence} {_OF_CHANCE[side]}{f' {beside}' if beside else ''}"
     return AucVerdict(leading=leading, verdict=_VERDICTS[side], title=_TITLES[side], sentence=told)
@@ -52,6 +52,8 @@ _OF_CHANCE = {
     0: "That is not clearly above chance.",
     -1: "That is below chance.",
 }
+_KNOWS_MORE = "At equal length it tells them apart too, but here length alone would have done as well."
+_KNOWS_NO_MORE = "So this does not show that the model learnt more than a length."
 _VERDICTS = {1: "signal", 0: "unclear", -1: "worse"}
 _NOT = "The feedback does not clearly carry over to unseen prompts"
 _TITLES = {1: "The feedback carries over to unseen prompts", 0: _NOT, -1: _NOT}
@@ -71,8 +73,11 @@ def _disagree(pooled: Score, controlled: Score, length: Score | None) -> bool:
 def _does_as_well(length: Score, leading: Score, controlled: Score | None) -> bool:
     if length.value >= leading.value:
         return True
-    is_beyond_length = controlled is not None and _side(controlled) > 0
-    return _side(length) > 0 and length.value >= leading.low and not is_beyond_length
+    return _side(length) > 0 and length.value >= leading.low and not _is_beyond_length(controlled)
+
+
+def _is_beyond_length(controlled: Score | None) -> bool:
+    return controlled is not None and _side(controlled) > 0
 
 
 def _of_all(score: Score) -> str:

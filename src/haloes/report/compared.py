@@ -81,7 +81,11 @@ def zero_notes(differences: Sequence[PairedDifference]) -> tuple[str, ...]:
 
 
 def length_notes(compared: ComparedRuns) -> tuple[str, ...]:
-    """Return a sentence for each pair of runs that differs in AUC, but not at equal length, or the other way round."""
+    """
+    Return a sentence for each pair of runs that differs in AUC, but not at equal length, or the other way round.
+
+    And one that says which of the two counts, and why; none where they agree.
+    """
     at_equal_length = {(found.model, found.other): found for found in compared.auc_differences_at_equal_length}
     length = next(
         (score for scores in compared.beside_auc for score in scores if score and score.name == "auc_length"), None
@@ -92,10 +96,14 @@ def length_notes(compared: ComparedRuns) -> tuple[str, ...]:
         if controlled is None or _direction(found) == _direction(controlled):
             continue
         of_all, of_similar = (f"{signed(one.score.value, 2)}, p (Holm) {one.p_holm:.2g}" for one in (found, controlled))
-        alone = "" if length is None else f" ({measure_of(length).title}: {show(length).value})"
         notes.append(
             f"{found.model} – {found.other}: the difference in AUC is {of_all}, and of answers of about the same "
-            f"length {of_similar}. A reward that is summed over tokens drifts with length{alone}, so the latter counts"
+            f"length {of_similar}"
+        )
+    if notes:
+        alone = "" if length is None else f" ({measure_of(length).title}: {show(length).value})"
+        notes.append(
+            f"A reward that is summed over tokens drifts with length{alone}, so the one at equal length counts"
         )
     return tuple(notes)
 
