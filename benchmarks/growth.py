@@ -82,6 +82,7 @@ def rows_of(count: int) -> dict[str, float]:
     from haloes.batches.schedule import Schedule
     from haloes.losses.kto import KTO
     from haloes.models.load import load_tokenizer
+    from haloes.progress.contract import NullProgress
     from haloes.runs.config import FeedbackSettings
     from haloes.runs.data import encode_feedback
     from haloes.tokens.encode import make_encoder
@@ -101,7 +102,7 @@ def rows_of(count: int) -> dict[str, float]:
             folder=Path(folder),
             seed=0,
             num_prompts=0,
-            advance=lambda _: None,
+            progress=NullProgress(),
         ).train
         schedule = Schedule(
             fingerprint=store.fingerprint,

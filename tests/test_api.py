@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import shutil
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -319,7 +320,7 @@ def test_another_loss_is_refused_on_resuming_unless_allowed(model: Path, thumbs_
 def test_faults_are_errors_of_the_user(model: Path, thumbs_file: Path, tmp_path: Path):
     with pytest.raises(haloes.ConfigError, match=r'Did you mean "train\.lr"'):
         haloes.train(feedback=thumbs_file, out=tmp_path / "run", config={"train": {"lrr": 1}})
-    with pytest.raises(haloes.DataError, match="the file is empty"):
+    with pytest.raises(haloes.DataError, match="the list has no rows"):
         haloes.train(feedback=[], out=tmp_path / "run", config=quick(model))
     with pytest.raises(haloes.UserError):
         haloes.train(feedback=thumbs_file, loss="nope", out=tmp_path / "run", config=quick(model))
@@ -342,3 +343,58 @@ def test_a_run_without_a_folder_is_numbered_and_a_resumed_one_has_to_be_named(
     assert haloes.resume("runs/thumbs-sft-1").was_finished
     with pytest.raises(haloes.RunError, match="another configuration"):
         haloes.resume("runs/thumbs-sft-1", settings={"train": {"lr": 1.0}})
+
+
+# --- rows in memory
+
+
+def test_a_run_keeps_the_rows_that_were_in_memory_and_goes_on_with_them_wherever_it_is_moved(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    further = quick(model) | {"samples": {"prompts": 2, "max_new_tokens": 4}}
+    straight = haloes.train(feedback=thumbs(), out=tmp_path / "a", config=further)
+    with pytest.raises(KeyboardInterrupt):
+        haloes.train(
+            feedback=thumbs(),
+            out=tmp_path / "b",
+            config=further,
+            progress=CrashAt(step=2, error=KeyboardInterrupt()),
+        )
+    monkeypatch.setenv("HALOES_CACHE", str(tmp_path / "another cache"))
+    (tmp_path / "b").rename(tmp_path / "moved")
+    resumed = haloes.resume(tmp_path / "moved")
+
+    assert same_result(straight, resumed)
+    assert len(rows_of(tmp_path / "moved" / "list.feedback.rows.jsonl")) == 32
+
+
+def test_a_run_does_not_go_on_with_other_rows_than_those_that_it_kept(model: Path, tmp_path: Path):
+    haloes.train(feedback=thumbs(), out=tmp_path / "run", config=quick(model))
+
+    assert haloes.train(feedback=thumbs(), out=tmp_path / "run", config=quick(model), resume=True).was_finished
+    with pytest.raises(haloes.RunError, match="with other rows than those of the list"):
+        haloes.train(feedback=thumbs(8), out=tmp_path / "run", config=quick(model) | {"train": {}}, resume=True)
+
+
+def test_doctor_plan_and_convert_take_rows_in_memory_and_leave_no_file_of_them(model: Path, tmp_path: Path):
+    import pandas as pd
+
+    frame = pd.DataFrame([*thumbs(), {"prompt": "", "completion": "yes", "label": True}])
+    before = set(Path(tempfile.gettempdir()).glob("haloes-*"))
+    diagnosis = haloes.doctor(frame)
+    planned = haloes.plan(frame, config=quick(model) | {"feedback": {"skip_refused": True}}, memory=4)
+    conversion = haloes.convert(frame, tmp_path / "pairs.jsonl", to="pairs")
+
+    assert diagnosis.findings.num_accepted == 32
+    assert diagnosis.findings.refusals["empty prompt"].examples[0].startswith("row 33 of the DataFrame: ")
+    assert planned.fits
+    assert conversion.num_written == 16
+    assert set(Path(tempfile.gettempdir()).glob("haloes-*")) <= before
+
+
+def test_rows_in_memory_that_cannot_be_used_are_named_before_training(model: Path, tmp_path: Path):
+    rows = [*thumbs(), {"prompt": "Is it?", "completion": "yes", "label": "perhaps"}]
+
+    with pytest.raises(haloes.DataError, match=r"row 33 of the list: label 'perhaps'"):
+        haloes.train(rows, config=quick(model), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

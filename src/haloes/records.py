@@ -5,11 +5,29 @@ There are millions of them, so `row_to_json` leaves out fields at their default.
 `haloes.results`, whose `numbers_to_json` writes every field.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from haloes.errors import DataError
+
+_MEMORY = ".rows.jsonl"
+"""Ending of the files of rows that were in memory: line 17 is "row 17 of the DataFrame" to who gave that."""
+
+
+def memory_file(folder: Path, *, kind: str, part: str) -> Path:
+    """Return the file for rows that were in memory, from their type's name and what they are for ("feedback" ...)."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9_]+', '-', kind)}.{part}{_MEMORY}"
+
+
+def memory_name(path: str) -> str | None:
+    """Return what the rows of a file were in memory, such as "the DataFrame"; None for a file of the user's own."""
+    if not path.endswith(_MEMORY):
+        return None
+    kind, _, part = Path(path).name.removesuffix(_MEMORY).rpartition(".")
+    return f"the {kind}" if part == "feedback" else f"the {part} {kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +38,8 @@ class Where:
     line: int
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}"
+        name = memory_name(self.path)
+        return f"{self.path}:{self.line}" if name is None else f"row {self.line} of {name}"
 
 
 @dataclass(frozen=True, slots=True)

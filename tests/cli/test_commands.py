@@ -31,7 +31,8 @@ def test_train_leaves_a_run_and_tells_what_came_out(model: Path, thumbs_file: Pa
     assert "Report: run/report.html" in out
     assert "haloes export run FOLDER" in out
     assert [line for line in err.splitlines() if line.endswith("...")] == [
-        "feedback ...",
+        "reading feedback ...",
+        "encoding feedback ...",
         "loading the model ...",
         "answers before training ...",
         "training ...",

@@ -414,7 +414,7 @@ def test_rows_beyond_the_models_window_are_refused_with_the_setting_that_helps(t
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Crash()], ids=["Ctrl-C", "bug"])
-@pytest.mark.parametrize("stage", ["feedback", "loading the model", "answers before training"])
+@pytest.mark.parametrize("stage", ["encoding feedback", "loading the model", "answers before training"])
 def test_nothing_is_left_behind_where_a_run_is_stopped_before_training(
     stage: str, error: BaseException, model: Path, thumbs_file: Path, tmp_path: Path
 ):

@@ -15,6 +15,7 @@ from fakes import CHAT_TEMPLATE, byte_tokenizer
 from haloes.errors import DataError, ModelError
 from haloes.feedback.keys import group_number
 from haloes.losses._contract import Needs
+from haloes.progress.contract import NullProgress
 from haloes.records import Feedback, Where
 from haloes.runs import data
 from haloes.runs.config import FeedbackSettings
@@ -28,6 +29,20 @@ KTO = Needs(reference=True, mismatched=True)
 DPO = Needs(pairs=True, reference=True)
 SFT = Needs(undesirable=False)
 GOOD = {"prompt": "p", "completion": "c", "label": True}
+
+
+class Encoding(NullProgress):
+    """Hands on what is told of the encoding, and nothing of the reading before it."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance, self._name = advance, ""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._name = name
+
+    def advance(self, count: float) -> None:
+        if self._name == "encoding feedback":
+            self._advance(int(count))
 
 
 def make(
@@ -49,7 +64,7 @@ def make(
         folder=out,
         seed=0,
         num_prompts=num_prompts,
-        advance=advance,
+        progress=Encoding(advance),
         parallel_from=parallel_from,
     )
 
@@ -165,7 +180,7 @@ def test_progress_counts_every_row_that_is_encoded(tmp_path: Path, thumbs_file: 
         folder=tmp_path / "out",
         seed=0,
         num_prompts=0,
-        advance=told.append,
+        progress=Encoding(told.append),
     )
 
     assert sum(told) == 32
@@ -278,7 +293,7 @@ def test_a_row_that_cannot_be_encoded_stops_with_its_line_or_is_left_out_on_dema
             folder=tmp_path / f"out-{skip}",
             seed=0,
             num_prompts=0,
-            advance=lambda _: None,
+            progress=NullProgress(),
         )
 
     with pytest.raises(DataError, match=r"f\.jsonl:9: the chat template refuses these messages: no x"):
@@ -297,7 +312,7 @@ def test_messages_and_a_tokenizer_without_chat_template_are_refused(tmp_path: Pa
             folder=tmp_path / "out",
             seed=0,
             num_prompts=0,
-            advance=lambda _: None,
+            progress=NullProgress(),
         )
 
 
@@ -334,7 +349,7 @@ def test_the_split_is_decided_by_the_seed(tmp_path: Path, thumbs_file: Path):
         encoder = make_encoder(byte_tokenizer(), max_length=256)
         out = tmp_path / str(k)
         made = encode_feedback(
-            settings, needs=KTO, encoder=encoder, folder=out, seed=seed, num_prompts=2, advance=lambda _: None
+            settings, needs=KTO, encoder=encoder, folder=out, seed=seed, num_prompts=2, progress=NullProgress()
         )
         sides.append((lines(made.train), sorted(made.prompts.values())))
 
@@ -459,7 +474,7 @@ def test_rows_are_read_encoded_and_forgotten_chunk_by_chunk(tmp_path: Path, monk
         folder=tmp_path / "out",
         seed=0,
         num_prompts=5,
-        advance=count,
+        progress=Encoding(count),
     )
 
     assert len(alive) == 19 + 7

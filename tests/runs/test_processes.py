@@ -30,7 +30,8 @@ def test_two_processes_do_what_one_does(model: Path, thumbs_file: Path, tmp_path
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["thumbs-kto-1"]
     two = tmp_path / "runs" / "thumbs-kto-1"
     for stage in (
-        "feedback ...",
+        "reading feedback ...",
+        "encoding feedback ...",
         "loading the model ...",
         "answers before training ...",
         "\ntraining ...",

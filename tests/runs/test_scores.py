@@ -10,6 +10,7 @@ from haloes.errors import DataError
 from haloes.losses.dro import DRO
 from haloes.losses.kto import KTO
 from haloes.losses.una_score import UNAScore
+from haloes.progress.contract import NullProgress
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.data import encode_feedback
 from haloes.tokens.encode import make_encoder
@@ -28,7 +29,7 @@ def stored(tmp_path: Path, loss: Any, *rows: dict[str, Any], **settings: Any) ->
         folder=tmp_path / "data",
         seed=0,
         num_prompts=0,
-        advance=lambda _: None,
+        progress=NullProgress(),
     ).train
 
 

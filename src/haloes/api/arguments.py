@@ -1,11 +1,10 @@
 """Types of the calls' arguments, and the configuration that arguments become."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from haloes.records import Feedback, Pair
 from haloes.training.settings import Auto
@@ -15,9 +14,21 @@ if TYPE_CHECKING:
     from haloes.progress.contract import Progress
     from haloes.runs.config import RunConfig
 
+
+class ArrowLike(Protocol):
+    """What gives its rows as an Arrow stream: DataFrames, tables, and much else."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the stream as a PyCapsule."""
+        ...
+
+
 PathLike: TypeAlias = str | Path
-FeedbackLike: TypeAlias = str | Path | Iterable[Feedback | Pair]
-"""A file, a saved data set, a set's name on the hub, or records."""
+FeedbackLike: TypeAlias = str | Path | Iterable[Feedback | Pair | Mapping[str, Any]] | ArrowLike
+"""
+A file, a saved data set or a set's name on the hub; or rows in memory (`haloes.feedback.in_memory`): a DataFrame of
+pandas or polars, an Arrow table, a `datasets.Dataset`, dicts, records.
+"""
 ConfigLike: TypeAlias = str | Path | Mapping[str, Any]
 """A YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}."""
 Columns: TypeAlias = str | Mapping[str, str | None]
@@ -30,12 +41,28 @@ elsewhere; None nothing at all; or anything with the methods of `haloes.Progress
 JudgeName: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
 
 
+@contextmanager
+def as_files(feedback: FeedbackLike | None, validation: FeedbackLike | None = None) -> Iterator[list[str | None]]:
+    """Yield both as names of files, folders or data sets; rows in memory lie in temporary files meanwhile."""
+    from haloes.feedback.in_memory import write_in_memory
+
+    with ExitStack() as files:
+        names: list[str | None] = []
+        for given, part in ((feedback, "feedback"), (validation, "validation")):
+            if given is None or isinstance(given, str | Path):
+                names.append(None if given is None else str(given))
+            else:
+                folder = Path(files.enter_context(TemporaryDirectory(prefix="haloes-rows-")))
+                names.append(str(write_in_memory(given, folder, part=part)))
+        yield names
+
+
 def argument_settings(
     *,
-    feedback: FeedbackLike | None = None,
+    feedback: PathLike | None = None,
     model: PathLike | None = None,
     loss: "Loss[Any] | str | None" = None,
-    validation: FeedbackLike | None = None,
+    validation: PathLike | None = None,
     columns: Columns | None = None,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
@@ -44,8 +71,8 @@ def argument_settings(
     """Return the arguments that were given as nested mappings like those of a configuration file."""
     sections: dict[str, dict[str, Any]] = {
         "feedback": {
-            "source": _feedback_path(feedback),
-            "validation": _feedback_path(validation),
+            "source": None if feedback is None else str(feedback),
+            "validation": None if validation is None else str(validation),
             "columns": _columns(columns),
         },
         "model": {"name": None if model is None else str(model)},
@@ -66,12 +93,16 @@ def configured(config: ConfigLike | None, given: Mapping[str, Any], settings: Ma
 
 
 @contextmanager
-def showing(progress: ProgressLike) -> "Iterator[Progress]":
-    """Yield the progress that the work tells; a `haloes.Display` is closed at the end."""
+def showing(progress: ProgressLike, *, patience: float = 0.0) -> "Iterator[Progress]":
+    """
+    Yield the progress that the work tells; a `haloes.Display` is closed at the end.
+
+    One of our own says nothing of stages that take less than `patience` seconds.
+    """
     from haloes.progress.contract import NullProgress
     from haloes.progress.display import Display, display_if_seen
 
-    shown = display_if_seen() if progress == "auto" else progress
+    shown = display_if_seen(patience=patience) if progress == "auto" else progress
     if shown is None:
         shown = NullProgress()
     with shown if isinstance(shown, Display) else nullcontext():
@@ -91,23 +122,6 @@ def as_path(path: PathLike | None) -> Path | None:
 def as_paths(paths: PathLike | Sequence[PathLike]) -> tuple[Path, ...]:
     """Return one path or several as a tuple."""
     return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
-
-
-def _feedback_path(feedback: FeedbackLike | None) -> str | None:
-    """Return the feedback as a file; records are kept in the cache, under a name that is their content's hash."""
-    if feedback is None or isinstance(feedback, str | Path):
-        return None if feedback is None else str(feedback)
-    from haloes.models.cache import cache_dir
-    from haloes.records import row_to_json
-    from haloes.store import write_jsonl
-
-    # A run is resumed from its configuration, which names files: records must outlive the process that has them.
-    rows = [row_to_json(record) for record in feedback]
-    name = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:32]
-    path = cache_dir() / "feedback" / f"{name}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_jsonl(path, rows)
-    return str(path)
 
 
 def _columns(columns: Columns | None) -> dict[str, str | None] | None:

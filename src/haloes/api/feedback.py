@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from haloes.api.arguments import Columns, FeedbackLike, PathLike, argument_settings, configured
+from haloes.api.arguments import (
+    Columns,
+    FeedbackLike,
+    PathLike,
+    ProgressLike,
+    argument_settings,
+    as_files,
+    configured,
+    showing,
+)
 
 if TYPE_CHECKING:
     from haloes.feedback.doctor.findings import DataAdvice, Findings
+    from haloes.guide.recommend import Recommendation
     from haloes.runs.config import RunConfig
     from haloes.runs.token_doctor import TokenReport
 
@@ -45,6 +55,7 @@ def doctor(
     model: PathLike | None = None,
     columns: Columns | None = None,
     settings: Mapping[str, Any] | None = None,
+    progress: ProgressLike = "auto",
 ) -> Diagnosis:
     """
     Find what a feedback file holds and what is wrong with it, with file and line and what to do.
@@ -56,10 +67,12 @@ def doctor(
             print(advice.severity, advice.finding, advice.action)
 
     Args:
-        feedback: a file of any format, a saved data set, a set's name on the hub, or records.
+        feedback: a file of any format, a saved data set, a set's name on the hub, or rows in memory: a DataFrame of
+            pandas or polars, an Arrow table, a `datasets.Dataset`, a list of dicts or of records.
         model: also look at the tokens as this model would be trained on them.
         columns: which column is what, where names differ.
         settings: settings of the sections feedback and tokens, such as {"tokens": {"max_length": 1024}}.
+        progress: told how far the reading is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         What was found; `errors` says why training would not start.
@@ -67,16 +80,19 @@ def doctor(
     Raises:
         UserError: the file as a whole, the settings or the model cannot be used.
     """
+    from haloes.runs.feedback_rows import tell_reading
     from haloes.runs.file_doctor import examine_file
 
-    config = configured(None, argument_settings(feedback=feedback, model=model, columns=columns), settings)
-    found = examine_file(config)
-    tokens = None
-    # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
-    if model is not None and found.findings.num_accepted:
-        from haloes.runs.token_doctor import examine_tokens
+    with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
+        config = configured(None, argument_settings(feedback=source, model=model, columns=columns), settings)
+        found = examine_file(config, progress=shown)
+        tokens = None
+        # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
+        if model is not None and found.findings.num_accepted:
+            from haloes.runs.token_doctor import examine_tokens
 
-        tokens = examine_tokens(config.model.name, found.rows, max_length=config.tokens.max_length)
+            encoding = tell_reading(found.rows, shown, "encoding feedback")
+            tokens = examine_tokens(config.model.name, encoding, max_length=config.tokens.max_length)
     errors = training_errors(config, found.findings, found.advice, tokens)
     return Diagnosis(reading=found.reading, findings=found.findings, advice=found.advice, tokens=tokens, errors=errors)
 
@@ -88,6 +104,7 @@ def convert(
     to: Literal["single", "pairs"] = "single",
     columns: Columns | None = None,
     settings: Mapping[str, Any] | None = None,
+    progress: ProgressLike = "auto",
 ) -> Conversion:
     """
     Write feedback of any format as canonical records (JSONL, or Parquet by its name), which TRL reads too.
@@ -97,11 +114,13 @@ def convert(
         print(conversion.num_written, dict(conversion.refused))
 
     Args:
-        feedback: a file of any format, a saved data set, a set's name on the hub, or records.
+        feedback: a file of any format, a saved data set, a set's name on the hub, or rows in memory: a DataFrame of
+            pandas or polars, an Arrow table, a `datasets.Dataset`, a list of dicts or of records.
         out: the file to write: .jsonl, .jsonl.gz or .parquet.
         to: single answers with a label (pairs are taken apart), or pairs (answers to the same prompt are matched).
         columns: which column is what, where names differ.
         settings: settings of the section feedback, such as {"feedback": {"labels_from": {"rule": "mean"}}}.
+        progress: told how far the reading is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         How many records were written, and how many rows were left out for which reason.
@@ -112,9 +131,44 @@ def convert(
     """
     from haloes.runs.convert import write_records
 
-    config = configured(None, argument_settings(feedback=feedback, columns=columns), settings)
-    written, refused = write_records(config.feedback, Path(out), pairs=to == "pairs", seed=config.train.seed)
+    with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
+        config = configured(None, argument_settings(feedback=source, columns=columns), settings)
+        written, refused = write_records(
+            config.feedback, Path(out), pairs=to == "pairs", seed=config.train.seed, progress=shown
+        )
     return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
+
+
+def recommend(
+    feedback: FeedbackLike,
+    *,
+    columns: Columns | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Recommendation":
+    """
+    Say which losses apply to feedback and which suits it, with weights, beta, reasons and sources.
+
+    Example:
+        recommended = haloes.losses.recommend("thumbs.jsonl")
+        print([(step.topic, step.what) for step in recommended.advice], recommended.command)
+
+    Args:
+        feedback: as for `haloes.train`.
+        columns: which column is what, where names differ.
+        settings: settings of the section feedback, such as {"feedback": {"labels_from": {"rule": "mean"}}}.
+
+    Returns:
+        What the feedback holds, the losses that apply, and advice in steps.
+
+    Raises:
+        DataError: there is nothing in it to train on, or it cannot be read.
+    """
+    from haloes.guide.recommend import recommend_losses
+
+    with as_files(feedback) as (source, _):
+        return recommend_losses(
+            configured(None, argument_settings(feedback=source, columns=columns), settings).feedback
+        )
 
 
 def training_errors(

@@ -11,6 +11,7 @@ from haloes.api.arguments import (
     PathLike,
     ProgressLike,
     argument_settings,
+    as_files,
     configured,
     showing,
 )
@@ -49,8 +50,9 @@ def train(
             print(score.name, score.variant, score.value, (score.low, score.high))
 
     Args:
-        feedback: a file, a saved data set, a set's name on the hub, or records; may be left out where the
-            configuration names it.
+        feedback: a file, a saved data set, a set's name on the hub, or rows in memory: a DataFrame of pandas or polars,
+            an Arrow table, a `datasets.Dataset`, a list of dicts or of records, which the run keeps in its folder; may
+            be left out where the configuration names it.
         config: a YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}.
         model: a folder, a name on the hub, a .gguf file, or "embedded" (the default, SmolLM2-135M-Instruct).
         loss: a loss such as `haloes.KTO(beta=0.1)`, or a name; KTO with class weights from the data if left out.
@@ -73,32 +75,32 @@ def train(
         UserError: something that the user can put right; nothing is left half-written.
         Interrupted: Ctrl-C; the run was saved and can be resumed.
     """
-    run_config = configured(
-        config,
-        argument_settings(
-            feedback=feedback,
-            model=model,
-            loss=loss,
-            validation=validation,
-            columns=columns,
-            lr=lr,
-            epochs=epochs,
-            batch_size=batch_size,
-        ),
-        settings,
-    )
-    from haloes.runs.early_checks import check_names
+    with as_files(feedback, validation) as (source, held_out), showing(progress) as shown:
+        run_config = configured(
+            config,
+            argument_settings(
+                feedback=source,
+                model=model,
+                loss=loss,
+                validation=held_out,
+                columns=columns,
+                lr=lr,
+                epochs=epochs,
+                batch_size=batch_size,
+            ),
+            settings,
+        )
+        from haloes.runs.early_checks import check_names
 
-    if out is None and resume:
-        raise ConfigError("resume=True continues the run in a folder; say which: out=...")
-    if not resume:
-        check_names(run_config)
-    from haloes.runs.align import align  # after the checks, as it brings torch in
-    from haloes.runs.run_folder import new_run_dir
+        if out is None and resume:
+            raise ConfigError("resume=True continues the run in a folder; say which: out=...")
+        if not resume:
+            check_names(run_config)
+        from haloes.runs.align import align  # after the checks, as it brings torch in
+        from haloes.runs.run_folder import new_run_dir
 
-    # A loss that was given stands in for the configuration's, unless the settings change its hyperparameters.
-    given_loss = None if isinstance(loss, str) or "loss" in (settings or {}) else loss
-    with showing(progress) as shown:
+        # A loss that was given stands in for the configuration's, unless the settings change its hyperparameters.
+        given_loss = None if isinstance(loss, str) or "loss" in (settings or {}) else loss
         return align(
             run_config,
             new_run_dir(run_config) if out is None else Path(out),
@@ -196,24 +198,24 @@ def plan(
         config, feedback = feedback, None
     if memory is not None and not memory > 0:
         raise ConfigError(f"--memory must be positive, got {memory:g}")
-    given = argument_settings(
-        feedback=feedback,
-        model=model,
-        loss=loss,
-        validation=validation,
-        columns=columns,
-        lr=lr,
-        epochs=epochs,
-        batch_size=batch_size,
-    )
-    from haloes.runs.early_checks import check_names
+    with as_files(feedback, validation) as (source, held_out), showing(progress) as shown:
+        given = argument_settings(
+            feedback=source,
+            model=model,
+            loss=loss,
+            validation=held_out,
+            columns=columns,
+            lr=lr,
+            epochs=epochs,
+            batch_size=batch_size,
+        )
+        from haloes.runs.early_checks import check_names
 
-    run_config = configured(config, given, settings)
-    check_names(run_config)
-    from haloes.planning.plan import make_plan
-    from haloes.report.numbers import GIB
+        run_config = configured(config, given, settings)
+        check_names(run_config)
+        from haloes.planning.plan import make_plan
+        from haloes.report.numbers import GIB
 
-    with showing(progress) as shown:
         return make_plan(
             run_config, limit=None if memory is None else int(memory * GIB), find_lr=find_lr, progress=shown
         )

@@ -35,9 +35,12 @@ def convert(
     """
     import haloes.api.feedback
     from haloes.cli.views.output import say
+    from haloes.progress.display import Display
     from haloes.runs.config import parse_settings
 
-    conversion = haloes.api.feedback.convert(source, out, to=to, columns=columns, settings=parse_settings(settings))
+    conversion = haloes.api.feedback.convert(
+        source, out, to=to, columns=columns, settings=parse_settings(settings), progress=Display(patience=2.0)
+    )
     say(f"{conversion.num_written} records written to {out}")
     for reason, count in conversion.refused.items():
         say(f"  left out: {count} x {reason}")

@@ -36,18 +36,23 @@ def doctor(
     from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
     from haloes.feedback.doctor.render import render
+    from haloes.progress.display import Display
     from haloes.runs.config import make_config, parse_settings
+    from haloes.runs.feedback_rows import tell_reading
     from haloes.runs.file_doctor import examine_file
 
     # The parts of `haloes.doctor`, each shown as soon as it is there: the tokens of a large file take their time.
     config = make_config(argument_settings(feedback=source, model=model, columns=columns), parse_settings(settings))
-    found = examine_file(config)
+    with Display(patience=2.0) as progress:
+        found = examine_file(config, progress=progress)
     say_lines([*found.reading, *render(found.findings, found.advice)])
     tokens = None
     if model is not None and found.findings.num_accepted:
         from haloes.runs.token_doctor import examine_tokens
 
-        tokens = examine_tokens(config.model.name, found.rows, max_length=config.tokens.max_length)
+        with Display(patience=2.0) as progress:
+            encoding = tell_reading(found.rows, progress, "encoding feedback")
+            tokens = examine_tokens(config.model.name, encoding, max_length=config.tokens.max_length)
         say_lines(tokens.lines)
         show(tokens.previews)
     if errors := training_errors(config, found.findings, found.advice, tokens):

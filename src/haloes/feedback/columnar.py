@@ -42,6 +42,40 @@ def parquet_rows(path: str) -> Generator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: cannot be read as Parquet: {error}; is the file complete?") from error
 
 
+def parquet_length(path: str) -> int:
+    """Return the number of rows of a Parquet file. Raises DataError where it is damaged or cut off."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with _seekable(path) as stream, pq.ParquetFile(stream) as file:
+            return int(file.metadata.num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}; is the file complete?") from error
+
+
+def arrow_rows(table: Any) -> Generator[tuple[int, dict[str, Any]]]:
+    """
+    Read the rows of what has an Arrow stream (`__arrow_c_stream__`), numbered from 1; class labels come as their names.
+
+    Raises:
+        DataError: the stream breaks off.
+    """
+    import pyarrow as pa
+
+    try:
+        with pa.RecordBatchReader.from_stream(table) as batches:
+            # A table may be one batch: a few rows at a time become Python's.
+            parts = (
+                batch.slice(start, _ROWS_PER_BATCH)
+                for batch in batches
+                for start in range(0, batch.num_rows, _ROWS_PER_BATCH)
+            )
+            yield from _numbered(parts, _classes_of_schema(batches.schema.metadata))
+    except pa.ArrowException as error:
+        raise DataError(f"the {type(table).__name__} cannot be read as Arrow: {error}") from error
+
+
 def may_be_hub_name(name: str) -> bool:
     """Return whether a text has the form of a dataset's name on the hub: "name" or "owner/name"."""
     return _HUB_NAME.fullmatch(name) is not None

@@ -35,7 +35,7 @@ _NOT_READ = {
 }
 _JSON_SUFFIXES = {".jsonl", ".json", ".ndjson"}
 _FILE_SUFFIXES = _JSON_SUFFIXES | {".csv", ".tsv", ".txt", ".parquet", ".gz", ".xlsx", ".zip"}
-_HEAD = 1 << 12
+_HEAD, _BLOCK = 1 << 12, 1 << 20
 _MAX_CELL = 1 << 24
 _MAX_OBJECT = 1 << 26
 
@@ -50,6 +50,8 @@ class Container:
     """Reads all rows from the start at each call, a few at a time in memory."""
     fingerprint: Callable[[], str]
     """Returns the sha256 of the file's bytes, or the fingerprint that a dataset carries."""
+    last_line: Callable[[], int]
+    """Returns the number of the last row's line, as `rows` numbers them: an upper bound, without parsing a row."""
 
 
 def open_container(path: str, *, split: str) -> Container:
@@ -68,11 +70,14 @@ def open_container(path: str, *, split: str) -> Container:
         if split != "train":
             raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
         kind = _kind_of(path)
-        return Container(kind, lambda: _READERS[kind](path), lambda: _digest(path))
+        last_line = columnar.parquet_length if kind == "Parquet" else _count_lines
+        return Container(kind, lambda: _READERS[kind](path), lambda: _digest(path), lambda: last_line(path))
     check_exists(path)
     dataset = columnar.load_dataset(path, split=split)
     kind = "dataset folder" if location.is_dir() else "hub dataset"
-    return Container(kind, lambda: columnar.dataset_rows(dataset), lambda: columnar.fingerprint(dataset))
+    return Container(
+        kind, lambda: columnar.dataset_rows(dataset), lambda: columnar.fingerprint(dataset), lambda: len(dataset)
+    )
 
 
 def check_exists(path: str) -> None:
@@ -208,6 +213,16 @@ def _cell(cell: str) -> object:
         return cell
     keys = set(value[0])
     return value if {"role", "content"} <= keys or {"from", "value"} <= keys or "function" in keys else cell
+
+
+def _count_lines(path: str) -> int:
+    """Count the lines of a text file; the last one may lack its end."""
+    lines, block = 0, b""
+    with open_bytes(path) as stream:
+        while found := stream.read(_BLOCK):
+            block = found
+            lines += block.count(b"\n")
+    return lines + (block[-1:] != b"\n")
 
 
 def _digest(path: str) -> str:

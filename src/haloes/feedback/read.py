@@ -21,7 +21,7 @@ from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.row_reader import Reading, RowReader, make_reader
 from haloes.feedback.sessions import Sessions, parse_order, read_sessions
 from haloes.feedback.turned_round import check_two_answers
-from haloes.records import Record, Where
+from haloes.records import Record, Where, memory_name
 
 _PROBED_ROWS = 100
 
@@ -77,6 +77,11 @@ class FeedbackSource:
         )
 
     @property
+    def name(self) -> str:
+        """Return the name for messages: the path; of rows that were in memory, what they were."""
+        return memory_name(self.path) or self.path
+
+    @property
     def format_name(self) -> str:
         """Return the name of the format that the rows are read as."""
         return self.reader.format.name
@@ -84,6 +89,10 @@ class FeedbackSource:
     def raw_rows(self) -> Iterator[NumberedRow]:
         """Read the rows as the file has them, each with its line."""
         return open_container(self.path, split=self.split).rows()
+
+    def last_line(self) -> int:
+        """Return the line (or row) at which the last row stands: an upper bound, from a quick look."""
+        return open_container(self.path, split=self.split).last_line()
 
     def fingerprint(self) -> str:
         """Return the sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
@@ -98,7 +107,7 @@ def _probe(source: FeedbackSource) -> RowReader:
     probed = _first_rows(container, _PROBED_ROWS)
     raw_rows = [row for _, row in probed if not isinstance(row, RefusalError)]
     if not raw_rows:
-        raise _unreadable(path, container, probed)
+        raise _unreadable(source.name, container, probed)
     seen = list(dict.fromkeys(name for row in raw_rows for name in row))
     check_two_answers(source.columns, probed, lambda: _first_rows(container, TRIED_ROWS), path=path)
     reader = make_reader(probed, reading, path=path)
@@ -158,10 +167,10 @@ def _unreadable(path: str, container: Container, probed: Sequence[NumberedRow]) 
 
 def _unknown(source: FeedbackSource, container: Container, *, seen: Sequence[str], rows: Sequence[RawRow]) -> DataError:
     """Return the error for rows that fit no format, with what was seen, tried, and what to do."""
-    path = source.path
+    path = source.name
     names = {name for row in rows for name in rename(row, source.columns)}
     columns = f"Columns seen: {', '.join(seen)}"
-    advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=path))
+    advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=source.path))
     vendor = recognise_export(rows)
     if vendor is not None:
         return DataError(f"{path}: this looks like {vendor}, which is not read yet.\n{columns}\n{advice}")

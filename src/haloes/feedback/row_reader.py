@@ -13,7 +13,7 @@ from haloes.feedback.formats.table import FORMATS, detect
 from haloes.feedback.labels import check_label_column
 from haloes.feedback.preferences import BY_NAMES, PreferenceScale, check_preference_column
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Record, Refusal, Where
+from haloes.records import Record, Refusal, Where, memory_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,16 @@ def make_reader(rows: Sequence[NumberedRow], reading: Reading, *, path: str) -> 
     Args:
         rows: The first rows; at least one can be read.
         reading: What the user says of the file.
-        path: Name of the file in messages.
+        path: The file.
 
     Raises:
         DataError: A column that is mapped does not exist or is not used, the named format does not fit, labels are
             numbers of a scale, or preferences are numbers whose direction is not said.
     """
-    raw = [(line, row) for line, row in rows if not isinstance(row, RefusalError)]
+    raw = [(str(Where(path, line)), row) for line, row in rows if not isinstance(row, RefusalError)]
+    path = memory_name(path) or path
     check_columns(reading.columns, seen=dict.fromkeys(name for _, row in raw for name in row), path=path)
-    numbered = [(f"{path}:{line}", rename(row, reading.columns)) for line, row in raw]
+    numbered = [(where, rename(row, reading.columns)) for where, row in raw]
     renamed = [row for _, row in numbered]
     found = _named(reading.format, renamed, path=path) if reading.format is not None else detect(renamed)
     if found is None:

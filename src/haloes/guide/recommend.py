@@ -14,7 +14,7 @@ from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_ran
 from haloes.guide.explain import needs_of
 from haloes.losses._contract import Needs
 from haloes.losses.table import LOSSES
-from haloes.records import Feedback, Record
+from haloes.records import Feedback, Record, memory_name
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_for_doctor
 from haloes.runs.held_out import held_out_share
@@ -102,7 +102,9 @@ def recommend_losses(settings: FeedbackSettings) -> Recommendation:
     rows = open_for_doctor(settings)
     facts = FileFacts(findings=examine(rows), pairs=count_contradictions(rows), scores=_score_range(rows))
     if not facts.findings.num_accepted:
-        raise DataError(f"{settings.source}: no row can be used; `haloes doctor {settings.source}` says why")
+        name = memory_name(settings.source)
+        doctor = f"haloes doctor {settings.source}" if name is None else "haloes.doctor(...)"
+        raise DataError(f"{name or settings.source}: no row can be used; `{doctor}` says why")
     if facts.scores is not None and facts.balance.num_desirable + facts.balance.num_undesirable == 0:
         facts = _labelled(facts, settings)
     given = advice(facts)
@@ -125,17 +127,20 @@ def advice(facts: FileFacts) -> tuple[LossAdvice, ...]:
 
 
 def _command(settings: FeedbackSettings, loss: str, threshold: float | None) -> str:
-    """Write the command to type, which repeats what was said of the file."""
+    """Write the command to type (of rows in memory: the call), which repeats what was said of the file."""
     words = ["haloes", "train", settings.source, "--loss", loss]
     if settings.columns:
         words += ["--columns", ",".join(f"{name}={column or ''}" for name, column in settings.columns.items())]
     rule = settings.labels_from if threshold is None else {"rule": "threshold", "tau": threshold}
-    for name, given in (
-        ("preference_scale", settings.preference_scale),
-        ("sessions", settings.sessions),
-        ("labels_from", rule),
-    ):
-        words += [] if given is None else ["--set", f"feedback.{name}={as_typed(given)}"]
+    given = {"preference_scale": settings.preference_scale, "sessions": settings.sessions, "labels_from": rule}
+    further = {name: value for name, value in given.items() if value is not None}
+    if memory_name(settings.source) is not None:
+        call = ["feedback", f"loss={loss!r}"]
+        call += [f"columns={dict(settings.columns)}"] if settings.columns else []
+        call += [f"settings={ {'feedback': further} }"] if further else []
+        return f"haloes.train({', '.join(call)})"
+    for name, value in further.items():
+        words += ["--set", f"feedback.{name}={as_typed(value)}"]
     return shlex.join(words)
 
 

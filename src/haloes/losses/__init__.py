@@ -4,6 +4,7 @@ The losses, one file each: `haloes.losses.KTO(beta=0.1)` is a value that declare
     haloes.losses.LOSSES            all of them by name
     haloes.losses.make_loss(...)    one from its name and its hyperparameters
     haloes.losses.is_halo(loss)     whether it is a human-aware loss
+    haloes.losses.recommend(...)    which of them suits feedback
 
 The names are imported when they are first used. Type checkers read them in `__init__.pyi`, which `make docs` writes.
 """
@@ -13,6 +14,7 @@ from haloes.losses.table import LOSSES
 
 HOME_OF = LOSSES.classes() | homes_by_name(
     {
+        "haloes.api.feedback": ("recommend",),
         "haloes.losses._contract": ("Loss", "LossOutput", "Needs", "Paired", "Unpaired"),
         "haloes.losses.definition": ("is_halo",),
         "haloes.losses.humanline": ("Humanline",),

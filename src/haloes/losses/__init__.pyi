@@ -1,5 +1,6 @@
 # Written by `make docs` from what __init__.py says.
 
+from haloes.api.feedback import recommend as recommend
 from haloes.losses._contract import Loss as Loss
 from haloes.losses._contract import LossOutput as LossOutput
 from haloes.losses._contract import Needs as Needs

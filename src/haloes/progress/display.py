@@ -32,16 +32,24 @@ class Display:
     The calls of haloes open and close the one that they are given; as a context manager it may serve several calls.
     """
 
-    def __init__(self, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        patience: float = 0.0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """
         Prepare the display; nothing is shown before the first stage.
 
         Args:
+            patience: seconds; a stage that takes less leaves no line.
             console: where to show it; a console on stderr if left out.
             clock: gives the time in seconds.
         """
         self._console = console or Console(file=sys.stderr, highlight=False)
         self.moves, self._clock = _moves(self._console), clock
+        self._patience = patience
         self._live: Live | None = None
         self._stage: Stage | None = None
         self._training: Stage | None = None
@@ -73,7 +81,7 @@ class Display:
         self._last_line = now
         if self.moves:
             self._start()
-        elif name not in self._announced:
+        elif name not in self._announced and not self._patience:
             # One that comes again and again, as the validation does, is announced once.
             self._announced.add(name)
             self._print(f"{name} ...")
@@ -148,7 +156,7 @@ class Display:
 
     def _keep(self, stage: Stage | None) -> None:
         """Leave the line of a stage on the terminal."""
-        if self.moves and stage is not None:
+        if self.moves and stage is not None and self._clock() - stage.began >= self._patience:
             lines = terminal_lines(stage, now=self._clock(), width=self._console.width, is_going=False)
             self._console.print(Text("\n").join(lines))
 
@@ -168,10 +176,10 @@ class Display:
         self._console.print(text, markup=False, soft_wrap=not self.moves)
 
 
-def display_if_seen() -> Progress:
+def display_if_seen(*, patience: float = 0.0) -> Progress:
     """Return a display where somebody can see it: in a terminal or a notebook; otherwise one that shows nothing."""
     console = Console(file=sys.stderr, highlight=False)
-    return Display(console=console) if console.is_jupyter or sys.stderr.isatty() else NullProgress()
+    return Display(patience=patience, console=console) if console.is_jupyter or sys.stderr.isatty() else NullProgress()
 
 
 def _moves(console: Console) -> bool:

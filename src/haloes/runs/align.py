@@ -25,6 +25,7 @@ from haloes.runs.live_judge import configured_judge
 from haloes.runs.measure import Rater, load_rater, rate
 from haloes.runs.measure_and_save import RunContext, answer_held_out, measure_and_save
 from haloes.runs.monitor import Monitor, make_live_judge
+from haloes.runs.own_rows import keep_rows, with_own_rows
 from haloes.runs.parts import PartClock
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
@@ -74,6 +75,8 @@ def align(
     """
     clock = PartClock()
     run = resolve_run(config, run_dir, loss=loss, resume=resume, allow_changes=allow_changes)
+    # Rows that were in memory lie in temporary files, and the run resumes from its own copies of them.
+    run = dataclasses.replace(run, config=with_own_rows(run.config, run.run_dir))
     ranks, settings = run.ranks, run.config
     progress = progress if progress is not None and ranks.is_main else NullProgress()
     finished = ranks.broadcast(_finished(settings, run.run_dir) if run.same_run else None)
@@ -83,6 +86,9 @@ def align(
     rater = load_rater(settings.samples.rater) if settings.samples.rater else None
     judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
     with _claimed(run.run_dir, ranks, clock, resume=resume), computing_with(settings.train.threads):
+        if ranks.is_main:
+            keep_rows(config, run.run_dir, replace=not run.same_run)
+        ranks.barrier()
         data = prepare_data(run, progress=progress)
         if data.could_show is not None:
             progress.note(data.could_show)

@@ -1,18 +1,21 @@
 """Any feedback file as canonical records on disk."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, DataError
-from haloes.records import Refusal, row_to_json
+from haloes.progress.contract import Progress
+from haloes.records import Record, Refusal, memory_name, row_to_json
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import Rows, open_rows
+from haloes.runs.feedback_rows import open_rows, tell_reading
 from haloes.store import write_jsonl, write_parquet
 
 
-def write_records(settings: FeedbackSettings, out: Path, *, pairs: bool, seed: int) -> tuple[int, Counter[str]]:
+def write_records(
+    settings: FeedbackSettings, out: Path, *, pairs: bool, seed: int, progress: Progress
+) -> tuple[int, Counter[str]]:
     """
     Read the configured feedback, convert it, and write it atomically.
 
@@ -21,6 +24,7 @@ def write_records(settings: FeedbackSettings, out: Path, *, pairs: bool, seed: i
         out: `.jsonl`, `.jsonl.gz` or `.parquet`.
         pairs: write pairs instead of single labelled answers.
         seed: seed of the pairing.
+        progress: told how far the reading is.
 
     Returns:
         How many records were written, and how many rows were refused for which reason.
@@ -30,7 +34,8 @@ def write_records(settings: FeedbackSettings, out: Path, *, pairs: bool, seed: i
         ConfigError: the ending of `out` is none of these.
     """
     source, refused = settings.source, Counter[str]()
-    rows = open_rows(source, settings, pairs=pairs, seed=seed)
+    opened = open_rows(source, settings, pairs=pairs, seed=seed)
+    rows = tell_reading(opened, progress, f"writing {out.name}")
     if out.suffix == ".parquet":
         return write_parquet(out, _records(rows, source, refused)), refused
     if out.name.endswith((".jsonl", ".jsonl.gz")):
@@ -38,7 +43,7 @@ def write_records(settings: FeedbackSettings, out: Path, *, pairs: bool, seed: i
     raise ConfigError(f"{out}: give a name that ends in .jsonl, .jsonl.gz or .parquet")
 
 
-def _records(rows: Rows, source: str, refused: Counter[str]) -> Iterator[dict[str, Any]]:
+def _records(rows: Iterable[Record], source: str, refused: Counter[str]) -> Iterator[dict[str, Any]]:
     written = 0
     for row in rows:
         if isinstance(row, Refusal):
@@ -48,4 +53,4 @@ def _records(rows: Rows, source: str, refused: Counter[str]) -> Iterator[dict[st
             yield row_to_json(row)
     if not written:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in refused.most_common())
-        raise DataError(f"{source}: no row can be used: {reasons or 'there are none'}")
+        raise DataError(f"{memory_name(source) or source}: no row can be used: {reasons or 'there are none'}")

@@ -20,9 +20,10 @@ from haloes.errors import DataError
 from haloes.feedback.keys import conversation_number, group_number, group_of, seeded_hash
 from haloes.feedback.split import split
 from haloes.losses._contract import Needs
-from haloes.records import Feedback, Pair, Refusal, Text, Where
+from haloes.progress.contract import Progress
+from haloes.records import Feedback, Pair, Refusal, Text, Where, memory_name
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows, too_many_empty
+from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows, tell_reading, too_many_empty
 from haloes.runs.held_out import held_out_share
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
 from haloes.tokens.parallel import EncodeFn, EncodeResults, EncodeTask, num_processors, parallel_encoding
@@ -67,7 +68,7 @@ def encode_feedback(
     folder: Path,
     seed: int,
     num_prompts: int,
-    advance: Callable[[int], None],
+    progress: Progress,
     index: "FeedbackIndex | None" = None,
     threads: int | None = None,
     parallel_from: int = _PARALLEL_FROM,
@@ -82,7 +83,7 @@ def encode_feedback(
         folder: takes the folders `train` and `validation`.
         seed: seed of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to pick for sampling.
-        advance: called with the number of rows that were just encoded.
+        progress: told how far the reading and the encoding are.
         index: the index of this feedback, where it was read before.
         threads: the most processors to use; None for all that the process may.
         parallel_from: number of rows from which on they are encoded in that many processes.
@@ -90,16 +91,17 @@ def encode_feedback(
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
-    index = index or index_feedback(settings, needs, seed=seed)
+    index = index or index_feedback(settings, needs, seed=seed, progress=progress)
     rows = _select(index, settings, mismatched=needs.mismatched, seed=seed)
     processes = num_processors(threads) if rows.count >= parallel_from else 1
     encoders = _encoders(encoder, needs)
+    progress.stage("encoding feedback", rows.count)
     with parallel_encoding(encoders, processes=processes) as encode:
         writer = _Writer(
             encode=encode,
             needs=needs,
             skip_refused=settings.skip_refused,
-            advance=advance,
+            advance=progress.advance,
             # The last encoder is that of undesirable answers: the same one where there are no control texts.
             undesirable_encoder=len(encoders) - 1,
         )
@@ -138,13 +140,13 @@ class _RowIndex:
     """Undesirable rows that the loss does not use."""
 
     @classmethod
-    def of(cls, rows: Rows, path: str, *, skip_refused: bool) -> "_RowIndex":
+    def of(cls, rows: Rows, path: str, *, skip_refused: bool, progress: Progress) -> "_RowIndex":
         """Read all rows once. Raises DataError for rows that cannot be used, unless they are to be skipped."""
         # Sixteen bytes a row: a list of Python's numbers would take four times as much, and there may be millions.
         group, conversation = array("q"), array("q")
         refused: Counter[str] = Counter()
         first: dict[str, list[Refusal]] = {}
-        for row in rows:
+        for row in tell_reading(rows, progress, "reading feedback"):
             if isinstance(row, Refusal):
                 refused[row.reason] += 1
                 shown = first.setdefault(row.reason, [])
@@ -162,7 +164,7 @@ class _RowIndex:
         left_out = refused.pop(NOT_USED, 0)
         if not group:
             which = f"{_counted(refused)}; first {next(iter(first.values()))[0]}" if first else "there are none"
-            raise DataError(f"{path}: no row can be used: {which}")
+            raise DataError(f"{memory_name(path) or path}: no row can be used: {which}")
         return cls(rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)
 
     def facts(self) -> dict[str, Any]:
@@ -209,7 +211,7 @@ class _Selection:
         return int(self.is_trained.sum()) + (0 if self.is_validated is None else int(self.is_validated.sum()))
 
 
-def index_feedback(settings: FeedbackSettings, needs: Needs, *, seed: int) -> FeedbackIndex:
+def index_feedback(settings: FeedbackSettings, needs: Needs, *, seed: int, progress: Progress) -> FeedbackIndex:
     """
     Read the source and, where it is named, the file of held-out rows once, as the loss needs them.
 
@@ -220,11 +222,11 @@ def index_feedback(settings: FeedbackSettings, needs: Needs, *, seed: int) -> Fe
     opened = partial(
         open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle, seed=seed
     )
-    skip = settings.skip_refused
-    source = _RowIndex.of(opened(settings.source), settings.source, skip_refused=skip)
+    index = partial(_RowIndex.of, skip_refused=settings.skip_refused, progress=progress)
+    source = index(opened(settings.source), settings.source)
     if settings.validation is None:
         return FeedbackIndex(source, None)
-    return FeedbackIndex(source, _RowIndex.of(opened(settings.validation), settings.validation, skip_refused=skip))
+    return FeedbackIndex(source, index(opened(settings.validation), settings.validation))
 
 
 def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool, seed: int) -> _Selection:
@@ -237,7 +239,7 @@ def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool
     source = both.source
     # A file of one prompt is told apart from a split that leaves one: what to do about them differs.
     if mismatched:
-        _require_two_prompts(source.group, _ONE_PROMPT.format(path=settings.source))
+        _require_two_prompts(source.group, _ONE_PROMPT.format(path=memory_name(settings.source) or settings.source))
     is_trained, is_held_out, warnings = _divide(both, settings, seed=seed)
     # Without a file of their own the held-out rows are rows of the source, under another mask.
     index, is_validated = both.held_out or source, None

@@ -11,6 +11,7 @@ from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import EMPTY, NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
+from haloes.progress.contract import Progress
 from haloes.records import Feedback, Record, Refusal, Where
 from haloes.runs.config import FeedbackSettings
 
@@ -19,6 +20,8 @@ NO_PARTNER = "no partner for a pair"
 """Reasons given for rows that are left out for no fault of theirs."""
 
 _LEFT_OUT = {NOT_USED, NO_PARTNER, *NO_FAULT}
+_TOLD_EVERY = 256
+"""Rows after which a progress is told how far the reading is."""
 _FEW = 0.05
 """The share of a file's rows that may be empty in a file that is in order."""
 
@@ -38,12 +41,16 @@ class Rows:
         """Return how many rows the file gave in the last whole reading, whatever conversions made of them."""
         return self.source.num_read if isinstance(self.source, Rows | _Counted) else 0
 
+    def last_line(self) -> int | None:
+        """Return the line of the last row of the file that they are read from; None where they are from no file."""
+        return self.source.last_line() if isinstance(self.source, Rows | _Counted | FeedbackSource) else None
+
 
 @dataclass(slots=True)
 class _Counted:
     """The rows of a file as they are, counted as they are read."""
 
-    rows: Iterable[Record]
+    rows: FeedbackSource
     num_read: int = 0
 
     def __iter__(self) -> Iterator[Record]:
@@ -51,6 +58,10 @@ class _Counted:
         for num, row in enumerate(self.rows, start=1):  # noqa: B007 - the last number is the count
             yield row
         self.num_read = num
+
+    def last_line(self) -> int:
+        """Return the line of the file's last row."""
+        return self.rows.last_line()
 
 
 def open_rows(
@@ -109,6 +120,18 @@ def feedback_source(path: str, settings: FeedbackSettings) -> FeedbackSource:
         preference_scale=settings.preference_scale,
         sessions=settings.sessions,
     )
+
+
+def tell_reading(rows: Rows, progress: Progress, name: str) -> Iterator[Record]:
+    """Yield the rows, and tell in a stage of this name how far in their file they are, in lines."""
+    progress.stage(name, rows.last_line())
+    told = 0
+    for number, row in enumerate(rows):
+        line = 0 if row.where is None else row.where.line
+        if number % _TOLD_EVERY == 0 and line > told:
+            progress.advance(line - told)
+            told = line
+        yield row
 
 
 def fatal_reasons(refused: Mapping[str, int], num_read: int) -> set[str]:

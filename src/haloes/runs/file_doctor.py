@@ -7,8 +7,9 @@ from haloes.feedback.doctor.columns import column_advice
 from haloes.feedback.doctor.examine import examine
 from haloes.feedback.doctor.findings import DataAdvice, Findings
 from haloes.feedback.doctor.reading import reading_lines
+from haloes.progress.contract import Progress
 from haloes.runs.config import RunConfig
-from haloes.runs.feedback_rows import Rows, feedback_source, open_for_doctor
+from haloes.runs.feedback_rows import Rows, feedback_source, open_for_doctor, tell_reading
 from haloes.runs.held_out import held_out_advice
 
 
@@ -25,14 +26,14 @@ class FileExamination:
     """Advice, the worst first."""
 
 
-def examine_file(config: RunConfig) -> FileExamination:
+def examine_file(config: RunConfig, *, progress: Progress) -> FileExamination:
     """
-    Examine the feedback file of a configuration, and what training would hold out of it.
+    Examine the feedback file of a configuration, and what training would hold out of it; tell how far the reading is.
 
     Raises DataError where the file as a whole cannot be read, ConfigError for settings that do not fit it.
     """
     source = feedback_source(config.feedback.source, config.feedback)
     rows = open_for_doctor(config.feedback)
-    findings = examine(rows)
+    findings = examine(tell_reading(rows, progress, "reading feedback"))
     advice = worst_first([*advise(findings), *column_advice(source), *held_out_advice(config, findings.prompts)])
     return FileExamination(rows=rows, reading=tuple(reading_lines(source)), findings=findings, advice=tuple(advice))

@@ -67,7 +67,6 @@ def make_inputs(
     """
     folder = run_dir / ENCODED
     if ranks.is_main and not _is_encoded(folder, identity):
-        progress.stage("feedback")
         shutil.rmtree(folder, ignore_errors=True)
         encoded = encode_feedback(
             settings,
@@ -76,7 +75,7 @@ def make_inputs(
             folder=folder,
             seed=seed,
             num_prompts=num_prompts,
-            advance=progress.advance,
+            progress=progress,
             index=index,
             threads=threads,
         )

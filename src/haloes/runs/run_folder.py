@@ -20,6 +20,7 @@ from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
 from haloes.runs.config import RunConfig, as_mapping, config_of_file
+from haloes.runs.own_rows import with_own_rows
 from haloes.runs.parts import PartClock, Parts, begin_part, end_part, total_seconds
 from haloes.store import read_json, write_json, write_text
 from haloes.training.identity import refuse_changes
@@ -65,7 +66,7 @@ def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
     """Read the configuration that a run was started with, with overrides. Raises RunError where there is none."""
     if not is_run(run_dir):
         raise RunError(f"{run_dir} holds no run (no {CONFIG}); `haloes train` starts one")
-    return config_of_file(run_dir / CONFIG, *overrides)
+    return with_own_rows(config_of_file(run_dir / CONFIG, *overrides), run_dir)
 
 
 def configuration_hash(config: RunConfig) -> str:

@@ -199,7 +199,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     loss = run.loss
     if not run.config.feedback.source:
         raise ConfigError("feedback.source is missing: give a feedback file")
-    run, index = _with_share(run)
+    run, index = _with_share(run, progress)
     config = run.config
     # The tokenizer comes without the weights: encoding may take minutes, and needs no model in memory meanwhile.
     tokenizer = load_tokenizer(config.model.name)
@@ -498,14 +498,14 @@ def without_answers(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, samples=dataclasses.replace(config.samples, prompts=0))
 
 
-def _with_share(run: ResolvedRun) -> tuple[ResolvedRun, FeedbackIndex | None]:
+def _with_share(run: ResolvedRun, progress: Progress) -> tuple[ResolvedRun, FeedbackIndex | None]:
     """Return the run with the share of held-out rows as a number, and the index of its rows where it took one."""
     settings, index = run.config.feedback, None
     if settings.validation_share != "auto" or settings.validation is not None:
         return run, None
     # Before the run's identity is taken, which counts the share: resumed, the run is the same by its number.
     if run.ranks.is_main:
-        index = index_feedback(settings, run.loss.needs, seed=run.config.train.seed)
+        index = index_feedback(settings, run.loss.needs, seed=run.config.train.seed, progress=progress)
     share = run.ranks.broadcast(0.0 if index is None else held_out_share(settings, index.num_prompts))
     feedback = dataclasses.replace(settings, validation_share=share)
     return dataclasses.replace(run, config=dataclasses.replace(run.config, feedback=feedback)), index

@@ -26,5 +26,5 @@ def reading_lines(source: FeedbackSource) -> Iterator[str]:
             words = short_repr(plain_text(record.chosen))
             which = f"{better} is the better answer" if better else f"the better answer is {words}"
             said = "" if verdict is None else f", {short_repr(verdict)}"
-            yield fact_line("", f"for example {source.path}:{line}{said}: {which}")
+            yield fact_line("", f"for example {Where(source.path, line)}{said}: {which}")
             return

@@ -24,6 +24,7 @@ from haloes.models.device import choose_device
 from haloes.models.load import load_model, load_tokenizer
 from haloes.models.policy import Policy
 from haloes.models.reference_cache import ReferenceCache
+from haloes.progress.contract import NullProgress
 from haloes.recipes.reproduce.sets import Sets
 from haloes.run_files import CHECKPOINTS, METRICS
 from haloes.runs.config import FeedbackSettings, RunConfig, make_config
@@ -219,7 +220,7 @@ class Workbench:
         if not (folder / "train").exists():
             settings = FeedbackSettings(source=str(source), validation_share=0.0)
             encode_feedback(
-                settings, needs=needs, encoder=encoder, folder=folder, seed=0, num_prompts=0, advance=_ignore
+                settings, needs=needs, encoder=encoder, folder=folder, seed=0, num_prompts=0, progress=NullProgress()
             )
         return TokenStore(folder / "train")
 
@@ -305,7 +306,3 @@ def _auto(loss: str) -> dict[str, str]:
     return {
         name: "auto" for name in hyperparameters(loss_maker(loss)) if name in {"desirable_weight", "undesirable_weight"}
     }
-
-
-def _ignore(_: int) -> None:
-    """Report no progress: encoding a few hundred rows takes a moment."""
