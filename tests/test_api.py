@@ -31,7 +31,7 @@ OPTIONS = {"set": "settings", "judge_set": "judge_settings"}
 """Options whose argument has another name: it takes mappings, where the option takes a text at a time."""
 ONLY_COMMAND = {"plan": {"json"}, "online": {"engine"}}
 """What is about printing, or is there to be refused."""
-ONLY_PYTHON = {"train": {"resume", "allow_changes"}}
+ONLY_PYTHON = {"train": {"resume", "allow_changes", "rater"}, "resume": {"rater"}}
 """One call that begins a run or continues it, as a script that is run again wants it."""
 
 
@@ -398,3 +398,60 @@ def test_rows_in_memory_that_cannot_be_used_are_named_before_training(model: Pat
     with pytest.raises(haloes.DataError, match=r"row 33 of the list: label 'perhaps'"):
         haloes.train(rows, config=quick(model), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# --- functions as judge and rater
+
+
+def test_a_function_may_rate_and_a_resumed_run_asks_for_it_again_in_one_line(model: Path, tmp_path: Path):
+    further = quick(model) | {"samples": {"prompts": 2, "max_new_tokens": 4}}
+    wanted = 2
+
+    def even(prompt: Any, completion: str, finished: bool) -> tuple[bool, str]:
+        return len(completion) % wanted == 0, "even"
+
+    stop = CrashAt(step=2, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        haloes.train(thumbs(), out=tmp_path / "run", config=further, rater=even, progress=stop)
+    with pytest.raises(haloes.ConfigError, match=r"^samples\.rater: <.*even of .*> was given from Python") as told:
+        haloes.resume(tmp_path / "run")
+    run = haloes.resume(tmp_path / "run", rater=even)
+
+    assert "\n" not in str(told.value)
+    assert {row["reason"] for row in rows_of(run.run_dir / "ratings.jsonl")} == {"even"}
+    assert "even of" in str(read_config(run.run_dir).samples.rater)
+
+
+def test_a_run_goes_on_without_the_function_that_rated_it(model: Path, tmp_path: Path):
+    further = quick(model) | {"samples": {"prompts": 2, "max_new_tokens": 4}}
+    stop = CrashAt(step=2, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        haloes.train(thumbs(), out=tmp_path / "run", config=further, rater=lambda *_: (True, ""), progress=stop)
+    haloes.resume(tmp_path / "run", settings={"samples": {"rater": None}})
+
+    assert not (tmp_path / "run" / "ratings.jsonl").exists()
+
+
+def test_a_function_in_the_settings_is_answered_with_the_argument(tmp_path: Path):
+    with pytest.raises(haloes.ConfigError, match="give the function as an argument: rater=function"):
+        haloes.train(thumbs(), settings={"samples": {"rater": lambda *_: (True, "")}}, out=tmp_path / "run")
+
+
+def test_a_function_may_judge_and_another_one_is_another_judge(world: Path):
+    judged = haloes.judge("runs/first", judge=lambda prompt, first, second: "first", out="j.jsonl")
+
+    assert judged.judgements
+    assert {judgement.judge[0] for judgement in judged.judgements} == {"<"}
+    again = haloes.judge("runs/first", judge=lambda prompt, first, second: "first", out="j.jsonl")
+    assert again.num_new == 0
+    with pytest.raises(haloes.RunError, match="holds judgements of something else"):
+        haloes.judge("runs/first", judge=lambda prompt, first, second: "second", out="j.jsonl")
+
+
+def test_functions_decide_in_online_rounds(world: Path):
+    quickly = {"settings": settings(Path("model"), Path("thumbs.jsonl")), "rounds": 1, "held_out": 4}
+    rated = haloes.online(
+        "prompts.txt", rater=lambda prompt, answer, finished: (len(answer) % 2 == 0, ""), out="rated", **quickly
+    )
+
+    assert rated.points[-1].rating is not None

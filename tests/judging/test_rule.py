@@ -6,7 +6,8 @@ import pytest
 
 from haloes.errors import ConfigError
 from haloes.judging._contract import JudgeReply, OrderedPair
-from haloes.judging.rule import RuleJudge, load_function
+from haloes.judging.functions import load_function
+from haloes.judging.rule import RuleJudge
 from haloes.records import Message
 
 

@@ -1,11 +1,12 @@
 """Types of the calls' arguments, and the configuration that arguments become."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from haloes.errors import ConfigError
 from haloes.records import Feedback, Pair
 from haloes.training.settings import Auto
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from haloes.losses._contract import Loss
     from haloes.progress.contract import Progress
     from haloes.runs.config import RunConfig
+    from haloes.runs.measure import Rater
 
 
 class ArrowLike(Protocol):
@@ -39,6 +41,10 @@ Shows how far the work is: "auto" a `haloes.Display` where somebody sees it (in 
 elsewhere; None nothing at all; or anything with the methods of `haloes.Progress`.
 """
 JudgeName: TypeAlias = Literal["http", "local", "reward", "reward-model", "rule"]
+JudgeLike: TypeAlias = JudgeName | Callable[[Any, str, str], Any]
+"""A judge's name; or a function, called with (prompt, first, second) as that of the judge "rule"."""
+RaterLike: TypeAlias = str | Callable[[Any, str, bool], tuple[bool, str]]
+"""A function, called with (prompt, completion, finished), that returns (liked, reason); or its name."""
 
 
 @contextmanager
@@ -67,6 +73,7 @@ def argument_settings(
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
+    rater: RaterLike | None = None,
 ) -> dict[str, Any]:
     """Return the arguments that were given as nested mappings like those of a configuration file."""
     sections: dict[str, dict[str, Any]] = {
@@ -78,6 +85,7 @@ def argument_settings(
         "model": {"name": None if model is None else str(model)},
         "loss": _loss_section(loss),
         "train": {"lr": lr, "epochs": epochs, "batch_size": batch_size},
+        "samples": {"rater": _rater_name(rater)},
     }
     given = {name: without_none(section) for name, section in sections.items()}
     return {name: section for name, section in given.items() if section}
@@ -87,6 +95,9 @@ def configured(config: ConfigLike | None, given: Mapping[str, Any], settings: Ma
     """Return the configuration with the arguments over it, and the settings over both."""
     from haloes.runs.config import config_of_file, make_config
 
+    for mapping in (config, settings):
+        if isinstance(mapping, Mapping) and callable((mapping.get("samples") or {}).get("rater")):
+            raise ConfigError("samples.rater is a name in settings; give the function as an argument: rater=function")
     if config is None or isinstance(config, Mapping):
         return make_config(config or {}, given, settings or {})
     return config_of_file(Path(config), given, settings or {})
@@ -109,6 +120,11 @@ def showing(progress: ProgressLike, *, patience: float = 0.0) -> "Iterator[Progr
         yield shown
 
 
+def given_rater(rater: RaterLike | None, config: "RunConfig") -> "Rater | None":
+    """Return the rater that is a function, unless the configuration names another one."""
+    return rater if callable(rater) and config.samples.rater == _rater_name(rater) else None
+
+
 def without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that were given."""
     return {name: value for name, value in arguments.items() if value is not None}
@@ -122,6 +138,12 @@ def as_path(path: PathLike | None) -> Path | None:
 def as_paths(paths: PathLike | Sequence[PathLike]) -> tuple[Path, ...]:
     """Return one path or several as a tuple."""
     return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
+
+
+def _rater_name(rater: RaterLike | None) -> str | None:
+    from haloes.judging.functions import name_of
+
+    return name_of(rater) if callable(rater) else rater
 
 
 def _columns(columns: Columns | None) -> dict[str, str | None] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haloes.api.arguments import JudgeName, PathLike, ProgressLike, showing, without_none
+from haloes.api.arguments import JudgeLike, PathLike, ProgressLike, showing, without_none
 from haloes.judging.run import JudgingOutcome, judge_pairs
 from haloes.run_files import JUDGEMENTS, is_run
 
@@ -26,7 +26,7 @@ def judge(
     answers: PathLike,
     other: PathLike | None = None,
     *,
-    judge: JudgeName,
+    judge: JudgeLike,
     out: PathLike | None = None,
     model: PathLike | None = None,
     base_url: str | None = None,
@@ -54,7 +54,7 @@ def judge(
             candidate's.
         other: another file or run, whose answers they are compared with.
         judge: "http", a chat model on an OpenAI-compatible server; "local", a language model in this process;
-            "reward", a reward model; "rule", a Python function.
+            "reward", a reward model; "rule", a Python function by its name; or the function itself, as of `rule`.
         out: the file of judgements (.jsonl); judgements.jsonl in the run's folder, or in the current one.
         model: the judge's name on the server, or a model's folder or hub name; for a reward model also its run's
             folder.
@@ -83,12 +83,12 @@ def judge(
     from haloes.evaluation.evaluate import write_judged_report
     from haloes.evaluation.judged import comparison_notes
     from haloes.judging.pairs import first_prompts, read_pairs
-    from haloes.judging.table import make_judge
+    from haloes.judging.table import given_judge
 
     path = judgements_path(answers) if out is None else Path(out)
     # Judges know the settings that are theirs alone, so that one that is not theirs is refused by name.
     flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
-    made = make_judge(judge, {**(settings or {}), **without_none(flags)})
+    made = given_judge(judge, {**(settings or {}), **without_none(flags)})
     other_path = None if other is None else Path(other)
     paired = first_prompts(read_pairs(Path(answers), other_path, candidate=candidate, baseline=baseline), most)
     with showing(progress) as shown:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from haloes.api.arguments import (
     Columns,
     ConfigLike,
-    JudgeName,
+    JudgeLike,
     PathLike,
     ProgressLike,
+    RaterLike,
     argument_settings,
     configured,
     showing,
@@ -46,8 +47,8 @@ def online(
     columns: Columns | None = None,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
-    rater: str | None = None,
-    judge: JudgeName | None = None,
+    rater: RaterLike | None = None,
+    judge: JudgeLike | None = None,
     judge_model: PathLike | None = None,
     base_url: str | None = None,
     key_env: str | None = None,
@@ -85,8 +86,8 @@ def online(
         columns: names of the columns of a feedback file.
         lr: the peak learning rate of each round's training, train.lr; "auto" if left out.
         epochs: passes over a round's answers, train.epochs; "auto" if left out: 1, and up to 5 for few answers.
-        rater: module:function or file.py:function that returns its thumb, (liked, reason), for (prompt, completion,
-            finished).
+        rater: a function, or module:function or file.py:function, that returns its thumb, (liked, reason), for
+            (prompt, completion, finished).
         judge: in place of a rater, a judge that compares every two answers to a prompt, as in `haloes.judge`. For a
             loss on pairs winner and loser are a pair; otherwise an answer is desirable if it wins most comparisons.
         judge_model: the judge's name on the server, or a model's folder or name on the hub.

@@ -10,9 +10,11 @@ from haloes.api.arguments import (
     FeedbackLike,
     PathLike,
     ProgressLike,
+    RaterLike,
     argument_settings,
     as_files,
     configured,
+    given_rater,
     showing,
 )
 from haloes.errors import ConfigError
@@ -37,6 +39,7 @@ def train(
     batch_size: int | Auto | None = None,
     out: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
+    rater: RaterLike | None = None,
     resume: bool = False,
     allow_changes: bool = False,
     progress: ProgressLike = "auto",
@@ -64,6 +67,8 @@ def train(
         batch_size: examples in a step, train.batch_size; "auto" if left out: 32, and less for under 1,600 rows.
         out: the run's folder; runs/<file>-<loss>-<number> if left out.
         settings: nested mappings like those of `config`, over all other arguments.
+        rater: likes an answer or not: a function, called with (prompt, completion, finished), that returns (liked,
+            reason), or its name; `samples.rater`. The answers before and after training are rated.
         resume: continue the run that `out` holds, which was started with the same arguments.
         allow_changes: resume even if the data, the tokenizer, the model or the settings are not what they were.
         progress: told how far the run is; shown in a terminal or notebook if left out, None for silence.
@@ -87,6 +92,7 @@ def train(
                 lr=lr,
                 epochs=epochs,
                 batch_size=batch_size,
+                rater=rater,
             ),
             settings,
         )
@@ -106,6 +112,7 @@ def train(
             new_run_dir(run_config) if out is None else Path(out),
             loss=given_loss,
             resume=resume,
+            rater=given_rater(rater, run_config),
             allow_changes=allow_changes,
             progress=shown,
         )
@@ -116,6 +123,7 @@ def resume(
     *,
     allow_changes: bool = False,
     settings: Mapping[str, Any] | None = None,
+    rater: RaterLike | None = None,
     progress: ProgressLike = "auto",
 ) -> "Run":
     """
@@ -129,6 +137,7 @@ def resume(
         run: the run's folder.
         allow_changes: continue even if the data, the tokenizer, the model or the settings are not what they were.
         settings: settings to change; those that decide memory only (train.microbatch_tokens) may differ.
+        rater: as for `haloes.train`; a function that was given there has to be given again.
         progress: told how far the run is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
@@ -140,11 +149,18 @@ def resume(
     """
     from haloes.runs.run_folder import read_config
 
-    config = read_config(Path(run), settings or {})
+    config = read_config(Path(run), argument_settings(rater=rater), settings or {})
     from haloes.runs.align import align  # here, as it brings torch in
 
     with showing(progress) as shown:
-        return align(config, Path(run), resume=True, allow_changes=allow_changes, progress=shown)
+        return align(
+            config,
+            Path(run),
+            resume=True,
+            rater=given_rater(rater, config),
+            allow_changes=allow_changes,
+            progress=shown,
+        )
 
 
 def plan(

@@ -19,7 +19,7 @@ from haloes.judging._contract import Judge
 from haloes.judging.http import HttpJudge
 from haloes.judging.local import LocalJudge
 from haloes.judging.reward_model import RewardModelJudge
-from haloes.judging.rule import RuleJudge
+from haloes.judging.rule import FunctionJudge, Rule, RuleJudge
 
 JUDGES: Mapping[str, type[Any]] = MappingProxyType(
     {
@@ -60,6 +60,20 @@ def make_judge(name: str, settings: Mapping[str, Any]) -> Judge:
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(name, fault) for fault in error.errors())) from error
     return judge
+
+
+def given_judge(judge: str | Rule, settings: Mapping[str, Any]) -> Judge:
+    """
+    Make a judge by its name and settings, or of a function, which has none.
+
+    Raises:
+        ConfigError: as `make_judge`, or a function has settings.
+    """
+    if isinstance(judge, str):
+        return make_judge(judge, settings)
+    if settings:
+        raise ConfigError(f"judge.{next(iter(settings))}: the judge is a function, which has no settings; leave it out")
+    return FunctionJudge(judge)
 
 
 def deciding_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

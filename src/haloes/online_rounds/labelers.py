@@ -1,7 +1,5 @@
 """Labelers: a rater likes answers or not, a judge compares them; both make feedback of answers, and rate a model."""
 
-import hashlib
-import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +10,15 @@ from typing import Any, Protocol
 from haloes.errors import ConfigError, DataError, RunError
 from haloes.feedback.keys import group_of
 from haloes.judging._contract import Judge
+from haloes.judging.functions import fingerprint, name_of, source_hash
 from haloes.judging.pairs import AnswerPair, AnswerPairs, pair_answers
+from haloes.judging.rule import Rule
 from haloes.judging.run import JudgingOutcome, judge_pairs
-from haloes.judging.table import make_judge
+from haloes.judging.table import given_judge
 from haloes.records import Completion, Feedback, Pair
 from haloes.results import Score, numbers_to_json
 from haloes.run_files import JUDGEMENTS, RATINGS
-from haloes.runs.measure import load_rater, rate
+from haloes.runs.measure import Rater, load_rater, rate
 from haloes.stats.comparisons import comparisons
 from haloes.stats.rates import share_with_interval
 from haloes.stats.win_rate import win_rate
@@ -66,17 +66,15 @@ class Labeler(Protocol):
 class RaterLabeler:
     """A Python function that likes an answer or does not: (prompt, completion, finished) to (liked, reason)."""
 
-    rater: str
-    """`package.module:function` or `file.py:function`."""
+    rater: str | Rater
+    """`package.module:function` or `file.py:function`, or the function itself."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Return its name, and a hash of its source."""
-        try:
-            source = Path(inspect.getsourcefile(load_rater(self.rater)) or "").read_bytes()
-        except (OSError, TypeError):  # no file of Python's: its name must do
-            source = b""
-        return {"rater": self.rater, "source": hashlib.sha256(source).hexdigest()[:16]}
+        """Return its name, and a hash of its source; of a function that was given itself, of its code."""
+        if isinstance(self.rater, str):
+            return {"rater": self.rater, "source": source_hash(load_rater(self.rater))}
+        return {"rater": name_of(self.rater), "source": fingerprint(self.rater)}
 
     def num_verdicts(self, answers: Sequence[Completion], *, against_first: bool) -> int:  # noqa: ARG002 - a thumb each
         """Return one an answer."""
@@ -110,7 +108,8 @@ class RaterLabeler:
         )
 
     def _rated(self, answers: Sequence[Completion], path: Path, advance: Advance) -> list[bool]:
-        ratings = rate(load_rater(self.rater), answers, advance)
+        rater = load_rater(self.rater) if isinstance(self.rater, str) else self.rater
+        ratings = rate(rater, answers, advance)
         rows = (
             {**numbers_to_json(rating), "seed": answer.seed} for rating, answer in zip(ratings, answers, strict=True)
         )
@@ -177,16 +176,23 @@ class JudgeLabeler:
         return [preferences[pair.prompt_id, pair.draw] for pair in compared.pairs]
 
 
-def make_labeler(rater: str | None, judge: str | None, settings: Mapping[str, Any], *, seed: int) -> Labeler:
+def make_labeler(
+    rater: str | Rater | None, judge: str | Rule | None, settings: Mapping[str, Any], *, seed: int
+) -> Labeler:
     """Return the rater or the judge that decides, with the judge's settings. Raises ConfigError for both or neither."""
-    if (rater is None) == (judge is None):
+    if rater is not None and judge is None:
+        return _rater_labeler(rater, settings)
+    if judge is None or rater is not None:
         raise ConfigError("give either --rater module:function, or --judge rule, http, local or reward")
-    if judge is not None:
-        return JudgeLabeler(make_judge(judge, settings), seed)
+    return JudgeLabeler(given_judge(judge, settings), seed)
+
+
+def _rater_labeler(rater: str | Rater, settings: Mapping[str, Any]) -> RaterLabeler:
     if settings:
         raise ConfigError(f"{next(iter(settings))} is a setting of a judge, and --rater is none; leave it out")
-    load_rater(str(rater))  # One that cannot be loaded is refused before a model is.
-    return RaterLabeler(str(rater))
+    if isinstance(rater, str):
+        load_rater(rater)  # One that cannot be loaded is refused before a model is.
+    return RaterLabeler(rater)
 
 
 def _mean(points: Sequence[float]) -> float:

@@ -55,6 +55,7 @@ def align(
     *,
     loss: Loss[Any] | None = None,
     resume: bool = False,
+    rater: Rater | None = None,
     allow_changes: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -66,6 +67,7 @@ def align(
         run_dir: the run's folder; a new one, unless the run is resumed.
         loss: a loss to use in place of the configuration's.
         resume: resume the run that the folder holds.
+        rater: a function in place of the one that the configuration names.
         allow_changes: resume even if the data, the tokenizer, the model or the settings are not what they were.
         progress: told how far the work is.
 
@@ -83,7 +85,8 @@ def align(
     if finished is not None:
         return dataclasses.replace(finished, is_main=ranks.is_main)
     # Before anything is read or written: a misspelt name costs a second and leaves no folder behind.
-    rater = load_rater(settings.samples.rater) if settings.samples.rater else None
+    if rater is None and settings.samples.rater:
+        rater = load_rater(settings.samples.rater)
     judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
     with _claimed(run.run_dir, ranks, clock, resume=resume), computing_with(settings.train.threads):
         if ranks.is_main:

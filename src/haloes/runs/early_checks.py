@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from haloes.feedback.containers import check_exists
-from haloes.judging.rule import load_function
+from haloes.judging.functions import load_function
 from haloes.losses.table import check_loss_name
 from haloes.models.load import check_model_exists
 from haloes.runs.config import FeedbackSettings, RunConfig

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from haloes.batches.collate import packed_rows
 from haloes.batches.pack import pack
 from haloes.errors import ConfigError
-from haloes.judging.rule import load_function
+from haloes.judging.functions import load_function
 from haloes.models.policy import Policy
 from haloes.records import Completion, Text
 from haloes.results import AnswerRating, HeldOutRow, Score, numbers_to_json
