@@ -371,7 +371,7 @@ def test_a_run_keeps_the_rows_that_were_in_memory_and_goes_on_with_them_wherever
 def test_a_run_does_not_go_on_with_other_rows_than_those_that_it_kept(model: Path, tmp_path: Path):
     haloes.train(feedback=thumbs(), out=tmp_path / "run", config=quick(model))
 
-    assert haloes.train(feedback=thumbs(), out=tmp_path / "run", config=quick(model), resume=True).was_finished
+    assert haloes.train(feedback=thumbs(), out=tmp_path / "run", config=quick(model), resume=True).num_steps == 3
     with pytest.raises(haloes.RunError, match="with other rows than those of the list"):
         haloes.train(feedback=thumbs(8), out=tmp_path / "run", config=quick(model) | {"train": {}}, resume=True)
 

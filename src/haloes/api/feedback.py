@@ -144,6 +144,7 @@ def recommend(
     *,
     columns: Columns | None = None,
     settings: Mapping[str, Any] | None = None,
+    progress: ProgressLike = "auto",
 ) -> "Recommendation":
     """
     Say which losses apply to feedback and which suits it, with weights, beta, reasons and sources.
@@ -156,6 +157,7 @@ def recommend(
         feedback: as for `haloes.train`.
         columns: which column is what, where names differ.
         settings: settings of the section feedback, such as {"feedback": {"labels_from": {"rule": "mean"}}}.
+        progress: told how far the reading is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         What the feedback holds, the losses that apply, and advice in steps.
@@ -165,10 +167,9 @@ def recommend(
     """
     from haloes.guide.recommend import recommend_losses
 
-    with as_files(feedback) as (source, _):
-        return recommend_losses(
-            configured(None, argument_settings(feedback=source, columns=columns), settings).feedback
-        )
+    with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
+        config = configured(None, argument_settings(feedback=source, columns=columns), settings)
+        return recommend_losses(config.feedback, shown)
 
 
 def training_errors(

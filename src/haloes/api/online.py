@@ -126,7 +126,7 @@ def online(
     run_config = configured(config, given, settings)
     check_names(run_config)
     for setting, function in (("rater", rater), ("rule", rule)):
-        if function is not None:
+        if isinstance(function, str):
             check_function_exists(function, setting=setting)
     asked = load_prompts(str(prompts), run_config.feedback, everything=True)
     # After the checks, as they bring torch in.

@@ -237,7 +237,7 @@ def plan(
         )
 
 
-def export(run: PathLike, folder: PathLike) -> Path:
+def export(run: PathLike, folder: PathLike, *, progress: ProgressLike = "auto") -> Path:
     """
     Merge a run's adapter into its base model, as a plain folder that any tool of the field loads.
 
@@ -250,6 +250,7 @@ def export(run: PathLike, folder: PathLike) -> Path:
     Args:
         run: a finished run's folder.
         folder: a new folder for the merged model, its tokenizer and its model card.
+        progress: told what is done; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The new folder.
@@ -263,4 +264,6 @@ def export(run: PathLike, folder: PathLike) -> Path:
     read_config(Path(run))  # that there is a run, before torch is brought in
     from haloes.runs.export import export_model
 
-    return export_model(Path(run), Path(folder))
+    with showing(progress) as shown:
+        shown.stage("merging the adapter into its model")
+        return export_model(Path(run), Path(folder))

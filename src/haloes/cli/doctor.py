@@ -51,8 +51,11 @@ def doctor(
         from haloes.runs.token_doctor import examine_tokens
 
         with Display(patience=2.0) as progress:
-            encoding = tell_reading(found.rows, progress, "encoding feedback")
-            tokens = examine_tokens(config.model.name, encoding, max_length=config.tokens.max_length)
+            tokens = examine_tokens(
+                config.model.name,
+                tell_reading(found.rows, progress, "encoding feedback"),
+                max_length=config.tokens.max_length,
+            )
         say_lines(tokens.lines)
         show(tokens.previews)
     if errors := training_errors(config, found.findings, found.advice, tokens):

@@ -65,6 +65,7 @@ def recommend(
     from haloes.api.arguments import argument_settings
     from haloes.cli.views.output import say
     from haloes.cli.views.output import show as shown
+    from haloes.progress.display import Display
     from haloes.runs.config import make_config, parse_settings
     from haloes.runs.early_checks import check_feedback_exists
 
@@ -73,7 +74,8 @@ def recommend(
     from haloes.cli.views.losses import recommendation  # after the check, as they bring torch in
     from haloes.guide.recommend import recommend_losses
 
-    recommended = recommend_losses(config.feedback)
+    with Display(patience=2.0) as progress:
+        recommended = recommend_losses(config.feedback, progress)
     shown(recommendation(recommended))
     say(recommended.command)  # as it is: a line that is broken cannot be copied
 

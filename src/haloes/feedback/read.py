@@ -122,7 +122,7 @@ def _check_sessions(
     source: FeedbackSource, reader: RowReader, order: str, *, seen: Sequence[str], rows: Sequence[RawRow]
 ) -> None:
     """Raise DataError where the rows are no turns of sessions, or the column of their order is none."""
-    subject = f"{source.path}: feedback.sessions"
+    subject = f"{source.name}: feedback.sessions"
     if reader.format is not UNPAIRED:
         raise DataError(
             f"{subject} puts rows of one question and one answer in order; rows of the format {reader.format.name!r} "

@@ -13,6 +13,7 @@ from haloes.feedback.columns import columns_option
 from haloes.feedback.containers import NumberedRow
 from haloes.feedback.proposals import advice_lines
 from haloes.feedback.refusals import RefusalError
+from haloes.records import memory_name
 
 
 def check_two_answers(
@@ -29,7 +30,7 @@ def check_two_answers(
         columns: Our name -> the file's column, or None to leave out the column of that name.
         rows: The first rows of the file.
         more: Returns more of them, on which a proposal is tried.
-        path: Name of the file in messages.
+        path: The file.
     """
     values = guess.values_of(row for _, row in rows if not isinstance(row, RefusalError))
     found = _other_answer(columns, values) or _other_verdict(columns, values)
@@ -38,7 +39,7 @@ def check_two_answers(
     what, meant, left_out = found
     advice = "\n".join(advice_lines(more(), path=path))
     raise DataError(
-        f"{path}: columns: {what}\n{advice}\nIf {meant}, leave {left_out} out: "
+        f"{memory_name(path) or path}: columns: {what}\n{advice}\nIf {meant}, leave {left_out} out: "
         f"{columns_option({**columns, left_out: None})}"
     )
 

@@ -14,9 +14,10 @@ from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_ran
 from haloes.guide.explain import needs_of
 from haloes.losses._contract import Needs
 from haloes.losses.table import LOSSES
+from haloes.progress.contract import NullProgress, Progress
 from haloes.records import Feedback, Record, memory_name
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import open_for_doctor
+from haloes.runs.feedback_rows import open_for_doctor, tell_reading
 from haloes.runs.held_out import held_out_share
 from haloes.training.choose_steps import choose_steps, describe_steps, too_few_steps
 
@@ -92,15 +93,20 @@ class Recommendation:
     """Command that follows the advice."""
 
 
-def recommend_losses(settings: FeedbackSettings) -> Recommendation:
+def recommend_losses(settings: FeedbackSettings, progress: Progress | None = None) -> Recommendation:
     """
     Read a feedback file and say which losses apply, which suits, with which weights and beta, and why.
 
     Scores without labels are looked at as labels too, by a threshold in the middle of them.
-    Raises DataError when there is nothing in it to train on, or the file cannot be read.
+    `progress` is told how far the reading is. Raises DataError when there is nothing in it to train on, or the file
+    cannot be read.
     """
     rows = open_for_doctor(settings)
-    facts = FileFacts(findings=examine(rows), pairs=count_contradictions(rows), scores=_score_range(rows))
+    facts = FileFacts(
+        findings=examine(tell_reading(rows, progress or NullProgress(), "reading feedback")),
+        pairs=count_contradictions(rows),
+        scores=_score_range(rows),
+    )
     if not facts.findings.num_accepted:
         name = memory_name(settings.source)
         doctor = f"haloes doctor {settings.source}" if name is None else "haloes.doctor(...)"

@@ -113,6 +113,7 @@ def make_plan(
             data = prepare_data(run, progress=progress)
             reading = time.perf_counter() - began
             sizes = sizes_by_name(config.model.name, config.model.lora, values=data.loss.needs.values)
+            progress.stage("measuring the machine")
             machine = measure_machine(run.dtype, run.device, width=sizes.width)
             load = _known_load(data, sizes)
             trial = None

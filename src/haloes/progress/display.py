@@ -14,7 +14,6 @@ from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.text import Text
 
 from haloes.progress.contract import NullProgress, Progress
 from haloes.progress.lines import Stage, describe, describe_validation, log_line, terminal_lines
@@ -65,9 +64,10 @@ class Display:
         if kind is None:
             self._end_stage()
         # What was not done is not shown as done: after an error, and where training stopped early.
-        for stage in dict.fromkeys((self._training, self._stage)):
-            self._keep(stage)
+        left = dict.fromkeys((self._training, self._stage))
         self._stage = self._training = None
+        for stage in left:
+            self._keep(stage)
         self._announced.clear()
         if self._live is not None:
             self._live.stop()
@@ -157,13 +157,26 @@ class Display:
     def _keep(self, stage: Stage | None) -> None:
         """Leave the line of a stage on the terminal."""
         if self.moves and stage is not None and self._clock() - stage.began >= self._patience:
-            lines = terminal_lines(stage, now=self._clock(), width=self._console.width, is_going=False)
-            self._console.print(Text("\n").join(lines))
+            self._refresh()
+            for line in terminal_lines(stage, now=self._clock(), width=self._console.width, is_going=False):
+                self._console.print(line)
 
     def _start(self) -> None:
         if self._live is None:
-            self._live = Live(console=self._console, get_renderable=self._shown, transient=True, refresh_per_second=4)
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._shown,
+                transient=True,
+                refresh_per_second=4,
+                # What a rater of the user prints stays on stdout where that is read by something else.
+                redirect_stdout=sys.stdout.isatty(),
+            )
             self._live.start()
+
+    def _refresh(self) -> None:
+        """Draw what is under way now: what is printed goes above it, and would repeat what was drawn last."""
+        if self._live is not None:
+            self._live.refresh()
 
     def _shown(self) -> Group:
         now, width = self._clock(), self._console.width
@@ -172,6 +185,7 @@ class Display:
         return Group(*(line for stage in stages for line in terminal_lines(stage, now=now, width=width)))
 
     def _print(self, text: str) -> None:
+        self._refresh()
         # A line of a log file stays whole; a terminal gets it folded between words.
         self._console.print(text, markup=False, soft_wrap=not self.moves)
 
