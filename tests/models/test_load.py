@@ -126,6 +126,25 @@ def test_a_merged_adapter_can_be_saved_as_a_plain_model(adapter: Path, tmp_path:
     assert torch.equal(logits(load(tmp_path / "plain").model), logits(merged.model))
 
 
+def test_an_adapter_with_more_tokens_than_its_base_brings_their_embeddings(folder: Path, tmp_path: Path):
+    from peft import LoraConfig, get_peft_model
+
+    base, tokenizer = load(folder).model, byte_tokenizer()
+    tokenizer.add_tokens(["<|more|>", "<|and more|>"])
+    base.resize_token_embeddings(len(tokenizer))
+    config = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    with quiet():
+        adapted = get_peft_model(base, config).eval()
+        adapted.peft_config["default"].base_model_name_or_path = str(folder)
+        adapted.save_pretrained(tmp_path / "adapter", save_embedding_layers=True)
+        tokenizer.save_pretrained(tmp_path / "adapter")
+
+    loaded = load(tmp_path / "adapter")
+
+    assert loaded.model.get_input_embeddings().weight.shape[0] == len(tokenizer) == len(loaded.tokenizer)
+    torch.testing.assert_close(logits(loaded.model), logits(adapted), rtol=1e-4, atol=1e-5)
+
+
 def test_a_pickled_adapter_is_refused(adapter: Path):
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
 

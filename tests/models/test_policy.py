@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from fakes import VOCAB, byte_tokenizer, tiny_model
-from haloes.errors import ConfigError, MissingInputError
+from haloes.errors import ConfigError, MissingInputError, ModelError
 from haloes.models.adapters import LoRA
 from haloes.models.dropout import set_dropout
 from haloes.models.layout import Packed, make_packed
 from haloes.models.load import load_model
 from haloes.models.packing_check import make_scorer
 from haloes.models.policy import Policy, make_policy, weights_fingerprint
+from tiny_architectures import tiny_architecture
 
 ways = pytest.mark.parametrize("lora", [LoRA(rank=4), None], ids=["lora", "full"])
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -417,3 +418,52 @@ def test_the_divergence_is_to_the_model_that_was_given_as_the_reference():
 def test_a_reference_of_its_own_cannot_be_synced():
     with pytest.raises(ConfigError, match="the loss moves its reference"):
         make_policy(tiny_model(), lora=None, reference=True, seed=0, synced=True, reference_model=tiny_model())
+
+
+def test_adapters_leave_a_tower_for_images_alone():
+    model = tiny_architecture("gemma3")
+
+    names = list(policy_of(model, LoRA(rank=2)).trainable())
+
+    assert names
+    assert all(".language_model." in name for name in names)
+    assert any("vision_tower" in name for name, _ in model.named_modules())
+
+
+def test_full_tuning_leaves_a_tower_for_images_alone():
+    trained = policy_of(tiny_architecture("gemma3"), None).trainable()
+
+    assert not [name for name in trained if "vision_tower" in name or "projector" in name]
+    assert "model.language_model.layers.0.self_attn.q_proj.weight" in trained
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["mamba", "mamba2", "falcon_h1"])
+def test_mamba_gets_adapters_where_its_kernels_call_the_layer(kind: str):
+    names = list(policy_of(tiny_architecture(kind), LoRA(rank=2)).trainable())
+
+    assert any(".in_proj." in name for name in names)
+    assert not [name for name in names if "out_proj" in name or "x_proj" in name or "dt_proj" in name]
+
+
+def test_a_layer_that_computes_in_its_own_way_gets_no_adapter():
+    class Grouped(torch.nn.Linear):
+        def forward(self, hidden: Tensor) -> Tensor:
+            return super().forward(hidden.roll(1, -1))
+
+    model = tiny_model()
+    layer = model.model.layers[0].self_attn.o_proj
+    layer.__class__ = Grouped
+
+    names = list(policy_of(model, LoRA(rank=2)).trainable())
+
+    assert not [name for name in names if "layers.0.self_attn.o_proj" in name]
+    assert [name for name in names if "layers.1.self_attn.o_proj" in name]
+
+
+def test_a_model_without_a_gradient_is_refused_as_it_is_made():
+    model = tiny_model()
+    model.model.layers[1].register_forward_hook(lambda _, __, output: output.detach())
+
+    with pytest.raises(ModelError, match="LlamaForCausalLM cannot be trained: it has no gradient"):
+        policy_of(model, LoRA(rank=2))

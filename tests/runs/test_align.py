@@ -506,10 +506,10 @@ def test_what_is_done_is_not_done_again_on_resuming(model: Path, thumbs_file: Pa
         "loading the model",
         "training from 2 of 3",
         "validation",
+        "saving the model",
         "answers after training",
         "measuring",
         "divergence along the answers",
-        "saving the model",
     ]
     assert {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in made} == made
     assert [row["model"] for row in rows_of(tmp_path / "run" / "samples.jsonl")] == ["before"] * 2 + ["after"] * 2

@@ -1,13 +1,16 @@
 """A run's model as a plain folder: the same numbers, loadable by transformers alone."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from haloes.errors import ModelError, RunError
+from haloes.errors import ConfigError, ModelError, RunError
 from haloes.models.quiet import quiet
 from haloes.runs import export as export_module
 from haloes.runs.align import Run, align
@@ -125,7 +128,9 @@ def test_a_base_model_that_is_gone_is_named(thumbs_file: Path, tmp_path: Path):
     run = align(config(base, thumbs_file, samples={"prompts": 0}), tmp_path / "run")
     base.rename(tmp_path / "moved")
 
-    with pytest.raises(ModelError, match=str(base)):
+    with pytest.raises(
+        ModelError, match=f"{base} is the base of the adapter in .*, and there is no such folder; put it"
+    ):
         export_model(run.run_dir, tmp_path / "out")
 
 
@@ -140,3 +145,64 @@ def test_nothing_is_left_behind_where_the_folder_cannot_be_written(
     with pytest.raises(RunError, match=r"out cannot be written \(No space left on device\)"):
         export_model(run.run_dir, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(("dtype", "saved"), [("auto", "bfloat16"), ("float32", "float32"), ("float16", "float16")])
+def test_the_merged_model_has_its_bases_dtype_unless_asked(dtype: Any, saved: str, thumbs_file: Path, tmp_path: Path):
+    base = save_model(tmp_path / "base", dtype=torch.bfloat16)
+    run = align(config(base, thumbs_file, samples={"prompts": 0}), tmp_path / "run")
+
+    out = export_model(run.run_dir, tmp_path / "out", dtype=dtype)
+
+    assert str(plain(out).dtype) == f"torch.{saved}"
+    assert json.loads((out / "config.json").read_text())["dtype"] == saved
+
+
+def test_a_whole_model_that_was_trained_in_float32_comes_out_in_its_bases_dtype(thumbs_file: Path, tmp_path: Path):
+    base = save_model(tmp_path / "base", dtype=torch.bfloat16)
+    run = align(config(base, thumbs_file, model={"lora": None}, samples={"prompts": 0}), tmp_path / "run")
+
+    assert plain(run.run_dir / "model").dtype == torch.float32
+    assert plain(export_model(run.run_dir, tmp_path / "out")).dtype == torch.bfloat16
+
+
+def test_a_dtype_that_there_is_not_is_refused(run: Run, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"export\.dtype is 'int8': give one of auto, float32, bfloat16, float16"):
+        export_model(run.run_dir, tmp_path / "out", dtype="int8")  # type: ignore[arg-type]
+
+
+def test_the_folder_says_what_older_versions_read(thumbs_file: Path, tmp_path: Path):
+    rope = {"rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0}
+    rope |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+    base = save_model(tmp_path / "base", rope_parameters=rope)
+    run = align(config(base, thumbs_file, samples={"prompts": 0}), tmp_path / "run")
+
+    out = export_model(run.run_dir, tmp_path / "out")
+
+    content = json.loads((out / "config.json").read_text())
+    assert content["rope_theta"] == 500_000.0
+    assert content["rope_scaling"] == {name: value for name, value in rope.items() if name != "rope_theta"}
+    with quiet():
+        assert AutoConfig.from_pretrained(out).rope_parameters == AutoConfig.from_pretrained(base).rope_parameters
+    named = json.loads((out / "tokenizer_config.json").read_text())
+    assert named["tokenizer_class"] == "PreTrainedTokenizerFast"
+    card = (out / "README.md").read_text()
+    assert f"saved with transformers {transformers.__version__}" in card
+    assert "transformers 4" in card
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["from elsewhere", "moved"])
+def test_a_base_that_was_named_by_a_relative_path_is_found_beside_the_run(
+    away: bool, thumbs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = tmp_path / "project"
+    save_model(project / "models" / "base")
+    monkeypatch.chdir(project)
+    align(config(Path("models/base"), thumbs_file, samples={"prompts": 0}), Path("runs/first"))
+    monkeypatch.chdir(tmp_path)
+    if away:
+        project = project.rename(tmp_path / "elsewhere")
+
+    out = export_model(project / "runs" / "first", tmp_path / "out")
+
+    assert plain(out).config.model_type == "llama"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from haloes.api.arguments import (
     Columns,
@@ -237,7 +237,13 @@ def plan(
         )
 
 
-def export(run: PathLike, folder: PathLike, *, progress: ProgressLike = "auto") -> Path:
+def export(
+    run: PathLike,
+    folder: PathLike,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    progress: ProgressLike = "auto",
+) -> Path:
     """
     Merge a run's adapter into its base model, as a plain folder that any tool of the field loads.
 
@@ -250,6 +256,7 @@ def export(run: PathLike, folder: PathLike, *, progress: ProgressLike = "auto") 
     Args:
         run: a finished run's folder.
         folder: a new folder for the merged model, its tokenizer and its model card.
+        dtype: what the weights are saved in; "auto" is what the base model's are.
         progress: told what is done; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
@@ -266,4 +273,4 @@ def export(run: PathLike, folder: PathLike, *, progress: ProgressLike = "auto") 
 
     with showing(progress) as shown:
         shown.stage("merging the adapter into its model")
-        return export_model(Path(run), Path(folder))
+        return export_model(Path(run), Path(folder), dtype=dtype)

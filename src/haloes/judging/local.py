@@ -150,6 +150,7 @@ class _LabelScorer:
 
 
 def _load(name: str, dtype: str, device: str) -> _LabelScorer:
+    from haloes.models.architecture import window_of
     from haloes.models.device import choose_device, choose_dtype
     from haloes.models.load import load_model
     from haloes.models.packing_check import make_scorer
@@ -158,7 +159,7 @@ def _load(name: str, dtype: str, device: str) -> _LabelScorer:
 
     where = choose_device(device)
     loaded = load_model(name, dtype=choose_dtype(dtype, where), device=where)
-    window = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
+    window = window_of(loaded.model) or 1 << 30
     scorer, _ = make_scorer(loaded.model)
     return _LabelScorer(
         scorer, make_encoder(loaded.tokenizer, max_length=window), window, special_marks(loaded.tokenizer)

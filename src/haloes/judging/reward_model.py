@@ -128,6 +128,7 @@ def _load(name: str, dtype: str, device: str) -> _RewardScorer:
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
+    from haloes.models.architecture import window_of
     from haloes.models.device import choose_device, choose_dtype
     from haloes.models.load import load_tokenizer
     from haloes.models.quiet import quiet
@@ -152,7 +153,7 @@ def _load(name: str, dtype: str, device: str) -> _RewardScorer:
         raise ModelError(f"{name} is no trained reward model: its weights lack {lacking}; {_MAKE}")
     if model.config.num_labels != 1:
         raise ModelError(f"{name} has {model.config.num_labels} outputs; a reward model has one; {_MAKE}")
-    window = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
+    window = window_of(model) or 1 << 30
     tokenizer = load_tokenizer(str(folder))
     return _RewardScorer(model.to(where).eval(), make_template(tokenizer), window, special_marks(tokenizer))
 

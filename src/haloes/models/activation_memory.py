@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from haloes.models.forward import head_of
+from haloes.models.architecture import window_of
 from haloes.models.layout import make_packed
+from haloes.models.own_logits import text_ids
 from haloes.models.policy import Policy
 
 _TRIED = 128
@@ -54,13 +55,14 @@ def counting(model: torch.nn.Module) -> Iterator[Counted]:
 
 def activation_bytes(policy: Policy) -> float:
     """Return the bytes that a token leaves for the backward pass without checkpointing, by a short random sequence."""
-    vocabulary = head_of(policy.scorer.model).weight_VH.shape[0]
-    ids = np.random.default_rng(0).integers(0, vocabulary, _TRIED, dtype=np.int32)
+    # A window may be shorter, and its table of positions then ends there.
+    tried = min(_TRIED, window_of(policy.scorer.model) or _TRIED)
+    ids = np.random.default_rng(0).choice(text_ids(policy.scorer.model).numpy(), tried)
     packed = make_packed([(ids[:1], ids[1:], ids[1:] >= 0)], policy.device)
     with counting(policy.model) as counted:
         kept = policy.token_logps(packed)
     del kept
-    return counted.bytes / _TRIED
+    return counted.bytes / tried
 
 
 def kept_activation_bytes(whole: float, *, layers: int, inputs: float, checkpointing: bool, offload: bool) -> float:

@@ -21,7 +21,8 @@ class LoRA:
     """Scale of an adapter's update, which is multiplied by alpha / rank: raised, the same adapter changes the model
     more, like a higher learning rate. Twice the rank is usual."""
     targets: str | list[str] = "all-linear"
-    """Which layers get an adapter: "all-linear" (all but the output layer), a regular expression, or a list of
+    """Which layers get an adapter: "all-linear" (all of the text model but
+    the output layer), a regular expression, or a list of
     module names. Fewer take less memory and learn less."""
     layers: list[int] | None = None
     """Only these transformer blocks get adapters (0 is the first); null for all. The backward pass ends at the
@@ -47,7 +48,7 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        target_modules=lora.targets if lora.layers is None else _layers_within(model, lora),
+        target_modules=_targets(model, lora),
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
@@ -66,19 +67,67 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
     return peft_model
 
 
-def _layers_within(model: Any, lora: LoRA) -> list[str]:
-    """Return the names of the linear layers in the blocks asked for; peft does this for lists of names alone."""
+def _targets(model: Any, lora: LoRA) -> str | list[str]:
+    """Return what peft takes as its targets: the user's own, or the names of the layers that they stand for."""
+    if lora.targets != "all-linear" and lora.layers is None:
+        return lora.targets
+    found = [name for name in _linear_layers(model) if _is_target(name, lora) and _is_within(name, lora)]
+    if not found:
+        within = "" if lora.layers is None else f" in layers {lora.layers}"
+        raise ConfigError(f"model.lora: no adapter could be added for targets {lora.targets!r}{within}")
+    return found
+
+
+def _linear_layers(model: Any) -> list[str]:
+    """
+    Return the names of the linear layers that an adapter can be put beside.
+
+    They are those of the text model: completions are text, and a tower for images or sounds would get no gradient.
+    """
     import torch
     from transformers.pytorch_utils import Conv1D
 
+    from haloes.models.architecture import text_model_of
+
+    text, output = text_model_of(model), model.get_output_embeddings()
+    inside = {id(module) for module in text.modules()}
     found = []
     for name, module in model.named_modules():
-        block = next((int(part) for part in name.split(".") if part.isdigit()), None)
-        if isinstance(module, torch.nn.Linear | Conv1D) and block in (lora.layers or []) and _is_target(name, lora):
+        linear = isinstance(module, torch.nn.Linear | Conv1D) and module is not output and id(module) in inside
+        if linear and _is_plain(module) and not _is_read_by_mamba(model, name):
             found.append(name)
-    if not found:
-        raise ConfigError(f"model.lora: no adapter could be added for targets {lora.targets!r} in layers {lora.layers}")
     return found
+
+
+def _is_plain(module: Any) -> bool:
+    """Return whether a layer is one matrix product; some only inherit from it, and compute by groups (DeepSeek 4)."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    from haloes.models.own_logits import FAILURES
+
+    if type(module) in {torch.nn.Linear, Conv1D} or type(module).__module__.startswith("bitsandbytes"):
+        return True
+    weight_OI, bias_O = module.weight, module.bias
+    input_1I = torch.randn(1, weight_OI.shape[1], generator=torch.Generator().manual_seed(0)).to(weight_OI)
+    try:
+        with torch.no_grad():
+            output_1O = module(input_1I)
+            return bool(torch.allclose(output_1O, torch.nn.functional.linear(input_1I, weight_OI, bias_O), atol=1e-2))
+    except FAILURES:
+        return False
+
+
+def _is_read_by_mamba(model: Any, name: str) -> bool:
+    """Return whether a Mamba layer's kernel reads this layer's weights itself, so that an adapter is passed over."""
+    mixer = model.get_submodule(name.rpartition(".")[0])
+    return all(hasattr(mixer, part) for part in ("conv1d", "A_log", "D")) and not name.endswith("in_proj")
+
+
+def _is_within(name: str, lora: LoRA) -> bool:
+    """Return whether a layer is in one of the blocks asked for."""
+    block = next((int(part) for part in name.split(".") if part.isdigit()), None)
+    return lora.layers is None or block in lora.layers
 
 
 def _is_target(name: str, lora: LoRA) -> bool:

@@ -21,8 +21,14 @@ def set_dropout(model: Any, probability: float) -> None:
         if isinstance(module, torch.nn.Dropout):
             module.p = probability
         for name, value in list(vars(module).items()):
-            if ("dropout" in name or "pdrop" in name) and type(value) in {int, float}:
+            if type(value) not in {int, float}:
+                continue
+            if "dropout" in name or "pdrop" in name:
                 setattr(module, name, probability)
+            elif "layerdrop" in name or "jitter" in name:
+                # Layers left out and noise on what a router reads: chance of another kind, under which the policy
+                # would not be its reference.
+                setattr(module, name, 0.0)
         adapters = getattr(module, "lora_dropout", None)
         if isinstance(adapters, torch.nn.ModuleDict):
             # peft puts an identity there when it is made without dropout.

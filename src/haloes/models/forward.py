@@ -1,16 +1,24 @@
-"""Completion log-probabilities from a causal language model: packed where its architecture allows, else padded."""
+"""
+Completion log-probabilities from a causal language model: packed where its architecture allows, else padded.
 
-from dataclasses import dataclass
+A sequence that is longer than the model allows beside others goes through it alone: positions that follow from the
+longest sequence of a pass (longrope, dynamic NTK), or a threshold up to which packing could not be tried.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from haloes.errors import ModelError
+from haloes.models.architecture import body_of, field_of, forget_lengths
 from haloes.models.kernels import Kernel
 from haloes.models.layout import Packed
 from haloes.models.lm_head import Head, target_logps
 from haloes.models.prefix_cache import PrefixCache
+from haloes.models.varlen import make_varlen
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +32,21 @@ class Scorer:
     """Computes the attention of all pieces at once; None for one call a piece."""
     no_kernel_because: str | None = None
     """Why there is no kernel where one would be faster; None where there is, or on a CPU."""
+    alone_above: int | None = None
+    """A sequence of more tokens goes through the model by itself; 0: every one does, None: none need."""
 
     @property
     def attention(self) -> str:
         """Describe how attention is computed."""
         if not self.packs:
-            return "padded"
+            return "one sequence a pass" if self.alone_above == 0 else "padded"
         return "one call a sequence (sdpa)" if self.kernel is None else f"all sequences at once ({self.kernel.name})"
+
+    @property
+    def continues_prompts(self) -> bool:
+        """Return whether other completions of a layout's prompts may continue from its keys and values."""
+        # A longer completion would give its prompt other positions than those that the cached keys have.
+        return self.packs and self.alone_above is None
 
     def token_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """Return log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
@@ -47,9 +63,21 @@ class Scorer:
         Args:
             packed: the layout.
             prefix_cache: takes the keys and values of the pass, or gives those that the layout continues; only where
-                the model packs.
+                the model `continues_prompts`.
         """
-        return _packed_hidden(self, packed, prefix_cache) if self.packs else _padded_hidden(self.model, packed)
+        if self.alone_above is not None and packed.varlen.max_seqlen_k > self.alone_above:
+            return _divided_hidden(self, packed, self.alone_above)
+        if self.packs:
+            return _packed_hidden(self, packed, prefix_cache)
+        return lay_out(_padded_rows(self.model, whole_sequences(packed)), packed)
+
+
+_FACTORS = ("logit_scale", "lm_head_multiplier")
+"""Fields of configs by which logits are multiplied: Cohere, Falcon-H1."""
+_DIVISORS = ("logits_scaling", "logits_mup_width_multiplier")
+"""Fields by which they are divided: Granite, Inkling."""
+_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+"""Fields that name their softcap: Gemma, RecurrentGemma, xLSTM."""
 
 
 def head_of(model: Any) -> Head:
@@ -58,17 +86,26 @@ def head_of(model: Any) -> Head:
     if not isinstance(layer, torch.nn.Linear):
         raise ModelError(f"{type(model).__name__} has no linear output layer (found {type(layer).__name__})")
     config = model.config.get_text_config()
-    scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
-    return Head(layer.weight, layer.bias, scale, getattr(config, "final_logit_softcapping", None))
+    scale = 1.0
+    for name in _FACTORS:
+        scale *= _number(config, name) or 1.0
+    for name in _DIVISORS:
+        scale /= _number(config, name) or 1.0
+    caps = [cap for name in _CAPS if (cap := _number(config, name))]
+    return Head(layer.weight, layer.bias, scale, caps[0] if caps else None)
+
+
+def _number(config: Any, name: str) -> float | None:
+    value = field_of(config, name)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _packed_hidden(scorer: Scorer, packed: Packed, prefix_cache: PrefixCache | None) -> Tensor:
     """Return the hidden states of a packed forward pass, (T, H)."""
-    model = scorer.model
     # A mask of four dimensions is passed on as it is by every architecture; packed attention does not look at it.
     no_mask = packed.ids_T.new_zeros((1, 1, 1, 1), dtype=torch.bool)
     # The body alone, without its output layer: logits of all T tokens are what the chunked head is there to avoid.
-    output = getattr(model, model.base_model_prefix)(
+    output = body_of(scorer.model)(
         input_ids=packed.ids_T[None],
         position_ids=packed.position_T[None],
         attention_mask=no_mask,
@@ -79,18 +116,53 @@ def _packed_hidden(scorer: Scorer, packed: Packed, prefix_cache: PrefixCache | N
         haloes_kernel=scorer.kernel,
         haloes_prefix_cache=prefix_cache,
     )
-    hidden: Tensor = output.last_hidden_state[0]
+    hidden: Tensor = output[0][0]
     return hidden
 
 
-def _padded_hidden(model: Any, packed: Packed) -> Tensor:
-    """Return the hidden states of whole sequences, padded on the right, in the packed layout, (T, H)."""
-    rows = whole_sequences(packed)
+def _padded_rows(model: Any, rows: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """Return the hidden states of whole sequences in one pass, padded on the right, each (tokens, H) and padding."""
     ids = torch.nn.utils.rnn.pad_sequence(list(rows.values()), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows.values()], device=ids.device)
     mask = torch.arange(ids.shape[1], device=ids.device)[None] < lengths[:, None]
-    output = getattr(model, model.base_model_prefix)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-    return lay_out(dict(zip(rows, output.last_hidden_state, strict=True)), packed)
+    output = body_of(model)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+    return dict(zip(rows, output[0], strict=True))
+
+
+def _divided_hidden(scorer: Scorer, packed: Packed, alone_above: int) -> Tensor:
+    """Return the hidden states of a layout whose long sequences go through the model one by one, (T, H)."""
+    rows = whole_sequences(packed)
+    short = {i: row for i, row in rows.items() if 0 < len(row) <= alone_above}
+    found: dict[int, Tensor] = {}
+    if short and scorer.packs:
+        hidden = _packed_hidden(scorer, _end_to_end(packed, short), None)
+        found = dict(zip(short, torch.split(hidden, [len(row) for row in short.values()]), strict=True))
+    elif short:
+        found = _padded_rows(scorer.model, short)
+    for i, row in rows.items():
+        if len(row) > alone_above:
+            # What an earlier, longer sequence left behind in the positions is not this one's.
+            forget_lengths(scorer.model)
+            found[i] = body_of(scorer.model)(input_ids=row[None], use_cache=False)[0][0]
+    # Nor may the next pass find what this one leaves.
+    forget_lengths(scorer.model)
+    # A completion of one token after no prompt feeds nothing in.
+    empty = next(iter(found.values()))[:0]
+    return lay_out({i: found.get(i, empty) for i in rows}, packed)
+
+
+def _end_to_end(packed: Packed, rows: Mapping[int, Tensor]) -> Packed:
+    """Return a layout of these whole sequences, nothing shared; its targets are those of the old one."""
+    lengths = [len(row) for row in rows.values()]
+    before: list[list[int]] = [[] for _ in lengths]
+    return replace(
+        packed,
+        ids_T=torch.cat(list(rows.values())),
+        position_T=torch.cat([torch.arange(length, device=packed.ids_T.device) for length in lengths]),
+        piece_lengths=lengths,
+        prefix_pieces=before,
+        varlen=make_varlen(lengths, before, packed.ids_T.device),
+    )
 
 
 def whole_sequences(packed: Packed) -> dict[int, Tensor]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Source = Literal["folder", "hub", "gguf", "embedded"]
 
 ADAPTER = "adapter_config.json"
+_LONGEST = 300
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 
 
@@ -120,6 +121,34 @@ def empty_model(name: str) -> Any:
         raise _failed(location, "model", error) from error
 
 
+def saved_dtype(name: str) -> "torch.dtype | None":
+    """
+    Return the dtype in which a model's weights were saved, an adapter's base's; None where its config does not say.
+
+    A GGUF file has no such dtype: its weights are of many kinds.
+
+    Raises:
+        ModelError: the name leads nowhere.
+    """
+    import torch
+
+    location = _locate(name, weights=False)
+    if location.is_gguf:
+        return None
+    if _is_adapter(location):
+        return saved_dtype(_base_name(location))
+    try:
+        config = json.loads((location.path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    text = config.get("text_config") or {}
+    # transformers 4 calls it torch_dtype.
+    names = (part.get(key) for part in (config, text) for key in ("dtype", "torch_dtype"))
+    found = next((name for name in names if isinstance(name, str)), "")
+    dtype = getattr(torch, found.removeprefix("torch."), None) if found else None
+    return dtype if isinstance(dtype, torch.dtype) and dtype.is_floating_point else None
+
+
 def load_tokenizer(name: str) -> Any:
     """
     Return the tokenizer that `load_model` would return for `name`, without the weights.
@@ -175,7 +204,30 @@ def _base_name(location: _Location) -> str:
         raise ModelError(
             f"{location.path / ADAPTER}: base_model_name_or_path is empty; write the adapter's base model there"
         )
-    return str(name)
+    return _moved_with(location.path, str(name))
+
+
+def _moved_with(adapter: Path, name: str) -> str:
+    """
+    Return where an adapter's base is now.
+
+    A relative folder is looked for here, and then beside each folder that the adapter is in, from the innermost on: so
+    a project may be moved as a whole, and be used from anywhere.
+
+    Raises:
+        ModelError: it is a folder of this machine that is not there.
+    """
+    path = Path(name).expanduser()
+    if path.exists() or name.lower() in EMBEDDED_NAMES:
+        return name
+    if path.is_absolute():
+        raise ModelError(
+            f"{name} is the base of the adapter in {adapter}, and there is no such folder; put it back, or write its "
+            f"new place as base_model_name_or_path into {adapter / ADAPTER}"
+        )
+    beside = (folder / path for folder in adapter.resolve().parents)
+    marks = ("config.json", ADAPTER)
+    return next((str(at) for at in beside if at.is_file() or any((at / mark).is_file() for mark in marks)), name)
 
 
 def _tokenizer(location: _Location) -> Any:
@@ -240,10 +292,24 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
     base = load_model(_base_name(location), dtype=torch.float32, device="cpu").model
     try:
         with quiet():
+            _resize_to(base, location.path / "adapter_model.safetensors")
             merged = PeftModel.from_pretrained(base, str(location.path)).merge_and_unload(safe_merge=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise _failed(location, "adapter", error) from error
     return merged.to(dtype)
+
+
+def _resize_to(base: Any, weights: Path) -> None:
+    """Give the base as many token embeddings as its adapter brings along, which may have added marks of its own."""
+    from safetensors import safe_open
+
+    embeddings = base.get_input_embeddings()
+    name = next(name for name, module in base.named_modules() if module is embeddings)
+    with safe_open(str(weights), framework="pt") as file:
+        keys = [key for key in list(file.keys()) if key.endswith(f".{name}.weight")]
+        shapes = [file.get_slice(key).get_shape() for key in keys]
+    if shapes and shapes[0][0] != embeddings.weight.shape[0]:
+        base.resize_token_embeddings(shapes[0][0], mean_resizing=False)
 
 
 def _require_safetensors(location: _Location, folder: Path) -> None:
@@ -265,4 +331,10 @@ def _failed(location: _Location, part: str, error: Exception) -> ModelError:
             "Use a model whose architecture is part of transformers."
         )
     cached = f" If it was cut short, delete {cache_dir() / 'gguf'} and try again." if location.is_gguf else ""
-    return ModelError(f"{location.name}: the {part} in {location.path} cannot be loaded ({error}).{cached}")
+    return ModelError(f"{location.name}: the {part} in {location.path} cannot be loaded ({_brief(error)}).{cached}")
+
+
+def _brief(error: Exception) -> str:
+    """Return an error's text in one line of bounded length: transformers lists all architectures that it knows."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

@@ -7,16 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from haloes.errors import ConfigError, MissingInputError
+from haloes.errors import ConfigError, MissingInputError, ModelError
 from haloes.models.adapters import LoRA, add_lora
+from haloes.models.architecture import body_of, text_model_of
 from haloes.models.classifier import check_classifier
 from haloes.models.divergence import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of
-from haloes.models.layout import Packed
+from haloes.models.layout import Packed, make_packed
 from haloes.models.lm_head import Head, target_logps
+from haloes.models.own_logits import FAILURES, brief, text_ids
 from haloes.models.packing_check import make_scorer
 from haloes.models.prefix_cache import PrefixCache
 from haloes.models.references import Reference, SyncedReference, adapter_off, copied, detached, frozen
@@ -206,13 +209,40 @@ def make_policy(
             # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded.
             if isinstance(module, torch.nn.Embedding):
                 module.padding_idx = None
-        model.requires_grad_(True)  # noqa: FBT003 - torch's own signature
+        # A tower for images or sounds gets no gradient from text, and stays what it is.
+        model.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+        parts = [text_model_of(model), model.get_output_embeddings()]
+        for part in parts if text_model_of(model) is not body_of(model) else [model]:
+            part.requires_grad_(True)  # noqa: FBT003
     if synced:
         before = SyncedReference({name: p for name, p in trained.named_parameters() if p.requires_grad}, scorer)
     head = ValueHead(head_of(model).weight_VH.shape[1], seed=seed).to(model.device) if values else None
     scores = RewardHead(head_of(model).weight_VH.shape[1]).to(model.device) if rewards else None
     policy = Policy(trained, scorer, before, fingerprint, unpacked_because, head, reward_head=scores)
+    check_gradient(policy)
     return policy if reference_model is None else _with_reference(policy, reference_model)
+
+
+def check_gradient(policy: Policy) -> None:
+    """
+    Make sure that a forward and a backward pass go through the model as it will be trained, with a short sequence.
+
+    Raises:
+        ModelError: they do not, as where an adapter does not fit a layer that computes in its own way.
+    """
+    words = text_ids(policy.scorer.model).numpy()
+    ids = words[np.random.default_rng(0).integers(0, len(words), 9)]
+    packed = make_packed([(ids[:3], ids[3:], ids[3:] >= 0)], policy.device, last=policy.reward_head is not None)
+    # The gradient of the first weight passes through all layers, and takes no more memory than that weight.
+    first = next(iter(policy.trainable().values()))
+    try:
+        total = policy.token_logps(packed).sum()
+        torch.autograd.grad(total, first, allow_unused=True)
+    except FAILURES as error:
+        raise ModelError(
+            f"{type(policy.scorer.model).__name__} cannot be trained: it has no gradient ({brief(error)}); "
+            "name other layers in model.lora.targets, or take another model"
+        ) from error
 
 
 def weights_fingerprint(model: Any) -> str:

@@ -60,13 +60,24 @@ def write_card(run_dir: Path, out_dir: Path) -> Path:
     """
     run = load_run(run_dir)
     path = out_dir / "README.md"
-    markdown = card(run, base=_adapter_base(out_dir), control=_control(out_dir), is_reward_model=is_classifier(out_dir))
+    markdown = card(
+        run,
+        base=_adapter_base(out_dir),
+        control=_control(out_dir),
+        is_reward_model=is_classifier(out_dir),
+        versions=_versions(out_dir),
+    )
     write_text(path, markdown)
     return path
 
 
 def card(
-    run: RunRecords, *, base: str | None, control: tuple[str, bool] = ("", False), is_reward_model: bool = False
+    run: RunRecords,
+    *,
+    base: str | None,
+    control: tuple[str, bool] = ("", False),
+    is_reward_model: bool = False,
+    versions: str = "",
 ) -> str:
     """
     Render the card as markdown.
@@ -76,6 +87,7 @@ def card(
         base: the model that the adapter in the folder belongs to; None: the folder holds a whole model.
         control: the text that stands after every prompt ("" for none), and whether a chat template writes it.
         is_reward_model: the folder holds a sequence classifier that scores answers.
+        versions: a sentence about the versions of transformers that read the folder.
     """
     # Its advice is for whoever trains, not for whoever takes the model.
     verdict = headline(run)
@@ -88,6 +100,7 @@ def card(
         _SCORING
         if is_reward_model
         else _loading(_loadable(run, base), own_tokenizer=bool(control[0])) + _control_note(control),
+        *([versions] if versions else []),
         "## Training",
         _training(run),
         "## Data",
@@ -155,6 +168,23 @@ def _control(out_dir: Path) -> tuple[str, bool]:
     if not isinstance(config, dict):
         return "", False
     return facts.text(config, "haloes_control"), (out_dir / "chat_template.jinja").exists() or "chat_template" in config
+
+
+def _versions(out_dir: Path) -> str:
+    """Say which versions of transformers read a whole model's folder, from its config; "" where that says nothing."""
+    try:
+        config = json.loads((out_dir / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    version = facts.text(config, "transformers_version") if isinstance(config, dict) else ""
+    if not re.fullmatch(r"[\w.+-]+", version):
+        return ""
+    parts = [config, *(value for value in config.values() if isinstance(value, dict))]
+    rotary = [part for part in parts if part.get("rope_parameters")]
+    saved = f"It was saved with transformers {version}"
+    if all("rope_theta" in part for part in rotary):
+        return f"{saved}; transformers 4 reads it too, from the version on that knows its architecture."
+    return f"{saved}, and needs transformers 5: older versions do not know how its positions are written down."
 
 
 def _control_note(control: tuple[str, bool]) -> str:

@@ -28,6 +28,7 @@ from haloes.runs.monitor import Monitor, make_live_judge
 from haloes.runs.own_rows import keep_rows, with_own_rows
 from haloes.runs.parts import PartClock
 from haloes.runs.process import computing_with, stop_on_interrupt
+from haloes.runs.rehearse import rehearse
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
 from haloes.training.choose_steps import describe_steps, too_few_steps
 from haloes.training.distributed import Ranks
@@ -104,6 +105,7 @@ def align(
             if allow_changes:
                 # The answers before training are those of another model or to other prompts.
                 (run.run_dir / SAMPLES).unlink(missing_ok=True)
+            rehearse(prepared.policy, prepared.inputs.encoder.template, run.run_dir)
         context = RunContext(run.run_dir, prepared.policy, prepared.inputs, settings.samples, progress)
         monitor = _make_monitor(context, prepared, rater, judge)
         outcome = _train(prepared, progress, monitor, allow_changes=allow_changes)

@@ -2,17 +2,22 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import torch
 
-from haloes.errors import RunError
+from haloes.errors import ConfigError, ModelError, RunError
 from haloes.models.kind import is_classifier
-from haloes.models.load import load_model
+from haloes.models.load import load_model, saved_dtype
+from haloes.models.older_readers import make_readable
 from haloes.models.quiet import quiet
 from haloes.report.card import write_card
 from haloes.run_files import MODEL
 from haloes.runs import run_folder
+from haloes.runs.config import ModelSettings
 from haloes.store import give_usual_permissions
+
+ExportDtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def merge_note(run_dir: Path) -> str | None:
@@ -26,29 +31,32 @@ def merge_note(run_dir: Path) -> str | None:
     )
 
 
-def export_model(run_dir: Path, out: Path) -> Path:
+def export_model(run_dir: Path, out: Path, *, dtype: ExportDtype = "auto") -> Path:
     """
     Merge a run's adapter into its base (or copy a fully tuned or a reward model), with tokenizer and model card.
 
-    The merge is done in float32 and saved in the dtype that the run computed in.
+    The merge is done in float32.
 
     Args:
         run_dir: a finished run's folder.
         out: a folder that does not exist yet, or is empty.
+        dtype: what the weights are saved in; "auto" is the base model's own, and the run's where the base does not say.
 
     Raises:
         RunError: the run has no model yet, or `out` holds something.
         ModelError: the base model cannot be loaded.
     """
+    if dtype not in get_args(ExportDtype):
+        raise ConfigError(f"export.dtype is {dtype!r}: give one of {', '.join(get_args(ExportDtype))}")
     config = run_folder.read_config(run_dir)
     if not (run_dir / MODEL).is_dir():
         raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is there already and not empty; give a new folder")
-    dtype = torch.bfloat16 if config.model.dtype == "bfloat16" else torch.float32
     # A reward model is whole already.
     whole = is_classifier(run_dir / MODEL)
-    loaded = None if whole else load_model(str(run_dir / MODEL), dtype=dtype, device="cpu")
+    weights = _auto_dtype(run_dir, config.model) if dtype == "auto" else getattr(torch, dtype)
+    loaded = None if whole else load_model(str(run_dir / MODEL), dtype=weights, device="cpu")
     # Renamed at the end: a folder that was killed half-written is never taken for a model.
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -59,6 +67,7 @@ def export_model(run_dir: Path, out: Path) -> Path:
             with quiet():
                 loaded.model.save_pretrained(partial)
                 loaded.tokenizer.save_pretrained(partial)
+        make_readable(partial)
         write_card(run_dir, partial)
         give_usual_permissions(partial)
         if out.exists():
@@ -70,3 +79,18 @@ def export_model(run_dir: Path, out: Path) -> Path:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _auto_dtype(run_dir: Path, settings: ModelSettings) -> torch.dtype:
+    """Return the dtype of the model that the run began with, or what was trained where that has fewer bits."""
+    computed = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+    trained_whole = settings.lora is None
+    try:
+        base = saved_dtype(settings.name if trained_whole else str(run_dir / MODEL))
+    except ModelError:
+        # It may be gone, and a model that was trained whole needs it no more; an adapter's is told as it is loaded.
+        base = None
+    if base is None:
+        return computed
+    # The adapter's base is merged as it is; of a whole model in bfloat16 the other bits of float32 would be zeros.
+    return min(base, computed, key=lambda dtype: dtype.itemsize) if trained_whole else base

@@ -1,6 +1,7 @@
 """The end of a run: answers to held-out prompts before and after training, the saved model, and all scores."""
 
 import copy
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,9 @@ def measure_and_save(
         kl_budget: nats an answer above which the answers' divergence is warned of.
     """
     run_dir, encoder = context.run_dir, context.inputs.encoder
+    # First of all: whatever fails from here on, what was trained is there.
+    context.progress.stage("saving the model")
+    save_model(context.policy, encoder.template, run_dir / MODEL)
     before, after = answer_held_out(context, "before"), answer_held_out(context, "after")
     context.progress.stage("measuring")
     scores: list[Score] = []
@@ -131,8 +135,6 @@ def measure_and_save(
             measured = after[:_KL_ANSWERS]
             context.progress.stage("divergence along the answers", len(measured))
             scores += kl_scores(context.policy, encoder, measured, budget=_KL_TOKENS, advance=context.progress.advance)
-    context.progress.stage("saving the model")
-    save_model(context.policy, encoder.template, run_dir / MODEL)
     write_scores(run_dir / SCORES, scores)
     texts = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores, kl_budget=kl_budget)]
     write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in texts])
@@ -145,18 +147,22 @@ def save_model(policy: Policy, template: Template, folder: Path) -> None:
 
     A control text becomes a part of the chat template, so that every program that uses the template samples with it;
     where there is none the tokenizer's configuration names it, and haloes samples with it. A policy with a reward head
-    is saved whole, as a sequence classifier.
+    is saved whole, as a sequence classifier. A folder that is there already is replaced.
     """
-    # Packed attention of ours was registered under a name that no other program knows.
-    policy.scorer.model.set_attn_implementation("sdpa")
+    # Renamed at the end: a folder that was killed half-written is never taken for a model.
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
     if policy.reward_head is not None:
-        save_reward_model(policy, policy.reward_head, template, folder)
-        return
-    tokenizer = with_control_text(template.tokenizer, template.control)
-    with quiet():
-        policy.model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    give_usual_permissions(folder)
+        save_reward_model(policy, policy.reward_head, template, partial)
+    else:
+        tokenizer = with_control_text(template.tokenizer, template.control)
+        with quiet():
+            policy.model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+    give_usual_permissions(partial)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
 
 
 def save_reward_model(policy: Policy, head: RewardHead, template: Template, folder: Path) -> None:

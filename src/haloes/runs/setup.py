@@ -20,6 +20,7 @@ from haloes.losses._contract import Loss, Needs
 from haloes.losses._weights import with_weights
 from haloes.losses.make import loss_settings, make_loss
 from haloes.models.adapters import LoRA
+from haloes.models.architecture import window_of
 from haloes.models.cache import cache_dir
 from haloes.models.device import choose_device, choose_dtype
 from haloes.models.liger import check_liger
@@ -402,7 +403,7 @@ def load_policy(
     loaded = load_model(
         settings.name, dtype=dtype, device=device, four_bits=settings.quantize is not None, liger=settings.liger
     )
-    window = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    window = window_of(loaded.model)
     if window is not None and longest > window:
         raise ConfigError(
             f"tokens.max_length is {max_length} and the longest row has {longest} tokens, but the window "

@@ -1,6 +1,7 @@
 """Completions of prompts by a model in this process, rendered by the chat template that training uses."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 
 from haloes.errors import ConfigError, DataError
+from haloes.models.architecture import renewal_of, window_of
 from haloes.records import Completion, Text
 from haloes.sampling._contract import Advance, Decoding, ignore_parts
-from haloes.sampling.decode import decode
+from haloes.sampling.decode import choose_way, decode
 from haloes.sampling.token_choice import draws, greedy, sample_top_p
 from haloes.tokens.chat_template import control_text
 from haloes.tokens.encode import make_encoder
@@ -110,7 +112,7 @@ def sample_batches(
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     if batch_size < 1:
         raise ConfigError(f"sample.batch_size must be at least 1, got {batch_size}")
-    window = _window(model)
+    window = window_of(model) or 1 << 30
     encoder = make_encoder(tokenizer, max_length=window).with_control(control)
     template = encoder.template
     ids = {name: encoder.prompt_ids(prompt) for name, prompt in prompts.items()}
@@ -118,7 +120,9 @@ def sample_batches(
     ends = end_of_turn_ids(tokenizer, model.generation_config)
     made = decoding.by("transformers", "", control=control_text(tokenizer) + control)
     with _evaluating(model):
-        for names in _batches(ids, limits, batch_size=batch_size, batch_tokens=batch_tokens):
+        way, renewal = choose_way(model), renewal_of(model)
+        alone = {name for name in ids if not way.together or renewal.touches(len(ids[name]) + limits[name] - 1)}
+        for names in _batches(ids, limits, alone=alone, batch_size=batch_size, batch_tokens=batch_tokens):
             choose = _chooser(names, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
             found = decode(
                 model,
@@ -127,6 +131,8 @@ def sample_batches(
                 ends=ends,
                 choose=choose,
                 advance=advance,
+                way=way,
+                renew=renewal,
             )
             yield [
                 Completion(
@@ -158,11 +164,6 @@ def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     return frozenset(int(token) for token in ids if token is not None)
 
 
-def _window(model: Any) -> int:
-    """Return how many tokens the model can read; architectures without absolute limits name none."""
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
-
-
 def _limit(name: str, num_prompt: int, max_new_tokens: int, window: int) -> int:
     room = window - num_prompt
     if room < 1:
@@ -171,15 +172,25 @@ def _limit(name: str, num_prompt: int, max_new_tokens: int, window: int) -> int:
 
 
 def _batches(
-    ids: Mapping[str, list[int]], limits: Mapping[str, int], *, batch_size: int, batch_tokens: int
+    ids: Mapping[str, list[int]],
+    limits: Mapping[str, int],
+    *,
+    alone: AbstractSet[str],
+    batch_size: int,
+    batch_tokens: int,
 ) -> Iterator[list[str]]:
-    """Yield prompts of similar length together, longest first, so that what does not fit in memory shows at once."""
+    """
+    Yield prompts of similar length together, and those that go alone by themselves.
+
+    The longest come first, so that what does not fit in memory shows at once.
+    """
     batch: list[str] = []
     width = 0
     for name in sorted(ids, key=lambda name: (-len(ids[name]), name)):
         wider = max(width, len(ids[name]) + limits[name])
         # A batch is as wide as its widest row, so its size in the cache is width times rows.
-        if batch and (len(batch) == batch_size or wider * (len(batch) + 1) > batch_tokens):
+        full = len(batch) == batch_size or not alone.isdisjoint((name, *batch[:1]))
+        if batch and (full or wider * (len(batch) + 1) > batch_tokens):
             yield batch
             batch, wider = [], len(ids[name]) + limits[name]
         batch.append(name)

@@ -6,6 +6,7 @@ import psutil
 import torch
 
 from haloes.models.activation_memory import activation_bytes, kept_activation_bytes
+from haloes.models.architecture import layers_of
 from haloes.models.forward import head_of
 from haloes.models.lm_head import CHUNK_BYTES
 from haloes.models.policy import Policy
@@ -65,7 +66,7 @@ def _token_bytes(policy: Policy, settings: TrainSettings) -> float:
     """Return the bytes that a token leaves for the backward pass with these settings."""
     return kept_activation_bytes(
         activation_bytes(policy),
-        layers=policy.model.config.get_text_config().num_hidden_layers,
+        layers=layers_of(policy.scorer.model),
         inputs=head_of(policy.scorer.model).weight_VH.shape[1] * policy.model.dtype.itemsize,
         checkpointing=settings.gradient_checkpointing,
         offload=settings.activation_offload,

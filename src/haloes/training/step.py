@@ -351,7 +351,9 @@ class Stepper:
         The keys and values of one micro-batch are there, and of one process: only a step that is both has all prompts.
         """
         at_once = len(split.micro_batches) == self.ranks.count == 1
-        return self.reuse_prompt_cache and self.loss.needs.mismatched and self.policy.scorer.packs and at_once
+        return (
+            self.reuse_prompt_cache and self.loss.needs.mismatched and self.policy.scorer.continues_prompts and at_once
+        )
 
     def _batch(self, completions: Scored, packed: Packed, part: MicroBatch, context: StepContext) -> Unpaired | Paired:
         """Return what the loss is given: the scores, and of everything else what it needs."""
