@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _ROWS_PER_BATCH = 10_000
 _DAMAGE = (OSError, EOFError, zlib.error)
+_TEMPORARY = re.compile(r"\..+\.(\d{1,10})-[0-9a-f]{8}\.tmp")
+"""The names that `replacing` gives to its temporary files, with the number of the process."""
 
 
 def is_gzipped(path: str | Path) -> bool:
@@ -263,6 +266,36 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_strays(folder: Path) -> None:
+    """
+    Remove the temporary files that `replacing` left in a folder and below it when its process was killed.
+
+    Those of a process that is alive stay: somebody may write a report into a run's folder at this moment.
+    """
+    for path in folder.rglob(".*.tmp"):
+        if is_stray(path):
+            path.unlink(missing_ok=True)
+
+
+def is_stray(path: Path) -> bool:
+    """Return whether a file has the name of a temporary one of `replacing`, whose process is no more."""
+    found = _TEMPORARY.fullmatch(path.name)
+    return found is not None and not _is_alive(int(found[1]))
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether another process of this machine has this number."""
+    if process == os.getpid():
+        return False  # a number that was given anew, as in each start of a container: this process writes nothing yet
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from haloes.journal import Journal
 from haloes.judging._contract import Identity, Judge, JudgeReply, OrderedPair
 from haloes.judging.canaries import CANARY, canaries
 from haloes.judging.pairs import AnswerPair, AnswerPairs
+from haloes.locks import hold_file
 from haloes.records import Judgement, judgement_from_json, row_to_json, text_to_json
 
 _PATIENCE = 8
@@ -76,11 +77,28 @@ def judge_pairs(
         advance: called with the number of comparisons that were just done, first with those that were on disk.
 
     Raises:
-        RunError: the judge is gone, or `out` holds judgements of other answers or another judge. What was judged stays.
+        RunError: the judge is gone, `out` holds judgements of other answers or another judge, or another process adds
+            to it. What was judged stays.
         UserError: what the judge itself raises.
     """
     if num_canaries < 0:
         raise ConfigError(f"the number of canaries must be at least 0, got {num_canaries}")
+    # Two judges at one file would ask everything twice, and the one that ends first would put the other's lines away.
+    with hold_file(out):
+        return _judge_pairs(judge, paired, out, num_canaries=num_canaries, again=again, seed=seed, advance=advance)
+
+
+def _judge_pairs(
+    judge: Judge,
+    paired: AnswerPairs,
+    out: Path,
+    *,
+    num_canaries: int,
+    again: bool,
+    seed: int,
+    advance: Callable[[int], None] | None,
+) -> JudgingOutcome:
+    """Carry `judge_pairs` out on a file that no other process adds to."""
     identity = judge.identity
     questions = list(_questions(paired, identity, num_canaries=num_canaries, seed=seed))
     journals = {False: judgement_journal(out)}

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from haloes.errors import ConfigError
+from haloes.locks import hold_folder
 from haloes.losses._contract import Loss
 from haloes.models.device import choose_device
 from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require_enough
-from haloes.online_rounds.settings import OnlineSettings, claim, of_round, release
+from haloes.online_rounds.settings import EXPERIMENT, OnlineSettings, claim, of_round, release
 from haloes.online_rounds.stages import ANSWERS, KL, RoundModel, answers_of, kl_to_first
 from haloes.progress.contract import Progress
 from haloes.records import Completion, Text, row_to_json, text_to_json
@@ -21,6 +22,7 @@ from haloes.results import Score
 from haloes.run_files import MODEL, is_run
 from haloes.runs.align import align
 from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.runs.run_folder import known_experiment
 from haloes.runs.setup import configured_loss
 from haloes.stats.bootstrap import mean_with_interval
 from haloes.stats.text_stats import words
@@ -100,21 +102,27 @@ def online(
     device = choose_device(config.model.device)
     loss = _suitable_loss(config, device)
     given = {"prompts": prompts, "held-out prompts": held_out}
-    config = claim(
-        out, config=config, device=device, settings=settings, labeler=labeler, prompts=given, loss=repr(loss)
-    )
-    experiment = _Experiment(config, settings, labeler, prompts, held_out, out, device, progress)
+    known_experiment(out / EXPERIMENT)  # somebody else's folder is refused before anything is made in it
+    with hold_folder(out):
+        config = claim(
+            out, config=config, device=device, settings=settings, labeler=labeler, prompts=given, loss=repr(loss)
+        )
+        return _carry_out(_Experiment(config, settings, labeler, prompts, held_out, out, device, progress), loss)
+
+
+def _carry_out(experiment: _Experiment, loss: Loss[Any]) -> tuple[CurvePoint, ...]:
+    """Carry the rounds out in a folder that is claimed, and return their curve."""
     # The first model is measured before anything is learnt: what fails here leaves no folder behind.
     try:
         points = [_measure(experiment, 0, {})]
     except BaseException:
-        release(out)
+        release(experiment.out)
         raise
-    for number in range(1, settings.rounds + 1):
+    for number in range(1, experiment.settings.rounds + 1):
         counts = _collect(experiment, number, pairs=loss.needs.pairs, undesirable=loss.needs.undesirable)
         _train(experiment, number, counts)
         points.append(_measure(experiment, number, counts))
-        write_json(out / CURVE, [_plain(point) for point in points])
+        write_json(experiment.out / CURVE, [_plain(point) for point in points])
     return tuple(points)
 
 

@@ -1,7 +1,6 @@
 """Settings of online rounds, the prompts of each round, and the claim on the folder that takes them."""
 
 import dataclasses
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import number_of, seeded_hash
+from haloes.locks import LOCK, empty_held_folder
 from haloes.online_rounds.labelers import Labeler
 from haloes.records import Text, text_to_json
 from haloes.runs.config import RunConfig
@@ -132,9 +132,9 @@ def claim(
 
 
 def release(out: Path) -> None:
-    """Remove the folder where nothing came of it: it holds no file but the claim's own."""
-    if all(path.is_dir() or path == out / EXPERIMENT for path in out.rglob("*")):
-        shutil.rmtree(out, ignore_errors=True)
+    """Empty the folder, which is held, where nothing came of it: it holds no file but the claim's own."""
+    if all(path.is_dir() or path in {out / EXPERIMENT, out / LOCK} for path in out.rglob("*")):
+        empty_held_folder(out)
 
 
 def _named(config: RunConfig, name: str, dtype: Any) -> RunConfig:

@@ -1,25 +1,22 @@
 """The main job: from feedback to an aligned model, measured before and after on what was held out."""
 
 import dataclasses
-import errno
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from haloes.errors import RunError
 from haloes.judging._contract import Judge
 from haloes.losses._contract import Loss
 from haloes.progress.contract import NullProgress, Progress
 from haloes.report.load import load_run
 from haloes.results import Score
-from haloes.run_files import METRICS, SAMPLES
+from haloes.run_files import SAMPLES
 from haloes.runs import run_folder
 from haloes.runs.callbacks import tensorboard_if_installed
+from haloes.runs.claim import claimed
 from haloes.runs.config import RunConfig
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.measure import Rater, load_rater, rate
@@ -31,7 +28,6 @@ from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.rehearse import rehearse
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
 from haloes.training.choose_steps import describe_steps, too_few_steps
-from haloes.training.distributed import Ranks
 from haloes.training.trainer import Callback, TrainResult, train
 
 
@@ -89,7 +85,8 @@ def align(
     if rater is None and settings.samples.rater:
         rater = load_rater(settings.samples.rater)
     judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
-    with _claimed(run.run_dir, ranks, clock, resume=resume), computing_with(settings.train.threads):
+    claim = claimed(run.run_dir, ranks, clock, resume=resume, progress=progress)
+    with claim, computing_with(settings.train.threads):
         if ranks.is_main:
             keep_rows(config, run.run_dir, replace=not run.same_run)
         ranks.barrier()
@@ -207,53 +204,3 @@ def _describe_start(prepared: PreparedRun, *, step: int, num_steps: int) -> Iter
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-@contextmanager
-def _claimed(run_dir: Path, ranks: Ranks, clock: PartClock, *, resume: bool) -> Iterator[None]:
-    """
-    Claim a new run's folder, and remove it if nothing was trained in it; or check that there is a run to resume.
-
-    Where the run is stopped, what it took so far is kept, and an interrupt says what is left and how to go on.
-    """
-    if resume:
-        run_folder.read_config(run_dir)
-    elif ranks.is_main:
-        # Right away, so that a second run into the same folder is refused before either has done anything.
-        run_folder.claim(run_dir)
-    try:
-        yield
-    except BaseException as error:
-        # Without a step there is nothing to resume, and the same command can be given again.
-        nothing_done = not resume and not (run_dir / METRICS).exists()
-        if ranks.is_main and nothing_done:
-            shutil.rmtree(run_dir, ignore_errors=True)
-        elif ranks.is_main:
-            with suppress(OSError):  # a full disk has its own message
-                run_folder.mark_stopped(run_dir, clock)
-        cause = _out_of_room(error, run_dir) or _interrupted(error, run_dir, nothing_done=nothing_done)
-        if cause is not None:
-            raise cause from error
-        raise
-
-
-def _interrupted(error: BaseException, run_dir: Path, *, nothing_done: bool) -> KeyboardInterrupt | None:
-    """Return an interrupt outside the steps (which save the run) with what is left of the run and how to go on."""
-    if not isinstance(error, KeyboardInterrupt):
-        return None
-    what = str(error) or "interrupted"
-    if nothing_done:
-        return KeyboardInterrupt(f"{what} before the first step; nothing is left, and the same command starts anew")
-    return KeyboardInterrupt(f"{what}; every saved step is in {run_dir}. Go on with: haloes resume {run_dir}")
-
-
-def _out_of_room(error: BaseException, run_dir: Path) -> RunError | None:
-    """Explain a full disk, or memory that ran out beside the training steps (which say so themselves), in one line."""
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return RunError(f"{run_dir} cannot be written ({error.strerror}); free some space, and start or resume the run")
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return RunError(
-            "out of memory while the model was loaded, answered or was measured: lower samples.batch_size, or take "
-            "model.dtype=bfloat16 or a smaller model"
-        )
-    return None

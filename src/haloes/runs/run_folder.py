@@ -16,6 +16,7 @@ from typing import Any
 from haloes.errors import RunError
 from haloes.feedback.weights import ClassWeights
 from haloes.judging.table import deciding_settings
+from haloes.locks import LOCK
 from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
@@ -39,20 +40,6 @@ _FREE = {
     "kl_budget",
 }
 """Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
-
-
-def claim(run_dir: Path) -> None:
-    """Make a new run's folder. Raises RunError when something is there already, or it cannot be made."""
-    if is_run(run_dir):
-        raise RunError(
-            f"{run_dir} holds a run already: resume it with `haloes resume {run_dir}`, or give another folder"
-        )
-    if run_dir.is_dir() and any(run_dir.iterdir()):
-        raise RunError(f"{run_dir} is not empty and holds no run; give another folder")
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{run_dir} cannot be made ({error.strerror}); give another folder") from error
 
 
 def write_config(run_dir: Path, config: RunConfig) -> None:
@@ -194,7 +181,7 @@ def known_experiment(path: Path) -> dict[str, Any] | None:
         return content
     out = path.parent
     # Somebody else's files are never mixed with ours.
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
         raise RunError(f"{out} is not empty and holds no such experiment; give another folder")
     return None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from haloes.errors import ConfigError, DataError, RunError
 from haloes.journal import Journal
+from haloes.locks import hold_file
 from haloes.records import Completion, Sampling, Text, completion_from_json, row_to_json
 from haloes.run_files import SAMPLES
 from haloes.sampling._contract import Advance, Ask, Decoding, Engine, NoAnswer
@@ -50,30 +51,32 @@ def sample_to_file(
     Raises:
         ConfigError: several seeds and nothing is drawn, or the file's name is of another kind.
         DataError: the file holds something else than answers; it stays as it is.
-        RunError: the file holds answers of another model, or that were made otherwise, or it cannot be written.
+        RunError: the file holds answers of another model, or that were made otherwise, it cannot be written, or another
+            process adds to it.
     """
     check_request(path, decoding, seeds)
     sampling = engine.sampling(decoding)
-    journal = _journal(path)
-    there = journal.resume(lambda answers: _require_same(path, answers, engine.name, sampling))
-    known = {(answer.prompt_id, answer.seed) for answer in there}
-    asks = [
-        Ask(name, prompt, seed)
-        for seed in seeds
-        for name, prompt in prompts.items()
-        # Without draws every seed would give the same answer, which is recorded with none.
-        if (name, seed if decoding.temperature > 0 else None) not in known
-    ]
-    advance(len(prompts) * len(seeds) - len(asks))
-    unanswered = []
-    fresh = 0
-    for found in engine.answer(asks, decoding, advance) if asks else ():
-        if isinstance(found, NoAnswer):
-            unanswered.append(found)
-            continue
-        journal.add(replace(found, sampling=sampling))
-        fresh += 1
-    return Sampled(len(known) + fresh, fresh, tuple(unanswered))
+    with hold_file(path):
+        journal = _journal(path)
+        there = journal.resume(lambda answers: _require_same(path, answers, engine.name, sampling))
+        known = {(answer.prompt_id, answer.seed) for answer in there}
+        asks = [
+            Ask(name, prompt, seed)
+            for seed in seeds
+            for name, prompt in prompts.items()
+            # Without draws every seed would give the same answer, which is recorded with none.
+            if (name, seed if decoding.temperature > 0 else None) not in known
+        ]
+        advance(len(prompts) * len(seeds) - len(asks))
+        unanswered = []
+        fresh = 0
+        for found in engine.answer(asks, decoding, advance) if asks else ():
+            if isinstance(found, NoAnswer):
+                unanswered.append(found)
+                continue
+            journal.add(replace(found, sampling=sampling))
+            fresh += 1
+        return Sampled(len(known) + fresh, fresh, tuple(unanswered))
 
 
 def check_request(path: Path, decoding: Decoding, seeds: range) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from haloes.errors import RunError
 from haloes.training.optimizer import Masters
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _PARTIAL = "manifest.json", ".partial-"
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 _LOSS_STATE = "memory.safetensors"
 
@@ -55,7 +55,7 @@ def save(
     Raises RunError when the disk is full or cannot be written; earlier checkpoints stay.
     """
     final = folder / f"step-{step:08d}"
-    partial = folder / f".partial-{step:08d}"
+    partial = folder / f"{_PARTIAL}{step:08d}"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
@@ -80,6 +80,12 @@ def save(
     for old in [path for path in _folders(folder) if path.name <= final.name][keep:]:
         shutil.rmtree(old)
     return final
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote a checkpoint left of it."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:

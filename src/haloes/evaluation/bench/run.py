@@ -14,6 +14,7 @@ from haloes.evaluation.bench.answers import BenchAnswer, claim_answers
 from haloes.evaluation.bench.table import Benchmark, find_benchmarks
 from haloes.evaluation.bench.variants import Variant, load, variants
 from haloes.journal import Journal
+from haloes.locks import hold_folder
 from haloes.progress.contract import Progress
 
 
@@ -64,7 +65,7 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, pr
     Raises:
         ConfigError: something is unknown or not installed, or generated code may not or cannot be run.
         DataError: rows are missing or damaged.
-        RunError: the folder holds answers under other settings, or the run is not finished.
+        RunError: the folder holds answers under other settings, another process adds to it, or the run is not finished.
         ModelError: a model cannot be loaded.
     """
     benchmarks = find_benchmarks(settings.names)
@@ -77,16 +78,17 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, pr
     place, asked = variants(source)
     folder = settings.out or place
     loaded = {benchmark: _loaded(benchmark, settings, harness, progress) for benchmark in benchmarks}
-    parts = [part for variant in asked for part in _parts(variant, loaded, settings, harness, folder)]
-    if any(part.benchmark.runs_code and part.missing for part in parts):
-        from haloes.evaluation.bench.sandbox.run import require_sandbox
+    with hold_folder(folder):
+        parts = [part for variant in asked for part in _parts(variant, loaded, settings, harness, folder)]
+        if any(part.benchmark.runs_code and part.missing for part in parts):
+            from haloes.evaluation.bench.sandbox.run import require_sandbox
 
-        require_sandbox()
-    for variant in asked:
-        todo = [part for part in parts if part.variant is variant and part.missing]
-        if todo:
-            progress.stage(f"model {variant.name}")
-            _answer(todo, load(variant), settings, harness, progress)
+            require_sandbox()
+        for variant in asked:
+            todo = [part for part in parts if part.variant is variant and part.missing]
+            if todo:
+                progress.stage(f"model {variant.name}")
+                _answer(todo, load(variant), settings, harness, progress)
     return folder
 
 

@@ -1,0 +1,78 @@
+"""The claim on a run's folder: one process at a time, and a start that was killed early is no obstacle."""
+
+from pathlib import Path
+
+import pytest
+
+from haloes.errors import RunError
+from haloes.locks import LOCK, hold_folder
+from haloes.runs.align import align
+from tiny_runs import Crash, CrashAt, config, crash, metrics, same_result, save_model, thumbs, write_rows
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "thumbs.jsonl", thumbs(8))
+
+
+def test_a_run_that_a_process_is_at_is_neither_resumed_nor_started_nor_touched(model: Path, rows: Path, tmp_path: Path):
+    cfg, run_dir = config(model, rows), tmp_path / "run"
+    crash(cfg, run_dir, step=1)
+    with hold_folder(run_dir):
+        before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+        with pytest.raises(RunError, match=r"run is in use by process \d+ on "):
+            align(cfg, run_dir, resume=True)
+        assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+    assert align(cfg, run_dir, resume=True).num_steps == len(metrics(run_dir))
+
+
+def test_who_starts_a_run_where_another_has_just_begun_is_refused_and_removes_nothing(
+    model: Path, rows: Path, tmp_path: Path
+):
+    run_dir = tmp_path / "run"
+    with hold_folder(run_dir):
+        (run_dir / "data").mkdir()
+        with pytest.raises(RunError, match=r"run is in use by process"):
+            align(config(model, rows), run_dir)
+        assert sorted(path.name for path in run_dir.iterdir()) == [LOCK, "data"]
+
+
+def test_a_run_that_was_killed_before_its_configuration_was_written_starts_anew_in_the_same_folder(
+    model: Path, rows: Path, tmp_path: Path
+):
+    cfg, killed = config(model, rows), tmp_path / "killed"
+    whole = align(cfg, tmp_path / "whole")
+    (killed / "data" / "train.partial-0123").mkdir(parents=True)
+    for name in (LOCK, "data.json", f".config.yaml.{2**22 + 1}-0123abcd.tmp"):
+        (killed / name).write_text("{")
+
+    assert same_result(align(cfg, killed), whole)
+    assert {path.name for path in killed.iterdir()} == {path.name for path in whole.run_dir.iterdir()}
+    assert {path.name for path in (killed / "data").iterdir()} == {
+        "identity.json",
+        "prompts.jsonl",
+        "train",
+        "validation",
+    }
+
+
+def test_somebodys_own_folder_is_not_taken_for_a_start_that_was_killed(model: Path, rows: Path, tmp_path: Path):
+    (tmp_path / "mine" / "data").mkdir(parents=True)
+
+    with pytest.raises(RunError, match="is not empty and holds no run"):
+        align(config(model, rows), tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["data"]
+
+
+def test_an_empty_folder_that_was_there_before_stays_where_a_run_cannot_begin(model: Path, rows: Path, tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+
+    with pytest.raises(Crash):
+        align(config(model, rows), tmp_path / "mine", progress=CrashAt(stage="loading the model"))
+    assert list((tmp_path / "mine").iterdir()) == []
