@@ -14,9 +14,15 @@ What is wrong with a single row of feedback is no error of the program: see `hal
 
 from pathlib import Path
 
+from haloes.readable import readable
+
 
 class UserError(Exception):
     """Something that the user can put right; the base of all errors whose message is shown without a traceback."""
+
+    def __str__(self) -> str:
+        """Return the message, in which names and texts from outside have no control over the terminal."""
+        return readable(super().__str__())
 
 
 class DataError(UserError):

@@ -9,11 +9,11 @@ import yaml
 
 from haloes.models.embedded import EMBEDDED_NAMES
 from haloes.models.kind import is_classifier
+from haloes.readable import readable
 from haloes.report import facts
 from haloes.report.headline import Result, headline, results
 from haloes.report.load import RunRecords, load_run
 from haloes.report.numbers import show
-from haloes.report.samples import readable
 from haloes.results import Score
 from haloes.store import write_text
 
@@ -111,7 +111,7 @@ def card(
         _limitations(run),
         escape(facts.written_by(run)),
     ]
-    return "\n\n".join(parts) + "\n"
+    return readable("\n\n".join(parts) + "\n")
 
 
 def escape(text: object) -> str:

@@ -7,7 +7,6 @@ from haloes.report.auc_verdict import auc_verdict
 from haloes.report.load import RunRecords
 from haloes.report.model_change import ModelChange, model_change
 from haloes.report.numbers import Measure, Shown, brief, common_decimals, measure_of, show
-from haloes.report.samples import readable
 from haloes.results import Fields, Score, is_finite
 
 _ORDER = ("win_rate", "liked", "pair_accuracy", "auc")
@@ -207,7 +206,7 @@ def _win_rates(run: RunRecords) -> list[Result]:
         rate, controlled = matchup.win_rate, matchup.length_controlled
         # Other matchups compare other models: they say nothing of what this run did.
         if rate is not None and (matchup.candidate, matchup.baseline) == ("after", "before"):
-            measure = replace(measure_of(rate), title=f"Win rate against before, by {readable(matchup.judge)}")
+            measure = replace(measure_of(rate), title=f"Win rate against before, by {matchup.judge}")
             others = () if controlled is None else (replace(controlled.score, variant=_AT_EQUAL_LENGTH),)
             rates.append(Result(name="win_rate", measure=measure, after=rate, others=others))
     return rates

@@ -12,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from haloes.readable import readable
 from haloes.report.numbers import count
-from haloes.report.samples import readable
 from haloes.words import words_in
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,6 +60,14 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_readable,
     )
-    templates.filters |= {"count": count, "readable": readable}
+    templates.filters["count"] = count
     return templates
+
+
+def _readable(value: object) -> object:
+    """Return what a template puts in so that nothing in it controls or reorders what is seen; it is escaped after."""
+    if isinstance(value, Markup):
+        return Markup(readable(value))  # noqa: S704 - it was markup before
+    return readable(value) if isinstance(value, str) else value

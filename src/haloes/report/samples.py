@@ -1,18 +1,12 @@
 """Sampled answers side by side: what the model said to a prompt before and after, and what the rater made of it."""
 
-import unicodedata
 from dataclasses import dataclass
 
+from haloes.readable import readable
 from haloes.records import Completion, Text
 from haloes.report.judged import together, verdicts
 from haloes.report.load import RunRecords
 from haloes.results import AnswerRating, JudgedPair
-
-_KEPT = frozenset(
-    "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}"
-)
-_UNSAFE = frozenset({"Cc", "Cf", "Cs"})
-"""Unicode's categories of control characters, format characters, and halves of surrogate pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +63,6 @@ def sides_of_prompts(run: RunRecords) -> tuple[SidesOfPrompt, ...]:
             verdicts=by_judges.get(prompt_id, ()),
         )
         for prompt_id, sides in by_prompt.items()
-    )
-
-
-def readable(text: str) -> str:
-    """
-    Return a text as a person may safely see it, in a page or a terminal.
-
-    Control and format characters could move a terminal's cursor, or make text read in another order than it is stored
-    (U+202E): each becomes a visible replacement character. The joiners and marks that scripts and emoji need stay.
-    """
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in _UNSAFE and char not in _KEPT else char
-        for char in text.replace("\r\n", "\n")
     )
 
 

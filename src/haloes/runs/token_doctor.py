@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from haloes.models.load import load_tokenizer
+from haloes.readable import readable
 from haloes.records import Record
-from haloes.report.samples import readable
 from haloes.tokens.doctor.advice import advise
 from haloes.tokens.doctor.inspect import inspect_tokens
 from haloes.tokens.doctor.preview import Preview, Role

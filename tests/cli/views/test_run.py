@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from haloes.cli.views.run import summary_lines
+from haloes.progress.console import SafeConsole as Console
 from haloes.report.page import write_report
 from report_folders import QUESTIONS, write_rows
 

@@ -63,15 +63,13 @@ def left_undone(judged: "JudgeResult") -> str | None:
 
 def _say_unread(judgements: "Sequence[Judgement]") -> None:
     """Say how many replies hold no verdict, with the first of them, and how to ask again."""
-    from haloes.report.samples import readable
-
     unread = [judgement for judgement in judgements if judgement.verdict is None]
     say(f"  {len(unread)} of {len(judgements)} replies hold no verdict")
     if unread:
-        words = " ".join(readable(unread[0].reply).split())
+        words = " ".join(unread[0].reply.split())
         shown = f"{words[:_SHOWN]} ..." if len(words) > _SHOWN else words
-        say(f"    such as to prompt {readable(unread[0].prompt_id)}: {shown or 'an empty reply'}")
-        say(f"    why: {readable(unread[0].reason)}; --again asks again for all of them")
+        say(f"    such as to prompt {unread[0].prompt_id}: {shown or 'an empty reply'}")
+        say(f"    why: {unread[0].reason}; --again asks again for all of them")
 
 
 def _say_score(label: str, score: "Score | None") -> None:

@@ -1,9 +1,11 @@
-"""Printing to the terminal: the only place that does."""
+"""Printing to the terminal: the only place that does, and nothing from outside controls the terminal."""
 
 import os
 import sys
 from collections.abc import Iterable
 from typing import Any
+
+from haloes.readable import readable
 
 USAGE = 2
 _UNBOUNDED = 100_000
@@ -12,7 +14,7 @@ _UNBOUNDED = 100_000
 
 def fail(message: str, *, code: int = USAGE) -> int:
     """Say on stderr what went wrong, and return the exit code."""
-    print(f"haloes: {message}", file=sys.stderr)  # noqa: T201
+    print(readable(f"haloes: {message}"), file=sys.stderr)  # noqa: T201
     return code
 
 
@@ -24,7 +26,7 @@ def discard() -> None:
 
 def say(text: str = "") -> None:
     """Print a line as it is: nothing in it is taken for markup."""
-    print(text)  # noqa: T201
+    print(readable(text))  # noqa: T201
 
 
 def say_lines(lines: Iterable[str]) -> None:
@@ -35,16 +37,17 @@ def say_lines(lines: Iterable[str]) -> None:
 
 def show(renderables: Iterable[Any]) -> None:
     """Print what rich can draw: as wide as the terminal, and as wide as it needs to be where there is none."""
-    from rich.console import Console
     from rich.measure import Measurement
 
-    console = Console(highlight=False)
+    from haloes.progress.console import SafeConsole
+
+    console = SafeConsole(highlight=False)
     if console.is_terminal or "COLUMNS" in os.environ:
         for item in renderables:
             console.print(item)
         return
     # What goes into a pipe or a file is searched and copied: nothing in it may be broken or cut.
-    console = Console(highlight=False, width=_UNBOUNDED)
+    console = SafeConsole(highlight=False, width=_UNBOUNDED)
     for item in renderables:
         needed = Measurement.get(console, console.options, item).maximum
         with console.capture() as captured:

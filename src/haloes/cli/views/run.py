@@ -8,7 +8,7 @@ from haloes.report import facts
 from haloes.report.examples import RULE, Example, draw_examples
 from haloes.report.headline import Result, headline, results
 from haloes.report.load import RunRecords, Warned, load_run
-from haloes.report.samples import Answer, SidesOfPrompt, readable, sides_of_prompts
+from haloes.report.samples import Answer, SidesOfPrompt, sides_of_prompts
 from haloes.run_files import MODEL, REPORT
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def summary_lines(run_dir: Path) -> "list[RenderableType]":
     """
     Draw a run's end from top to bottom: verdict, numbers, a few answers, warnings, and where the report is.
 
-    Text of the run is put in as plain text: neither console markup nor escape sequences in it take effect.
+    Text of the run is put in as plain text: console markup in it takes no effect.
 
     Args:
         run_dir: the run folder; what is missing in it is named.
@@ -72,14 +72,14 @@ def summary_lines(run_dir: Path) -> "list[RenderableType]":
         Text(verdict.title, style=_STYLES.get(verdict.verdict, "bold")),
         Text(verdict.sentence),
         *([Text(verdict.advice)] if verdict.advice else []),
-        Text(readable(facts.trained_on(run)), style="dim"),
+        Text(facts.trained_on(run), style="dim"),
         Text(""),
     ]
     if measured:
         lines += [_numbers(measured), Text("")]
     lines += _some_answers(run)
     lines += [_warning(warning) for warning in run.warnings]
-    lines += [Text(f"unread: {readable(gap)}", style="yellow") for gap in run.gaps]
+    lines += [Text(f"unread: {gap}", style="yellow") for gap in run.gaps]
     if run.missing:
         lines.append(Text(f"Missing from the run folder: {', '.join(run.missing)}", style="dim"))
     return [*lines, _report_line(run)]
@@ -96,7 +96,7 @@ def _numbers(measured: tuple[Result, ...]) -> "Table":
         table.add_column(title, justify="right")
     for result in measured:
         sides = (result.before, result.after, result.difference)
-        table.add_row(Text(readable(result.measure.heading)), *(_number(result, score) for score in sides))
+        table.add_row(Text(result.measure.heading), *(_number(result, score) for score in sides))
     return table
 
 
@@ -172,7 +172,7 @@ def _warning(warning: Warned) -> "Text":
     from rich.text import Text
 
     style = {"error": "bold red", "warning": "yellow"}.get(warning.severity, "dim")
-    return Text(readable(f"{warning.severity}: {warning.message}"), style=style)
+    return Text(f"{warning.severity}: {warning.message}", style=style)
 
 
 def _report_line(run: RunRecords) -> "Text":
