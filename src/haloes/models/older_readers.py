@@ -45,6 +45,11 @@ def _config_of(folder: Path) -> Any:
 
     with quiet():
         content = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
+    # The kind of scaling is read under both of its names, and kept under both.
+    for part in (content, *(value for value in content.values() if isinstance(value, dict))):
+        rope = part.get("rope_parameters")
+        if isinstance(rope, dict) and rope.get("type") == rope.get("rope_type"):
+            rope.pop("type", None)
     return {key: value for key, value in content.items() if key not in _OLD}
 
 
