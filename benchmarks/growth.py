@@ -100,7 +100,6 @@ def rows_of(count: int) -> dict[str, float]:
             needs=KTO().needs,
             encoder=encoder,
             folder=Path(folder),
-            seed=0,
             num_prompts=0,
             progress=NullProgress(),
         ).train

@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
         "skip_refused": False,
         "validation": None,
         "validation_share": "auto",
+        "split_seed": 0,
         "validation_rows": 512,
     },
     "tokens": {"max_length": 2048},
@@ -368,6 +369,7 @@ CONFIGS = st.builds(
         validation=st.none() | NAMES,
         validation_share=st.just("auto") | st.floats(0, 0.99),
         validation_rows=st.none() | st.integers(1, 1000),
+        split_seed=st.integers(),
     ),
     tokens=st.builds(TokenSettings, max_length=st.integers(8, 4096)),
     model=st.builds(

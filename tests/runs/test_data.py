@@ -62,7 +62,6 @@ def make(
         needs=needs,
         encoder=make_encoder(byte_tokenizer(chat_template=chat_template), max_length=max_length),
         folder=out,
-        seed=0,
         num_prompts=num_prompts,
         progress=Encoding(advance),
         parallel_from=parallel_from,
@@ -178,7 +177,6 @@ def test_progress_counts_every_row_that_is_encoded(tmp_path: Path, thumbs_file: 
         needs=KTO,
         encoder=make_encoder(byte_tokenizer(), max_length=256),
         folder=tmp_path / "out",
-        seed=0,
         num_prompts=0,
         progress=Encoding(told.append),
     )
@@ -291,7 +289,6 @@ def test_a_row_that_cannot_be_encoded_stops_with_its_line_or_is_left_out_on_dema
             needs=KTO,
             encoder=make_encoder(refusing, max_length=256),
             folder=tmp_path / f"out-{skip}",
-            seed=0,
             num_prompts=0,
             progress=NullProgress(),
         )
@@ -310,7 +307,6 @@ def test_messages_and_a_tokenizer_without_chat_template_are_refused(tmp_path: Pa
             needs=KTO,
             encoder=make_encoder(byte_tokenizer(chat_template=None), max_length=256),
             folder=tmp_path / "out",
-            seed=0,
             num_prompts=0,
             progress=NullProgress(),
         )
@@ -345,12 +341,10 @@ def test_no_prompt_and_no_conversation_is_on_both_sides(tmp_path: Path):
 def test_the_split_is_decided_by_the_seed(tmp_path: Path, thumbs_file: Path):
     sides = []
     for k, seed in enumerate((0, 0, 1)):
-        settings = FeedbackSettings(source=str(thumbs_file), validation_share=0.25)
+        settings = FeedbackSettings(source=str(thumbs_file), validation_share=0.25, split_seed=seed)
         encoder = make_encoder(byte_tokenizer(), max_length=256)
         out = tmp_path / str(k)
-        made = encode_feedback(
-            settings, needs=KTO, encoder=encoder, folder=out, seed=seed, num_prompts=2, progress=NullProgress()
-        )
+        made = encode_feedback(settings, needs=KTO, encoder=encoder, folder=out, num_prompts=2, progress=NullProgress())
         sides.append((lines(made.train), sorted(made.prompts.values())))
 
     assert sides[0] == sides[1] != sides[2]
@@ -472,7 +466,6 @@ def test_rows_are_read_encoded_and_forgotten_chunk_by_chunk(tmp_path: Path, monk
         needs=KTO,
         encoder=make_encoder(byte_tokenizer(), max_length=256),
         folder=tmp_path / "out",
-        seed=0,
         num_prompts=5,
         progress=Encoding(count),
     )

@@ -14,8 +14,8 @@ from haloes.runs.feedback_rows import NO_PARTNER, NOT_USED, Rows, fatal_reasons,
 from tiny_runs import write_rows
 
 
-def rows_of(path: Path, *, pairs: bool = False, undesirable: bool = True, seed: int = 0, **settings: Any) -> list[Any]:
-    return list(open_rows(str(path), FeedbackSettings(**settings), pairs=pairs, undesirable=undesirable, seed=seed))
+def rows_of(path: Path, *, pairs: bool = False, undesirable: bool = True, **settings: Any) -> list[Any]:
+    return list(open_rows(str(path), FeedbackSettings(**settings), pairs=pairs, undesirable=undesirable))
 
 
 def reasons(rows: Iterable[object]) -> list[str]:
@@ -28,7 +28,7 @@ def scored(tmp_path: Path, scores: Iterable[float | None]) -> Path:
 
 
 def test_rows_can_be_read_again_and_again(thumbs_file: Path):
-    rows = open_rows(str(thumbs_file), FeedbackSettings(), pairs=False, seed=0)
+    rows = open_rows(str(thumbs_file), FeedbackSettings(), pairs=False)
 
     assert list(rows) == list(rows)
     assert len(list(rows)) == 32
@@ -165,7 +165,7 @@ def test_a_run_stops_at_broken_rows_and_at_many_empty_ones_but_not_at_unrated_on
 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_the_rows_of_a_file_are_counted_whatever_a_loss_makes_of_them(pairs: bool, thumbs_file: Path):
-    rows = open_rows(str(thumbs_file), FeedbackSettings(), pairs=pairs, seed=0)
+    rows = open_rows(str(thumbs_file), FeedbackSettings(), pairs=pairs)
 
     assert len(list(rows)) == (16 if pairs else 32)
     assert rows.num_read == 32

@@ -27,7 +27,6 @@ def stored(tmp_path: Path, loss: Any, *rows: dict[str, Any], **settings: Any) ->
         needs=loss.needs,
         encoder=make_encoder(byte_tokenizer(), max_length=128),
         folder=tmp_path / "data",
-        seed=0,
         num_prompts=0,
         progress=NullProgress(),
     ).train

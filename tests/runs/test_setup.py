@@ -152,3 +152,24 @@ def test_a_run_s_folder_stands_for_its_model_and_is_saved_as_that_model_s_folder
     assert second.config.model.name == second.config.model.reference == str(first / "model")
     prepared = prepare_run(prepare_data(second, progress=NullProgress()), progress=NullProgress())
     assert prepared.policy.model.peft_config["default"].base_model_name_or_path == str(first / "model")
+
+
+@pytest.mark.parametrize("loss", ["kto", "dpo"])
+def test_runs_with_other_seeds_of_training_hold_out_the_same_answers(model: Path, tmp_path: Path, loss: str):
+    # Several answers of each label a prompt: matched as pairs they could be matched otherwise.
+    rows = [
+        {"prompt": f"Is {i} it?", "completion": f"{word} {i} {k}", "label": word == "yes"}
+        for i in range(16)
+        for word in ("yes", "no")
+        for k in range(3)
+    ]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+
+    def held_out(seed: int, split_seed: int = 0) -> str:
+        cfg = config(model, file, loss={"name": loss}, train={"seed": seed}, feedback={"split_seed": split_seed})
+        store = prepared_data(cfg, tmp_path / f"run-{seed}-{split_seed}").inputs.validation
+        assert store is not None
+        return store.fingerprint
+
+    assert held_out(0) == held_out(1) == held_out(2)
+    assert held_out(0) != held_out(0, split_seed=1)

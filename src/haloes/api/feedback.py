@@ -133,9 +133,7 @@ def convert(
 
     with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
         config = configured(None, argument_settings(feedback=source, columns=columns), settings)
-        written, refused = write_records(
-            config.feedback, Path(out), pairs=to == "pairs", seed=config.train.seed, progress=shown
-        )
+        written, refused = write_records(config.feedback, Path(out), pairs=to == "pairs", progress=shown)
     return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
 
 

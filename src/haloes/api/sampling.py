@@ -110,7 +110,7 @@ def sample(
     if engine != "http":
         check_model_exists(str(model))
     config = configured(None, argument_settings(feedback=prompts, columns=columns), settings)
-    asked = load_prompts(str(prompts), config.feedback, everything=everything, most=most, seed=config.train.seed)
+    asked = load_prompts(str(prompts), config.feedback, everything=everything, most=most)
     from haloes.runs.engines import make_engine  # here, as it brings torch in
 
     with showing(progress) as shown:

@@ -66,6 +66,10 @@ class FeedbackSettings:
     validation_share: float | Literal["auto"] = "auto"
     """Share of the rows that is held out, by prompt and conversation, never by row; 0 for none. "auto" holds out as
     many as make 24 prompts, but at least a tenth (from 240 prompts on) and at most a third (up to 72)."""
+    split_seed: int = 0
+    """Decides which rows are held out, which of their prompts are answered, and what is drawn from the rows or matched
+    as pairs: any whole number. train.seed changes none of it, so that runs with other seeds of training are measured on
+    the same answers."""
     validation_rows: int | None = 512
     """Most rows that are validated on, whole prompts of them: raised, intervals are narrower and each validation
     takes longer. null for all of those held out."""

@@ -14,7 +14,7 @@ from haloes.store import write_jsonl, write_parquet
 
 
 def write_records(
-    settings: FeedbackSettings, out: Path, *, pairs: bool, seed: int, progress: Progress
+    settings: FeedbackSettings, out: Path, *, pairs: bool, progress: Progress
 ) -> tuple[int, Counter[str]]:
     """
     Read the configured feedback, convert it, and write it atomically.
@@ -23,7 +23,6 @@ def write_records(
         settings: what is read, and how.
         out: `.jsonl`, `.jsonl.gz` or `.parquet`.
         pairs: write pairs instead of single labelled answers.
-        seed: seed of the pairing.
         progress: told how far the reading is.
 
     Returns:
@@ -34,7 +33,7 @@ def write_records(
         ConfigError: the ending of `out` is none of these.
     """
     source, refused = settings.source, Counter[str]()
-    opened = open_rows(source, settings, pairs=pairs, seed=seed)
+    opened = open_rows(source, settings, pairs=pairs)
     rows = tell_reading(opened, progress, f"writing {out.name}")
     if out.suffix == ".parquet":
         return write_parquet(out, _records(rows, source, refused)), refused

@@ -66,7 +66,6 @@ def encode_feedback(
     needs: Needs,
     encoder: Encoder,
     folder: Path,
-    seed: int,
     num_prompts: int,
     progress: Progress,
     index: "FeedbackIndex | None" = None,
@@ -81,7 +80,6 @@ def encode_feedback(
         needs: what the loss needs: pairs or single answers, undesirable ones or not.
         encoder: text to tokens.
         folder: takes the folders `train` and `validation`.
-        seed: seed of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to pick for sampling.
         progress: told how far the reading and the encoding are.
         index: the index of this feedback, where it was read before.
@@ -91,8 +89,8 @@ def encode_feedback(
     Raises:
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
-    index = index or index_feedback(settings, needs, seed=seed, progress=progress)
-    rows = _select(index, settings, mismatched=needs.mismatched, seed=seed)
+    index = index or index_feedback(settings, needs, progress=progress)
+    rows = _select(index, settings, mismatched=needs.mismatched)
     processes = num_processors(threads) if rows.count >= parallel_from else 1
     encoders = _encoders(encoder, needs)
     progress.stage("encoding feedback", rows.count)
@@ -119,7 +117,7 @@ def encode_feedback(
         facts["held-out prompts"] = len(np.unique(rows.held_index.group[rows.is_held_out]))
         # Of all that is held out, not only of what is validated on; a reward model answers nothing.
         most = 0 if needs.rewards else num_prompts
-        wanted = set(_first_groups(rows.held_index.group[rows.is_held_out], most, seed=seed).tolist())
+        wanted = set(_first_groups(rows.held_index.group[rows.is_held_out], most, seed=settings.split_seed).tolist())
         # What is validated is the policy that will be used: under the control text of desirable answers, if any.
         writer = replace(writer, undesirable_encoder=writer.desirable_encoder)
         facts["validation"] = writer.write(rows.held_index, rows.is_validated, folder / "validation", wanted)
@@ -211,7 +209,7 @@ class _Selection:
         return int(self.is_trained.sum()) + (0 if self.is_validated is None else int(self.is_validated.sum()))
 
 
-def index_feedback(settings: FeedbackSettings, needs: Needs, *, seed: int, progress: Progress) -> FeedbackIndex:
+def index_feedback(settings: FeedbackSettings, needs: Needs, *, progress: Progress) -> FeedbackIndex:
     """
     Read the source and, where it is named, the file of held-out rows once, as the loss needs them.
 
@@ -219,9 +217,7 @@ def index_feedback(settings: FeedbackSettings, needs: Needs, *, seed: int, progr
     """
     # Only for the counts of the report: a loss on scores learns from the score itself, not from this label.
     middle = sum(_score_range(needs)) / 2 if needs.scores else None
-    opened = partial(
-        open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle, seed=seed
-    )
+    opened = partial(open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle)
     index = partial(_RowIndex.of, skip_refused=settings.skip_refused, progress=progress)
     source = index(opened(settings.source), settings.source)
     if settings.validation is None:
@@ -229,7 +225,7 @@ def index_feedback(settings: FeedbackSettings, needs: Needs, *, seed: int, progr
     return FeedbackIndex(source, index(opened(settings.validation), settings.validation))
 
 
-def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool, seed: int) -> _Selection:
+def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool) -> _Selection:
     """
     Choose the rows to train on, to hold out and to validate on.
 
@@ -240,11 +236,11 @@ def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool
     # A file of one prompt is told apart from a split that leaves one: what to do about them differs.
     if mismatched:
         _require_two_prompts(source.group, _ONE_PROMPT.format(path=memory_name(settings.source) or settings.source))
-    is_trained, is_held_out, warnings = _divide(both, settings, seed=seed)
+    is_trained, is_held_out, warnings = _divide(both, settings)
     # Without a file of their own the held-out rows are rows of the source, under another mask.
     index, is_validated = both.held_out or source, None
     if is_held_out is not None:
-        is_validated = _limited(index.group, is_held_out, settings.validation_rows, seed=seed)
+        is_validated = _limited(index.group, is_held_out, settings.validation_rows, seed=settings.split_seed)
     if mismatched:
         _require_two_prompts(source.group[is_trained], _ONE_LEFT.format(side="left to train on"))
         if is_validated is not None:
@@ -258,14 +254,14 @@ def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool
     )
 
 
-def _divide(both: FeedbackIndex, settings: FeedbackSettings, *, seed: int) -> tuple[Mask, Mask | None, list[str]]:
+def _divide(both: FeedbackIndex, settings: FeedbackSettings) -> tuple[Mask, Mask | None, list[str]]:
     """Return masks of the rows to train on and to hold out (of the source, or of the held-out file), and warnings."""
     source, held_out = both.source, both.held_out
     if held_out is None:
         share = held_out_share(settings, both.num_prompts)
         if share == 0:
             return np.ones(len(source.group), np.bool_), None, []
-        validation = split(source.group, source.conversation, validation=share, seed=seed)
+        validation = split(source.group, source.conversation, validation=share, seed=settings.split_seed)
         return ~validation, validation, []
     # The file of held-out rows is the user's, who may have drawn it by row: what training sees too measures nothing.
     leaked = np.isin(held_out.group, source.group)

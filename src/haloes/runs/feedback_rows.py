@@ -71,7 +71,6 @@ def open_rows(
     pairs: bool,
     undesirable: bool = True,
     middle: float | None = None,
-    seed: int,
 ) -> Rows:
     """
     Open a feedback file as a loss needs it: as pairs, or as single labelled answers.
@@ -82,7 +81,6 @@ def open_rows(
         pairs: whether pairs are needed.
         undesirable: whether undesirable single answers are needed; where not they are refused as `NOT_USED`.
         middle: for a loss that learns from scores: where there is no label, the one for reports is told apart here.
-        seed: seed of pairing and subsampling.
 
     Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist, or where
     pairs are needed and one answer a prompt is asked for.
@@ -95,10 +93,10 @@ def open_rows(
         rows = Rows(rows, partial(label_scores, rule=rule))
     # Lazily and again: the first reading makes the index, the second encodes, and no list of rows is ever held.
     if pairs:
-        return Rows(Rows(rows, partial(_labelled, middle=None)), partial(_paired, seed=seed))
+        return Rows(Rows(rows, partial(_labelled, middle=None)), partial(_paired, seed=settings.split_seed))
     rows = Rows(rows, unpair)
     if settings.one_per_prompt:
-        rows = Rows(rows, partial(one_per_prompt, seed=seed))
+        rows = Rows(rows, partial(one_per_prompt, seed=settings.split_seed))
     return Rows(Rows(rows, partial(_labelled, middle=middle)), partial(_used, undesirable=undesirable))
 
 

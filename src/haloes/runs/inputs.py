@@ -39,7 +39,6 @@ def make_inputs(
     needs: Needs,
     encoder: Encoder,
     identity: Mapping[str, str],
-    seed: int,
     num_prompts: int,
     index: FeedbackIndex | None,
     threads: int | None,
@@ -55,7 +54,6 @@ def make_inputs(
         needs: what the loss needs: pairs or single answers, control texts, scores.
         encoder: text to tokens, without a control text.
         identity: hashes of all that decides what is encoded: what is there is opened only where they are the same.
-        seed: seed of the split, the pairing and the subsampling.
         num_prompts: held-out prompts to answer.
         index: the index of the feedback, where it was read before.
         threads: the most processors to use; None for all that the process may.
@@ -73,7 +71,6 @@ def make_inputs(
             needs=needs,
             encoder=encoder,
             folder=folder,
-            seed=seed,
             num_prompts=num_prompts,
             progress=progress,
             index=index,

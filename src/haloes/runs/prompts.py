@@ -32,7 +32,7 @@ def everyday_prompts(split: Literal["train", "held_out"]) -> dict[str, str]:
 
 
 def load_prompts(
-    source: str, settings: FeedbackSettings, *, everything: bool = False, most: int | None = None, seed: int = 0
+    source: str, settings: FeedbackSettings, *, everything: bool = False, most: int | None = None
 ) -> dict[str, Text]:
     """
     Load prompts by id.
@@ -40,11 +40,10 @@ def load_prompts(
     Args:
         source: "everyday"; a run's folder (its held-out prompts); a text file (a prompt a line); a JSONL file of rows
             with a `prompt`; or a feedback file, of which the held-out prompts are taken as `haloes train` with the same
-            settings and seed would hold them out.
+            settings would hold them out.
         settings: how a feedback file is read.
         everything: all prompts of a feedback file, not only the held-out ones.
-        most: the most prompts to take, drawn by content and seed.
-        seed: seed of the split and the draw.
+        most: the most prompts to take, drawn by their content and feedback.split_seed.
 
     Raises:
         ConfigError: `most` is not positive.
@@ -52,7 +51,7 @@ def load_prompts(
     """
     if most is not None and most < 1:
         raise ConfigError(f"sample.most must be at least 1, got {most}")
-    prompts = _from(source, settings, everything=everything, seed=seed)
+    prompts = _from(source, settings, everything=everything)
     if not prompts:
         held_out = " (its run held none back to be answered: samples.prompts)" if Path(source).is_dir() else ""
         raise DataError(f"{source}: there are no prompts in it{held_out}; give a file of prompts or of feedback")
@@ -60,11 +59,12 @@ def load_prompts(
         return prompts
     names = list(prompts)
     # Drawn by a hash of the id, shown in the order of the file.
-    order = np.argsort(seeded_hash(np.array([number_of(name) for name in names]), seed=seed, purpose="sample prompts"))
+    numbers = np.array([number_of(name) for name in names])
+    order = np.argsort(seeded_hash(numbers, seed=settings.split_seed, purpose="sample prompts"))
     return {names[i]: prompts[names[i]] for i in sorted(order[:most].tolist())}
 
 
-def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
+def _from(source: str, settings: FeedbackSettings, *, everything: bool) -> dict[str, Text]:
     path = Path(source)
     if source == EVERYDAY and not path.exists():
         return dict(everyday_prompts("held_out"))
@@ -75,7 +75,7 @@ def _from(source: str, settings: FeedbackSettings, *, everything: bool, seed: in
         return {prompt_key(line): line for line in lines if line}
     if path.name.endswith((".jsonl", ".jsonl.gz")) and _only_prompts(path):
         return _prompts(read_jsonl(path), path)
-    return _held_out(source, settings, everything=everything, seed=seed)
+    return _held_out(source, settings, everything=everything)
 
 
 def _only_prompts(path: Path) -> bool:
@@ -102,14 +102,14 @@ def _prompts(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dict[
     return prompts
 
 
-def _held_out(source: str, settings: FeedbackSettings, *, everything: bool, seed: int) -> dict[str, Text]:
+def _held_out(source: str, settings: FeedbackSettings, *, everything: bool) -> dict[str, Text]:
     # Prompts are prompts whether the answers have labels or scores: any label does for the latter.
-    opened = open_rows(source, settings, pairs=False, middle=0.0, seed=seed)
+    opened = open_rows(source, settings, pairs=False, middle=0.0)
     rows = [row for row in opened if not isinstance(row, Refusal)]
     groups = np.array([group_number(row) for row in rows], np.int64)
     share = held_out_share(settings, len(np.unique(groups)))
     if not rows or everything or share == 0:
         return {group_of(row): row.prompt for row in rows}
     conversations = np.array([conversation_number(row) for row in rows], np.int64)
-    selected = split(groups, conversations, validation=share, seed=seed)
+    selected = split(groups, conversations, validation=share, seed=settings.split_seed)
     return {group_of(row): row.prompt for row, held in zip(rows, selected, strict=True) if held}

@@ -218,7 +218,6 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         needs=loss.needs,
         encoder=make_encoder(tokenizer, max_length=config.tokens.max_length),
         identity={**identity, "configuration": _configuration_digest(_before_steps(config), loss)},
-        seed=config.train.seed,
         num_prompts=config.samples.prompts,
         index=index,
         threads=config.train.threads,
@@ -506,7 +505,7 @@ def _with_share(run: ResolvedRun, progress: Progress) -> tuple[ResolvedRun, Feed
         return run, None
     # Before the run's identity is taken, which counts the share: resumed, the run is the same by its number.
     if run.ranks.is_main:
-        index = index_feedback(settings, run.loss.needs, seed=run.config.train.seed, progress=progress)
+        index = index_feedback(settings, run.loss.needs, progress=progress)
     share = run.ranks.broadcast(0.0 if index is None else held_out_share(settings, index.num_prompts))
     feedback = dataclasses.replace(settings, validation_share=share)
     return dataclasses.replace(run, config=dataclasses.replace(run.config, feedback=feedback)), index

@@ -111,7 +111,8 @@ class TrainSettings:
     other."""
     seed: int = 0
     """Decides the order of the data, the mismatched pairs, the adapter's start and dropout: any whole number. The
-    same seed on the same machine gives the same run; another shows how much is luck."""
+    same seed on the same machine gives the same run; another shows how much is luck, on the same held-out rows
+    (feedback.split_seed decides those)."""
 
     def __post_init__(self) -> None:
         for names, fits, rule in _RULES:

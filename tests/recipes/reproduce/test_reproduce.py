@@ -100,7 +100,7 @@ def test_imbalance_keeps_shares_of_the_desirable_rows_and_weights_them(config: R
 
 def test_sets_share_no_prompt_and_hold_both_labels_of_each(tmp_path: Path):
     source = FeedbackSettings(source=str(write_feedback(tmp_path / "feedback.jsonl")))
-    sets = make_sets(source, SIZES, tmp_path / "sets", seed=0)
+    sets = make_sets(source, SIZES, tmp_path / "sets")
 
     rows = {path.stem: [row for _, row in read_jsonl(path)] for path in (sets.train, sets.tune, sets.test)}
     prompts = {name: {row["prompt"] for row in part} for name, part in rows.items()}
@@ -114,7 +114,7 @@ def test_too_little_feedback_is_refused_with_what_to_do(tmp_path: Path):
     source = FeedbackSettings(source=str(write_feedback(tmp_path / "feedback.jsonl", prompts=6)))
 
     with pytest.raises(DataError, match="too few prompts for tune rows of both labels"):
-        make_sets(source, SIZES, tmp_path / "sets", seed=0)
+        make_sets(source, SIZES, tmp_path / "sets")
 
 
 def test_a_kept_share_is_drawn_by_content_and_not_by_order(tmp_path: Path):

@@ -120,7 +120,7 @@ def families(
         stop: asked after every step; True ends the comparison, to be resumed later.
         on_run: called before each run with its name, the runs done and all of them.
     """
-    sets = make_sets(config.feedback, sizes, folder / "sets", seed=0)
+    sets = make_sets(config.feedback, sizes, folder / "sets")
     bench = Workbench(config, sets, folder, stop=stop)
     ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config), "sizes": asdict(sizes)})
     grid = {name: list(_grid(name, METHODS[name], lrs, seeds[0])) for name in methods}

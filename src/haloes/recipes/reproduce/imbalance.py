@@ -53,7 +53,7 @@ def imbalance(
 
     The rows are the training rows of `families` with the same sizes, and so are the held-out answers.
     """
-    sets = make_sets(config.feedback, sizes, folder / "sets", seed=0)
+    sets = make_sets(config.feedback, sizes, folder / "sets")
     bench = Workbench(config, sets, folder, stop=stop)
     ledger = Ledger(folder / "runs.jsonl", {"config": as_mapping(config), "sizes": asdict(sizes)})
     runner = Runner(bench, ledger, on_run, 2 * len(shares) * len(seeds))
@@ -77,7 +77,7 @@ def imbalance(
 
 def keep_desirable(source: Path, share: float, target: Path) -> tuple[int, int]:
     """Write the rows with this share of the desirable ones, drawn by content; return the counts of each label."""
-    rows = [r for r in open_rows(str(source), FeedbackSettings(), pairs=False, seed=0) if isinstance(r, Feedback)]
+    rows = [r for r in open_rows(str(source), FeedbackSettings(), pairs=False) if isinstance(r, Feedback)]
     good = [row for row in rows if row.label]
     order = np.argsort(
         seeded_hash(np.array([number_of(completion_key(row)) for row in good]), seed=0, purpose="imbalance")

@@ -38,21 +38,20 @@ class Sets:
     test: Path
 
 
-def make_sets(settings: FeedbackSettings, sizes: SetSizes, folder: Path, *, seed: int) -> Sets:
+def make_sets(settings: FeedbackSettings, sizes: SetSizes, folder: Path) -> Sets:
     """
-    Write the three files, unless they are there; prompts are drawn at random and are in one file only.
+    Write the three files, unless they are there; prompts are drawn by feedback.split_seed and are in one file only.
 
     Raises DataError when the feedback has too few prompts for one row of each label in every file.
     """
     sets = Sets(folder / "train.jsonl", folder / "tune.jsonl", folder / "test.jsonl")
     if all(path.exists() for path in (sets.train, sets.tune, sets.test)):
         return sets
-    rows = [row for row in open_rows(settings.source, settings, pairs=False, seed=seed) if isinstance(row, Feedback)]
+    rows = [row for row in open_rows(settings.source, settings, pairs=False) if isinstance(row, Feedback)]
     groups = np.array([group_number(row) for row in rows], np.int64)
     names = np.unique(groups)
-    order = {
-        int(name): i for i, name in enumerate(names[np.argsort(seeded_hash(names, seed=seed, purpose="reproduce"))])
-    }
+    drawn = seeded_hash(names, seed=settings.split_seed, purpose="reproduce")
+    order = {int(name): i for i, name in enumerate(names[np.argsort(drawn)])}
     left = _balanced(sorted(rows, key=lambda row: order[group_number(row)]), sizes.per_prompt)
     folder.mkdir(parents=True, exist_ok=True)
     for path, size in ((sets.train, sizes.train), (sets.tune, sizes.tune), (sets.test, sizes.test)):

@@ -220,7 +220,7 @@ class Workbench:
         if not (folder / "train").exists():
             settings = FeedbackSettings(source=str(source), validation_share=0.0)
             encode_feedback(
-                settings, needs=needs, encoder=encoder, folder=folder, seed=0, num_prompts=0, progress=NullProgress()
+                settings, needs=needs, encoder=encoder, folder=folder, num_prompts=0, progress=NullProgress()
             )
         return TokenStore(folder / "train")
 
