@@ -7,6 +7,7 @@ import pytest
 
 from haloes.errors import ConfigError, DataError
 from haloes.feedback.read import FeedbackSource
+from haloes.progress.contract import NullProgress
 from haloes.records import Feedback, Message, Pair
 from haloes.runs.config import make_config
 from haloes.runs.convert import write_records
@@ -15,7 +16,7 @@ from tiny_runs import pairs, thumbs, write_rows
 
 def convert(source: Path, out: Path, *, to_pairs: bool = False, **feedback: object) -> tuple[int, dict[str, int]]:
     settings = make_config({"feedback": {"source": str(source), **feedback}}).feedback
-    written, refused = write_records(settings, out, pairs=to_pairs)
+    written, refused = write_records(settings, out, pairs=to_pairs, progress=NullProgress())
     return written, dict(refused)
 
 
