@@ -20,6 +20,8 @@ class Reply:
     """Say nothing until the test is over."""
     cut: bool = False
     """Announce more bytes than are sent."""
+    drip: str = ""
+    """Which part never ends, a byte at a time: header or body."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Request:
     body: dict[str, Any]
 
 
-def says(text: str | None, **choice: Any) -> Reply:
+def says(text: Any, **choice: Any) -> Reply:
     """A chat completion with this text."""
     message = {"role": "assistant", "content": text}
     content = {
@@ -48,16 +50,34 @@ class FakeServer:
         self.requests: list[Request] = []
         over, lock, requests = threading.Event(), threading.Lock(), self.requests
 
+        peers: set[Any] = set()
+        self._peers = peers
+
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers.get("content-length", 0)))
                 request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(content))
                 with lock:
                     number = len(requests)
                     requests.append(request)
+                    peers.add(self.client_address)
                 reply = answer(number, request)
                 if reply.hang:
                     over.wait(30)
+                    self.close_connection = True
+                    return
+                if reply.drip:
+                    start = b"HTTP/1.1 200 OK\r\nX-Slow: "
+                    self.wfile.write(
+                        start if reply.drip == "header" else start + b"no\r\nContent-Length: 99999\r\n\r\n"
+                    )
+                    while not over.wait(0.02):
+                        try:
+                            self.wfile.write(b" ")
+                        except OSError:  # the client has gone
+                            break
                     self.close_connection = True
                     return
                 self.send_response(reply.status)
@@ -76,6 +96,11 @@ class FakeServer:
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def connections(self) -> int:
+        """How many connections the requests came over."""
+        return len(self._peers)
 
     @property
     def port(self) -> int:

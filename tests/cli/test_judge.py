@@ -81,6 +81,41 @@ def test_where_no_reply_holds_a_verdict_the_exit_code_says_so(capsys: Captured):
     assert "win rate:" not in out
 
 
+def test_the_commonest_cause_of_lost_verdicts_is_in_the_error(capsys: Captured):
+    def answer(number: int, request: Any) -> Reply:
+        if number % 3 == 0:
+            return says("I like both.")
+        message = {"role": "assistant", "content": None, "reasoning_content": "hm"}
+        return says(None, message=message, finish_reason="length")
+
+    with FakeServer(answer) as server:
+        code = judge("kto.jsonl", "sft.jsonl", "--judge", "http", "--base-url", server.url, "--model", "m")
+    out, err = capsys.readouterr()
+
+    assert code == 2
+    assert "why, 8 times: the model only thought (2 characters), and gave no reply" in out
+    assert "why, 4 times: the reply names none of" in out
+    assert "none of the 12 replies holds a verdict (8 times: the model only thought" in " ".join(err.split())
+    assert "judge.max_tokens is 32" in err
+
+
+def test_where_most_replies_hold_no_verdict_the_exit_code_says_so(capsys: Captured):
+    with FakeServer(lambda number, _: says("Response 1" if number < 4 else "")) as server:
+        code = judge("kto.jsonl", "sft.jsonl", "--judge", "http", "--base-url", server.url, "--model", "m")
+
+    assert code == 2
+    assert "only 4 of the 12 replies hold a verdict (8 times: the reply is empty)" in capsys.readouterr().err
+
+
+def test_a_rule_that_ends_the_program_for_one_prompt_ends_nothing(capsys: Captured):
+    with Path("rules.py").open("a") as file:
+        file.write("def leave(prompt, first, second):\n    if '3' in prompt: raise SystemExit(0)\n    return 10**400\n")
+
+    assert with_rule("leave") == 2
+    assert len(rows_of(Path("judgements.jsonl"))) == 12
+    assert "12 of 12 replies hold no verdict" in capsys.readouterr().out
+
+
 def test_a_few_replies_without_a_verdict_are_no_fault_and_asked_again_on_demand(capsys: Captured):
     Path("moody.py").write_text(
         "from pathlib import Path\n"

@@ -44,6 +44,15 @@ words = st.lists(
         ("Response 1 is worse.", None),
         ("<think>Response 1", None),
         ("Response 2</think>", None),
+        ("Response 2 is rude.\n</think>\n\nResponse 1", "first"),
+        ("Hm. </think> Response 2? <think>Wait.</think> Response 1", None),
+        ("</think>Response 1", "first"),
+        ("Response 1 </think> <think> but", None),
+        ("<think>Response 2 <think>or</think> not</think> Response 1", "first"),
+        ("[THINK]Response 2?[/THINK]Response 1", "first"),
+        ("◁think▷Response 2?◁/think▷Response 1", "first"),
+        ("<|channel|>analysis<|message|>Response 2?<|end|><|channel|>final<|message|>Response 1", "first"),
+        ("<|channel|>analysis<|message|>Response 1", None),
     ],
 )
 def test_a_named_response(reply: str, verdict: str | None):
@@ -88,6 +97,11 @@ def test_the_last_line_with_a_verdict(reply: str, verdict: str | None):
     assert extract(reply, LAST, "last")[0] == verdict
 
 
+def test_a_reply_of_thoughts_alone_says_so():
+    assert extract("<think>Response 1</think>", NAMED, "named")[1] == "the reply is a thought and nothing else"
+    assert extract("", NAMED, "named")[1] == "the reply is empty"
+
+
 def test_the_reason_says_what_was_taken_for_the_verdict():
     assert extract("I say Response 2!", NAMED, "named")[1] == "the reply names 'Response 2' alone: 'I say Response 2!'"
     assert "'Response 1' and 'Response 2'" in extract("Response 1, Response 2", NAMED, "named")[1]
@@ -109,7 +123,8 @@ def test_there_is_no_verdict_without_its_label(reply: str):
 @given(words)
 def test_two_verdicts_are_none(reply: str):
     assert extract(f"{reply} Response 1 Response 2", NAMED, "named")[0] is None
-    assert extract(f"m {reply} M", WHOLE, "whole")[0] is None
+    if "</think>" not in reply:  # which leaves what stands before it aside
+        assert extract(f"m {reply} M", WHOLE, "whole")[0] is None
     assert extract(f"{reply}\n[[A]] or [[B]]", LAST, "last")[0] is None
 
 

@@ -93,9 +93,8 @@ def test_a_reply_without_a_verdict_is_unscored(reply: Reply, reason: str):
         b'{"choices": [{}]}',
         b'{"choices": [{"text": "Response 1"}]}',
         b'{"choices": [{"message": "Response 1"}]}',
-        b'{"choices": [{"message": {"content": ["Response 1"]}}]}',
-        b'{"choices": [{"message": {"content": "Response 1"}}], "usage": {"prompt_tokens": "many"}}',
-        b'{"choices": [{"message": {"content": "Response 1"}, "logprobs": {"content": [1]}}]}',
+        b'{"error": {"message": "overloaded"}}',
+        b'{"choices": [{"message": {"content": "Response 1"}}], "usage": ' + b"9" * 5000 + b"}",
     ],
 )
 def test_another_shape_than_a_chat_completion_is_no_opinion(body: bytes):
@@ -103,6 +102,47 @@ def test_another_shape_than_a_chat_completion_is_no_opinion(body: bytes):
 
     assert isinstance(found, NoReply)
     assert len(requests) == 2
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        b'"usage": "many"',
+        b'"usage": {"prompt_tokens": "many"}',
+        b'"usage": {"prompt_tokens": 1e400, "completion_tokens": -1}',
+        b'"usage": {"prompt_tokens": ' + b"9" * 400 + b"}",
+        b'"usage": [NaN]',
+    ],
+)
+def test_odd_counts_of_tokens_cost_no_verdict(beside: bytes):
+    body = b'{"choices": [{"message": {"content": "Response 1"}, "logprobs": [1]}], ' + beside + b"}"
+    opinion = one(Reply(200, body), price_prompt=1.0, price_completion=1.0)
+
+    assert (opinion.verdict, opinion.prompt_tokens, opinion.completion_tokens, opinion.cost) == ("first", 0, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["Response 1"],
+        [{"type": "text", "text": "Response 1"}],
+        "Response 2 is longer, but rude. </think>\n\nResponse 1",
+        "<think>Response 2 is longer, but rude.</think>\n\nResponse 1",
+    ],
+)
+def test_the_verdict_is_found_in_every_shape_of_content(content: Any):
+    assert one(says(content)).verdict == "first"
+
+
+def test_a_model_that_only_thought_is_unscored_with_the_cause_and_the_limit():
+    message = {"role": "assistant", "content": None, "reasoning_content": "Response 1, or"}
+    opinion = one(says(None, message=message, finish_reason="length"), max_tokens=8)
+
+    assert opinion.verdict is None
+    assert opinion.reason == (
+        "the model only thought (14 characters), and gave no reply (the reply ended with 'length', judge.max_tokens is "
+        "8)"
+    )
 
 
 def test_what_a_server_may_leave_out_is_not_needed():
@@ -190,6 +230,26 @@ def test_without_log_probabilities_of_a_label_there_is_no_verdict(reply: Reply):
 
     assert (opinion.verdict, opinion.preference) == (None, None)
     assert "none of the labels" in opinion.reason
+
+
+@pytest.mark.parametrize("logprobs", [[1], "x", {"content": [1]}, {"content": [{"top_logprobs": "x"}]}])
+def test_log_probabilities_of_another_shape_are_unscored_with_the_reason(logprobs: Any):
+    opinion = weighted(says("m", logprobs=logprobs))
+
+    assert (opinion.verdict, opinion.preference) == (None, None)
+    assert "its log-probabilities cannot be read" in opinion.reason
+
+
+@pytest.mark.parametrize("value", [1e5, 1e400, float("nan"), 10**400])
+def test_a_log_probability_above_0_is_unscored_with_the_reason(value: float):
+    opinion = weighted(with_logprobs("m", m=value))
+
+    assert (opinion.verdict, opinion.preference) == (None, None)
+    assert "its log-probabilities cannot be read" in opinion.reason
+
+
+def test_labels_that_are_all_very_unlikely_are_compared_all_the_same():
+    assert weighted(with_logprobs("x", x=0.0, m=-900.0, M=-901.0)).preference == pytest.approx(0.7310585786300049)
 
 
 def test_settings_that_decide_verdicts_are_in_the_identity():

@@ -134,6 +134,18 @@ def test_what_does_not_fit_the_window_is_unscored(folder: Path):
     assert fine.verdict is not None
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_reward_that_is_no_number_is_unscored(value: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    rewards = {"a": float(value), "b": 0.5, "c": 0.25}
+    scorer = type(judge_of(folder)._loaded())
+    monkeypatch.setattr(scorer, "reward", lambda _, __, answer: rewards[answer])
+    odd, fine = opinions(judge_of(folder), [comparison("a", "b"), comparison("b", "c")])
+
+    assert (odd.verdict, odd.preference) == (None, None)
+    assert f"the rewards are {value} and 0.5" in odd.reason
+    assert fine.verdict == "first"
+
+
 def test_a_model_without_a_trained_score_is_refused(tmp_path: Path):
     language_model = save_model(tmp_path / "lm")
     with pytest.raises(ModelError, match=r"no trained reward model.*score"):

@@ -74,6 +74,23 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+# --- odd numbers
+
+
+def test_a_preference_that_is_no_share_is_unscored_and_ends_nothing(tmp_path: Path):
+    @dataclass
+    class Odd(Counting):
+        def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply], None, None]:
+            for place, value in zip(range(len(comparisons)), [float("nan"), 1.5, 0.25, 1e400], strict=True):
+                yield place, JudgeReply(verdict="second", preference=value, reason="a number")
+
+    judged = judge_pairs(Odd(), paired(2), tmp_path / "j.jsonl")
+
+    assert [judgement.verdict for judgement in judged.judgements] == [None, None, "second", None]
+    assert [judgement.preference for judgement in judged.judgements] == [None, None, 0.25, None]
+    assert judged.judgements[0].reason == "the judge's preference is nan, which is not between 0 and 1"
+
+
 # --- both orders
 
 

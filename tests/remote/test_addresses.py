@@ -17,6 +17,16 @@ FORBIDDEN = [
     "febf::1",
     "::ffff:169.254.169.254",
     "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a9fe:a9fe",
+    "64:ff9b:1:a9fe:a9:fe00::",  # the lengths of prefixes of RFC 6052
+    "64:ff9b:1:ffa9:fe:a9fe::",
+    "64:ff9b:1:0:a9:fea9:fe00:0",
+    "::169.254.169.254",
+    "::ffff:0:169.254.169.254",
+    "2001:db8::5efe:169.254.169.254",
+    "2001:db8::200:5efe:100.100.100.200",
+    "2001:0:a9fe:a9fe::1",
+    "2001:0:808:808::5601:5601",  # Teredo: the client's address, turned over
     "2002:a9fe:a9fe::1",
     "fd00:ec2::254",
     "100.100.100.200",
@@ -68,6 +78,9 @@ def test_a_name_that_is_none_is_refused():
         ("93.184.216.34", False),
         ("2606:2800:220:1::1", False),
         ("::ffff:8.8.8.8", False),
+        ("::8.8.8.8", False),
+        ("::ffff:0:8.8.8.8", False),
+        ("64:ff9b:1::808:808", False),
     ],
 )
 def test_private_networks_are_local(address: str, local: bool):

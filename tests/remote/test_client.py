@@ -1,5 +1,6 @@
 """Requests to a real server on this machine that misbehaves."""
 
+import gzip
 import logging
 from email.utils import formatdate
 from typing import Any
@@ -96,6 +97,45 @@ def test_a_hanging_server_is_given_up_after_the_timeout():
     told = pytest.raises(NoReplyError, match=r"no reply within 0\.3 seconds, 2 times")
     with FakeServer(replies(Reply(hang=True))) as server, told:
         post(server, timeout=0.3, attempts=2)
+
+
+@pytest.mark.parametrize("part", ["header", "body"])
+def test_a_server_that_drips_is_given_up_after_the_timeout(part: str):
+    with FakeServer(replies(Reply(drip=part), says("at last"))) as server:
+        assert post(server, timeout=0.5) == "at last"
+    told = pytest.raises(NoReplyError, match=r"no reply within 0\.3 seconds, 2 times")
+    with FakeServer(replies(Reply(drip=part))) as server, told:
+        post(server, timeout=0.3, attempts=2)
+
+
+def test_a_connection_is_kept_for_the_next_request():
+    with FakeServer(replies(says("hello"))) as server, Client(Endpoint(base_url=server.url)) as client:
+        for _ in range(3):
+            assert client.post("/chat/completions", {}, text_of) == "hello"
+        assert server.connections == 1
+
+
+def test_a_compressed_reply_that_was_not_asked_for_is_refused():
+    packed = gzip.compress(says("hello").body)
+    for encoding in ("gzip", "br"):
+        with FakeServer(replies(Reply(200, packed, headers={"Content-Encoding": encoding}))) as server:
+            with pytest.raises(NoReplyError, match=rf"compressed \({encoding}\), which was not asked for"):
+                post(server)
+            assert len(server.requests) == 1
+            assert server.requests[0].headers["accept-encoding"] == "identity"
+    refused = Reply(401, packed, headers={"Content-Encoding": "gzip"})
+    with FakeServer(replies(refused)) as server, pytest.raises(RunError, match="HTTP 401: a text that is compressed"):
+        post(server)
+    with FakeServer(replies(Reply(200, says("hello").body, headers={"Content-Encoding": "identity"}))) as server:
+        assert post(server) == "hello"
+
+
+def test_an_address_that_nobody_answers_at_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch):
+    with FakeServer(replies(says("hello"))) as server:
+        found = [(2, 1, 6, "", (address, server.port)) for address in ("127.0.0.9", "127.0.0.1")]
+        monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+        # The server listens at the second one alone.
+        assert post(server, base_url=f"http://localhost:{server.port}/v1", attempts=1) == "hello"
 
 
 def test_attempts_are_counted_and_the_last_fault_is_told():

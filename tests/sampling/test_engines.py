@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fake_server import FakeServer, Reply
 from fakes import byte_tokenizer, tiny_model
 from haloes.errors import ConfigError
 from haloes.records import Completion, Message
@@ -97,6 +98,47 @@ def test_without_vllm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
 
 
 # --- a server
+
+
+def odd_answer(message: dict[str, Any], *, reason: str = "stop", **fields: Any) -> Completion | NoAnswer:
+    body = {"choices": [{"message": message, "finish_reason": reason}], **fields}
+    with FakeServer(lambda *_: Reply(body=json.dumps(body).encode())) as server:
+        engine = HttpEngine("served", Endpoint(base_url=server.url, attempts=3, backoff=0.0))
+        (found,) = engine.answer([Ask("a", "Is it?", 0)], Decoding(max_new_tokens=6))
+        assert len(server.requests) == 1, "asked again, it would say the same"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "said"),
+    [
+        ({"content": [{"type": "text", "text": "Yes."}], "reasoning": "hm"}, {}, "Yes."),
+        ({"content": "Yes."}, {"usage": "many"}, "Yes."),
+        ({"content": "Yes."}, {"usage": {"completion_tokens": 1e400}}, "Yes."),
+        ({"content": ""}, {}, ""),
+    ],
+)
+def test_an_answer_is_read_in_every_shape(message: dict[str, Any], fields: dict[str, Any], said: str):
+    found = odd_answer(message, **fields)
+
+    assert isinstance(found, Completion)
+    assert (found.completion, found.num_tokens, found.finished) == (said, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "why"),
+    [
+        (
+            {"content": None, "reasoning_content": "hm"},
+            "length",
+            "the model only thought (2 characters), and gave no reply (the reply ended with 'length')",
+        ),
+        ({"content": None}, "content_filter", "the reply is empty (the reply ended with 'content_filter')"),
+        ({"content": None, "refusal": "No."}, "stop", "the model refuses: No. (the reply ended with 'stop')"),
+    ],
+)
+def test_no_words_are_no_answer_and_say_why(message: dict[str, Any], reason: str, why: str):
+    assert odd_answer(message, reason=reason) == NoAnswer("a", why)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,7 +1,7 @@
 """The interface of judges: two answers to a prompt go in, and a verdict with its reason comes out."""
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from haloes.records import Text, Verdict
@@ -37,7 +37,10 @@ class JudgeReply:
     reply: str = ""
     """The judge's words, uncut."""
     preference: float | None = None
-    """Preference for the first answer, in [0, 1], from judges that give a number."""
+    """Preference for the first answer, in [0, 1], from judges that give a number; anything else is taken as unscored
+    (`usable`)."""
+    is_fault: bool = False
+    """Whether the judge failed on it, rather than found no verdict: asked before training, it is refused."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -80,6 +83,14 @@ class Judge(Protocol):
             UserError: the judge cannot be used at all as it is set up (a wrong key, an unknown model ...).
         """
         ...
+
+
+def usable(reply: JudgeReply) -> JudgeReply:
+    """Return a judge's reply as it is; without a verdict where its preference is no share, as NaN is none."""
+    if reply.preference is None or 0 <= reply.preference <= 1:
+        return reply
+    reason = f"the judge's preference is {reply.preference}, which is not between 0 and 1"
+    return replace(reply, verdict=None, preference=None, reason=reason)
 
 
 def number_verdict(preference: float, *, tie_margin: float = 0.0) -> Verdict:

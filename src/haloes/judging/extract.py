@@ -18,8 +18,13 @@ Extracted: TypeAlias = tuple[Verdict | None, str]
 """The verdict, and what it was taken from or why there is none."""
 
 _WRAPPING = " \t\r\n\"'`*_.,:;!()“”‘’"
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_OPEN_THOUGHT = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
+_NAMES = "(?:think(?:ing)?|thoughts?|reasoning|seed:think)"
+_OPENS = rf"(?:<{_NAMES}>|\[THINK\]|◁think▷|<\|channel\|>(?!final))"
+_CLOSES = rf"(?:</{_NAMES}>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>)"
+"""With what models begin and end their thoughts; the channels are those of gpt-oss."""
+_THOUGHT = re.compile(rf"{_OPENS}.*?{_CLOSES}", re.DOTALL | re.IGNORECASE)
+_UP_TO_AN_END = re.compile(rf".*{_CLOSES}", re.DOTALL | re.IGNORECASE)
+_OPEN_THOUGHT = re.compile(_OPENS, re.IGNORECASE)
 _HEDGE = re.compile(
     r"\b(neither|nor|both|either|not|cannot|unable|worse|worst|less|equal(?:ly)?|same|tie[ds]?|without|except|if|unless"
     r"|hard to say)\b|n['’]t\b",
@@ -32,7 +37,8 @@ def extract(reply: str, labels: Labels, rule: str) -> Extracted:
     """
     Return the verdict in a reply, or None and the reason.
 
-    What a reasoning model thought aloud (<think> ... </think>) is left aside; a thought without its end holds none.
+    What a reasoning model thought aloud (<think> ... </think>) is left aside, also where its first tag is missing: chat
+    templates write that one themselves. A thought without its end holds no verdict.
 
     Args:
         reply: the judge's words.
@@ -42,12 +48,13 @@ def extract(reply: str, labels: Labels, rule: str) -> Extracted:
     Returns:
         The verdict and what it was taken from; None and the reason where the reply holds none.
     """
-    said = _THOUGHT.sub("", reply).strip()
+    whole = _THOUGHT.sub("", reply)
+    said = _UP_TO_AN_END.sub("", whole).strip()
     # Cut off while thinking, a model has often named both answers, and decided on neither.
     if _OPEN_THOUGHT.search(said):
         return None, "the reply ends inside a thought, before any verdict"
     if not said:
-        return None, "the reply is empty"
+        return None, "the reply is a thought and nothing else" if reply.strip() else "the reply is empty"
     return RULES[rule](said, labels)
 
 

@@ -3,20 +3,18 @@
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import exp
-from typing import Any, ClassVar, TypeAlias
+from math import exp, inf
+from typing import Any, ClassVar
 
 from haloes.errors import ConfigError
 from haloes.judging._contract import Identity, JudgeReply, NoReply, OrderedPair, number_verdict
 from haloes.judging.template import JudgeTemplate, load_template
 from haloes.records import Verdict
+from haloes.remote.chat import ChatReply, Logprobs, read_chat
 from haloes.remote.client import Client, Endpoint, NoReplyError
 from haloes.remote.parallel import in_parallel
 
 _PATH = "/chat/completions"
-
-Logprobs: TypeAlias = Mapping[str, float]
-"""Log-probability of each token that might have come first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +22,8 @@ class HttpJudge:
     """
     Asks a chat model which of two answers is better.
 
-    A reply without a verdict is unscored; no reply (server down, limit reached, not the reply it should be) is not an
-    opinion at all, and is asked again by a rerun.
+    A reply without a verdict is unscored, with its reason: one odd reply ends nothing. No reply (server down, limit
+    reached, no chat completion) is not an opinion at all, and is asked again by a rerun.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -70,7 +68,7 @@ class HttpJudge:
     requests_per_minute: float | None = None
     """Most requests a minute; None for no limit."""
     timeout: float = 60.0
-    """Seconds for a request."""
+    """Seconds for a request, from beginning to end."""
     attempts: int = 5
     """Most attempts at a request."""
     backoff: float = 1.0
@@ -115,7 +113,7 @@ class HttpJudge:
 
     def _ask(self, client: Client, template: JudgeTemplate, comparison: OrderedPair) -> JudgeReply | NoReply:
         try:
-            reply = client.post(_PATH, self._body(template, comparison), _read)
+            reply = client.post(_PATH, self._body(template, comparison), read_chat)
         except NoReplyError as error:
             return NoReply(str(error))
         return self._opinion(template, reply)
@@ -125,7 +123,7 @@ class HttpJudge:
             "model": self.model,
             "messages": template.messages(comparison),
             "temperature": self.temperature,
-            "max_tokens": self.max_tokens or template.max_tokens,
+            "max_tokens": self._max_tokens(template),
             "seed": comparison.seed,
         }
         # Only where it is wanted: many servers refuse the field.
@@ -133,14 +131,18 @@ class HttpJudge:
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return {name: value for name, value in (body | self.body).items() if value is not None}
 
-    def _opinion(self, template: JudgeTemplate, reply: "_Reply") -> JudgeReply:
-        verdict, reason = template.verdict(reply.text)
+    def _opinion(self, template: JudgeTemplate, reply: ChatReply) -> JudgeReply:
         preference = None
         if self.top_logprobs:
-            preference, reason = _preference(template.labels, reply.first_token)
+            preference, reason = _preference(template.labels, reply)
             verdict = None if preference is None else number_verdict(preference)
-        elif verdict is None and reply.finish_reason not in {"", "stop"}:
-            reason += f" (the reply ended with {reply.finish_reason!r})"
+        elif reply.silence:
+            verdict, reason = None, reply.silence
+        else:
+            verdict, reason = template.verdict(reply.text)
+        if verdict is None and reply.finish_reason not in {"", "stop"}:
+            limit = f", judge.max_tokens is {self._max_tokens(template)}" if reply.finish_reason == "length" else ""
+            reason += f" (the reply ended with {reply.finish_reason!r}{limit})"
         return JudgeReply(
             verdict=verdict,
             reason=reason,
@@ -151,7 +153,10 @@ class HttpJudge:
             cost=self._cost(reply),
         )
 
-    def _cost(self, reply: "_Reply") -> float | None:
+    def _max_tokens(self, template: JudgeTemplate) -> int:
+        return self.max_tokens or template.max_tokens
+
+    def _cost(self, reply: ChatReply) -> float | None:
         if self.price_prompt is None or self.price_completion is None:
             return None
         return (reply.prompt_tokens * self.price_prompt + reply.completion_tokens * self.price_completion) / 1e6
@@ -168,47 +173,19 @@ class HttpJudge:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """The fields of a chat completion that are used."""
-
-    text: str
-    finish_reason: str
-    first_token: Logprobs
-    prompt_tokens: int
-    completion_tokens: int
-
-
-def _read(content: Any) -> _Reply:
-    """Read a chat completion. Raises ValueError, KeyError, TypeError or IndexError where it is none."""
-    choice = content["choices"][0]
-    text = choice["message"]["content"]
-    if not isinstance(text, str | None):
-        raise TypeError(f"the message's content is {type(text).__name__}")
-    usage = content.get("usage") or {}
-    return _Reply(
-        text=text or "",
-        finish_reason=str(choice.get("finish_reason") or ""),
-        first_token=_first_token(choice.get("logprobs")),
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        completion_tokens=int(usage.get("completion_tokens") or 0),
-    )
-
-
-def _first_token(logprobs: Any) -> Logprobs:
-    tokens = (logprobs or {}).get("content") or []
-    return {str(top["token"]): float(top["logprob"]) for top in (tokens[0]["top_logprobs"] if tokens else [])}
-
-
-def _preference(labels: Mapping[Verdict, str], logprobs: Logprobs) -> tuple[float | None, str]:
+def _preference(labels: Mapping[Verdict, str], reply: ChatReply) -> tuple[float | None, str]:
     """
     Return P(first) / (P(first) + P(second)) of the first token, as AlpacaEval 2 does; a tie's label counts half.
 
     A label that is not among the likeliest tokens counts as impossible; None where none of them is there.
     """
-    chance = {verdict: exp(logprobs[label]) for verdict, label in labels.items() if label in logprobs}
-    total = sum(chance.values())
-    if not total > 0:
-        return None, f"none of the labels is among the likeliest first tokens: {', '.join(map(repr, logprobs))}"
-    shown = ", ".join(f"P({labels[verdict]!r}) = {value:.4g}" for verdict, value in chance.items())
-    return (chance.get("first", 0.0) + chance.get("tie", 0.0) / 2) / total, shown
+    logprobs: Logprobs = reply.first_token
+    found = {verdict: logprobs[label] for verdict, label in labels.items() if label in logprobs}
+    highest = max(found.values(), default=-inf)
+    if highest == -inf:
+        shown = reply.logprobs_fault or ", ".join(map(repr, logprobs))
+        return None, f"none of the labels is among the likeliest first tokens: {shown}"
+    # Relative to the highest: exp of a log-probability of -800 is 0, and 0 / 0 no preference.
+    chance = {verdict: exp(value - highest) for verdict, value in found.items()}
+    shown = ", ".join(f"P({labels[verdict]!r}) = {exp(value):.4g}" for verdict, value in found.items())
+    return (chance.get("first", 0.0) + chance.get("tie", 0.0) / 2) / sum(chance.values()), shown

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from math import exp
+from math import exp, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -71,6 +71,13 @@ class RewardModelJudge:
         if first is None or second is None:
             return JudgeReply(
                 verdict=None, reason=f"an answer with its prompt does not fit the model's window of {window}"
+            )
+        if not (isfinite(first) and isfinite(second)):
+            return JudgeReply(
+                verdict=None,
+                is_fault=True,
+                reply=f"{first} and {second}",
+                reason=f"the rewards are {first} and {second}, and one that is no number decides nothing",
             )
         preference = _sigmoid(first - second)
         return JudgeReply(

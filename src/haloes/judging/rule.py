@@ -1,5 +1,6 @@
 """A judge that is a Python function."""
 
+import inspect
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, get_args
@@ -12,6 +13,8 @@ from haloes.records import Text, Verdict
 Rule: TypeAlias = Callable[[Text, str, str], Any]
 """(prompt, first answer, second answer) to "first", "second", "tie", None (it cannot say), or a number in [0, 1] for
 the first; or one of these with a reason, as a tuple."""
+
+_MOST_SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +35,14 @@ class RuleJudge:
         return Identity(self.rule, settings={"source": source_hash(load_function(self.rule))})
 
     def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        """Ask for one after the other. Raises ConfigError where the function fails or returns something else."""
+        """
+        Ask for one after the other.
+
+        Where the function fails or returns something else it is unscored, with its reason: one odd answer ends nothing.
+        Raises ConfigError where it cannot be called with (prompt, first, second).
+        """
         rule = load_function(self.rule)
+        _check_signature(rule, self.rule)
         for place, comparison in enumerate(comparisons):
             yield place, _ask(rule, self.rule, comparison)
 
@@ -50,21 +59,35 @@ class FunctionJudge:
         return Identity(name_of(self.rule), settings={"source": fingerprint(self.rule)})
 
     def compare(self, comparisons: Sequence[OrderedPair]) -> Generator[tuple[int, JudgeReply | NoReply], None, None]:
-        """Ask for one after the other. Raises ConfigError where the function fails or returns something else."""
+        """Ask for one after the other, as `RuleJudge` does. Raises ConfigError where it cannot be called."""
+        _check_signature(self.rule, name_of(self.rule))
         for place, comparison in enumerate(comparisons):
             yield place, _ask(self.rule, name_of(self.rule), comparison)
+
+
+def _check_signature(rule: Rule, name: str) -> None:
+    try:
+        signature = inspect.signature(rule)
+    except (ValueError, TypeError):  # not written in Python
+        return
+    try:
+        signature.bind("prompt", "first", "second")
+    except TypeError as error:
+        raise ConfigError(
+            f"judge.rule: {name} takes {signature}, and is called with (prompt, first, second): {error}"
+        ) from error
 
 
 def _ask(rule: Rule, name: str, comparison: OrderedPair) -> JudgeReply:
     try:
         said = rule(comparison.prompt, comparison.first, comparison.second)
-    except Exception as error:
-        raise ConfigError(
-            f"judge.rule: {name} failed on the answers to prompt {comparison.prompt_id} "
-            f"({type(error).__name__}: {error}); it is called with (prompt, first, second)"
-        ) from error
+    # Whatever it does to one question, the others are asked; sys.exit would end haloes with a code of its own.
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's function
+        why = f"{name} failed ({type(error).__name__}: {shown(error, str)})"
+        return JudgeReply(verdict=None, is_fault=True, reason=why)
     value, reason = said if isinstance(said, tuple) and len(said) == 2 else (said, "")  # noqa: PLR2004 - a pair
-    reply, why = repr(value), str(reason) or f"the rule says {value!r}"
+    reply = shown(value)
+    why = (shown(reason, str) if reason is not None else "") or f"the rule says {reply}"
     if value is None:
         return JudgeReply(verdict=None, reply=reply, reason=why)
     if isinstance(value, str) and value in get_args(Verdict):
@@ -72,11 +95,19 @@ def _ask(rule: Rule, name: str, comparison: OrderedPair) -> JudgeReply:
         return JudgeReply(verdict=verdict, reply=reply, reason=why)
     number = _share(value)
     if number is None:
-        raise ConfigError(
-            f'judge.rule: {name} gave back {value!r} for prompt {comparison.prompt_id}; expected "first", '
-            '"second", "tie", None, or a number from 0 to 1 for the first answer'
-        )
+        expected = '"first", "second", "tie", None, or a number from 0 to 1 for the first answer'
+        why = f"{name} gave back {reply}; expected {expected}"
+        return JudgeReply(verdict=None, is_fault=True, reply=reply, reason=why)
     return JudgeReply(verdict=number_verdict(number), preference=number, reply=reply, reason=why)
+
+
+def shown(value: object, write: Callable[[Any], str] = repr) -> str:
+    """Write out what a user's function gave back, not at length; its type where even that fails."""
+    try:
+        text = write(value)
+    except Exception:  # noqa: BLE001 - whatever its own __repr__ does, or an integer of too many digits
+        return f"a value of the type {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
 
 def _share(value: object) -> float | None:
@@ -85,6 +116,6 @@ def _share(value: object) -> float | None:
         return None
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - no number, one out of range, or whatever its own __float__ does
         return None
     return number if 0 <= number <= 1 else None

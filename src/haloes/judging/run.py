@@ -9,7 +9,7 @@ from pathlib import Path
 
 from haloes.errors import ConfigError, RunError
 from haloes.journal import Journal
-from haloes.judging._contract import Identity, Judge, JudgeReply, OrderedPair
+from haloes.judging._contract import Identity, Judge, JudgeReply, OrderedPair, usable
 from haloes.judging.canaries import CANARY, canaries
 from haloes.judging.pairs import AnswerPair, AnswerPairs
 from haloes.locks import hold_file
@@ -150,7 +150,7 @@ def _ask(judge: Judge, questions: Sequence[_Question], write: Callable[[_Questio
     with closing(judge.compare([question.comparison for question in asked])) as replies:
         for place, reply in replies:
             if isinstance(reply, JudgeReply):
-                write(asked[place], reply)
+                write(asked[place], usable(reply))
                 in_a_row = 0
                 continue
             unanswered.append(f"prompt {asked[place].pair.prompt_id}: {reply.reason}")

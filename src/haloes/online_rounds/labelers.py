@@ -243,6 +243,12 @@ def _require_all(judged: JudgingOutcome) -> None:
             f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "
             "asks for them again"
         )
+    unread = [judgement for judgement in judged.judgements if judgement.verdict is None]
+    if unread and len(unread) == len(judged.judgements):
+        raise RunError(
+            f"none of the {len(unread)} replies of the judge holds a verdict, the first: {unread[0].reason}; mend "
+            "that, or take another template or judge"
+        )
 
 
 _WHAT_TO_DO = "give another judge, raise --per-prompt or --temperature, or begin with a model that is sometimes right"

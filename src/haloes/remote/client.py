@@ -3,8 +3,9 @@ JSON over HTTP to one server, for requests that may be repeated: retries, pauses
 
 - Retried: no connection, no reply in time, 408, 425, 429, 5xx, and a reply that is not what it should be (cut off, not
   JSON, of another shape). Between attempts it waits as long as `Retry-After` asks, else twice as long each time.
+- One deadline for an attempt, from the look-up of the name to the last byte of the reply.
 - Never followed: redirects. Never asked: link-local and metadata addresses, also where a name leads to them; what was
-  checked is what is connected to. Not used: proxies and .netrc of the environment.
+  checked is what is connected to. Not used: proxies and .netrc of the environment. Not unpacked: compressed replies.
 - The key is read from an environment variable when the client is made. It is in no message and no result: where the
   server repeats it, it is blotted out.
 """
@@ -21,19 +22,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from haloes.errors import ConfigError, RunError
 from haloes.remote.addresses import is_local, safe_addresses
 
 if TYPE_CHECKING:
-    import httpx
+    from haloes.remote.exchange import Received
 
 Read = TypeVar("Read")
 
 _AGAIN = frozenset({408, 425, 429})
 _FATAL = frozenset({401, 402, 403, 404, 405, 407})
 """Statuses that every further request would meet as well."""
+_ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a reply of another shape may raise."""
 _MOST_BYTES = 16 << 20
 _QUOTED = 300
 _SHORTEST_SECRET = 8
@@ -54,7 +57,7 @@ class Endpoint:
     key_env: str | None = None
     """The NAME of the environment variable that holds the key; None sends none."""
     timeout: float = 60.0
-    """Seconds for a request."""
+    """Seconds for a request, from beginning to end."""
     attempts: int = 5
     """Most attempts at a request."""
     backoff: float = 1.0
@@ -97,7 +100,7 @@ class Client:
         Raises ConfigError where the key is not in the environment, the address must not be asked, or the key would go
         over an open network in the clear.
         """
-        import httpx
+        from haloes.remote.exchange import Connections
 
         self._endpoint = endpoint
         self._url = _parts(endpoint.base_url)
@@ -105,10 +108,7 @@ class Client:
         self._stopped = threading.Event()
         self._turn = threading.Lock()
         self._not_before = 0.0
-        # Certificates are read where they are used: plain http has none, and a redirect to https is not followed.
-        self._http = httpx.Client(
-            timeout=endpoint.timeout, follow_redirects=False, trust_env=False, verify=self._url.scheme == "https"
-        )
+        self._connections = Connections()
         self._check()
 
     def __enter__(self) -> Self:
@@ -117,7 +117,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         """Wake up the threads that wait between attempts, and close the connections."""
         self._stopped.set()
-        self._http.close()
+        self._connections.close()
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Read]) -> Read:
         """
@@ -126,8 +126,7 @@ class Client:
         Args:
             path: below the base URL, such as /chat/completions.
             body: request, to be sent as JSON.
-            read: takes what is wanted out of the reply; raises ValueError, KeyError, TypeError or IndexError where the
-                reply has another shape.
+            read: takes what is wanted out of the reply; raises ValueError where the reply has another shape.
 
         Raises:
             NoReplyError: nothing usable came back after all attempts.
@@ -142,23 +141,26 @@ class Client:
             except _TryAgainError as error:
                 fault, wait = str(error), error.wait
             # Tried again like a fault of the network: servers cut replies off, and put errors into pages of HTML.
-            except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            except _ODD as error:
                 fault, wait = f"not the reply it should be ({type(error).__name__}: {error})", None
             if attempt + 1 < self._endpoint.attempts:
                 self._pause(wait, attempt, fault)
         raise NoReplyError(self._clean(f"{fault}, {self._endpoint.attempts} times"))
 
     def _attempt(self, path: str, body: Mapping[str, Any]) -> bytes:
-        import httpx
-
         try:
-            status, headers, content = self._exchange(path, json.dumps(body).encode())
-        except (httpx.HTTPError, OSError) as error:
+            reply = self._exchange(path, json.dumps(body).encode())
+        except OSError as error:
             if self._stopped.is_set():
                 raise NoReplyError("stopped") from error
             raise _TryAgainError(_network_fault(error, self._endpoint.timeout)) from error
-        # Cleaned before it is cut: half of a key would no longer be recognised.
-        said = " ".join(self._clean(content.decode(errors="replace")).split())[:_QUOTED]
+        status, headers, content = reply.status, reply.headers, reply.content
+        packed = headers.get("content-encoding", "").strip().lower()
+        if packed in {"", "identity"}:
+            # Cleaned before it is cut: half of a key would no longer be recognised.
+            said = " ".join(self._clean(content.decode(errors="replace")).split())[:_QUOTED] or "nothing further"
+        else:
+            said = f"a text that is compressed ({self._clean(packed)[:_QUOTED]}), which was not asked for"
         if 300 <= status < 400:  # noqa: PLR2004 - redirects
             place = urlsplit(headers.get("location", "")).netloc.rpartition("@")[2]
             raise RunError(
@@ -166,51 +168,52 @@ class Client:
                 "are not followed: they could carry the key elsewhere. If that is the server you mean, give its address"
             )
         if status in _FATAL:
-            raise RunError(f"{self._endpoint.base_url} answers HTTP {status}: {said or 'nothing further'}")
+            raise RunError(f"{self._endpoint.base_url} answers HTTP {status}: {said}")
         if status in _AGAIN or status >= 500:  # noqa: PLR2004 - faults of the server
             raise _TryAgainError(f"HTTP {status}: {said}", wait=_retry_after(headers.get("retry-after")))
         if status >= 400:  # noqa: PLR2004 - faults of the request
             raise NoReplyError(f"HTTP {status}: {said}")
+        # The limit on a reply's bytes could not see what they unfold to.
+        if packed not in {"", "identity"}:
+            raise NoReplyError(f"the reply is {said}; switch compression off at the server")
+        if len(content) > _MOST_BYTES:
+            raise NoReplyError(f"the reply is longer than {_MOST_BYTES >> 20} MiB")
         return content
 
-    def _exchange(self, path: str, content: bytes) -> tuple[int, "httpx.Headers", bytes]:
-        """Return status, headers and body from the first address of the host that takes the connection."""
-        import httpx
+    def _exchange(self, path: str, content: bytes) -> "Received":
+        """Return what the first address of the host answers that takes the connection."""
+        from haloes.remote.exchange import Place, UnreachableError
 
+        until = time.monotonic() + self._endpoint.timeout
         host, scheme = self._url.hostname or "", self._url.scheme
         port = self._url.port or (443 if scheme == "https" else 80)
-        headers = {"Host": self._url.netloc, "Content-Type": "application/json", "Accept-Encoding": "identity"}
-        # Nothing is zipped: the limit on a reply's bytes could not see what they unfold to.
+        headers = {
+            "Host": self._url.netloc.encode("idna").decode(),
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "haloes",
+        }
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
+        target = quote(self._url.path.rstrip("/") + path, safe="/%:@!$&'()*+,;=~")
         addresses = safe_addresses(host, port)
-        for address in addresses:
-            where = httpx.URL(scheme=scheme, host=address, port=port, path=self._url.path.rstrip("/") + path)
-            # The name is resolved and checked above: connecting to the address itself leaves no second lookup, while
+        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            # The name is resolved and checked above: connecting to the address itself leaves no second look-up, while
             # the certificate is still checked for the name.
-            extensions = {"sni_hostname": host} if scheme == "https" else {}
+            place = Place(scheme=scheme, address=address, port=port, target=target, host=host)
+            now = time.monotonic()
+            # An address that swallows everything leaves the others their share of the time.
+            connect_until = now + (until - now) / left
             try:
-                with self._http.stream("POST", where, content=content, headers=headers, extensions=extensions) as reply:
-                    return reply.status_code, reply.headers, self._body(reply)
-            except httpx.ConnectError:
+                return self._connections.post(
+                    place, headers, content, until=until, connect_until=connect_until, most=_MOST_BYTES
+                )
+            except UnreachableError:
                 # A machine without IPv6 gets such addresses all the same: only the last failure counts.
-                if address == addresses[-1]:
+                if left == 1:
                     raise
         raise OSError(f"{host} has no address")
-
-    def _body(self, reply: "httpx.Response") -> bytes:
-        import httpx
-
-        # httpx's timeout is of each read: a server that drips a byte a second would never meet it.
-        deadline = time.monotonic() + self._endpoint.timeout
-        content = bytearray()
-        for chunk in reply.iter_bytes():
-            content += chunk
-            if len(content) > _MOST_BYTES:
-                raise NoReplyError(f"the reply is longer than {_MOST_BYTES >> 20} MiB")
-            if time.monotonic() > deadline:
-                raise httpx.ReadTimeout("the reply does not come to its end")
-        return bytes(content)
 
     def _check(self) -> None:
         try:
@@ -290,12 +293,10 @@ def _key(name: str | None) -> str:
     return key
 
 
-def _network_fault(error: Exception, timeout: float) -> str:
-    import httpx
-
-    if isinstance(error, httpx.TimeoutException):
+def _network_fault(error: OSError, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
         return f"no reply within {timeout:g} seconds"
-    return f"no connection ({type(error).__name__}: {error})"
+    return f"no connection ({error})"
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -7,7 +7,7 @@ help text and the descriptions in the JSON schema.
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from math import inf
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SettingText: TypeAlias = tuple[Any, str]
 """A setting's default, and what it means."""
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
+_PLURAL = {"float": "numbers", "int": "whole numbers", "str": "texts"}
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
@@ -289,7 +291,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
         # As JSON a section may be a mapping while every value must be of its own type: "3" and true are no numbers.
         return _adapter().validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
-        raise ConfigError("; ".join(map(_explained, _faults(error)))) from error
+        raise ConfigError("; ".join(_explained(faults) for faults in _by_setting(error.errors()))) from error
 
 
 def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
@@ -391,18 +393,33 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _faults(error: "ValidationError") -> Iterator[Mapping[str, Any]]:
-    """Yield the faults, one a setting: of a number or "auto" pydantic tells two, each with its alternative's name."""
-    auto = "literal['auto']"
-    or_auto = {fault["loc"][:-1] for fault in error.errors() if fault["loc"][-1] == auto}
-    for fault in error.errors():
-        if fault["loc"][-1] != auto:
-            either = fault["loc"][:-1] in or_auto
-            yield {**fault, "loc": fault["loc"][:-1], "msg": f"{fault['msg']}, or 'auto'"} if either else {**fault}
+def _by_setting(faults: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Put together the faults of one setting: one that may be of several kinds has a fault for each."""
+    grouped: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for fault in faults:
+        grouped.setdefault(_setting_of(fault["loc"]), []).append(fault)
+    return list(grouped.values())
 
 
-def _explained(fault: Mapping[str, Any]) -> str:
+def _setting_of(place: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the setting in which a fault is: what comes after it is a kind that it may be of."""
+    value: Any = as_mapping(RunConfig())
+    for depth, part in enumerate(place):
+        if not isinstance(value, dict):
+            return place[:depth] if isinstance(part, str) else place
+        value = value.get(part, {})
+    return place
+
+
+def _explained(faults: Sequence[Mapping[str, Any]]) -> str:
+    """Explain the faults of one setting in a sentence."""
+    fault = faults[0]
     path = [str(part) for part in fault["loc"]]
+    setting = _setting_of(fault["loc"])
+    if len(setting) < len(path):
+        kinds = dict.fromkeys(str(each["loc"][len(setting)]) for each in faults)
+        given = min(faults, key=lambda each: len(each["loc"]))["input"]
+        return f"{'.'.join(setting)}: it should be {', or '.join(map(_kind, kinds))}, got {given!r}"
     if fault["type"] != "unexpected_keyword_argument":
         return f"{'.'.join(path)}: {fault['msg']}, got {fault['input']!r}"
     settings = _known_keys(path[:-1])
@@ -410,6 +427,15 @@ def _explained(fault: Mapping[str, Any]) -> str:
     # A word of another tool is certain, whatever it looks like; one of another section is more than a likeness.
     hint = next((f' Did you mean "{key}"?' for key in [*_by_other_tools(path[-1]), *near, *_in_sections(path[-1])]), "")
     return f"{'.'.join(path)}: there is no such setting.{hint} There are: {', '.join(settings)}"
+
+
+def _kind(tag: str) -> str:
+    """Say in words what pydantic calls a kind of value: float, list[str], literal['auto']."""
+    if tag.startswith("literal["):
+        return tag.removeprefix("literal[").removesuffix("]").replace(",", ", or ")
+    if tag.startswith("list["):
+        return f"a list of {_PLURAL.get(tag[5:-1], tag[5:-1])}"
+    return _KINDS.get(tag, tag)
 
 
 def find_settings(name: str | None) -> dict[str, SettingText]:

@@ -98,6 +98,8 @@ class LiveJudge:
                 _, reply = next(replies)
         except UserError as error:
             raise type(error)(f"watch.judge: a trial question failed: {error}") from error
+        if isinstance(reply, JudgeReply) and reply.is_fault and not self._same_run:
+            raise ConfigError(f"watch.judge: a trial question failed: {reply.reason}")
         if isinstance(reply, JudgeReply):
             decided = reply.verdict is not None
             return None if decided else f"the judge {name} gave no verdict on a trial question: {reply.reason}"

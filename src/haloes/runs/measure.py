@@ -56,16 +56,15 @@ def rate(
     for answer in completions:
         try:
             liked, reason = rater(answer.prompt, answer.completion, answer.finished)
+            liked, reason = bool(liked), str(reason)
         # The function is the user's: whatever it raises is a fault to tell of, and no bug of ours.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"samples.rater: it failed on the answer to prompt {answer.prompt_id} "
                 f"({type(error).__name__}: {error}); it is called with (prompt, completion, finished) and gives back "
                 "(liked, reason)"
             ) from error
-        ratings.append(
-            AnswerRating(prompt_id=answer.prompt_id, model=answer.model, liked=bool(liked), reason=str(reason))
-        )
+        ratings.append(AnswerRating(prompt_id=answer.prompt_id, model=answer.model, liked=liked, reason=reason))
         advance(1)
     return ratings
 

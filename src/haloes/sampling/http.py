@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from haloes.records import Completion, Sampling, Text, text_to_json
+from haloes.remote.chat import EMPTY, read_chat
 from haloes.remote.client import Client, Endpoint, NoReplyError
 from haloes.remote.parallel import in_parallel
 from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
@@ -50,29 +51,23 @@ class HttpEngine:
             "seed": ask.seed,
         }
         try:
-            text, finished, tokens = client.post("/chat/completions", body, _read)
+            reply = client.post("/chat/completions", body, read_chat)
         except NoReplyError as error:
             return NoAnswer(ask.prompt_id, str(error))
+        # An answer of no words is one where the model ended its turn itself; a refusal, or thoughts alone, is none.
+        if not reply.text and not (reply.finished and reply.silence == EMPTY):
+            ended = f" (the reply ended with {reply.finish_reason!r})" if reply.finish_reason else ""
+            return NoAnswer(ask.prompt_id, f"{reply.silence}{ended}")
         return Completion(
             prompt_id=ask.prompt_id,
             prompt=ask.prompt,
-            completion=text,
+            completion=reply.text,
             model=self.model,
-            num_tokens=tokens,
-            finished=finished,
+            num_tokens=reply.completion_tokens,
+            finished=reply.finished,
             seed=ask.seed if decoding.temperature > 0 else None,
         )
 
 
 def _messages(prompt: Text) -> Any:
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else text_to_json(prompt)
-
-
-def _read(content: Any) -> tuple[str, bool, int]:
-    """Return the text, whether the model ended its turn itself, and its tokens; TypeError etc. for another shape."""
-    choice = content["choices"][0]
-    text = choice["message"]["content"]
-    if not isinstance(text, str):
-        raise TypeError(f"the message's content is {type(text).__name__}")
-    usage = content.get("usage") or {}
-    return text, choice.get("finish_reason") == "stop", int(usage.get("completion_tokens") or 0)

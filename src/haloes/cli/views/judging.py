@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 200
 """Characters of a reply that are shown; all of it is in the file."""
+_SHOWN_CAUSES = 3
 
 
 def say_judged(judged: "JudgeResult") -> None:
@@ -53,23 +54,48 @@ def left_undone(judged: "JudgeResult") -> str | None:
             f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "
             "asks for them again"
         )
-    if judged.judgements and all(judgement.verdict is None for judgement in judged.judgements):
+    unread = [judgement for judgement in judged.judgements if judgement.verdict is None]
+    # Where most are lost, what is left is no sample of the rest.
+    if 2 * len(unread) > len(judged.judgements):
+        number, reason = _causes(unread)[0]
+        total, read = len(judged.judgements), len(judged.judgements) - len(unread)
+        lost = f"only {read} of the {total} replies hold" if read else f"none of the {total} replies holds"
         return (
-            f"none of the {len(judged.judgements)} replies holds a verdict; look at them in {judged.path}, and take "
-            "another template or judge, or ask again with --again"
+            f"{lost} a verdict ({number} times: {reason}); look at them in {judged.path}, and take another template or "
+            "judge, or ask again with --again"
         )
     return None
 
 
+def _causes(unread: "Sequence[Judgement]") -> list[tuple[int, str]]:
+    """Return why replies hold no verdict, the commonest kind first: how many of a kind, and the reason of its first."""
+    kinds: dict[str, list[str]] = {}
+    for judgement in unread:
+        # What comes after a colon is quoted from this one reply.
+        kinds.setdefault(judgement.reason.partition(":")[0], []).append(judgement.reason)
+    ordered = sorted(kinds.values(), key=len, reverse=True)
+    return [(len(reasons), _short(reasons[0])) for reasons in ordered]
+
+
 def _say_unread(judgements: "Sequence[Judgement]") -> None:
-    """Say how many replies hold no verdict, with the first of them, and how to ask again."""
+    """Say how many replies hold no verdict, with the first of them and the causes, and how to ask again."""
     unread = [judgement for judgement in judgements if judgement.verdict is None]
     say(f"  {len(unread)} of {len(judgements)} replies hold no verdict")
-    if unread:
-        words = " ".join(unread[0].reply.split())
-        shown = f"{words[:_SHOWN]} ..." if len(words) > _SHOWN else words
-        say(f"    such as to prompt {unread[0].prompt_id}: {shown or 'an empty reply'}")
-        say(f"    why: {unread[0].reason}; --again asks again for all of them")
+    if not unread:
+        return
+    words = _short(unread[0].reply)
+    say(f"    such as to prompt {unread[0].prompt_id}: {words or 'an empty reply'}")
+    causes = _causes(unread)
+    for number, reason in causes[:_SHOWN_CAUSES]:
+        say(f"    why, {number} times: {reason}" if len(causes) > 1 else f"    why: {reason}")
+    if len(causes) > _SHOWN_CAUSES:
+        say(f"    and {len(causes) - _SHOWN_CAUSES} other causes, each in the file as its reason")
+    say("    --again asks again for all of them")
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return f"{words[:_SHOWN]} ..." if len(words) > _SHOWN else words
 
 
 def _say_score(label: str, score: "Score | None") -> None:
