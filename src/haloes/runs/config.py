@@ -20,7 +20,7 @@ from haloes.sampling._contract import check_decoding
 from haloes.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
 SettingText: TypeAlias = tuple[Any, str]
 """A setting's default, and what it means."""
