@@ -1,5 +1,6 @@
 """Functions of the user: the name under which one is recorded, and what counts as another one."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -79,7 +80,11 @@ def test_a_function_that_fails_or_says_something_else_is_named():
     pair = OrderedPair(
         prompt_id="7", prompt="p", first="a", second="b", first_finished=True, second_finished=True, seed=0
     )
-    with pytest.raises(ConfigError, match=r"<.*lambda of .*> gave back 'third' for prompt 7"):
-        list(given_judge(lambda *_: "third", {}).compare([pair]))
-    with pytest.raises(ConfigError, match=r"<.*lambda of .*> failed on the answers to prompt 7 \(ZeroDivisionError"):
-        list(given_judge(lambda *_: 1 / 0, {}).compare([pair]))
+    ((_, odd),) = given_judge(lambda *_: "third", {}).compare([pair])
+    ((_, failed),) = given_judge(lambda *_: 1 / 0, {}).compare([pair])
+
+    assert isinstance(odd, JudgeReply)
+    assert isinstance(failed, JudgeReply)
+    assert (odd.verdict, failed.verdict) == (None, None)
+    assert re.search(r"<.*lambda of .*> gave back 'third'; expected", odd.reason)
+    assert re.search(r"<.*lambda of .*> failed \(ZeroDivisionError", failed.reason)

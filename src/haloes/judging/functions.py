@@ -30,7 +30,7 @@ def load_function(name: str, *, setting: str = "judge.rule") -> Function:
     place, _, attribute = name.rpartition(":")
     try:
         found = getattr(_module(place), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{setting}: {name} cannot be loaded ({type(error).__name__}: {error}); give package.module:function or "
             "file.py:function"
