@@ -46,7 +46,7 @@ def says(text: Any, **choice: Any) -> Reply:
 class FakeServer:
     """Answers each request by `answer(number from 0, request)`; use as a context manager."""
 
-    def __init__(self, answer: Callable[[int, Request], Reply]) -> None:
+    def __init__(self, answer: Callable[[int, Request], Reply], *, keep_alive: bool = False) -> None:
         self.requests: list[Request] = []
         over, lock, requests = threading.Event(), threading.Lock(), self.requests
 
@@ -54,7 +54,7 @@ class FakeServer:
         self._peers = peers
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            protocol_version = "HTTP/1.1" if keep_alive else "HTTP/1.0"
 
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers.get("content-length", 0)))

@@ -109,7 +109,8 @@ def test_a_server_that_drips_is_given_up_after_the_timeout(part: str):
 
 
 def test_a_connection_is_kept_for_the_next_request():
-    with FakeServer(replies(says("hello"))) as server, Client(Endpoint(base_url=server.url)) as client:
+    server = FakeServer(replies(says("hello")), keep_alive=True)
+    with server, Client(Endpoint(base_url=server.url)) as client:
         for _ in range(3):
             assert client.post("/chat/completions", {}, text_of) == "hello"
         assert server.connections == 1
