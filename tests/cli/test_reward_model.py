@@ -69,7 +69,7 @@ def test_it_answers_nothing(trained: Path, capsys: Captured):
         (["--set", "loss.margin=-1"], "margin must be a finite number of at least 0, got -1"),
         (["--set", "loss.centre=1"], 'bradley-terry has no hyperparameter "centre". Did you mean "center"?'),
         (["--set", "loss.margin=1"], "give each pair a margin, or chosen_score and rejected_score"),
-        (["--set", "samples.rater=a.py:b"], "a reward model gives none"),
+        (["--set", "samples.rater=haloes.recipes.demo.rule:rate"], "a reward model gives none"),
         (["--set", "train.keep_best=acuracy"], "no number 'acuracy'"),
     ],
 )

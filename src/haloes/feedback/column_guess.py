@@ -118,8 +118,20 @@ def prompt_column(values: Mapping[str, Sequence[object]], *, without: Iterable[s
 
 
 def answer_columns(values: Mapping[str, Sequence[object]]) -> list[str]:
-    """Return the columns of text that are called answers, the likeliest first."""
-    return [name for word in _ANSWER for name in values if word in name.casefold() and _is_text(values[name])]
+    """
+    Return the columns of text that are called answers, the likeliest first.
+
+    Those of labels come last: an answer may be "yes" each time, but a column of yes and no more likely says of an answer
+    whether it is liked.
+    """
+    called = [name for word in _ANSWER for name in values if word in name.casefold()]
+    texts = [name for name in called if _is_text(values[name])]
+    labels = [
+        name
+        for name in called
+        if values[name] and all(isinstance(value, str) and _is_label(value) for value in values[name])
+    ]
+    return [*texts, *labels]
 
 
 def label_columns(values: Mapping[str, Sequence[object]], *, without: Iterable[str]) -> Iterator[tuple[str, bool]]:
