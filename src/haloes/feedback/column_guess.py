@@ -121,8 +121,8 @@ def answer_columns(values: Mapping[str, Sequence[object]]) -> list[str]:
     """
     Return the columns of text that are called answers, the likeliest first.
 
-    Those of labels come last: an answer may be "yes" each time, but a column of yes and no more likely says of an answer
-    whether it is liked.
+    Those of labels come last: an answer may be "yes" each time, but a column of yes and no more likely says of an
+    answer whether it is liked.
     """
     called = [name for word in _ANSWER for name in values if word in name.casefold()]
     texts = [name for name in called if _is_text(values[name])]
