@@ -8,7 +8,6 @@ import pytest
 
 from haloes.feedback.keys import prompt_key
 from haloes.feedback.messages import (
-    ROLES,
     check_no_reasoning,
     is_message,
     is_messages,
@@ -20,6 +19,7 @@ from haloes.feedback.messages import (
     split_last_turn,
 )
 from haloes.feedback.refusals import RefusalError
+from haloes.feedback.roles import ROLES
 from haloes.records import Feedback, Message, row_to_json, text_from_json, text_to_json
 
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import io
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from haloes.errors import DataError
 from haloes.feedback import columnar
+from haloes.feedback.chats_in_text import spelled_turns
 from haloes.feedback.json_array import elements
 from haloes.feedback.refusals import RefusalError
 from haloes.store import json_fault, open_bytes, read_json, read_lines
@@ -71,12 +72,12 @@ def open_container(path: str, *, split: str) -> Container:
             raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
         kind = _kind_of(path)
         last_line = columnar.parquet_length if kind == "Parquet" else _count_lines
-        return Container(kind, lambda: _READERS[kind](path), lambda: _digest(path), lambda: last_line(path))
+        return Container(kind, lambda: _with_turns(_READERS[kind](path)), lambda: _digest(path), lambda: last_line(path))
     check_exists(path)
     dataset = columnar.load_dataset(path, split=split)
     kind = "dataset folder" if location.is_dir() else "hub dataset"
     return Container(
-        kind, lambda: columnar.dataset_rows(dataset), lambda: columnar.fingerprint(dataset), lambda: len(dataset)
+        kind, lambda: _with_turns(columnar.dataset_rows(dataset)), lambda: columnar.fingerprint(dataset), lambda: len(dataset)
     )
 
 
@@ -203,16 +204,32 @@ def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | Refusa
 
 
 def _cell(cell: str) -> object:
-    """Return a cell's text, or the chat turns or tool definitions that it spells as JSON, since CSV has no lists."""
-    # An answer may be a list in brackets too: only what looks like turns or tools in every respect is taken for them.
-    if not (cell.startswith("[{") and cell.endswith("]")):
+    """Return a cell's text, or the tool definitions that it spells as JSON, since CSV has no lists."""
+    # An answer may be a list in brackets too: only what looks like tools in every respect is taken for them.
+    if not (cell.startswith("[{") and cell.endswith("]") and '"function"' in cell):
         return cell
     try:
         value = json.loads(cell)
     except (ValueError, RecursionError):
         return cell
-    keys = set(value[0])
-    return value if {"role", "content"} <= keys or {"from", "value"} <= keys or "function" in keys else cell
+    return value if "function" in set(value[0]) else cell
+
+
+def _with_turns(rows: Iterable[NumberedRow]) -> Generator[NumberedRow]:
+    """Replace texts that spell the turns of a chat by these turns; one that cannot be read shows where it is used."""
+    for number, row in rows:
+        if not isinstance(row, RefusalError):
+            for name, value in row.items():
+                if isinstance(value, str) and (turns := _turns(value)) is not None:
+                    row[name] = turns
+        yield number, row
+
+
+def _turns(text: str) -> object:
+    try:
+        return spelled_turns(text)
+    except RefusalError:
+        return None
 
 
 def _count_lines(path: str) -> int:

@@ -10,29 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from haloes.feedback.chats_in_text import spelled_turns
 from haloes.feedback.refusals import Reason, RefusalError, short_repr
+from haloes.feedback.roles import ROLES
 from haloes.records import MESSAGE_KEYS, Message, Text, plain_text
-
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "ai": "assistant",
-    "chatgpt": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "tool_response": "tool",
-    "function_call": "assistant",
-    "tool_call": "assistant",
-}
-"""Other tools' names for the four roles, in lower case (OpenAI, ShareGPT, LLaMA-Factory, ms-swift, Open Assistant)."""
 
 _CALLING_ROLES = {"function_call", "tool_call"}
 """Roles of turns whose content is not words but the JSON of the assistant's tool calls."""
@@ -358,10 +339,21 @@ def _bare(text: Text) -> object:
     return [(turn.role, turn.content, turn.tool_calls) for turn in text]
 
 
+def _spelled(text: str, *, column: str) -> object:
+    """Return the turns that a text spells, None for any other text; refuse what only looks like turns."""
+    try:
+        return spelled_turns(text)
+    except RefusalError as refused:
+        raise RefusalError(refused.reason, f"the {column}: {refused.message}", column=column) from refused
+
+
 def _parse(value: object, *, column: str, missing: Reason) -> Text:
     """Parse a text or the turns of a chat; refuse other values."""
     if isinstance(value, str):
-        return clean_text(value, subject=f"the {column}", column=column)
+        turns = _spelled(value, column=column)
+        if turns is None:
+            return clean_text(value, subject=f"the {column}", column=column)
+        value = turns
     if value is None:
         raise RefusalError(missing, f"the {column} is null", column=column)
     if isinstance(value, float) and math.isnan(value):
