@@ -147,6 +147,8 @@ class Sampling:
     top_p: float
     control: str = ""
     """Control text after the prompt, written by the chat template or by haloes."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Values of the chat template's variables, where the user set some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +326,8 @@ def sampling_from_json(value: object, *, where: str) -> Sampling | None:
             raise DataError(f"{where}: sampling has no {name!r}")
         if name in values and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
             raise DataError(f"{where}: sampling.{name} cannot be {values[name]!r}")
+    if not isinstance(values.get("chat_template_kwargs", {}) or {}, Mapping):
+        raise DataError(f"{where}: sampling.chat_template_kwargs cannot be {values['chat_template_kwargs']!r}")
     return Sampling(**values)
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from haloes.errors import ModelError
-from haloes.runs.config import FeedbackSettings
+from haloes.runs.config import FeedbackSettings, TokenSettings
 from haloes.runs.feedback_rows import open_for_doctor
 from haloes.runs.token_doctor import TokenReport, examine_tokens
 from tiny_runs import pairs, thumbs, write_rows
@@ -14,7 +14,7 @@ from tiny_runs import pairs, thumbs, write_rows
 
 def examine(model: Path, source: Path, *, max_length: int = 256, previews: int = 3) -> TokenReport:
     rows = open_for_doctor(FeedbackSettings(source=str(source)))
-    return examine_tokens(str(model), rows, max_length=max_length, previews=previews)
+    return examine_tokens(str(model), rows, TokenSettings(max_length=max_length), previews=previews)
 
 
 def drawn(report: TokenReport, *, colour: bool = False) -> str:

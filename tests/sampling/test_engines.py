@@ -191,3 +191,16 @@ def test_a_server_is_asked_by_chat_completions_and_cut_off_answers_are_marked(ur
     assert SEEN[0]["messages"] == [{"role": "user", "content": "Is it?"}]
     assert [message["role"] for message in SEEN[1]["messages"]] == ["system", "user"]
     assert (SEEN[0]["model"], SEEN[0]["max_tokens"], SEEN[0]["temperature"]) == ("served", 6, 0.7)
+
+
+def test_a_server_is_given_every_key_of_a_turn_and_the_variables_of_its_template(url: str):
+    tool = Message("tool", "20 C", extra=(("name", "weather"), ("tool_call_id", "abcdef000")))
+    engine = HttpEngine("served", Endpoint(base_url=url, attempts=1), chat_template_kwargs={"enable_thinking": False})
+
+    list(engine.answer([Ask("a", (Message("user", "How warm?"), tool), 0)], Decoding()))
+
+    assert SEEN[0]["messages"][1] == {
+        "role": "tool", "content": "20 C", "name": "weather", "tool_call_id": "abcdef000"
+    }  # fmt: skip
+    assert SEEN[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert engine.sampling(Decoding()).chat_template_kwargs == {"enable_thinking": False}

@@ -92,7 +92,7 @@ def doctor(
             from haloes.runs.token_doctor import examine_tokens
 
             encoding = tell_reading(found.rows, shown, "encoding feedback")
-            tokens = examine_tokens(config.model.name, encoding, max_length=config.tokens.max_length)
+            tokens = examine_tokens(config.model.name, encoding, config.tokens)
     errors = training_errors(config, found.findings, found.advice, tokens)
     return Diagnosis(reading=found.reading, findings=found.findings, advice=found.advice, tokens=tokens, errors=errors)
 
@@ -178,6 +178,9 @@ def training_errors(
 
     errors = [item.finding for item in advice if item.severity == "error"]
     errors += [] if tokens is None else tokens.errors
+    # Training stops at the first row that cannot be encoded, and so does this.
+    if tokens is not None and not tokens.errors and tokens.num_refused and not config.feedback.skip_refused:
+        errors.append(f"{tokens.num_refused} row(s) cannot be turned into tokens")
     refused = {reason: tally.num for reason, tally in findings.refusals.items()}
     if not config.feedback.skip_refused and (reasons := fatal_reasons(refused, findings.num_read)):
         count = sum(refused[reason] for reason in reasons)

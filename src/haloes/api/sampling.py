@@ -82,7 +82,8 @@ def sample(
         top_p: the likeliest tokens with this total probability are drawn from.
         seed: seed of the draws; completion k of a prompt has seed + k.
         batch_size: completions at once.
-        settings: how a feedback file is read, such as {"feedback": {"validation_share": 0.2}}.
+        settings: how a feedback file is read, such as {"feedback": {"validation_share": 0.2}}, and values of the chat
+            template's variables: {"tokens": {"chat_template_kwargs": {"enable_thinking": False}}}.
         progress: told how far the sampling is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
@@ -116,7 +117,13 @@ def sample(
     with showing(progress) as shown:
         shown.stage("loading the model")
         answering = make_engine(
-            str(model), engine=engine, name=name, batch_size=batch_size, base_url=base_url, key_env=key_env
+            str(model),
+            engine=engine,
+            name=name,
+            batch_size=batch_size,
+            base_url=base_url,
+            key_env=key_env,
+            chat_template_kwargs=config.tokens.chat_template_kwargs,
         )
         shown.stage(f"answers of {answering.name}", len(asked) * n)
         sampled = sample_to_file(answering, asked, path, decoding=decoding, seeds=seeds, advance=shown.advance)

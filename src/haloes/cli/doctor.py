@@ -54,7 +54,7 @@ def doctor(
             tokens = examine_tokens(
                 config.model.name,
                 tell_reading(found.rows, progress, "encoding feedback"),
-                max_length=config.tokens.max_length,
+                config.tokens,
             )
         say_lines(tokens.lines)
         show(tokens.previews)

@@ -59,7 +59,8 @@ def sample(
     decoding.seed
         Of the draws; answer k to a prompt has seed + k.
     settings
-        How a feedback file is read, such as feedback.validation_share=0.2.
+        How a feedback file is read, such as feedback.validation_share=0.2, and the chat template's variables, such as
+        tokens.chat_template_kwargs.enable_thinking=false.
     """
     import haloes.api.sampling
     from haloes.cli.views.output import say

@@ -72,12 +72,17 @@ def open_container(path: str, *, split: str) -> Container:
             raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
         kind = _kind_of(path)
         last_line = columnar.parquet_length if kind == "Parquet" else _count_lines
-        return Container(kind, lambda: _with_turns(_READERS[kind](path)), lambda: _digest(path), lambda: last_line(path))
+        return Container(
+            kind, lambda: _with_turns(_READERS[kind](path)), lambda: _digest(path), lambda: last_line(path)
+        )
     check_exists(path)
     dataset = columnar.load_dataset(path, split=split)
     kind = "dataset folder" if location.is_dir() else "hub dataset"
     return Container(
-        kind, lambda: _with_turns(columnar.dataset_rows(dataset)), lambda: columnar.fingerprint(dataset), lambda: len(dataset)
+        kind,
+        lambda: _with_turns(columnar.dataset_rows(dataset)),
+        lambda: columnar.fingerprint(dataset),
+        lambda: len(dataset),
     )
 
 

@@ -22,6 +22,8 @@ Source = Literal["folder", "hub", "gguf", "embedded"]
 
 ADAPTER = "adapter_config.json"
 _LONGEST = 300
+GENERATION = "generation_config.json"
+"""Settings of generation: what ends an answer, among others."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 
 
@@ -278,6 +280,7 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
     """Return the adapter's base with the adapter merged into its weights, in this dtype."""
     import torch
     from safetensors import SafetensorError
+    from transformers import GenerationConfig
 
     with quiet():  # peft imports bitsandbytes, which may log that it lacks a package nobody needs
         from peft import PeftModel
@@ -296,6 +299,8 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
             merged = PeftModel.from_pretrained(base, str(location.path)).merge_and_unload(safe_merge=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise _failed(location, "adapter", error) from error
+    if (location.path / GENERATION).is_file():  # where a run wrote what ends an answer
+        merged.generation_config = GenerationConfig.from_pretrained(str(location.path))
     return merged.to(dtype)
 
 

@@ -66,7 +66,13 @@ class _Experiment:
         """Return the model that a round left."""
         source = self.config.model.name if number == 0 else str((self.folder(number) / RUN / MODEL).absolute())
         dtype: Any = getattr(torch, self.config.model.dtype)  # never "auto": the claim resolved it
-        return RoundModel(name=f"round-{number}", source=source, device=self.device, dtype=dtype)
+        return RoundModel(
+            name=f"round-{number}",
+            source=source,
+            device=self.device,
+            dtype=dtype,
+            chat_template_kwargs=self.config.tokens.chat_template_kwargs,
+        )
 
 
 def online(

@@ -1,8 +1,9 @@
 """Stages of a round that need a model: sample answers to prompts, and measure the KL to the first model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine
 from haloes.stats.bootstrap import mean_with_interval
 from haloes.store import read_jsonl, write_jsonl
+from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import make_encoder
 
 ANSWERS, KL = "answers.jsonl", "kl.jsonl"
@@ -35,10 +37,14 @@ class RoundModel:
     device: torch.device
     dtype: torch.dtype
     """Equal in all rounds, so that answers and divergences can be compared."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Values of the chat template's variables."""
 
     def load(self) -> LoadedModel:
         """Load it with its tokenizer, an adapter merged into its base."""
-        return load_model(self.source, dtype=self.dtype, device=self.device)
+        loaded = load_model(self.source, dtype=self.dtype, device=self.device)
+        # The first model's own template does not state them; the later ones were saved with them.
+        return replace(loaded, tokenizer=with_template_kwargs(loaded.tokenizer, self.chat_template_kwargs))
 
 
 def answers_of(

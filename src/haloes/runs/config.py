@@ -94,6 +94,9 @@ class TokenSettings:
     """Most tokens of a prompt with its completion: raised, less is cut, and long rows take more memory. The
     prompt's oldest turns go first, then the completion's end; `haloes doctor --model` counts what is cut. 2048 as
     in the authors' runs."""
+    chat_template_kwargs: dict[str, Any] | None = None
+    """Values of the chat template's own variables, such as {"enable_thinking": false}: for training and sampling alike,
+    and written into the template of the saved model, so that whoever uses it sees what was trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
 """Engines that answer prompts, by what a user says of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.models.device import choose_device, choose_dtype
@@ -12,6 +14,7 @@ from haloes.sampling._contract import Engine, EngineName
 from haloes.sampling.http import HttpEngine
 from haloes.sampling.transformers_engine import TransformersEngine
 from haloes.sampling.vllm_engine import VLLMEngine
+from haloes.tokens.chat_template import with_template_kwargs
 
 
 def make_engine(
@@ -25,6 +28,7 @@ def make_engine(
     base_url: str | None = None,
     key_env: str | None = None,
     concurrency: int = 4,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Engine:
     """
     Make an engine that answers with a model.
@@ -40,6 +44,7 @@ def make_engine(
         base_url: address of the server (http).
         key_env: the NAME of the environment variable that holds the server's key (http).
         concurrency: requests at once (http).
+        chat_template_kwargs: values of the chat template's variables; a server is asked to take them.
 
     Raises:
         ConfigError: what is given does not fit together.
@@ -50,7 +55,7 @@ def make_engine(
             raise ConfigError(
                 "sample.base_url is missing: --engine http asks a server, such as http://localhost:8000/v1"
             )
-        return HttpEngine(model, Endpoint(base_url=base_url, key_env=key_env), concurrency)
+        return HttpEngine(model, Endpoint(base_url=base_url, key_env=key_env), concurrency, chat_template_kwargs)
     if base_url is not None or key_env is not None:
         raise ConfigError(f"sample.base_url and sample.key_env are for --engine http, and the engine is {engine}")
     path = model
@@ -59,7 +64,11 @@ def make_engine(
         path = str(Path(model) / MODEL)
         dtype = run_folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype
     if engine == "vllm":
-        return VLLMEngine(path, load_tokenizer(path), name or model)
+        tokenizer = with_template_kwargs(load_tokenizer(path), chat_template_kwargs)
+        return VLLMEngine(path, tokenizer, name or model, chat_template_kwargs=chat_template_kwargs)
     where = choose_device(device)
     loaded = load_model(path, dtype=choose_dtype(dtype, where), device=where)
-    return TransformersEngine(loaded.model, loaded.tokenizer, name or model, batch_size, place=path)
+    tokenizer = with_template_kwargs(loaded.tokenizer, chat_template_kwargs)
+    return TransformersEngine(
+        loaded.model, tokenizer, name or model, batch_size, place=path, chat_template_kwargs=chat_template_kwargs
+    )

@@ -15,6 +15,7 @@ from haloes.report.card import write_card
 from haloes.run_files import MODEL
 from haloes.runs import run_folder
 from haloes.runs.config import ModelSettings
+from haloes.runs.save_ends import save_ends
 from haloes.store import give_usual_permissions
 
 ExportDtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
@@ -67,6 +68,8 @@ def export_model(run_dir: Path, out: Path, *, dtype: ExportDtype = "auto") -> Pa
             with quiet():
                 loaded.model.save_pretrained(partial)
                 loaded.tokenizer.save_pretrained(partial)
+            # The run's own settings stand in its model's folder, and `loaded` has the base's: older runs wrote none.
+            save_ends(loaded.model, loaded.tokenizer, partial)
         make_readable(partial)
         write_card(run_dir, partial)
         give_usual_permissions(partial)

@@ -26,12 +26,13 @@ from haloes.runs.measure import (
     write_calibration,
     write_held_out,
 )
+from haloes.runs.save_ends import save_ends
 from haloes.runs.warnings import training_warnings
 from haloes.sampling._contract import Advance
 from haloes.sampling.generate import sample
 from haloes.sampling.run import read_completions
 from haloes.store import give_usual_permissions, write_json, write_jsonl
-from haloes.tokens.chat_template import plain_chat_template, with_control_text
+from haloes.tokens.chat_template import plain_chat_template, with_control_text, with_end_of_text
 from haloes.tokens.template import Template
 from haloes.training.metrics_log import read_metrics
 from haloes.training.trainer import TrainResult
@@ -146,8 +147,9 @@ def save_model(policy: Policy, template: Template, folder: Path) -> None:
     Save the adapter, or with full tuning the whole model, and the tokenizer, in the layout of transformers and peft.
 
     A control text becomes a part of the chat template, so that every program that uses the template samples with it;
-    where there is none the tokenizer's configuration names it, and haloes samples with it. A policy with a reward head
-    is saved whole, as a sequence classifier. A folder that is there already is replaced.
+    where there is none the tokenizer's configuration names it, and haloes samples with it. What ends an answer is in
+    the generation settings and the tokenizer. A policy with a reward head is saved whole, as a sequence classifier. A
+    folder that is there already is replaced.
     """
     # Renamed at the end: a folder that was killed half-written is never taken for a model.
     partial = folder.with_name(folder.name + ".partial")
@@ -158,7 +160,8 @@ def save_model(policy: Policy, template: Template, folder: Path) -> None:
         tokenizer = with_control_text(template.tokenizer, template.control)
         with quiet():
             policy.model.save_pretrained(partial)
-            tokenizer.save_pretrained(partial)
+            with_end_of_text(tokenizer, template.end_of_turn).save_pretrained(partial)
+        save_ends(policy.model, tokenizer, partial)
     give_usual_permissions(partial)
     if folder.exists():
         shutil.rmtree(folder)

@@ -38,6 +38,7 @@ from haloes.runs.feedback_rows import feedback_source
 from haloes.runs.held_out import held_out_note, held_out_share
 from haloes.runs.inputs import Inputs, make_inputs
 from haloes.runs.warnings import data_warnings, speed_warnings
+from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import make_encoder, tokenizer_fingerprint
 from haloes.training.choose_rate import ChosenRate, choose_rate
 from haloes.training.choose_steps import ChosenSteps, choose_steps, too_few_steps
@@ -203,7 +204,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     run, index = _with_share(run, progress)
     config = run.config
     # The tokenizer comes without the weights: encoding may take minutes, and needs no model in memory meanwhile.
-    tokenizer = load_tokenizer(config.model.name)
+    tokenizer = with_template_kwargs(load_tokenizer(config.model.name), config.tokens.chat_template_kwargs)
     identity = {
         "data set": run_folder.digest(_fingerprints(config.feedback)),
         "tokenizer": tokenizer_fingerprint(tokenizer),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from haloes.models.load import load_tokenizer
 from haloes.readable import readable
 from haloes.records import Record
+from haloes.runs.config import TokenSettings
+from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.doctor.advice import advise
 from haloes.tokens.doctor.inspect import inspect_tokens
 from haloes.tokens.doctor.preview import Preview, Role
@@ -37,28 +39,32 @@ class TokenReport:
     """Rows with the trained tokens coloured; lines that begin with "+" are trained, also where there are no colours."""
     errors: list[str]
     """Why no training can start."""
+    num_refused: int
+    """Rows that cannot be encoded; training stops at the first, unless it is told to leave them out."""
 
 
-def examine_tokens(model: str, rows: Iterable[Record], *, max_length: int, previews: int = 3) -> TokenReport:
+def examine_tokens(model: str, rows: Iterable[Record], settings: TokenSettings, *, previews: int = 3) -> TokenReport:
     """
     Encode the rows as a model would be trained on them.
 
     Args:
         model: whose tokenizer is used, named as in `model.name`.
         rows: single answers and pairs; refusals are passed over.
-        max_length: most tokens of a prompt with its completion.
+        settings: how text becomes tokens.
         previews: how many rows to show.
 
     Raises:
         ModelError: there is no such model or tokenizer, or it cannot render the rows.
     """
-    encoder = make_encoder(load_tokenizer(model), max_length=max_length)
+    tokenizer = with_template_kwargs(load_tokenizer(model), settings.chat_template_kwargs)
+    encoder = make_encoder(tokenizer, max_length=settings.max_length)
     findings = inspect_tokens(rows, encoder, previews=previews)
     advice = advise(findings)
     return TokenReport(
         lines=render(findings, advice),
         previews=[_coloured(shown) for shown in findings.previews],
         errors=[item.finding for item in advice if item.severity == "error"],
+        num_refused=findings.num_rows - findings.num_encoded,
     )
 
 

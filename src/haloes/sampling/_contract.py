@@ -1,9 +1,9 @@
 """The interface of engines: prompts and decoding settings go in, and completions come out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from haloes.errors import ConfigError
 from haloes.records import Completion, Sampling, Text
@@ -26,7 +26,9 @@ class Decoding:
     def __post_init__(self) -> None:
         check_decoding("sample", max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
 
-    def by(self, engine: str, model: str, *, control: str = "") -> Sampling:
+    def by(
+        self, engine: str, model: str, *, control: str = "", chat_template_kwargs: Mapping[str, Any] | None = None
+    ) -> Sampling:
         """Return the record of how answers are made with these settings."""
         return Sampling(
             engine=engine,
@@ -35,6 +37,7 @@ class Decoding:
             temperature=float(self.temperature),
             top_p=float(self.top_p),
             control=control,
+            chat_template_kwargs=chat_template_kwargs or None,
         )
 
 

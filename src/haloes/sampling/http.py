@@ -1,6 +1,6 @@
 """Answers from an OpenAI-compatible server (chat completions): vLLM, Ollama, llama.cpp, hosted APIs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,8 @@ class HttpEngine:
     endpoint: Endpoint
     concurrency: int = 4
     """Requests at once."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Values of the chat template's variables, which vLLM, SGLang and llama.cpp take."""
 
     @property
     def name(self) -> str:
@@ -29,7 +31,7 @@ class HttpEngine:
 
     def sampling(self, decoding: Decoding) -> Sampling:
         """Return the record without a control text: only the server knows which one its template writes."""
-        return decoding.by("http", self.model)
+        return decoding.by("http", self.model, chat_template_kwargs=self.chat_template_kwargs)
 
     def answer(
         self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts
@@ -49,6 +51,7 @@ class HttpEngine:
             "top_p": decoding.top_p,
             "max_tokens": decoding.max_new_tokens,
             "seed": ask.seed,
+            **({"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}),
         }
         try:
             reply = client.post("/chat/completions", body, read_chat)

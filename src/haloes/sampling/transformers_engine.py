@@ -1,6 +1,6 @@
 """Answers from a model in this process, batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -22,10 +22,17 @@ class TransformersEngine:
     """Answers at once."""
     place: str = ""
     """Folder or name that it was loaded from, for the records."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Values of the chat template's variables that were written into the tokenizer's template, for the records."""
 
     def sampling(self, decoding: Decoding) -> Sampling:
         """Return the record, with the control text that the tokenizer writes."""
-        return decoding.by("transformers", self.place, control=control_text(self.tokenizer))
+        return decoding.by(
+            "transformers",
+            self.place,
+            control=control_text(self.tokenizer),
+            chat_template_kwargs=self.chat_template_kwargs,
+        )
 
     def answer(
         self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts

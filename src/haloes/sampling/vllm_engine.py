@@ -1,6 +1,6 @@
 """Answers from vLLM, where it is installed: the same token ids as in training go in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
@@ -25,10 +25,14 @@ class VLLMEngine:
     name: str
     max_length: int = 4096
     """Tokens of the window that is used."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Values of the chat template's variables that were written into the tokenizer's template, for the records."""
 
     def sampling(self, decoding: Decoding) -> Sampling:
         """Return the record, with the control text that the tokenizer writes."""
-        return decoding.by("vllm", self.path, control=control_text(self.tokenizer))
+        return decoding.by(
+            "vllm", self.path, control=control_text(self.tokenizer), chat_template_kwargs=self.chat_template_kwargs
+        )
 
     def answer(
         self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts

@@ -2,12 +2,18 @@
 
 import copy
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
+
+from haloes.errors import ConfigError
 
 CONTROL_KEY = "haloes_control"
 """Key of `tokenizer_config.json` for the control text of the model that the tokenizer was saved with. A chat template
 writes it itself; without one haloes does."""
+_GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"})
+"""Variables of every chat template, which its caller gives."""
 
 
 def control_text(tokenizer: Any) -> str:
@@ -28,6 +34,71 @@ def with_control_text(tokenizer: Any, control: str) -> Any:
     if controlled.chat_template:
         controlled.chat_template = each_template(controlled.chat_template, lambda text: _add_control(text, control))
     return controlled
+
+
+def with_template_kwargs(tokenizer: Any, kwargs: Mapping[str, Any] | None) -> Any:
+    """
+    Return a copy of a tokenizer whose chat template has these values for its variables, where nobody gives others.
+
+    The template states them itself, so that they hold in training, in sampling, and for every later user of the model.
+
+    Raises:
+        ConfigError: there is no chat template, it reads no such variable, or a value cannot be written in it.
+    """
+    if not kwargs:
+        return tokenizer
+    where = "tokens.chat_template_kwargs"
+    if not tokenizer.chat_template:
+        raise ConfigError(f"{where} is set, but the tokenizer has no chat template; leave it out")
+    texts = tokenizer.chat_template
+    read = " ".join(texts.values()) if isinstance(texts, dict) else texts
+    for name in kwargs:
+        if name in _GIVEN or not name.isidentifier():
+            raise ConfigError(f"{where}: {name!r} is not for you to set; name a variable of the chat template")
+        if not re.search(rf"\b{name}\b", read):
+            raise ConfigError(f"{where}: the chat template does not read {name!r}; correct the name, or leave it out")
+    # On a line of its own: a template's first line break and spaces mean what they did.
+    lines = "".join(
+        f"{{% if {name} is not defined %}}{{% set {name} = {_literal(value)} %}}{{% endif %}}"
+        for name, value in kwargs.items()
+    )
+    head = f"{lines}\n"
+    changed = copy.deepcopy(tokenizer)
+    # Not once more where a model was saved with the same values before.
+    changed.chat_template = each_template(texts, lambda text: head + text.removeprefix(head))
+    return changed
+
+
+def _literal(value: object) -> str:
+    """Return a value as Jinja spells it. Raises ConfigError for one that it cannot spell."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_literal(str(key))}: {_literal(item)}" for key, item in value.items()) + "}"
+    raise ConfigError(
+        f"tokens.chat_template_kwargs: {value!r} is neither a number, text, true, false, a list nor names"
+    )
+
+
+def with_end_of_text(tokenizer: Any, end: str) -> Any:
+    """
+    Return a copy of a tokenizer whose end of text is `end`, so that other programs stop there.
+
+    The tokenizer itself where it is so already, or where its chat template writes the end of text: that would change.
+    """
+    texts = tokenizer.chat_template or ""
+    read = " ".join(texts.values()) if isinstance(texts, dict) else texts
+    if tokenizer.eos_token == end or "eos_token" in read:
+        return tokenizer
+    changed = copy.deepcopy(tokenizer)
+    changed.eos_token = end
+    return changed
 
 
 def each_template(chat_template: Any, change: Callable[[str], str]) -> Any:

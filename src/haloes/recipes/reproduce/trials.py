@@ -31,6 +31,7 @@ from haloes.runs.config import FeedbackSettings, RunConfig, make_config
 from haloes.runs.data import encode_feedback
 from haloes.runs.setup import compute_dtype, reference_folder, trainable_policy
 from haloes.stats.bootstrap import Floats
+from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import ReferenceTotals
@@ -125,7 +126,10 @@ class Workbench:
         device = choose_device(config.model.device)
         self.model: Any = load_model(config.model.name, dtype=compute_dtype(config.model, device), device=device).model
         """The model before training; every run trains a copy."""
-        self.encoder = make_encoder(load_tokenizer(config.model.name), max_length=config.tokens.max_length)
+        self.encoder = make_encoder(
+            with_template_kwargs(load_tokenizer(config.model.name), config.tokens.chat_template_kwargs),
+            max_length=config.tokens.max_length,
+        )
         self.budget = config.train.microbatch_tokens or 1024
         """Tokens that go through the model together."""
 
