@@ -62,6 +62,29 @@ Text: TypeAlias = str | tuple[Message, ...]
 """A prompt or a completion: plain text, or the messages of a chat."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt with what its chat template is given beside it."""
+
+    text: Text
+    tools: tuple[Mapping[str, Any], ...] = ()
+    chat_template_kwargs: Mapping[str, Any] | None = None
+
+
+Asked: TypeAlias = Text | Prompt
+"""A prompt to answer; where tools or variables of the chat template belong to it, with these."""
+
+
+def as_prompt(asked: Asked) -> Prompt:
+    """Return a prompt with what belongs to it; nothing does to a text or messages."""
+    return asked if isinstance(asked, Prompt) else Prompt(asked)
+
+
+def as_asked(prompt: Prompt) -> Asked:
+    """Return the text or messages of a prompt to which nothing else belongs; others unchanged."""
+    return prompt if prompt.tools or prompt.chat_template_kwargs else prompt.text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
     """One completion of a prompt and a person's verdict on it: a label, a score, or both."""
@@ -87,6 +110,8 @@ class Feedback:
     """Name of the place that the row comes from, for the reader's own use."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Definitions of the tools that the prompt offers, as JSON schemas."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Values of the chat template's variables for this row, such as {"enable_thinking": False}."""
     where: Where | None = field(default=None, compare=False)
     """Place that the row was read from; no part of its identity."""
 
@@ -110,7 +135,13 @@ class Pair:
     user: str | None = None
     source: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
+    chat_template_kwargs: Mapping[str, Any] | None = None
     where: Where | None = field(default=None, compare=False)
+
+
+def prompt_of(row: Feedback | Pair) -> Asked:
+    """Return the prompt of a row, with what belongs to it."""
+    return as_asked(Prompt(row.prompt, row.tools, row.chat_template_kwargs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +198,10 @@ class Completion:
     """Seed used for sampling."""
     sampling: Sampling | None = None
     """Decoding settings; None where they are unknown."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Definitions of the tools that the prompt offers."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """Values of the chat template's variables for this prompt."""
 
 
 Verdict: TypeAlias = Literal["first", "second", "tie"]
@@ -274,6 +309,19 @@ def text_from_json(value: Any) -> Text:
     return tuple(map(message_from_json, value))
 
 
+def asked_to_json(asked: Asked) -> dict[str, Any]:
+    """Return a prompt, and what belongs to it, as named values."""
+    prompt = as_prompt(asked)
+    given = {"tools": _plain(prompt.tools), "chat_template_kwargs": prompt.chat_template_kwargs}
+    return {"prompt": text_to_json(prompt.text), **{name: value for name, value in given.items() if value}}
+
+
+def asked_from_json(row: Mapping[str, Any]) -> Asked:
+    """Rebuild a prompt from what `asked_to_json` returned, other names beside it."""
+    tools = tuple(row.get("tools") or ())
+    return as_asked(Prompt(text_from_json(row["prompt"]), tools, row.get("chat_template_kwargs")))
+
+
 def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "") -> Completion:
     """
     Rebuild a `Completion` from what `row_to_json` returned; unknown fields are ignored.
@@ -306,6 +354,8 @@ def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "")
         finished=row.get("finished", True) is not False,
         seed=seed if isinstance(seed, int) else None,
         sampling=sampling_from_json(row.get("sampling"), where=where),
+        tools=tuple(row.get("tools") or ()),
+        chat_template_kwargs=row.get("chat_template_kwargs"),
     )
 
 

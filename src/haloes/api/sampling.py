@@ -96,7 +96,7 @@ def sample(
         RunError: `out` holds completions that were made otherwise, or cannot be written.
     """
     from haloes.models.load import check_model_exists
-    from haloes.runs.prompts import load_prompts
+    from haloes.runs.prompts import load_asked
     from haloes.sampling._contract import Decoding
     from haloes.sampling.run import check_request, sample_to_file
 
@@ -111,7 +111,7 @@ def sample(
     if engine != "http":
         check_model_exists(str(model))
     config = configured(None, argument_settings(feedback=prompts, columns=columns), settings)
-    asked = load_prompts(str(prompts), config.feedback, everything=everything, most=most)
+    asked = load_asked(str(prompts), config.feedback, everything=everything, most=most)
     from haloes.runs.engines import make_engine  # here, as it brings torch in
 
     with showing(progress) as shown:

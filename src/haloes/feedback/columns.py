@@ -12,7 +12,7 @@ _CONTENT = (
     *("prompt", "completion", "label", "score", "chosen", "rejected", "a", "b", "preference"),
     *("messages", "rejected_response", "system"),
 )
-_CARRIED = ("tools", "weight", "margin", "id", "group", "conversation", "user", "source")
+_CARRIED = ("tools", "chat_template_kwargs", "weight", "margin", "id", "group", "conversation", "user", "source")
 MAPPABLE = _CONTENT + _CARRIED
 """Names that a file's columns can be mapped to."""
 CHECKED = frozenset({*_CONTENT, "margin"})

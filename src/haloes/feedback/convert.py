@@ -210,6 +210,7 @@ def _half(row: Pair, *, desirable: bool) -> Feedback:
         user=row.user,
         source=row.source,
         tools=row.tools,
+        chat_template_kwargs=row.chat_template_kwargs,
         where=row.where,
     )
 
@@ -280,6 +281,7 @@ def _join(chosen: Feedback, rejected: Feedback) -> Pair:
         user=_shared(chosen.user, rejected.user),
         source=_shared(chosen.source, rejected.source),
         tools=_shared(chosen.tools, rejected.tools) or (),
+        chat_template_kwargs=_shared(chosen.chat_template_kwargs, rejected.chat_template_kwargs),
         where=chosen.where,
     )
 

@@ -11,7 +11,7 @@ from haloes.feedback.refusals import Reason, RefusalError, short_repr
 RawRow: TypeAlias = Mapping[str, Any]
 """A row as its file holds it, with the columns renamed as the user asked."""
 
-_SHARED = frozenset({"id", "group", "conversation", "user", "source", "weight", "tools"})
+_SHARED = frozenset({"id", "group", "conversation", "user", "source", "weight", "tools", "chat_template_kwargs"})
 _MEDIA_COLUMNS = frozenset({"images", "image", "videos", "video", "audios", "audio"})
 
 
@@ -83,6 +83,8 @@ def parse_shared_fields(row: RawRow) -> dict[str, Any]:
             shared[column] = _weight(value)
         elif column == "tools":
             shared[column] = parse_tools(value)
+        elif column == "chat_template_kwargs":
+            shared[column] = parse_template_kwargs(value)
         else:
             shared[column] = _name(value, column=column)
     return shared
@@ -108,6 +110,28 @@ def parse_tools(value: object) -> tuple[Mapping[str, Any], ...]:
             "wrong type", f"tools is {short_repr(value)}, not a list of tool definitions", column="tools"
         )
     return tuple(tools)
+
+
+def parse_template_kwargs(value: object) -> Mapping[str, Any] | None:
+    """
+    Parse values of the chat template's variables: an object, or a text that holds one as JSON. None for an empty one.
+
+    Raises:
+        RefusalError: It is neither.
+    """
+    kwargs = value
+    if isinstance(value, str):
+        try:
+            kwargs = json.loads(value)
+        except (ValueError, RecursionError):
+            kwargs = None
+    if not isinstance(kwargs, Mapping):
+        raise RefusalError(
+            "wrong type",
+            f'chat_template_kwargs is {short_repr(value)}, not an object such as {{"enable_thinking": false}}',
+            column="chat_template_kwargs",
+        )
+    return {str(name): each for name, each in kwargs.items()} or None
 
 
 def _is_blank(value: object) -> bool:

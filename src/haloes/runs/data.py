@@ -21,7 +21,7 @@ from haloes.feedback.keys import conversation_number, group_number, group_of, se
 from haloes.feedback.split import split
 from haloes.losses._contract import Needs
 from haloes.progress.contract import Progress
-from haloes.records import Feedback, Pair, Refusal, Text, Where, memory_name
+from haloes.records import Asked, Feedback, Pair, Refusal, Text, Where, memory_name, prompt_of
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows, tell_reading, too_many_empty
 from haloes.runs.held_out import held_out_share
@@ -54,7 +54,7 @@ class EncodedFeedback:
 
     train: TokenStore
     validation: TokenStore | None
-    prompts: dict[str, Text]
+    prompts: dict[str, Asked]
     """Held-out prompts to answer before and after training, by id."""
     facts: dict[str, Any]
     """Counts and warnings, for the report."""
@@ -314,7 +314,7 @@ class _Writer:
     undesirable_encoder: int
     """Number of the encoder of undesirable answers."""
     desirable_encoder: int = 0
-    prompts: dict[str, Text] = field(default_factory=dict)
+    prompts: dict[str, Asked] = field(default_factory=dict)
 
     def write(self, index: _RowIndex, selected: Mask, path: Path, wanted: set[int] | None = None) -> dict[str, Any]:
         """
@@ -346,7 +346,7 @@ class _Writer:
         usable = (row for row in index.rows if not isinstance(row, Refusal))
         for group, row in zip(index.group.tolist(), usable, strict=True):
             if group in wanted:
-                self.prompts.setdefault(group_of(row), row.prompt)
+                self.prompts.setdefault(group_of(row), prompt_of(row))
             yield group, row
 
     def _chunks(self, rows: Iterator[_Numbered]) -> Iterator[tuple[list[_Numbered], list[EncodeTask]]]:
@@ -356,7 +356,7 @@ class _Writer:
                 [
                     (
                         self._encoder(desirable=desirable),
-                        (row.prompt, text, row.tools),
+                        (row.prompt, text, row.tools, row.chat_template_kwargs or {}),
                         _finished(row, desirable=desirable),
                     )
                     for _, row in chunk

@@ -68,7 +68,7 @@ def export_model(run_dir: Path, out: Path, *, dtype: ExportDtype = "auto") -> Pa
             with quiet():
                 loaded.model.save_pretrained(partial)
                 loaded.tokenizer.save_pretrained(partial)
-            # The run's own settings stand in its model's folder, and `loaded` has the base's: older runs wrote none.
+            # The folders of older runs do not say what ends an answer.
             save_ends(loaded.model, loaded.tokenizer, partial)
         make_readable(partial)
         write_card(run_dir, partial)

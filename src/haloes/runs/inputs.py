@@ -8,7 +8,7 @@ from typing import Any
 
 from haloes.losses._contract import Needs
 from haloes.progress.contract import Progress
-from haloes.records import Text, text_from_json, text_to_json
+from haloes.records import Asked, asked_from_json, asked_to_json
 from haloes.run_files import DATA, ENCODED
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.data import FeedbackIndex, encode_feedback
@@ -26,7 +26,7 @@ class Inputs:
     """The encoder of the aligned model: with the control text of desirable answers after a prompt, if there is one."""
     train: TokenStore
     validation: TokenStore | None
-    prompts: dict[str, Text]
+    prompts: dict[str, Asked]
     """Held-out prompts to answer before and after, by id."""
     facts: dict[str, Any]
     """Counts and warnings (`data.json`)."""
@@ -77,7 +77,7 @@ def make_inputs(
             threads=threads,
         )
         write_json(run_dir / DATA, encoded.facts)
-        rows = ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in encoded.prompts.items())
+        rows = ({"id": name, **asked_to_json(prompt)} for name, prompt in encoded.prompts.items())
         write_jsonl(folder / "prompts.jsonl", rows)
         # Last of all: a folder without it was left by a run that was killed while it encoded.
         write_json(folder / "identity.json", dict(identity))
@@ -88,7 +88,7 @@ def make_inputs(
         encoder=encoder.with_control(needs.control[0]) if needs.control else encoder,
         train=TokenStore(folder / "train"),
         validation=TokenStore(validation) if validation.exists() else None,
-        prompts={row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(folder / "prompts.jsonl")},
+        prompts={row["id"]: asked_from_json(row) for _, row in read_jsonl(folder / "prompts.jsonl")},
         facts=read_json(run_dir / DATA),
     )
 

@@ -11,7 +11,7 @@ from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.scalar_heads import RewardHead
 from haloes.progress.contract import Progress
-from haloes.records import Completion, Text, row_to_json
+from haloes.records import Asked, Completion, row_to_json
 from haloes.results import Score, write_ratings, write_scores
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs.config import SampleSettings
@@ -52,7 +52,7 @@ class RunContext:
 
     def sample(
         self,
-        prompts: Mapping[str, Text],
+        prompts: Mapping[str, Asked],
         *,
         variant: str,
         control: str,

@@ -8,7 +8,7 @@ import numpy as np
 
 from haloes.errors import ConfigError
 from haloes.judging._contract import Judge
-from haloes.records import Completion, Text
+from haloes.records import Asked, Completion
 from haloes.run_files import METRICS, WATCHED
 from haloes.runs.config import WatchSettings
 from haloes.runs.live_judge import JUDGE_ERROR, LiveJudge
@@ -31,7 +31,7 @@ _BY_CHANCE = 0.05
 _KL_TOKENS = 1024
 
 
-def monitored_prompts(context: RunContext, watch: WatchSettings) -> dict[str, Text]:
+def monitored_prompts(context: RunContext, watch: WatchSettings) -> dict[str, Asked]:
     """Return the prompts that are answered at every validation, by id."""
     names = list(context.inputs.prompts)[: watch.prompts]
     return {name: context.inputs.prompts[name] for name in names}

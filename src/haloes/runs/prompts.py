@@ -10,7 +10,7 @@ import numpy as np
 from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import conversation_number, group_number, group_of, number_of, prompt_key, seeded_hash
 from haloes.feedback.split import split
-from haloes.records import Refusal, Text, text_from_json
+from haloes.records import Asked, Refusal, Text, as_prompt, asked_from_json, prompt_of
 from haloes.run_files import ENCODED
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows
@@ -34,8 +34,16 @@ def everyday_prompts(split: Literal["train", "held_out"]) -> dict[str, str]:
 def load_prompts(
     source: str, settings: FeedbackSettings, *, everything: bool = False, most: int | None = None
 ) -> dict[str, Text]:
+    """Load prompts by id as `load_asked` does, without what belongs to them."""
+    found = load_asked(source, settings, everything=everything, most=most)
+    return {name: as_prompt(asked).text for name, asked in found.items()}
+
+
+def load_asked(
+    source: str, settings: FeedbackSettings, *, everything: bool = False, most: int | None = None
+) -> dict[str, Asked]:
     """
-    Load prompts by id.
+    Load prompts by id, each with its tools and variables of the chat template where it has any.
 
     Args:
         source: "everyday"; a run's folder (its held-out prompts); a text file (a prompt a line); a JSONL file of rows
@@ -64,12 +72,12 @@ def load_prompts(
     return {names[i]: prompts[names[i]] for i in sorted(order[:most].tolist())}
 
 
-def _from(source: str, settings: FeedbackSettings, *, everything: bool) -> dict[str, Text]:
+def _from(source: str, settings: FeedbackSettings, *, everything: bool) -> dict[str, Asked]:
     path = Path(source)
     if source == EVERYDAY and not path.exists():
         return dict(everyday_prompts("held_out"))
     if path.is_dir() and (path / ENCODED / "prompts.jsonl").exists():
-        return {row["id"]: text_from_json(row["prompt"]) for _, row in read_jsonl(path / ENCODED / "prompts.jsonl")}
+        return {row["id"]: asked_from_json(row) for _, row in read_jsonl(path / ENCODED / "prompts.jsonl")}
     if path.suffix == ".txt":
         lines = [_text(line, where=f"{path}:{number}") for number, line in read_lines(path)]
         return {prompt_key(line): line for line in lines if line}
@@ -91,25 +99,25 @@ def _text(line: bytes, *, where: str) -> str:
         raise DataError(f"{where}: invalid UTF-8 at byte {error.start}; save the file as UTF-8") from error
 
 
-def _prompts(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dict[str, Text]:
-    prompts: dict[str, Text] = {}
+def _prompts(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dict[str, Asked]:
+    prompts: dict[str, Asked] = {}
     for number, row in rows:
         try:
-            prompt = text_from_json(row["prompt"])
+            asked = asked_from_json(row)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}:{number}: `prompt` must be text or messages with role and content") from error
-        prompts[str(row.get("id") or row.get("prompt_id") or prompt_key(prompt))] = prompt
+        prompts[str(row.get("id") or row.get("prompt_id") or prompt_key(as_prompt(asked).text))] = asked
     return prompts
 
 
-def _held_out(source: str, settings: FeedbackSettings, *, everything: bool) -> dict[str, Text]:
+def _held_out(source: str, settings: FeedbackSettings, *, everything: bool) -> dict[str, Asked]:
     # Prompts are prompts whether the answers have labels or scores: any label does for the latter.
     opened = open_rows(source, settings, pairs=False, middle=0.0)
     rows = [row for row in opened if not isinstance(row, Refusal)]
     groups = np.array([group_number(row) for row in rows], np.int64)
     share = held_out_share(settings, len(np.unique(groups)))
     if not rows or everything or share == 0:
-        return {group_of(row): row.prompt for row in rows}
+        return {group_of(row): prompt_of(row) for row in rows}
     conversations = np.array([conversation_number(row) for row in rows], np.int64)
     selected = split(groups, conversations, validation=share, seed=settings.split_seed)
-    return {group_of(row): row.prompt for row, held in zip(rows, selected, strict=True) if held}
+    return {group_of(row): prompt_of(row) for row, held in zip(rows, selected, strict=True) if held}

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any, Literal, Protocol, TypeAlias
 
 from haloes.errors import ConfigError
-from haloes.records import Completion, Sampling, Text
+from haloes.records import Asked, Completion, Sampling
 
 EngineName: TypeAlias = Literal["transformers", "vllm", "http"]
 """Engines by name: in this process, vLLM, or a server of the OpenAI kind."""
@@ -65,7 +65,7 @@ class Ask:
     """One prompt, to be answered once."""
 
     prompt_id: str
-    prompt: Text
+    prompt: Asked
     seed: int
     """Seed of the draws; where nothing is drawn it only tells answers apart."""
 

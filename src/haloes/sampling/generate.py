@@ -11,7 +11,7 @@ from torch import Tensor
 
 from haloes.errors import ConfigError, DataError
 from haloes.models.architecture import renewal_of, window_of
-from haloes.records import Completion, Text
+from haloes.records import Asked, Completion, as_prompt
 from haloes.sampling._contract import Advance, Decoding, ignore_parts
 from haloes.sampling.decode import choose_way, decode
 from haloes.sampling.token_choice import draws, greedy, sample_top_p
@@ -23,7 +23,7 @@ from haloes.tokens.template import Template, make_template
 def sample(
     model: Any,
     tokenizer: Any,
-    prompts: Mapping[str, Text],
+    prompts: Mapping[str, Asked],
     *,
     max_new_tokens: int = 256,
     temperature: float = 0.0,
@@ -50,7 +50,7 @@ def sample(
     Args:
         model: a transformers causal language model or a peft model around one; its mode is restored afterwards.
         tokenizer: the model's.
-        prompts: prompt id to prompt.
+        prompts: prompt id to prompt, with its tools and variables of the chat template where it has any.
         max_new_tokens: most tokens of an answer; where a prompt leaves less room in the model's window, that room.
         temperature: 0 takes the likeliest token each time.
         top_p: nucleus sampling, see `haloes.sampling.token_choice.sample_top_p`.
@@ -91,7 +91,7 @@ def sample(
 def sample_batches(
     model: Any,
     tokenizer: Any,
-    prompts: Mapping[str, Text],
+    prompts: Mapping[str, Asked],
     *,
     max_new_tokens: int = 256,
     temperature: float = 0.0,
@@ -115,6 +115,7 @@ def sample_batches(
     window = window_of(model) or 1 << 30
     encoder = make_encoder(tokenizer, max_length=window).with_control(control)
     template = encoder.template
+    given = {name: as_prompt(prompt) for name, prompt in prompts.items()}
     ids = {name: encoder.prompt_ids(prompt) for name, prompt in prompts.items()}
     limits = {name: _limit(name, len(tokens), max_new_tokens, window) for name, tokens in ids.items()}
     ends = end_of_turn_ids(tokenizer, model.generation_config)
@@ -137,7 +138,9 @@ def sample_batches(
             yield [
                 Completion(
                     prompt_id=name,
-                    prompt=prompts[name],
+                    prompt=given[name].text,
+                    tools=given[name].tools,
+                    chat_template_kwargs=given[name].chat_template_kwargs,
                     completion=answer_text(template, answer, ends),
                     model=variant,
                     num_tokens=len(answer),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from haloes.records import Completion, Sampling, Text, text_to_json
+from haloes.records import Completion, Sampling, Text, as_prompt, text_to_json
 from haloes.remote.chat import EMPTY, read_chat
 from haloes.remote.client import Client, Endpoint, NoReplyError
 from haloes.remote.parallel import in_parallel
@@ -44,14 +44,17 @@ class HttpEngine:
                 yield found
 
     def _ask(self, client: Client, decoding: Decoding, ask: Ask) -> Completion | NoAnswer:
+        given = as_prompt(ask.prompt)
+        kwargs = {**(self.chat_template_kwargs or {}), **(given.chat_template_kwargs or {})}
         body = {
             "model": self.model,
-            "messages": _messages(ask.prompt),
+            "messages": _messages(given.text),
             "temperature": decoding.temperature,
             "top_p": decoding.top_p,
             "max_tokens": decoding.max_new_tokens,
             "seed": ask.seed,
-            **({"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}),
+            **({"chat_template_kwargs": kwargs} if kwargs else {}),
+            **({"tools": [dict(tool) for tool in given.tools]} if given.tools else {}),
         }
         try:
             reply = client.post("/chat/completions", body, read_chat)
@@ -63,7 +66,9 @@ class HttpEngine:
             return NoAnswer(ask.prompt_id, f"{reply.silence}{ended}")
         return Completion(
             prompt_id=ask.prompt_id,
-            prompt=ask.prompt,
+            prompt=given.text,
+            tools=given.tools,
+            chat_template_kwargs=given.chat_template_kwargs,
             completion=reply.text,
             model=self.model,
             num_tokens=reply.completion_tokens,

@@ -8,7 +8,7 @@ from pathlib import Path
 from haloes.errors import ConfigError, DataError, RunError
 from haloes.journal import Journal
 from haloes.locks import hold_file
-from haloes.records import Completion, Sampling, Text, completion_from_json, row_to_json
+from haloes.records import Asked, Completion, Sampling, completion_from_json, row_to_json
 from haloes.run_files import SAMPLES
 from haloes.sampling._contract import Advance, Ask, Decoding, Engine, NoAnswer
 from haloes.store import read_jsonl
@@ -28,7 +28,7 @@ class Sampled:
 
 def sample_to_file(
     engine: Engine,
-    prompts: Mapping[str, Text],
+    prompts: Mapping[str, Asked],
     path: Path,
     *,
     decoding: Decoding,

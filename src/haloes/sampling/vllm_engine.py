@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from haloes.errors import ConfigError
-from haloes.records import Completion, Sampling
+from haloes.records import Completion, Sampling, as_prompt
 from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
 from haloes.sampling.generate import answer_text, end_of_turn_ids
 from haloes.tokens.chat_template import control_text
@@ -59,10 +59,12 @@ class VLLMEngine:
                 yield replace(answer, seed=seed if decoding.temperature > 0 else None)
 
     def _completion(self, ask: Ask, output: Any, template: Template, ends: frozenset[int]) -> Completion:
-        framed = template.marks.framed
+        framed, given = template.marks.framed, as_prompt(ask.prompt)
         return Completion(
             prompt_id=ask.prompt_id,
-            prompt=ask.prompt,
+            prompt=given.text,
+            tools=given.tools,
+            chat_template_kwargs=given.chat_template_kwargs,
             completion=(answer_text(template, list(output.token_ids), ends) if framed else str(output.text)).strip(),
             model=self.name,
             num_tokens=len(output.token_ids),

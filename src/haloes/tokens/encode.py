@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
-from haloes.records import Message, Text
+from haloes.records import Asked, Message, Prompt
 from haloes.tokens.chat_template import control_text
 from haloes.tokens.template import Kwargs, Rendered, Segment, Template, TextRow, Tools, make_template
 
@@ -105,8 +105,10 @@ class Encoder:
             for row, item in zip(rows, rendered, strict=True)
         ]
 
-    def prompt_ids(self, prompt: Text, tools: Tools = (), kwargs: Kwargs | None = None) -> list[int]:
+    def prompt_ids(self, prompt: Asked, tools: Tools = (), kwargs: Kwargs | None = None) -> list[int]:
         """Return the ids that inference starts from. Raises DataError if the template refuses the prompt."""
+        if isinstance(prompt, Prompt):
+            return self.prompt_ids(prompt.text, prompt.tools, prompt.chat_template_kwargs)
         return self._with_opening(self._ids([self.template.prompt(prompt, tools, kwargs)])[0])
 
     def _without_end_of_turn(self, rendered: Rendered | Unencodable) -> Rendered | Unencodable:

@@ -174,8 +174,8 @@ class _TokenExamination:
         self.disagreements = self._and(self.disagreements, where)
         if self.difference is None:
             template = self.encoder.template
-            seen = template.render(answer.prompt, answer.completion, answer.tools).text
-            joint = template.joint(answer.prompt, answer.completion, answer.tools)
+            row = (answer.prompt, answer.completion, answer.tools, answer.chat_template_kwargs)
+            seen, joint = template.render(*row).text, template.joint(*row)
             at = next(
                 (i for i, (a, b) in enumerate(zip(seen, joint, strict=False)) if a != b), min(len(seen), len(joint))
             )
@@ -205,7 +205,10 @@ class _TokenExamination:
 
 
 def _encoded(encoder: Encoder, answers: list[Feedback]) -> list[Encoded | Unencodable]:
-    return encoder.encode([(a.prompt, a.completion, a.tools) for a in answers], finished=[a.finished for a in answers])
+    return encoder.encode(
+        [(a.prompt, a.completion, a.tools, a.chat_template_kwargs or {}) for a in answers],
+        finished=[a.finished for a in answers],
+    )
 
 
 def _answers(row: FeedbackRow) -> Iterator[Feedback]:
