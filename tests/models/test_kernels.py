@@ -25,6 +25,7 @@ from haloes.models.kernels import (
     reference_attention,
 )
 from haloes.models.varlen import Varlen, make_varlen
+from tiny_architectures import tiny_config
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 HEADS, KEY_HEADS, SIZE = 4, 2, 8
@@ -268,3 +269,11 @@ def test_flash_attn_takes_the_call_as_it_is_made():
     parameters = inspect.signature(flash_attn.flash_attn_varlen_func).parameters
 
     assert {"softmax_scale", "causal", "window_size"} <= parameters.keys()
+
+
+def test_heads_whose_sizes_differ_between_layers_are_told_and_no_error():
+    config = tiny_config("gemma4_text", global_head_dim=16)
+
+    why = kernels._unsuitable(config, torch.bfloat16, torch.device("cpu"))
+
+    assert why == "the kernels take heads of one size, and those of this model's layers differ"

@@ -213,7 +213,7 @@ def fault_of(kernel: Kernel, heads: Heads, *, dtype: torch.dtype, device: torch.
     return None
 
 
-def _unsuitable(config: Any, dtype: torch.dtype, device: torch.device) -> str | None:
+def _unsuitable(config: Any, dtype: torch.dtype, device: torch.device) -> str | None:  # noqa: PLR0911 - a reason each
     """Return why no kernel can take a model; None where one may."""
     if getattr(config, "attn_logit_softcapping", None):
         return "the model's attention is soft-capped, which the kernels do not know"
@@ -221,7 +221,10 @@ def _unsuitable(config: Any, dtype: torch.dtype, device: torch.device) -> str | 
         return "the model's configuration does not say how many attention heads it has"
     if dtype not in _HALF:
         return f"the kernels compute in bfloat16 or float16, and model.dtype is {dtype}"
-    size = _heads(config).size
+    try:
+        size = _heads(config).size
+    except RuntimeError:  # transformers names no size for all layers where they differ (Gemma 4)
+        return "the kernels take heads of one size, and those of this model's layers differ"
     if size % _MULTIPLE or size > _LARGEST:
         return f"the kernels take heads of up to {_LARGEST} numbers, by {_MULTIPLE}s, and these have {size}"
     if torch.cuda.get_device_capability(device) < _AMPERE:
