@@ -43,6 +43,8 @@ def test_blank_fields_are_as_good_as_absent(blank: object) -> None:
         ({"weight": True}, "weight"),
         ({"weight": float("nan")}, "NaN"),
         ({"weight": float("inf")}, "weight"),
+        ({"weight": 1e300}, "weight"),  # infinite in float32, and 1e-46 nothing
+        ({"weight": 1e-46}, "weight"),
         ({"tools": "not JSON"}, "wrong type"),
         ({"tools": ["add"]}, "wrong type"),
         ({"images": ["cat.png"]}, "multimodal content"),

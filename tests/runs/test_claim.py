@@ -54,12 +54,7 @@ def test_a_run_that_was_killed_before_its_configuration_was_written_starts_anew_
 
     assert same_result(align(cfg, killed), whole)
     assert {path.name for path in killed.iterdir()} == {path.name for path in whole.run_dir.iterdir()}
-    assert {path.name for path in (killed / "data").iterdir()} == {
-        "identity.json",
-        "prompts.jsonl",
-        "train",
-        "validation",
-    }
+    assert not list((killed / "data").glob("*partial*"))
 
 
 def test_somebodys_own_folder_is_not_taken_for_a_start_that_was_killed(model: Path, rows: Path, tmp_path: Path):

@@ -20,7 +20,14 @@ from haloes.training.settings import TrainSettings
 
 STATE = {"running_reward": torch.tensor([1.5, 3.0], dtype=torch.float64)}
 IDENTITY = {"data": "d", "configuration": "c"}
-FILES = ("manifest.json", "memory.safetensors", "optimizer.safetensors", "state.json", "weights.safetensors")
+FILES = (
+    "manifest.json",
+    "memory.safetensors",
+    "metrics.jsonl",
+    "optimizer.safetensors",
+    "state.json",
+    "weights.safetensors",
+)
 
 
 def make(
@@ -47,10 +54,17 @@ def take_steps(masters: Masters, optimizer: torch.optim.Optimizer, steps: int) -
         masters.zero_grad()
 
 
-def save(folder: Path, step: int, *, keep: int = 2, steps: int = 2, **fields: Any) -> Path:
+def save(folder: Path, step: int, *, keep: int | None = 2, steps: int = 2, **fields: Any) -> Path:
     masters, optimizer = make(steps=steps, **fields)
     return checkpoint.save(
-        folder, step=step, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=keep
+        folder,
+        step=step,
+        masters=masters,
+        optimizer=optimizer,
+        loss_state=STATE,
+        identity=IDENTITY,
+        metrics=b'{"step": 1, "split": "train"}\n',
+        keep=keep,
     )
 
 
@@ -392,3 +406,28 @@ def test_a_run_with_moments_in_8_bits_goes_on_as_if_never_stopped(tmp_path: Path
     take_steps(again, restored, 2)
     for name, weight in masters.weights.items():
         assert torch.equal(again.weights[name], weight)
+
+
+def test_a_checkpoint_is_taken_for_that_of_its_own_step_alone(tmp_path: Path):
+    for step in (2, 3, 5):
+        save(tmp_path, step, keep=None)
+    checkpoint.keep_steps(tmp_path, {2, 5, 9})
+    (tmp_path / "step-00000005").rename(tmp_path / "step-00000004")
+
+    assert names(tmp_path) == ["step-00000002", "step-00000004"]
+    found, damaged = checkpoint.of_step(tmp_path, 2)
+    assert found is not None
+    assert (found.step, damaged) == (2, [])
+    assert checkpoint.of_step(tmp_path, 3) == (None, [])
+    found, damaged = checkpoint.of_step(tmp_path, 4)
+    assert found is None
+    assert damaged == [f"checkpoint {tmp_path / 'step-00000004'} is damaged and is passed over: it is that of step 5"]
+
+
+def test_what_a_kill_left_of_a_checkpoint_is_removed(tmp_path: Path):
+    save(tmp_path, 2)
+    (tmp_path / ".partial-00000004").mkdir()
+
+    checkpoint.remove_unfinished(tmp_path)
+
+    assert names(tmp_path) == ["step-00000002"]

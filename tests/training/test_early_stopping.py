@@ -94,24 +94,35 @@ SCRIPT = [0.5, 0.9, 0.6, 0.7, 0.8, 0.4]
 """What the validations after steps 1, 2 ... are said to find."""
 
 
+class Crash(Exception):
+    """What kills a run."""
+
+
 class Run:
     """A run of six steps that is validated after each, with scripted numbers."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder, self.policy = folder / "run", policy_for(KTO)
         self.settings = TrainSettings(
-            lr=5e-3, batch_size=4, epochs=1, validate_every=1, keep_best="score", checkpoint_every=1, **settings
+            lr=5e-3,
+            batch_size=4,
+            epochs=1,
+            **{"validate_every": 1, "keep_best": "score", "checkpoint_every": 1} | settings,
         )
         if not (folder / "train").exists():
             make_store(folder / "train", KTO, 24).close()
             make_store(folder / "held out", KTO, 6, seed=1).close()
         self.base = folder
+        self.killed_at: int | None = None
+        self.script = SCRIPT
         self.weights: list[torch.Tensor] = []
 
-    def measure(self, _: int, __: Validation) -> dict[str, float]:
+    def measure(self, step: int, _: Validation) -> dict[str, float]:
         self.weights.append(self.now())
+        if step == self.killed_at:
+            raise Crash
         done = [line for line in read_metrics(self.folder / "metrics.jsonl") if line["split"] == "validation"]
-        return {"score": SCRIPT[len(done)]}
+        return {"score": self.script[len(done)]}
 
     def now(self) -> torch.Tensor:
         return torch.cat([weight.detach().flatten().clone() for weight in self.policy.trainable().values()])
@@ -178,8 +189,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, stop_
 def test_without_held_out_feedback_there_is_no_best(tmp_path: Path):
     store = make_store(tmp_path / "train", KTO, 8)
 
+    settings = TrainSettings(lr=1e-3, batch_size=4, epochs=1, keep_best="auc")
     with pytest.raises(ConfigError, match=r"train.keep_best needs held-out feedback"):
-        train(make_job(tmp_path / "run", KTO, train=store, settings=TrainSettings(keep_best="auc")))
+        train(make_job(tmp_path / "run", KTO, train=store, settings=settings))
 
 
 def test_best_weights_that_are_damaged_are_named(tmp_path: Path):
@@ -191,5 +203,39 @@ def test_best_weights_that_are_damaged_are_named(tmp_path: Path):
     outcome = Run(tmp_path).go()
 
     assert "is damaged and is passed over" in outcome.damaged[0]
-    assert "the result is the model after the last step" in outcome.damaged[1]
+    assert (
+        "the weights after step 2, where score was best, are gone: the result is the model after" in outcome.damaged[1]
+    )
+    assert outcome.best_step is None
     assert json.loads((best / "manifest.json").read_text())
+
+
+def steps_of_best(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "run" / "best").iterdir())
+
+
+def test_after_a_kill_between_a_new_best_and_the_next_checkpoint_the_older_best_is_still_there(tmp_path: Path):
+    run = Run(tmp_path, checkpoint_every=3)
+    run.script, run.killed_at = [0.5, 0.9, 0.6, 0.7, 0.95], 6
+    with pytest.raises(Crash):
+        run.go()
+    assert steps_of_best(tmp_path) == ["step-00000002", "step-00000005"]
+    # Not validated at step 5 again: that of step 2 is the best, whose weights must be those that are saved.
+    resumed = Run(tmp_path, checkpoint_every=3, validate_every=6)
+    outcome = resumed.go()
+
+    assert outcome.best_step == 2
+    assert torch.equal(resumed.now(), run.weights[1])
+    assert steps_of_best(tmp_path) == ["step-00000002"]
+
+
+def test_a_lost_log_of_metrics_does_not_forget_the_best(tmp_path: Path):
+    run = Run(tmp_path)
+    with pytest.raises(Interrupted):
+        run.go(stop_after=4)
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+
+    outcome = Run(tmp_path).go()
+
+    assert outcome.best_step == 2
+    assert [text for text in outcome.damaged if "metrics.jsonl was damaged; it was restored" in text]

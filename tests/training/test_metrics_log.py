@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from full_disk import disk_of
-from haloes.errors import RunError
+from haloes.errors import DataError, RunError
 from haloes.training.metrics_log import MetricsLog, read_metrics
 
 
@@ -27,7 +27,7 @@ def test_lines_come_back_in_order_and_exactly(tmp_path: Path):
 
 def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path: Path):
     log = MetricsLog(tmp_path / "metrics.jsonl", from_step=0)
-    log.write({"step": 1})
+    log.write({"step": 1, "split": "train"})
 
     assert steps(tmp_path / "metrics.jsonl") == [1]
 
@@ -36,7 +36,7 @@ def test_going_on_after_a_step_drops_what_will_be_done_again(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
     write(path, 5)
 
-    MetricsLog(path, from_step=3).write({"step": 4})
+    MetricsLog(path, from_step=3).write({"step": 4, "split": "train"})
 
     assert steps(path) == [1, 2, 3, 4]
 
@@ -57,8 +57,53 @@ def test_a_last_line_that_a_kill_cut_off_is_left_out(tmp_path: Path, cut: int):
     path.write_bytes(path.read_bytes()[:-cut])
 
     assert steps(path) == [1, 2]
-    MetricsLog(path, from_step=3).write({"step": 3})
+    MetricsLog(path, from_step=3).write({"step": 3, "split": "train"})
     assert steps(path) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"\0" * 99, b"\xff{", b'{"step": 9, "split": "train"}\n'])
+def test_what_the_checkpoint_has_of_the_log_is_believed_and_not_a_damaged_file(tmp_path: Path, damage: bytes | None):
+    path = tmp_path / "metrics.jsonl"
+    write(path, 3)
+    saved = MetricsLog(path, from_step=3).text
+    path.unlink() if damage is None else path.write_bytes(damage)
+
+    log = MetricsLog(path, from_step=3, saved=saved)
+
+    assert log.is_mended
+    assert path.read_bytes() == log.text == saved
+
+
+def test_a_log_that_has_gone_on_beyond_its_checkpoint_is_not_damaged(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    write(path, 3)
+    saved = MetricsLog(path, from_step=3).text
+    write(path, 5)
+
+    log = MetricsLog(path, from_step=3, saved=saved)
+    log.write({"step": 4, "split": "train"})
+
+    assert not log.is_mended
+    assert steps(path) == [1, 2, 3, 4]
+    assert log.text == path.read_bytes()
+
+
+def test_a_damaged_log_does_not_stop_a_run_that_begins_anew(tmp_path: Path):
+    (tmp_path / "metrics.jsonl").write_bytes(b"\xff\n")
+
+    assert MetricsLog(tmp_path / "metrics.jsonl", from_step=0).text == b""
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"stop": 1, "split": "train"}', b'{"step": "1", "split": "train"}', b'{"step": 1}', b"\xff"]
+)
+def test_a_damaged_line_is_named_with_its_number(tmp_path: Path, line: bytes):
+    path = tmp_path / "metrics.jsonl"
+    write(path, 1)
+    path.write_bytes(path.read_bytes() + line + b"\n")
+
+    with pytest.raises(DataError, match=r"metrics\.jsonl:2: "):
+        read_metrics(path)
 
 
 def test_no_log_is_an_empty_one(tmp_path: Path):

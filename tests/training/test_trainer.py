@@ -70,7 +70,9 @@ def steady(path: Path) -> list[dict[str, Any]]:
 
 def newest_files(run_dir: Path) -> dict[str, bytes]:
     newest = max((run_dir / "checkpoints").iterdir())
-    return {"name": newest.name.encode()} | {path.name: path.read_bytes() for path in newest.iterdir()}
+    # Not the log in it, which has the speed of each step, nor its hash: `steady` compares the log.
+    names = [path for path in newest.iterdir() if path.name not in {"metrics.jsonl", "manifest.json"}]
+    return {"name": newest.name.encode()} | {path.name: path.read_bytes() for path in names}
 
 
 def weights(policy: Policy) -> dict[str, Tensor]:
@@ -365,7 +367,8 @@ def test_a_row_that_is_not_a_number_is_named_and_nothing_is_changed(name: str, r
     assert re.match(
         rf"step {done + 1}: the loss or a log-probability is not finite for 1 row\(s\): feedback\.jsonl:6\.", message
     )
-    assert "The weights were not changed, and the last checkpoint is good." in message
+    known = "those of the last checkpoint are finite. That does not make them good" if done else "nothing was trained"
+    assert known in message
     assert all(
         torch.equal(a.nan_to_num(), b.nan_to_num())
         for a, b in zip(before[done].values(), weights(job.policy).values(), strict=True)

@@ -11,6 +11,7 @@ from haloes.feedback.refusals import Reason, RefusalError, short_repr
 RawRow: TypeAlias = Mapping[str, Any]
 """A row as its file holds it, with the columns renamed as the user asked."""
 
+_LEAST_WEIGHT = 1e-9
 _SHARED = frozenset({"id", "group", "conversation", "user", "source", "weight", "tools", "chat_template_kwargs"})
 _MEDIA_COLUMNS = frozenset({"images", "image", "videos", "video", "audios", "audio"})
 
@@ -163,5 +164,9 @@ def _weight(value: object) -> float:
     # A weight of 0 would count the row among the labels without training on it.
     if weight <= 0:
         message = f"weight {short_repr(value)} is not positive; leave the row out instead of weighing it with 0"
+        raise RefusalError("weight", message, column="weight")
+    # A step multiplies and adds weights in float32, where those beyond would become infinite or nothing.
+    if not _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:
+        message = f"weight {short_repr(value)} is not between {_LEAST_WEIGHT:g} and {1 / _LEAST_WEIGHT:g}"
         raise RefusalError("weight", message, column="weight")
     return weight

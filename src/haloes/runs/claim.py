@@ -5,6 +5,7 @@ Who fails removes only what it made: never the folder, or the files, of a proces
 """
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from haloes.records import memory_name
 from haloes.run_files import BEST, CHECKPOINTS, DATA, ENCODED, METRICS, is_run
 from haloes.runs import run_folder
 from haloes.runs.parts import PartClock
+from haloes.runs.rehearse import REHEARSAL
 from haloes.store import is_stray
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks
@@ -52,8 +54,7 @@ def claimed(run_dir: Path, ranks: Ranks, clock: PartClock, *, resume: bool, prog
             )
         if not resume:
             _check_is_free(run_dir)  # once more: another process may have come and gone before it was ours
-        for folder in (CHECKPOINTS, BEST):
-            checkpoint.remove_unfinished(run_dir / folder)
+        _remove_unfinished(run_dir)
         with _explained(run_dir, resume=resume), _tidied(run_dir, clock, resume=resume):
             yield
 
@@ -69,6 +70,14 @@ def _check_is_free(run_dir: Path) -> None:
     # The lock tells such a start from somebody's own folder with files of these names.
     if others or (there and LOCK not in there):
         raise RunError(f"{run_dir} is not empty and holds no run; give another folder")
+
+
+def _remove_unfinished(run_dir: Path) -> None:
+    """Remove what a process that was killed left half-written in the folder."""
+    for folder in (CHECKPOINTS, BEST):
+        checkpoint.remove_unfinished(run_dir / folder)
+    for rehearsal in run_dir.glob(f"{REHEARSAL}*"):
+        shutil.rmtree(rehearsal, ignore_errors=True)
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from haloes.runs.measure_and_save import save_model
 from haloes.sampling.generate import sample
 from haloes.tokens.template import Template
 
+REHEARSAL = ".rehearsal-"
+"""The beginning of the name of its temporary folder, in the run's."""
 _SMALL = 2**28
 """Bytes of weights up to which the whole model is saved and loaded: a second loading of a larger one costs too much."""
 
@@ -40,7 +42,7 @@ def rehearse(policy: Policy, template: Template, run_dir: Path) -> None:
     weights = sum(parameter.nbytes for parameter in policy.scorer.model.parameters())
     try:
         # Loading draws random numbers, and the run's own are to be what they are without it.
-        with tempfile.TemporaryDirectory(dir=run_dir) as beside, torch.random.fork_rng(devices=[]):
+        with tempfile.TemporaryDirectory(dir=run_dir, prefix=REHEARSAL) as beside, torch.random.fork_rng(devices=[]):
             folder = Path(beside) / "model"
             if weights <= _SMALL or policy.model is not policy.scorer.model:
                 save_model(policy, template, folder)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from haloes.training.optimizer import Masters
 
 _MANIFEST, _PARTIAL = "manifest.json", ".partial-"
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-_LOSS_STATE = "memory.safetensors"
+_LOSS_STATE, _METRICS = "memory.safetensors", "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,12 @@ class Checkpoint:
     identity: Mapping[str, str]
     """Hashes of the run's data, tokenizer, reference and configuration, by name."""
 
+    @property
+    def metrics(self) -> bytes | None:
+        """Return the run's metrics as they were when it was written; None in one of an older haloes."""
+        path = self.path / _METRICS
+        return path.read_bytes() if path.exists() else None
+
 
 def save(
     folder: Path,
@@ -45,16 +51,18 @@ def save(
     optimizer: torch.optim.Optimizer,
     loss_state: Mapping[str, Tensor],
     identity: Mapping[str, str],
-    keep: int,
+    metrics: bytes = b"",
+    keep: int | None,
 ) -> Path:
     """
     Write the checkpoint of `step` into `folder`, then remove all but the newest `keep` up to this step.
 
-    Later ones can only be damaged, or the run would have resumed from them: they do not count among the kept ones.
+    Later ones can only be damaged, or the run would have resumed from them: they do not count among the kept ones. None
+    removes nothing.
 
     Raises RunError when the disk is full or cannot be written; earlier checkpoints stay.
     """
-    final = folder / f"step-{step:08d}"
+    final = folder / _name(step)
     partial = folder / f"{_PARTIAL}{step:08d}"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -62,6 +70,7 @@ def save(
         save_file({name: w.detach().contiguous() for name, w in masters.weights.items()}, partial / _WEIGHTS)
         save_file(_moments(masters, optimizer), partial / _OPTIMIZER)
         save_file(dict(loss_state), partial / _LOSS_STATE)
+        (partial / _METRICS).write_bytes(metrics)
         _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
         # Last: a folder without a manifest is a write that was cut off.
         _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
@@ -77,9 +86,32 @@ def save(
             "free some space (or set train.keep_checkpoints lower) and resume: earlier checkpoints are unharmed"
         ) from error
     # Only now: until the new one is whole, the old ones are what a crash would leave.
-    for old in [path for path in _folders(folder) if path.name <= final.name][keep:]:
-        shutil.rmtree(old)
+    if keep is not None:
+        for old in [path for path in _folders(folder) if path.name <= final.name][keep:]:
+            shutil.rmtree(old)
     return final
+
+
+def keep_steps(folder: Path, steps: Collection[int]) -> None:
+    """Remove all checkpoints in `folder` but those of these steps."""
+    kept = {_name(step) for step in steps}
+    for path in _folders(folder):
+        if path.name not in kept:
+            shutil.rmtree(path)
+
+
+def of_step(folder: Path, step: int) -> tuple[Checkpoint | None, list[str]]:
+    """Return the checkpoint of this step, if it is there and intact, and a sentence about one that is damaged."""
+    path = folder / _name(step)
+    if not path.exists():
+        return None, []
+    fault = _fault(path)
+    found = None if fault is not None else _opened(path)
+    if found is not None and found.step != step:
+        fault = f"it is that of step {found.step}"
+    if fault is None:
+        return found, []
+    return None, [f"checkpoint {path} is damaged and is passed over: {fault}"]
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -94,8 +126,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for path in _folders(folder):
         fault = _fault(path)
         if fault is None:
-            state = json.loads((path / _STATE).read_text())
-            return Checkpoint(path, state["step"], state["identity"]), damaged
+            return _opened(path), damaged
         damaged.append(f"checkpoint {path} is damaged and is passed over: {fault}")
     return None, damaged
 
@@ -155,13 +186,23 @@ def _as_kept(value: Tensor, device: torch.device) -> Tensor | int:
     return int(value) if value.ndim == 0 and value.dtype == torch.int64 else value.to(device)
 
 
+def _opened(path: Path) -> Checkpoint:
+    """Return an intact checkpoint."""
+    state = json.loads((path / _STATE).read_text())
+    return Checkpoint(path, state["step"], state["identity"])
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
 def _fault(path: Path) -> str | None:
     """Return what is wrong with a checkpoint; None where every file is there with the hash of its manifest."""
     try:
         manifest: dict[str, Any] = dict(json.loads((path / _MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
         return f"its manifest cannot be read ({error})"
-    for name in (_WEIGHTS, _OPTIMIZER, _LOSS_STATE, _STATE):
+    for name in dict.fromkeys((_WEIGHTS, _OPTIMIZER, _LOSS_STATE, _STATE, *manifest)):
         file = path / name
         if not file.is_file():
             return f"{name} is missing"

@@ -149,9 +149,15 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         loss_state=LossState(job.loss.needs, job.policy),
         logp_before=None if job.validation is None else _score_before(job, job.validation),
     )
-    done, damaged = run.resume()
-    log = _Log(job, callbacks, done)
+    saved, damaged = run.resume()
+    done = 0 if saved is None else saved.step
+    log = _Log(job, callbacks, saved)
+    damaged += log.mended()
+    for text in damaged:
+        job.progress.note(f"warning: {text}")
     best = EarlyStopping(settings.keep_best, settings.early_stop, log.lines())
+    # What a resumption from the newest checkpoint takes for the best: its weights stay until there is a newer one.
+    safe_best = best.step
     for callback in callbacks:
         callback.on_start(step=done, num_steps=schedule.num_steps)
     began = time.perf_counter()
@@ -165,17 +171,24 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
             # One process's numbers on all, so that every one of them stops early at the same step or not.
             numbers = job.ranks.broadcast({**validation.metrics(), **job.measure(step, validation)})
             log.validation(step, numbers)
-            run.save_if(best.update(step, numbers), BEST, step, keep=1)
+            if best.update(step, numbers):
+                run.save(BEST, step, log, keep=None)
+                run.keep_best(safe_best, step)
         last = step == schedule.num_steps or best.should_stop
         # Asked of all: a signal reaches the processes at different times, and they must stop after the same step.
         stopped = not last and job.ranks.any(job.stop(), job.policy.device)
         due = last or stopped or step % settings.checkpoint_every == 0
-        run.save_if(due, CHECKPOINTS, step, keep=settings.keep_checkpoints)
+        if due:
+            run.save(CHECKPOINTS, step, log, keep=settings.keep_checkpoints)
+            safe_best = best.step
+            run.keep_best(safe_best)
         if stopped:
             raise Interrupted(step, schedule.num_steps, job.run_dir)
-    best_step = best.step if best.step != step else None
-    if best_step is not None:
-        damaged += run.restore_best()
+    best_step = None
+    if best.step is not None and best.step != step:
+        problems = run.restore_best(best.step)
+        damaged += problems
+        best_step = None if problems else best.step
         # It was of the last step's weights.
         validation = None
     if validation is None and job.validation is not None:
@@ -221,16 +234,22 @@ class _RunState:
     logp_before: Floats | None
     """log p of the held-out sequences before training, where the loss's reference is not that model."""
 
-    def resume(self) -> tuple[int, list[str]]:
-        """Restore the newest intact checkpoint; return the steps that are done with it, and what was passed over."""
+    def resume(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
+        """Restore and return the newest intact checkpoint, if there is one, with sentences about what is damaged."""
         job = self.job
         saved, damaged = checkpoint.newest(job.run_dir / CHECKPOINTS)
         if saved is None:
-            return 0, damaged
+            return None, damaged
         if not job.allow_changes:
             refuse_changes(saved.identity, job.identity, was=f"{saved.path} was written by a run with")
         self.loss_state.restore(checkpoint.restore(saved, self.masters, self.optimizer))
-        return saved.step, damaged
+        needs = job.loss.needs
+        if needs.any_reference and not needs.reference_tokens and job.cache is not None and not len(job.cache):
+            damaged.append(
+                "the reference's log-probabilities that earlier steps kept are gone from the cache: they are computed "
+                "anew, and may differ from those in their last digits, and with them the result"
+            )
+        return saved, damaged
 
     def take_step(self, stepper: Stepper, schedule: Schedule, step: int, log: "_Log") -> None:
         """Train on the schedule's step of this index, and log it."""
@@ -245,13 +264,19 @@ class _RunState:
         log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - began, per_epoch=schedule.steps_per_epoch)
         self.loss_state.update(table, step=step + 1)
 
-    def restore_best(self) -> list[str]:
-        """Restore the best weights; return warnings where they cannot be read."""
-        saved, damaged = checkpoint.newest(self.job.run_dir / BEST)
+    def restore_best(self, step: int) -> list[str]:
+        """Restore the weights after the best step; return why not where they cannot be read."""
+        saved, damaged = checkpoint.of_step(self.job.run_dir / BEST, step)
         if saved is None:
-            return [*damaged, "the best step's weights are gone: the result is the model after the last step"]
+            best = f"step {step}, where {self.job.settings.keep_best} was best"
+            return [*damaged, f"the weights after {best}, are gone: the result is the model after the last step"]
         checkpoint.restore(saved, self.masters, self.optimizer)
-        return damaged
+        return []
+
+    def keep_best(self, *steps: int | None) -> None:
+        """Remove what is kept of the best steps but of these, from the main process."""
+        if self.job.ranks.is_main:
+            checkpoint.keep_steps(self.job.run_dir / BEST, {step for step in steps if step is not None})
 
     def validate(self) -> Validation:
         """Score what is held out."""
@@ -266,10 +291,8 @@ class _RunState:
             running_reward=self.loss_state.running_reward,
         )
 
-    def save_if(self, due: bool, folder: str, step: int, *, keep: int) -> None:
-        """Write a checkpoint if one is due, from the main process."""
-        if not due:
-            return
+    def save(self, folder: str, step: int, log: "_Log", *, keep: int | None) -> None:
+        """Write a checkpoint, from the main process."""
         # All processes hold the same weights: one of them writes, and the others wait for it.
         if self.job.ranks.is_main:
             checkpoint.save(
@@ -279,6 +302,7 @@ class _RunState:
                 optimizer=self.optimizer,
                 loss_state=self.loss_state.state(),
                 identity=self.job.identity,
+                metrics=log.text,
                 keep=keep,
             )
         self.job.ranks.barrier()
@@ -365,9 +389,18 @@ def _check_finite(table: Table, store: TokenStore) -> None:
     if faults:
         raise RunError(
             f"step {table.step.index + 1}: the loss or a log-probability is not finite for {len(faults)} row(s): "
-            f"{', '.join(store.name(i) for i in faults[:8])}. The weights were not changed, and the last checkpoint is "
-            "good. Look at these rows; lower train.lr if rewards had been running away"
+            f"{', '.join(store.name(i) for i in faults[:8])}. {_what_is_left(table.step.index + 1)}. Look at these rows"
         )
+
+
+def _what_is_left(step: int) -> str:
+    """Say what is known of the weights where a step, counted from 1, came to no number."""
+    if step == 1:
+        return "It is the first step: nothing was trained, and train.lr is not at fault"
+    return (
+        "The weights were not changed by it, and those of the last checkpoint are finite. That does not make them "
+        "good: where the loss or the rewards had been running away, start anew with a lower train.lr"
+    )
 
 
 def update(
@@ -386,8 +419,8 @@ def update(
     norm = float(torch.nn.utils.clip_grad_norm_(list(masters.weights.values()), max_norm))
     if not np.isfinite(norm):
         raise RunError(
-            f"step {step}: the gradient is not finite (norm {norm}) though every loss is. The weights were not changed "
-            "and the last checkpoint is good; lower train.lr, or compute in float32 (model.dtype)"
+            f"step {step}: the gradient is not finite (norm {norm}) though every loss is. {_what_is_left(step)}, or "
+            "compute in float32 (model.dtype)"
         )
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -410,9 +443,23 @@ def _out_of_memory(error: Exception, settings: TrainSettings, budget: int) -> Ru
 class _Log:
     """Metrics to the file and the callbacks, from the main process only."""
 
-    def __init__(self, job: TrainJob, callbacks: Sequence[Callback], done: int) -> None:
+    def __init__(self, job: TrainJob, callbacks: Sequence[Callback], saved: checkpoint.Checkpoint | None) -> None:
         self._job, self._callbacks = job, callbacks
-        self._file = MetricsLog(job.run_dir / METRICS, from_step=done) if job.ranks.is_main else None
+        self._file: MetricsLog | None = None
+        if job.ranks.is_main:
+            done, kept = (0, None) if saved is None else (saved.step, saved.metrics)
+            self._file = MetricsLog(job.run_dir / METRICS, from_step=done, saved=kept)
+
+    @property
+    def text(self) -> bytes:
+        """Return the whole log, in the main process."""
+        return b"" if self._file is None else self._file.text
+
+    def mended(self) -> list[str]:
+        """Return a sentence where lines were lost or changed, and are there again."""
+        if self._file is None or not self._file.is_mended:
+            return []
+        return [f"{self._job.run_dir / METRICS} was damaged; it was restored from the newest checkpoint"]
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines that were written so far, on all processes."""
