@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from torch import Tensor
 
 from fakes import byte_tokenizer, tiny_model
 from haloes.losses._contract import Loss
@@ -15,7 +17,10 @@ from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
 from haloes.losses.table import LOSSES as TABLE
 from haloes.models.adapters import LoRA
+from haloes.models.forward import Scorer
+from haloes.models.layout import Packed
 from haloes.models.policy import Policy, make_policy
+from haloes.models.prefix_cache import PrefixCache
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Encoded, make_encoder
 from haloes.tokens.store import TokenStore, TokenStoreWriter
@@ -125,6 +130,16 @@ def disturb(policy: Policy, *, seed: int = 1, by: float = 0.02) -> Policy:
         for weight in policy.trainable().values():
             weight.add_(torch.randn(weight.shape, generator=generator).to(weight.dtype), alpha=by)
     return policy
+
+
+def let_layouts_round(patch: pytest.MonkeyPatch, *, by: float = 1e-3) -> None:
+    """Make a model's numbers depend on how many tokens share a pass, as products of bfloat16 do on some processors."""
+    original = Scorer.states
+
+    def rounded(self: Scorer, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
+        return original(self, packed, prefix_cache) * (1 + by * packed.num_tokens)
+
+    patch.setattr(Scorer, "states", rounded)
 
 
 def make_stepper(

@@ -1,5 +1,6 @@
 """Totals without gradient, and the reference's from the cache."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from haloes.batches.collate import read_pair
 from haloes.losses.kto import KTO
 from haloes.models.layout import Packed
 from haloes.models.policy import Policy
+from haloes.models.prefix_cache import PrefixCache
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import Ids
 from haloes.tokens.store import TokenRow, TokenStore
-from haloes.training.completion_logps import ReferenceTokens, ReferenceTotals, bins_of, totals
+from haloes.training.completion_logps import Pass, ReferenceTokens, ReferenceTotals, bins_of, totals
 from training_jobs import policy_for, thumbs, write_store
 
 CPU = torch.device("cpu")
@@ -29,7 +31,7 @@ class Counting:
         self.tokens: list[int] = []
         self.sequences: list[int] = []
 
-    def __call__(self, packed: Packed) -> Tensor:
+    def __call__(self, packed: Packed, _prefix_cache: PrefixCache | None = None) -> Tensor:
         self.tokens.append(packed.num_tokens)
         self.sequences.append(len(packed.trained))
         return -packed.target_N.float()
@@ -131,6 +133,42 @@ def test_a_sequence_that_comes_twice_is_scored_once(tmp_path: Path, store: Token
 
     assert score.sequences == [2]
     assert found[0] == found[2]
+
+
+PASSES = [Pass([3, 0]), Pass([1, 2, 4]), Pass([5, 6, 7])]
+
+
+def test_what_is_not_known_goes_through_the_reference_in_the_policys_passes(store: TokenStore, tmp_path: Path):
+    score = Counting()
+    reference = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU)
+
+    reference.score(store, matched(store), PASSES)
+    reference.score(store, matched(store), PASSES)
+
+    assert score.sequences == [2, 3, 3]
+
+
+def test_a_pass_that_is_known_in_part_is_not_computed_again(store: TokenStore, tmp_path: Path):
+    score = Counting()
+    reference = ReferenceTotals(score, ReferenceCache(tmp_path / "cache"), 10_000, CPU)
+    told: list[int] = []
+
+    reference.score(store, matched(store)[[1, 5]])
+    found = replace(reference, on_scored=told.append).score(store, matched(store), PASSES).totals
+
+    # Whole is the first pass alone; of the others what is left goes together.
+    assert score.sequences == [2, 2, 4]
+    assert sum(told) == 8
+    assert found.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).score(store, matched(store)).totals.tolist()
+
+
+def test_tokens_of_the_reference_are_computed_in_the_policys_passes(store: TokenStore):
+    score = Counting()
+
+    found = ReferenceTokens(score, 10_000, CPU).score(store, matched(store), PASSES)
+
+    assert score.sequences == [2, 3, 3]
+    assert found.totals.tolist() == ReferenceTokens(score, 10_000, CPU).score(store, matched(store)).totals.tolist()
 
 
 def test_cached_and_computed_values_are_equal_to_the_bit(store: TokenStore, policy: Policy, tmp_path: Path):

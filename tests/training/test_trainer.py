@@ -30,7 +30,18 @@ from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
 from haloes.training.trainer import TrainJob, TrainResult, train
 from haloes.training.validation import Validation
-from training_jobs import EVERY, LOSSES, Row, disturb, make_job, make_store, policy_for, thumbs, write_store
+from training_jobs import (
+    EVERY,
+    LOSSES,
+    Row,
+    disturb,
+    let_layouts_round,
+    make_job,
+    make_store,
+    policy_for,
+    thumbs,
+    write_store,
+)
 
 TIMES = ("tokens_per_second", "memory_gib")
 EIGHT_STEPS: dict[str, Any] = {"lr": 3e-3, "batch_size": 4, "epochs": 2, "checkpoint_every": 2}
@@ -496,6 +507,32 @@ def test_validation_comes_every_so_many_steps_and_at_the_end_with_what_is_measur
     assert {"reward/desirable", "reward_margin", "reference_point/raw"} <= lines[0].keys()
 
 
+@pytest.mark.parametrize("name", ["kto", "dpo", "sft", "humanline"])
+def test_before_anything_is_learnt_held_out_answers_have_the_reward_zero_however_the_layout_rounds(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loss = EVERY[name]
+    let_layouts_round(monkeypatch)
+    cache = None if loss.needs.sync_every else ReferenceCache(tmp_path / "cache")
+    # So small a step that no weight in bfloat16 moves.
+    settings = TrainSettings(lr=1e-30, batch_size=6, epochs=1, microbatch_tokens=60, validate_every=1)
+    rows, held_out = make_store(tmp_path / "train", loss, 12), make_store(tmp_path / "held out", loss, 9, seed=1)
+    policy = policy_for(loss, dtype=torch.bfloat16)
+    job = make_job(
+        tmp_path / "run", loss, train=rows, validation=held_out, settings=settings, policy=policy, cache=cache
+    )
+
+    validation = train(job).validation
+
+    assert validation is not None
+    assert validation.log_ratio is not None
+    assert not validation.log_ratio.any()
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert len(lines) == 4
+    assert {line.get("reward_margin", 0.0) for line in lines} == {0.0}
+    assert {line.get("reference_point/raw", 0.0) for line in lines} == {0.0}
+
+
 def test_validation_changes_nothing_in_the_training(tmp_path: Path):
     way = Way(kind="gpt2", settings={"dropout": 0.2, "validate_every": 1})
     train(way.job(tmp_path, "without"))
@@ -542,7 +579,9 @@ def test_the_reference_cache_serves_runs_with_other_beta_and_learning_rate(
     asked = []
     original = Policy.reference_logps
     monkeypatch.setattr(
-        Policy, "reference_logps", lambda self, packed: asked.append(len(packed.trained)) or original(self, packed)
+        Policy,
+        "reference_logps",
+        lambda self, packed, *more: asked.append(len(packed.trained)) or original(self, packed, *more),
     )
     store = make_store(tmp_path / "data", LOSSES["kto"], 16)
 

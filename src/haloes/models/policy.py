@@ -117,9 +117,9 @@ class Policy:
         found: Tensor = self.reward_head(hidden_TH[packed.last_B])
         return found
 
-    def reference_logps(self, packed: Packed) -> Tensor:
-        """Return log p_reference of each trained token, (N,) in float32. Raises MissingInputError without one."""
-        return target_logps(*self._reference_hidden(packed), packed.target_N)
+    def reference_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
+        """Return log p_reference of each trained token, as `token_logps`. Raises MissingInputError without one."""
+        return target_logps(*self._reference_hidden(packed, prefix_cache), packed.target_N)
 
     def token_kl(self, packed: Packed) -> Tensor:
         """Return KL(policy || reference) of the next-token distribution at each trained token, (N,), in nats."""
@@ -127,12 +127,12 @@ class Policy:
         with self.scoring():
             return token_kl(self.scorer.hidden(packed), head_of(self.scorer.model), *reference)
 
-    def _reference_hidden(self, packed: Packed) -> tuple[Tensor, Head]:
+    def _reference_hidden(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> tuple[Tensor, Head]:
         """Return the reference's hidden states at the trained tokens, (N, H), and its head, both without gradient."""
         if self.reference is None:
             raise MissingInputError("this policy was made without a reference")
         with self.scoring(), self.reference() as scorer:
-            return scorer.hidden(packed), detached(head_of(scorer.model))
+            return scorer.hidden(packed, prefix_cache), detached(head_of(scorer.model))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """Return the parameters that are trained, by name, in a fixed order."""

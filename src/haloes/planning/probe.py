@@ -1,7 +1,7 @@
 """A probe of a run: a few real steps on its own model, rows and largest micro-batches, measured and then forgotten."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from haloes.planning.cost_model import Layout, layout_of
 from haloes.planning.machine import Peak
 from haloes.sampling.decode import decode
 from haloes.tokens.store import TokenStore
-from haloes.training.completion_logps import ReferenceScores, ReferenceSource, SequencePairs
+from haloes.training.completion_logps import Pass, ReferenceScores, ReferenceSource, SequencePairs
 from haloes.training.distributed import Ranks
 from haloes.training.optimizer import Masters, make_optimizer
 from haloes.training.settings import settled
@@ -205,11 +205,11 @@ class _Timed:
     seconds: float = 0.0
     tokens: int = 0
 
-    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
+    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
         if self.inner is None:
             raise TypeError("there is no reference to ask")
         began = time.perf_counter()
-        found = self.inner.score(store, pairs)
+        found = self.inner.score(store, pairs, passes)
         self.seconds += time.perf_counter() - began
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         self.tokens += sum(len(row.prompt) + len(row.completion) for row in rows)

@@ -1,6 +1,11 @@
-"""Log-probabilities of whole completions without gradient: (x, y) and (x, y'), under the policy and the reference."""
+"""
+Log-probabilities of whole completions without gradient: (x, y) and (x, y'), under the policy and the reference.
 
-from collections.abc import Callable, Iterator
+In bfloat16 they move with what shares a pass, so what a reference has to compute goes through it in the very layouts of
+the policy: what both round alike cancels in the log-ratio, which is exactly 0 before training.
+"""
+
+from collections.abc import Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -14,6 +19,7 @@ from haloes.batches.pack import pack, pack_by_prompt
 from haloes.losses._contract import Logps
 from haloes.models.device import to_device
 from haloes.models.layout import Packed, shared_length
+from haloes.models.prefix_cache import PrefixCache, make_continued
 from haloes.models.reference_cache import ReferenceCache
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenRow, TokenStore
@@ -23,8 +29,27 @@ from haloes.training.step_work import OnScored, ignore_count
 SequencePairs: TypeAlias = NDArray[np.int64]
 """Sequences to score, (n, 2): the one of the store that gives the prompt, and the one that gives the completion."""
 
-TokenLogps: TypeAlias = Callable[[Packed], Tensor]
-"""Packed sequences to the log-probability of each trained token, (N,)."""
+
+class TokenLogps(Protocol):
+    """Packed sequences to the log-probability of each trained token."""
+
+    def __call__(self, packed: Packed, prefix_cache: PrefixCache | None = None, /) -> Tensor:
+        """Return log p of each trained token, (N,); the cache is that of `Scorer.states`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Sequences that go through the model together, by their places."""
+
+    members: Sequence[int]
+    continued: Sequence[int] = ()
+    """One with the same prompt for each of them: they go on from the keys and values that the members leave."""
+
+    @property
+    def all(self) -> list[int]:
+        """Return the places of all of them."""
+        return [*self.members, *self.continued]
 
 
 def bins_of(store: TokenStore, pairs: SequencePairs, *, budget: int, at_least: int = 1) -> list[list[int]]:
@@ -41,16 +66,25 @@ def totals(
     on_scored: OnScored = ignore_count,
 ) -> Floats:
     """Return log p(y|x) of each row, (n,) in nats, without gradient."""
-    passes = list(_passes(token_logps, rows, budget, device, on_scored))
     found = np.zeros(len(rows))
-    for part, total in zip(passes, to_numpy([part.logps.total() for part in passes]), strict=True):
-        found[part.members] = total
+    passes = _packed_anew(rows, list(range(len(rows))), budget)
+    for members, total in _totals(token_logps, rows, passes, device, on_scored):
+        found[members] = total
     return found
 
 
+def _totals(
+    token_logps: TokenLogps, rows: list[TokenRow], passes: Sequence[Pass], device: torch.device, on_scored: OnScored
+) -> Iterator[tuple[list[int], Floats]]:
+    """Yield the rows of each layout of these passes with their log p(y|x), fetched from the device all at once."""
+    scored = list(_run(token_logps, rows, passes, device, on_scored))
+    for part, total in zip(scored, to_numpy([part.logps.total() for part in scored]), strict=True):
+        yield part.members, total
+
+
 @dataclass(frozen=True, slots=True)
-class _Pass:
-    """Rows that went through the model together."""
+class _Scored:
+    """Rows that were in one layout."""
 
     members: list[int]
     trained: list[int]
@@ -58,19 +92,54 @@ class _Pass:
     logps: Logps
 
 
-def _passes(
-    token_logps: TokenLogps, rows: list[TokenRow], budget: int, device: torch.device, on_scored: OnScored
-) -> Iterator[_Pass]:
-    """Score the rows in passes within the budget of tokens; rows with one prompt go together, and share it."""
-    prompts = [row.prompt.tobytes() for row in rows]
-    shared = [shared_length(len(row.prompt)) for row in rows]
-    own = [len(row.prompt) + len(row.completion) - common for row, common in zip(rows, shared, strict=True)]
-    bins = pack_by_prompt(prompts, shared, own, budget=budget)
-    with prefetch(bins, lambda bin_: packed_rows([rows[i] for i in bin_], device), device=device) as ready:
-        for members, packed in zip(bins, ready, strict=True):
-            with torch.no_grad():
-                yield _Pass(members, packed.trained, logps(token_logps(packed), packed))
-            on_scored(len(members))
+def _run(
+    token_logps: TokenLogps, rows: list[TokenRow], passes: Sequence[Pass], device: torch.device, on_scored: OnScored
+) -> Iterator[_Scored]:
+    """Score the rows of these passes, each in its layout."""
+
+    def prepare(part: Pass) -> Packed:
+        return packed_rows([rows[i] for i in part.members], device)
+
+    with prefetch(passes, prepare, device=device) as ready:
+        for part, packed in zip(passes, ready, strict=True):
+            prefixes = PrefixCache() if part.continued else None
+            yield _score(token_logps, part.members, packed, prefixes)
+            on_scored(len(part.members))
+            if prefixes is not None:
+                sequences = [(rows[i].prompt, rows[i].completion, rows[i].trained) for i in part.continued]
+                prefixes.continues = True
+                yield _score(token_logps, part.continued, make_continued(packed, sequences, device), prefixes)
+                prefixes.clear()
+                on_scored(len(part.continued))
+
+
+def _score(token_logps: TokenLogps, members: Sequence[int], packed: Packed, prefixes: PrefixCache | None) -> _Scored:
+    with torch.no_grad():
+        return _Scored(list(members), packed.trained, logps(token_logps(packed, prefixes), packed))
+
+
+def _packed_anew(rows: list[TokenRow], wanted: list[int], budget: int) -> list[Pass]:
+    """Return passes within the budget of tokens for the rows that are wanted; those with one prompt share it."""
+    chosen = [rows[i] for i in wanted]
+    prompts = [row.prompt.tobytes() for row in chosen]
+    shared = [shared_length(len(row.prompt)) for row in chosen]
+    own = [len(row.prompt) + len(row.completion) - common for row, common in zip(chosen, shared, strict=True)]
+    return [Pass([wanted[k] for k in bin_]) for bin_ in pack_by_prompt(prompts, shared, own, budget=budget)]
+
+
+def _passes_for(
+    rows: list[TokenRow], keys: Sequence[Hashable], known: Container[Hashable], passes: Sequence[Pass], budget: int
+) -> list[Pass]:
+    """
+    Return the passes in which the rows are computed that are not known, by key.
+
+    Of the given passes those of which nothing is known stay as they are; what else is missing is packed anew, once
+    where it comes several times.
+    """
+    alike = [part for part in passes if not any(keys[i] in known for i in part.all)]
+    laid_out = {keys[i] for part in alike for i in part.all}
+    others = {key: i for i, key in reversed(list(enumerate(keys))) if key not in known and key not in laid_out}
+    return [*alike, *_packed_anew(rows, sorted(others.values()), budget)]
 
 
 def logps(token_N: Tensor, packed: Packed) -> Logps:
@@ -91,14 +160,21 @@ class ReferenceScores:
 class ReferenceSource(Protocol):
     """Provides a loss's reference log-probabilities."""
 
-    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
-        """Return log p_reference of these sequences."""
+    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
+        """
+        Return log p_reference of these sequences.
+
+        Args:
+            store: their store.
+            pairs: the sequences.
+            passes: those of the policy over them: one of which nothing is known yet has the policy's layout.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTotals:
-    """log p_reference(y|x), from the cache where it is there, else computed in one stream and then kept."""
+    """log p_reference(y|x), from the cache where it is there, else computed and then kept."""
 
     token_logps: TokenLogps
     cache: ReferenceCache | None
@@ -106,25 +182,23 @@ class ReferenceTotals:
     device: torch.device
     on_scored: OnScored = ignore_count
 
-    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
+    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), rounded to float32 so that cached and fresh values agree."""
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
-        if self.cache is None:
-            return ReferenceScores(self._totals(rows))
         keys = [row_key(row) for row in rows]
-        cached = {key: self.cache.get(key) for key in keys}
-        # By key: a sequence that comes twice, as in a step that borrows a completion, is computed once.
-        missing = {key: row for key, row in zip(keys, rows, strict=True) if cached[key] is None}
-        self.on_scored(len(rows) - len(missing))
-        if missing:
-            found = self._totals(list(missing.values()))
-            fresh = dict(zip(missing, found.astype(np.float32).tolist(), strict=True))
+        known = dict[bytes, float]()
+        if self.cache is not None:
+            known = {key: value for key in keys if (value := self.cache.get(key)) is not None}
+        passes = _passes_for(rows, keys, known, passes, self.budget)
+        self.on_scored(len(rows) - sum(len(part.all) for part in passes))
+        fresh = dict[bytes, float]()
+        for members, total in _totals(self.token_logps, rows, passes, self.device, self.on_scored):
+            for i, value in zip(members, total.astype(np.float32).tolist(), strict=True):
+                # The first of equal ones counts, now and when it is read from the cache.
+                fresh.setdefault(keys[i], value)
+        if self.cache is not None:
             self.cache.put(fresh)
-            cached.update(fresh)
-        return ReferenceScores(np.array([cached[key] for key in keys], np.float64))
-
-    def _totals(self, rows: list[TokenRow]) -> Floats:
-        return totals(self.token_logps, rows, budget=self.budget, device=self.device, on_scored=self.on_scored)
+        return ReferenceScores(np.array([known[key] if key in known else fresh[key] for key in keys], np.float64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +210,15 @@ class ReferenceTokens:
     device: torch.device
     on_scored: OnScored = ignore_count
 
-    def score(self, store: TokenStore, pairs: SequencePairs) -> ReferenceScores:
+    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), and of each of their trained tokens."""
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
-        passes = list(_passes(self.token_logps, rows, self.budget, self.device, self.on_scored))
-        sums = to_numpy([part.logps.total() for part in passes])
-        for part, total, values in zip(passes, sums, to_numpy([part.logps.token_T for part in passes]), strict=True):
+        passes = _passes_for(rows, range(len(rows)), {}, passes, self.budget)
+        scored = list(_run(self.token_logps, rows, passes, self.device, self.on_scored))
+        sums = to_numpy([part.logps.total() for part in scored])
+        for part, total, values in zip(scored, sums, to_numpy([part.logps.token_T for part in scored]), strict=True):
             found[part.members] = total
             for i, own in zip(part.members, np.split(values, np.cumsum(part.trained)[:-1]), strict=True):
                 tokens[i] = own

@@ -35,7 +35,7 @@ from haloes.models.policy import Policy, TokenScores
 from haloes.models.prefix_cache import PrefixCache, make_continued
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
-from haloes.training.completion_logps import ReferenceSource, SequencePairs, bins_of, logps
+from haloes.training.completion_logps import Pass, ReferenceSource, SequencePairs, bins_of, logps
 from haloes.training.distributed import Ranks
 from haloes.training.prefetch import prefetch, to_numpy
 from haloes.training.step_table import MismatchedTable, Ragged, ReferenceTable, Table, tensor
@@ -87,6 +87,20 @@ class StepSplit:
     def own_mismatched(self) -> NDArray[np.int64]:
         """Return the rows of this process's (x, y'), ascending."""
         return np.array(sorted(i for members in self.mismatched_bins for i in members), np.int64)
+
+    def passes(self, *, continues: bool) -> list[Pass]:
+        """
+        Return how the policy goes through this process's (x, y) and (x, y').
+
+        Places are those of `own_rows` and, behind them, of `own_mismatched`; `continues`: the latter continue from the
+        prompts of the only micro-batch.
+        """
+        rows, after = self.own_rows, self.own_mismatched
+        matched = [np.searchsorted(rows, part.rows).tolist() for part in self.micro_batches]
+        if continues:
+            return [Pass(members, range(len(rows), len(rows) + len(after))) for members in matched]
+        bins = [(np.searchsorted(after, members) + len(rows)).tolist() for members in self.mismatched_bins]
+        return [Pass(members) for members in [*matched, *bins]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +205,15 @@ class Stepper:
         )
         return [np.array(members) for members in bins]
 
-    def score_reference(self, split: StepSplit) -> tuple[ReferenceTable | None, ReferenceTable | None]:
+    def score_reference(
+        self, split: StepSplit, *, continues: bool
+    ) -> tuple[ReferenceTable | None, ReferenceTable | None]:
         """
         Score this process's rows with the reference: (x, y) of the step's sequences, and (x, y').
+
+        Args:
+            split: the step's work.
+            continues: whether the policy's (x, y') continue from the prompts of its only micro-batch.
 
         Returns:
             A table of (x, y) with S rows and one of (x, y') with M rows, zeros in the rows of other processes; None
@@ -203,8 +223,10 @@ class Stepper:
             return None, None
         rows, mismatched_rows = split.own_rows, split.own_mismatched
         matched = np.stack([split.sequences[rows]] * 2, axis=1)
-        # One stream for both kinds: what the cache does not hold fills as few passes as can be.
-        scores = self.reference.score(self.store, np.concatenate([matched, split.mismatched[mismatched_rows]]))
+        pairs = np.concatenate([matched, split.mismatched[mismatched_rows]])
+        # As the policy's passes are laid out: how bfloat16 rounds depends on it, and equal weights have equal numbers.
+        passes = split.passes(continues=continues and self.policy.start_fingerprint is None)
+        scores = self.reference.score(self.store, pairs, passes)
         lengths = self.store.trained_length[split.sequences]
         return (
             ReferenceTable.of(scores, slice(len(rows)), rows, lengths),
@@ -314,11 +336,11 @@ class Stepper:
     def _context(self, split: StepSplit, step: Step, running_reward: float) -> StepContext:
         """Score what all losses of the step depend on: the reference, and (x, y') where no micro-batch scores it."""
         # The reference goes first: no activations wait for a backward pass yet, so its pass has all the memory.
-        reference, mismatched_reference = self.score_reference(split)
+        prefixes = PrefixCache() if self._reuses_prompts(split) else None
+        reference, mismatched_reference = self.score_reference(split, continues=prefixes is not None)
         mismatched: MismatchedTable | None = None
         if self.loss.needs.mismatched:
             mismatched = MismatchedTable(Ragged.zeros(split.mismatched_lengths), mismatched_reference)
-        prefixes = PrefixCache() if self._reuses_prompts(split) else None
         if mismatched is not None and prefixes is None:
             # They make the reference point of every example: not even the first loss exists without all of them.
             self.score_mismatched_before(split, mismatched)

@@ -41,13 +41,6 @@ class Ragged:
         if len(rows):
             self.values[self._places(rows)] = np.concatenate(values)
 
-    def totals(self) -> Floats:
-        """Return the sum of each sequence's values, (n,)."""
-        # Not `np.add.reduceat`, which has no zero for a sequence without tokens.
-        owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        found: Floats = np.bincount(owner, self.values, len(self.lengths)).astype(np.float64)
-        return found
-
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the values of these sequences stand, sequence by sequence."""
         start = np.cumsum(self.lengths) - self.lengths
@@ -119,7 +112,11 @@ class MismatchedTable:
 
     def log_ratio(self) -> Floats | None:
         """Return log p_policy - log p_reference of each, (M,) in nats; None without a reference."""
-        return None if self.reference is None else self.policy.totals() - self.reference.total
+        if self.reference is None:
+            return None
+        # As the losses compute it: added up otherwise, equal tokens would have totals that are not quite equal.
+        found: Floats = self.scored(torch.device("cpu")).log_ratio().double().numpy()
+        return found
 
     def scored(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Scored:
         """Return what a loss is given: the scores of all (x, y') as tensors on this device."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import numpy as np
 import psutil
 import torch
 
+from haloes.batches.collate import sequences_of
 from haloes.batches.schedule import Schedule
 from haloes.errors import ConfigError, Interrupted, RunError
 from haloes.losses._contract import Loss
@@ -25,7 +27,7 @@ from haloes.run_files import BEST, CHECKPOINTS, METRICS
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
-from haloes.training.completion_logps import ReferenceSource, ReferenceTokens, ReferenceTotals
+from haloes.training.completion_logps import Pass, ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.distributed import Ranks
 from haloes.training.early_stopping import EarlyStopping
 from haloes.training.identity import refuse_changes
@@ -349,7 +351,14 @@ def _score_before(job: TrainJob, store: TokenStore) -> Floats | None:
         return None
     if needs.any_reference and needs.sync_every is None and not has_separate_reference:
         return None
-    own = np.array(job.ranks.shard(range(len(store))), np.int64)
+    # In the layouts of the validation, whose numbers these are compared with.
+    stepper, size = make_stepper(job, store), settled(job.settings.batch_size, "batch_size")
+    schedule = make_schedule(stepper, batch_size=size, epochs=1, seed=job.settings.seed)
+    steps = [schedule.step(i) for i in range(schedule.num_steps)]
+    parts = [sequences_of(store, s.examples[p]) for s in steps for p in job.ranks.shard(stepper.micro_batches(s))]
+    own = np.concatenate([np.empty(0, np.int64), *parts])
+    ends = np.cumsum([0, *map(len, parts)]).tolist()
+    passes = [Pass(range(begin, end)) for begin, end in pairwise(ends)]
     logp = np.zeros(len(store))
     with job.policy.scoring():
         # The cache holds what the reference says.
@@ -358,7 +367,7 @@ def _score_before(job: TrainJob, store: TokenStore) -> Floats | None:
         source = ReferenceTotals(
             job.policy.token_logps, cache, token_budget(job), job.policy.device, job.progress.advance
         )
-        logp[own] = source.score(store, np.stack([own, own], axis=1)).totals
+        logp[own] = source.score(store, np.stack([own, own], axis=1), passes).totals
     return job.ranks.sum(torch.from_numpy(logp).to(job.policy.device)).cpu().numpy()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
@@ -34,7 +33,7 @@ from haloes.stats.bootstrap import Floats
 from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
-from haloes.training.completion_logps import ReferenceTotals
+from haloes.training.completion_logps import ReferenceTotals, TokenLogps
 from haloes.training.distributed import Ranks
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings, settled
@@ -228,7 +227,7 @@ class Workbench:
             )
         return TokenStore(folder / "train")
 
-    def _score(self, score: Callable[[Any], torch.Tensor], store: TokenStore, cache: ReferenceCache | None) -> Floats:
+    def _score(self, score: TokenLogps, store: TokenStore, cache: ReferenceCache | None) -> Floats:
         every = np.arange(len(store))
         scorer = ReferenceTotals(score, cache, self.budget, self.model.device)
         return scorer.score(store, np.stack([every, every], axis=1)).totals
