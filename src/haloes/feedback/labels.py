@@ -32,7 +32,8 @@ _USE_SCORES = (
     "map the column as a score (--columns score=COLUMN) and turn scores into labels "
     "(--set feedback.labels_from='{rule: threshold, tau: 3}')"
 )
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# No two repetitions side by side may take the same digits: a long cell would be split between them in every way.
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 _MIN_LABELS_TO_JUDGE = 8
 _MAX_SHARE_OF_OTHER_NUMBERS = 0.1

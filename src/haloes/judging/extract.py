@@ -22,9 +22,8 @@ _NAMES = "(?:think(?:ing)?|thoughts?|reasoning|seed:think)"
 _OPENS = rf"(?:<{_NAMES}>|\[THINK\]|◁think▷|<\|channel\|>(?!final))"
 _CLOSES = rf"(?:</{_NAMES}>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>)"
 """With what models begin and end their thoughts; the channels are those of gpt-oss."""
-_THOUGHT = re.compile(rf"{_OPENS}.*?{_CLOSES}", re.DOTALL | re.IGNORECASE)
-_UP_TO_AN_END = re.compile(rf".*{_CLOSES}", re.DOTALL | re.IGNORECASE)
 _OPEN_THOUGHT = re.compile(_OPENS, re.IGNORECASE)
+_THOUGHT_MARK = re.compile(rf"({_OPENS})|{_CLOSES}", re.IGNORECASE)
 _HEDGE = re.compile(
     r"\b(neither|nor|both|either|not|cannot|unable|worse|worst|less|equal(?:ly)?|same|tie[ds]?|without|except|if|unless"
     r"|hard to say)\b|n['’]t\b",
@@ -48,14 +47,29 @@ def extract(reply: str, labels: Labels, rule: str) -> Extracted:
     Returns:
         The verdict and what it was taken from; None and the reason where the reply holds none.
     """
-    whole = _THOUGHT.sub("", reply)
-    said = _UP_TO_AN_END.sub("", whole).strip()
+    said = _without_thoughts(reply).strip()
     # Cut off while thinking, a model has often named both answers, and decided on neither.
     if _OPEN_THOUGHT.search(said):
         return None, "the reply ends inside a thought, before any verdict"
     if not said:
         return None, "the reply is a thought and nothing else" if reply.strip() else "the reply is empty"
     return RULES[rule](said, labels)
+
+
+def _without_thoughts(reply: str) -> str:
+    """Return what is said outside of thoughts; one that began before the reply is taken out, one without end stays."""
+    # Mark by mark: a pattern of a whole thought would look for its end again from each of many beginnings.
+    kept, start, opened = [], 0, -1
+    for mark in _THOUGHT_MARK.finditer(reply):
+        if mark[1]:
+            opened = mark.start() if opened < 0 else opened
+            continue
+        if opened >= 0:
+            kept.append(reply[start:opened])
+        else:
+            kept.clear()
+        start, opened = mark.end(), -1
+    return "".join([*kept, reply[start:]])
 
 
 def _whole(said: str, labels: Labels) -> Extracted:

@@ -11,6 +11,7 @@ It says nothing about whether the answer is true: that is beyond a rule, and bey
 """
 
 import re
+from collections import Counter
 from typing import NamedTuple
 
 from haloes.records import Text, plain_text
@@ -86,7 +87,7 @@ def _goes_round(text: str) -> bool:
     runs = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     sentences = [tuple(_words(sentence)) for sentence in re.split(r"(?<=[.!?])\s+|\n+", text)]
     said = [sentence for sentence in sentences if len(sentence) > 2]  # noqa: PLR2004 - "Yes." may come twice
-    return any(runs.count(run) > 2 for run in runs) or len(set(said)) < len(said)  # noqa: PLR2004
+    return max(Counter(runs).values(), default=0) > 2 or len(set(said)) < len(said)  # noqa: PLR2004
 
 
 def _words(text: str) -> list[str]:
