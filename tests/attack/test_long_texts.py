@@ -207,6 +207,7 @@ TEXTS = {
     "exponents": "1e" + "9" * LONG + "x",
     "open thoughts": "<think>" * (LONG // 7),
     "ends of thoughts": "</think>" * (LONG // 8),
+    "channels": "<|channel|>" * (LONG // 11),
     "code fences": "```" * (LONG // 3) + "`",
     "code marks": "`" * LONG + "x",
     "open tags": "<br " * (LONG // 4),
