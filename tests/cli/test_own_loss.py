@@ -74,6 +74,57 @@ def test_a_setting_that_it_does_not_have_is_refused(
     assert 'no hyperparameter "scal". Did you mean "scale"?' in capsys.readouterr().err
 
 
+WRAPPER = """
+
+@dataclass(frozen=True)
+class Capped:
+    inner: object
+    most: float = 5.0
+
+    @property
+    def needs(self) -> Needs:
+        return self.inner.needs
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.inner.metrics
+
+    def __call__(self, batch: Unpaired) -> LossOutput:
+        output = self.inner(batch)
+        return LossOutput(per_example=output.per_example.clamp(max=self.most), metrics=output.metrics)
+"""
+
+
+def test_a_wrapper_trains_from_flags_and_from_yaml_and_is_resumed(model: Path, thumbs_file: Path, own_loss: Path):
+    own_loss.write_text(MY_LOSS + WRAPPER)
+    inner = ["--set", "loss.inner.name=my_loss.py:MyLoss", "--set", "loss.inner.scale=0.5"]
+    settings = {"name": "my_loss.py:Capped", "inner": {"name": "my_loss.py:MyLoss", "scale": 0.5}}
+    Path("settings.yaml").write_text(yaml.safe_dump({"loss": settings}))
+    command = ["train", str(thumbs_file), *flags(model)]
+
+    assert run([*command, "--loss", "my_loss.py:Capped", *inner, "--out", "flags"]) == 0
+    assert run([*command, "--config", "settings.yaml", "--out", "yaml"]) == 0
+    assert run([*command, "--config", "flags/config.yaml", "--out", "again"]) == 0
+    assert run(["resume", "flags", "--set", "train.epochs=2", "--allow-changes"]) == 0
+
+    saved = [yaml.safe_load(Path(out, "config.yaml").read_text())["loss"] for out in ("flags", "yaml", "again")]
+    assert saved[0] == saved[1] == saved[2]
+    assert saved[0]["inner"]["scale"] == 0.5
+    assert metrics(Path("yaml")) == metrics(Path("again"))
+    assert run(["losses", "show", "my_loss.py:Capped"]) == 0
+
+
+def test_what_it_returns_is_looked_at_before_anything_is_loaded(
+    model: Path, thumbs_file: Path, own_loss: Path, capsys: pytest.CaptureFixture[str]
+):
+    own_loss.write_text(MY_LOSS.replace("per_example=loss", "per_example=loss.mean()"))
+    command = ["train", str(thumbs_file), "--loss", "my_loss.py:MyLoss", *flags(model), "--out", "run"]
+
+    assert run(command) == 2
+    assert "this is one number for all: leave mean()" in " ".join(capsys.readouterr().err.split())
+    assert not Path("run").exists()
+
+
 def test_metrics_that_it_does_not_declare_are_refused_with_the_line_to_write(
     model: Path, thumbs_file: Path, own_loss: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

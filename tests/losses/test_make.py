@@ -4,6 +4,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -200,6 +201,97 @@ def test_a_loss_from_a_file_works_like_one_from_the_table(own_file: Path) -> Non
 def test_a_loss_from_a_file_has_its_hyperparameters_checked(own_file: Path) -> None:
     with pytest.raises(ConfigError, match=r'has no hyperparameter "scal"\. Did you mean "scale"'):
         make_loss(f"{own_file}:Mine", {"scal": 3.0})
+
+
+WRAPPERS = """
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from haloes.losses._contract import Loss, LossOutput, Needs
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    inner: Loss[Any]
+    most: float = 5.0
+
+    @property
+    def needs(self) -> Needs:
+        return self.inner.needs
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.inner.metrics
+
+    def __call__(self, batch: Any) -> LossOutput:
+        return self.inner(batch)
+
+
+@dataclass(frozen=True)
+class Called(Wrapper):
+    def needs(self) -> Needs:
+        return self.inner.needs
+
+
+@dataclass(frozen=True)
+class Failing(Wrapper):
+    @property
+    def needs(self) -> Needs:
+        return self.nothing
+
+
+@dataclass(frozen=True)
+class Field:
+    needs: Needs = Needs()
+
+
+@dataclass(frozen=True)
+class Raising:
+    needs: ClassVar[Needs] = Needs()
+
+    def __post_init__(self) -> None:
+        raise SystemExit(0)
+"""
+
+
+@pytest.fixture
+def wrappers(tmp_path: Path) -> Path:
+    path = tmp_path / "wrappers.py"
+    path.write_text(WRAPPERS)
+    return path
+
+
+def test_a_wrapper_from_a_file_has_the_needs_of_the_loss_inside_and_is_written_with_it(wrappers: Path) -> None:
+    inner = {"name": f"{wrappers}:Wrapper", "inner": {"name": "dpo", "beta": 0.3}}
+    loss: Any = make_loss(f"{wrappers}:Wrapper", {"inner": inner, "most": 2.0})
+
+    assert (loss.needs, loss.metrics) == (DPO().needs, DPO().metrics)
+    assert loss.inner.inner == DPO(beta=0.3)
+    settings = loss_settings(loss)
+    assert settings["inner"]["inner"] == {"name": "dpo", "beta": 0.3}
+    assert make_loss(settings.pop("name"), json.loads(json.dumps(settings))) == loss
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Called", r"needs of .*:Called is a method: put @property above it; write needs: ClassVar\[Needs\]"),
+        ("Failing", r"Failing cannot say what it needs and measures \(AttributeError: .*nothing"),
+        ("Field", r"needs of Field in .* is a hyperparameter as it is written; make it a ClassVar, or a property"),
+        ("Raising", r"Raising cannot be made from .* \(SystemExit: 0\)"),
+    ],
+)
+def test_a_loss_from_a_file_that_declares_wrongly_is_told_what_to_write(
+    name: str, message: str, wrappers: Path
+) -> None:
+    settings = {"inner": {"name": "dpo"}} if name in {"Called", "Failing"} else {}
+    with pytest.raises(ConfigError, match=message):
+        make_loss(f"{wrappers}:{name}", settings)
+
+
+def test_a_hyperparameter_without_a_default_has_to_be_given(wrappers: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^loss\.inner: .*Wrapper has no default for it; set it"):
+        make_loss(f"{wrappers}:Wrapper", {})
 
 
 def test_a_file_that_was_edited_is_read_again(own_file: Path) -> None:

@@ -81,7 +81,7 @@ def explain(name: str) -> Explanation:
         name=name,
         about=about if isinstance(about, About) else _empty_about(documented.__name__),
         blocks=blocks(documented),
-        needs=needs_of(maker).in_words(),
+        needs=_needs_in_words(maker),
         hyperparameters=tuple(
             Hyperparameter(name=key, default=_in_a_word(value), text=text or _UNTOLD)
             for key, (value, text) in defaults.items()
@@ -95,6 +95,15 @@ def explain(name: str) -> Explanation:
 def explain_all() -> dict[str, list[Explanation]]:
     """Explain all losses of the table, in its order, under the titles of its groups."""
     return {title: [explain(name) for name in names] for title, names in LOSSES.groups.items()}
+
+
+def _needs_in_words(maker: Maker) -> tuple[str, ...]:
+    """Say what a loss needs, in a few words each; of one that wraps another, which has no default, that it depends."""
+    if inspect.Parameter.empty in hyperparameters(maker).values() and not isinstance(
+        getattr(maker, "needs", None), Needs
+    ):
+        return ("what its settings say",)
+    return needs_of(maker).in_words()
 
 
 def needs_of(maker: Maker) -> Needs:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, UserError
 from haloes.losses._contract import Loss, Needs, metrics_line
 from haloes.losses._type_check import declared, fits, in_words
 from haloes.losses.components import PARTS
@@ -50,6 +50,8 @@ def make_loss(name: str, settings: Mapping[str, Any], *, section: str = "loss") 
     """
     maker = loss_maker(name)
     loss: Loss[Any] = _construct(maker, name, settings, list(hyperparameters(maker)), section)
+    if name not in LOSSES:
+        _check_declared(loss, name)
     return loss
 
 
@@ -77,10 +79,20 @@ def _construct(maker: Any, name: str, settings: Mapping[str, Any], names: list[s
         parts[key] = _part(f"{section}.{key}", value)
         if not fits(parts[key], kinds.get(key, Any)):
             raise ConfigError(f"{section}.{key}: {name} wants it to be {in_words(kinds[key])}, got {value!r}")
+    for key in names:
+        if key not in parts and _has_no_default(_callable_of(maker), key):
+            raise ConfigError(
+                f"{section}.{key}: {name} has no default for it; set it, such as --set {section}.{key}=..."
+            )
     try:
         return maker(**parts)
-    except TypeError as error:
-        raise ConfigError(f"{section}: {name} cannot be made from {dict(settings)}: {error}") from error
+    except UserError:
+        raise
+    # A loss of the user's own may raise anything.
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{section}: {name} cannot be made from {dict(settings)} ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _part(section: str, value: Any) -> Any:
@@ -110,6 +122,12 @@ def _to_settings(value: Any) -> Any:
     return {"name": name, **{f.name: _to_settings(getattr(value, f.name)) for f in dataclasses.fields(value)}}
 
 
+def _has_no_default(maker: Any, key: str) -> bool:
+    """Return whether a hyperparameter has to be given."""
+    parameter = inspect.signature(maker).parameters.get(key)
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
 def _default(field: "dataclasses.Field[Any]") -> Any:
     """Return the default of a field; `Parameter.empty` where it has none."""
     if field.default_factory is not dataclasses.MISSING:
@@ -133,13 +151,38 @@ def _class_in_file(path: Path, attribute: str) -> type[Any]:
     cls = getattr(module, attribute, None)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise ConfigError(f'loss: {path} has no dataclass "{attribute}"')
-    if not isinstance(getattr(cls, "needs", None), Needs):
+    if fields := {"needs", "metrics"} & {field.name for field in dataclasses.fields(cls)}:
+        raise ConfigError(
+            f"loss: {min(fields)} of {attribute} in {path} is a hyperparameter as it is written; make it a "
+            "ClassVar, or a property where it depends on the fields"
+        )
+    if not hasattr(cls, "needs"):
         raise ConfigError(f"loss: {attribute} in {path} does not say what it needs; add needs: ClassVar[Needs] to it")
-    names = getattr(cls, "metrics", ())
-    if not isinstance(names, property) and not _are_names(names):
-        line = metrics_line(["name", "another"])
-        raise ConfigError(f"loss: {attribute} in {path} must declare its metrics like {line}, got {names!r}")
     return cls
+
+
+def _check_declared(loss: Any, name: str) -> None:
+    """Raise ConfigError where a loss from elsewhere, whose properties may depend on its fields, declares wrongly."""
+    try:
+        needs, metrics = loss.needs, getattr(loss, "metrics", ())
+    except UserError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"loss: {name} cannot say what it needs and measures ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(needs, Needs):
+        raise ConfigError(
+            f"loss: needs of {name} is {_in_short(needs)}; write needs: ClassVar[Needs] = Needs(...) in its class, or "
+            "a property that returns one"
+        )
+    if not _are_names(metrics):
+        line = metrics_line(["name", "another"])
+        raise ConfigError(f"loss: {name} must declare its metrics like {line}, got {_in_short(metrics)}")
+
+
+def _in_short(value: object) -> str:
+    return "a method: put @property above it" if callable(value) else repr(value)
 
 
 def _are_names(value: Any) -> bool:
@@ -159,7 +202,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(f"loss: {path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

@@ -17,6 +17,7 @@ import torch
 from haloes.errors import ConfigError
 from haloes.feedback.weights import class_weights
 from haloes.losses._contract import Loss, Needs
+from haloes.losses._output_check import check_output
 from haloes.losses._weights import with_weights
 from haloes.losses.make import loss_settings, make_loss
 from haloes.models.adapters import LoRA
@@ -166,7 +167,7 @@ def resolve_run(
         allow_changes: resume it even if what decides its result has changed.
 
     Raises:
-        ConfigError: a setting cannot take effect here, or there is no such loss.
+        ConfigError: a setting cannot take effect here, there is no such loss, or it returns what no loss may return.
         RunError: there is no run to resume.
     """
     device = choose_device(config.model.device)
@@ -178,6 +179,7 @@ def resolve_run(
     # Each process may find out both differently: the folder by its free number, the dtype by its processor.
     run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config.model, device)))
     loss = loss or configured_loss(config.loss)
+    check_output(loss, device)
     return ResolvedRun(
         config=_with_resolved(config, loss, dtype),
         run_dir=run_dir,
