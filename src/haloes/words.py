@@ -60,6 +60,8 @@ WORDS = {
     "but at least 0",
     "rejected": "the answer of a pair that people did not prefer",
     "repetition": "the share of four-word runs in an answer that came before in it",
+    "rounding": "how far the short numbers of bfloat16 alone move a reward, margin or z0: nearer to 0 they say "
+    "nothing; a run measures it before its first step",
     "sign test": "counts prompts won and lost, and asks how often a fair coin would be as one-sided",
     "split": "rows with a prompt or conversation in common stay together: all are trained on, or all held out",
     "step": "one change of the weights, from train.batch_size examples",

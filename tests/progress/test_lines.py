@@ -29,6 +29,24 @@ def test_a_loss_by_answer_has_the_likelihood_by_token_beside_it():
     assert describe(numbers) == "loss 105.266 an answer  NLL 1.983 a token  410 tok/s"
 
 
+@pytest.mark.parametrize(
+    ("margin", "z0", "text"),
+    [
+        (0.02, 0.01, "margin +0.02 (rounding)  z0 0.01 (rounding)"),
+        (-0.24, 0.2, "margin -0.24 (rounding)  z0 0.20"),
+        (0.5, 0.0, "margin +0.50  z0 0.00"),
+        (0.0, 0.3, "margin +0.00  z0 0.30"),
+    ],
+    ids=["both", "one", "neither", "exactly zero"],
+)
+def test_what_is_no_more_than_rounding_is_marked(margin: float, z0: float, text: str):
+    floors = {"reward_margin/rounding": 0.25, "reference_point/rounding": 0.12}
+    numbers = {"loss": 0.5, "reward_margin": margin, "reference_point": z0, "tokens_per_second": 410.0}
+
+    assert describe({**numbers, **floors}) == f"loss 0.500  {text}  410 tok/s"
+    assert "rounding" not in describe(numbers)
+
+
 def test_the_words_of_the_training_line_are_explained_once(capsys: pytest.CaptureFixture[str]):
     step = {"split": "train", "loss": 0.5, "reward_margin": 0.1, "tokens_per_second": 410.0}
     with Display() as progress:

@@ -103,3 +103,18 @@ def test_numbers_beyond_drawing_are_left_out(bare_run: Write) -> None:
     rows = [row(1, grad_norm=1e308), row(2, grad_norm=-1e308), row(3, grad_norm=1.0)]
     (chart,) = training_charts(load_run(bare_run(metrics_jsonl=rows)))
     assert list(chart.lines[0].ys) == [1.0]
+
+
+def test_steps_whose_numbers_are_no_more_than_rounding_are_marked_and_counted(bare_run: Write) -> None:
+    floors = {"reward_margin/rounding": 0.25, "reference_point/rounding": 0.1}
+    rows = [
+        row(1, reward_margin=-0.2, **{"reference_point/raw": 0.05, **floors}),
+        row(2, reward_margin=0.3, **{"reference_point/raw": -0.09, **floors}),
+        row(3, reward_margin=0.1, **{"reference_point/raw": 0.4}),
+    ]
+
+    margin, point = training_charts(load_run(bare_run(metrics_jsonl=rows)))
+
+    assert list(margin.rug) == [1]
+    assert margin.caption.endswith("At 1 of 3 steps it is no more than rounding, marked along the bottom.")
+    assert point.caption.endswith("At 2 of 3 steps it is no more than rounding.")

@@ -180,3 +180,31 @@ def test_a_sampling_that_is_no_sampling_leaves_its_line_out(run: Callable[..., R
 
     assert [sample.model for sample in records.samples] == ["after"]
     assert "samples.jsonl:1: left out" in records.gaps[0]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "sentence"),
+    [
+        (
+            {"nats": 0.4551, "answers": 4, "tokens": 361.0},
+            (
+                "rewards below 0.46 nats an answer are nothing else, and margins and z0, which are means over n "
+                "answers, below 0.46/√n (4 answers of 361 tokens, packed in two ways)"
+            ),
+        ),
+        (
+            {"nats": 0.0, "answers": 1, "tokens": 8.4},
+            (
+                "it moves no reward, margin or z0 by as much as 0.01 nats an answer (1 answer of 8 tokens, packed in "
+                "two ways)"
+            ),
+        ),
+        (None, ""),
+        ({"nats": "much", "answers": 4}, ""),
+        ("much", ""),
+    ],
+)
+def test_what_is_rounding_is_said_where_it_was_measured(
+    run: Callable[..., RunRecords], rounding: object, sentence: str
+) -> None:
+    assert facts.rounding(run(environment_json={"rounding": rounding})) == (sentence and f"Rounding: {sentence}.")

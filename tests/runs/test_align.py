@@ -17,6 +17,7 @@ from haloes.errors import ConfigError, DataError, ModelError, RunError, UserErro
 from haloes.losses.kto import KTO
 from haloes.models.load import load_model
 from haloes.progress.contract import NullProgress
+from haloes.report.numbers import rounding_sentence
 from haloes.runs import data, setup
 from haloes.runs.align import Run, align
 from haloes.runs.config import RunConfig, as_mapping
@@ -250,8 +251,28 @@ def test_as_training_begins_it_is_said_what_is_computed_with_how_many_steps_and_
 
     steps = "steps of up to 8 examples: 2 passes over 24 examples; micro-batches of up to 2,048 tokens"
     few = next(text for text in whole.texts if text.startswith("caution: the run has only 6 steps"))
-    assert whole.texts == [f"bfloat16 on cpu, 1 thread; 6 {steps}", "learning rate 0.01", few]
-    assert rest.texts == [f"bfloat16 on cpu, 1 thread; 4 left of 6 {steps}", "learning rate 0.01", few]
+    measured = json.loads((tmp_path / "whole" / "environment.json").read_text())["rounding"]
+    assert measured["answers"] == 8
+    rounding = f"rounding: {rounding_sentence(**measured)}"
+    warned = few.replace("caution", "warning", 1)
+    assert whole.texts == [warned, f"bfloat16 on cpu, 1 thread; 6 {steps}", "learning rate 0.01", rounding, few]
+    started = f"bfloat16 on cpu, 1 thread; 4 left of 6 {steps}"
+    assert rest.texts == [warned, started, "learning rate 0.01", rounding, few]
+
+
+@pytest.mark.parametrize(
+    ("loss", "dtype"), [("kto", "float32"), ("bradley-terry", "bfloat16")], ids=["float32", "no log-probabilities"]
+)
+def test_rounding_is_measured_only_where_numbers_show_it(
+    loss: str, dtype: str, model: Path, pairs_file: Path, tmp_path: Path
+):
+    cfg = config(model, pairs_file, loss={"name": loss}, model={"dtype": dtype}, samples={"prompts": 0})
+
+    told = Notes()
+    run = align(cfg, tmp_path / "run", progress=told)
+
+    assert "rounding" not in json.loads((run.run_dir / "environment.json").read_text())
+    assert not [text for text in told.texts if text.startswith("rounding")]
 
 
 def test_what_is_left_open_is_found_out_saved_and_the_same_in_every_part_of_the_run(

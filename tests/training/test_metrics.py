@@ -148,3 +148,23 @@ def test_one_mismatched_completion_has_no_standard_error():
         "reference_point/raw": 2.0,
         "reference_point/clamped": 0.0,
     }
+
+
+def test_rounding_stands_beside_the_means_that_it_moves_the_less_the_more_answers_they_have(store: TokenStore):
+    step = table(
+        [3, 1, 2],
+        weight=np.array([0.5, 0.375, 0.125]),
+        log_ratio=np.array([2.0, -1.0, -4.0]),
+        mismatched=np.array([1.0, 2.0, 6.0, 3.0]),
+    )
+
+    found = step_metrics(step, store, rounding=0.8)
+
+    # One desirable answer, and two undesirable ones of weights 3/4 and 1/4.
+    assert found["reward_margin/rounding"] == pytest.approx(0.8 * math.sqrt(1 + 9 / 16 + 1 / 16))
+    assert found["reference_point/rounding"] == pytest.approx(0.8 / 2)
+    assert {name for name in found if name.endswith("/rounding")} == {
+        "reward_margin/rounding",
+        "reference_point/rounding",
+    }
+    assert step_metrics(step, store).keys() == found.keys() - {"reward_margin/rounding", "reference_point/rounding"}

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +26,7 @@ from haloes.planning.model_size import itemsize, sizes_by_name
 from haloes.planning.trial import TrialMeasurements, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
 from haloes.progress.contract import NullProgress, Progress
-from haloes.report.numbers import size
+from haloes.report.numbers import rounding_sentence, size
 from haloes.runs.config import RunConfig
 from haloes.runs.process import computing_with
 from haloes.runs.setup import PreparedData, dtype_name, prepare_data, resolve_run
@@ -242,6 +242,8 @@ def _facts(
 def _notes(trial: TrialMeasurements, *, num_examples: int) -> Iterator[str]:
     yield describe_steps(num_examples, trial.steps)
     yield f"Learning rate {trial.lr:g}" + ("" if trial.rate is None else f": {trial.rate.why}")
+    if trial.rounding is not None:
+        yield f"Rounding: {rounding_sentence(**asdict(trial.rounding))}"
 
 
 def _step_cost(sizes: ModelSize, trial: TrialMeasurements, machine: Machine) -> StepCost:

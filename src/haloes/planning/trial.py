@@ -12,6 +12,7 @@ from haloes.progress.contract import Progress
 from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
 from haloes.training.choose_rate import ChosenRate
 from haloes.training.choose_steps import ChosenSteps
+from haloes.training.rounding import Rounding
 from haloes.training.settings import settled
 from haloes.training.trainer import make_stepper, training_schedule
 
@@ -43,6 +44,8 @@ class TrialMeasurements:
     """The run's learning rate."""
     rate: ChosenRate | None
     """The same with the reason for it, where the settings left it open."""
+    rounding: Rounding | None
+    """By how much rounding moves the run's numbers, where that shows."""
 
 
 def try_out(
@@ -91,6 +94,7 @@ def try_out(
         steps=prepared.steps,
         lr=settled(config.train.lr, "lr"),
         rate=prepared.rate,
+        rounding=prepared.rounding,
     )
 
 

@@ -87,6 +87,11 @@ def describe_validation(numbers: Mapping[str, Any]) -> str:
     return text
 
 
+def _rounding(numbers: Mapping[str, Any], name: str) -> str:
+    """Mark a number that is nearer to 0 than rounding explains; one that is 0 exactly has none."""
+    return " (rounding)" if 0 < abs(numbers[name]) < numbers.get(f"{name}/rounding", 0.0) else ""
+
+
 def describe(numbers: Mapping[str, Any]) -> str:
     """Return a step's numbers in a few words: loss, reward margin and reference point in nats, tokens a second."""
     parts = [f"loss {numbers['loss']:.3f}"]
@@ -94,7 +99,7 @@ def describe(numbers: Mapping[str, Any]) -> str:
     if "nll_per_token" in numbers:
         parts[0] += f" an answer  NLL {numbers['nll_per_token']:.3f} a token"
     if "reward_margin" in numbers:
-        parts.append(f"margin {numbers['reward_margin']:+.2f}")
+        parts.append(f"margin {numbers['reward_margin']:+.2f}{_rounding(numbers, 'reward_margin')}")
     if "reference_point" in numbers:
-        parts.append(f"z0 {numbers['reference_point']:.2f}")
+        parts.append(f"z0 {numbers['reference_point']:.2f}{_rounding(numbers, 'reference_point')}")
     return "  ".join([*parts, f"{numbers['tokens_per_second']:,.0f} tok/s"])

@@ -190,7 +190,16 @@ def _margin(run: RunRecords) -> Chart | None:
         line(run.validation, "reward_margin", "held-out", "held", style="dots"),
     )
     caption = "Mean reward of the desirable answers minus that of the undesirable ones."
-    return _chart("Reward margin by step", "nats an answer", lines, caption, guides=((0.0, ""),))
+    rounded = _rounded(run.train, "reward_margin")
+    if rounded:
+        caption += f" At {len(rounded)} of {len(run.train)} steps it is no more than rounding, marked along the bottom."
+    return _chart("Reward margin by step", "nats an answer", lines, caption, guides=((0.0, ""),), rug=rounded)
+
+
+def _rounded(rows: Sequence[Fields], key: str) -> list[int]:
+    """Return the steps at which a number is nearer to 0 than rounding explains."""
+    both = ((row["step"], row.get(key), row.get(f"{key.partition('/')[0]}/rounding")) for row in rows)
+    return [step for step, value, floor in both if is_finite(value) and is_finite(floor) and abs(value) < floor]
 
 
 def _reference_point(rows: Sequence[Fields]) -> Chart | None:
@@ -210,6 +219,8 @@ def _reference_point(rows: Sequence[Fields]) -> Chart | None:
             f"({percent(len(clamped) / len(logged))}), marked along the bottom. "
             "That is normal where the model has moved little."
         )
+    if rounded := _rounded(rows, "reference_point/raw"):
+        caption += f" At {len(rounded)} of {len(rows)} steps it is no more than rounding."
     return _chart("Reference point by step", "nats an answer", lines, caption, guides=((0.0, "clamp"),), rug=clamped)
 
 

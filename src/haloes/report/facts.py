@@ -8,7 +8,7 @@ from itertools import groupby
 from haloes.models.embedded import EMBEDDED_NAMES
 from haloes.records import Sampling
 from haloes.report.load import RunRecords
-from haloes.report.numbers import GIB, brief, count, duration, percent, size
+from haloes.report.numbers import GIB, brief, count, duration, percent, rounding_sentence, size
 from haloes.results import Fields, is_finite
 
 _COUNTED = {
@@ -138,6 +138,16 @@ def written_by(run: RunRecords) -> str:
 def text(section: Fields, key: str) -> str:
     """Return a field as text; empty where it is missing."""
     return value(section[key]) if section.get(key) is not None else ""
+
+
+def rounding(run: RunRecords) -> str:
+    """Say in a sentence which numbers are rounding; empty where that was not measured."""
+    found = run.environment.get("rounding")
+    measured = found if isinstance(found, Mapping) else {}
+    nats, answers, tokens = (measured.get(name) for name in ("nats", "answers", "tokens"))
+    if not (is_finite(nats) and is_finite(answers) and is_finite(tokens)):
+        return ""
+    return f"Rounding: {rounding_sentence(nats=nats, answers=int(answers), tokens=tokens)}."
 
 
 def answers_made(run: RunRecords) -> str:

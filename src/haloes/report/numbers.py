@@ -10,6 +10,8 @@ MINUS = "−"
 GIB = 2**30
 _UNITS = {"bytes": 0, "KiB": 1, "MiB": 1, "GiB": 2, "TiB": 2}
 """Units of sizes, each 1024 times the one before, with the decimals that are written."""
+_SHOWN = 0.01
+"""Nats that a terminal shows, at least."""
 NO_SPREAD = "no spread"
 """Stands for an interval of no width: the value is the same whichever prompts are drawn."""
 
@@ -165,6 +167,25 @@ def signed(value: float, decimals: int) -> str:
     """Write a difference: as `plain`, with a plus sign where it is above zero."""
     text = plain(value, decimals)
     return text if text.startswith(MINUS) or not float(text.replace(",", "")) else f"+{text}"
+
+
+def rounding_sentence(*, nats: float, answers: int, tokens: float) -> str:
+    """
+    Say which numbers are nothing but rounding, to follow a colon.
+
+    Args:
+        nats: standard deviation of an answer's log-ratio from rounding alone.
+        answers: how many it was measured on.
+        tokens: their mean length.
+    """
+    found = f"{answers} {'answer' if answers == 1 else 'answers'} of {plain(tokens, 0)} tokens, packed in two ways"
+    if nats < _SHOWN:
+        return f"it moves no reward, margin or z0 by as much as {_SHOWN} nats an answer ({found})"
+    floor = plain(nats, 2)
+    return (
+        f"rewards below {floor} nats an answer are nothing else, and margins and z0, which are means over n answers, "
+        f"below {floor}/√n ({found})"
+    )
 
 
 def percent(share: float) -> str:

@@ -12,6 +12,7 @@ from haloes.judging._contract import Judge
 from haloes.losses._contract import Loss
 from haloes.progress.contract import NullProgress, Progress
 from haloes.report.load import load_run
+from haloes.report.numbers import rounding_sentence
 from haloes.results import Score
 from haloes.run_files import SAMPLES
 from haloes.runs import run_folder
@@ -139,6 +140,7 @@ def _write_start(prepared: PreparedRun, clock: PartClock) -> None:
         device=str(prepared.device),
         processes=prepared.ranks.count,
         attention=prepared.policy.scorer.attention,
+        rounding=None if prepared.rounding is None else dataclasses.asdict(prepared.rounding),
     )
 
 
@@ -198,6 +200,8 @@ def _describe_start(prepared: PreparedRun, *, step: int, num_steps: int) -> Iter
     yield f"{machine}; {steps}; micro-batches of up to {train.microbatch_tokens:,} tokens"
     why = "" if prepared.rate is None else f": {prepared.rate.why}"
     yield f"learning rate {train.lr:g}{why}"
+    if prepared.rounding is not None:
+        yield f"rounding: {rounding_sentence(**dataclasses.asdict(prepared.rounding))}"
     if few := too_few_steps(num_examples, prepared.steps):
         yield f"caution: {few}"
 

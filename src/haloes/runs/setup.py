@@ -46,6 +46,7 @@ from haloes.training.choose_steps import ChosenSteps, choose_steps, too_few_step
 from haloes.training.distributed import Ranks, this_rank
 from haloes.training.microbatch_size import bytes_in_use, choose_budget, free_memory
 from haloes.training.optimizer import check_optimizer
+from haloes.training.rounding import Rounding, measure_rounding
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob
 from haloes.training.validation import Validation
@@ -106,6 +107,8 @@ class PreparedRun:
     steps: ChosenSteps
     rate: ChosenRate | None
     """The learning rate with the reason for it, where the settings left it open."""
+    rounding: Rounding | None
+    """By how much rounding moves its numbers; None where too little to show, or where nothing has a log-probability."""
     warnings: tuple[str, ...]
     """Sentences for the user about the data, the steps and the speed."""
 
@@ -142,6 +145,7 @@ class PreparedRun:
             measure=measure,
             stop=stop,
             progress=progress,
+            rounding=0.0 if self.rounding is None else self.rounding.nats,
         )
 
 
@@ -302,8 +306,17 @@ def prepare_run(
         identity=identity,
         steps=steps,
         rate=rate,
+        rounding=_rounding(policy, data, progress),
         warnings=tuple(warnings),
     )
+
+
+def _rounding(policy: Policy, data: PreparedData, progress: Progress) -> Rounding | None:
+    """Measure by how much rounding moves the run's numbers; not in float32, of whose 1e-5 nats no number shows any."""
+    if data.run.dtype == torch.float32 or not data.loss.needs.logps:
+        return None
+    progress.stage("measuring rounding")
+    return measure_rounding(policy, data.inputs.train)
 
 
 def _configuration_digest(config: RunConfig, loss: Loss[Any]) -> str:

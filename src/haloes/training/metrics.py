@@ -1,5 +1,6 @@
 """Per-step metrics, each a mean over the whole step, from its complete table."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +11,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training.step_table import Table
 
 
-def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
+def step_metrics(table: Table, store: TokenStore, *, rounding: float = 0.0) -> dict[str, float]:
     """
     Return the numbers of one step by name.
 
@@ -19,7 +20,8 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
     rejected) completions apart. `model_reward` is what a reward head gives them. `reference_point/raw` is the mean of r
     over mismatched completions, before the clamp at 0: it counts every example alike, as the losses do.
     All other means count examples with their rows' weights, as the loss does.
-    A number of a class that the step does not hold is left out.
+    A number of a class that the step does not hold is left out. `rounding`: nats by which it moves the reward of an
+    answer; above 0 the margin and the reference point have theirs beside them, `reward_margin/rounding` for one.
     """
     desirable = desirable_of(table, store)
     # The weights add up to 1 over the step: a product with them is the weighted mean.
@@ -31,27 +33,44 @@ def step_metrics(table: Table, store: TokenStore) -> dict[str, float]:
     if table.logp is not None:
         found |= _by_class("logp_per_token", table.logp / np.maximum(tokens, 1), desirable, weight)
     found |= _by_class("completion_tokens", tokens, desirable, weight)
-    found |= class_rewards("reward", table.log_ratio, desirable, weight)
+    found |= class_rewards("reward", table.log_ratio, desirable, weight, rounding=rounding)
     found |= class_rewards("model_reward", table.reward, desirable, weight)
     if table.mismatched is not None:
-        found |= reference_point_numbers(table.mismatched)
+        found |= reference_point_numbers(table.mismatched, rounding=rounding)
     return found
 
 
-def class_rewards(name: str, values: Floats | None, desirable: NDArray[np.bool_], weight: Floats) -> dict[str, float]:
-    """Return the weighted mean reward of each class and the margin between them; nothing without rewards."""
+def class_rewards(
+    name: str, values: Floats | None, desirable: NDArray[np.bool_], weight: Floats, *, rounding: float = 0.0
+) -> dict[str, float]:
+    """
+    Return the weighted mean reward of each class and the margin between them; nothing without rewards.
+
+    Args:
+        name: of the reward.
+        values: the reward of each answer, (n,).
+        desirable: their labels, (n,).
+        weight: their weights, (n,).
+        rounding: nats by which it moves a reward; above 0, what it explains of the margin is given too.
+    """
     found = {} if values is None else dict(_by_class(name, values, desirable, weight))
     if len(found) == 2:  # noqa: PLR2004 - both classes
         found[f"{name}_margin"] = found[f"{name}/desirable"] - found[f"{name}/undesirable"]
+        if rounding:
+            # Each answer is rounded by itself: what moves their means is the smaller, the more there are.
+            shares = [weight[rows] / weight[rows].sum() for rows in (desirable, ~desirable)]
+            found[f"{name}_margin/rounding"] = rounding * math.sqrt(sum(float(share @ share) for share in shares))
     return found
 
 
-def reference_point_numbers(mismatched: Floats) -> dict[str, float]:
-    """Return z0 as it is used, z0 before the clamp, its standard error, and whether the clamp acted."""
+def reference_point_numbers(mismatched: Floats, *, rounding: float = 0.0) -> dict[str, float]:
+    """Return z0 as used and before the clamp, whether that acted, the standard error, and what `rounding` explains."""
     raw = float(mismatched.mean())
     found = {"reference_point": max(0.0, raw), "reference_point/raw": raw, "reference_point/clamped": float(raw < 0)}
     if len(mismatched) > 1:
         found["reference_point/standard_error"] = float(mismatched.std(ddof=1) / np.sqrt(len(mismatched)))
+    if rounding:
+        found["reference_point/rounding"] = rounding / math.sqrt(len(mismatched))
     return found
 
 

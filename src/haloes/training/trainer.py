@@ -80,6 +80,8 @@ class TrainJob:
     """Told of the layouts that go through the policy, to count its work."""
     progress: Progress = field(default_factory=NullProgress)
     """Told what of a step is done, and of the stages beside the steps."""
+    rounding: float = 0.0
+    """Nats by which rounding alone moves an answer's reward (`haloes.training.rounding`); 0 if not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,9 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         if _is_due(job, step, schedule.num_steps):
             validation = run.validate()
             # One process's numbers on all, so that every one of them stops early at the same step or not.
-            numbers = job.ranks.broadcast({**validation.metrics(), **job.measure(step, validation)})
+            numbers = job.ranks.broadcast(
+                {**validation.metrics(rounding=job.rounding), **job.measure(step, validation)}
+            )
             log.validation(step, numbers)
             if best.update(step, numbers):
                 run.save(BEST, step, log, keep=None)
@@ -481,7 +485,7 @@ class _Log:
             {
                 "step": table.step.index + 1,
                 "split": "train",
-                **step_metrics(table, store),
+                **step_metrics(table, store, rounding=self._job.rounding),
                 "learning_rate": rate,
                 "grad_norm": norm,
                 "epoch": (table.step.index + 1) / per_epoch,

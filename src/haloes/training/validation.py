@@ -45,13 +45,13 @@ class Validation:
         order = np.argsort(self.sequences, kind="stable") if self.paired else np.empty(0, np.int64)
         return order[::2], order[1::2]
 
-    def metrics(self) -> dict[str, float]:
-        """Return the numbers that need no statistics beyond a mean, by name."""
+    def metrics(self, *, rounding: float = 0.0) -> dict[str, float]:
+        """Return the numbers that need no statistics beyond a mean, by name; `rounding` as of `step_metrics`."""
         found = {"loss": self.loss}
-        found |= class_rewards("reward", self.log_ratio, self.desirable, self.weight)
+        found |= class_rewards("reward", self.log_ratio, self.desirable, self.weight, rounding=rounding)
         found |= class_rewards("model_reward", self.reward, self.desirable, self.weight)
         if self.mismatched is not None:
-            found |= reference_point_numbers(self.mismatched)
+            found |= reference_point_numbers(self.mismatched, rounding=rounding)
         return found
 
 
