@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from haloes.errors import DataError
-from haloes.run_files import DATA, is_run
+from haloes.feedback.folder import load_folder
 from haloes.store import is_gzipped, open_bytes
 
 _ROWS_PER_BATCH = 1000
@@ -18,8 +18,6 @@ _NOT_ON_HUB = (
     "there is no such file or folder, and the hub gave no dataset of this name (check the spelling and the network, or "
     "download the dataset and pass its file or folder)"
 )
-_DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
-_SHOWN = 5
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -92,33 +90,14 @@ def load_dataset(name: str, *, split: str) -> Any:
     Raises:
         DataError: There is no such dataset or split, or the hub cannot be reached.
     """
-    folder = Path(name)
-    is_saved = _is_saved_dataset(folder)
-    # Before the import, which takes seconds, and with better words than the library has for such a folder.
-    if folder.is_dir() and not is_saved:
-        _check_folder(folder)
+    if Path(name).is_dir():
+        return load_folder(Path(name), split=split)
     import datasets
 
     try:
-        if is_saved:
-            saved = datasets.load_from_disk(name)
-        elif folder.is_dir():
-            with _without_bars():
-                return datasets.load_dataset(str(folder.resolve()), split=split)
-        else:
-            return datasets.load_dataset(name, split=split)
+        return datasets.load_dataset(name, split=split)
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError, KeyError) as error:
-        if is_saved:
-            raise DataError(f"{name}: the saved data set cannot be read: {error}; is it complete?") from error
-        if folder.is_dir():
-            raise _not_one_dataset(folder, error) from error
         raise DataError(f"{name}: {_NOT_ON_HUB}: {error}") from error
-    # A saved dataset has one split and no name for it; a saved dictionary of them has names.
-    if not isinstance(saved, Mapping):
-        return saved
-    if split not in saved:
-        raise DataError(f"{name}: the dataset has no split {split!r}; it has {', '.join(sorted(saved))}")
-    return saved[split]
 
 
 def dataset_rows(dataset: Any) -> Generator[tuple[int, dict[str, Any]]]:
@@ -131,52 +110,6 @@ def dataset_rows(dataset: Any) -> Generator[tuple[int, dict[str, Any]]]:
 def fingerprint(dataset: Any) -> str:
     """Return the fingerprint that `datasets` keeps of a dataset's content and history."""
     return str(dataset._fingerprint)  # noqa: SLF001  # the library shows it nowhere else
-
-
-def _is_saved_dataset(folder: Path) -> bool:
-    """Return whether `datasets.save_to_disk` wrote the folder."""
-    return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise DataError for a folder that holds a model, a run, or no data file: it is no feedback."""
-    if (folder / "adapter_config.json").is_file() or (
-        (folder / "config.json").is_file() and (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")))
-    ):
-        raise DataError(f"{folder}: the folder holds a model, and feedback is wanted here; a model is given by --model")
-    if is_run(folder) and (folder / DATA).is_file():
-        raise DataError(
-            f"{folder}: the folder holds a run, and feedback is wanted here; give the feedback's own file (data.json "
-            f"names it), or go on with the run: haloes resume {folder}"
-        )
-    if next(_data_files(folder), None) is None:
-        raise DataError(f"{folder}: there is no data file in the folder (JSONL, JSON, CSV, Parquet or Arrow)")
-
-
-def _data_files(folder: Path) -> Iterator[Path]:
-    """Yield the files that may be data, in any order."""
-    for path in folder.rglob("*"):
-        if path.name.lower().removesuffix(".gz").endswith(_DATA) and not path.name.startswith("."):
-            yield path
-
-
-def _not_one_dataset(folder: Path, error: Exception) -> DataError:
-    """Return the error for a folder whose files `datasets` cannot read as one data set."""
-    from datasets.table import CastError
-
-    # `datasets` wraps the reason in errors of its own, whose messages only say that something failed.
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-    if isinstance(cause, CastError):
-        reason = "its files have different columns"
-    names = sorted(map(str, _data_files(folder)))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return DataError(
-        f"{folder}: the folder cannot be read as one data set ({reason}); give one of its files: "
-        f"{', '.join(names[:_SHOWN])}{more}"
-    )
 
 
 def _numbered(batches: Any, classes: Mapping[str, list[str]]) -> Generator[tuple[int, dict[str, Any]]]:
@@ -228,17 +161,3 @@ def _seekable(path: str) -> Iterator[BinaryIO]:
             shutil.copyfileobj(stream, unzipped)
             unzipped.seek(0)
             yield unzipped
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Hide progress bars: local files are converted in a moment, and a bar would stand between the lines of the run."""
-    import datasets
-
-    were_off = datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not were_off:
-            datasets.enable_progress_bars()
