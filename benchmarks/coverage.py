@@ -66,9 +66,16 @@ def covered(row: Row, *, studies: int, seed: int = 0) -> Covered:
 
 def tables() -> dict[str, Callable[[], Iterable[Row]]]:
     """Return the tables by name."""
-    from benchmarks import coverage_auc
+    from benchmarks import coverage_auc, coverage_means
 
-    return {"auc": coverage_auc.alone, "auc-differences": coverage_auc.differences}
+    return {
+        "auc": coverage_auc.alone,
+        "auc-differences": coverage_auc.differences,
+        "means": coverage_means.means,
+        "mean-differences": coverage_means.mean_differences,
+        "preferences": coverage_means.preferences,
+        "shares": coverage_means.shares,
+    }
 
 
 def main() -> None:

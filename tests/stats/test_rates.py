@@ -130,11 +130,14 @@ def test_a_paired_difference_goes_by_prompt():
     assert score == difference(before, after)
 
 
-def test_several_answers_a_prompt_are_resampled_by_prompt():
+def test_several_answers_a_prompt_count_by_prompt():
     keys = (np.arange(60) // 3).tolist()
-    score = difference([False] * 60, [True, False, False] * 20, keys)
-    assert (score.value, score.low, score.high) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
-    assert "paired percentile bootstrap over 20 prompts" in score.method
+    score = difference([False] * 60, ([True] * 3 + [False] * 6) * 6 + [True] * 3 + [False] * 3, keys)
+    alone = difference([False] * 20, [True, False, False] * 6 + [True, False], list(range(20)))
+    assert score.value == alone.value
+    # As wide as one answer for each prompt makes it, in another form.
+    assert score.high - score.low == pytest.approx(alone.high - alone.low, rel=0.15)
+    assert "20 prompts" in score.method
 
 
 def test_sides_about_different_prompts_are_refused():

@@ -7,9 +7,9 @@ from haloes.records import Completion
 from haloes.results import HeldOutRow, JudgeFree, Score
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.auc_by_length import auc_beside_length
-from haloes.stats.before_after import compare_completions, compare_shares
-from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.before_after import ANSWER_BOUNDS, compare_completions, compare_shares
 from haloes.stats.calibration import calibration
+from haloes.stats.means import mean_with_interval
 from haloes.stats.rates import share_with_interval
 from haloes.stats.refusal import is_refusal, refusal_rate
 from haloes.stats.text_stats import distinct_n, repetition_rate, words
@@ -32,7 +32,7 @@ def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
 
     Answers "before" and "after" to the same prompts are also compared; other models are told one by one.
     """
-    scores = answer_numbers(source.answers, seed=seed)
+    scores = answer_numbers(source.answers)
     scores += held_out_auc(source.held_out, seed=seed)
     computed = {score.name for score in scores}
     # A run's own scores fill in what cannot be measured again from its records, such as the KL divergence.
@@ -45,7 +45,7 @@ def judge_free(source: Source, *, seed: int = 0) -> JudgeFree:
     )
 
 
-def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Score]:
+def answer_numbers(answers: Sequence[Completion]) -> list[Score]:
     """Measure length, endings, repetition, refusals and variety of the answers of each model."""
     by_model = {
         model: [a for a in answers if a.model == model] for model in dict.fromkeys(answer.model for answer in answers)
@@ -56,13 +56,13 @@ def answer_numbers(answers: Sequence[Completion], *, seed: int = 0) -> list[Scor
     # A difference is paired by prompt, so both sides must have answered the same ones.
     if both[0] and set(keys[0]) == set(keys[1]):
         refused = [[is_refusal(answer.completion) for answer in side] for side in both]
-        scores += compare_completions(*both, seed=seed)
-        scores += compare_shares(refused[0], keys[0], refused[1], keys[1], name="refusal", seed=seed)
+        scores += compare_completions(*both)
+        scores += compare_shares(refused[0], keys[0], refused[1], keys[1], name="refusal")
         rest = {model: some for model, some in by_model.items() if model not in _SIDES}
     else:
         rest = by_model
     for model, some in rest.items():
-        scores += _alone(some, model, seed=seed)
+        scores += _alone(some, model)
     return scores + [_distinct(some, model) for model, some in by_model.items() if distinct_n(_texts(some))]
 
 
@@ -79,14 +79,16 @@ def _columns(rows: Sequence[HeldOutRow]) -> tuple[list[float], list[bool], list[
     return [row.reward for row in rows], [row.label for row in rows], [row.group for row in rows]
 
 
-def _alone(answers: Sequence[Completion], model: str, *, seed: int) -> list[Score]:
+def _alone(answers: Sequence[Completion], model: str) -> list[Score]:
     keys = [answer.prompt_id for answer in answers]
     values: dict[str, list[float]] = {
         "words": [len(words(answer.completion)) for answer in answers],
         "tokens": [answer.num_tokens for answer in answers],
         "repetition": [repetition_rate(answer.completion) for answer in answers],
     }
-    measured = [mean_with_interval(v, keys, name=name, variant=model, seed=seed) for name, v in values.items()]
+    measured = [
+        mean_with_interval(v, keys, name=name, variant=model, bounds=ANSWER_BOUNDS[name]) for name, v in values.items()
+    ]
     measured.append(share_with_interval([a.finished for a in answers], keys, name="finished", variant=model))
     measured.append(refusal_rate(answers, variant=model))
     return [score for score in measured if score is not None]

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from haloes.runs.align import align
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.runs.run_folder import known_experiment
 from haloes.runs.setup import configured_loss
-from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.means import mean_with_interval
 from haloes.stats.text_stats import words
 from haloes.store import read_jsonl, write_json, write_jsonl
 from haloes.training.distributed import this_rank
@@ -238,7 +239,9 @@ def _measure(experiment: _Experiment, number: int, counts: Mapping[str, int]) ->
     )
     prompts = [answer.prompt_id for answer in answers]
     lengths = [len(words(answer.completion)) for answer in answers]
-    long = mean_with_interval(lengths, prompts, name="words", variant=answers[0].model, label="Words an answer")
+    long = mean_with_interval(
+        lengths, prompts, name="words", variant=answers[0].model, label="Words an answer", bounds=(0, inf)
+    )
     return CurvePoint(round=number, rating=rating, kl=kl, words=long, feedback=counts)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from haloes.runs.measure import AnswerKL, answer_kl
 from haloes.sampling._contract import Advance
 from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine
-from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.means import mean_with_interval
 from haloes.store import read_jsonl, write_jsonl
 from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import make_encoder
@@ -100,6 +101,7 @@ def kl_to_first(
         name="kl",
         variant=model.name,
         label="KL to the first model, nats an answer",
+        bounds=(0, inf),
     )
     if score is None:
         raise RunError(f"{path} has fewer than two prompts; hold out more")

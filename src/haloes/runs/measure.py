@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +21,8 @@ from haloes.run_files import CALIBRATION, HELD_OUT
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.auc_by_length import auc_at_equal_length, auc_beside_length
 from haloes.stats.before_after import compare_completions, compare_shares
-from haloes.stats.bootstrap import Floats, mean_with_interval
+from haloes.stats.bootstrap import Floats
+from haloes.stats.means import mean_with_interval
 from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
 from haloes.store import write_json, write_jsonl
 from haloes.tokens.encode import Encoded, Encoder
@@ -174,13 +176,16 @@ def kl_scores(
     total, tokens = np.array([kl.nats for kl in divergences]), np.array([kl.tokens for kl in divergences])
     keys = [kl.prompt_id for kl in divergences]
     scores = (
-        mean_with_interval(total, keys, name="kl", variant="after", label="KL to the reference, nats an answer"),
+        mean_with_interval(
+            total, keys, name="kl", variant="after", label="KL to the reference, nats an answer", bounds=(0, inf)
+        ),
         mean_with_interval(
             total / np.maximum(tokens, 1),
             keys,
             name="kl_per_token",
             variant="after",
             label="KL to the reference, nats a token",
+            bounds=(0, inf),
         ),
     )
     return [score for score in scores if score is not None]

@@ -1,14 +1,18 @@
 """Before and after on the same prompts: each side's number and their difference, all with intervals."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from math import inf
 
 from numpy.typing import ArrayLike
 
 from haloes.records import Completion
 from haloes.results import Score
-from haloes.stats.bootstrap import DRAWS, difference_with_interval, mean_with_interval
+from haloes.stats.means import difference_with_interval, mean_with_interval
 from haloes.stats.rates import share_difference_with_interval, share_with_interval
 from haloes.stats.text_stats import repetition_rate, words
+
+ANSWER_BOUNDS = {"words": (0.0, inf), "tokens": (0.0, inf), "repetition": (0.0, 1.0)}
+"""What the numbers of an answer that need no judge can be at all."""
 
 
 def compare_shares(
@@ -20,7 +24,6 @@ def compare_shares(
     name: str,
     label: str = "",
     level: float = 0.95,
-    seed: int = 0,
 ) -> tuple[Score, ...]:
     """
     Return the share before, after, and the difference; what has no interval (fewer than two prompts) is left out.
@@ -33,7 +36,6 @@ def compare_shares(
         name: what was measured.
         label: how a report calls it.
         level: coverage of the intervals.
-        seed: seed of the bootstrap, where one is needed.
 
     Raises:
         DataError: the sides are about different prompts, or an outcome is neither true nor false.
@@ -41,9 +43,7 @@ def compare_shares(
     scores = (
         share_with_interval(before, before_keys, name=name, variant="before", label=label, level=level),
         share_with_interval(after, after_keys, name=name, variant="after", label=label, level=level),
-        share_difference_with_interval(
-            before, before_keys, after, after_keys, name=name, label=label, level=level, seed=seed
-        ),
+        share_difference_with_interval(before, before_keys, after, after_keys, name=name, label=label, level=level),
     )
     return tuple(score for score in scores if score is not None)
 
@@ -57,26 +57,27 @@ def compare_means(
     name: str,
     label: str = "",
     level: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
+    bounds: tuple[float, float] = (-inf, inf),
 ) -> tuple[Score, ...]:
-    """Return the mean before, after, and the difference; arguments and errors as in `compare_shares`."""
+    """
+    Return the mean before, after, and the difference; arguments and errors as in `compare_shares`.
+
+    `bounds`: what such a number can be at all.
+    """
+    lowest, highest = bounds
+    widest = (lowest - highest, highest - lowest)
     scores = (
-        mean_with_interval(
-            before, before_keys, name=name, variant="before", label=label, level=level, draws=draws, seed=seed
-        ),
-        mean_with_interval(
-            after, after_keys, name=name, variant="after", label=label, level=level, draws=draws, seed=seed
-        ),
+        mean_with_interval(before, before_keys, name=name, variant="before", label=label, level=level, bounds=bounds),
+        mean_with_interval(after, after_keys, name=name, variant="after", label=label, level=level, bounds=bounds),
         difference_with_interval(
-            before, before_keys, after, after_keys, name=name, label=label, level=level, draws=draws, seed=seed
+            before, before_keys, after, after_keys, name=name, label=label, level=level, bounds=widest
         ),
     )
     return tuple(score for score in scores if score is not None)
 
 
 def compare_completions(
-    before: Sequence[Completion], after: Sequence[Completion], *, level: float = 0.95, seed: int = 0
+    before: Sequence[Completion], after: Sequence[Completion], *, level: float = 0.95
 ) -> tuple[Score, ...]:
     """
     Compare completions without a judge: words, tokens, repeated 4-grams, and the share that came to an end.
@@ -85,7 +86,6 @@ def compare_completions(
         before: answers of the model before training.
         after: answers of the model after, to the same prompts (joined on `prompt_id`).
         level: coverage of the intervals.
-        seed: seed of the bootstrap.
 
     Raises:
         DataError: the two sides are about different prompts.
@@ -98,7 +98,7 @@ def compare_completions(
     }
     scores: list[Score] = []
     for name, (old, new) in measures.items():
-        scores.extend(compare_means(old, keys[0], new, keys[1], name=name, level=level, seed=seed))
+        scores.extend(compare_means(old, keys[0], new, keys[1], name=name, level=level, bounds=ANSWER_BOUNDS[name]))
     finished = [c.finished for c in before], [c.finished for c in after]
-    scores.extend(compare_shares(finished[0], keys[0], finished[1], keys[1], name="finished", level=level, seed=seed))
+    scores.extend(compare_shares(finished[0], keys[0], finished[1], keys[1], name="finished", level=level))
     return tuple(scores)

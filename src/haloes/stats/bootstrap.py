@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
-from haloes.results import Score
 
 # Shapes: N and M rows, C clusters (prompts), D bootstrap draws.
 
@@ -101,105 +100,6 @@ def bootstrap_method(num_clusters: int, draws: int) -> str:
     return method
 
 
-def mean_with_interval(
-    values: ArrayLike,
-    keys: Sequence[Hashable],
-    *,
-    name: str,
-    variant: str,
-    label: str = "",
-    level: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Score | None:
-    """
-    Compute the mean over rows, with a percentile interval from resampling whole clusters.
-
-    Args:
-        values: one finite number a row.
-        keys: the prompt identity of each row (see `cluster_codes`).
-        name: what was measured, for the record.
-        variant: which model it is about, for the record.
-        label: how a report calls the number.
-        level: coverage of the interval.
-        draws: number of bootstrap draws.
-        seed: seed of the draws.
-
-    Returns:
-        The score; None with fewer than two clusters, since then no interval exists.
-
-    Raises:
-        DataError: the lengths differ, or a value is not finite.
-    """
-    value_N = finite(values, name)
-    codes_N = codes_for(value_N, keys, name)
-    num_clusters = int(codes_N.max(initial=-1)) + 1
-    if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
-        return None
-    means = [_mean(value_N, codes_N, weight_DC) for weight_DC in cluster_weights(num_clusters, draws=draws, seed=seed)]
-    low, high = percentile_interval(np.concatenate(means), level)
-    return Score(
-        name=name,
-        value=float(value_N.mean()),
-        low=low,
-        high=high,
-        level=level,
-        variant=variant,
-        num_rows=len(value_N),
-        num_clusters=num_clusters,
-        method=bootstrap_method(num_clusters, draws),
-        label=label,
-    )
-
-
-def difference_with_interval(
-    before: ArrayLike,
-    before_keys: Sequence[Hashable],
-    after: ArrayLike,
-    after_keys: Sequence[Hashable],
-    *,
-    name: str,
-    label: str = "",
-    level: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Score | None:
-    """
-    Compute the mean after minus the mean before on the same prompts, with an interval from resampling prompts.
-
-    A prompt that is drawn brings its rows of both sides along, so what makes a prompt easy or hard cancels out. The
-    sides may hold different numbers of rows for a prompt. Arguments and result as in `mean_with_interval`.
-
-    Raises:
-        DataError: the two sides are not about the same prompts, the lengths differ, or a value is not finite.
-    """
-    before_N, after_M = finite(before, name), finite(after, name)
-    # One numbering for both sides: a prompt that is drawn brings its rows of both along.
-    codes = codes_for(np.concatenate([before_N, after_M]), [*before_keys, *after_keys], name)
-    before_codes, after_codes = codes[: len(before_N)], codes[len(before_N) :]
-    require_same_prompts(before_keys, after_keys, name)
-    num_clusters = int(codes.max(initial=-1)) + 1
-    if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
-        return None
-    differences = [
-        _mean(after_M, after_codes, weight_DC) - _mean(before_N, before_codes, weight_DC)
-        for weight_DC in cluster_weights(num_clusters, draws=draws, seed=seed)
-    ]
-    low, high = percentile_interval(np.concatenate(differences), level)
-    return Score(
-        name=name,
-        value=float(after_M.mean() - before_N.mean()),
-        low=low,
-        high=high,
-        level=level,
-        variant="difference",
-        num_rows=len(before_N) + len(after_M),
-        num_clusters=num_clusters,
-        method="paired " + bootstrap_method(num_clusters, draws),
-        label=label,
-    )
-
-
 def finite(values: ArrayLike, name: str) -> Floats:
     """Return the values as float64; raise DataError for one that is not finite, which would spoil a mean silently."""
     value_N = np.asarray(values, dtype=np.float64)
@@ -228,12 +128,3 @@ def require_same_prompts(before_keys: Sequence[Hashable], after_keys: Sequence[H
             f"{name}: before and after must be about the same prompts, but {unmatched[0]!r} is on one side only "
             f"({len(unmatched)} such prompts); leave those prompts out of both"
         )
-
-
-def _mean(value_N: Floats, codes_N: Codes, weight_DC: Floats) -> Floats:
-    """Return the mean over rows in each draw: drawn sums over drawn counts."""
-    num_clusters = weight_DC.shape[1]
-    # Prompts differ in rows, so a draw's number of rows varies as well: the mean is a ratio of two sums.
-    total_C = np.bincount(codes_N, weights=value_N, minlength=num_clusters)
-    count_C = np.bincount(codes_N, minlength=num_clusters)
-    return np.asarray((weight_DC @ total_C) / (weight_DC @ count_C), dtype=np.float64)

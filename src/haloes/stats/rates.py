@@ -8,17 +8,16 @@ from numpy.typing import ArrayLike
 from haloes.errors import DataError
 from haloes.results import Score, SignTest
 from haloes.stats.bootstrap import (
-    DRAWS,
     FEW_CLUSTERS,
     Codes,
     Floats,
     codes_for,
-    difference_with_interval,
     finite,
     normal_quantile,
     require_same_prompts,
     t_quantile,
 )
+from haloes.stats.means import difference_with_interval
 
 # Shapes: N and M rows, C prompts.
 
@@ -124,21 +123,19 @@ def share_difference_with_interval(
     name: str,
     label: str = "",
     level: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> Score | None:
     """
     Compute the share after minus the share before on the same prompts.
 
     With one row a prompt on each side, the interval is Bonett and Price's adjusted Wald interval for paired shares
     (J. Educ. Behav. Stat. 37, 2012, 479-488), which keeps its width where no answer changed sides. With several rows a
-    prompt it is the cluster bootstrap of `difference_with_interval`, whose arguments, result and errors this shares.
+    prompt it is that of `means.difference_with_interval`, whose arguments, result and errors this shares.
     """
     before_N, after_M = _outcomes(before, name), _outcomes(after, name)
     # Answers to one prompt depend on each other, which the interval for paired shares does not know.
     if len(set(before_keys)) != len(before_keys) or len(set(after_keys)) != len(after_keys):
         return difference_with_interval(
-            before_N, before_keys, after_M, after_keys, name=name, label=label, level=level, draws=draws, seed=seed
+            before_N, before_keys, after_M, after_keys, name=name, label=label, level=level, bounds=(-1, 1)
         )
     codes_for(before_N, before_keys, name)
     codes_for(after_M, after_keys, name)

@@ -23,11 +23,11 @@ from haloes.stats.bootstrap import (
     codes_for,
     expanded_interval,
     finite,
-    mean_with_interval,
 )
 from haloes.stats.bounded_mean import bounded_mean_with_interval
 from haloes.stats.calibration import reliability
 from haloes.stats.logistic import fit_logistic, sigmoid
+from haloes.stats.means import mean_with_interval
 
 _PRIOR_SD = 100.0
 """Prior standard deviation of the slope, in units of 1 / (root mean square margin): finite if every pair is right."""
@@ -167,7 +167,7 @@ def pair_calibration(
     )
     low, high = expanded_interval(drawn_D / size, level, num)
     brier = mean_with_interval(
-        (1 - sigmoid(margin_N)) ** 2, pairs.prompts, name="pair_brier", variant="after", draws=draws, seed=seed
+        (1 - sigmoid(margin_N)) ** 2, pairs.prompts, name="pair_brier", variant="after", bounds=(0, 1)
     )
     if brier is None:
         return None

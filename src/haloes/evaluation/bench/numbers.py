@@ -7,7 +7,7 @@ from typing import Any
 
 from haloes.evaluation.bench.answers import BenchAnswer, answer_files, read_answers
 from haloes.results import BenchmarkChange, BenchmarkNumbers, BenchmarkResult, Score
-from haloes.stats.bootstrap import mean_with_interval
+from haloes.stats.means import mean_with_interval
 from haloes.stats.stratified import benchmark_changes, benchmark_mean
 
 _SIDES = ("before", "after")
@@ -117,7 +117,7 @@ def _mean(rows: Sequence[BenchAnswer], metric: str, *, variant: str, label: str,
     numbers, keys = [value for _, value in values], [row.key for row, _ in values]
     # Parts of one question (instructions of a prompt) are resampled together, and weigh by their number.
     if any(isinstance(row.scores[metric], list) for row in rows):
-        return mean_with_interval(numbers, keys, name=_MEASURE, variant=variant, label=label, seed=seed)
+        return mean_with_interval(numbers, keys, name=_MEASURE, variant=variant, label=label, bounds=(0, 1))
     return benchmark_mean(
         numbers, keys, [row.subtask for row, _ in values], name=_MEASURE, variant=variant, label=label, seed=seed
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from haloes.stats.auc_interval import (
     difference_p_value,
     mean_comparisons,
 )
-from haloes.stats.bootstrap import Codes, Floats, cluster_codes, mean_with_interval
+from haloes.stats.bootstrap import Codes, Floats, cluster_codes
+from haloes.stats.means import mean_with_interval
 from haloes.stats.paired import holm
 from haloes.stats.rates import share_with_interval
 
@@ -169,8 +171,10 @@ def point(name: str, runs: Sequence[Mapping[str, Any]]) -> Point:
     positive = np.concatenate([run["positive"] for run in runs])
     nats = np.concatenate([run["nats"] for run in runs])
     liked = share_with_interval(positive > _LIKED, prompts, name="liked", variant=name, label="Liked")
-    mean = mean_with_interval(positive, prompts, name="positive", variant=name, label="Chance of being positive")
-    kl = mean_with_interval(nats, prompts, name="kl", variant=name, label="KL, nats")
+    mean = mean_with_interval(
+        positive, prompts, name="positive", variant=name, label="Chance of being positive", bounds=(0, 1)
+    )
+    kl = mean_with_interval(nats, prompts, name="kl", variant=name, label="KL, nats", bounds=(0, inf))
     if liked is None or mean is None or kl is None:
         raise DataError(f"{name}: fewer than two prompts have no interval; measure on more")
     return Point(name, liked, mean, kl)
