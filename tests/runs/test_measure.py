@@ -16,7 +16,7 @@ from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
 from haloes.records import Completion
 from haloes.results import AnswerRating, Score, read_held_out
-from haloes.run_files import METRICS
+from haloes.run_files import ENCODED, METRICS
 from haloes.runs.align import align
 from haloes.runs.measure import (
     answer_scores,
@@ -29,10 +29,12 @@ from haloes.runs.measure import (
     validation_scores,
 )
 from haloes.stats.auc import auc
+from haloes.store import read_json
 from haloes.tokens.encode import Encoded, make_encoder
+from haloes.tokens.store import TokenStore
 from haloes.training.metrics_log import read_metrics
 from haloes.training.validation import Validation
-from tiny_runs import config, pairs, rows_of, thumbs, write_rows
+from tiny_runs import config, pairs, rows_of, thumbs, warnings_of, write_rows
 
 
 def rating(prompt_id: str, model: str, *, liked: bool, reason: str = "") -> AnswerRating:
@@ -172,8 +174,26 @@ def test_the_best_step_can_be_chosen_by_the_auc_at_equal_length(model: Path, tmp
     run = align(cfg, tmp_path / "run")
 
     logged = [line for line in read_metrics(run.run_dir / METRICS) if line["split"] == "validation"]
-    after = next(score for score in run.scores if (score.name, score.variant) == ("auc_length_controlled", "after"))
-    assert after.value == max(line["auc_length_controlled"] for line in logged)
+    values = [line["auc_length_controlled"] for line in logged]
+    best = values.index(max(values)) + 1
+    assert best == len(values) or f"after step {best} of {len(values)}" in warnings_of(run.run_dir)
+
+
+def test_what_chose_the_best_step_is_not_what_is_reported(model: Path, tmp_path: Path):
+    source = write_rows(tmp_path / "f.jsonl", thumbs(24))
+    cfg = config(model, source, train={"keep_best": "loss", "validate_every": 1}, feedback={"validation_share": 0.5})
+    run = align(cfg, tmp_path / "run")
+    whole = align(config(model, source, feedback={"validation_share": 0.5}), tmp_path / "whole")
+
+    reported, held_out = ({row.group for row in read_held_out(at.run_dir)} for at in (run, whole))
+    facts = read_json(run.run_dir / "data.json")
+    assert (facts["validation"]["prompts"], facts["selection"]["prompts"]) == (6, 6)
+    assert len(reported) == 6
+    assert len(held_out) == 12
+    # The rows that are reported are held out without a choice too: the runs can be compared on them.
+    assert reported < held_out
+    chose = TokenStore(run.run_dir / ENCODED / "selection")
+    assert not reported & {f"{group & 0xFFFF_FFFF_FFFF_FFFF:016x}" for group in chose.group.tolist()}
 
 
 def test_before_training_every_reward_is_zero_and_the_auc_one_half():

@@ -139,7 +139,8 @@ def test_the_best_step_by_held_out_accuracy_is_kept(model: Path, pairs_file: Pat
     assert f"the model is that after step {first} of {len(accuracies)}, where accuracy was best" in warnings_of(
         found.run_dir
     )
-    assert by_name(found.scores)["pair_accuracy", "after"].value == max(accuracies)
+    # Of other pairs than those that chose.
+    assert by_name(found.scores)["pair_accuracy", "after"].num_rows == 2
 
 
 @pytest.mark.parametrize("lora", [{"rank": 4, "alpha": 8.0}, None], ids=["lora", "full"])

@@ -186,6 +186,31 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, stop_
     assert resumed.validated() == whole.validated()
 
 
+def test_rows_that_choose_are_validated_on_while_training_and_the_others_at_the_end(tmp_path: Path):
+    train_store, reported = make_store(tmp_path / "train", KTO, 12), make_store(tmp_path / "reported", KTO, 6, seed=1)
+    choosing, seen = make_store(tmp_path / "choosing", KTO, 8, seed=2), []
+
+    def measure(_: int, validation: Validation) -> dict[str, float]:
+        seen.append(len(validation.sequences))
+        return {"score": 1.0}
+
+    outcome = train(
+        make_job(
+            tmp_path / "run",
+            KTO,
+            train=train_store,
+            validation=reported,
+            selection=choosing,
+            settings=TrainSettings(lr=5e-3, batch_size=4, epochs=1, validate_every=1, keep_best="score"),
+            measure=measure,
+        )
+    )
+
+    assert seen == [8, 8, 8]
+    assert outcome.best_step == 1
+    assert len(outcome.validation.sequences) == 6
+
+
 def test_without_held_out_feedback_there_is_no_best(tmp_path: Path):
     store = make_store(tmp_path / "train", KTO, 8)
 

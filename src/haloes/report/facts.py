@@ -104,7 +104,7 @@ def sources(run: RunRecords) -> tuple[str, ...]:
 
 def counts(run: RunRecords) -> tuple[Counts, ...]:
     """Return the numbers of the training and the validation half, as far as they were counted."""
-    halves = (("Training", "train"), ("Held out", "validation"))
+    halves = (("Training", "train"), ("Held out", "validation"), ("Held out, chose the step", "selection"))
     return tuple(
         _counts(title, half) for title, key in halves if isinstance(half := run.data.get(key), Mapping) and half
     )

@@ -111,15 +111,26 @@ def align(
         if ranks.is_main:
             warnings = [*prepared.warnings, *outcome.damaged, *monitor.alarms(), *monitor.never_measured()]
             if outcome.best_step is not None:
-                warnings.append(
-                    f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where "
-                    f"{settings.train.keep_best} was best"
-                )
+                warnings.append(_about_best_step(prepared, outcome))
             scores = measure_and_save(context, outcome, rater, warnings, kl_budget=settings.train.kl_budget)
             run_folder.mark_finished(run.run_dir, prepared.identity, clock, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.
         ranks.barrier()
     return Run(run.run_dir, scores, outcome.num_steps, ranks.is_main)
+
+
+def _about_best_step(prepared: PreparedRun, outcome: TrainResult) -> str:
+    """Return which step's model this is, and on what it was chosen."""
+    name, selection = prepared.config.train.keep_best, prepared.inputs.selection
+    text = f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where {name} was best"
+    if name is not None and name.startswith("sampled/"):
+        return (
+            f"{text} on the answers to {prepared.config.watch.prompts} of the prompts that are reported: what is "
+            "reported of these answers is too good by what choosing among the validations gains"
+        )
+    if selection is None:
+        return text
+    return f"{text} on {selection.num_examples} held-out examples of other prompts than those reported"
 
 
 def _finished(config: RunConfig, run_dir: Path) -> Run | None:

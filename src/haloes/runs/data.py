@@ -54,6 +54,9 @@ class EncodedFeedback:
 
     train: TokenStore
     validation: TokenStore | None
+    """What the result is measured on."""
+    selection: TokenStore | None
+    """What chooses the best step; None where the last one is kept."""
     prompts: dict[str, Asked]
     """Held-out prompts to answer before and after training, by id."""
     facts: dict[str, Any]
@@ -68,20 +71,22 @@ def encode_feedback(
     folder: Path,
     num_prompts: int,
     progress: Progress,
+    selects: bool = False,
     index: "FeedbackIndex | None" = None,
     threads: int | None = None,
     parallel_from: int = _PARALLEL_FROM,
 ) -> EncodedFeedback:
     """
-    Read, convert, split and encode the feedback into two stores under `folder`.
+    Read, convert, split and encode the feedback into stores under `folder`.
 
     Args:
         settings: where the feedback is, and how it is read and split.
         needs: what the loss needs: pairs or single answers, undesirable ones or not.
         encoder: text to tokens.
-        folder: takes the folders `train` and `validation`.
+        folder: takes the folders `train`, `validation` and `selection`.
         num_prompts: held-out prompts to pick for sampling.
         progress: told how far the reading and the encoding are.
+        selects: whether a part of the held-out rows chooses the best step.
         index: the index of this feedback, where it was read before.
         threads: the most processors to use; None for all that the process may.
         parallel_from: number of rows from which on they are encoded in that many processes.
@@ -90,7 +95,7 @@ def encode_feedback(
         DataError: rows that cannot be used (all are counted, the first are named by file and line), or too few.
     """
     index = index or index_feedback(settings, needs, progress=progress)
-    rows = _select(index, settings, mismatched=needs.mismatched)
+    rows = _select(index, settings, mismatched=needs.mismatched, selects=selects)
     processes = num_processors(threads) if rows.count >= parallel_from else 1
     encoders = _encoders(encoder, needs)
     progress.stage("encoding feedback", rows.count)
@@ -111,7 +116,7 @@ def encode_feedback(
             "warnings": rows.warnings,
         }
         if rows.is_held_out is None or rows.is_validated is None:
-            return EncodedFeedback(TokenStore(folder / "train"), None, {}, facts)
+            return EncodedFeedback(TokenStore(folder / "train"), None, None, {}, facts)
         if index.held_out is not None:
             facts["validation rows"] = index.held_out.facts()
         facts["held-out prompts"] = len(np.unique(rows.held_index.group[rows.is_held_out]))
@@ -121,7 +126,15 @@ def encode_feedback(
         # What is validated is the policy that will be used: under the control text of desirable answers, if any.
         writer = replace(writer, undesirable_encoder=writer.desirable_encoder)
         facts["validation"] = writer.write(rows.held_index, rows.is_validated, folder / "validation", wanted)
-    return EncodedFeedback(TokenStore(folder / "train"), TokenStore(folder / "validation"), writer.prompts, facts)
+        if rows.is_selecting is not None:
+            facts["selection"] = writer.write(rows.held_index, rows.is_selecting, folder / "selection")
+    return EncodedFeedback(
+        train=TokenStore(folder / "train"),
+        validation=TokenStore(folder / "validation"),
+        selection=None if rows.is_selecting is None else TokenStore(folder / "selection"),
+        prompts=writer.prompts,
+        facts=facts,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +213,15 @@ class _Selection:
     is_held_out: Mask | None
     """Rows that training does not see; None where all are trained on."""
     is_validated: Mask | None
-    """Held-out rows that are validated on: all, or as many as `feedback.validation_rows`."""
+    """Held-out rows that the result is measured on: all, or as many as `feedback.validation_rows`, less the next."""
+    is_selecting: Mask | None
+    """Held-out rows that choose the best step; None where the last one is kept."""
     warnings: list[str]
 
     @property
     def count(self) -> int:
         """Return the number of rows to encode."""
-        return int(self.is_trained.sum()) + (0 if self.is_validated is None else int(self.is_validated.sum()))
+        return sum(int(m.sum()) for m in (self.is_trained, self.is_validated, self.is_selecting) if m is not None)
 
 
 def index_feedback(settings: FeedbackSettings, needs: Needs, *, progress: Progress) -> FeedbackIndex:
@@ -225,9 +240,9 @@ def index_feedback(settings: FeedbackSettings, needs: Needs, *, progress: Progre
     return FeedbackIndex(source, index(opened(settings.validation), settings.validation))
 
 
-def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool) -> _Selection:
+def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool, selects: bool) -> _Selection:
     """
-    Choose the rows to train on, to hold out and to validate on.
+    Choose the rows to train on, to hold out, to measure on and, if such are wanted, to choose the best step by.
 
     Raises DataError where training sees all that is to be held out, or where the loss needs mismatched completions and
     there is only one prompt.
@@ -238,18 +253,23 @@ def _select(both: FeedbackIndex, settings: FeedbackSettings, *, mismatched: bool
         _require_two_prompts(source.group, _ONE_PROMPT.format(path=memory_name(settings.source) or settings.source))
     is_trained, is_held_out, warnings = _divide(both, settings)
     # Without a file of their own the held-out rows are rows of the source, under another mask.
-    index, is_validated = both.held_out or source, None
+    index, is_validated, is_selecting = both.held_out or source, None, None
     if is_held_out is not None:
         is_validated = _limited(index.group, is_held_out, settings.validation_rows, seed=settings.split_seed)
+        if selects:
+            is_selecting = _half(index, is_validated, seed=settings.split_seed)
+            is_validated = is_validated & ~is_selecting
     if mismatched:
         _require_two_prompts(source.group[is_trained], _ONE_LEFT.format(side="left to train on"))
-        if is_validated is not None:
-            _require_two_prompts(index.group[is_validated], _ONE_LEFT.format(side="held out"))
+        for held, side in ((is_validated, "held out"), (is_selecting, "left to choose the best step by")):
+            if held is not None:
+                _require_two_prompts(index.group[held], _ONE_LEFT.format(side=side))
     return _Selection(
         is_trained=is_trained,
         held_index=index,
         is_held_out=is_held_out,
         is_validated=is_validated,
+        is_selecting=is_selecting,
         warnings=warnings,
     )
 
@@ -295,6 +315,25 @@ def _limited(group: Ints, selected: Mask, most: int | None, *, seed: int) -> Mas
     fits = np.cumsum(counts[order]) <= most
     fits[0] = True
     return selected & np.isin(group, names[order][fits])
+
+
+def _half(index: _RowIndex, selected: Mask, *, seed: int) -> Mask:
+    """
+    Draw half of the selected rows, by whole prompts and conversations.
+
+    Raises DataError where they all hang together.
+    """
+    try:
+        drawn = split(index.group[selected], index.conversation[selected], validation=0.5, seed=seed)
+    except DataError as error:
+        raise DataError(
+            "train.keep_best chooses the best step on half of the held-out prompts and is measured on the other half, "
+            "and all held-out rows hang together through their prompt or conversation; hold out more "
+            "(feedback.validation_share), or leave train.keep_best out"
+        ) from error
+    half = np.zeros_like(selected)
+    half[selected] = drawn
+    return half
 
 
 def _first_groups(group: Ints, most: int, *, seed: int) -> Ints:

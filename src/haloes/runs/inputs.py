@@ -26,6 +26,9 @@ class Inputs:
     """The encoder of the aligned model: with the control text of desirable answers after a prompt, if there is one."""
     train: TokenStore
     validation: TokenStore | None
+    """What the result is measured on."""
+    selection: TokenStore | None
+    """What chooses the best step; None where the last one is kept."""
     prompts: dict[str, Asked]
     """Held-out prompts to answer before and after, by id."""
     facts: dict[str, Any]
@@ -40,6 +43,7 @@ def make_inputs(
     encoder: Encoder,
     identity: Mapping[str, str],
     num_prompts: int,
+    selects: bool,
     index: FeedbackIndex | None,
     threads: int | None,
     ranks: Ranks,
@@ -55,6 +59,7 @@ def make_inputs(
         encoder: text to tokens, without a control text.
         identity: hashes of all that decides what is encoded: what is there is opened only where they are the same.
         num_prompts: held-out prompts to answer.
+        selects: whether a part of the held-out rows chooses the best step.
         index: the index of the feedback, where it was read before.
         threads: the most processors to use; None for all that the process may.
         ranks: the main process encodes, the others wait.
@@ -72,6 +77,7 @@ def make_inputs(
             encoder=encoder,
             folder=folder,
             num_prompts=num_prompts,
+            selects=selects,
             progress=progress,
             index=index,
             threads=threads,
@@ -83,11 +89,14 @@ def make_inputs(
         write_json(folder / "identity.json", dict(identity))
     # The others open what the main process has written whole.
     ranks.barrier()
-    validation = folder / "validation"
+    validation, selection = (
+        TokenStore(folder / name) if (folder / name).exists() else None for name in ("validation", "selection")
+    )
     return Inputs(
         encoder=encoder.with_control(needs.control[0]) if needs.control else encoder,
         train=TokenStore(folder / "train"),
-        validation=TokenStore(validation) if validation.exists() else None,
+        validation=validation,
+        selection=selection,
         prompts={row["id"]: asked_from_json(row) for _, row in read_jsonl(folder / "prompts.jsonl")},
         facts=read_json(run_dir / DATA),
     )

@@ -136,6 +136,7 @@ class PreparedRun:
             loss=self.loss,
             train=self.inputs.train,
             validation=self.inputs.validation,
+            selection=self.inputs.selection,
             settings=self.config.train,
             run_dir=self.run_dir,
             identity=self.identity,
@@ -226,6 +227,8 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         encoder=make_encoder(tokenizer, max_length=config.tokens.max_length),
         identity={**identity, "configuration": _configuration_digest(_before_steps(config), loss)},
         num_prompts=config.samples.prompts,
+        # What is sampled is chosen on answers, and not on rows.
+        selects=config.train.keep_best is not None and not config.train.keep_best.startswith("sampled/"),
         index=index,
         threads=config.train.threads,
         ranks=run.ranks,
@@ -262,7 +265,11 @@ def prepare_run(
     policy = load_policy(
         config.model,
         data.loss.needs,
-        longest=max(store.longest for store in (data.inputs.train, data.inputs.validation) if store is not None),
+        longest=max(
+            store.longest
+            for store in (data.inputs.train, data.inputs.validation, data.inputs.selection)
+            if store is not None
+        ),
         max_length=config.tokens.max_length,
         seed=config.train.seed,
         device=run.device,

@@ -99,7 +99,8 @@ class TrainSettings:
     keep_best: str | None = None
     """A number of the validation, such as auc, auc_length_controlled (of answers of about the same length), accuracy
     (of a reward model) or loss: the result is the model after the step where it was best, not after the last.
-    Validate often enough (train.validate_every). null keeps the last."""
+    Half of the held-out prompts choose the step, and the report is of the other half, as a number is too good on the
+    rows that it was chosen by. Validate often enough (train.validate_every). null keeps the last step."""
     early_stop: int | None = None
     """End the run after so many validations without a better train.keep_best. Raised, it waits longer. null goes
     through all steps."""

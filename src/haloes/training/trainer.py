@@ -63,6 +63,7 @@ class TrainJob:
     loss: Loss[Any]
     train: TokenStore
     validation: TokenStore | None
+    """Held-out rows that the result is measured on; None for none."""
     settings: TrainSettings
     run_dir: Path
     """Takes `metrics.jsonl` and the folder `checkpoints`."""
@@ -76,6 +77,9 @@ class TrainJob:
     """Returns further numbers of the validation after this many steps, for its line in the metrics; None: no number."""
     stop: Callable[[], bool]
     """Asked after every step; True ends the run with everything saved."""
+    selection: TokenStore | None = None
+    """Further held-out rows, which are validated on while training and choose the best step: a number is too good on
+    the rows by which it was chosen. None: `validation` is validated on while training too."""
     on_layout: LayoutHook = ignore_layout
     """Told of the layouts that go through the policy, to count its work."""
     progress: Progress = field(default_factory=NullProgress)
@@ -151,7 +155,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         masters=masters,
         optimizer=make_optimizer(masters, settings),
         loss_state=LossState(job.loss.needs, job.policy),
-        logp_before=None if job.validation is None else _score_before(job, job.validation),
+        logp_before=[None if store is None else _score_before(job, store) for store in (job.validation, job.selection)],
     )
     saved, damaged = run.resume()
     done = 0 if saved is None else saved.step
@@ -171,7 +175,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         run.take_step(stepper, schedule, step, log)
         step += 1
         if _is_due(job, step, schedule.num_steps):
-            validation = run.validate()
+            validation = run.validate(chooses=True)
             # One process's numbers on all, so that every one of them stops early at the same step or not.
             numbers = job.ranks.broadcast(
                 {**validation.metrics(rounding=job.rounding), **job.measure(step, validation)}
@@ -197,8 +201,11 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         best_step = None if problems else best.step
         # It was of the last step's weights.
         validation = None
+    if job.selection is not None:
+        # It was of the rows that chose.
+        validation = None
     if validation is None and job.validation is not None:
-        validation = run.validate()
+        validation = run.validate(chooses=False)
     seconds = time.perf_counter() - began
     return TrainResult(schedule.num_steps, seconds, validation, tuple(damaged), best_step)
 
@@ -218,10 +225,11 @@ def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
 def _check_validation(job: TrainJob) -> None:
     """Raise before the training, and not after it, where it cannot be validated."""
     settings = job.settings
-    if job.validation is not None:
-        size = settled(settings.batch_size, "batch_size")
-        make_schedule(make_stepper(job, job.validation), batch_size=size, epochs=1, seed=settings.seed)
-    elif settings.keep_best is not None:
+    for store in (job.validation, job.selection):
+        if store is not None:
+            size = settled(settings.batch_size, "batch_size")
+            make_schedule(make_stepper(job, store), batch_size=size, epochs=1, seed=settings.seed)
+    if job.validation is None and settings.keep_best is not None:
         raise ConfigError("train.keep_best needs held-out feedback: feedback.validation, or feedback.validation_share")
 
 
@@ -237,8 +245,9 @@ class _RunState:
     masters: Masters
     optimizer: torch.optim.Optimizer
     loss_state: LossState
-    logp_before: Floats | None
-    """log p of the held-out sequences before training, where the loss's reference is not that model."""
+    logp_before: Sequence[Floats | None]
+    """log p of the sequences of `validation` and of `selection` before training, where the loss's reference is not that
+    model."""
 
     def resume(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
         """Restore and return the newest intact checkpoint, if there is one, with sentences about what is damaged."""
@@ -284,16 +293,18 @@ class _RunState:
         if self.job.ranks.is_main:
             checkpoint.keep_steps(self.job.run_dir / BEST, {step for step in steps if step is not None})
 
-    def validate(self) -> Validation:
-        """Score what is held out."""
+    def validate(self, *, chooses: bool) -> Validation:
+        """Score what is held out: the rows that choose the best step, where there are such, or those to report on."""
         job = self.job
-        if job.validation is None:
+        selects = chooses and job.selection is not None
+        store = job.selection if selects else job.validation
+        if store is None:
             raise ConfigError("there is nothing to validate on")
         return validate(
-            make_stepper(job, job.validation),
+            make_stepper(job, store),
             batch_size=settled(job.settings.batch_size, "batch_size"),
             seed=job.settings.seed,
-            logp_before=self.logp_before,
+            logp_before=self.logp_before[selects],
             running_reward=self.loss_state.running_reward,
         )
 
