@@ -148,8 +148,8 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
     """Run the steps that are left; what can be refused is refused before the first of them."""
     settings = job.settings
     stepper = make_stepper(job, job.train)
-    schedule = training_schedule(job, stepper)
     _check_validation(job)
+    schedule = training_schedule(job, stepper)
     run = _RunState(
         job=job,
         masters=masters,
@@ -225,12 +225,12 @@ def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
 def _check_validation(job: TrainJob) -> None:
     """Raise before the training, and not after it, where it cannot be validated."""
     settings = job.settings
+    if job.validation is None and settings.keep_best is not None:
+        raise ConfigError("train.keep_best needs held-out feedback: feedback.validation, or feedback.validation_share")
     for store in (job.validation, job.selection):
         if store is not None:
             size = settled(settings.batch_size, "batch_size")
             make_schedule(make_stepper(job, store), batch_size=size, epochs=1, seed=settings.seed)
-    if job.validation is None and settings.keep_best is not None:
-        raise ConfigError("train.keep_best needs held-out feedback: feedback.validation, or feedback.validation_share")
 
 
 def _is_due(job: TrainJob, step: int, num_steps: int) -> bool:
