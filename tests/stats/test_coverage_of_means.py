@@ -36,7 +36,9 @@ def rows(table: str) -> dict[str, Row]:
         ("preferences", "50 prompts, Beta(0.95, sum 2)"),
         ("preferences", "20 prompts, lost, tied, won (0.1, 0.8, 0.1)"),
         ("shares", "0.5, 24 prompts of 4"),
+        ("shares", "0.5, 20 prompts, one with half of the rows"),
         ("shares", "0.5, difference, 20 prompts"),
+        ("shares", "0.5, difference, 12 prompts of 1 to 30"),
     ],
 )
 def test_the_interval_holds_the_truth_about_as_often_as_it_says(table: str, name: str):

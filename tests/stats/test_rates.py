@@ -14,7 +14,7 @@ from scipy.stats import binomtest, norm
 from haloes.errors import DataError
 from haloes.results import Score
 from haloes.stats.rates import (
-    design_effect,
+    independent_rows,
     share_difference_with_interval,
     share_with_interval,
     sign_test,
@@ -63,11 +63,10 @@ def test_the_bounds_are_exact_where_no_row_or_every_row_is_true():
 
 
 def test_copies_of_a_row_count_as_one():
-    # Ten prompts with four equal answers each: the design effect is
-    # m / (m - 1) * 16 * 10 * p(1-p) / (40 * p(1-p)) = 40 / 9.
+    # Ten prompts with four equal answers each: p (1 - p) by p (1 - p) / 9, and (1.96 / 2.262)^2 for ten prompts.
     outcomes = np.repeat([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], 4)
     keys = np.repeat(np.arange(10), 4)
-    assert design_effect(outcomes.astype(float), keys) == pytest.approx(40 / 9)
+    assert independent_rows(outcomes.astype(float), keys, 0.95) == pytest.approx(9 * (1.959964 / 2.262157) ** 2)
     score = share(outcomes, keys.tolist())
     independent = share([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], list(range(10)))
     assert score.low < independent.low

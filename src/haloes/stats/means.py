@@ -84,7 +84,7 @@ def difference_with_interval(
     # One numbering for both sides: a prompt is the same one on either.
     codes = codes_for(np.concatenate([before_N, after_M]), [*before_keys, *after_keys], name)
     require_same_prompts(before_keys, after_keys, name)
-    change, codes_of_change = _changes(before_N, codes[: len(before_N)], after_M, codes[len(before_N) :])
+    change, codes_of_change = paired_changes(before_N, codes[: len(before_N)], after_M, codes[len(before_N) :])
     num_rows = len(before_N) + len(after_M)
     return _score(
         change,
@@ -99,7 +99,7 @@ def difference_with_interval(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Spread:
+class Spread:
     """What is known of how far off a mean may be."""
 
     standard_error: float
@@ -122,7 +122,7 @@ def _score(
     num_clusters = int(codes_N.max(initial=-1)) + 1
     if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
         return None
-    mean, spread = float(value_N.mean()), _spread(value_N, codes_N, num_clusters)
+    mean, spread = float(value_N.mean()), mean_spread(value_N, codes_N)
     low, high = _hall_interval(mean, spread, level)
     method = f"t interval with Hall's correction for skewness, {num_clusters} prompts"
     if num_clusters < FEW_CLUSTERS:
@@ -141,7 +141,7 @@ def _score(
     )
 
 
-def _spread(value_N: Floats, codes_N: Codes, num_clusters: int) -> _Spread:
+def mean_spread(value_N: Floats, codes_N: Codes) -> Spread:
     """
     Estimate the spread of the mean over rows: the variance by components between and within prompts (Searle 1971).
 
@@ -149,6 +149,7 @@ def _spread(value_N: Floats, codes_N: Codes, num_clusters: int) -> _Spread:
     single square decides, and the interval is useless or wrong; components borrow from the other prompts.
     """
     size_C = np.bincount(codes_N)
+    num_clusters = len(size_C)
     num, rest = len(value_N), len(value_N) - num_clusters
     mean, mean_C = value_N.mean(), np.bincount(codes_N, weights=value_N) / size_C
     total = float(value_N.var(ddof=1))
@@ -168,15 +169,15 @@ def _spread(value_N: Floats, codes_N: Codes, num_clusters: int) -> _Spread:
         square_sum += (of_within * within) ** 2 / rest if rest else 0.0
         freedom = min(variance**2 / square_sum, num_clusters - 1.0)
     if variance == 0:
-        return _Spread(standard_error=0.0, skewness=0.0, degrees_of_freedom=freedom)
+        return Spread(standard_error=0.0, skewness=0.0, degrees_of_freedom=freedom)
     worth = max(total / variance, 1.0)
     third = float(((value_N - mean) ** 3).mean()) / float(value_N.var()) ** 1.5
     # Few rows show too little of a long tail; how much too little was found by simulation.
     skewness = third * (1 + 5 / worth) / worth**0.5
-    return _Spread(standard_error=variance**0.5, skewness=skewness, degrees_of_freedom=freedom)
+    return Spread(standard_error=variance**0.5, skewness=skewness, degrees_of_freedom=freedom)
 
 
-def _hall_interval(mean: float, spread: _Spread, level: float) -> tuple[float, float]:
+def _hall_interval(mean: float, spread: Spread, level: float) -> tuple[float, float]:
     """
     Return the interval of Hall (J. R. Stat. Soc. B 54, 1992, 221-228): t after a cubic that takes its skewness away.
 
@@ -198,7 +199,9 @@ def _taken_back(quantile: float, skewness: float) -> float:
     return float(3 / skewness * (np.cbrt(1 + skewness * (quantile - skewness / 6)) - 1))
 
 
-def _changes(before_N: Floats, before_codes_N: Codes, after_M: Floats, after_codes_M: Codes) -> tuple[Floats, Codes]:
+def paired_changes(
+    before_N: Floats, before_codes_N: Codes, after_M: Floats, after_codes_M: Codes
+) -> tuple[Floats, Codes]:
     """Return numbers whose mean is the difference of the two means, and the prompt of each."""
     before_size_C, after_size_C = np.bincount(before_codes_N), np.bincount(after_codes_M)
     if np.array_equal(before_size_C, after_size_C):

@@ -17,7 +17,7 @@ from haloes.stats.bootstrap import (
     require_same_prompts,
     t_quantile,
 )
-from haloes.stats.means import difference_with_interval
+from haloes.stats.means import difference_with_interval, mean_spread, paired_changes
 
 # Shapes: N and M rows, C prompts.
 
@@ -49,10 +49,8 @@ def share_with_interval(
     """
     Compute the share of rows that are true, with Wilson's interval.
 
-    With one row a prompt the rows are independent and the interval is Wilson's own. Otherwise the number of rows is
-    divided by the design effect (the variance over whole prompts by that of independent rows, at least 1) and adjusted
-    to the t distribution with (prompts - 1) degrees of freedom, as Korn and Graubard (1998) do for surveys.
-    Where all rows agree that variance cannot be seen, and each prompt counts as one row.
+    With one row a prompt the rows are independent and the interval is Wilson's own. Otherwise it is that of as many
+    independent rows as they are worth (`independent_rows`).
 
     Args:
         outcomes: true or false for each row.
@@ -78,8 +76,7 @@ def share_with_interval(
     if num_clusters == num_rows:
         trials, method = float(num_rows), f"Wilson, {num_rows} independent rows"
     else:
-        adjust = (z / t_quantile((1 + level) / 2, num_clusters - 1)) ** 2
-        trials = adjust * num_rows / design_effect(outcome_N, codes_N)
+        trials = independent_rows(outcome_N, codes_N, level)
         method = f"Wilson, {num_rows} rows worth {trials:.1f} independent ones over {num_clusters} prompts"
     if num_clusters < FEW_CLUSTERS:
         method += f"; fewer than {FEW_CLUSTERS} prompts"
@@ -98,20 +95,19 @@ def share_with_interval(
     )
 
 
-def design_effect(outcome_N: Floats, codes_N: Codes) -> float:
+def independent_rows(value_N: Floats, codes_N: Codes, level: float) -> float:
     """
-    Estimate how many dependent rows are worth one independent row: at least 1, and rows / prompts where all rows agree.
+    Return how many independent rows these are worth, for an interval that knows no t distribution.
 
-    The cluster-robust variance of the share, m / (m - 1) * sum_c (sum of residuals in c)^2 / N^2, by p (1 - p) / N.
+    It is the variance of a row by that of the mean (`means.mean_spread`), at most all rows, adjusted to the t
+    distribution as Korn and Graubard (1998) do for surveys. Where all rows are equal no spread can be seen, and each
+    prompt counts as one row.
     """
-    num_rows, num_clusters = len(outcome_N), int(codes_N.max()) + 1
-    share = outcome_N.mean()
-    if share in {0.0, 1.0}:
-        return num_rows / num_clusters
-    # Residuals that add up within prompts, and do not cancel out, are what makes rows worth less than one each.
-    residual_C = np.bincount(codes_N, weights=outcome_N - share)
-    clustered = num_clusters / (num_clusters - 1) * float(residual_C @ residual_C) / num_rows**2
-    return max(1.0, clustered / float(share * (1 - share) / num_rows))
+    num_clusters, spread = int(codes_N.max()) + 1, mean_spread(value_N, codes_N)
+    adjust = (normal_quantile((1 + level) / 2) / t_quantile((1 + level) / 2, spread.degrees_of_freedom)) ** 2
+    if spread.standard_error == 0:
+        return adjust * num_clusters
+    return adjust * min(len(value_N), float(value_N.var()) / spread.standard_error**2)
 
 
 def share_difference_with_interval(
@@ -127,41 +123,41 @@ def share_difference_with_interval(
     """
     Compute the share after minus the share before on the same prompts.
 
-    With one row a prompt on each side, the interval is Bonett and Price's adjusted Wald interval for paired shares
-    (J. Educ. Behav. Stat. 37, 2012, 479-488), which keeps its width where no answer changed sides. With several rows a
-    prompt it is that of `means.difference_with_interval`, whose arguments, result and errors this shares.
+    The interval is Bonett and Price's adjusted Wald interval for paired shares (J. Educ. Behav. Stat. 37, 2012,
+    479-488), which keeps its width where no answer changed sides; with several rows a prompt, that of as many
+    independent rows as they are worth (`independent_rows`). Where the sides have different numbers of rows for a prompt
+    it is that of `means.difference_with_interval`, whose arguments, result and errors this shares.
     """
     before_N, after_M = _outcomes(before, name), _outcomes(after, name)
-    # Answers to one prompt depend on each other, which the interval for paired shares does not know.
-    if len(set(before_keys)) != len(before_keys) or len(set(after_keys)) != len(after_keys):
+    codes = codes_for(np.concatenate([before_N, after_M]), [*before_keys, *after_keys], name)
+    require_same_prompts(before_keys, after_keys, name)
+    num_clusters, num = int(codes.max(initial=-1)) + 1, len(before_N)
+    if num_clusters < 2:  # noqa: PLR2004 - one prompt has no spread
+        return None
+    before_codes, after_codes = codes[:num], codes[num:]
+    if not np.array_equal(np.bincount(before_codes), np.bincount(after_codes)):
         return difference_with_interval(
             before_N, before_keys, after_M, after_keys, name=name, label=label, level=level, bounds=(-1, 1)
         )
-    codes_for(before_N, before_keys, name)
-    codes_for(after_M, after_keys, name)
-    require_same_prompts(before_keys, after_keys, name)
-    num = len(before_N)
-    if num < 2:  # noqa: PLR2004 - one prompt has no spread
-        return None
-    # The sides may stand in different orders: rows are joined by prompt, not by position.
-    row_of = {key: row for row, key in enumerate(after_keys)}
-    change_N = after_M[[row_of[key] for key in before_keys]] - before_N
-    up, down = float((change_N > 0).sum()), float((change_N < 0).sum())
+    change_N, change_codes = paired_changes(before_N, before_codes, after_M, after_codes)
+    trials = float(num) if num == num_clusters else independent_rows(change_N, change_codes, level)
+    up, down = float((change_N > 0).mean()) * trials, float((change_N < 0).mean()) * trials
     z = normal_quantile((1 + level) / 2)
     # One imagined prompt added each way: where no answer changed sides the interval keeps a width.
-    smooth_up, smooth_down = (up + 1) / (num + 2), (down + 1) / (num + 2)
+    smooth_up, smooth_down = (up + 1) / (trials + 2), (down + 1) / (trials + 2)
     centre = smooth_up - smooth_down
-    half = z * np.sqrt((smooth_up + smooth_down - centre**2) / (num + 2))
+    half = z * np.sqrt((smooth_up + smooth_down - centre**2) / (trials + 2))
+    worth = "" if num == num_clusters else f", {num} rows worth {trials:.1f} independent ones"
     return Score(
         name=name,
-        value=(up - down) / num,
+        value=float(change_N.mean()),
         low=max(-1.0, float(centre - half)),
         high=min(1.0, float(centre + half)),
         level=level,
         variant="difference",
         num_rows=2 * num,
-        num_clusters=num,
-        method=f"Bonett-Price interval for paired shares, {num} prompts",
+        num_clusters=num_clusters,
+        method=f"Bonett-Price interval for paired shares, {num_clusters} prompts{worth}",
         label=label,
     )
 
