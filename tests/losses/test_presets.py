@@ -215,7 +215,7 @@ def test_dpo_with_sft_by_hand() -> None:
 @pytest.mark.parametrize(
     ("name", "made"),
     [
-        ("humanline", Humanline(loss=KTO(), log_low=-1.5, log_high=1.5, every=4)),
+        ("humanline", Humanline(loss=KTO(), log_low=-1.0, log_high=1.5, every=4)),
         ("length-normalised", LengthNormalised(loss=DPO(beta=5.0))),
         ("mixture", Mixture(losses=(DPO(), SFT()), weights=(1.0, 0.1))),
         ("dpo-length-normalised", LengthNormalised(loss=DPO(beta=5.0))),

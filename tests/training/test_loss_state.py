@@ -159,3 +159,18 @@ def test_a_memory_without_the_reference_of_this_run_is_refused(policy: Policy):
         moving.restore(LossState(NEEDS, policy).state())
     with pytest.raises(RunError, match="holds another reference"):
         moving.restore(LossState(loss.needs, policy_for(loss, lora=LoRA(rank=4))).state())
+
+
+def test_a_reference_that_is_synced_before_the_update_stays_one_step_behind():
+    needs = Humanline(loss=KTO(), every=1, before_update=True).needs
+    policy = policy_for(Humanline(loss=KTO()))
+    state = LossState(needs, policy)
+    disturb(policy, seed=1)
+    first = {name: weight.clone() for name, weight in policy.trainable().items()}
+
+    state.before_update(step=1)
+    disturb(policy, seed=2)
+    state.update(table([0.5]), step=1)
+
+    assert all(torch.equal(synced(policy)[name], weight) for name, weight in first.items())
+    assert not all(torch.equal(first[name], weight) for name, weight in policy.trainable().items())

@@ -79,6 +79,8 @@ class Needs:
     sync_every: int | None = _need(default=None, words="reference synced")
     """The number of steps after which the reference becomes the policy again. Its log-probabilities cannot be cached
     then."""
+    sync_before_update: bool = _need(default=False, words="before the update")
+    """The reference becomes the policy before the weights of that step are updated, and not after it."""
 
     @property
     def any_reference(self) -> bool:

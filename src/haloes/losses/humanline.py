@@ -18,17 +18,22 @@ class Humanline:
         clamp(log q_t, log_low, log_high)
 
     Tokens that moved farther teach nothing until the reference is synced. Taken from the authors' code (HALOs,
-    `train/trainers.py`: clamp, then sum over tokens); the paper's own text was out of reach.
+    `train/trainers.py`: clamp, then sum over tokens; the schedule of the reference is ours unless set, see `every`);
+    the paper's own text was out of reach.
     """
 
     loss: Loss[Any]
     """What is clamped: a loss that compares with a reference."""
-    log_low: float = -1.5
-    """Lower bound of a token's log-ratio (log epsilon_P). The authors' scripts take it as an argument; ours."""
+    log_low: float = -1.0
+    """Lower bound of a token's log-ratio (log epsilon_P); -1 in the authors' `config.yaml`."""
     log_high: float = 1.5
-    """Upper bound (log epsilon_R); ours as well."""
+    """Upper bound (log epsilon_R); 1.5 there as well."""
     every: int = 4
-    """The reference becomes the policy every so many steps. At 1 no token would ever be clamped."""
+    """The reference becomes the policy every so many steps; ours. The authors' code does so in every step, before its
+    update: `every` 1 with `before_update`."""
+    before_update: bool = False
+    """Whether the reference becomes the policy before the step's update, so that it stays one step behind, as in the
+    authors' code; or after it (ours), where with `every` 1 no token would ever be clamped."""
 
     def __post_init__(self) -> None:
         if not -inf < self.log_low < 0 < self.log_high < inf:
@@ -43,7 +48,9 @@ class Humanline:
     @property
     def needs(self) -> Needs:
         """Return what the loss needs, and token log-probabilities of a reference that is synced."""
-        return replace(self.loss.needs, reference_tokens=True, sync_every=self.every)
+        return replace(
+            self.loss.needs, reference_tokens=True, sync_every=self.every, sync_before_update=self.before_update
+        )
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class KTO:
 
         desirable:    w_d * (1 - sigmoid(beta * (r - z0)))
         undesirable:  w_u * (1 - sigmoid(beta * (z0 - r)))
+
+    z0 is the mean over all of the step's mismatched completions; the authors' code leaves those with r = 0 out.
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, mismatched=True)

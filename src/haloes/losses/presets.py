@@ -238,7 +238,12 @@ def dpo_sft(*, beta: float = 0.1, sft_weight: float = 0.1) -> Mixture:
     )
 )
 def humanline(
-    *, loss: Loss[Any] | None = None, log_low: float = -1.5, log_high: float = 1.5, every: int = 4
+    *,
+    loss: Loss[Any] | None = None,
+    log_low: float = -1.0,
+    log_high: float = 1.5,
+    every: int = 4,
+    before_update: bool = False,
 ) -> Humanline:
     """
     Another loss (KTO, if none is given) on clamped token log-ratios, with a reference that follows the policy.
@@ -247,7 +252,7 @@ def humanline(
 
     Needs `train.reference_cache=false`: what is cached would be of a reference that is no more.
     """
-    return Humanline(loss=loss or KTO(), log_low=log_low, log_high=log_high, every=every)
+    return Humanline(loss=loss or KTO(), log_low=log_low, log_high=log_high, every=every, before_update=before_update)
 
 
 @preset(

@@ -23,7 +23,7 @@ class LossState:
 
         Raises ConfigError when the loss wants its reference synced and the policy's cannot be.
         """
-        self._sync_every = needs.sync_every
+        self._sync_every, self._before_update = needs.sync_every, needs.sync_before_update
         self._synced = policy.reference if isinstance(policy.reference, SyncedReference) else None
         if needs.sync_every is not None and self._synced is None:
             raise ConfigError("this loss syncs its reference with the policy; make the policy with synced=True")
@@ -34,12 +34,21 @@ class LossState:
         """Return the mean log-ratio over the sequences of all steps so far, in nats; 0 before the first."""
         return self._sum / max(self._count, 1)
 
+    def before_update(self, *, step: int) -> None:
+        """Follow a step whose gradient is there and whose update is not: `step` steps will be done with it."""
+        if self._before_update:
+            self._sync_if_due(step)
+
     def update(self, table: Table, *, step: int) -> None:
         """Follow a step's table, after its update: `step` steps are done with it."""
         # A sum and a count, not a mean of means: steps differ in size.
         if table.log_ratio is not None:
             self._sum += float(table.log_ratio.sum())
             self._count += len(table.log_ratio)
+        if not self._before_update:
+            self._sync_if_due(step)
+
+    def _sync_if_due(self, step: int) -> None:
         if self._sync_every is not None and self._synced is not None and step % self._sync_every == 0:
             self._synced.sync()
 

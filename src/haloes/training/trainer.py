@@ -275,6 +275,7 @@ class _RunState:
         # Before the update: what is not finite must not reach the weights, of which the last good ones are kept.
         _check_finite(table, job.train)
         rate = learning_rate(job.settings, step, schedule.num_steps)
+        self.loss_state.before_update(step=step + 1)
         norm = update(self.masters, self.optimizer, rate, job.settings.max_grad_norm, job.ranks, step=step + 1)
         log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - began, per_epoch=schedule.steps_per_epoch)
         self.loss_state.update(table, step=step + 1)
