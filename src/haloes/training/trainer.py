@@ -194,20 +194,14 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
             run.keep_best(safe_best)
         if stopped:
             raise Interrupted(step, schedule.num_steps, job.run_dir)
-    best_step = None
-    if best.step is not None and best.step != step:
-        problems = run.restore_best(best.step)
-        damaged += problems
-        best_step = None if problems else best.step
-        # It was of the last step's weights.
-        validation = None
-    if job.selection is not None:
-        # It was of the rows that chose.
+    best_step, problems = run.keep_weights(best.step, last=step)
+    # The last validation may be of other weights, or of the rows that chose.
+    if best_step is not None or job.selection is not None:
         validation = None
     if validation is None and job.validation is not None:
         validation = run.validate(chooses=False)
     seconds = time.perf_counter() - began
-    return TrainResult(schedule.num_steps, seconds, validation, tuple(damaged), best_step)
+    return TrainResult(schedule.num_steps, seconds, validation, (*damaged, *problems), best_step)
 
 
 def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
@@ -279,6 +273,13 @@ class _RunState:
         norm = update(self.masters, self.optimizer, rate, job.settings.max_grad_norm, job.ranks, step=step + 1)
         log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - began, per_epoch=schedule.steps_per_epoch)
         self.loss_state.update(table, step=step + 1)
+
+    def keep_weights(self, best: int | None, *, last: int) -> tuple[int | None, list[str]]:
+        """Restore the best step's weights; return the step (None: it is the last), and why they could not be."""
+        if best is None or best == last:
+            return None, []
+        problems = self.restore_best(best)
+        return None if problems else best, problems
 
     def restore_best(self, step: int) -> list[str]:
         """Restore the weights after the best step; return why not where they cannot be read."""
