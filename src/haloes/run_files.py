@@ -6,6 +6,8 @@ from haloes.errors import RunError
 
 CONFIG, DATA, ENVIRONMENT = "config.yaml", "data.json", "environment.json"
 """The resolved configuration, the facts of the feedback, and the machine and versions."""
+MANIFEST = "manifest.json"
+"""Hashes of the files that are read again when the run is resumed."""
 METRICS, SCORES, WARNINGS, CALIBRATION = "metrics.jsonl", "scores.jsonl", "warnings.json", "calibration.json"
 """Numbers of each step, numbers at the end, what a reader has to know, and how sure a reward model was."""
 SAMPLES, RATINGS, HELD_OUT = "samples.jsonl", "ratings.jsonl", "held_out.jsonl"

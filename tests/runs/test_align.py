@@ -44,6 +44,7 @@ FILES = {
     "data.json",
     "environment.json",
     "held_out.jsonl",
+    "manifest.json",
     "metrics.jsonl",
     "model",
     "report.html",

@@ -14,8 +14,8 @@ from haloes.progress.contract import NullProgress, Progress
 from haloes.report.load import load_run
 from haloes.report.numbers import rounding_sentence
 from haloes.results import Score
-from haloes.run_files import SAMPLES
-from haloes.runs import run_folder
+from haloes.run_files import CONFIG, SAMPLES
+from haloes.runs import manifest, run_folder
 from haloes.runs.callbacks import tensorboard_if_installed
 from haloes.runs.claim import claimed
 from haloes.runs.config import RunConfig
@@ -90,6 +90,7 @@ def align(
     with claim, computing_with(settings.train.threads):
         if ranks.is_main:
             keep_rows(config, run.run_dir, replace=not run.same_run)
+            _check_config(run.run_dir, progress)
         ranks.barrier()
         data = prepare_data(run, progress=progress)
         if data.could_show is not None:
@@ -141,9 +142,16 @@ def _finished(config: RunConfig, run_dir: Path) -> Run | None:
     return Run(run_dir, load_run(run_dir).scores, steps, was_finished=True)
 
 
+def _check_config(run_dir: Path, progress: Progress) -> None:
+    """Say where a resumed run's configuration is not what the run wrote; what decides the result is compared apart."""
+    if manifest.is_recorded(run_dir, CONFIG) and manifest.changed(run_dir, CONFIG):
+        progress.note(f"caution: {run_dir / CONFIG} is not what the run wrote: it was changed by hand, or is damaged")
+
+
 def _write_start(prepared: PreparedRun, clock: PartClock) -> None:
     """Write the resolved configuration, and what the run starts on."""
     run_folder.write_config(prepared.run_dir, prepared.config)
+    manifest.record(prepared.run_dir, [CONFIG])
     run_folder.mark_started(
         prepared.run_dir,
         prepared.identity,

@@ -16,7 +16,7 @@ from haloes.errors import RunError
 from haloes.locks import LOCK, empty_held_folder, hold_folder
 from haloes.progress.contract import Progress
 from haloes.records import memory_name
-from haloes.run_files import BEST, CHECKPOINTS, DATA, ENCODED, METRICS, is_run
+from haloes.run_files import BEST, CHECKPOINTS, DATA, ENCODED, MANIFEST, METRICS, is_run
 from haloes.runs import run_folder
 from haloes.runs.parts import PartClock
 from haloes.runs.rehearse import REHEARSAL
@@ -24,7 +24,7 @@ from haloes.store import is_stray
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks
 
-_OF_A_START = {LOCK, ENCODED, DATA}
+_OF_A_START = {LOCK, ENCODED, DATA, MANIFEST}
 """All that a run that was killed before it wrote its configuration leaves behind: it can be started again there."""
 
 

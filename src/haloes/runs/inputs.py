@@ -9,13 +9,16 @@ from typing import Any
 from haloes.losses._contract import Needs
 from haloes.progress.contract import Progress
 from haloes.records import Asked, asked_from_json, asked_to_json
-from haloes.run_files import DATA, ENCODED
+from haloes.run_files import DATA, ENCODED, MANIFEST, is_run
+from haloes.runs import manifest
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.data import FeedbackIndex, encode_feedback
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl
 from haloes.tokens.encode import Encoder
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
+
+_FACTS = "encoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def make_inputs(
         DataError: rows that cannot be used, or too few.
     """
     folder = run_dir / ENCODED
-    if ranks.is_main and not _is_encoded(folder, identity):
+    facts = _facts_of_encoded(run_dir, identity, progress) if ranks.is_main else None
+    if ranks.is_main and facts is None:
         shutil.rmtree(folder, ignore_errors=True)
         encoded = encode_feedback(
             settings,
@@ -82,11 +86,13 @@ def make_inputs(
             index=index,
             threads=threads,
         )
-        write_json(run_dir / DATA, encoded.facts)
+        facts = encoded.facts
         rows = ({"id": name, **asked_to_json(prompt)} for name, prompt in encoded.prompts.items())
         write_jsonl(folder / "prompts.jsonl", rows)
-        # Last of all: a folder without it was left by a run that was killed while it encoded.
-        write_json(folder / "identity.json", dict(identity))
+        # Last of all: what the manifest does not know was left by a run that was killed while it encoded.
+        manifest.record(run_dir, [ENCODED], {_FACTS: {"identity": dict(identity), "counts": facts}})
+    if ranks.is_main:
+        write_json(run_dir / DATA, facts)
     # The others open what the main process has written whole.
     ranks.barrier()
     validation, selection = (
@@ -102,7 +108,15 @@ def make_inputs(
     )
 
 
-def _is_encoded(folder: Path, identity: Mapping[str, str]) -> bool:
-    """Return whether a folder holds the rows of this very identity, whole."""
-    path = folder / "identity.json"
-    return path.exists() and read_json(path) == dict(identity)
+def _facts_of_encoded(run_dir: Path, identity: Mapping[str, str], progress: Progress) -> dict[str, Any] | None:
+    """Return the facts of what is encoded, where it is of this very identity and what was written; else None."""
+    known = manifest.fact(run_dir, _FACTS)
+    if known is None and is_run(run_dir):
+        progress.note(f"{run_dir / MANIFEST} is missing or damaged: the feedback is encoded again")
+    if known is None or known["identity"] != dict(identity):
+        return None
+    if damaged := manifest.changed(run_dir, ENCODED):
+        progress.note(f"not what the run wrote: {', '.join(damaged)} in {run_dir}; the feedback is encoded again")
+        return None
+    counts: dict[str, Any] = known["counts"]
+    return counts

@@ -14,6 +14,7 @@ from haloes.progress.contract import Progress
 from haloes.records import Asked, Completion, row_to_json
 from haloes.results import Score, write_ratings, write_scores
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
+from haloes.runs import manifest
 from haloes.runs.config import SampleSettings
 from haloes.runs.inputs import Inputs
 from haloes.runs.measure import (
@@ -80,7 +81,7 @@ def answer_held_out(context: RunContext, variant: str) -> list[Completion]:
     """Return the policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
     inputs = context.inputs
     path = context.run_dir / SAMPLES
-    earlier = read_completions(path) if path.exists() else []
+    earlier = read_completions(path) if path.exists() and _is_as_written(context) else []
     answers = [completion for completion in earlier if completion.model == variant]
     if answers or not inputs.prompts:
         return answers
@@ -93,7 +94,16 @@ def answer_held_out(context: RunContext, variant: str) -> list[Completion]:
         advance=context.progress.advance,
     )
     write_jsonl(path, (row_to_json(completion) for completion in [*earlier, *answers]))
+    manifest.record(context.run_dir, [SAMPLES])
     return answers
+
+
+def _is_as_written(context: RunContext) -> bool:
+    """Return whether the run's answers are those that it wrote, and say so where they are not."""
+    is_same = not manifest.changed(context.run_dir, SAMPLES)
+    if not is_same:
+        context.progress.note(f"{context.run_dir / SAMPLES} is not what the run wrote: the prompts are answered again")
+    return is_same
 
 
 def measure_and_save(

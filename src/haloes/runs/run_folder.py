@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from haloes.errors import RunError
+from haloes.errors import DataError, RunError
 from haloes.feedback.weights import ClassWeights
 from haloes.judging.table import deciding_settings
 from haloes.locks import LOCK
@@ -81,8 +81,6 @@ def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object
     """Write versions, machine and fingerprints over what an earlier part of the run wrote; None removes an entry."""
     import torch
 
-    path = run_dir / ENVIRONMENT
-    earlier = read_json(path) if path.exists() else {}
     content = {
         "haloes": installed("haloes"),
         "torch": torch.__version__,
@@ -92,20 +90,18 @@ def write_environment(run_dir: Path, identity: Mapping[str, str], **more: object
         "platform": platform.platform(),
         "command": " ".join(["haloes", *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        **(earlier if isinstance(earlier, dict) else {}),
+        **_environment(run_dir),
         "fingerprints": dict(identity),
         **more,
     }
-    write_json(path, {name: value for name, value in content.items() if value is not None})
+    write_json(run_dir / ENVIRONMENT, {name: value for name, value in content.items() if value is not None})
 
 
 def finished_steps(run_dir: Path) -> int | None:
     """Return how many steps a finished run took; None where there is something left to do."""
-    path = run_dir / ENVIRONMENT
-    if not path.is_file() or not all((run_dir / name).exists() for name in (SCORES, MODEL, REPORT)):
+    if not all((run_dir / name).exists() for name in (SCORES, MODEL, REPORT)):
         return None
-    content = read_json(path)
-    steps = content.get(_FINISHED) if isinstance(content, dict) else None
+    steps = _environment(run_dir).get(_FINISHED)
     return steps if isinstance(steps, int) else None
 
 
@@ -130,23 +126,50 @@ def mark_started(run_dir: Path, identity: Mapping[str, str], clock: PartClock, *
 
 def mark_stopped(run_dir: Path, clock: PartClock) -> None:
     """Write how long the part of a run took that was stopped."""
-    path = run_dir / ENVIRONMENT
-    if path.is_file() and (parts := _parts(run_dir)):
-        write_json(path, {**read_json(path), "parts": end_part(parts, started=clock.started, seconds=clock.seconds)})
+    if parts := _parts(run_dir):
+        ended = end_part(parts, started=clock.started, seconds=clock.seconds)
+        write_json(run_dir / ENVIRONMENT, {**_environment(run_dir), "parts": ended})
 
 
 def _parts(run_dir: Path) -> Parts:
     """Return the parts of a run so far; none of a new one, or of a run of before they were written."""
-    path = run_dir / ENVIRONMENT
-    content = read_json(path) if path.is_file() else {}
-    parts = content.get("parts") if isinstance(content, dict) else None
+    parts = _environment(run_dir).get("parts")
     return parts if isinstance(parts, list) else []
+
+
+def _environment(run_dir: Path) -> dict[str, Any]:
+    """Return what was written of machine, versions and parts; nothing where there is no such file."""
+    path = run_dir / ENVIRONMENT
+    if not path.is_file():
+        return {}
+    advice = "remove it and resume; only versions and the times of earlier parts are lost with it"
+    try:
+        content = read_json(path)
+    except DataError as error:
+        raise RunError(f"{error}; {advice}") from error
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get("fingerprints", {}), dict)
+        or not _are_parts(content)
+    ):
+        raise RunError(f"{path} is not what the run wrote: {advice}")
+    return content
+
+
+def _are_parts(content: Mapping[str, Any]) -> bool:
+    """Return whether the parts of a run are there as they were written, or none are."""
+    try:
+        return all(
+            datetime.fromisoformat(part["started"]) and float(part.get("seconds", 0.0)) >= 0
+            for part in content.get("parts", [])
+        )
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return False
 
 
 def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
     """Refuse to resume what is no longer the same run. Raises RunError naming what changed."""
-    path = run_dir / ENVIRONMENT
-    earlier = read_json(path).get("fingerprints", {}) if path.exists() else {}
+    earlier = _environment(run_dir).get("fingerprints", {})
     refuse_changes(earlier, identity, was=f"{run_dir} was started with")
 
 
