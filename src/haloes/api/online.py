@@ -119,7 +119,7 @@ def online(
         Interrupted: Ctrl-C during a round's training; the same call continues.
     """
     from haloes.runs.early_checks import check_function_exists, check_names
-    from haloes.runs.prompts import load_prompts
+    from haloes.runs.prompts import load_asked
     from haloes.sampling._contract import Decoding
 
     given = argument_settings(model=model, loss=loss, columns=columns, lr=lr, epochs=epochs)
@@ -128,7 +128,7 @@ def online(
     for setting, function in (("rater", rater), ("rule", rule)):
         if isinstance(function, str):
             check_function_exists(function, setting=setting)
-    asked = load_prompts(str(prompts), run_config.feedback, everything=True)
+    asked = load_asked(str(prompts), run_config.feedback, everything=True)
     # After the checks, as they bring torch in.
     from haloes.online_rounds.labelers import make_labeler
     from haloes.online_rounds.rounds import CURVE, RUN

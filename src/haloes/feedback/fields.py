@@ -67,7 +67,9 @@ def parse_finished(row: RawRow, column: str = "finished") -> bool:
 
 def parse_shared_fields(row: RawRow) -> dict[str, Any]:
     """
-    Parse the fields that `Feedback` and `Pair` have in common: id, group, conversation, user, source, weight, tools.
+    Parse the fields that `Feedback` and `Pair` have in common.
+
+    They are id, group, conversation, user, source, weight, tools, and chat_template_kwargs.
 
     Raises:
         RefusalError: One of them is not what it should be, or the row comes with images, audio or video.

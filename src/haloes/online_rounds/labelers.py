@@ -219,6 +219,8 @@ def _feedback(answer: Completion, *, label: bool, score: float | None = None) ->
         label=label,
         score=score,
         finished=answer.finished,
+        tools=answer.tools,
+        chat_template_kwargs=answer.chat_template_kwargs,
         id=f"{answer.prompt_id}/{answer.seed}",
         source=answer.model,
     )
@@ -232,6 +234,8 @@ def _pair(pair: AnswerPair, preference: float) -> Pair:
         rejected=loser.completion,
         chosen_finished=winner.finished,
         rejected_finished=loser.finished,
+        tools=winner.tools,
+        chat_template_kwargs=winner.chat_template_kwargs,
         id=f"{winner.prompt_id}/{winner.seed}+{loser.seed}",
         source=winner.model,
     )

@@ -18,7 +18,7 @@ from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require
 from haloes.online_rounds.settings import EXPERIMENT, OnlineSettings, claim, of_round, release
 from haloes.online_rounds.stages import ANSWERS, KL, RoundModel, answers_of, kl_to_first
 from haloes.progress.contract import Progress
-from haloes.records import Completion, Text, row_to_json, text_to_json
+from haloes.records import Asked, Completion, asked_to_json, row_to_json
 from haloes.results import Score
 from haloes.run_files import MODEL, is_run
 from haloes.runs.align import align
@@ -54,8 +54,8 @@ class _Experiment:
     config: RunConfig
     settings: OnlineSettings
     labeler: Labeler
-    prompts: Mapping[str, Text]
-    held_out: Mapping[str, Text]
+    prompts: Mapping[str, Asked]
+    held_out: Mapping[str, Asked]
     out: Path
     device: torch.device
     progress: Progress
@@ -81,8 +81,8 @@ def online(
     settings: OnlineSettings,
     labeler: Labeler,
     *,
-    prompts: Mapping[str, Text],
-    held_out: Mapping[str, Text],
+    prompts: Mapping[str, Asked],
+    held_out: Mapping[str, Asked],
     out: Path,
     progress: Progress,
 ) -> tuple[CurvePoint, ...]:
@@ -162,7 +162,7 @@ def _collect(experiment: _Experiment, number: int, *, pairs: bool, undesirable: 
     names = of_round(list(experiment.prompts), number, settings.prompts_per_round)
     prompts = {name: experiment.prompts[name] for name in names}
     folder.mkdir(exist_ok=True)
-    write_jsonl(folder / PROMPTS, ({"id": name, "prompt": text_to_json(prompt)} for name, prompt in prompts.items()))
+    write_jsonl(folder / PROMPTS, ({"id": name, **asked_to_json(prompt)} for name, prompt in prompts.items()))
     seeds = settings.seeds(number)
     # Feedback is written whole or not at all, so that a file of it says that the stages before it are done.
     if not (folder / FEEDBACK).exists():
@@ -252,7 +252,7 @@ def _first_answers(experiment: _Experiment, seeds: range) -> list[Completion]:
 
 
 def _answers(
-    experiment: _Experiment, model: int, prompts: Mapping[str, Text], path: Path, *, seeds: range, stage: str | None
+    experiment: _Experiment, model: int, prompts: Mapping[str, Asked], path: Path, *, seeds: range, stage: str | None
 ) -> list[Completion]:
     """Return the model's answers; `stage` is shown where they may take time."""
     if stage is not None:

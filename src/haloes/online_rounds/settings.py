@@ -13,7 +13,7 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import number_of, seeded_hash
 from haloes.locks import LOCK, empty_held_folder
 from haloes.online_rounds.labelers import Labeler
-from haloes.records import Text, text_to_json
+from haloes.records import Asked, asked_to_json
 from haloes.runs.config import RunConfig
 from haloes.runs.run_folder import claim_experiment, configuration_hash, digest, known_experiment
 from haloes.runs.setup import compute_dtype, dtype_name
@@ -55,7 +55,7 @@ class OnlineSettings:
         return range(self.seed + number * self.per_prompt, self.seed + (number + 1) * self.per_prompt)
 
 
-def hold_out(prompts: Mapping[str, Text], count: int, *, seed: int) -> tuple[dict[str, Text], dict[str, Text]]:
+def hold_out(prompts: Mapping[str, Asked], count: int, *, seed: int) -> tuple[dict[str, Asked], dict[str, Asked]]:
     """
     Divide the prompts: in the order in which the rounds take them, and `count` others to measure on, drawn by id.
 
@@ -72,7 +72,7 @@ def hold_out(prompts: Mapping[str, Text], count: int, *, seed: int) -> tuple[dic
     return {name: prompts[name] for name in rest}, {name: prompts[name] for name in held_out}
 
 
-def in_order(prompts: Mapping[str, Text], *, seed: int) -> list[str]:
+def in_order(prompts: Mapping[str, Asked], *, seed: int) -> list[str]:
     """Return the prompts' ids in an order that depends on them and the seed alone."""
     names = list(prompts)
     order = np.argsort(
@@ -99,7 +99,7 @@ def claim(
     device: torch.device,
     settings: OnlineSettings,
     labeler: Labeler,
-    prompts: Mapping[str, Mapping[str, Text]],
+    prompts: Mapping[str, Mapping[str, Asked]],
     loss: str,
 ) -> RunConfig:
     """
@@ -118,10 +118,7 @@ def claim(
         {
             "model": config.model.name,
             "dtype": dtype,
-            **{
-                name: digest([f"{key} {text_to_json(p)}" for key, p in asked.items()])
-                for name, asked in prompts.items()
-            },
+            **{name: digest([f"{key} {_spelled(p)}" for key, p in asked.items()]) for name, asked in prompts.items()},
             # The name that the file has had from the start: what is resumed must be read as it was written.
             "critic": labeler.identity,
             "configuration": digest([configuration_hash(_named(config, "", "auto")), loss]),
@@ -139,3 +136,9 @@ def release(out: Path) -> None:
 
 def _named(config: RunConfig, name: str, dtype: Any) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, name=name, dtype=dtype))
+
+
+def _spelled(prompt: Asked) -> object:
+    """Return what decides the answers to a prompt, for its digest: its words alone where nothing else belongs to it."""
+    spelled = asked_to_json(prompt)
+    return spelled if len(spelled) > 1 else spelled["prompt"]

@@ -12,7 +12,7 @@ from haloes.errors import RunError
 from haloes.models.load import LoadedModel, load_model
 from haloes.models.policy import make_policy
 from haloes.online_rounds.settings import OnlineSettings
-from haloes.records import Completion, Text
+from haloes.records import Asked, Completion
 from haloes.results import Score
 from haloes.runs.measure import AnswerKL, answer_kl
 from haloes.sampling._contract import Advance
@@ -50,7 +50,7 @@ class RoundModel:
 
 def answers_of(
     model: RoundModel,
-    prompts: Mapping[str, Text],
+    prompts: Mapping[str, Asked],
     path: Path,
     *,
     seeds: range,
@@ -108,7 +108,7 @@ def kl_to_first(
     return score
 
 
-def _complete(path: Path, prompts: Mapping[str, Text], seeds: range) -> bool:
+def _complete(path: Path, prompts: Mapping[str, Asked], seeds: range) -> bool:
     """Return whether the file holds every answer; a line that a kill cut in two is asked for again."""
     if not path.exists() or not path.read_bytes().endswith(b"\n"):
         return False

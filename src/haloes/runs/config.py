@@ -44,7 +44,8 @@ class FeedbackSettings:
     columns: dict[str, str | None] = field(default_factory=dict)
     """Which column is what, as our name -> the file's column, where they differ: {completion: answer, label:
     thumb}. --columns on the command line is the same. Our names are prompt, completion, label, score; chosen, rejected;
-    a, b, preference (a comparison); messages, system; conversation, user, group, weight, margin, id, source, tools."""
+    a, b, preference (a comparison); messages, system; conversation, user, group, weight, margin, id, source, tools,
+    chat_template_kwargs."""
     split: str = "train"
     """Which split of a data set that has several, such as train or test."""
     preference_scale: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ from fakes import byte_tokenizer
 from haloes.errors import ModelError
 from haloes.feedback.doctor.findings import Tally, as_json
 from haloes.records import Feedback, Message, Pair, Refusal, Text, Where
+from haloes.tokens.doctor.advice import advise
 from haloes.tokens.doctor.inspect import RenderingDifference, TokenLength, inspect_tokens
 from haloes.tokens.encode import Encoder, make_encoder
 
@@ -228,3 +229,16 @@ def test_findings_are_ready_for_json() -> None:
     assert written["difference"]["where"] == "f:1"
     assert written["refusals"]["nothing to train on"]["num"] == 1
     assert written["previews"][0]["pieces"][-1] == {"text": "<|im_end|>", "trained": True, "role": "end"}
+
+
+def test_answers_that_spell_their_end_are_counted_and_ended_once() -> None:
+    rows = [
+        vote(1, "Hi", "Hello.<|im_end|>\n"),
+        vote(2, "Hi", "It is <|im_end|>, he said."),
+        vote(3, "Hi", (Message("assistant", "Yes<|im_end|>"),)),
+    ]
+    found = inspect_tokens(rows, encoder())
+
+    assert found.ends_spelled.num == 2
+    assert "".join(piece.text for piece in found.previews[0].pieces).count("<|im_end|>") == 2
+    assert [advice.name for advice in advise(found)] == ["ends in the text"]

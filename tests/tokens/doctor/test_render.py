@@ -1,6 +1,6 @@
 """The findings about tokens as text."""
 
-from fake_tokenizers import CHATML, INSERTS_THINKING
+from fake_tokenizers import ASKS_FOR_THINKING, CHATML, INSERTS_THINKING
 from fakes import byte_tokenizer
 from haloes.records import Feedback, Message, Where
 from haloes.tokens.doctor.advice import advise
@@ -77,3 +77,22 @@ def test_advice_begins_with_its_severity() -> None:
         "    means: their end, and the token that ends the turn, are not trained: half an answer is judged as a whole",
         "    do:    raise tokens.max_length (no row is longer than 121), or leave long answers out",
     ]
+
+
+HEADER = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{{ '<final>' if m['role'] == 'assistant' }}"
+    "{{ '\n' + m['content'] + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% endif %}"
+)
+
+
+def test_what_the_model_writes_itself_before_its_words_is_told() -> None:
+    lines = render(inspect([Feedback(prompt="Hi", completion="Hello.", label=True)], HEADER))
+
+    assert "          the model itself writes '<final>\\n' before its words, and learns to" in lines
+
+
+def test_what_the_prompt_says_of_the_answer_is_told() -> None:
+    lines = render(inspect([Feedback(prompt="Hi", completion="Hello.", label=True)], ASKS_FOR_THINKING))
+
+    assert "          the prompt begins the answer with '<think>\\n', which is not trained" in lines

@@ -77,5 +77,17 @@ def _template(findings: TokenFindings) -> Iterator[DataAdvice]:
         )
 
 
+def _ends(findings: TokenFindings) -> Iterator[DataAdvice]:
+    if findings.ends_spelled.num:
+        yield DataAdvice(
+            severity="note",
+            name="ends in the text",
+            finding=f"{share_of(findings.ends_spelled.num, findings.num_encoded)} rows have an answer that spells the "
+            f"end of its turn or text ({findings.end_of_turn!a}, say) at its end",
+            meaning="it is taken off, since every finished answer is ended once as the model ends it",
+            action="nothing",
+        )
+
+
 _Rule: TypeAlias = Callable[[TokenFindings], Iterator[DataAdvice]]
-_RULES: tuple[_Rule, ...] = (_refusals, _completions, _prompts, _joint, _template)
+_RULES: tuple[_Rule, ...] = (_refusals, _completions, _prompts, _joint, _template, _ends)

@@ -12,7 +12,7 @@ from haloes.feedback.convert import unpair
 from haloes.feedback.doctor.counts import quantile
 from haloes.feedback.doctor.findings import Tally
 from haloes.feedback.keys import where_of
-from haloes.records import Feedback, FeedbackRow, Record, Refusal
+from haloes.records import Feedback, FeedbackRow, Message, Record, Refusal, Text
 from haloes.tokens.doctor.preview import Preview, preview
 from haloes.tokens.encode import Encoded, Encoder, Unencodable
 
@@ -70,6 +70,12 @@ class TokenFindings:
     difference: RenderingDifference | None
     """The first difference of the first of these rows."""
     previews: tuple[Preview, ...]
+    header: str = ""
+    """What the model itself writes before its words, and learns to write; see `haloes.tokens.template_probe`."""
+    begun: str = ""
+    """What the generation prompt writes of the answer."""
+    ends_spelled: Tally = field(default_factory=Tally)
+    """Rows with an answer that spells the end of its turn or text at its end, which is trained once."""
 
 
 def inspect_tokens(
@@ -114,6 +120,7 @@ class _TokenExamination:
     completions_cut: Tally = field(default_factory=Tally)
     disagreements: Tally = field(default_factory=Tally)
     refusals: dict[str, Tally] = field(default_factory=dict)
+    ends_spelled: Tally = field(default_factory=Tally)
     difference: RenderingDifference | None = None
     previews: list[Preview] = field(default_factory=list)
 
@@ -139,7 +146,14 @@ class _TokenExamination:
             self._measure(row, _LABELS[answer.label])
         if any(not row.agrees for _, row in encoded):
             self._note_difference(where, next(answer for answer, row in encoded if not row.agrees))
+        if any(self._spells_end(answer.completion) for answer, _ in encoded):
+            self.ends_spelled = self._and(self.ends_spelled, where)
         self._count_cuts(where, encoded)
+
+    def _spells_end(self, completion: Text) -> bool:
+        turns = [Message("assistant", completion)] if isinstance(completion, str) else completion
+        words = [turn.content for turn in turns if turn.role == "assistant"]
+        return any(self.encoder.template.bare(text) != text for text in words)
 
     def _measure(self, row: Encoded, label: _Label) -> None:
         """Add the lengths of one encoded side."""
@@ -201,6 +215,9 @@ class _TokenExamination:
             disagreements=self.disagreements,
             difference=self.difference,
             previews=tuple(self.previews),
+            header=self.encoder.template.marks.header,
+            begun=self.encoder.template.marks.begun,
+            ends_spelled=self.ends_spelled,
         )
 
 

@@ -27,6 +27,10 @@ def _facts(findings: TokenFindings) -> Iterator[str]:
     end = ascii(findings.end_of_turn)
     if findings.has_chat_template:
         yield fact_line("template", f"the tokenizer's chat template; an answer ends with {end}")
+        if findings.header:
+            yield fact_line("", f"the model itself writes {findings.header!a} before its words, and learns to")
+        if findings.begun:
+            yield fact_line("", f"the prompt begins the answer with {findings.begun!a}, which is not trained")
     else:
         yield fact_line("template", f"none: texts stand as they are; an answer ends with {end}")
     if findings.num_encoded:
