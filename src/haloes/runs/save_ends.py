@@ -18,5 +18,7 @@ def save_ends(model: Any, tokenizer: Any, folder: Path) -> None:
     ends = sorted(end_of_turn_ids(tokenizer, model.generation_config))
     settings = copy.deepcopy(model.generation_config)
     settings.eos_token_id = ends[0] if len(ends) == 1 else ends
+    # Settings that were made from the model's configuration are made again by some versions, without these ends.
+    settings._from_model_config = False  # noqa: SLF001 - there is no other way to say that they stand for themselves
     # Not save_pretrained, which refuses combinations of other settings that a base may have come with.
     settings.to_json_file(folder / GENERATION)
