@@ -48,7 +48,7 @@ DEFAULTS: dict[str, Any] = {
         "split_seed": 0,
         "validation_rows": 512,
     },
-    "tokens": {"max_length": 2048},
+    "tokens": {"max_length": 2048, "chat_template_kwargs": None},
     "model": {
         "name": "embedded",
         "reference": None,

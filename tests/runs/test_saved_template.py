@@ -64,7 +64,7 @@ def test_the_model_and_its_export_name_every_end_of_an_answer(run: Run, tmp_path
     for folder in (run.run_dir / "model", out):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         assert ends_of(folder) == [IM_END_ID, VOCAB]
-        assert not GenerationConfig.from_pretrained(folder)._from_model_config  # noqa: SLF001
+        assert not GenerationConfig.from_pretrained(folder)._from_model_config
         assert (tokenizer.eos_token, tokenizer.eos_token_id) == (IM_END, IM_END_ID)
         loaded = load_model(str(folder), dtype=torch.float32, device="cpu")
         assert end_of_turn_ids(loaded.tokenizer, loaded.model.generation_config) == {IM_END_ID, VOCAB}
