@@ -18,6 +18,8 @@ from haloes.errors import DataError
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _ROWS_PER_BATCH = 10_000
+MAX_LINE = 1 << 26
+"""Bytes of the longest line that is read: a small compressed file may hold one of terabytes."""
 _DAMAGE = (OSError, EOFError, zlib.error)
 _TEMPORARY = re.compile(r"\..+\.(\d{1,10})-[0-9a-f]{8}\.tmp")
 """The names that `replacing` gives to its temporary files, with the number of the process."""
@@ -36,7 +38,7 @@ def is_gzipped(path: str | Path) -> bool:
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {_cause(error)}") from error
+        raise DataError(f"{path}: cannot be read: {os_cause(error)}") from error
 
 
 def give_usual_permissions(folder: Path) -> None:
@@ -76,7 +78,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     number = 0
     with open_bytes(path) as stream:
         try:
-            for number, line in enumerate(stream, start=1):
+            for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), start=1):
+                if len(line) > MAX_LINE:
+                    raise DataError(f"{path}:{number}: the line is longer than {MAX_LINE >> 20} MiB, which no row is")
                 text = (line.removeprefix(_UTF8_BOM) if number == 1 else line).rstrip(b"\r\n")
                 if text and not text.isspace():
                     yield number, text
@@ -200,8 +204,9 @@ def read_parquet(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {_cause(error)}") from error
+    # What Python cannot hold (a date of the year 300,000, text that is not UTF-8) is no row of ours either.
+    except (OSError, ValueError, ArithmeticError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {os_cause(error)}") from error
 
 
 def write_parquet(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -222,7 +227,7 @@ def write_parquet(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
             tables.append(pa.table({name: pa.array([row.get(name) for row in batch]) for name in names}))
         table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
     except pa.ArrowException as error:
-        raise DataError(f"{path}: the rows do not fit one Parquet table: {_cause(error)}") from error
+        raise DataError(f"{path}: the rows do not fit one Parquet table: {os_cause(error)}") from error
     with _replacing(path) as stream:
         pq.write_table(table, stream)
     return sum(len(table) for table in tables)
@@ -304,7 +309,7 @@ def _replacing(path: str | Path) -> Iterator[BinaryIO]:
         with replacing(Path(path)) as stream:
             yield stream
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {_cause(error)}; free space or choose another place") from error
+        raise DataError(f"{path}: cannot be written: {os_cause(error)}; free space or choose another place") from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -319,9 +324,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _damaged(place: str, error: Exception) -> DataError:
-    return DataError(f"{place}: cannot be read: {_cause(error)}; is the file complete?")
+    return DataError(f"{place}: cannot be read: {os_cause(error)}; is the file complete?")
 
 
-def _cause(error: BaseException) -> str:
+def os_cause(error: BaseException) -> str:
     """Return an OSError's text without its number, and without the path that the message names already."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

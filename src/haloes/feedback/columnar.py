@@ -18,6 +18,8 @@ _NOT_ON_HUB = (
     "there is no such file or folder, and the hub gave no dataset of this name (check the spelling and the network, or "
     "download the dataset and pass its file or folder)"
 )
+_NO_VALUE = "\udcff"
+"""In place of a value that cannot be read: no text, number or label, so that whatever uses it refuses the row."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -115,11 +117,34 @@ def fingerprint(dataset: Any) -> str:
 def _numbered(batches: Any, classes: Mapping[str, list[str]]) -> Generator[tuple[int, dict[str, Any]]]:
     number = 0
     for batch in batches:
-        for row in batch.to_pylist():
+        columns = {name: _values(batch.column(i)) for i, name in enumerate(batch.schema.names)}
+        for values in zip(*columns.values(), strict=True):
             number += 1
+            row: dict[str, Any] = dict(zip(columns, values, strict=True))
             for name, names in classes.items():
                 row[name] = _class_name(row.get(name), names)
             yield number, {name: _without_nulls(value) for name, value in row.items()}
+
+
+def _values(column: Any) -> list[Any]:
+    """Return the values of a column; what Python cannot hold is refused where it is used, and only there."""
+    import pyarrow as pa
+
+    try:
+        return list(column.to_pylist())
+    # A day of the year 300,000, a text that is not UTF-8.
+    except (ArithmeticError, ValueError, pa.ArrowException):
+        return [_value(item) for item in column]
+
+
+def _value(item: Any) -> object:
+    import pyarrow as pa
+
+    try:
+        return item.as_py()
+    except (ArithmeticError, ValueError, pa.ArrowException):
+        # Half of a surrogate pair stands for bytes that are no text, as it does where text files are read.
+        return _NO_VALUE
 
 
 def _class_name(value: object, names: list[str]) -> object:
@@ -141,12 +166,22 @@ def _without_nulls(value: object) -> object:
 def _classes_of_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """Return the names of class labels by column, from the metadata that `datasets` writes into Parquet files."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+        described = json.loads((metadata or {})[b"huggingface"])
+    except (KeyError, ValueError, RecursionError):
         return {}
-    kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
+    # Anybody may have written it: where it is not of this shape, it says nothing.
+    for key in ("info", "features"):
+        described = described.get(key) if isinstance(described, dict) else None
+    kinds = described if isinstance(described, dict) else {}
+    named = {
+        name: kind.get("names")
+        for name, kind in kinds.items()
+        if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"
+    }
     return {
-        name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel" and "names" in kind
+        name: names
+        for name, names in named.items()
+        if isinstance(names, list) and all(isinstance(each, str) for each in names)
     }
 
 

@@ -2,10 +2,14 @@
 
 import difflib
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from haloes.errors import DataError
 from haloes.feedback.fields import RawRow
+from haloes.feedback.refusals import short_repr
+
+_MOST_NAMES, _LONGEST_NAME = 60, 60
+"""Columns that a message lists, and characters of each."""
 
 # Content is moved when it is mapped, the rest is copied; see `rename`.
 _CONTENT = (
@@ -130,8 +134,14 @@ def columns_option(columns: Mapping[str, str | None]) -> str:
     return f"--columns {shlex.quote(','.join(parts))}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: all of them, or the first where there are very many."""
+    shown = ", ".join(short_repr(name)[1:-1] if len(name) > _LONGEST_NAME else name for name in names[:_MOST_NAMES])
+    return shown + (f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else "")
+
+
 def nearest_hint(name: str, existing: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest that exists, and all of them."""
     names = list(existing)
     near = difflib.get_close_matches(name, names, n=1)
-    return (f"; did you mean {near[0]!r}?" if near else "") + f" (there are: {', '.join(names)})"
+    return (f"; did you mean {near[0]!r}?" if near else "") + f" (there are: {listed(names)})"

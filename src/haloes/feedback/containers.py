@@ -9,18 +9,19 @@ import difflib
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TextIO, TypeAlias
 
 from haloes.errors import DataError
 from haloes.feedback import columnar
 from haloes.feedback.chats_in_text import spelled_turns
 from haloes.feedback.json_array import elements
-from haloes.feedback.refusals import RefusalError
-from haloes.store import json_fault, open_bytes, read_json, read_lines
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.store import MAX_LINE, json_fault, open_bytes, os_cause, read_json, read_lines
 
 NumberedRow: TypeAlias = tuple[int, dict[str, Any] | RefusalError]
 """A row's line (its number, from 1, in containers without lines), and its columns, or the reason why there are none."""
@@ -38,7 +39,6 @@ _JSON_SUFFIXES = {".jsonl", ".json", ".ndjson"}
 _FILE_SUFFIXES = _JSON_SUFFIXES | {".csv", ".tsv", ".txt", ".parquet", ".gz", ".xlsx", ".zip"}
 _HEAD, _BLOCK = 1 << 12, 1 << 20
 _MAX_CELL = 1 << 24
-_MAX_OBJECT = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ def open_container(path: str, *, split: str) -> Container:
     Raises:
         DataError: Nothing is there, or it is of a kind that is not read; the message says what to do.
     """
+    check_exists(path)
     location = Path(path)
     if location.is_file():
         if split != "train":
@@ -75,7 +76,6 @@ def open_container(path: str, *, split: str) -> Container:
         return Container(
             kind, lambda: _with_turns(_READERS[kind](path)), lambda: _digest(path), lambda: last_line(path)
         )
-    check_exists(path)
     dataset = columnar.load_dataset(path, split=split)
     kind = "dataset folder" if location.is_dir() else "hub dataset"
     return Container(
@@ -88,7 +88,15 @@ def open_container(path: str, *, split: str) -> Container:
 
 def check_exists(path: str) -> None:
     """Raise DataError where there is no such file or folder, and it cannot be the name of a dataset on the hub."""
+    if not path.strip():
+        raise DataError("the feedback's name is empty: give a file, a folder, or the name of a data set")
     location = Path(path)
+    try:
+        location.stat()
+    except (OSError, ValueError) as error:
+        # Not "there is none", for which what follows has better words: too long, not allowed, no name at all.
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise DataError(f"{short_repr(path)}: cannot be read: {os_cause(error)}") from error
     # A name that ends like a file's is a file that is missing; asking the hub for it would hide the spelling mistake.
     may_be_on_hub = location.suffix.lower() not in _FILE_SUFFIXES and columnar.may_be_hub_name(path)
     if not (location.is_file() or location.is_dir() or may_be_on_hub):
@@ -107,6 +115,8 @@ def _kind_of(path: str) -> str:
         text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         # A file may begin with more blank lines than the head holds.
         while not text and head:
+            if stream.tell() > MAX_LINE:
+                raise DataError(f"{path}: the file begins with more than {MAX_LINE >> 20} MiB of blanks")
             head = stream.read(_HEAD)
             text = head.lstrip()
     if not text:
@@ -127,8 +137,8 @@ def _is_one_object(path: str) -> bool:
     if isinstance(_object(first), dict):
         return False
     with open_bytes(path) as stream:
-        text = stream.read(_MAX_OBJECT + 1)
-    return len(text) <= _MAX_OBJECT and isinstance(_object(text.removeprefix(b"\xef\xbb\xbf")), dict)
+        text = stream.read(MAX_LINE + 1)
+    return len(text) <= MAX_LINE and isinstance(_object(text.removeprefix(b"\xef\xbb\xbf")), dict)
 
 
 def _jsonl_rows(path: str) -> Generator[NumberedRow]:
@@ -171,11 +181,13 @@ def _csv_rows(path: str) -> Generator[NumberedRow]:
     ):
         # The delimiter is the one that the header has most of: where the comma is the decimal mark, spreadsheets write
         # semicolons.
-        first = text.readline()
-        reader = csv.reader(chain([first], text), delimiter=max(",;\t", key=first.count), strict=True)
+        lines = _CsvLines(text, path=path)
+        first = next(lines, "")
+        reader = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count), strict=True)
         header: list[str] = []
         while True:
             line = reader.line_num + 1
+            lines.begin_row()
             try:
                 cells = next(reader, None)
             except csv.Error as error:
@@ -192,11 +204,40 @@ def _csv_rows(path: str) -> Generator[NumberedRow]:
                 yield line, _named_cells(header, cells)
 
 
+class _CsvLines:
+    """The lines of a CSV for `csv.reader`, which joins lines into a row for as long as quotes are open."""
+
+    def __init__(self, stream: TextIO, *, path: str) -> None:
+        self._stream, self._path = stream, path
+        self._line = self._length = 0
+
+    def begin_row(self) -> None:
+        """Begin the next row, which may have as many characters as the last one."""
+        self._length = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        """Return the next line; raise DataError where the row has become longer than any row is."""
+        line = self._stream.readline(MAX_LINE + 1)
+        if not line:
+            raise StopIteration
+        self._line, self._length = self._line + 1, self._length + len(line)
+        if self._length > MAX_LINE:
+            raise DataError(
+                f"{self._path}:{self._line}: the row is longer than {MAX_LINE >> 20} MiB, which no row is; "
+                "is a quote left open?"
+            )
+        return line
+
+
 def _checked_header(header: list[str], *, path: str) -> list[str]:
+    times = Counter(header)
     for name in header:
         if not name.strip():
             raise DataError(f"{path}:1: the header has a column without a name; the first line must name the columns")
-        if header.count(name) > 1:
+        if times[name] > 1:
             raise DataError(f"{path}:1: the header names {name!r} twice; the first line must name the columns")
     return header
 

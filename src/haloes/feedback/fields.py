@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from haloes.feedback.labels import parse_label, parse_score
-from haloes.feedback.messages import clean_text
+from haloes.feedback.messages import clean_json, clean_text
 from haloes.feedback.refusals import Reason, RefusalError, short_repr
 
 RawRow: TypeAlias = Mapping[str, Any]
@@ -112,7 +112,7 @@ def parse_tools(value: object) -> tuple[Mapping[str, Any], ...]:
         raise RefusalError(
             "wrong type", f"tools is {short_repr(value)}, not a list of tool definitions", column="tools"
         )
-    return tuple(tools)
+    return tuple(clean_json(tool, subject="tools", column="tools") for tool in tools)
 
 
 def parse_template_kwargs(value: object) -> Mapping[str, Any] | None:
@@ -134,7 +134,8 @@ def parse_template_kwargs(value: object) -> Mapping[str, Any] | None:
             f'chat_template_kwargs is {short_repr(value)}, not an object such as {{"enable_thinking": false}}',
             column="chat_template_kwargs",
         )
-    return {str(name): each for name, each in kwargs.items()} or None
+    cleaned: dict[str, Any] = clean_json(kwargs, subject="chat_template_kwargs", column="chat_template_kwargs")
+    return cleaned or None
 
 
 def _is_blank(value: object) -> bool:

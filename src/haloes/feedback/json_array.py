@@ -7,7 +7,7 @@ from typing import TextIO
 from haloes.errors import DataError
 
 _CHUNK = 1 << 16
-_MAX_ELEMENT = 1 << 28
+_MAX_ELEMENT = 1 << 26
 _BLANK = " \t\n\r"
 _NOT_BLANK = re.compile(r"[^ \t\n\r]")
 
@@ -74,7 +74,8 @@ class _Buffer:
         self.text, self.start = unused + more, 0
         if len(self.text) > _MAX_ELEMENT:
             raise DataError(
-                f"{self.path}:{self.element_line()}: broken JSON: the element that begins here does not end"
+                f"{self.path}:{self.element_line()}: broken JSON: the element that begins here does not end, or is "
+                f"longer than {_MAX_ELEMENT:,} characters"
             )
         return bool(more)
 

@@ -21,6 +21,8 @@ _CALLING_ROLES = {"function_call", "tool_call"}
 _READ = MESSAGE_KEYS | {"from", "value", "function_call"}
 """Keys of a turn that become a role, words and calls; "from" and "value" are ShareGPT's spelling of the first two."""
 _TEXT_PARTS = {"text", "input_text", "output_text"}
+_MOST_LEVELS = 100
+"""Objects and lists inside each other; tool definitions have about ten, and a template renders them level by level."""
 _MEDIA = re.compile("image|audio|video|file|document")
 
 
@@ -234,6 +236,28 @@ def clean_text(value: str, *, subject: str, column: str | None = None) -> str:
     return value
 
 
+def clean_json(value: object, *, subject: str, column: str | None = None, levels: int = _MOST_LEVELS) -> Any:
+    """
+    Return a value as JSON has it: times and the like, which columnar files have, become text.
+
+    Raises:
+        RefusalError: A text in it is no unicode, or it is nested more than `levels` deep.
+    """
+    if levels < 0:
+        raise RefusalError("wrong type", f"{subject} is nested more than {_MOST_LEVELS} levels deep", column=column)
+
+    def inside(item: object) -> Any:
+        return clean_json(item, subject=subject, column=column, levels=levels - 1)
+
+    if isinstance(value, Mapping):
+        return {clean_text(str(key), subject=subject, column=column): inside(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [inside(item) for item in value]
+    if isinstance(value, str):
+        return clean_text(value, subject=subject, column=column)
+    return value if isinstance(value, bool | int | float) or value is None else str(value)
+
+
 def _message(turn: object, *, subject: str, column: str) -> Message:
     """Parse one turn of either spelling."""
     if not isinstance(turn, Mapping):
@@ -256,22 +280,15 @@ def _message(turn: object, *, subject: str, column: str) -> Message:
 
 def _extra(turn: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Return the other keys of a turn with their values as JSON has them: a template may read any of them."""
-    return tuple((key, _as_json(value)) for key, value in turn.items() if key not in _READ and not _is_missing(value))
+    return tuple(
+        (clean_text(key, subject="a key of a turn"), clean_json(value, subject=key))
+        for key, value in turn.items()
+        if key not in _READ and not _is_missing(value)
+    )
 
 
 def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _as_json(value: object) -> object:
-    """Return a value that JSON can hold: times and the like, which columnar files have, become text."""
-    if isinstance(value, Mapping):
-        return {str(key): _as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
-    if isinstance(value, str):
-        return clean_text(value, subject="a key of a turn")
-    return value if isinstance(value, bool | int | float) or value is None else str(value)
 
 
 def _content(content: object, *, subject: str, column: str) -> str:
@@ -313,7 +330,7 @@ def _tool_calls(turn: Mapping[str, Any], *, subject: str, column: str) -> tuple[
         raise RefusalError(
             "wrong type", f"the tool_calls of {subject} are {short_repr(calls)}, not a list of calls", column=column
         )
-    return tuple(calls)
+    return tuple(clean_json(call, subject=f"a tool call of {subject}", column=column) for call in calls)
 
 
 def _calls_in_text(content: object, *, subject: str, column: str) -> tuple[Mapping[str, Any], ...]:
@@ -328,7 +345,10 @@ def _calls_in_text(content: object, *, subject: str, column: str) -> tuple[Mappi
             f"{subject} is a tool call, and its content {short_repr(content)} is not JSON with a name and arguments"
         )
         raise RefusalError("wrong type", message, column=column)
-    return tuple({"type": "function", "function": call} for call in calls)
+    return tuple(
+        {"type": "function", "function": clean_json(call, subject=f"the tool call {subject}", column=column)}
+        for call in calls
+    )
 
 
 def _bare(text: Text) -> object:

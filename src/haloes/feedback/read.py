@@ -9,7 +9,7 @@ from typing import Any
 
 from haloes.errors import DataError
 from haloes.feedback import column_guess as guess
-from haloes.feedback.columns import columns_option, nearest_hint, rename
+from haloes.feedback.columns import columns_option, listed, nearest_hint, rename
 from haloes.feedback.containers import Container, NumberedRow, open_container
 from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.table import FORMATS
@@ -169,7 +169,7 @@ def _unknown(source: FeedbackSource, container: Container, *, seen: Sequence[str
     """Return the error for rows that fit no format, with what was seen, tried, and what to do."""
     path = source.name
     names = {name for row in rows for name in rename(row, source.columns)}
-    columns = f"Columns seen: {', '.join(seen)}"
+    columns = f"Columns seen: {listed(seen)}"
     advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=source.path))
     vendor = recognise_export(rows)
     if vendor is not None:

@@ -74,7 +74,10 @@ class RefusalError(Exception):
 def short_repr(value: object, *, limit: int = 60) -> str:
     """Return a value's Python form for an error message, cut to `limit` characters."""
     # Half of a surrogate pair cannot be printed, and a message about it must be.
-    text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
+    try:
+        text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} nested too deeply"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
