@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from haloes.losses._contract import LossOutput, Needs, Unpaired
+from haloes.losses.aot_unpaired import AOTUnpaired
 from haloes.losses.definition import LATER, V1, is_halo
 from haloes.losses.dpo import DPO
 from haloes.losses.halo import HALO
@@ -103,3 +104,9 @@ def test_a_loss_of_ones_own_is_checked_too() -> None:
 
     assert "not concave in gains" in is_halo(own).reason
     assert is_halo(DPO(beta=2.0))
+
+
+def test_a_loss_whose_examples_depend_on_each_other_is_told_so() -> None:
+    reason = is_halo(AOTUnpaired()).reason
+
+    assert "compared with those of its step that its own reward chooses" in reason

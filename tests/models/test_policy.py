@@ -282,6 +282,8 @@ def test_lora_can_be_kept_to_some_blocks_and_layers(targets: str | list[str]):
 @pytest.mark.parametrize(("kind", "linear"), [("llama", 7), ("gpt2", 4)])
 def test_all_linear_layers_of_some_blocks_get_adapters(kind: str, linear: int):
     names = policy_of(tiny_model(kind, tied=False), LoRA(rank=2, layers=[1])).trainable()
+    upper = policy_of(tiny_model(kind, tied=False), LoRA(rank=2, layers="upper third")).trainable()
+    assert upper.keys() == names.keys()  # a third of two blocks, rounded up
 
     assert len(names) == 2 * linear
     assert all(".1." in name for name in names)

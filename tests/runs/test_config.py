@@ -214,7 +214,10 @@ def test_an_unknown_key_is_refused_with_a_suggestion(section: dict[str, Any], me
         ),
         ({"model": {"lora": {"targets": 5}}}, r"^model\.lora\.targets: it should be text, or a list of texts, got 5$"),
         ({"model": {"lora": {"targets": [1]}}}, r"^model\.lora\.targets: it should be text, .*, got \[1\]$"),
-        ({"model": {"lora": {"layers": [0, "a"]}}}, r"^model\.lora\.layers\.1: .* got 'a'$"),
+        (
+            {"model": {"lora": {"layers": [0, "a"]}}},
+            r"^model\.lora\.layers: .*or 'upper third', got \[0, 'a'\]",
+        ),
         ({"feedback": {"columns": {"a": 5, "b": 6}}}, r"columns\.a: .* got 5; feedback\.columns\.b: .* got 6"),
         ({"samples": {"rater": False}}, r"samples\.rater: .* got False"),
     ],

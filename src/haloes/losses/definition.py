@@ -73,6 +73,12 @@ def is_halo(loss: Loss[Any], definition: Definition = LATER) -> HaloVerdict:
         return HaloVerdict(
             is_halo=False, reason="its reward is what a head reads, not how likely the policy answers so"
         )
+    if loss.needs.whole_step:
+        return HaloVerdict(
+            is_halo=False,
+            reason="its examples depend on each other: a completion is compared with those of its step that its own "
+            "reward chooses, and with no reference point of its prompt",
+        )
     labels = (True, False) if loss.needs.undesirable and not loss.needs.pairs else (True,)
     checks = [_fault_of_log_ratio] if definition.log_ratio or loss.needs.any_reference else []
     for label in labels:

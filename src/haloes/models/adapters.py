@@ -1,8 +1,9 @@
 """LoRA: small trainable matrices beside the frozen weights of the model's linear layers."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 from haloes.models.quiet import quiet
@@ -24,9 +25,9 @@ class LoRA:
     """Which layers get an adapter: "all-linear" (all of the text model but
     the output layer), a regular expression, or a list of
     module names. Fewer take less memory and learn less."""
-    layers: list[int] | None = None
-    """Only these transformer blocks get adapters (0 is the first); null for all. The backward pass ends at the
-    lowest of them, so that the upper blocks alone train faster."""
+    layers: list[int] | Literal["upper third"] | None = None
+    """Only these transformer blocks get adapters (0 is the first), or the upper third of them, however many the model
+    has; null for all. The backward pass ends at the lowest of them, so that the upper blocks alone train faster."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -71,7 +72,8 @@ def _targets(model: Any, lora: LoRA) -> str | list[str]:
     """Return what peft takes as its targets: the user's own, or the names of the layers that they stand for."""
     if lora.targets != "all-linear" and lora.layers is None:
         return lora.targets
-    found = [name for name in _linear_layers(model) if _is_target(name, lora) and _is_within(name, lora)]
+    blocks = _blocks(model, lora)
+    found = [name for name in _linear_layers(model) if _is_target(name, lora) and _is_within(name, blocks)]
     if not found:
         within = "" if lora.layers is None else f" in layers {lora.layers}"
         raise ConfigError(f"model.lora: no adapter could be added for targets {lora.targets!r}{within}")
@@ -124,10 +126,21 @@ def _is_read_by_mamba(model: Any, name: str) -> bool:
     return all(hasattr(mixer, part) for part in ("conv1d", "A_log", "D")) and not name.endswith("in_proj")
 
 
-def _is_within(name: str, lora: LoRA) -> bool:
-    """Return whether a layer is in one of the blocks asked for."""
+def _blocks(model: Any, lora: LoRA) -> Collection[int] | None:
+    """Return the numbers of the blocks asked for; None for all."""
+    if lora.layers != "upper third":
+        return lora.layers
+    from haloes.models.architecture import layers_of
+
+    # A third rounded up: a model of one block has an adapter too.
+    depth = layers_of(model)
+    return range(depth - -(-depth // 3), depth)
+
+
+def _is_within(name: str, blocks: Collection[int] | None) -> bool:
+    """Return whether a layer is in one of these blocks."""
     block = next((int(part) for part in name.split(".") if part.isdigit()), None)
-    return lora.layers is None or block in lora.layers
+    return blocks is None or block in blocks
 
 
 def _is_target(name: str, lora: LoRA) -> bool:

@@ -44,15 +44,14 @@ def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:
     """
     Return the feedback, model and training settings that all runs of an experiment share.
 
-    The adapters are on the upper third of the embedded model's blocks, where the backward pass ends, so that two cores
-    without an accelerator take an hour at most. The constant learning rate after a short warm-up leaves the comparison
-    one hyperparameter less.
+    The adapters are on the upper third of the model's blocks, where the backward pass ends, so that two cores without
+    an accelerator take an hour at most with the embedded model.
     """
     return make_config(
         {
             "feedback": {"source": source},
             "tokens": {"max_length": 512},
-            "model": {"name": "embedded", "lora": {"rank": 16, "alpha": 32.0, "layers": list(range(20, 30))}},
+            "model": {"name": "embedded", "lora": {"rank": 16, "alpha": 32.0, "layers": "upper third"}},
             "train": {"batch_size": 16, "epochs": 1.0, "checkpoint_every": 1_000_000},
         },
         *overrides,
