@@ -290,10 +290,30 @@ def test_what_is_left_open_is_found_out_saved_and_the_same_in_every_part_of_the_
 
     saved = read_config(tmp_path / "whole").train
     assert (saved.batch_size, saved.epochs, whole.num_steps) == (8, 5.0, 15)
-    assert 1e-4 < saved.lr < 1e-2
+    assert 1e-5 < saved.lr < 1e-2
+    assert saved.kl_budget == 5
     assert any(text.startswith(f"learning rate {saved.lr:g}: 5e-06 for all weights") for text in notes.texts)
     assert read_config(tmp_path / "run").train == saved
     assert same_result(whole, rest)
+
+
+def test_a_run_that_goes_further_than_its_budget_ends_there_and_says_so(model: Path, thumbs_file: Path, tmp_path: Path):
+    cfg = config(model, thumbs_file, train={"lr": 0.03, "kl_budget": 0.01, "microbatch_tokens": 512})
+    run = align(cfg, tmp_path / "run")
+
+    [told] = [text for text in warnings_of(run.run_dir).splitlines() if text.startswith("training ended after step ")]
+    last = int(told.split()[4])
+    assert 0 < last < run.num_steps
+    assert "beyond train.kl_budget=0.01" in told
+    assert [row["step"] for row in metrics(run.run_dir)][-1] == last
+    assert align(cfg, tmp_path / "run", resume=True).was_finished
+
+
+def test_a_rate_of_ones_own_has_no_budget_unless_one_is_given(model: Path, thumbs_file: Path, tmp_path: Path):
+    align(config(model, thumbs_file, train={"lr": 0.03}), tmp_path / "run")
+
+    assert read_config(tmp_path / "run").train.kl_budget is None
+    assert not any("kl" in row for row in metrics(tmp_path / "run"))
 
 
 def test_a_finished_run_whose_settings_were_left_open_is_finished_by_the_same_settings(

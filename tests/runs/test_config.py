@@ -61,7 +61,7 @@ DEFAULTS: dict[str, Any] = {
     "loss": {"name": "kto", "desirable_weight": "auto", "undesirable_weight": "auto"},
     "train": {
         "lr": "auto",
-        "kl_budget": 5.0,
+        "kl_budget": "auto",
         "batch_size": "auto",
         "epochs": "auto",
         "optimizer": "adamw",

@@ -98,7 +98,7 @@ def test_the_model_adds_to_the_identity_and_changes_nothing_before_it(model: Pat
     assert prepared.rate is None
     assert prepared.steps.num_steps == 3
     assert prepared.config == dataclasses.replace(
-        settings, train=dataclasses.replace(settings.train, microbatch_tokens=tokens)
+        settings, train=dataclasses.replace(settings.train, microbatch_tokens=tokens, kl_budget=None)
     )
 
 

@@ -13,7 +13,8 @@ KTO = LOSSES["kto"]().needs
 
 def rate(needs: Needs = KTO, **settings: Any) -> ChosenRate:
     return choose_rate(
-        needs, **{"width": 4096, "lora_alpha": None, "optimizer": "adamw", "num_steps": 1000, **settings}
+        needs,
+        **{"width": 4096, "lora_alpha": None, "optimizer": "adamw", "num_steps": 1000, "batch_size": 32, **settings},
     )
 
 
@@ -52,7 +53,13 @@ def test_rmsprop_takes_a_tenth_and_adamw_in_8_bits_as_much():
 
 
 def test_the_reason_names_every_factor():
-    found = rate(lora_alpha=32.0, width=576, num_steps=54, optimizer="rmsprop")
+    found = rate(lora_alpha=32.0, width=576, num_steps=54, batch_size=8, optimizer="rmsprop")
 
-    assert found.value == 9.1e-6
-    assert found.why.endswith(", x 10 for adapters, x 1.34 for a width of 576, x 1.36 for 54 steps, x 0.1 for RMSprop")
+    assert found.value == 4.6e-6
+    assert ", x 10 for adapters, x 1.34 for a width of 576, x 1.36 for 54 steps, " in found.why
+    assert found.why.endswith(", x 0.5 for 8 examples a step, x 0.1 for RMSprop")
+
+
+@pytest.mark.parametrize(("batch_size", "value"), [(8, 2.5e-6), (32, 5e-6), (128, 5e-6)])
+def test_steps_of_fewer_examples_than_the_papers_take_less_by_the_square_root(batch_size: int, value: float):
+    assert rate(batch_size=batch_size).value == value

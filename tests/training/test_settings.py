@@ -62,7 +62,7 @@ def test_the_peak_scales_the_rates():
         ("lr", float("nan"), 'positive and finite, or "auto"'),
         ("epochs", -1, 'positive and finite, or "auto"'),
         ("max_grad_norm", 0, "positive and finite"),
-        ("kl_budget", 0, "positive and finite"),
+        ("kl_budget", 0, 'positive and finite, "auto", or null'),
         ("batch_size", 0, 'at least 1, or "auto"'),
         ("checkpoint_every", 0, "at least 1"),
         ("keep_checkpoints", 0, "at least 1"),

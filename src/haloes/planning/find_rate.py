@@ -16,7 +16,7 @@ from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
 from haloes.tokens.store import TokenRow
 from haloes.training import checkpoint
 from haloes.training.optimizer import Masters, make_optimizer
-from haloes.training.settings import TrainSettings, learning_rate, settled
+from haloes.training.settings import TrainSettings, budget_of, learning_rate, settled
 from haloes.training.trainer import TrainJob, make_stepper, token_budget, trainable, training_schedule, update
 
 _STEPS, _EXAMPLES = 8, 8
@@ -74,7 +74,7 @@ def find_rate(data: PreparedData, *, limit: int, progress: Progress) -> RateSear
     _require_start_as_reference(data)
     prepared = prepare_run(data, progress=progress, limit=limit, keep_start=True)
     settings = prepared.config.train
-    peak = settled(settings.lr, "lr")
+    peak, kl_budget = settled(settings.lr, "lr"), budget_of(settings)
     trials = _Trials.of(prepared)
     progress.stage("trying learning rates", len(_FACTORS) * _STEPS)
     tried: list[RateTrial] = []
@@ -86,10 +86,10 @@ def find_rate(data: PreparedData, *, limit: int, progress: Progress) -> RateSear
             tried.append(RateTrial(lr, trials.kl_after(lr, masters, optimizer, progress)))
             progress.note(f"train.lr={lr:g}: {describe_kl(tried[-1])} nats an answer")
             # Higher ones go further still.
-            if tried[-1].passes(settings.kl_budget):
+            if tried[-1].passes(kl_budget):
                 break
-    lr, why = propose_rate(tried, settings.kl_budget)
-    return RateSearch(kl_budget=settings.kl_budget, tried=tuple(tried), lr=lr, why=why)
+    lr, why = propose_rate(tried, kl_budget)
+    return RateSearch(kl_budget=kl_budget, tried=tuple(tried), lr=lr, why=why)
 
 
 def propose_rate(tried: Sequence[RateTrial], kl_budget: float) -> tuple[float, str]:

@@ -29,6 +29,7 @@ from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.rehearse import rehearse
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
 from haloes.training.choose_steps import describe_steps, too_few_steps
+from haloes.training.settings import budget_of
 from haloes.training.trainer import Callback, TrainResult, train
 
 
@@ -110,14 +111,26 @@ def align(
         outcome = _train(prepared, progress, monitor, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
-            warnings = [*prepared.warnings, *outcome.damaged, *monitor.alarms(), *monitor.never_measured()]
-            if outcome.best_step is not None:
-                warnings.append(_about_best_step(prepared, outcome))
-            scores = measure_and_save(context, outcome, rater, warnings, kl_budget=settings.train.kl_budget)
+            told = _about_outcome(outcome, prepared)
+            warnings = [*prepared.warnings, *outcome.damaged, *monitor.alarms(), *monitor.never_measured(), *told]
+            scores = measure_and_save(context, outcome, rater, warnings, kl_budget=budget_of(settings.train))
             run_folder.mark_finished(run.run_dir, prepared.identity, clock, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.
         ranks.barrier()
     return Run(run.run_dir, scores, outcome.num_steps, ranks.is_main)
+
+
+def _about_outcome(outcome: TrainResult, prepared: PreparedRun) -> Iterator[str]:
+    """Yield which step the model is of where that is not the last, and why training ended before it."""
+    if outcome.best_step is not None:
+        yield _about_best_step(prepared, outcome)
+    if outcome.kl_passed is not None:
+        step, kl = outcome.kl_passed
+        yield (
+            f"training ended after step {step} of {outcome.num_steps}: held-out answers have moved {kl:.3g} nats of KL "
+            f"each from the model before, beyond train.kl_budget={budget_of(prepared.config.train):g}; a lower "
+            "train.lr goes less far in all steps, and train.kl_budget=null goes on"
+        )
 
 
 def _about_best_step(prepared: PreparedRun, outcome: TrainResult) -> str:

@@ -17,7 +17,7 @@ from haloes.runs.measure_and_save import RunContext
 from haloes.stats.rates import sign_test
 from haloes.stats.text_stats import repetition_rate, words
 from haloes.training.metrics_log import read_metrics
-from haloes.training.settings import TrainSettings, is_validated
+from haloes.training.settings import TrainSettings, budget_of, is_validated
 from haloes.training.validation import Validation
 
 ENDS_LOST, ENDS_GAINED = "sampled/finished/lost", "sampled/finished/gained"
@@ -95,7 +95,7 @@ class Monitor:
         self._prompts = monitored_prompts(context, watch)
         kept = [answer for answer in before if answer.prompt_id in self._prompts]
         self._ended = {answer.prompt_id: answer.finished for answer in kept}
-        self._alarms = Alarms(self._numbers(kept), watch, kl_budget=train.kl_budget)
+        self._alarms = Alarms(self._numbers(kept), watch, kl_budget=budget_of(train))
 
     def measure(self, step: int, validation: Validation) -> Mapping[str, Any]:
         """Return further numbers of a validation: the AUC, and what the policy's answers are like now."""

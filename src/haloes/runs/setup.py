@@ -35,6 +35,7 @@ from haloes.run_files import MODEL, is_trained_run
 from haloes.runs import run_folder
 from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
 from haloes.runs.data import FeedbackIndex, index_feedback
+from haloes.runs.drift import make_drift
 from haloes.runs.feedback_rows import feedback_source
 from haloes.runs.held_out import held_out_note, held_out_share
 from haloes.runs.inputs import Inputs, make_inputs
@@ -47,11 +48,11 @@ from haloes.training.distributed import Ranks, this_rank
 from haloes.training.microbatch_size import bytes_in_use, choose_budget, free_memory
 from haloes.training.optimizer import check_optimizer
 from haloes.training.rounding import Rounding, measure_rounding
-from haloes.training.settings import TrainSettings
+from haloes.training.settings import KL_BUDGET, TrainSettings
 from haloes.training.trainer import TrainJob
 from haloes.training.validation import Validation
 
-_FOUND_OUT = ("lr", "batch_size", "epochs")
+_FOUND_OUT = ("lr", "batch_size", "epochs", "kl_budget")
 """Settings of training that may be "auto"."""
 
 
@@ -147,6 +148,9 @@ class PreparedRun:
             stop=stop,
             progress=progress,
             rounding=0.0 if self.rounding is None else self.rounding.nats,
+            drift=None
+            if self.config.train.kl_budget is None
+            else make_drift(self.policy, self.loss.needs, self.inputs.validation or self.inputs.train),
         )
 
 
@@ -282,9 +286,14 @@ def prepare_run(
     budget = run.ranks.broadcast(choose_budget(policy, config.train, free=free))
     num_examples = data.inputs.train.num_examples
     steps = choose_steps(num_examples, batch_size=config.train.batch_size, epochs=config.train.epochs)
-    rate = _chosen_rate(config, data.loss, policy, num_steps=steps.num_steps)
-    lr = config.train.lr if rate is None else rate.value
-    train = dataclasses.replace(config.train, lr=lr, batch_size=steps.batch_size, epochs=steps.epochs)
+    rate = _chosen_rate(config, data.loss, policy, steps)
+    train = dataclasses.replace(
+        config.train,
+        lr=config.train.lr if rate is None else rate.value,
+        batch_size=steps.batch_size,
+        epochs=steps.epochs,
+        kl_budget=_chosen_budget(config.train),
+    )
     config = dataclasses.replace(config, train=dataclasses.replace(train, microbatch_tokens=budget))
     identity = {
         **data.identity,
@@ -333,8 +342,8 @@ def _configuration_digest(config: RunConfig, loss: Loss[Any]) -> str:
 
 
 def _before_steps(config: RunConfig) -> RunConfig:
-    """Return the configuration as if it left rate and steps open: what is encoded does not depend on them."""
-    train = dataclasses.replace(config.train, lr="auto", batch_size="auto", epochs="auto")
+    """Return the configuration as if it left rate, steps and budget open: what is encoded does not depend on them."""
+    train = dataclasses.replace(config.train, lr="auto", batch_size="auto", epochs="auto", kl_budget="auto")
     return dataclasses.replace(config, train=train)
 
 
@@ -352,7 +361,7 @@ def _as_it_began(config: RunConfig, run_dir: Path) -> RunConfig:
     )
 
 
-def _chosen_rate(config: RunConfig, loss: Loss[Any], policy: Policy, *, num_steps: int) -> ChosenRate | None:
+def _chosen_rate(config: RunConfig, loss: Loss[Any], policy: Policy, steps: ChosenSteps) -> ChosenRate | None:
     """Return the learning rate of a run whose settings leave it open; else None."""
     if config.train.lr != "auto":
         return None
@@ -362,8 +371,16 @@ def _chosen_rate(config: RunConfig, loss: Loss[Any], policy: Policy, *, num_step
         width=int(policy.scorer.model.config.get_text_config().hidden_size),
         lora_alpha=None if lora is None else lora.alpha,
         optimizer=config.train.optimizer,
-        num_steps=num_steps,
+        num_steps=steps.num_steps,
+        batch_size=steps.batch_size,
     )
+
+
+def _chosen_budget(train: TrainSettings) -> float | None:
+    """Return how far answers may move: a rate of one's own is not held back, unless one says so."""
+    if train.kl_budget == "auto":
+        return KL_BUDGET if train.lr == "auto" else None
+    return train.kl_budget
 
 
 def check_extras(model: ModelSettings, train: TrainSettings, device: torch.device) -> None:

@@ -16,7 +16,12 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("optimizer",), lambda value: value in get_args(Optimizer), " or ".join(get_args(Optimizer))),
     (("schedule",), lambda value: value in get_args(Shape), " or ".join(get_args(Shape))),
     (("lr", "epochs"), lambda value: value == "auto" or 0 < value < inf, 'positive and finite, or "auto"'),
-    (("kl_budget", "max_grad_norm"), lambda value: 0 < value < inf, "positive and finite"),
+    (("max_grad_norm",), lambda value: 0 < value < inf, "positive and finite"),
+    (
+        ("kl_budget",),
+        lambda value: value is None or value == "auto" or 0 < value < inf,
+        'positive and finite, "auto", or null',
+    ),
     (("batch_size",), lambda value: value == "auto" or value >= 1, 'at least 1, or "auto"'),
     (("checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
     (
@@ -37,18 +42,20 @@ class TrainSettings:
 
     lr: float | Auto = "auto"
     """Peak. "auto" goes by what is trained, the model's width and the number of steps: the KTO paper's 5e-6 (Table 1,
-    AdamW, all weights of an 8B model), ten times that for adapters, more for narrower models and in short runs; a fifth
-    for pairs, four times for SFT (`haloes.training.choose_rate`). The run's config says what was taken."""
+    AdamW, all weights of an 8B model), ten times that for adapters, more for narrower models and in short runs, less
+    with few examples a step; a fifth for pairs, four times for SFT (`haloes.training.choose_rate`). The run's config
+    says what was taken."""
     batch_size: int | Auto = "auto"
     """Examples in one optimizer step, over all ranks and micro-batches. "auto" is the paper's 32 for 1,600 examples and
     more; for fewer it is less, down to 8, so that there are about 50 steps. The paper recommends 8 to 128."""
     epochs: float | Auto = "auto"
     """Passes over the data. "auto" is 1, as in the paper's runs; where 8 examples a step do not give 50 steps it is
     more, up to 5."""
-    kl_budget: float = 5.0
-    """How far training may move the answers, in nats of KL divergence to the reference an answer: `haloes plan
-    --find-lr` proposes a rate that stays within it, and a run that was measured to go further warns. Ours: under 0.05
-    answers stay as they were, and from about 10 on they may fall apart."""
+    kl_budget: float | Auto | None = "auto"
+    """How far training may move the answers, in nats of KL divergence to the reference an answer: a run that looks at a
+    few held-out answers some twenty times on its way ends early where they have moved further, and `haloes plan
+    --find-lr` proposes a rate that stays within it. "auto" is 5 where train.lr is "auto", and null, for no end, where
+    the rate is yours. Ours: under 0.05 answers stay as they were, and from about 10 on they may fall apart."""
     optimizer: Optimizer = "adamw"
     """How gradients become changes of the weights. AdamW is what the KTO paper recommends; its 1B to 30B
     comparisons used RMSprop with a learning rate of 5e-7. adamw8bit keeps AdamW's moments in 8 bits (a quarter of
@@ -123,6 +130,15 @@ class TrainSettings:
                     raise ConfigError(f"train.{name} must be {rule}, got {value!r}")
         if self.early_stop is not None and self.keep_best is None:
             raise ConfigError("train.early_stop needs train.keep_best: the number that is to grow better, such as auc")
+
+
+KL_BUDGET = 5.0
+"""`train.kl_budget` where it is left open, in nats an answer."""
+
+
+def budget_of(settings: TrainSettings) -> float:
+    """Return the divergence from which on a run is warned of, nats an answer, whether or not it ends there."""
+    return settings.kl_budget if isinstance(settings.kl_budget, int | float) else KL_BUDGET
 
 
 def settled(value: Number | Auto, name: str) -> Number:

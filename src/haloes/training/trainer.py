@@ -31,12 +31,13 @@ from haloes.training.completion_logps import Pass, ReferenceSource, ReferenceTok
 from haloes.training.distributed import Ranks
 from haloes.training.early_stopping import EarlyStopping
 from haloes.training.identity import refuse_changes
+from haloes.training.kl_limit import KL, KLLimit, is_looked_at
 from haloes.training.loss_state import LossState
 from haloes.training.metrics import step_metrics
 from haloes.training.metrics_log import MetricsLog, read_metrics
 from haloes.training.microbatch_size import MAX_TOKENS
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
-from haloes.training.settings import TrainSettings, is_validated, learning_rate, settled
+from haloes.training.settings import TrainSettings, budget_of, is_validated, learning_rate, settled
 from haloes.training.step import LayoutHook, Stepper, ignore_layout
 from haloes.training.step_table import Table
 from haloes.training.step_work import StepWork
@@ -80,6 +81,9 @@ class TrainJob:
     selection: TokenStore | None = None
     """Further held-out rows, which are validated on while training and choose the best step: a number is too good on
     the rows by which it was chosen. None: `validation` is validated on while training too."""
+    drift: Callable[[int], float] | None = None
+    """Returns how far the policy has moved, nats of KL an answer, computed with this many tokens together; None: no
+    number, and `train.kl_budget` holds nothing back."""
     on_layout: LayoutHook = ignore_layout
     """Told of the layouts that go through the policy, to count its work."""
     progress: Progress = field(default_factory=NullProgress)
@@ -100,6 +104,8 @@ class TrainResult:
     """A sentence about each damaged checkpoint that was passed over."""
     best_step: int | None = None
     """The step whose weights the policy has; None for the last one."""
+    kl_passed: tuple[int, float] | None = None
+    """The step after which `train.kl_budget` was spent and the run ended, with the divergence then; None otherwise."""
 
 
 def train(job: TrainJob, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -166,15 +172,16 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
     best = EarlyStopping(settings.keep_best, settings.early_stop, log.lines())
     # What a resumption from the newest checkpoint takes for the best: its weights stay until there is a newer one.
     safe_best = best.step
+    limit = KLLimit(None if job.drift is None else budget_of(settings), log.lines())
     for callback in callbacks:
         callback.on_start(step=done, num_steps=schedule.num_steps)
     began = time.perf_counter()
     validation: Validation | None = None
     step = done
-    while step < schedule.num_steps and not best.should_stop:
-        run.take_step(stepper, schedule, step, log)
+    while step < schedule.num_steps and not (best.should_stop or limit.should_stop):
+        limit.update(step + 1, run.take_step(stepper, schedule, step, log))
         step += 1
-        if _is_due(job, step, schedule.num_steps):
+        if _is_due(job, step, schedule.num_steps, ends=limit.should_stop):
             validation = run.validate(chooses=True)
             # One process's numbers on all, so that every one of them stops early at the same step or not.
             numbers = job.ranks.broadcast(
@@ -184,7 +191,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
             if best.update(step, numbers):
                 run.save(BEST, step, log, keep=None)
                 run.keep_best(safe_best, step)
-        last = step == schedule.num_steps or best.should_stop
+        last = step == schedule.num_steps or best.should_stop or limit.should_stop
         # Asked of all: a signal reaches the processes at different times, and they must stop after the same step.
         stopped = not last and job.ranks.any(job.stop(), job.policy.device)
         due = last or stopped or step % settings.checkpoint_every == 0
@@ -201,7 +208,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
     if validation is None and job.validation is not None:
         validation = run.validate(chooses=False)
     seconds = time.perf_counter() - began
-    return TrainResult(schedule.num_steps, seconds, validation, (*damaged, *problems), best_step)
+    return TrainResult(schedule.num_steps, seconds, validation, (*damaged, *problems), best_step, limit.passed)
 
 
 def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
@@ -227,8 +234,8 @@ def _check_validation(job: TrainJob) -> None:
             make_schedule(make_stepper(job, store), batch_size=size, epochs=1, seed=settings.seed)
 
 
-def _is_due(job: TrainJob, step: int, num_steps: int) -> bool:
-    return job.validation is not None and is_validated(job.settings, step, num_steps)
+def _is_due(job: TrainJob, step: int, num_steps: int, *, ends: bool) -> bool:
+    return job.validation is not None and (ends or is_validated(job.settings, step, num_steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,8 +267,8 @@ class _RunState:
             )
         return saved, damaged
 
-    def take_step(self, stepper: Stepper, schedule: Schedule, step: int, log: "_Log") -> None:
-        """Train on the schedule's step of this index, and log it."""
+    def take_step(self, stepper: Stepper, schedule: Schedule, step: int, log: "_Log") -> Mapping[str, Any]:
+        """Train on the schedule's step of this index, and log it; return what was looked at after it."""
         job, began = self.job, time.perf_counter()
         # Everything random of a step follows from its number: a resumed run is the same run.
         _seed_dropout(job.settings.seed, step, job.ranks)
@@ -271,8 +278,15 @@ class _RunState:
         rate = learning_rate(job.settings, step, schedule.num_steps)
         self.loss_state.before_update(step=step + 1)
         norm = update(self.masters, self.optimizer, rate, job.settings.max_grad_norm, job.ranks, step=step + 1)
-        log.step(table, rate=rate, norm=norm, seconds=time.perf_counter() - began, per_epoch=schedule.steps_per_epoch)
+        seconds = time.perf_counter() - began
+        looked_at: Mapping[str, Any] = {}
+        if job.drift is not None and is_looked_at(step + 1, schedule.num_steps):
+            # One process's number on all, so that every one of them ends at the same step or not.
+            looked_at = job.ranks.broadcast({KL: job.drift(token_budget(job))})
+        per_epoch = schedule.steps_per_epoch
+        log.step(table, looked_at, rate=rate, norm=norm, seconds=seconds, per_epoch=per_epoch)
         self.loss_state.update(table, step=step + 1)
+        return looked_at
 
     def keep_weights(self, best: int | None, *, last: int) -> tuple[int | None, list[str]]:
         """Restore the best step's weights; return the step (None: it is the last), and why they could not be."""
@@ -491,7 +505,9 @@ class _Log:
         """Return the lines that were written so far, on all processes."""
         return self._job.ranks.broadcast(read_metrics(self._job.run_dir / METRICS) if self._job.ranks.is_main else [])
 
-    def step(self, table: Table, *, rate: float, norm: float, seconds: float, per_epoch: int) -> None:
+    def step(
+        self, table: Table, looked_at: Mapping[str, Any], *, rate: float, norm: float, seconds: float, per_epoch: int
+    ) -> None:
         store = self._job.train
         tokens = sum(store.length(int(i)) for i in table.sequences)
         self._write(
@@ -499,6 +515,7 @@ class _Log:
                 "step": table.step.index + 1,
                 "split": "train",
                 **step_metrics(table, store, rounding=self._job.rounding),
+                **looked_at,
                 "learning_rate": rate,
                 "grad_norm": norm,
                 "epoch": (table.step.index + 1) / per_epoch,

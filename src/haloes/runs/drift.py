@@ -1,0 +1,46 @@
+"""How far training has moved a model so far: its divergence along a few held-out answers, looked at on the way."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from haloes.losses._contract import Needs
+from haloes.models.policy import Policy
+from haloes.runs.measure import row_kl
+from haloes.tokens.store import TokenStore
+
+_ANSWERS = 8
+"""Answers that a look takes: about the work of one step."""
+
+
+def make_drift(policy: Policy, needs: Needs, store: TokenStore) -> Callable[[int], float] | None:
+    """
+    Return a function that gives KL(policy || model before training) now, in nats an answer; None where nothing can.
+
+    It is called with the tokens that go through the models together.
+
+    It is summed over the tokens of the same few answers each time, whole distributions at each token, so that no chance
+    is in how it grows. There must be the model before training beside the policy: a loss without a reference, one that
+    syncs it, another model as the reference, and a reward model give no such number.
+
+    Args:
+        policy: what is trained.
+        needs: what the loss needs.
+        store: the answers, held out where there are some.
+    """
+    if (
+        policy.reference is None
+        or policy.start_fingerprint is not None
+        or needs.sync_every is not None
+        or needs.rewards
+    ):
+        return None
+    places = np.unique(np.linspace(0, len(store) - 1, min(len(store), _ANSWERS)).astype(int))
+    answers = [store.read(int(place)) for place in places]
+
+    def drift(budget: int) -> float:
+        with policy.scoring():
+            nats, _ = row_kl(policy, answers, budget=budget)
+        return float(nats.mean())
+
+    return drift
