@@ -9,10 +9,12 @@ Whatever cannot be had is an error: nothing runs with less protection than asked
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
 import signal
+import struct
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +33,55 @@ _AT_FDCWD = -100
 _ATTR_READ_ONLY, _ATTR_NOSUID, _ATTR_NODEV = 0x1, 0x2, 0x4
 _INSIDE, _NOBODY = 1000, 65534
 """The program's user inside; and outside, where root started it (root is not held to a number of processes)."""
+_JOIN_SESSION_KEYRING = 1
+_CALLS = {
+    "x86_64": {
+        "shmget": 29,
+        "shmat": 30,
+        "shmctl": 31,
+        "socket": 41,
+        "socketpair": 53,
+        "semget": 64,
+        "msgget": 68,
+        "ptrace": 101,
+        "add_key": 248,
+        "request_key": 249,
+        "keyctl": 250,
+        "perf_event_open": 298,
+        "process_vm_readv": 310,
+        "process_vm_writev": 311,
+        "bpf": 321,
+        "userfaultfd": 323,
+        "io_uring_setup": 425,
+    },
+    "aarch64": {
+        "ptrace": 117,
+        "msgget": 186,
+        "semget": 190,
+        "shmget": 194,
+        "shmctl": 195,
+        "shmat": 196,
+        "socket": 198,
+        "socketpair": 199,
+        "add_key": 217,
+        "request_key": 218,
+        "keyctl": 219,
+        "perf_event_open": 241,
+        "process_vm_readv": 270,
+        "process_vm_writev": 271,
+        "bpf": 280,
+        "userfaultfd": 282,
+        "io_uring_setup": 425,
+    },
+}
+"""The calls that a filter forbids: memory that no limit counts, the kernel's keys, and what no solution needs."""
+_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_OTHER_CALLS = 0x40000000
+"""The x32 calls of x86_64 have this bit; no call of either machine has a number above it."""
+_FAMILIES = (1, 2, 10)
+"""Sockets that may be made, and lead nowhere: within the computer, IPv4, IPv6. Others, such as those to the host of a
+virtual machine, are held by no network namespace."""
+_SET_SECCOMP, _FILTER = 22, 2
 _ROOT = "/tmp"  # noqa: S108 - only a place to mount on that is there on every system; nothing is written into it
 _LAST_CAPABILITY = 63
 _HIGHEST_FILE = 65536
@@ -182,6 +233,8 @@ def _become_program(job: dict[str, Any], null: int, status: int) -> None:
     for name, most in job["limits"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     _require_no_fork()
+    _leave_keyrings()
+    _forbid_calls()
     # An ignored signal stays ignored over execve: whoever started haloes may have ignored some.
     for number in range(1, signal.NSIG):
         try:
@@ -195,6 +248,15 @@ def _become_program(job: dict[str, Any], null: int, status: int) -> None:
     os.execve(python, [python, "-I", "-S", "-B", "-u", "-c", _BECOME, job["token"]], {})  # noqa: S606 - no shell is meant
 
 
+def _leave_keyrings() -> None:
+    """Leave the session keyring of whoever started this for an empty one: no namespace keeps its keys back."""
+    if _LIBC.syscall(_CALLS[os.uname().machine]["keyctl"], _JOIN_SESSION_KEYRING, None) >= 0:
+        return
+    # Where the kernel has no keys, or a container forbids the call, the program cannot ask for any either.
+    if ctypes.get_errno() not in {errno.ENOSYS, errno.EPERM}:
+        _checked(-1, "keyctl")
+
+
 def _require_no_fork() -> None:
     """Try to fork, and raise OSError where that works: the kernel does not hold root to a number of processes."""
     try:
@@ -204,6 +266,41 @@ def _require_no_fork() -> None:
     if child == 0:
         os._exit(0)
     raise OSError("the number of processes cannot be limited for this user")
+
+
+def _forbid_calls() -> None:
+    """Let the kernel refuse calls from here on, also after execve (seccomp)."""
+    program = b"".join(struct.pack("HBBI", *step) for step in _filter(os.uname().machine))
+    buffer = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: the number of steps, and where they lie.
+    described = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
+    done = _LIBC.prctl(_SET_SECCOMP, _FILTER, ctypes.c_char_p(described), 0, 0)
+    _checked(done, "prctl(PR_SET_SECCOMP)")
+
+
+def _filter(machine: str) -> list[tuple[int, int, int, int]]:
+    """Return the steps of the filter, as (what, skipped where true, skipped where false, number)."""
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EPERM
+    calls = _CALLS[machine]
+    sockets = [calls["socket"], calls["socketpair"]]
+    others = [number for name, number in calls.items() if name not in {"socket", "socketpair"}]
+    # Calls of another machine (32 bits) have other numbers: all are refused.
+    steps = [
+        (load, 0, 0, 4),
+        (equal, 1, 0, _ARCHITECTURE[machine]),
+        (answer, 0, 0, refuse),
+        (load, 0, 0, 0),
+        (at_least, 0, 1, _OTHER_CALLS),
+        (answer, 0, 0, refuse),
+    ]
+    for number in others:
+        steps += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
+    # A socket's family is the first argument, behind the number, the machine and the place of the call.
+    steps += [(equal, 2, 0, sockets[0]), (equal, 1, 0, sockets[1]), (answer, 0, 0, allow), (load, 0, 0, 16)]
+    for family in _FAMILIES:
+        steps += [(equal, 0, 1, family), (answer, 0, 0, allow)]
+    return [*steps, (answer, 0, 0, refuse)]
 
 
 def _die_with_parent() -> None:
