@@ -140,5 +140,5 @@ def test_a_plan_is_plain_data(files: Path):
 def test_a_plan_in_bfloat16_says_which_numbers_will_be_rounding(files: Path):
     plan = make_plan(settings(files, model={"dtype": "bfloat16"}))
 
-    assert [note for note in plan.notes if note.startswith("Rounding: ") and "8 answers of" in note]
+    assert [note for note in plan.notes if note.startswith("Rounding: ") and "8 of them in two packings" in note]
     assert not [note for note in make_plan(settings(files)).notes if note.startswith("Rounding")]

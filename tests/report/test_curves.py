@@ -111,10 +111,11 @@ def test_steps_whose_numbers_are_no_more_than_rounding_are_marked_and_counted(ba
         row(1, reward_margin=-0.2, **{"reference_point/raw": 0.05, **floors}),
         row(2, reward_margin=0.3, **{"reference_point/raw": -0.09, **floors}),
         row(3, reward_margin=0.1, **{"reference_point/raw": 0.4}),
+        row(4, reward_margin=0.0, **{"reference_point/raw": 0.0, **floors}),
     ]
 
     margin, point = training_charts(load_run(bare_run(metrics_jsonl=rows)))
 
     assert list(margin.rug) == [1]
-    assert margin.caption.endswith("At 1 of 3 steps it is no more than rounding, marked along the bottom.")
-    assert point.caption.endswith("At 2 of 3 steps it is no more than rounding.")
+    assert margin.caption.endswith("At 1 of 4 steps it is no more than rounding, marked along the bottom.")
+    assert point.caption.endswith("At 2 of 4 steps it is no more than rounding.")

@@ -189,14 +189,14 @@ def test_a_sampling_that_is_no_sampling_leaves_its_line_out(run: Callable[..., R
             {"nats": 0.4551, "answers": 4, "tokens": 361.0},
             (
                 "rewards below 0.46 nats an answer are nothing else, and margins and z0, which are means over n "
-                "answers, below 0.46/√n (4 answers of 361 tokens, packed in two ways)"
+                "answers, below 0.46/√n (361 tokens an answer; 4 of them in two packings)"
             ),
         ),
         (
             {"nats": 0.0, "answers": 1, "tokens": 8.4},
             (
-                "it moves no reward, margin or z0 by as much as 0.01 nats an answer (1 answer of 8 tokens, packed in "
-                "two ways)"
+                "it moves no reward, margin or z0 by as much as 0.01 nats an answer (8 tokens an answer; 1 of them in "
+                "two packings)"
             ),
         ),
         (None, ""),

@@ -197,9 +197,9 @@ def _margin(run: RunRecords) -> Chart | None:
 
 
 def _rounded(rows: Sequence[Fields], key: str) -> list[int]:
-    """Return the steps at which a number is nearer to 0 than rounding explains."""
+    """Return the steps at which a number is nearer to 0 than rounding explains, and not 0 exactly."""
     both = ((row["step"], row.get(key), row.get(f"{key.partition('/')[0]}/rounding")) for row in rows)
-    return [step for step, value, floor in both if is_finite(value) and is_finite(floor) and abs(value) < floor]
+    return [step for step, value, floor in both if is_finite(value) and is_finite(floor) and 0 < abs(value) < floor]
 
 
 def _reference_point(rows: Sequence[Fields]) -> Chart | None:

@@ -176,9 +176,9 @@ def rounding_sentence(*, nats: float, answers: int, tokens: float) -> str:
     Args:
         nats: standard deviation of an answer's log-ratio from rounding alone.
         answers: how many it was measured on.
-        tokens: their mean length.
+        tokens: the mean length of an answer.
     """
-    found = f"{answers} {'answer' if answers == 1 else 'answers'} of {plain(tokens, 0)} tokens, packed in two ways"
+    found = f"{plain(tokens, 0)} tokens an answer; {answers} of them in two packings"
     if nats < _SHOWN:
         return f"it moves no reward, margin or z0 by as much as {_SHOWN} nats an answer ({found})"
     floor = plain(nats, 2)

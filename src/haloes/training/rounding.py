@@ -11,15 +11,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from haloes.batches.collate import packed_rows
 from haloes.models.policy import Policy
 from haloes.tokens.store import TokenStore
-from haloes.training.completion_logps import totals
 
 _ANSWERS = 8
 _FEWEST = 2
-_TOKENS = 2048
+_TOKENS = 1024
 """Tokens of them, at most: the measurement is to take no longer than a step."""
 
 
@@ -28,16 +29,16 @@ class Rounding:
     """The floor of a run's numbers, as it was measured before the first step."""
 
     nats: float
-    """Standard deviation of the log-ratio of identical weights over two packings, an answer."""
+    """Standard deviation of the log-ratio of identical weights over two packings, for an answer of the mean length."""
     answers: int
     """How many it was measured on."""
     tokens: float
-    """Trained tokens that they have on average."""
+    """The mean length: trained tokens of an answer, over all of the data."""
 
 
 def measure_rounding(policy: Policy, store: TokenStore) -> Rounding:
     """
-    Compare log p(y|x) of a few answers when all of them share a pass and when each goes through the policy alone.
+    Compare the tokens of a few answers when all of them share a pass and when each goes through the policy alone.
 
     Args:
         policy: it is left as it is.
@@ -46,14 +47,13 @@ def measure_rounding(policy: Policy, store: TokenStore) -> Rounding:
     chosen = _some(store)
     rows = [store.read(int(i)) for i in chosen]
     with policy.scoring():
-        # A budget of all tokens is one pass, and one of a single token is a pass for each answer.
-        together, alone = (
-            totals(policy.token_logps, rows, budget=budget, device=policy.device)
-            for budget in (sum(len(row.prompt) + len(row.completion) for row in rows), 1)
-        )
-    # Around 0 and not around their mean: the log-ratio of identical weights is 0.
-    nats = math.sqrt(float(np.square(together - alone).mean()))
-    return Rounding(nats, len(rows), float(store.trained_length[chosen].mean()))
+        together = policy.token_logps(packed_rows(rows, policy.device))
+        alone = torch.cat([policy.token_logps(packed_rows([row], policy.device)) for row in rows])
+    # Around 0 and not around their mean: identical weights have the log-ratio 0. The errors of an answer's tokens are
+    # independent (LOG.md), so that a few hundred tokens say what else would take hundreds of answers.
+    of_token = float((together - alone).double().square().mean()) if len(together) else 0.0
+    tokens = float(store.trained_length.mean())
+    return Rounding(nats=math.sqrt(of_token * tokens), answers=len(rows), tokens=tokens)
 
 
 def _some(store: TokenStore) -> NDArray[np.int64]:
