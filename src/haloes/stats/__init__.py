@@ -9,6 +9,7 @@ A number about answers is a `Score`, whose interval counts prompts and not answe
 - a ranking of desirable above undesirable: `auc.auc_with_interval`, a score interval without draws;
 - what a regression gives (`length_control`, `ratings`, `calibration`, `reward_pairs`): refitted in each draw.
 
-Before against after is always paired by prompt; several comparisons at once are corrected by `paired.holm`. A number
+Before against after is always paired by prompt, and runs that differ in their seed alone are taken together by
+`over_seeds`; several comparisons at once are corrected by `paired.holm`. A number
 that says nothing (of one prompt, or of one class) is None, and never a number with an interval that means nothing.
 """

@@ -70,7 +70,8 @@ def show_sentiment(result: "Sentiment") -> None:
 
 
 def _title(answers: int, prompts: int) -> str:
-    return f"AUC of the implied reward on {answers} held-out answers to {prompts} prompts, mean over seeds"
+    answered = f"{answers} held-out answers to {prompts} prompts"
+    return f"AUC of the implied reward on {answered}, mean over seeds; intervals of prompts and seeds"
 
 
 def _show_at_equal_length(result: "Families | Imbalance") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -16,11 +17,11 @@ from haloes.stats.auc_interval import (
     all_comparisons,
     auc_interval,
     difference_interval,
-    difference_p_value,
     mean_comparisons,
 )
 from haloes.stats.bootstrap import Codes, Floats, cluster_codes
 from haloes.stats.means import mean_with_interval
+from haloes.stats.over_seeds import interval_over_seeds, p_value_over_seeds
 from haloes.stats.paired import holm
 from haloes.stats.rates import share_with_interval
 
@@ -71,7 +72,8 @@ def auc_rows(
     """
     Return a row a method, in the order of the mapping.
 
-    An AUC is the mean over seeds, and the interval holds the spread of prompts for these seeds.
+    An AUC is the mean over seeds, and the interval holds the spread of prompts and of seeds (of one seed, of prompts
+    alone).
 
     Args:
         rewards: by method, an array for every seed with a reward for each held-out answer.
@@ -81,10 +83,7 @@ def auc_rows(
         tokens: the length of each answer.
     """
     codes = cluster_codes(list(prompts))
-    of_all = {
-        method: mean_comparisons([all_comparisons(r, desirable, codes) for r in of_seeds])
-        for method, of_seeds in rewards.items()
-    }
+    of_all = {method: [all_comparisons(r, desirable, codes) for r in of_seeds] for method, of_seeds in rewards.items()}
     similar = {} if tokens is None else _of_similar(rewards, desirable, codes, np.asarray(tokens, dtype=np.float64))
     numbers, at_equal_length = _numbers(of_all, baseline), _numbers(similar, baseline)
     return [
@@ -100,28 +99,33 @@ def auc_rows(
 
 def _of_similar(
     rewards: Mapping[str, Sequence[Floats]], desirable: NDArray[np.bool_], codes: Codes, tokens: Floats
-) -> dict[str, Comparisons]:
-    """Return each method's comparisons of answers of about the same length; none where there are no such answers."""
+) -> dict[str, list[Comparisons]]:
+    """Return each method's comparisons of answers of about the same length, seed by seed; none without such answers."""
     found = {}
     for method, of_seeds in rewards.items():
         sides = [similar_comparisons(r, desirable, codes, tokens) for r in of_seeds]
         found[method] = [side for side in sides if side is not None]
-    return {method: mean_comparisons(sides) for method, sides in found.items() if sides}
+    return {method: sides for method, sides in found.items() if sides}
 
 
-def _numbers(sides: Mapping[str, Comparisons], baseline: str) -> dict[str, dict[str, float]]:
+def _numbers(seeds: Mapping[str, Sequence[Comparisons]], baseline: str) -> dict[str, dict[str, float]]:
     """Return each method's AUC and its difference from the baseline's, by the names of the fields."""
-    others = [method for method in sides if method != baseline]
-    corrected = holm([difference_p_value(sides[baseline], sides[method]) for method in others])
-    p = dict(zip(others, corrected, strict=True))
+    values = {method: np.array([side.value for side in sides]) for method, sides in seeds.items()}
+    means = {method: mean_comparisons(sides) for method, sides in seeds.items()}
+    # Seed by seed: what a seed's order of the data makes of all methods cancels out.
+    changes = {method: values[method] - values[baseline] for method in seeds}
+    limits = {method: partial(difference_interval, means[baseline], mean) for method, mean in means.items()}
+    others = [method for method in seeds if method != baseline]
+    p = dict(zip(others, holm([p_value_over_seeds(limits[m], changes[m]) for m in others]), strict=True))
     numbers = {}
-    for method, side in sides.items():
-        (low, high), (d_low, d_high) = auc_interval(side, _LEVEL), difference_interval(sides[baseline], side, _LEVEL)
+    for method, mean in means.items():
+        low, high = interval_over_seeds(partial(auc_interval, mean), values[method], _LEVEL, bounds=(0, 1))
+        d_low, d_high = interval_over_seeds(limits[method], changes[method], _LEVEL, bounds=(-1, 1))
         numbers[method] = {
-            "auc": side.value,
+            "auc": mean.value,
             "low": low,
             "high": high,
-            "difference": side.value - sides[baseline].value,
+            "difference": mean.value - means[baseline].value,
             "difference_low": d_low,
             "difference_high": d_high,
             "p": p.get(method, 1.0),

@@ -43,7 +43,7 @@ def _page(found: Families | Imbalance, columns: list[str], extra: list[list[str]
     of_all = f"AUC of the implied reward on {found.num_answers} held-out answers to {found.num_prompts} prompts"
     of_length = "" if found.length is None else f" {found.length.label}: {found.length.value:.3f}."
     lines = [
-        f"{of_all}, mean over seeds.{of_length}",
+        f"{of_all}, mean over seeds; intervals of prompts and seeds.{of_length}",
         "",
         f"| {' | '.join(names)} |",
         f"|{' --- |' * len(names)}",
