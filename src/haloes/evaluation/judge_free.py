@@ -20,7 +20,7 @@ LABELS = {
     "tokens": "Tokens an answer",
     "repetition": "Repeated four-word runs",
     "finished": "Answers that end by themselves",
-    "refusal": "Answers that refuse (by a list of phrases)",
+    "refusal": "Answers that refuse (by phrases, which find 0.2 to 0.9 of them)",
     "distinct_2": "Different word pairs by all (distinct-2)",
     "auc": "AUC of the implied reward",
 }

@@ -8,7 +8,8 @@ difficulty g of an instruction, where it is known,
 
 so that phi is negative where the judge prefers longer answers, and the rate is the mean of sigmoid(theta + psi * g).
 AlpacaEval chooses an L1 penalty by cross-validation and adds the judgements of two reference models as a prior; both
-need its own data. Here a wide normal prior on the coefficients keeps them finite, and nothing else is added.
+need its own data. Here a wide normal prior on the coefficients keeps them finite, and nothing else is added. Without
+difficulties it is another number: on published models 6.7 points above AlpacaEval's on average, 25.6 at most.
 """
 
 from collections.abc import Hashable, Sequence
