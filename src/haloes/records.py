@@ -96,7 +96,8 @@ class Feedback:
     score: float | None = None
     """The rating on whatever scale the raters used; a rule turns it into a label."""
     finished: bool = True
-    """False when the completion was cut off (at a token limit, by a stop button): its end of turn is not trained."""
+    """False when the completion was cut off (at a token limit, by a stop button): its end of turn is not trained. True
+    trains it as a token of the answer, so that an answer of one word, such as Yes, is two tokens."""
     weight: float = 1.0
     """Factor on this row's loss, positive."""
     id: str | None = None

@@ -100,3 +100,20 @@ def test_other_faults_are_named():
         bradley_terry(["a"], ["b"], [1.0], ["p"])
     with pytest.raises(DataError, match="1 and 2 models for 2 preferences"):
         bradley_terry(["a"], ["b", "b"], [1.0, 0.0], list("pq"))
+
+
+@pytest.mark.peer
+def test_evalica_gives_the_same_ratings():
+    evalica = pytest.importorskip("evalica", reason="evalica is not installed (make test-peers runs it)")
+    rng = np.random.default_rng(1)
+    results = {pair: rng.choice([0.0, 0.5, 1.0], size=30).tolist() for pair in combinations("abcd", 2)}
+    first, second, preferences, prompts = season(results)
+
+    winner = {1.0: evalica.Winner.X, 0.0: evalica.Winner.Y, 0.5: evalica.Winner.Draw}
+    peer = evalica.bradley_terry(first, second, [winner[value] for value in preferences], tolerance=1e-12, limit=10_000)
+    found = bradley_terry(first, second, preferences, prompts, virtual_ties=0, draws=10)
+    log_strength = np.log(peer.scores)
+
+    for score in found.scores:
+        expected = log_strength[score.variant] - log_strength.mean()
+        assert score.value == pytest.approx(expected, abs=1e-4)
