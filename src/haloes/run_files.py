@@ -17,8 +17,9 @@ JUDGEMENTS, EVALUATION, REPORT = "judgements.jsonl", "evaluation.json", "report.
 
 MODEL, CHECKPOINTS, BEST = "model", "checkpoints", "best"
 """Folders: the trained model or adapter, the newest checkpoints, and the best one where the run keeps it."""
-ENCODED, WATCHED, BENCHMARKS = "data", "watched", "benchmarks"
-"""Folders: encoded feedback, answers and judgements of the judge that watched, and answers to benchmarks."""
+ENCODED, WATCHED, BENCHMARKS, CODE = "data", "watched", "benchmarks", "code"
+"""Folders: encoded feedback, answers and judgements of the judge that watched, answers to benchmarks, and copies of the
+user's own losses and raters."""
 
 
 def is_run(folder: Path) -> bool:

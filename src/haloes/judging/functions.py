@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from types import CodeType
 from typing import Any, TypeAlias
 
 from haloes.errors import ConfigError
+from haloes.python_files import import_file
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -116,11 +116,4 @@ def _module(place: str) -> Any:
     if not place.endswith(".py"):
         return importlib.import_module(place)
     path = Path(place)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"haloes_function_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not Python")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_file(path, f"haloes_function_{path.stem}")

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import hashlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from haloes.losses.length_normalised import LengthNormalised
 from haloes.losses.mixture import Mixture
 from haloes.losses.presets import Maker, Preset
 from haloes.losses.table import LOSSES, check_loss_name
+from haloes.python_files import import_file
 
 _WRAPPERS = {"humanline": Humanline, "length-normalised": LengthNormalised, "mixture": Mixture}
 
@@ -195,14 +195,7 @@ def _import_file(path: Path) -> ModuleType:
     name = f"haloes_user_{hashlib.sha256(bytes(path.resolve()) + path.read_bytes()).hexdigest()}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"loss: {path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
     try:
-        spec.loader.exec_module(module)
+        return import_file(path, name, keep=True)  # dataclasses look their module up
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         raise ConfigError(f"loss: {path} cannot be imported: {type(error).__name__}: {error}") from error
-    return module

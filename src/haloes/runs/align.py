@@ -28,6 +28,7 @@ from haloes.runs.parts import PartClock
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.rehearse import rehearse
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
+from haloes.runs.user_code import keep_code
 from haloes.training.choose_steps import describe_steps, too_few_steps
 from haloes.training.settings import budget_of
 from haloes.training.trainer import Callback, TrainResult, train
@@ -75,7 +76,7 @@ def align(
         Interrupted: the user stopped the run, which was saved and can be resumed.
     """
     clock = PartClock()
-    run = resolve_run(config, run_dir, loss=loss, resume=resume, allow_changes=allow_changes)
+    run = resolve_run(config, run_dir, loss=loss, resume=resume, rater=rater, allow_changes=allow_changes)
     # Rows that were in memory lie in temporary files, and the run resumes from its own copies of them.
     run = dataclasses.replace(run, config=with_own_rows(run.config, run.run_dir))
     ranks, settings = run.ranks, run.config
@@ -98,9 +99,11 @@ def align(
             progress.note(data.could_show)
         prepared = prepare_run(data, progress=progress)
         if ranks.is_main:
+            changed = run_folder.changes(run.run_dir, prepared.identity)
             _write_start(prepared, clock)
+            keep_code(run.run_dir, run.code)
             # Before it trains on them: what is wrong with the feedback can be put right now.
-            for text in prepared.warnings:
+            for text in (*prepared.warnings, *changed):
                 progress.note(f"warning: {text}")
             if allow_changes:
                 # The answers before training are those of another model or to other prompts.
@@ -112,7 +115,7 @@ def align(
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
             told = _about_outcome(outcome, prepared)
-            warnings = [*prepared.warnings, *outcome.damaged, *monitor.alarms(), *monitor.never_measured(), *told]
+            warnings = [*prepared.warnings, *changed, *outcome.damaged, *monitor.alarms(), *monitor.never_measured(), *told]
             scores = measure_and_save(context, outcome, rater, warnings, kl_budget=budget_of(settings.train))
             run_folder.mark_finished(run.run_dir, prepared.identity, clock, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.

@@ -19,14 +19,16 @@ from haloes.judging.table import deciding_settings
 from haloes.locks import LOCK
 from haloes.report.card import write_card
 from haloes.report.page import write_report
-from haloes.run_files import CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
+from haloes.run_files import CODE, CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
 from haloes.runs.config import RunConfig, as_mapping, config_of_file
 from haloes.runs.own_rows import with_own_rows
 from haloes.runs.parts import PartClock, Parts, begin_part, end_part, total_seconds
 from haloes.store import read_json, write_json, write_text
-from haloes.training.identity import refuse_changes
+from haloes.training.identity import changed_names, refuse_changes
 
 _FINISHED = "finished_steps"
+SOURCE = "source of the "
+"""What the user's own code is called in a run's identity, before what it is to the run."""
 _FREE = {
     "microbatch_tokens",
     "microbatch_examples",
@@ -169,8 +171,20 @@ def _are_parts(content: Mapping[str, Any]) -> bool:
 
 def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
     """Refuse to resume what is no longer the same run. Raises RunError naming what changed."""
-    earlier = _environment(run_dir).get("fingerprints", {})
-    refuse_changes(earlier, identity, was=f"{run_dir} was started with")
+    earlier = _earlier_identity(run_dir)
+    sources = any(name.startswith(SOURCE) for name in changed_names(earlier, identity))
+    kept = f"(it is in {run_dir / CODE})" if sources and (run_dir / CODE).is_dir() else ""
+    refuse_changes(earlier, identity, was=f"{run_dir} was started with", kept=kept)
+
+
+def changes(run_dir: Path, identity: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each thing in which a run goes on otherwise than it was started; none of a new run."""
+    return [f"the run was started with another {name}" for name in changed_names(_earlier_identity(run_dir), identity)]
+
+
+def _earlier_identity(run_dir: Path) -> Mapping[str, str]:
+    identity: dict[str, str] = _environment(run_dir).get("fingerprints", {})
+    return identity
 
 
 def installed(package: str) -> str:

@@ -39,6 +39,7 @@ from haloes.runs.drift import make_drift
 from haloes.runs.feedback_rows import feedback_source
 from haloes.runs.held_out import held_out_note, held_out_share
 from haloes.runs.inputs import Inputs, make_inputs
+from haloes.runs.user_code import UserCode, code_identity, user_code
 from haloes.runs.warnings import data_warnings, speed_warnings
 from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import make_encoder, tokenizer_fingerprint
@@ -71,6 +72,8 @@ class ResolvedRun:
     ranks: Ranks
     same_run: bool
     """Whether the folder's run is resumed as it was, so that everything that decides its result must be the same."""
+    code: tuple[UserCode, ...] = ()
+    """The user's own loss, rater and rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +164,7 @@ def resolve_run(
     loss: Loss[Any] | None = None,
     ranks: Ranks | None = None,
     resume: bool = False,
+    rater: Callable[..., Any] | None = None,
     allow_changes: bool = False,
 ) -> ResolvedRun:
     """
@@ -173,6 +177,7 @@ def resolve_run(
         ranks: the processes that share the run; those that `torchrun` started if left out.
         resume: resume the run that the folder holds, with the dtype, the learning rate and the steps that it began
             with where the settings leave them open.
+        rater: a function in place of the one that the configuration names.
         allow_changes: resume it even if what decides its result has changed.
 
     Raises:
@@ -197,6 +202,7 @@ def resolve_run(
         dtype=dtype,
         ranks=ranks,
         same_run=resume and not allow_changes,
+        code=user_code(config, loss, rater),
     )
 
 
@@ -223,7 +229,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     }
     # Once more with the model's hashes in `prepare_run`: here it costs no loading of a model to refuse.
     if run.same_run:
-        run_folder.check_identity(run.run_dir, identity)
+        run_folder.check_identity(run.run_dir, identity | code_identity(run.code))
     inputs = make_inputs(
         config.feedback,
         run.run_dir,
@@ -297,11 +303,16 @@ def prepare_run(
     config = dataclasses.replace(config, train=dataclasses.replace(train, microbatch_tokens=budget))
     identity = {
         **data.identity,
+        **code_identity(run.code),
         "configuration": _configuration_digest(config, run.loss),
         "reference model": policy.reference_fingerprint,
     }
     if policy.start_fingerprint is not None:
         identity["model"] = policy.start_fingerprint
+    if config.train.dropout:
+        # It falls on the numbers in the order in which they are computed; without it the size only rounds.
+        sizes = (budget, config.train.microbatch_examples, run.ranks.count)
+        identity["size of the micro-batches, by which dropout falls"] = str(sizes)
     if run.same_run:
         run_folder.check_identity(run.run_dir, identity)
     warnings = data_warnings(data.inputs.facts, data.loss)

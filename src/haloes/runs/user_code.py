@@ -1,0 +1,140 @@
+"""
+The user's own code that decides what a run gives: its loss, its rater, its judge's rule.
+
+Their source is part of the run's identity, and a copy of it lies in the run's folder. Of a Python file it is the whole
+file, of a class or function that was written elsewhere its own lines. What it imports is not followed.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haloes.judging.functions import fingerprint, name_of
+from haloes.losses._contract import Loss
+from haloes.run_files import CODE
+from haloes.runs.config import RunConfig
+from haloes.runs.run_folder import SOURCE
+from haloes.store import write_text
+
+
+@dataclass(frozen=True, slots=True)
+class UserCode:
+    """The source of something of the user's that decides what a run gives."""
+
+    role: str
+    """What it is to the run, such as "loss" or "rater"."""
+    name: str
+    """The name of its file, or its own."""
+    source: bytes
+
+    @property
+    def key(self) -> str:
+        """Return what it is called in the run's identity."""
+        return f"{SOURCE}{self.role} ({self.name})"
+
+    @property
+    def digest(self) -> str:
+        """Return the hash of its source."""
+        return hashlib.sha256(self.source).hexdigest()
+
+    @property
+    def copy_name(self) -> str:
+        """Return the name of its copy, which tells one version from another."""
+        stem = "".join(
+            letter if letter.isalnum() or letter in "-_" else "-" for letter in self.name.removesuffix(".py")
+        )
+        return f"{stem}-{self.digest[:8]}.py"
+
+
+def user_code(config: RunConfig, loss: Loss[Any], rater: Callable[..., Any] | None = None) -> tuple[UserCode, ...]:
+    """
+    Return the user's code in a run; nothing of it is called.
+
+    Args:
+        config: all settings, which name rater and rule.
+        loss: the loss, in which losses and dials of the user's own may be.
+        rater: a function in place of the one that the configuration names.
+    """
+    found = [code for kind in _kinds(loss) if (code := _of_class(kind)) is not None]
+    if rater is not None and name_of(rater).startswith("<"):
+        found.append(UserCode("rater", name_of(rater).strip("<>"), _own_lines(rater) or fingerprint(rater).encode()))
+    elif config.samples.rater is not None:
+        found += _of_name("rater", config.samples.rater)
+    judge = config.watch.judge or {}
+    if judge.get("kind") == "rule":
+        found += _of_name("judge's rule", str(judge.get("rule")))
+    return tuple(dict.fromkeys(found))
+
+
+def code_identity(codes: Sequence[UserCode]) -> dict[str, str]:
+    """Return the hash of each source by what it is called; of several of one name a hash of all."""
+    by_key: dict[str, list[str]] = {}
+    for code in codes:
+        by_key.setdefault(code.key, []).append(code.digest)
+    return {key: digests[0] if len(digests) == 1 else "+".join(sorted(digests)) for key, digests in by_key.items()}
+
+
+def keep_code(run_dir: Path, codes: Sequence[UserCode]) -> None:
+    """Copy the sources into the run's folder, beside those of earlier parts of the run where they were others."""
+    for code in codes:
+        path = run_dir / CODE / code.copy_name
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, code.source.decode(errors="replace"))
+
+
+def _kinds(value: Any) -> Iterator[type[Any]]:
+    """Yield the classes of a loss and of what is inside it."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _kinds(item)
+    elif isinstance(value, Mapping):
+        yield from _kinds(list(value.values()))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield type(value)
+        yield from _kinds([getattr(value, field.name) for field in dataclasses.fields(value)])
+
+
+def _of_class(kind: type[Any]) -> UserCode | None:
+    if kind.__module__.partition(".")[0] == "haloes":
+        return None
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    # The script that runs may be changed to resume what it started; of it the class alone counts.
+    if file is not None and kind.__module__ != "__main__":
+        return _of_file("loss", Path(file))
+    lines = _own_lines(kind)
+    return None if lines is None else UserCode("loss", kind.__qualname__, lines)
+
+
+def _of_name(role: str, name: str) -> list[UserCode]:
+    """Return the source that `package.module:function` or `file.py:function` lies in; none where it cannot be read."""
+    place = name.rpartition(":")[0]
+    if place.partition(".")[0] == "haloes":
+        return []
+    if not place.endswith(".py"):
+        try:
+            spec = importlib.util.find_spec(place)
+        except (ImportError, ValueError, AttributeError):  # who loads it tells of it
+            return []
+        place = (spec.origin or "") if spec is not None else ""
+    code = _of_file(role, Path(place))
+    return [] if code is None else [code]
+
+
+def _of_file(role: str, path: Path) -> UserCode | None:
+    try:
+        return UserCode(role, path.name, path.read_bytes()) if path.suffix == ".py" else None
+    except OSError:
+        return None
+
+
+def _own_lines(thing: Any) -> bytes | None:
+    try:
+        return inspect.getsource(thing).encode()
+    except (OSError, TypeError):  # typed at a prompt, or not Python's
+        return None
