@@ -22,7 +22,7 @@ def resume(
     run
         The run's folder.
     allow_changes
-        Go on even if the data, the tokenizer, the model, the settings or your own loss and rater are not what they were.
+        Go on even if the data, the tokenizer, the model, the settings or your own code are not what they were.
     settings
         Settings to change, as section.key=value; those that decide memory only (train.microbatch_tokens) may differ.
     """
