@@ -145,7 +145,8 @@ class Client:
                 fault, wait = f"not the reply it should be ({type(error).__name__}: {error})", None
             if attempt + 1 < self._endpoint.attempts:
                 self._pause(wait, attempt, fault)
-        raise NoReplyError(self._clean(f"{fault}, {self._endpoint.attempts} times"))
+        attempts = self._endpoint.attempts
+        raise NoReplyError(self._clean(f"{fault}, {attempts} times" if attempts > 1 else fault))
 
     def _attempt(self, path: str, body: Mapping[str, Any]) -> bytes:
         try:

@@ -49,14 +49,17 @@ def say_judged(judged: "JudgeResult") -> None:
 
 def left_undone(judged: "JudgeResult") -> str | None:
     """Return what a judge left undone, with what to do; None where there are verdicts and no question is open."""
+    from haloes.stats.comparisons import comparisons
+
     if judged.unanswered:
         return (
             f"{len(judged.unanswered)} comparisons got no answer, the first: {judged.unanswered[0]}; the same command "
             "asks for them again"
         )
     unread = [judgement for judgement in judged.judgements if judgement.verdict is None]
-    # Where most are lost, what is left is no sample of the rest.
-    if 2 * len(unread) > len(judged.judgements):
+    preferences = [pair.preference for pair in comparisons(judged.judgements)]
+    # A pair needs both of its verdicts; where most pairs are lost, what is left is no sample of the rest.
+    if 2 * preferences.count(None) > len(preferences):
         number, reason = _causes(unread)[0]
         total, read = len(judged.judgements), len(judged.judgements) - len(unread)
         lost = f"only {read} of the {total} replies hold" if read else f"none of the {total} replies holds"
