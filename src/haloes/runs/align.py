@@ -115,7 +115,14 @@ def align(
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
             told = _about_outcome(outcome, prepared)
-            warnings = [*prepared.warnings, *changed, *outcome.damaged, *monitor.alarms(), *monitor.never_measured(), *told]
+            warnings = [
+                *prepared.warnings,
+                *changed,
+                *outcome.damaged,
+                *monitor.alarms(),
+                *monitor.never_measured(),
+                *told,
+            ]
             scores = measure_and_save(context, outcome, rater, warnings, kl_budget=budget_of(settings.train))
             run_folder.mark_finished(run.run_dir, prepared.identity, clock, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.
