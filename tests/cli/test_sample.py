@@ -9,6 +9,7 @@ import pytest
 
 from haloes.cli.main import run
 from haloes.errors import DataError
+from haloes.records import Message
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.prompts import EVERYDAY, load_prompts
 from haloes.sampling.run import read_completions
@@ -137,3 +138,13 @@ def test_prompts_of_scored_and_of_compressed_feedback_are_found(tmp_path: Path):
 
     assert len(load_prompts(str(tmp_path / "s.jsonl"), settings)) == 3
     assert set(load_prompts(str(tmp_path / "t.csv.gz"), settings).values()) == {"Why?", "When?"}
+
+
+def test_a_prompt_that_spells_a_chat_is_one_and_a_broken_one_is_named(tmp_path: Path):
+    chat = '[{"role": "user", "content": "Why?"}]'
+    write_rows(tmp_path / "p.jsonl", [{"id": "a", "prompt": chat}, {"id": "b", "prompt": "So?"}])
+    write_rows(tmp_path / "q.jsonl", [{"id": "a", "prompt": chat[:-1]}])
+
+    assert load_prompts(str(tmp_path / "p.jsonl"), FeedbackSettings()) == {"a": (Message("user", "Why?"),), "b": "So?"}
+    with pytest.raises(DataError, match=r"q\.jsonl:1: the text .* looks like the turns of a chat"):
+        load_prompts(str(tmp_path / "q.jsonl"), FeedbackSettings())

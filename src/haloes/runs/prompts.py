@@ -1,6 +1,7 @@
 """Prompts to answer, by id: of a run's held-out part, of a feedback file, of a file of prompts, or built in."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -8,9 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from haloes.errors import ConfigError, DataError
+from haloes.feedback.chats_in_text import spelled_turns
 from haloes.feedback.keys import conversation_number, group_number, group_of, number_of, prompt_key, seeded_hash
+from haloes.feedback.messages import parse_messages
+from haloes.feedback.refusals import RefusalError
 from haloes.feedback.split import split
-from haloes.records import Asked, Refusal, Text, as_prompt, asked_from_json, prompt_of
+from haloes.records import Asked, Refusal, Text, as_asked, as_prompt, asked_from_json, prompt_of
 from haloes.run_files import ENCODED
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows
@@ -103,11 +107,23 @@ def _prompts(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> dict[
     prompts: dict[str, Asked] = {}
     for number, row in rows:
         try:
-            asked = asked_from_json(row)
+            asked = _with_turns(asked_from_json(row), where=f"{path}:{number}")
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}:{number}: `prompt` must be text or messages with role and content") from error
         prompts[str(row.get("id") or row.get("prompt_id") or prompt_key(as_prompt(asked).text))] = asked
     return prompts
+
+
+def _with_turns(asked: Asked, *, where: str) -> Asked:
+    """Return a prompt whose text spells the turns of a chat as these turns. Raises DataError for broken ones."""
+    prompt = as_prompt(asked)
+    if not isinstance(prompt.text, str):
+        return asked
+    try:
+        turns = spelled_turns(prompt.text)
+        return asked if turns is None else as_asked(replace(prompt, text=parse_messages(turns, column="prompt")))
+    except RefusalError as refused:
+        raise DataError(f"{where}: {refused.message}") from refused
 
 
 def _held_out(source: str, settings: FeedbackSettings, *, everything: bool) -> dict[str, Asked]:

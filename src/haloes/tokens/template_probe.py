@@ -60,7 +60,7 @@ def probe_template(tokenizer: Any, tools: Sequence[Any] = ()) -> Marks:
         ModelError: the template does not write what was said, it cannot be told what of an answer the model writes, or
             there is no end-of-text token.
     """
-    parts, unwritten = _find_parts(tokenizer, tools)
+    parts, unwritten = find_parts(tokenizer, tools)
 
     def text(*turns: Message, generation: bool = False) -> str:
         return render_messages(tokenizer, turns, tools, generation=generation, parts=parts)
@@ -118,8 +118,12 @@ def _alike(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _find_parts(tokenizer: Any, tools: Sequence[Any]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the roles whose words the template wants in parts, and those whose words it leaves out."""
+def find_parts(tokenizer: Any, tools: Sequence[Any] = ()) -> tuple[frozenset[str], frozenset[str]]:
+    """
+    Return the roles whose words the template wants in parts, and those whose words it leaves out.
+
+    Raises DataError where the template refuses the plainest conversation, ModelError where it loses all words.
+    """
     turns = (Message("user", _ASKED), Message("assistant", PROBE))
     pair = frozenset({"user", "assistant"})
     tried = (frozenset[str](), pair, frozenset({"user"}), frozenset({"assistant"}))

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fake_harness import FakeHarness
+from fakes import byte_tokenizer
 from haloes.errors import ConfigError, DataError, ModelError, RunError
 from haloes.evaluation.bench.numbers import benchmark_numbers
-from haloes.evaluation.bench.run import BenchSettings, draw, run_benchmarks
+from haloes.evaluation.bench.run import BenchSettings, _render, draw, run_benchmarks
 from haloes.evaluation.evaluate import compute_evaluation
 from haloes.progress.contract import NullProgress
 from haloes.report.page import write_report
@@ -297,3 +298,16 @@ def _clean(run_dir: Path) -> Iterator[None]:
     yield
     for path in (run_dir / "benchmarks").glob("*"):
         path.unlink()
+
+
+def test_a_chat_template_that_reads_parts_is_given_parts():
+    chatml = "{% for m in messages %}{{ m['role'] + ':' + WORDS + '\n' }}{% endfor %}"
+    words = "(m['content'] | map(attribute='text') | join)"
+    render = _render(byte_tokenizer(chat_template=chatml.replace("WORDS", words)))
+    turns = [{"role": "user", "content": "Why?"}]
+
+    assert render is not None
+    assert render(turns) == "user:Why?\n"
+    assert render([*turns, {"role": "assistant", "content": "So"}], add_generation_prompt=False).endswith(
+        "assistant:So"
+    )

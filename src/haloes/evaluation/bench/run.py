@@ -16,6 +16,7 @@ from haloes.evaluation.bench.variants import Variant, load, variants
 from haloes.journal import Journal
 from haloes.locks import hold_folder
 from haloes.progress.contract import Progress
+from haloes.tokens.template_probe import find_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,11 +215,12 @@ def _render(tokenizer: Any) -> Render | None:
     """Return the chat template as lm-eval calls it; None for a tokenizer without one."""
     if not tokenizer.chat_template:
         return None
+    parts, _ = find_parts(tokenizer)
 
     def render(messages: Any, *, add_generation_prompt: bool = True) -> str:
         return str(
             tokenizer.apply_chat_template(
-                messages,
+                [_in_parts(turn) if turn["role"] in parts else turn for turn in messages],
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 continue_final_message=not add_generation_prompt,
@@ -226,6 +228,11 @@ def _render(tokenizer: Any) -> Render | None:
         )
 
     return render
+
+
+def _in_parts(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a turn with its words as a list of parts, of which some templates read nothing else."""
+    return {**turn, "content": [{"type": "text", "text": turn["content"]}]}
 
 
 def _digest(texts: Any) -> str:
