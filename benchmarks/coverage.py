@@ -66,7 +66,7 @@ def covered(row: Row, *, studies: int, seed: int = 0) -> Covered:
 
 def tables() -> dict[str, Callable[[], Iterable[Row]]]:
     """Return the tables by name."""
-    from benchmarks import coverage_auc, coverage_means
+    from benchmarks import coverage_auc, coverage_means, coverage_others
 
     return {
         "auc": coverage_auc.alone,
@@ -75,6 +75,7 @@ def tables() -> dict[str, Callable[[], Iterable[Row]]]:
         "mean-differences": coverage_means.mean_differences,
         "preferences": coverage_means.preferences,
         "shares": coverage_means.shares,
+        "others": coverage_others.others,
     }
 
 
