@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
+from haloes.bounded_yaml import load_yaml
 from haloes.errors import ConfigError
 from haloes.judging._contract import OrderedPair
 from haloes.judging.extract import RULES, Extracted, Labels, extract
@@ -151,7 +152,7 @@ def _parsed(name: str, text: str) -> JudgeTemplate:
     if match is None:
         raise ConfigError(f"judge template {name}: it must begin with a head between two lines of ---")
     try:
-        head = yaml.safe_load(match[1])
+        head = load_yaml(match[1])
     except yaml.YAMLError as error:
         raise ConfigError(f"judge template {name}: the head is not YAML: {error}") from error
     body = match[2]

@@ -1,6 +1,5 @@
 """Models and tokenizers by name: a folder, a name on the hub, a GGUF file, or the embedded model."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from haloes.models.kind import is_classifier
 from haloes.models.liger import apply_liger
 from haloes.models.quantize import keep_differentiable, quantization
 from haloes.models.quiet import quiet
+from haloes.models.untrusted_folder import check_config, read_object
 from haloes.run_files import MODEL, is_trained_run
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ Source = Literal["folder", "hub", "gguf", "embedded"]
 
 ADAPTER = "adapter_config.json"
 _LONGEST = 300
+_MOST_ADAPTERS = 10
+"""Adapters that stand on one another."""
 GENERATION = "generation_config.json"
 """Settings of generation: what ends an answer, among others."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
@@ -119,7 +121,7 @@ def empty_model(name: str) -> Any:
         with quiet(), torch.device("meta"):
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:
         raise _failed(location, "model", error) from error
 
 
@@ -139,13 +141,13 @@ def saved_dtype(name: str) -> "torch.dtype | None":
         return None
     if _is_adapter(location):
         return saved_dtype(_base_name(location))
-    try:
-        config = json.loads((location.path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not (location.path / "config.json").is_file():
         return None
-    text = config.get("text_config") or {}
+    config = read_object(location.path / "config.json")
+    text = config.get("text_config")
+    parts = [part for part in (config, text) if isinstance(part, dict)]
     # transformers 4 calls it torch_dtype.
-    names = (part.get(key) for part in (config, text) for key in ("dtype", "torch_dtype"))
+    names = (part.get(key) for part in parts for key in ("dtype", "torch_dtype"))
     found = next((name for name in names if isinstance(name, str)), "")
     dtype = getattr(torch, found.removeprefix("torch."), None) if found else None
     return dtype if isinstance(dtype, torch.dtype) and dtype.is_floating_point else None
@@ -163,9 +165,16 @@ def load_tokenizer(name: str) -> Any:
 
 def check_model_exists(name: str) -> None:
     """Raise ModelError where a name leads nowhere on this machine, and cannot be the name of a model on the hub."""
-    path = Path(name).expanduser()
     if name.lower() in EMBEDDED_NAMES:
         return
+    try:
+        path = Path(name).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    # A name too long, a folder that may not be looked into, the home of nobody.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{name[:_LONGEST]}: no model can be there ({_brief(error)})") from error
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"{name}: no such file")
@@ -187,9 +196,10 @@ def _locate(name: str, *, weights: bool) -> _Location:
     if is_trained_run(path):
         # A run stands for the model that it trained, by whose folder the model is then known.
         return _locate(str(path / MODEL), weights=weights)
-    if path.is_dir():
-        return _Location(name, "folder", path)
-    return _Location(name, "hub", hub.fetch(name, weights=weights))
+    is_folder = path.is_dir()
+    found = _Location(name, "folder" if is_folder else "hub", path if is_folder else hub.fetch(name, weights=weights))
+    check_config(found.path)
+    return found
 
 
 def _is_adapter(location: _Location) -> bool:
@@ -197,16 +207,28 @@ def _is_adapter(location: _Location) -> bool:
 
 
 def _base_name(location: _Location) -> str:
-    """Return the name of the model that an adapter was trained on, from its configuration."""
-    try:
-        name = json.loads((location.path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except ValueError as error:
-        raise ModelError(f"{location.path / ADAPTER}: not valid JSON ({error})") from error
-    if not name:
-        raise ModelError(
-            f"{location.path / ADAPTER}: base_model_name_or_path is empty; write the adapter's base model there"
-        )
-    return _moved_with(location.path, str(name))
+    """
+    Return the name of the model that an adapter was trained on, from its configuration.
+
+    Raises:
+        ModelError: there is none, or its bases lead on to further adapters without end.
+    """
+    name = at = _named_base(location.path)
+    # An adapter may stand on another one; a ring of them has no model at its end.
+    for _ in range(_MOST_ADAPTERS):
+        folder = Path(at).expanduser()
+        folder = folder / MODEL if is_trained_run(folder) else folder
+        if not (folder / ADAPTER).is_file():
+            return name
+        at = _named_base(folder)
+    raise ModelError(f"{location.path / ADAPTER}: base_model_name_or_path leads from adapter to adapter, to no model")
+
+
+def _named_base(adapter: Path) -> str:
+    name = read_object(adapter / ADAPTER).get("base_model_name_or_path")
+    if not name or not isinstance(name, str):
+        raise ModelError(f"{adapter / ADAPTER}: base_model_name_or_path is empty; write the adapter's base model there")
+    return _moved_with(adapter, name)
 
 
 def _moved_with(adapter: Path, name: str) -> str:
@@ -219,9 +241,12 @@ def _moved_with(adapter: Path, name: str) -> str:
     Raises:
         ModelError: it is a folder of this machine that is not there.
     """
-    path = Path(name).expanduser()
-    if path.exists() or name.lower() in EMBEDDED_NAMES:
-        return name
+    try:
+        path = Path(name).expanduser()
+        if path.exists() or name.lower() in EMBEDDED_NAMES:
+            return name
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{adapter / ADAPTER}: {name[:_LONGEST]} can be no model ({_brief(error)})") from error
     if path.is_absolute():
         raise ModelError(
             f"{name} is the base of the adapter in {adapter}, and there is no such folder; put it back, or write its "
@@ -243,12 +268,11 @@ def _tokenizer(location: _Location) -> Any:
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:
         raise _failed(location, "tokenizer", error) from error
 
 
 def _plain(location: _Location, dtype: "torch.dtype", **how: Any) -> Any:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     folder = gguf.model_folder(location.path) if location.is_gguf else location.path
@@ -263,7 +287,7 @@ def _plain(location: _Location, dtype: "torch.dtype", **how: Any) -> Any:
             model, report = AutoModelForCausalLM.from_pretrained(
                 str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
         raise _failed(location, "model", error) from error
     # transformers fills such weights with random numbers and prints a warning, which is held back here.
     for fault in ("missing_keys", "mismatched_keys"):
@@ -279,7 +303,6 @@ def _plain(location: _Location, dtype: "torch.dtype", **how: Any) -> Any:
 def _merged(location: _Location, dtype: "torch.dtype") -> Any:
     """Return the adapter's base with the adapter merged into its weights, in this dtype."""
     import torch
-    from safetensors import SafetensorError
     from transformers import GenerationConfig
 
     with quiet():  # peft imports bitsandbytes, which may log that it lacks a package nobody needs
@@ -297,7 +320,7 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
         with quiet():
             _resize_to(base, location.path / "adapter_model.safetensors")
             merged = PeftModel.from_pretrained(base, str(location.path)).merge_and_unload(safe_merge=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
         raise _failed(location, "adapter", error) from error
     if (location.path / GENERATION).is_file():  # where a run wrote what ends an answer
         merged.generation_config = GenerationConfig.from_pretrained(str(location.path))
@@ -330,6 +353,7 @@ def _require_safetensors(location: _Location, folder: Path) -> None:
 
 
 def _failed(location: _Location, part: str, error: Exception) -> ModelError:
+    """Return the error for a folder that a library cannot load: most check no value, and raise errors of every kind."""
     if "trust_remote_code" in str(error):
         return ModelError(
             f"{location.name}: this {part} needs Python code from its repository, which haloes does not run. "

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from haloes.bounded_yaml import load_yaml
 from haloes.errors import DataError, RunError
 from haloes.records import Completion, Message, Text, sampling_from_json
 from haloes.results import (
@@ -99,7 +100,7 @@ def load_run(run_dir: Path) -> RunRecords:
     if not run_dir.is_dir():
         raise RunError(f"{run_dir}: no such run folder; give the folder that `haloes train` wrote")
     files = _Files(run_dir)
-    config = files.mapping(CONFIG, yaml.safe_load)
+    config = files.mapping(CONFIG, load_yaml)
     environment = files.mapping(ENVIRONMENT, json.loads)
     data = files.mapping(DATA, json.loads)
     metrics = files.rows(METRICS, _metrics)
@@ -176,7 +177,7 @@ class _Files:
                 continue
             try:
                 out.append(parse(as_fields(json.loads(line))))
-            except (ValueError, KeyError, TypeError, RecursionError, DataError) as error:
+            except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError, DataError) as error:
                 bad.append(f"{name}:{number}: left out ({_reason(error)})")
         self.gaps.extend(bad[:_MOST_GAPS])
         if len(bad) > _MOST_GAPS:
@@ -190,7 +191,7 @@ class _Files:
         try:
             given = as_fields(value).get(part) if part and value is not None else value
             return from_json(kind, given) if given else None
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
             again = "; `haloes eval` writes it again" if name == EVALUATION else ""
             # Both parts of a file may be damaged by one cause, which is named once.
             gap = f"{name}: left out ({_reason(error)}){again}"

@@ -497,9 +497,9 @@ def _loader() -> Any:
     """Return a loader of YAML as people write it: 5e-6 is a number, which YAML 1.1 reads as text."""
     import re
 
-    import yaml
+    from haloes.bounded_yaml import BoundedLoader
 
-    class Loader(yaml.SafeLoader):
+    class Loader(BoundedLoader):
         pass
 
     Loader.add_implicit_resolver(
