@@ -17,6 +17,8 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, from its newest intact checkpoint.
 
+    Look at the config.yaml of a run that somebody else began: Python that it names (a loss, a rater, a rule) is run.
+
     Parameters
     ----------
     run
