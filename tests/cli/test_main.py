@@ -12,6 +12,7 @@ import pytest
 from haloes.cli import main
 from haloes.cli.help import joined
 from haloes.cli.main import COMMANDS, run
+from haloes.cli.views.output import UNREAD
 from haloes.errors import UserError
 from haloes.runs import align as align_module
 from tiny_runs import flags
@@ -142,7 +143,37 @@ def test_output_that_nobody_reads_is_no_bug():
         ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
 
-    assert (done.returncode, done.stderr) == (main.UNREAD, "")
+    assert (done.returncode, done.stderr) == (UNREAD, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "stderr"),
+    [
+        ("haloes losses | true", UNREAD, ""),
+        ("haloes words 2>&1 | true", UNREAD, ""),
+        ("haloes losses > /dev/full", 2, "haloes: the output cannot be written (No space left on device); free some"),
+        ("haloes resume nowhere 2> /dev/full", 2, ""),
+        ("PYTHONIOENCODING=ascii haloes losses > /dev/null", 0, ""),
+        ("PYTHONIOENCODING=latin-1 haloes losses explain kto > /dev/null", 0, ""),
+        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 haloes words > /dev/null", 0, ""),
+    ],
+)
+def test_odd_terminals_and_pipes_get_an_exit_code_and_no_traceback(command: str, code: int, stderr: str):
+    command = command.replace("haloes ", f"{shlex.quote(sys.executable)} -m haloes ")
+    environment = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(stderr)
+    assert "Traceback" not in done.stderr
+    assert bool(done.stderr) == bool(stderr)
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):

@@ -2,6 +2,9 @@
 
 import io
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,3 +214,30 @@ def test_a_notebook_has_a_display_and_without_ipywidgets_it_writes_lines(monkeyp
     progress = display_if_seen()
     assert isinstance(progress, Display)
     assert not progress.moves
+
+
+def test_a_display_that_nobody_reads_any_more_does_not_end_the_work(tmp_path: Path):
+    code = (
+        "import os, sys\n"
+        "from haloes.progress.display import Display\n"
+        "with Display() as display:\n"
+        "    display.stage('training', 9)\n"
+        "    display.note('x' * 9000)\n"
+        "    display.advance(9)\n"
+        "open(sys.argv[1], 'w').close()\n"
+    )
+    for stderr in ("2>&1 | true", "2> /dev/full"):
+        done = subprocess.run(
+            [
+                "bash",
+                "-c",
+                f'"$0" -c "$1" "$2" {stderr}; exit ${{PIPESTATUS[0]}}',
+                sys.executable,
+                code,
+                tmp_path / "done",
+            ],
+            check=False,
+        )
+        assert done.returncode == 0
+        assert (tmp_path / "done").exists()
+        (tmp_path / "done").unlink()

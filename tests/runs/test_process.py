@@ -73,7 +73,7 @@ class SignalAt(CrashAt):
 # --- the handler
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_the_second_interrupts(number: signal.Signals):
     with stop_on_interrupt() as stop:
         assert not stop()
@@ -81,6 +81,21 @@ def test_the_first_signal_is_noted_and_the_second_interrupts(number: signal.Sign
         assert stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
+
+
+def test_a_closed_terminal_stops_a_command_as_sigterm_does_and_nohup_is_heeded():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGHUP"), interrupt_on_terminate():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with interrupt_on_terminate(), stop_on_interrupt() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_put_back_also_after_an_error():

@@ -47,7 +47,7 @@ is its docstring's first line.
 for _position, (_name, _help) in enumerate(COMMANDS.items()):
     app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help, sort_key=_position)
 
-INTERRUPTED, UNREAD = 130, 141
+INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,25 +57,26 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Carry out the command and return its exit code."""
-    from haloes.cli.views.output import discard, fail
+    from haloes.cli.views.output import fail, show_what_the_encoding_lacks, unwritten
     from haloes.errors import Interrupted, UserError
     from haloes.runs.process import interrupt_on_terminate
 
     # Imports the module of this command and of no other: `--help` has to come at once.
     if arguments and arguments[0] in COMMANDS:
         explain_whole(app[arguments[0]])
+    show_what_the_encoding_lacks()
     try:
         with interrupt_on_terminate():
             app(arguments, exit_on_error=False, print_error=False, result_action="return_none")
+        sys.stdout.flush()  # here, where it can still be told that it cannot be written
     except CycloptsError as error:
         from haloes.cli.mistakes import explained
 
         return fail(explained(error, app))
     except UserError as error:
         return fail(str(error))
-    except BrokenPipeError:  # haloes schema | head
-        discard()
-        return UNREAD
+    except OSError as error:  # haloes schema | head, or > /dev/full
+        return unwritten(error)
     except Interrupted as stopped:
         return fail(f"{stopped}, and saved. Go on with: haloes resume {stopped.run_dir}", code=INTERRUPTED)
     except KeyboardInterrupt as error:

@@ -12,7 +12,10 @@ from haloes.errors import ModelError
 def cache_dir() -> Path:
     """Return `$HALOES_CACHE`, else `$XDG_CACHE_HOME/haloes`, else `~/.cache/haloes`; it need not exist yet."""
     if own := os.environ.get("HALOES_CACHE"):
-        return Path(own).expanduser()
+        try:
+            return Path(own).expanduser()
+        except RuntimeError as error:
+            raise ModelError(f"HALOES_CACHE is {own!r}, and there is no such home folder; set another one") from error
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared).expanduser() / "haloes"
     return Path.home() / ".cache" / "haloes"

@@ -35,8 +35,14 @@ class ReferenceCache:
 
     def __init__(self, folder: Path) -> None:
         """Read the records that are there; damaged and cut-off ones are left out."""
-        folder.mkdir(parents=True, exist_ok=True)
-        records = np.concatenate([np.empty(0, _RECORD), *(_read(path) for path in sorted(folder.glob("*.bin")))])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            records = np.concatenate([np.empty(0, _RECORD), *(_read(path) for path in sorted(folder.glob("*.bin")))])
+        except OSError as error:
+            raise RunError(
+                f"the reference cache {folder} cannot be used: {error.strerror or error}; set HALOES_CACHE to a folder "
+                "that can be written, or do without it (train.reference_cache=false)"
+            ) from error
         # Several processes may have computed one sequence: whichever file comes first by name counts, in every run.
         _, first = np.unique(records["key"], return_index=True)
         self._keys, self._values = records["key"][first], records["value"][first]

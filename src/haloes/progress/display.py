@@ -15,7 +15,7 @@ from typing import Any, Self
 from rich.console import Console, Group
 from rich.live import Live
 
-from haloes.progress.console import SafeConsole
+from haloes.progress.console import SafeConsole, unheard
 from haloes.progress.contract import NullProgress, Progress
 from haloes.progress.lines import Stage, describe, describe_validation, log_line, terminal_lines
 from haloes.progress.time_left import Pace
@@ -47,7 +47,7 @@ class Display:
             console: where to show it; a console on stderr if left out.
             clock: gives the time in seconds.
         """
-        self._console = console or SafeConsole(file=sys.stderr, highlight=False)
+        self._console = console or SafeConsole(file=unheard(sys.stderr), highlight=False)
         self.moves, self._clock = _moves(self._console), clock
         self._patience = patience
         self._live: Live | None = None
@@ -193,7 +193,7 @@ class Display:
 
 def display_if_seen(*, patience: float = 0.0) -> Progress:
     """Return a display where somebody can see it: in a terminal or a notebook; otherwise one that shows nothing."""
-    console = SafeConsole(file=sys.stderr, highlight=False)
+    console = SafeConsole(file=unheard(sys.stderr), highlight=False)
     return Display(patience=patience, console=console) if console.is_jupyter or sys.stderr.isatty() else NullProgress()
 
 

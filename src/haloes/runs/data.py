@@ -141,6 +141,8 @@ def encode_feedback(
 class _RowIndex:
     """An index of a file's usable rows: two 64-bit numbers a row, from which the split follows."""
 
+    name: str
+    """The name of the file, for messages."""
     rows: Rows
     group: Ints
     """Number of each row's prompt, (n,)."""
@@ -176,7 +178,8 @@ class _RowIndex:
         if not group:
             which = f"{_counted(refused)}; first {next(iter(first.values()))[0]}" if first else "there are none"
             raise DataError(f"{memory_name(path) or path}: no row can be used: {which}")
-        return cls(rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)
+        name = memory_name(path) or path
+        return cls(name, rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)
 
     def facts(self) -> dict[str, Any]:
         refused = sum(self.refused.values())
@@ -383,7 +386,13 @@ class _Writer:
         """Number the usable rows, and keep the prompts of wanted groups, whether or not their rows are written."""
         # The file is read a second time here: rows are never all in memory, only their index is.
         usable = (row for row in index.rows if not isinstance(row, Refusal))
-        for group, row in zip(index.group.tolist(), usable, strict=True):
+        # A log may have grown meanwhile: it is read up to where it ended then. Anything else is another file.
+        for group in index.group.tolist():
+            row = next(usable, None)
+            if row is None or group_number(row) != group:
+                raise DataError(
+                    f"{index.name}: the file was changed while it was read; give a copy that stays as it is"
+                )
             if group in wanted:
                 self.prompts.setdefault(group_of(row), prompt_of(row))
             yield group, row

@@ -1,7 +1,8 @@
 """
 The process that a run works in: its signals and its threads.
 
-While training the first Ctrl-C or SIGTERM ends the run after the current step; elsewhere they act at once.
+While training the first Ctrl-C, SIGTERM or SIGHUP (a terminal that was closed) ends the run after the current step;
+elsewhere they act at once.
 """
 
 import signal
@@ -13,7 +14,7 @@ from types import FrameType
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Note SIGINT and SIGTERM inside the block: the function tells of the first; a second one interrupts as usual."""
+    """Note SIGINT, SIGTERM and SIGHUP inside the block: the function tells of the first; a second one interrupts."""
     asked = threading.Event()
     # Python lets only the main thread handle signals; elsewhere nobody asks, and Ctrl-C acts as ever.
     if threading.current_thread() is not threading.main_thread():
@@ -25,7 +26,7 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
             signal.default_int_handler(number, frame)
         asked.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, *_ends())}
     try:
         yield asked.is_set
     finally:
@@ -36,23 +37,29 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def interrupt_on_terminate() -> Iterator[None]:
     """
-    Raise KeyboardInterrupt on SIGTERM inside the block, as Ctrl-C does, so that nothing temporary is left behind.
+    Raise KeyboardInterrupt on SIGTERM and SIGHUP inside the block, as Ctrl-C does: nothing temporary is left behind.
 
-    Where somebody handles or ignores SIGTERM already, and outside the main thread, nothing is changed.
+    One that somebody handles or ignores already stays as it is, and outside the main thread nothing is changed.
     """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in _ends() if is_main and signal.getsignal(number) is signal.SIG_DFL]
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt("stopped by SIGTERM")
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in ours:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _ends() -> list[signal.Signals]:
+    """Return the signals that end a process; SIGHUP only where it is not ignored, as `nohup` has it."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGHUP]
 
 
 @contextmanager

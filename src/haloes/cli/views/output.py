@@ -1,27 +1,50 @@
 """Printing to the terminal: the only place that does, and nothing from outside controls the terminal."""
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from haloes.readable import readable
 
-USAGE = 2
+USAGE, UNREAD = 2, 141
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+"""Faults of a write that the user can act on; EIO is a terminal that was closed."""
 _UNBOUNDED = 100_000
 """Characters of a line of which there are never so many."""
 
 
 def fail(message: str, *, code: int = USAGE) -> int:
     """Say on stderr what went wrong, and return the exit code."""
-    print(readable(f"haloes: {message}"), file=sys.stderr)  # noqa: T201
+    with suppress(OSError):  # nobody may listen any more
+        print(readable(f"haloes: {message}"), file=sys.stderr)  # noqa: T201
     return code
 
 
-def discard() -> None:
-    """Discard the rest of the output, as nobody reads it any more."""
-    # Python flushes stdout when it ends, and would complain of the closed pipe with a traceback.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def show_what_the_encoding_lacks() -> None:
+    """Have characters that a terminal's encoding lacks written as escapes, where they would be a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def unwritten(error: OSError) -> int:
+    """
+    Return the exit code for output that nobody reads any more, or that a full disk does not take.
+
+    Raises the error where it is another one.
+    """
+    if not isinstance(error, BrokenPipeError) and error.errno not in _FULL:
+        raise error
+    # Python flushes stdout when it ends, and would complain of it with a traceback.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return UNREAD
+    return fail(f"the output cannot be written ({error.strerror}); free some space, or send it elsewhere")
 
 
 def say(text: str = "") -> None:

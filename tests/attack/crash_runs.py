@@ -1,0 +1,177 @@
+"""
+Kill tiny runs at random moments, or damage what they left, and resume them: a script, so that it can fork.
+
+    python tests/attack/crash_runs.py kills 100
+    python tests/attack/crash_runs.py damages 100
+    python tests/attack/crash_runs.py judges 20
+
+It prints its figures as JSON and ends with 1 where something was lost, differed, or showed a traceback.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from haloes.errors import UserError
+from haloes.judging.pairs import read_pairs
+from haloes.judging.run import judge_pairs
+from haloes.judging.table import make_judge
+from haloes.run_files import is_run
+from haloes.runs.align import Run, align
+from tiny_runs import config, crash, rows_of, same_result, save_model, thumbs, write_rows
+
+_WAYS = {
+    "adapter": {},
+    "full": {"model": {"lora": None}, "train": {"lr": 1e-3}},
+    "best": {"train": {"keep_best": "auc", "validate_every": 1, "checkpoint_every": 2}},
+}
+"""Kinds of runs that are killed."""
+
+
+def begun(work: Callable[[], object]) -> int:
+    """Do the work in a process of its own, and return its number; it ends with 2 for a UserError, 3 for any other."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    except UserError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        os._exit(2)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(3)
+    os._exit(0)
+
+
+def ended(child: int) -> int:
+    """Wait for a process, and return its exit code; negative for the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kills(folder: Path, count: int) -> Counter[str]:
+    """Kill each run up to three times with SIGKILL, resume it, and compare it with one that was never stopped."""
+    found: Counter[str] = Counter()
+    made = {}
+    for name, sections in _WAYS.items():
+        cfg = config(
+            save_model(folder / name / "model"), write_rows(folder / name / "rows.jsonl", thumbs(24)), **sections
+        )
+        began = time.monotonic()
+        made[name] = (cfg, align(cfg, folder / name / "whole"), time.monotonic() - began)
+    for seed in range(count):
+        rng = random.Random(seed)
+        name = rng.choice(list(made))
+        cfg, whole, seconds = made[name]
+        run_dir = folder / f"run-{seed}"
+        for _ in range(rng.randint(1, 3)):
+            child = begun(lambda: align(cfg, run_dir, resume=is_run(run_dir)))
+            time.sleep(rng.uniform(0, 1.1 * seconds))
+            os.kill(child, signal.SIGKILL)
+            code = ended(child)
+            found["kills"] += code < 0
+            found["failed"] += code > 0
+        found[f"resumed with {ended(begun(lambda: align(cfg, run_dir, resume=is_run(run_dir))))}"] += 1
+        found["bit-equal" if same_result(Run(run_dir, (), 0), whole, files=["data.json"]) else "differ"] += 1
+        shutil.rmtree(run_dir)
+    return found
+
+
+def damages(folder: Path, count: int) -> Counter[str]:
+    """Damage a random file of a run that was killed, resume it, and see whether anything is silently different."""
+    found: Counter[str] = Counter()
+    cfg = config(save_model(folder / "model"), write_rows(folder / "rows.jsonl", thumbs(24)))
+    whole = align(cfg, folder / "whole")
+    crash(cfg, folder / "crashed", step=4)
+    for seed in range(count):
+        rng, run_dir = random.Random(seed), folder / f"run-{seed}"
+        shutil.copytree(folder / "crashed", run_dir)
+        path = rng.choice(sorted(path for path in run_dir.rglob("*") if path.is_file()))
+        what = _damage(path, rng)
+        code = ended(begun(lambda: align(cfg, run_dir, resume=True)))
+        if code == 0:
+            is_same = same_result(Run(run_dir, (), 0), whole, files=["data.json"])
+            outcome = "bit-equal" if is_same else "silently different"
+        else:
+            outcome = {2: "refused with a message"}.get(code, "traceback")
+        found[outcome] += 1
+        if outcome in {"silently different", "traceback"}:
+            print(f"seed {seed}: {outcome}: {path.relative_to(run_dir)} {what}", file=sys.stderr)
+        shutil.rmtree(run_dir)
+    return found
+
+
+def judges(folder: Path, count: int) -> Counter[str]:
+    """Let two processes judge into one file at once, kill one of them, and count what is lost or there twice."""
+    found: Counter[str] = Counter()
+    for name, text in (("a", "yes yes yes"), ("b", "no")):
+        rows = [
+            {"prompt_id": str(i), "prompt": f"{i}?", "completion": f"{text} {i}", "model": name} for i in range(100)
+        ]
+        write_rows(folder / f"{name}.jsonl", rows)
+    (folder / "rules.py").write_text(
+        "import time\n\ndef longer(prompt, first, second):\n    time.sleep(0.0005)\n"
+        "    return 'first' if len(first) > len(second) else 'second'\n"
+    )
+    judge = make_judge("rule", {"rule": f"{folder / 'rules.py'}:longer"})
+    paired = read_pairs(folder / "a.jsonl", folder / "b.jsonl", candidate=None, baseline=None)
+    for seed in range(count):
+        rng, out = random.Random(seed), folder / f"judged-{seed}.jsonl"
+        children = [begun(lambda: judge_pairs(judge, paired, out)) for _ in range(2)]
+        time.sleep(rng.uniform(0, 0.3))
+        killed = rng.choice(children)
+        os.kill(killed, signal.SIGKILL)
+        found["kills"] += [ended(child) for child in children].count(-signal.SIGKILL)
+        code = ended(begun(lambda: judge_pairs(judge, paired, out)))
+        found["failed"] += code != 0
+        keys = [row["fingerprint"] for row in rows_of(out)]
+        found["judgements"] += len(keys)
+        found["lost"] += 200 - len(set(keys))
+        found["twice"] += len(keys) - len(set(keys))
+    return found
+
+
+def _damage(path: Path, rng: random.Random) -> str:
+    content = path.read_bytes()
+    what = rng.choice(["flipped", "cut", "zeroed", "emptied", "lost"])
+    if what == "lost" or not content:
+        path.unlink()
+        return "lost"
+    at = rng.randrange(len(content))
+    made = {
+        "flipped": content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :],
+        "cut": content[:at],
+        "zeroed": content[:at] + bytes(len(content) - at),
+        "emptied": b"",
+    }
+    path.write_bytes(made[what])
+    return f"{what} at {at} of {len(content)}"
+
+
+_BAD = {"differ", "failed", "silently different", "traceback", "lost", "twice"}
+
+
+def main(attack: str, count: int) -> int:
+    """Carry an attack out and print its figures; return 1 where something did not hold."""
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["HALOES_CACHE"] = f"{name}/cache"
+        found = {"kills": kills, "damages": damages, "judges": judges}[attack](Path(name), count)
+    print(json.dumps(found))
+    return int(
+        any(found[bad] for bad in _BAD) or any(key.startswith("resumed with ") and key[-1] != "0" for key in found)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,31 @@
+"""Runs that are killed or damaged, and two judges at one file: nothing is lost, nothing is silently different."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent / "crash_runs.py"
+
+
+def attack(kind: str, count: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore", SCRIPT, kind, str(count)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("kills", 2), ("damages", 4), ("judges", 2)])
+def test_a_few_attacks_do_no_harm(kind: str, count: int):
+    done = attack(kind, count)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(("kind", "count"), [("kills", 300), ("damages", 500), ("judges", 30)])
+def test_many_attacks_do_no_harm(kind: str, count: int):
+    done = attack(kind, count)
+
+    assert done.returncode == 0, done.stdout + done.stderr
