@@ -124,6 +124,20 @@ def test_a_configuration_that_is_not_what_the_run_wrote_is_told(whole: tuple[Run
     assert same_result(resumed, expected)
 
 
+def test_a_configuration_that_was_lost_can_be_put_back_from_another_start(
+    whole: tuple[RunConfig, Run, Path], tmp_path: Path
+):
+    cfg, expected, crashed = whole
+    run_dir = tmp_path / "run"
+    shutil.copytree(crashed, run_dir)
+    (run_dir / "config.yaml").unlink()
+
+    with pytest.raises(UserError, match=r"run has lost its config\.yaml: write one there"):
+        align(cfg, run_dir, resume=True)
+    shutil.copy(expected.run_dir / "config.yaml", run_dir)
+    assert same_result(align(read_config(run_dir), run_dir, resume=True), expected)
+
+
 def test_a_reference_cache_that_was_emptied_is_told(whole: tuple[RunConfig, Run, Path], tmp_path: Path):
     cfg, _, crashed = whole
     shutil.copytree(crashed, tmp_path / "run")

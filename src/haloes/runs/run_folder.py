@@ -19,7 +19,7 @@ from haloes.judging.table import deciding_settings
 from haloes.locks import LOCK
 from haloes.report.card import write_card
 from haloes.report.page import write_report
-from haloes.run_files import CODE, CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
+from haloes.run_files import CHECKPOINTS, CODE, CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
 from haloes.runs.config import RunConfig, as_mapping, config_of_file
 from haloes.runs.own_rows import with_own_rows
 from haloes.runs.parts import PartClock, Parts, begin_part, end_part, total_seconds
@@ -54,6 +54,11 @@ def write_config(run_dir: Path, config: RunConfig) -> None:
 def read_config(run_dir: Path, *overrides: Mapping[str, Any]) -> RunConfig:
     """Read the configuration that a run was started with, with overrides. Raises RunError where there is none."""
     if not is_run(run_dir):
+        if (run_dir / CHECKPOINTS).is_dir():
+            raise RunError(
+                f"{run_dir} has lost its {CONFIG}: write one there with the settings that the run was started with (in "
+                f"another folder the same `haloes train` writes it), and `haloes resume {run_dir}` goes on"
+            )
         raise RunError(f"{run_dir} holds no run (no {CONFIG}); `haloes train` starts one")
     return with_own_rows(config_of_file(run_dir / CONFIG, *overrides), run_dir)
 
