@@ -125,7 +125,7 @@ def compare(runs: Sequence[PathLike], *, out: PathLike | None = Path("compare.ht
     Example:
         compared = haloes.compare(["runs/first", "runs/second"], out=None)
         for difference in compared.auc_differences:
-            print(difference.one, difference.other, difference.score.value, difference.p_holm)
+            print(difference.model, difference.other, difference.score.value, difference.p_holm)
 
     Args:
         runs: two or more run folders.
