@@ -179,7 +179,8 @@ def test_the_tokens_of_a_micro_batch_are_found_out_once(model: Path, thumbs_file
 
 
 def test_the_folder_holds_all_that_was_done_and_came_out(model: Path, thumbs_file: Path, tmp_path: Path):
-    cfg = config(model, thumbs_file, train={"validate_every": 2, "microbatch_tokens": 300})
+    train = {"validate_every": 2, "microbatch_tokens": 300, "kl_budget": None}
+    cfg = config(model, thumbs_file, train=train)
     run = align(cfg, tmp_path / "run")
     folder = run.run_dir
 
@@ -199,6 +200,9 @@ def test_the_folder_holds_all_that_was_done_and_came_out(model: Path, thumbs_fil
     assert [row["prompt_id"] for row in answers[:2]] == [row["prompt_id"] for row in answers[2:]]
     assert {score.name for score in run.scores} == {
         "auc",
+        "auc_length",
+        "auc_per_token",
+        "auc_within_prompts",
         "words",
         "tokens",
         "repetition",
