@@ -26,6 +26,14 @@ def _no_fast_bfloat16() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that the machine's user keeps, or another file's tests, decides how a reference is rounded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HALOES_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that nobody else uses."""

@@ -35,7 +35,7 @@ from haloes.run_files import MODEL, is_trained_run
 from haloes.runs import run_folder
 from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
 from haloes.runs.data import FeedbackIndex, index_feedback
-from haloes.runs.drift import make_drift
+from haloes.runs.drift import default_budget, make_drift
 from haloes.runs.feedback_rows import feedback_source
 from haloes.runs.held_out import held_out_note, held_out_share
 from haloes.runs.inputs import Inputs, make_inputs
@@ -49,7 +49,7 @@ from haloes.training.distributed import Ranks, this_rank
 from haloes.training.microbatch_size import bytes_in_use, choose_budget, free_memory
 from haloes.training.optimizer import check_optimizer
 from haloes.training.rounding import Rounding, measure_rounding
-from haloes.training.settings import KL_BUDGET, TrainSettings
+from haloes.training.settings import TrainSettings
 from haloes.training.trainer import TrainJob
 from haloes.training.validation import Validation
 
@@ -298,7 +298,7 @@ def prepare_run(
         lr=config.train.lr if rate is None else rate.value,
         batch_size=steps.batch_size,
         epochs=steps.epochs,
-        kl_budget=_chosen_budget(config.train),
+        kl_budget=_chosen_budget(config.train, data.inputs),
     )
     config = dataclasses.replace(config, train=dataclasses.replace(train, microbatch_tokens=budget))
     identity = {
@@ -387,10 +387,10 @@ def _chosen_rate(config: RunConfig, loss: Loss[Any], policy: Policy, steps: Chos
     )
 
 
-def _chosen_budget(train: TrainSettings) -> float | None:
+def _chosen_budget(train: TrainSettings, inputs: Inputs) -> float | None:
     """Return how far answers may move: a rate of one's own is not held back, unless one says so."""
     if train.kl_budget == "auto":
-        return KL_BUDGET if train.lr == "auto" else None
+        return default_budget(inputs.validation or inputs.train) if train.lr == "auto" else None
     return train.kl_budget
 
 
