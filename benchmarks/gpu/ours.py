@@ -113,6 +113,7 @@ class _Setup:
         fixed = TrainSettings(
             lr=LEARNING_RATE,
             batch_size=self.batch_size,
+            epochs=1,
             warmup=0.0,
             schedule="constant",
             max_grad_norm=MAX_GRAD_NORM,

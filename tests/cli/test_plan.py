@@ -71,6 +71,6 @@ def test_rates_are_tried_on_demand_and_one_is_proposed(capsys: pytest.CaptureFix
     shown = capsys.readouterr()
 
     assert "Learning rates that were tried" in shown.out
-    assert re.search(r"Proposed for train\.kl_budget=5: --lr [\d.e-]+ \(", shown.out)
+    assert re.search(r"Proposed for train\.kl_budget=[\d.]+: --lr [\d.e-]+ \(", shown.out)
     assert "trying learning rates" in shown.err
     assert "train.lr=" in shown.err

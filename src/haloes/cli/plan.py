@@ -56,7 +56,7 @@ def plan(
         Memory that the run may take, in GiB; what is free on the device if left out.
     find_lr
         Try the learning rate and multiples of it with a few steps, and propose one that keeps the KL divergence of
-        held-out answers within train.kl_budget (5 nats an answer).
+        held-out answers within train.kl_budget.
     json
         Print the numbers as JSON, in bytes and seconds, and nothing else.
     settings

@@ -18,7 +18,7 @@ from torch import Tensor
 from haloes.errors import ModelError
 from haloes.models.architecture import field_of, renewal_of, thresholds_of, window_of
 from haloes.models.attention import NAME
-from haloes.models.forward import Scorer, lay_out, whole_sequences
+from haloes.models.forward import Scorer, head_of, lay_out, whole_sequences
 from haloes.models.kernels import choose_kernel
 from haloes.models.layout import WORTH, Packed, make_packed
 from haloes.models.own_logits import FAILURES, brief, own_distributions, text_ids, tolerance
@@ -50,6 +50,7 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
             logits are not its output layer applied to its hidden states.
     """
     model.eval()
+    head_of(model)  # it has one that can be used, before anything is computed
     if field_of(model.config.get_text_config(), "attn_logit_softcapping"):
         # Some versions of transformers leave the cap out with "sdpa": eager attention is what the architecture says.
         with quiet():
