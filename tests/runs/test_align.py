@@ -313,6 +313,13 @@ def test_a_run_that_goes_further_than_its_budget_ends_there_and_says_so(model: P
     assert [row["step"] for row in metrics(run.run_dir)][-1] == last
     assert align(cfg, tmp_path / "run", resume=True).was_finished
 
+    # As the warning says: to the last step, and to the model of a run that had no budget.
+    lifted = config(model, thumbs_file, train={"lr": 0.03, "kl_budget": None, "microbatch_tokens": 512})
+    rest, whole = align(lifted, tmp_path / "run", resume=True), align(lifted, tmp_path / "whole")
+    assert [row["step"] for row in metrics(run.run_dir)][-1] == run.num_steps
+    adapters = [(end.run_dir / "model" / "adapter_model.safetensors").read_bytes() for end in (rest, whole)]
+    assert adapters[0] == adapters[1]
+
 
 def test_a_rate_of_ones_own_has_no_budget_unless_one_is_given(model: Path, thumbs_file: Path, tmp_path: Path):
     align(config(model, thumbs_file, train={"lr": 0.03}), tmp_path / "run")

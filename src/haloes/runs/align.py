@@ -138,8 +138,9 @@ def _about_outcome(outcome: TrainResult, prepared: PreparedRun) -> Iterator[str]
         step, kl = outcome.kl_passed
         yield (
             f"training ended after step {step} of {outcome.num_steps}: held-out answers have moved {kl:.3g} nats of KL "
-            f"each from the model before, beyond train.kl_budget={budget_of(prepared.config.train):g}; a lower "
-            "train.lr goes less far in all steps, and train.kl_budget=null goes on"
+            f"each from the model before, beyond train.kl_budget={budget_of(prepared.config.train):g}; read "
+            "the answers, and where they are whole, go on with: haloes resume --set train.kl_budget=null "
+            f"{prepared.run_dir}"
         )
 
 

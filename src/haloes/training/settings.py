@@ -54,8 +54,8 @@ class TrainSettings:
     kl_budget: float | Auto | None = "auto"
     """How far training may move the answers, in nats of KL divergence to the reference an answer: a run that looks at a
     few held-out answers some twenty times on its way ends early where they have moved further, and `haloes plan
-    --find-lr` proposes a rate that stays within it. "auto" is 0.08 for each token of these answers where train.lr
-    is "auto", and null, for no end, where the rate is yours. Ours: at 0.2 a token answers fell apart."""
+    --find-lr` proposes a rate that stays within it. "auto" is 0.015 for each token of these answers where train.lr
+    is "auto", and null, for no end, where the rate is yours. Ours: at 0.09 a token answers fell apart."""
     optimizer: Optimizer = "adamw"
     """How gradients become changes of the weights. AdamW is what the KTO paper recommends; its 1B to 30B
     comparisons used RMSprop with a learning rate of 5e-7. adamw8bit keeps AdamW's moments in 8 bits (a quarter of
