@@ -1,6 +1,7 @@
 """LoRA: small trainable matrices beside the frozen weights of the model's linear layers."""
 
 import re
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -71,6 +72,11 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
 def _targets(model: Any, lora: LoRA) -> str | list[str]:
     """Return what peft takes as its targets: the user's own, or the names of the layers that they stand for."""
     if lora.targets != "all-linear" and lora.layers is None:
+        if shared := sorted(name for name in _layers_with_shared_weights(model) if _is_target(name, lora)):
+            raise ConfigError(
+                f"model.lora.targets {lora.targets!r} takes in {shared[0]}, whose weights several blocks share: their "
+                "adapters could not be merged into one; name other layers, or leave model.lora.targets at its default"
+            )
         return lora.targets
     blocks = _blocks(model, lora)
     found = [name for name in _linear_layers(model) if _is_target(name, lora) and _is_within(name, blocks)]
@@ -93,12 +99,22 @@ def _linear_layers(model: Any) -> list[str]:
 
     text, output = text_model_of(model), model.get_output_embeddings()
     inside = {id(module) for module in text.modules()}
+    shared = _layers_with_shared_weights(model)
     found = []
     for name, module in model.named_modules():
         linear = isinstance(module, torch.nn.Linear | Conv1D) and module is not output and id(module) in inside
-        if linear and _is_plain(module) and not _is_read_by_mamba(model, name):
+        if linear and name not in shared and _is_plain(module) and not _is_read_by_mamba(model, name):
             found.append(name)
     return found
+
+
+def _layers_with_shared_weights(model: Any) -> set[str]:
+    """Return the names of the linear layers whose weights another one has too: the blocks that Zamba uses again."""
+    import torch
+
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    users = Counter(id(module.weight) for _, module in layers)
+    return {name for name, module in layers if users[id(module.weight)] > 1}
 
 
 def _is_plain(module: Any) -> bool:
