@@ -4,29 +4,17 @@ import ctypes
 import errno
 import os
 import socket
-import sys
 
 import pytest
 
-from haloes.errors import ConfigError
 from haloes.evaluation.bench.sandbox.jail import _CALLS, _filter
-from haloes.evaluation.bench.sandbox.run import Limits, require_sandbox, run_python
+from haloes.evaluation.bench.sandbox.run import Limits, run_python
+from sandbox_here import needs_sandbox
 
 LONG = Limits(seconds=120, cpu_seconds=60)
 SECRET = "a secret of whoever asks"
 
 
-def _refusal() -> str:
-    if sys.platform != "linux":
-        return "the sandbox is made of Linux namespaces"
-    try:
-        require_sandbox()
-    except ConfigError as error:
-        return str(error)
-    return ""
-
-
-needs_sandbox = pytest.mark.skipif(bool(reason := _refusal()), reason=reason)
 BEGIN = f"""
 import ctypes, errno, socket
 libc = ctypes.CDLL(None, use_errno=True)

@@ -44,8 +44,8 @@ def test_it_is_a_function_of_the_steps_so_far():
     assert not KLLimit(None, lines).should_stop
 
 
-@pytest.mark.parametrize(("num_steps", "looks"), [(5, 5), (54, 27), (1000, 20)])
-def test_a_run_is_looked_at_some_twenty_times_whatever_its_length(num_steps: int, looks: int):
+@pytest.mark.parametrize(("num_steps", "looks"), [(5, 5), (39, 19), (54, 18), (1000, 20)])
+def test_a_run_is_looked_at_at_most_twenty_times_whatever_its_length(num_steps: int, looks: int):
     assert sum(is_looked_at(step, num_steps) for step in range(1, num_steps + 1)) == looks
 
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, log, sqrt
 
-import numpy as np
 import torch
 
 from haloes.batches.schedule import Step
 from haloes.errors import ConfigError, RunError
 from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import NullProgress, Progress
+from haloes.runs.drift import spread_over
 from haloes.runs.measure import row_kl
 from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
 from haloes.tokens.store import TokenRow
@@ -146,12 +146,11 @@ class _Trials:
         few = replace(job, settings=replace(settings, batch_size=examples))
         schedule = training_schedule(few, make_stepper(few, inputs.train))
         store = inputs.validation or inputs.train
-        places = np.unique(np.linspace(0, len(store) - 1, min(len(store), _ANSWERS)).astype(int))
         return cls(
             job=job,
             steps=[schedule.step(index % schedule.num_steps) for index in range(_STEPS)],
             distance=min(_FARTHEST, _distance(settings, prepared.steps.num_steps)),
-            answers=[store.read(int(place)) for place in places],
+            answers=[store.read(int(place)) for place in spread_over(store, _ANSWERS)],
         )
 
     def kl_after(

@@ -19,7 +19,7 @@ nats for each token of the answers looked at, and 3 at 0.03 (LOG.md); long answe
 
 def default_budget(store: TokenStore) -> float:
     """Return how far answers may move where the settings leave it open, nats an answer: the longer, the further."""
-    return float(f"{_NATS_A_TOKEN * float(np.mean(store.trained_length[_looked_at(store)])):.2g}")
+    return float(f"{_NATS_A_TOKEN * float(np.mean(store.trained_length[spread_over(store, _ANSWERS)])):.2g}")
 
 
 def make_drift(policy: Policy, needs: Needs, store: TokenStore) -> Callable[[int], float] | None:
@@ -44,7 +44,7 @@ def make_drift(policy: Policy, needs: Needs, store: TokenStore) -> Callable[[int
         or needs.rewards
     ):
         return None
-    answers = [store.read(int(place)) for place in _looked_at(store)]
+    answers = [store.read(int(place)) for place in spread_over(store, _ANSWERS)]
 
     def drift(budget: int) -> float:
         with policy.scoring():
@@ -54,6 +54,6 @@ def make_drift(policy: Policy, needs: Needs, store: TokenStore) -> Callable[[int
     return drift
 
 
-def _looked_at(store: TokenStore) -> NDArray[np.intp]:
-    """Return the places of the answers that are looked at, spread over the store."""
-    return np.unique(np.linspace(0, len(store) - 1, min(len(store), _ANSWERS)).astype(np.intp))
+def spread_over(store: TokenStore, count: int) -> NDArray[np.intp]:
+    """Return the places of so many answers, or of all if there are fewer, spread evenly over the store."""
+    return np.unique(np.linspace(0, len(store) - 1, min(len(store), count)).astype(np.intp))

@@ -9,8 +9,8 @@ _LOOKS = 20
 
 
 def is_looked_at(step: int, num_steps: int) -> bool:
-    """Return whether the divergence is looked at after this step, counted from 1: about twenty times in a run."""
-    return step % max(1, num_steps // _LOOKS) == 0
+    """Return whether the divergence is looked at after this step, counted from 1: at most twenty times in a run."""
+    return step % -(-num_steps // _LOOKS) == 0
 
 
 class KLLimit:

@@ -53,7 +53,7 @@ class TrainSettings:
     more, up to 5."""
     kl_budget: float | Auto | None = "auto"
     """How far training may move the answers, in nats of KL divergence to the reference an answer: a run that looks at a
-    few held-out answers some twenty times on its way ends early where they have moved further, and `haloes plan
+    few held-out answers up to twenty times on its way ends early where they have moved further, and `haloes plan
     --find-lr` proposes a rate that stays within it. "auto" is 0.015 for each token of these answers where train.lr
     is "auto", and null, for no end, where the rate is yours. Ours: at 0.09 a token answers fell apart."""
     optimizer: Optimizer = "adamw"

@@ -9,23 +9,14 @@ from pathlib import Path
 import pytest
 
 from haloes.errors import ConfigError
-from haloes.evaluation.bench.sandbox.run import Limits, ProgramResult, require_sandbox, run_python
+from haloes.evaluation.bench.sandbox.run import Limits, ProgramResult, run_python
+from sandbox_here import needs_sandbox
 
 LONG = Limits(seconds=120, cpu_seconds=60)
 """So long that a busy machine does not reach it."""
 
 
-def _refusal() -> str:
-    if sys.platform != "linux":
-        return "the sandbox is made of Linux namespaces"
-    try:
-        require_sandbox()
-    except ConfigError as error:
-        return str(error)
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(reason := _refusal()), reason=reason)
+pytestmark = needs_sandbox
 
 
 def failed(source: str, limits: Limits = LONG) -> str:
