@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Covered:
-    """What came of a row's studies."""
+    """Result of the simulated studies of one row of a coverage table."""
 
     share: float
     """Share of studies whose interval holds the truth."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ArrowLike(Protocol):
-    """What gives its rows as an Arrow stream: DataFrames, tables, and much else."""
+    """Anything that gives its rows as an Arrow stream, as DataFrames and tables do."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Return the stream as a PyCapsule."""

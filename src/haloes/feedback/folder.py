@@ -25,7 +25,7 @@ _READERS: dict[str, tuple[str, dict[str, str]]] = {
     ".arrow": ("arrow", {}),
     ".txt": ("text", {}),
 }
-"""What reads files of each ending, and its settings."""
+"""File ending -> the reader of `datasets` and its settings."""
 _SHOWN = 5
 
 

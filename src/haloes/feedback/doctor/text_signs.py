@@ -34,7 +34,7 @@ CUT_OFF_RULE = (
     "prose whose last line ends in a comma, in a word like 'the' or 'and', or with a lower-case letter in the middle "
     "of a sentence; or a code block that is never closed"
 )
-"""What `is_cut_off` goes by, in words."""
+"""The rule of `is_cut_off` in words, for the doctor."""
 
 
 def ends_a_sentence(text: str) -> bool:

@@ -249,7 +249,7 @@ def _become_program(job: dict[str, Any], null: int, status: int) -> None:
 
 
 def _leave_keyrings() -> None:
-    """Leave the session keyring of whoever started this for an empty one: no namespace keeps its keys back."""
+    """Join a new, empty session keyring, so that the program cannot read the keys of whoever started it."""
     if _LIBC.syscall(_CALLS[os.uname().machine]["keyctl"], _JOIN_SESSION_KEYRING, None) >= 0:
         return
     # Where the kernel has no keys, or a container forbids the call, the program cannot ask for any either.
