@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from haloes.results import LengthControlled, Matchup, Score, SignTest
+from haloes.evaluation_results import LengthControlled, Matchup
+from haloes.results import Score, SignTest
 
 CONFIG: dict[str, Any] = {
     "feedback": {"train": "thumbs.jsonl", "validation": 0.2, "format": "auto"},

@@ -12,28 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import haloes.evaluation_results
 import haloes.results
 from haloes.errors import DataError
+from haloes.evaluation_results import BenchmarkNumbers, Evaluation, JudgedNumbers, JudgedPair
 from haloes.report.compared import ComparedRuns
 from haloes.report.load import RunRecords
-from haloes.results import (
-    AnswerRating,
-    BenchmarkNumbers,
-    Evaluation,
-    HeldOutRow,
-    JudgedNumbers,
-    JudgedPair,
-    Score,
-    from_json,
-    numbers_to_json,
-    read_held_out,
-    score_from_json,
-    write_evaluation,
-)
+from haloes.results import AnswerRating, HeldOutRow, Score
+from haloes.results_json import from_json, numbers_to_json, read_held_out, score_from_json, write_evaluation
 
 PACKAGE = Path(haloes.results.__file__).parent
+HOMES = (haloes.results, haloes.evaluation_results)
 RECORDS = [
-    thing for thing in vars(haloes.results).values() if is_dataclass(thing) and thing.__module__ == "haloes.results"
+    thing
+    for home in HOMES
+    for thing in vars(home).values()
+    if is_dataclass(thing) and getattr(thing, "__module__", None) == home.__name__
 ]
 
 every_record = pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
@@ -108,7 +102,7 @@ def test_what_a_page_shows_of_an_evaluation_are_its_records():
 def test_no_record_has_a_second_copy():
     known = {record.__name__: {f.name for f in fields(record)} for record in RECORDS}
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.name == "results.py":
+        if path in {Path(home.__file__) for home in HOMES}:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):

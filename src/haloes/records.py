@@ -2,7 +2,7 @@
 The rows that pass between the stages (feedback, answers, judgements): typed, frozen, and the same in memory as on disk.
 
 There are millions of them, so `row_to_json` leaves out fields at their default. Measured numbers are in
-`haloes.results`, whose `numbers_to_json` writes every field.
+`haloes.results`, and `results_json.numbers_to_json` writes every field.
 """
 
 import re

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from haloes.evaluation_results import JudgedPair
 from haloes.report.judged import position_note, together
 from haloes.report.load import load_run
 from haloes.report.page import write_report
 from haloes.report.samples import sides_of_prompts
-from haloes.results import JudgedPair, Score
+from haloes.results import Score
 
 
 def page(run_dir: Path) -> str:

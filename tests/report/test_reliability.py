@@ -12,7 +12,8 @@ from haloes.report.headline import headline
 from haloes.report.load import load_run
 from haloes.report.page import page
 from haloes.report.reliability import reliability
-from haloes.results import Reliability, from_json
+from haloes.results import Reliability
+from haloes.results_json import from_json
 
 BINS = [
     {"predicted": 0.55, "desirable": 0.5, "low": 0.3, "high": 0.7, "num_rows": 20},

@@ -15,7 +15,8 @@ from haloes.evaluation.compare_runs import compare_runs
 from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
 from haloes.records import Completion
-from haloes.results import AnswerRating, Score, read_held_out
+from haloes.results import AnswerRating, Score
+from haloes.results_json import read_held_out
 from haloes.run_files import ENCODED, METRICS
 from haloes.runs.align import align
 from haloes.runs.measure import (

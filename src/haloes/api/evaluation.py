@@ -10,9 +10,9 @@ from haloes.errors import ConfigError
 from haloes.run_files import is_run
 
 if TYPE_CHECKING:
+    from haloes.evaluation_results import Evaluation
     from haloes.progress.contract import Progress
     from haloes.report.compared import ComparedRuns
-    from haloes.results import Evaluation
 
 _BENCH_BATCH_SIZE = 8
 """Questions at once. The argument's default is None, so that one that cannot take effect is noticed."""
@@ -80,7 +80,7 @@ def evaluate(
         RunError: benchmarks were answered under other settings, or the run is not finished.
     """
     from haloes.evaluation.evaluate import compute_evaluation, evaluation_path
-    from haloes.results import write_evaluation
+    from haloes.results_json import write_evaluation
     from haloes.runs.run_folder import write_pages
 
     paths = as_paths(sources)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, DataError
-from haloes.results import AlpacaEval, AlpacaEvalRow, PairedDifference, Score
+from haloes.evaluation_results import AlpacaEval, AlpacaEvalRow
+from haloes.results import PairedDifference, Score
 from haloes.stats.alpaca_eval import (
     Annotation,
     leaderboard_row,

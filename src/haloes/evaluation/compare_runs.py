@@ -9,9 +9,11 @@ from haloes.errors import ConfigError
 from haloes.evaluation.judge_free import held_out_auc
 from haloes.evaluation.judged import judged_numbers
 from haloes.evaluation.sources import after_its_run, read_judged_files
+from haloes.evaluation_results import JudgedNumbers
 from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
-from haloes.results import HeldOutRow, JudgedNumbers, PairedDifference, Score, read_held_out
+from haloes.results import HeldOutRow, PairedDifference, Score
+from haloes.results_json import read_held_out
 from haloes.run_files import check_is_run
 from haloes.stats.auc import ScoredRows, auc_differences, auc_with_interval
 from haloes.stats.auc_by_length import auc_differences_at_equal_length

@@ -10,8 +10,9 @@ from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.judge_free import judge_free
 from haloes.evaluation.judged import judged_numbers
 from haloes.evaluation.sources import Source, judgement_paths, read_source, sampling_differences
+from haloes.evaluation_results import Evaluation
 from haloes.records import Completion
-from haloes.results import Evaluation, write_evaluation
+from haloes.results_json import write_evaluation
 from haloes.run_files import BENCHMARKS, EVALUATION
 from haloes.runs.run_folder import write_pages
 

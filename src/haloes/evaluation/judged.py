@@ -8,8 +8,9 @@ import numpy as np
 
 from haloes.errors import DataError
 from haloes.evaluation.sources import JudgedFile, sampling_differences, with_distinct_names
+from haloes.evaluation_results import JudgedNumbers, JudgedPair, LengthControlled, Matchup
 from haloes.judging.pairs import AnswerPairs
-from haloes.results import JudgedNumbers, JudgedPair, LengthControlled, Matchup, PairedDifference, Score
+from haloes.results import PairedDifference, Score
 from haloes.stats.agreement import cohens_kappa, krippendorffs_alpha
 from haloes.stats.comparisons import comparisons
 from haloes.stats.length_control import length_controlled_win_rate

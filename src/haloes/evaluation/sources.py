@@ -15,7 +15,8 @@ from haloes.errors import DataError
 from haloes.judging.run import canary_path
 from haloes.records import Completion, Judgement, Sampling, judgement_from_json
 from haloes.report.load import load_run
-from haloes.results import HeldOutRow, Score, read_held_out
+from haloes.results import HeldOutRow, Score
+from haloes.results_json import read_held_out
 from haloes.run_files import HELD_OUT, SAMPLES
 from haloes.sampling.run import read_completions
 from haloes.store import read_jsonl

@@ -16,7 +16,8 @@ from haloes.judging.rule import Rule
 from haloes.judging.run import JudgingOutcome, judge_pairs
 from haloes.judging.table import given_judge
 from haloes.records import Completion, Feedback, Pair
-from haloes.results import Score, numbers_to_json
+from haloes.results import Score
+from haloes.results_json import numbers_to_json
 from haloes.run_files import JUDGEMENTS, RATINGS
 from haloes.runs.measure import Rater, load_rater, rate
 from haloes.stats.comparisons import comparisons

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from haloes.evaluation_results import BenchmarkResult
 from haloes.report import charts
-from haloes.results import BenchmarkResult, Score
+from haloes.results import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

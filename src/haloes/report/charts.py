@@ -14,9 +14,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from markupsafe import Markup, escape
 
+from haloes.evaluation_results import Matchup
 from haloes.report.numbers import Shown, brief, common_decimals, count, measure_of, plain, show
 from haloes.report.scales import Axis, Floats, extremes, means, padded, round_widths, smooth, smoothing, tick_decimals
-from haloes.results import Matchup, Score
+from haloes.results import Score
 
 Block: TypeAlias = list[tuple[str, Shown, int, Markup]]
 """Rows of (name, number, scored prompts, chart on a scale from 0 to 100 %)."""

@@ -11,7 +11,8 @@ from haloes.report.compared import ComparedRuns, differing_settings, extent, len
 from haloes.report.curves import Style, line
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.rendering import render
-from haloes.results import Fields, Score
+from haloes.results import Score
+from haloes.results_json import Fields
 from haloes.store import write_text
 
 _COLOURS = 8

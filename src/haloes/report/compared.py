@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from haloes.evaluation_results import Matchup
 from haloes.report import facts
 from haloes.report.load import RunRecords
 from haloes.report.numbers import count, measure_of, show, signed
-from haloes.results import Matchup, PairedDifference, Score
+from haloes.results import PairedDifference, Score
 
 _FIRST = ("liked", "auc")
 _SHOWN = 0.05

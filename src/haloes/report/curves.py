@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from haloes.report.charts import Chart, Line
 from haloes.report.load import RunRecords
 from haloes.report.numbers import count, percent
-from haloes.results import Fields, is_finite
+from haloes.results_json import Fields, is_finite
 
 Style: TypeAlias = Literal["noisy", "exact", "dots"]
 

@@ -9,7 +9,7 @@ from haloes.models.embedded import EMBEDDED_NAMES
 from haloes.records import Sampling
 from haloes.report.load import RunRecords
 from haloes.report.numbers import GIB, brief, count, duration, percent, rounding_sentence, size
-from haloes.results import Fields, is_finite
+from haloes.results_json import Fields, is_finite
 
 _COUNTED = {
     "rows": "answers",

@@ -7,7 +7,8 @@ from haloes.report.auc_verdict import auc_verdict
 from haloes.report.load import RunRecords
 from haloes.report.model_change import ModelChange, model_change
 from haloes.report.numbers import Measure, Shown, brief, common_decimals, measure_of, show
-from haloes.results import Fields, Score, is_finite
+from haloes.results import Score
+from haloes.results_json import Fields, is_finite
 
 _ORDER = ("win_rate", "liked", "pair_accuracy", "auc")
 """Measures that can be the headline, most telling first: a judge's word on new answers beside old ones, a rater's word

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from haloes.results import JudgedNumbers, JudgedPair, Matchup, Score
+from haloes.evaluation_results import JudgedNumbers, JudgedPair, Matchup
+from haloes.results import Score
 
 _COIN = 0.5
 _OUTCOMES = ("won", "beaten", "tied")

@@ -14,18 +14,10 @@ import yaml
 
 from haloes.bounded_yaml import load_yaml
 from haloes.errors import DataError, RunError
+from haloes.evaluation_results import BenchmarkNumbers, JudgedNumbers
 from haloes.records import Completion, Message, Text, sampling_from_json
-from haloes.results import (
-    AnswerRating,
-    BenchmarkNumbers,
-    Fields,
-    JudgedNumbers,
-    Reliability,
-    Score,
-    as_fields,
-    from_json,
-    score_from_json,
-)
+from haloes.results import AnswerRating, Reliability, Score
+from haloes.results_json import Fields, as_fields, from_json, score_from_json
 from haloes.run_files import (
     CALIBRATION,
     CONFIG,

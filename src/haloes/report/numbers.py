@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from haloes.results import Score, is_finite
+from haloes.results import Score
+from haloes.results_json import is_finite
 
 MINUS = "−"
 GIB = 2**30

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from haloes.evaluation_results import Matchup
 from haloes.report import charts, facts
 from haloes.report.benchmarks import sides, sides_chart, subtask_sides
 from haloes.report.charts import Block
@@ -19,7 +20,6 @@ from haloes.report.reliability import reliability
 from haloes.report.rendering import render
 from haloes.report.samples import SidesOfPrompt, sides_of_prompts
 from haloes.report.scales import smoothing
-from haloes.results import Matchup
 from haloes.run_files import REPORT
 from haloes.store import write_text
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from haloes.evaluation_results import JudgedPair
 from haloes.readable import readable
 from haloes.records import Completion, Text
 from haloes.report.judged import together, verdicts
 from haloes.report.load import RunRecords
-from haloes.results import AnswerRating, JudgedPair
+from haloes.results import AnswerRating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

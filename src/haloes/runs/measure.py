@@ -16,7 +16,8 @@ from haloes.errors import ConfigError
 from haloes.judging.functions import load_function
 from haloes.models.policy import Policy
 from haloes.records import Completion, Text
-from haloes.results import AnswerRating, HeldOutRow, Score, numbers_to_json
+from haloes.results import AnswerRating, HeldOutRow, Score
+from haloes.results_json import numbers_to_json
 from haloes.run_files import CALIBRATION, HELD_OUT
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.auc_by_length import auc_at_equal_length, auc_beside_length

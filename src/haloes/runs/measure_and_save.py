@@ -12,7 +12,8 @@ from haloes.models.quiet import quiet
 from haloes.models.scalar_heads import RewardHead
 from haloes.progress.contract import Progress
 from haloes.records import Asked, Completion, row_to_json
-from haloes.results import Score, write_ratings, write_scores
+from haloes.results import Score
+from haloes.results_json import write_ratings, write_scores
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs import manifest
 from haloes.runs.config import SampleSettings

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.results import LeaderboardRow
+from haloes.evaluation_results import LeaderboardRow
 from haloes.stats.bootstrap import finite
 from haloes.stats.logistic import sigmoid
 from haloes.store import read_json, read_jsonl

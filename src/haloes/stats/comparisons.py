@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from haloes.evaluation_results import JudgedPair
 from haloes.records import Judgement
-from haloes.results import JudgedPair
 from haloes.stats.win_rate import both_orders
 
 _FOR_FIRST = {"first": 1.0, "tie": 0.5, "second": 0.0}

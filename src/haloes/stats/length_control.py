@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from haloes.errors import DataError
-from haloes.results import LengthControlled, Score
+from haloes.evaluation_results import LengthControlled
+from haloes.results import Score
 from haloes.stats.bootstrap import (
     DRAWS,
     Codes,

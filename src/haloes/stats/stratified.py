@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
-from haloes.results import BenchmarkChange, Score, SignTest
+from haloes.evaluation_results import BenchmarkChange
+from haloes.results import Score, SignTest
 from haloes.stats.bootstrap import DRAWS, Floats, percentile_interval
 from haloes.stats.bounded_mean import (
     FEW_ON_ONE_SIDE,

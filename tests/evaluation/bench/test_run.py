@@ -15,7 +15,7 @@ from haloes.evaluation.bench.run import BenchSettings, _render, draw, run_benchm
 from haloes.evaluation.evaluate import compute_evaluation
 from haloes.progress.contract import NullProgress
 from haloes.report.page import write_report
-from haloes.results import numbers_to_json, write_evaluation
+from haloes.results_json import numbers_to_json, write_evaluation
 from haloes.runs.align import align
 from tiny_runs import config, save_model, thumbs, write_rows
 

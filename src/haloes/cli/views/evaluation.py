@@ -10,17 +10,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from haloes.results import (
+    from haloes.evaluation_results import (
         AlpacaEval,
         AlpacaEvalRow,
         BenchmarkNumbers,
         BenchmarkResult,
         Evaluation,
         JudgedNumbers,
-        JudgeFree,
         Matchup,
-        Score,
     )
+    from haloes.results import JudgeFree, Score
 
 
 def evaluation_lines(evaluation: "Evaluation") -> "Iterator[RenderableType]":

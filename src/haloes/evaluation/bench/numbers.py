@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from haloes.evaluation.bench.answers import BenchAnswer, answer_files, read_answers
-from haloes.results import BenchmarkChange, BenchmarkNumbers, BenchmarkResult, Score
+from haloes.evaluation_results import BenchmarkChange, BenchmarkNumbers, BenchmarkResult
+from haloes.results import Score
 from haloes.stats.means import mean_with_interval
 from haloes.stats.stratified import benchmark_changes, benchmark_mean
 
