@@ -22,6 +22,7 @@ REFUSED = (
     *(["online", "missing.txt", "--rater", "rules.py:f"], ["online", "everyday", "--rater", "no.py:f"]),
     *(["online", "everyday", "--rater", "rules.py:f", "--loss", "ktoo"],),
     *(["sample", "./missing", "everyday", "--out", "out.jsonl"], ["sample", "run", "no.txt", "--out", "out.jsonl"]),
+    *(["sample", "missing", "everyday", "--out", "out.jsonl"], ["train", "thumbs.jsonl", "--model", "missing"]),
     *(["judge", "missing", "--judge", "rule", "--rule", "rules.py:f"], ["eval", "missing"]),
     *(["export", "missing", "out"], ["export", "empty", "out"], ["resume", "missing"], ["resume", "empty"]),
     *(["report", "missing"], ["compare", "missing", "empty"]),
@@ -42,7 +43,7 @@ def test_what_is_missing_or_misspelt_is_told_before_torch_is_imported(tmp_path: 
     (tmp_path / "rules.py").write_text("def f(*_):\n    return True, ''\n")
     for folder in ("run", "empty"):
         (tmp_path / folder).mkdir()
-    environment = os.environ | {"PYTHONPATH": str(Path(haloes.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(haloes.__file__).parents[1]), "HF_HUB_OFFLINE": "1"}
 
     done = subprocess.run(
         [sys.executable, "-c", _RUN_EACH, json.dumps(REFUSED)],

@@ -95,7 +95,7 @@ def sample(
         ModelError: the model cannot be loaded.
         RunError: `out` holds completions that were made otherwise, or cannot be written.
     """
-    from haloes.models.load import check_model_exists
+    from haloes.models.load import check_model_is_found
     from haloes.runs.prompts import load_asked
     from haloes.sampling._contract import Decoding
     from haloes.sampling.run import check_request, sample_to_file
@@ -109,7 +109,7 @@ def sample(
     # Everything that can be refused is refused before a model is loaded.
     check_request(path, decoding, seeds)
     if engine != "http":
-        check_model_exists(str(model))
+        check_model_is_found(str(model))
     config = configured(None, argument_settings(feedback=prompts, columns=columns), settings)
     asked = load_asked(str(prompts), config.feedback, everything=everything, most=most)
     from haloes.runs.engines import make_engine  # here, as it brings torch in

@@ -185,6 +185,18 @@ def check_model_exists(name: str) -> None:
         raise ModelError(f'{name}: no such folder; a model is a folder, a .gguf file, a hub name or "embedded"')
 
 
+def check_model_is_found(name: str) -> None:
+    """
+    Raise ModelError where a name leads nowhere, on this machine or on the hub.
+
+    Of a model on the hub it fetches configuration and tokenizer, without importing torch.
+    """
+    check_model_exists(name)
+    path = Path(name).expanduser()
+    if name.lower() not in EMBEDDED_NAMES and path.suffix.lower() != ".gguf" and not path.is_dir():
+        hub.fetch(name, weights=False)
+
+
 def _locate(name: str, *, weights: bool) -> _Location:
     """Find where a name leads, downloading from the hub where it must. Raises ModelError where it leads nowhere."""
     check_model_exists(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 from haloes.feedback.containers import check_exists
 from haloes.judging.functions import load_function
 from haloes.losses.table import check_loss_name
-from haloes.models.load import check_model_exists
+from haloes.models.load import check_model_is_found
 from haloes.runs.config import FeedbackSettings, RunConfig
 
 
@@ -15,17 +15,18 @@ def check_names(config: RunConfig) -> None:
 
     Raises:
         ConfigError: there is no such loss or rater.
-        ModelError: there is no such folder or file.
+        ModelError: there is no such folder or file, and no such model on the hub.
         DataError: there is no such feedback.
     """
     if isinstance(name := config.loss.get("name"), str):
         check_loss_name(name)
-    for model in (config.model.name, config.model.reference):
-        if model is not None:
-            check_model_exists(model)
     if config.samples.rater is not None:
         check_function_exists(config.samples.rater, setting="samples.rater")
     check_feedback_exists(config.feedback)
+    # Last, as the hub may be asked.
+    for model in (config.model.name, config.model.reference):
+        if model is not None:
+            check_model_is_found(model)
 
 
 def check_feedback_exists(settings: FeedbackSettings) -> None:
