@@ -7,6 +7,8 @@ import pytest
 
 from haloes.errors import ConfigError
 from haloes.evaluation.compare_runs import compare_runs
+from haloes.evaluation.evaluate import compute_evaluation
+from haloes.progress.contract import NullProgress
 from haloes.stats.auc import auc
 from tiny_runs import write_rows
 
@@ -50,6 +52,31 @@ def write_judgements(folder: Path, wins: str, length: int) -> None:
 
 
 GOOD, BAD = [1.0, 0.0] * 6, [0.0, 1.0, 1.0, 0.0] * 3
+
+
+class Counted(NullProgress):
+    """Keeps what was done and of how much, stage by stage."""
+
+    def __init__(self) -> None:
+        self.stages: list[list[float | None]] = []
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.stages.append([0, total])
+
+    def advance(self, count: float) -> None:
+        self.stages[-1][0] = (self.stages[-1][0] or 0) + count
+
+
+def test_every_stage_of_comparing_and_evaluating_is_counted_to_its_end(tmp_path: Path):
+    runs = [write_run(tmp_path / "good", GOOD), write_run(tmp_path / "bad", BAD)]
+    write_judgements(runs[0], "wwl", length=9)
+    comparing, evaluating = Counted(), Counted()
+
+    compare_runs(runs, progress=comparing)
+    compute_evaluation(runs, progress=evaluating)
+
+    assert comparing.stages == [[2, 2], [4, 4]]
+    assert evaluating.stages == [[2, 2], [3, 3]]
 
 
 def test_runs_over_the_same_rows(tmp_path: Path):

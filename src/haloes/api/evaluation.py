@@ -69,7 +69,7 @@ def evaluate(
         batch_size: questions at once; 8.
         out: where the numbers go as JSON; evaluation.json in the run's folder, or FILE.evaluation.json beside the file.
         seed: seed of the bootstrap draws, and of the questions that `bench_limit` draws.
-        progress: told how far the benchmarks are; shown in a terminal or notebook if left out, None for silence.
+        progress: told how far the work is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The numbers, and where they were written.
@@ -101,7 +101,6 @@ def evaluate(
         run = paths[0] if len(paths) == 1 and is_run(paths[0]) else None
         if answers is not None and run is None:
             paths = ()  # A model that was asked benchmarks is no source of records.
-        shown.stage("computing the numbers")
         numbers = compute_evaluation(
             paths,
             preferences=preferences,
@@ -109,6 +108,7 @@ def evaluate(
             difficulties=as_path(difficulties),
             benchmarks=answers,
             seed=seed,
+            progress=shown,
         )
     beside = (answers,) if answers is not None and (bench_out is not None or run is None) else paths
     path = evaluation_path(beside, preferences) if out is None else Path(out)
@@ -118,7 +118,13 @@ def evaluate(
     return EvaluationResult(numbers=numbers, path=path, report=report)
 
 
-def compare(runs: Sequence[PathLike], *, out: PathLike | None = Path("compare.html"), seed: int = 0) -> "ComparedRuns":
+def compare(
+    runs: Sequence[PathLike],
+    *,
+    out: PathLike | None = Path("compare.html"),
+    seed: int = 0,
+    progress: ProgressLike = "auto",
+) -> "ComparedRuns":
     """
     Compare several runs: differing settings, paired differences on shared rows, win rates, curves.
 
@@ -131,6 +137,7 @@ def compare(runs: Sequence[PathLike], *, out: PathLike | None = Path("compare.ht
         runs: two or more run folders.
         out: the page to write; None for no page.
         seed: seed of the bootstrap draws.
+        progress: told how far the work is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
         The runs, and what was measured across them.
@@ -143,7 +150,8 @@ def compare(runs: Sequence[PathLike], *, out: PathLike | None = Path("compare.ht
     from haloes.evaluation.compare_runs import compare_runs
     from haloes.report.compare_page import write_comparison
 
-    compared = compare_runs(as_paths(runs), seed=seed)
+    with showing(progress, patience=2.0) as shown:
+        compared = compare_runs(as_paths(runs), seed=seed, progress=shown)
     if out is not None:
         write_comparison(Path(out), compared)
     return compared

@@ -27,8 +27,10 @@ def compare(
     import haloes.api.evaluation
     from haloes.cli.views.compare import comparison_tables
     from haloes.cli.views.output import say, show
+    from haloes.progress.display import Display
 
-    compared = haloes.api.evaluation.compare(runs, out=out, seed=seed)
+    with Display(patience=2.0) as progress:
+        compared = haloes.api.evaluation.compare(runs, out=out, seed=seed, progress=progress)
     show(comparison_tables(compared))
     for note in compared.notes:
         say(note)

@@ -10,6 +10,7 @@ from haloes.evaluation.judge_free import held_out_auc
 from haloes.evaluation.judged import judged_numbers
 from haloes.evaluation.sources import after_its_run, read_judged_files
 from haloes.evaluation_results import JudgedNumbers
+from haloes.progress.contract import NullProgress, Progress
 from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
 from haloes.results import HeldOutRow, PairedDifference, Score
@@ -22,7 +23,7 @@ _Rows: TypeAlias = Mapping[Hashable, HeldOutRow]
 _Key: TypeAlias = Callable[[HeldOutRow], Hashable]
 
 
-def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
+def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0, progress: Progress | None = None) -> ComparedRuns:
     """
     Compare runs by AUC on their own and on shared held-out rows, and by the win rates that judges give them.
 
@@ -32,6 +33,7 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
     Args:
         run_dirs: two or more run folders.
         seed: seed of the bootstrap draws.
+        progress: told of each run that is read, and of each that is measured.
 
     Raises:
         ConfigError: fewer than two runs, or one of them twice.
@@ -42,16 +44,25 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
         raise ConfigError(f"give two or more different runs to compare, got {', '.join(map(str, run_dirs)) or 'none'}")
     for path in run_dirs:
         check_is_run(path)
-    runs = [load_run(path) for path in run_dirs]
+    progress = progress or NullProgress()
+    progress.stage("reading the runs", len(run_dirs))
+    runs, held_out = [], []
+    for path in run_dirs:
+        runs.append(load_run(path))
+        held_out.append(read_held_out(path))
+        progress.advance(1)
     names = _names(run_dirs)
-    held_out = [read_held_out(path) for path in run_dirs]
     shared = _shared(held_out)
     judged_files = [
         after_its_run(file)
         for path, name in zip(run_dirs, names, strict=True)
         for file in read_judged_files(path, name)
     ]
-    judged = judged_numbers(judged_files, seed=seed) if judged_files else None
+    progress.stage("comparing the runs", len(runs) + bool(judged_files) + 1)
+    judged = None
+    if judged_files:
+        judged = judged_numbers(judged_files, seed=seed)
+        progress.advance(1)
     notes = [
         f"{name} has no held_out.jsonl, so its held-out rows are not compared; it is of an older haloes, unfinished, "
         "or held nothing out"
@@ -60,6 +71,7 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
     ]
     pairs = _pairs(dict(zip(names, held_out, strict=True)))
     at_equal_length = tuple(auc_differences_at_equal_length(pairs))
+    progress.advance(1)
     return ComparedRuns(
         names=tuple(names),
         runs=tuple(runs),
@@ -67,7 +79,7 @@ def compare_runs(run_dirs: Sequence[Path], *, seed: int = 0) -> ComparedRuns:
         num_shared=len(shared[0]),
         aucs=tuple(_auc(rows) for rows in held_out),
         shared_aucs=tuple(_auc(rows) for rows in shared),
-        beside_auc=_beside_auc(shared if len(shared[0]) else held_out, seed=seed),
+        beside_auc=_beside_auc(shared if len(shared[0]) else held_out, seed=seed, progress=progress),
         auc_differences=tuple(auc_differences(pairs)),
         auc_differences_at_equal_length=at_equal_length,
         win_rates=tuple(matchup for matchup in judged.matchups if matchup.win_rate is not None) if judged else (),
@@ -110,9 +122,14 @@ def _auc(rows: Sequence[HeldOutRow]) -> Score | None:
     return auc_with_interval([row.reward for row in rows], [row.label for row in rows], [row.group for row in rows])
 
 
-def _beside_auc(held_out: Sequence[Sequence[HeldOutRow]], *, seed: int) -> tuple[tuple[Score | None, ...], ...]:
+def _beside_auc(
+    held_out: Sequence[Sequence[HeldOutRow]], *, seed: int, progress: Progress
+) -> tuple[tuple[Score | None, ...], ...]:
     """Return for each number beside the AUC that a run has, such as that at equal length, the one of each run."""
-    by_name = [{score.name: score for score in held_out_auc(rows, seed=seed)} for rows in held_out]
+    by_name = []
+    for rows in held_out:
+        by_name.append({score.name: score for score in held_out_auc(rows, seed=seed)})
+        progress.advance(1)
     names = dict.fromkeys(name for scores in by_name for name in scores if name != "auc")
     return tuple(tuple(scores.get(name) for scores in by_name) for name in names)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from haloes.errors import ConfigError
 from haloes.evaluation.alpaca import alpaca_eval, read_weights
@@ -11,10 +12,13 @@ from haloes.evaluation.judge_free import judge_free
 from haloes.evaluation.judged import judged_numbers
 from haloes.evaluation.sources import Source, judgement_paths, read_source, sampling_differences
 from haloes.evaluation_results import Evaluation
+from haloes.progress.contract import NullProgress, Progress
 from haloes.records import Completion
 from haloes.results_json import write_evaluation
 from haloes.run_files import BENCHMARKS, EVALUATION
 from haloes.runs.run_folder import write_pages
+
+_Part = TypeVar("_Part")
 
 
 def compute_evaluation(
@@ -25,6 +29,7 @@ def compute_evaluation(
     difficulties: Path | None = None,
     benchmarks: Path | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """
     Compute every number that the sources give.
@@ -36,6 +41,7 @@ def compute_evaluation(
         difficulties: difficulties of AlpacaEval's instructions; those beside the weights by default.
         benchmarks: a folder of answers to benchmarks; that of the run, where one run is given, by default.
         seed: seed of the bootstrap draws.
+        progress: told of each source that is read, and of each part that is computed.
 
     Raises:
         DataError: a file cannot be read, or holds none of these.
@@ -44,6 +50,7 @@ def compute_evaluation(
     if benchmarks is None and len(sources) == 1 and sources[0].is_dir():
         # Of several runs each has its own answers, and there is no one folder to take them from.
         benchmarks = sources[0] / BENCHMARKS
+    progress = progress or NullProgress()
     benchmarked = None if benchmarks is None else benchmark_numbers(benchmarks, seed=seed)
     if not sources and not preferences and benchmarked is None:
         raise ConfigError("nothing to evaluate: give a run's folder, judgements, answers, or --alpaca-eval FILE")
@@ -51,16 +58,25 @@ def compute_evaluation(
         raise ConfigError("--lc-weights and --difficulties are for the preferences of --alpaca-eval FILE; give those")
     # A run that was only asked benchmarks is a source all the same, though it has no other records.
     may_be_empty = benchmarked is not None
-    read = [read_source(path, may_be_empty=may_be_empty) for path in sources]
+    progress.stage("reading what was sampled and judged", len(sources))
+    read = [_told(progress, read_source(path, may_be_empty=may_be_empty)) for path in sources]
     judged_files = [file for source in read for file in source.judged]
     weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
+    measured = [source for source in read if source.answers or source.held_out]
+    progress.stage("computing the numbers", bool(judged_files) + len(measured) + bool(preferences))
     return Evaluation(
-        judged=judged_numbers(judged_files, seed=seed) if judged_files else None,
-        judge_free=tuple(judge_free(source, seed=seed) for source in read if source.answers or source.held_out),
-        alpaca_eval=alpaca_eval(preferences, weights, seed=seed) if preferences else None,
+        judged=_told(progress, judged_numbers(judged_files, seed=seed)) if judged_files else None,
+        judge_free=tuple(_told(progress, judge_free(source, seed=seed)) for source in measured),
+        alpaca_eval=_told(progress, alpaca_eval(preferences, weights, seed=seed)) if preferences else None,
         benchmarks=benchmarked,
         notes=tuple(sampling_differences(_by_model(read))),
     )
+
+
+def _told(progress: Progress, part: _Part) -> _Part:
+    """Return a part of the work that is done now, and count it."""
+    progress.advance(1)
+    return part
 
 
 def _by_model(sources: Sequence[Source]) -> dict[str, list[Completion]]:
