@@ -271,6 +271,16 @@ def test_settings_are_a_table_and_one_of_them_is_explained(capsys: Captured):
     assert 'Did you mean "train.lr"?' in capsys.readouterr().err
 
 
+def test_in_a_narrow_terminal_settings_are_a_list_of_whole_words(capsys: Captured, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    ok("settings", "train")
+
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    place = lines.index('train.batch_size = "auto"')
+    told = ["    Examples in one optimizer step, over", "    all ranks and micro-batches"]
+    assert lines[place + 1 : place + 3] == told
+
+
 # --- demo
 
 
