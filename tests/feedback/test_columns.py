@@ -1,5 +1,7 @@
 """Column mapping."""
 
+import shlex
+
 import pytest
 
 from haloes.errors import DataError
@@ -82,3 +84,15 @@ def test_names_that_every_format_reads_and_columns_left_out_are_no_mistake() -> 
 def test_a_mapping_is_written_as_a_shell_takes_it() -> None:
     assert columns_option({"prompt": "q", "label": "label", "source": None}) == "--columns prompt=q,source="
     assert columns_option({"a": "Variante 1"}) == "--columns 'a=Variante 1'"
+
+
+@pytest.mark.parametrize("column", ["rating (1 = A, 5 = B)", "a,b", '5" screen', "plain"])
+def test_a_column_with_a_comma_in_its_name_is_typed_in_double_quotes(column: str):
+    columns = {"prompt": "question", "preference": column}
+
+    assert parse_columns(shlex.split(columns_option(columns))[1]) == columns
+
+
+def test_a_name_that_was_cut_at_its_comma_is_shown_with_its_quotes():
+    with pytest.raises(DataError, match=r"""give --columns 'preference="rating \(1 = A, 5 = B\)"'"""):
+        check_columns(parse_columns("preference=rating (1 = A, 5 = B)"), seen=["rating (1 = A, 5 = B)"], path="f.csv")

@@ -48,6 +48,7 @@ NAMES = [
     ("q", "reply-x", "reply-y", "stars"),
     # A scale without a telling name, and names that a shell would take apart.
     ("Kundenfrage", "Variante 1", "Variante 2", "Wertung (1-7)"),
+    ("Question", "Variant A", "Variant B", "Preference (1 = A much better, 5 = B much better)"),
 ]
 
 
@@ -136,6 +137,27 @@ def test_stars_on_one_answer_are_proposed_as_scores_with_a_rule(tmp_path: Path) 
     assert columns == {"prompt": "ask", "completion": "reply", "score": "stars"}
     assert settings == "--set feedback.labels_from={rule: threshold, tau: 3}"
     assert all(isinstance(record, Feedback) for record in FeedbackSource(saved(tmp_path, rows), columns=columns))
+
+
+def test_an_answer_and_its_thumb_are_known_by_their_values_where_no_name_tells_them(tmp_path: Path) -> None:
+    rows = [
+        {"nr": n, "customer_wrote": f"How is {n} done?", "bot_said": f"One way to do {n} is this.", "helpful": thumb}
+        for n, thumb in enumerate(["\N{THUMBS UP SIGN}", "\N{THUMBS DOWN SIGN}"] * 4)
+    ]
+
+    ((columns, settings),) = options(refusal(saved(tmp_path, rows)))
+
+    assert columns == {"prompt": "customer_wrote", "completion": "bot_said", "label": "helpful"}
+    assert settings == ""
+
+
+def test_a_column_of_one_verdict_only_or_of_numbers_is_no_label_by_its_values(tmp_path: Path) -> None:
+    for verdicts in (["yes"] * 4, [0, 1, 1, 0]):
+        rows = [
+            {"asked": f"How is {n} done?", "said": f"One way to do {n} is this.", "flag": verdict}
+            for n, verdict in enumerate(verdicts)
+        ]
+        assert "completion=COLUMN" in refusal(saved(tmp_path, rows))
 
 
 def test_what_does_not_read_the_rows_is_not_proposed(tmp_path: Path) -> None:

@@ -101,9 +101,10 @@ def sibling_of(name: str, names: Iterable[str]) -> str | None:
 
 
 def has_side(name: str) -> bool:
-    """Return whether a name belongs to one side: "rating_a", "rating 1", but not "rating (1-7)"."""
+    """Return whether a name belongs to one side: "rating_a", "rating 1", but not "rating (1-7)" or "1 = A, 5 = B"."""
     words = _words(name)
-    return any(word in pair for word in words if not word.isdigit() or word == words[-1] for pair in _SIDES)
+    telling = {word for word in words if not word.isdigit() or word == words[-1]}
+    return any(len(telling & set(pair)) == 1 for pair in _SIDES) and not any(set(pair) <= telling for pair in _SIDES)
 
 
 def prompt_column(values: Mapping[str, Sequence[object]], *, without: Iterable[str]) -> str | None:
@@ -119,7 +120,7 @@ def prompt_column(values: Mapping[str, Sequence[object]], *, without: Iterable[s
 
 def answer_columns(values: Mapping[str, Sequence[object]]) -> list[str]:
     """
-    Return the columns of text that are called answers, the likeliest first.
+    Return the columns of text that are called answers, the likeliest first; where none is, the one of most words.
 
     Those of labels come last: an answer may be "yes" each time, but a column of yes and no more likely says of an
     answer whether it is liked.
@@ -131,11 +132,22 @@ def answer_columns(values: Mapping[str, Sequence[object]]) -> list[str]:
         for name in called
         if values[name] and all(isinstance(value, str) and _is_label(value) for value in values[name])
     ]
-    return [*texts, *labels]
+    if called:
+        return [*texts, *labels]
+    wordy = [
+        name
+        for name in values
+        if _is_text(values[name]) and not _has_word(name, _PROMPT) and _mean_words(values[name]) >= _WORDS_OF_AN_ANSWER
+    ]
+    return sorted(wordy, key=lambda name: -_mean_words(values[name]))[:1]
 
 
 def label_columns(values: Mapping[str, Sequence[object]], *, without: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Yield the columns that may hold labels or scores, the likeliest first, each with whether they are labels."""
+    """
+    Yield the columns that may hold labels or scores, the likeliest first, each with whether they are labels.
+
+    Last come those whose names say nothing, and whose words are labels all the same: "was_helpful" with thumbs.
+    """
     taken = set(without)
     for name in dict.fromkeys(name for word in _LABEL for name in values if word in name.casefold()):
         given = [value for value in values[name] if name not in taken]
@@ -143,6 +155,9 @@ def label_columns(values: Mapping[str, Sequence[object]], *, without: Iterable[s
             yield name, True
         elif given and all(_number(value) is not None for value in given):
             yield name, False
+    for name in values:
+        if name not in taken and not _has_word(name, _LABEL) and _holds_verdicts(values[name]):
+            yield name, True
 
 
 def preference_columns(values: Mapping[str, Sequence[object]], sides: Sides, *, prompt: str | None) -> list[str]:
@@ -292,6 +307,13 @@ def _is_text(given: Sequence[object]) -> bool:
 
 def _mean_words(given: Sequence[object]) -> float:
     return fmean(len(value.split()) if isinstance(value, str) else 0 for value in given)
+
+
+def _holds_verdicts(given: Sequence[object]) -> bool:
+    """Return whether a column holds labels of both kinds, and those no numbers, which may count something."""
+    return all(isinstance(value, str | bool) and _is_label(value) and _number(value) is None for value in given) and (
+        len({parse_label(value) for value in given}) == 2  # noqa: PLR2004 - liked and not
+    )
 
 
 def _is_label(value: object) -> bool:

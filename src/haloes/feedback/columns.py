@@ -1,6 +1,7 @@
 """Column mapping: the names of a file's columns to the names that the formats know."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,6 +9,8 @@ from haloes.errors import DataError
 from haloes.feedback.fields import RawRow
 from haloes.feedback.refusals import short_repr
 
+_PARTS = re.compile(r'(?:="[^"]*"|[^,])+')
+"""What stands between the commas of a mapping."""
 _MOST_NAMES, _LONGEST_NAME = 60, 60
 """Columns that a message lists, and characters of each."""
 
@@ -27,17 +30,20 @@ def parse_columns(text: str) -> dict[str, str | None]:
     """
     Parse a mapping as the command line gives it: "prompt=question,label=thumb"; "source=" leaves a column out.
 
+    A column whose name has a comma stands in double quotes: 'preference="rating (1 = A, 5 = B)"'.
+
     Raises:
         DataError: A part has no "=", or names a column twice.
     """
     columns: dict[str, str | None] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in filter(None, (part.strip() for part in _PARTS.findall(text))):
         name, equals, column = (piece.strip() for piece in part.partition("="))
         if not equals or not name:
             raise DataError(f"columns: {part!r} is not NAME=COLUMN; for example: --columns prompt=question,label=thumb")
         if name in columns:
             raise DataError(f"columns: {name!r} is mapped twice in {text!r}")
-        columns[name] = column or None
+        quoted = len(column) > 1 and column[0] == column[-1] == '"'
+        columns[name] = (column[1:-1] if quoted else column) or None
     return columns
 
 
@@ -65,8 +71,10 @@ def check_columns(columns: Mapping[str, str | None], *, seen: Iterable[str], pat
         if column is not None and name not in MAPPABLE:
             raise DataError(f"{path}: columns: {name!r} is not a name to map to{nearest_hint(name, MAPPABLE)}")
         if column is not None and column not in names:
+            cut = [each for each in names if each.startswith(f"{column},")]
+            hint = f"; where its name has a comma, give {columns_option({name: cut[0]})}" if cut else ""
             raise DataError(
-                f"{path}: columns: the file has no column {column!r} for {name}{nearest_hint(column, names)}"
+                f"{path}: columns: the file has no column {column!r} for {name}{hint or nearest_hint(column, names)}"
             )
 
 
@@ -79,7 +87,7 @@ def _turned(columns: Mapping[str, str | None], seen: list[str]) -> str:
     parts = (
         (column, name) if _is_turned_round(name, column, seen) else (name, column) for name, column in columns.items()
     )
-    return ",".join(f"{name}={column or ''}" for name, column in parts)
+    return ",".join(f"{name}={_quoted(column or '')}" for name, column in parts)
 
 
 def rename(row: RawRow, columns: Mapping[str, str | None]) -> RawRow:
@@ -130,8 +138,12 @@ def check_used(columns: Mapping[str, str | None], *, used: Iterable[str], format
 
 def columns_option(columns: Mapping[str, str | None]) -> str:
     """Return the option for a mapping as it is typed in a shell; a name that stays as it is needs no mention."""
-    parts = (f"{name}={column or ''}" for name, column in columns.items() if name != column)
+    parts = (f"{name}={_quoted(column or '')}" for name, column in columns.items() if name != column)
     return f"--columns {shlex.quote(','.join(parts))}"
+
+
+def _quoted(column: str) -> str:
+    return f'"{column}"' if "," in column else column
 
 
 def listed(names: Sequence[str]) -> str:
