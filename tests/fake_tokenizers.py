@@ -35,6 +35,9 @@ INSERTS_THINKING = (
 ASKS_FOR_THINKING = CHATML.replace("assistant\n' }}{% endif %}", "assistant\n<think>\n' }}{% endif %}")
 """Begins every answer with an open think block, as QwQ's does."""
 
+REWRITES = CHATML.replace("m['content']", "m['content'].replace('.', '!')")
+"""Writes other words than were said."""
+
 REFUSES_SYSTEM = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     + _TURN

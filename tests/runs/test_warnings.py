@@ -68,6 +68,9 @@ def test_rows_left_out_are_counted_by_reason_for_both_files():
         ({"truncated": 5}, "5 completions (5.0%) did not fit the window"),
         ({"prompts cut": 3}, "3 prompts lost their oldest turns"),
         ({"template differs": 2}, "2 completions are rendered in other words"),
+        ({"reasoning": {"given": 4, "left out": 0}}, "4 answers came with reasoning, which is not trained"),
+        ({"reasoning": {"trained": 4, "left out": 0}}, "4 answers came with reasoning, which is trained too"),
+        ({"reasoning": {"trained": 0, "left out": 3}}, "3 answers came with reasoning that was left out"),
     ],
 )
 def test_what_the_window_or_the_template_changed_is_told_with_what_to_do(counted: dict[str, int], words: str):

@@ -13,6 +13,7 @@ from fake_tokenizers import (
     DROPS_THINKING,
     INSERTS_THINKING,
     REFUSES_SYSTEM,
+    REWRITES,
     WITHOUT_END,
     WRITES_BOS,
     bos_tokenizer,
@@ -64,11 +65,15 @@ def test_a_row_is_what_inference_sees_and_then_the_answer_with_its_end_of_turn(n
     tokenizer = bos_tokenizer(chat_template=TEMPLATES[name])
     inference = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], add_generation_prompt=True)
 
-    row = encode("Hi", answer, tokenizer=tokenizer)
+    [row] = encoder(tokenizer).with_reasoning(trained=True).encode([("Hi", answer, ())])
+    assert isinstance(row, Encoded)
+    # What a template puts in place of a missing thought is shown, and not trained.
+    block = "<think>\n\n</think>\n\n" if name == "inserts" and "<think>" not in answer else ""
 
     assert row.prompt.tolist() == inference["input_ids"]
-    assert row.completion.tolist() == ids(tokenizer, answer + "<|im_end|>")
-    assert row.trained.all()
+    assert row.completion[row.trained].tolist() == ids(tokenizer, answer + "<|im_end|>")
+    assert row.completion[~row.trained].tolist() == ids(tokenizer, block)
+    assert row.trained[len(ids(tokenizer, block)) :].all()
     assert (row.prompt_cut, row.completion_cut) == (False, False)
 
 
@@ -197,9 +202,9 @@ def test_tools_belong_to_the_prompt() -> None:
     assert found.prompt_ids("Hi", (TOOL,)) == row.prompt.tolist()
 
 
-@pytest.mark.parametrize(("chat_template", "agrees"), [(CHATML, True), (DROPS_THINKING, False)])
+@pytest.mark.parametrize(("chat_template", "agrees"), [(CHATML, True), (REWRITES, False)])
 def test_a_joint_rendering_that_differs_is_marked(chat_template: str, agrees: bool) -> None:
-    row = encode("Hi", "<think>\nhm\n</think>\n\nHello.", tokenizer=byte_tokenizer(chat_template=chat_template))
+    row = encode("Hi", "Hello.", tokenizer=byte_tokenizer(chat_template=chat_template))
 
     assert row.agrees is agrees
 

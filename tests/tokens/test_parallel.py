@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_tokenizers import DROPS_THINKING, REFUSES_SYSTEM
+from fake_tokenizers import REFUSES_SYSTEM, REWRITES
 from fakes import byte_tokenizer
 from haloes.errors import ModelError
 from haloes.records import Message
@@ -36,7 +36,7 @@ from haloes.tokens.parallel import (
 
 ENCODERS = [
     make_encoder(byte_tokenizer(chat_template=REFUSES_SYSTEM), max_length=128),
-    make_encoder(byte_tokenizer(chat_template=DROPS_THINKING), max_length=64),
+    make_encoder(byte_tokenizer(chat_template=REWRITES), max_length=64),
 ]
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
 
@@ -45,7 +45,7 @@ def sides(start: int, end: int) -> list[EncodeTask]:
     """Answers of many kinds: long and cut off ones, calls, such that the template refuses or writes in other words."""
     found: list[EncodeTask] = []
     for i in range(start, end):
-        answer = "<think>hm</think>yes" if i % 3 == 0 else "word " * (i % 40)
+        answer = "<think>hm</think>yes." if i % 3 == 0 else "word " * (i % 40)
         prompt: Any = f"Is {i // 2} it?" if i % 5 else (Message("system", "Be brief."), Message("user", "Hi"))
         completion: Any = answer if i % 7 else (Message("assistant", answer, (CALL,)), Message("tool", "2"))
         found.append((i % 2, (prompt, completion, ({"name": "add"},) if i % 11 == 0 else ()), i % 4 > 0))

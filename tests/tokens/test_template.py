@@ -24,15 +24,18 @@ from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
 from haloes.tokens.chat_template import control_text, with_control_text
 from haloes.tokens.rendering import render_messages
-from haloes.tokens.template import Rendered, Segment, Template, make_template
+from haloes.tokens.template import Rendered, Template, make_template
+from haloes.tokens.turns import Segment
 
 ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 """What inference sees of the prompt "Hi" under every template here that adds no system turn."""
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
 
 
-def template(chat_template: str | None = CHATML) -> Template:
-    return make_template(byte_tokenizer(chat_template=chat_template))
+def template(chat_template: str | None = CHATML, *, trains_reasoning: bool = True) -> Template:
+    return dataclasses.replace(
+        make_template(byte_tokenizer(chat_template=chat_template)), trains_reasoning=trains_reasoning
+    )
 
 
 def user(text: str) -> Message:
@@ -89,13 +92,15 @@ def test_messages_without_a_chat_template_are_refused_with_the_way_out(prompt: T
 def test_a_template_that_drops_thinking_does_not_drop_it_from_training() -> None:
     rendered = template(DROPS_THINKING).render("Hi", "<think>\nhm\n</think>\n\nHello.")
 
-    assert rendered == Rendered(ASKED, (own("<think>\nhm\n</think>\n\nHello.<|im_end|>"),), agrees=False)
+    assert rendered.completion == (own("<think>\nhm\n</think>\n\nHello.<|im_end|>"),)
+    assert (rendered.prompt, rendered.reasons, rendered.shows_reasoning) == (ASKED, True, True)
 
 
 def test_a_template_that_inserts_thinking_does_not_put_it_into_the_models_mouth() -> None:
     rendered = template(INSERTS_THINKING).render("Hi", "Hello.")
 
-    assert rendered == Rendered(ASKED, (own("Hello.<|im_end|>"),), agrees=False)
+    # As in the mode without thinking: right after the prompt the model would think, and not answer.
+    assert rendered == Rendered(ASKED, (others("<think>\n\n</think>\n\n"), own("Hello.<|im_end|>")), agrees=True)
     assert template(INSERTS_THINKING).joint("Hi", "Hello.") == (
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nHello.<|im_end|>\n"
     )
@@ -104,7 +109,8 @@ def test_a_template_that_inserts_thinking_does_not_put_it_into_the_models_mouth(
 def test_a_template_that_begins_the_answer_itself_leaves_the_rest_to_the_model() -> None:
     rendered = template(ASKS_FOR_THINKING).render("Hi", "hm\n</think>\nHello.")
 
-    assert rendered == Rendered(ASKED + "<think>\n", (own("hm\n</think>\nHello.<|im_end|>"),), agrees=False)
+    assert rendered.prompt == ASKED + "<think>\n"
+    assert rendered.completion == (own("hm\n</think>\nHello.<|im_end|>"),)
 
 
 def test_whitespace_that_a_template_strips_is_no_disagreement() -> None:
@@ -192,10 +198,10 @@ def test_several_turns_are_trained_as_inference_saw_them_where_the_template_inse
         ASKED,
         (
             own("Yes?<|im_end|>"),
-            others("\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n"),
+            others("\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"),
             own("See you.<|im_end|>"),
         ),
-        agrees=False,
+        agrees=True,
     )
 
 
@@ -218,10 +224,10 @@ def test_tool_calls_are_the_models_own_words_and_tool_outputs_are_not() -> None:
 
     assert rendered.completion == (
         own('<tool_call>add {"a": 1}</tool_call><|im_end|>'),
-        others("\n<|im_start|>user\n2<|im_end|>\n<|im_start|>assistant\n"),
+        others("\n<|im_start|>user\n2<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"),
         own("It is 2.<|im_end|>"),
     )
-    assert not rendered.agrees
+    assert rendered.agrees
 
 
 def test_words_before_a_tool_call_are_kept_with_their_thinking() -> None:
@@ -257,7 +263,7 @@ def test_arguments_that_are_a_string_of_json_are_rendered_as_the_values_they_hol
     call = {"type": "function", "function": {"name": "add", "arguments": arguments}}
     rendered = template(INSERTS_THINKING).render("1 + 1?", (bot("", call),))
 
-    assert rendered.completion == (own(f"<tool_call>add {written}</tool_call><|im_end|>"),)
+    assert rendered.completion[-1] == own(f"<tool_call>add {written}</tool_call><|im_end|>")
 
 
 def test_tools_reach_the_template() -> None:

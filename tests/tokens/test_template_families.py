@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 from tokenizers import AddedToken
 
 from fakes import byte_tokenizer
-from haloes.records import Message, Text
+from haloes.records import Message, Text, message_to_json
 from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import Encoded, Unencodable, make_encoder
 
@@ -22,7 +21,9 @@ QWEN3 = (
     "{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
     "{{- '<|im_start|>assistant\n' }}{%- if loop.index0 > ns.last and (loop.last or reasoning) %}"
     "{{- '<think>\n' + reasoning.strip('\n') + '\n</think>\n\n' }}{%- endif %}"
-    "{{- content.lstrip('\n') + '<|im_end|>\n' }}"
+    "{{- content.lstrip('\n') }}{%- for c in m.tool_calls or [] %}"
+    "{{- '<tool_call>' + c.function.name + ' ' + (c.function.arguments | tojson) + '</tool_call>' }}{%- endfor %}"
+    "{{- '<|im_end|>\n' }}"
     "{%- endif %}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
     "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}"
     "{%- endif %}"
@@ -82,85 +83,235 @@ def tokenizer(chat_template: str, marks: tuple[str, ...] = (), **kwargs: Any) ->
     return with_template_kwargs(made, kwargs)
 
 
-def encoded(made: Any, prompt: Text, completion: Text, given: dict[str, Any] | None = None) -> tuple[str, str]:
-    """Return what is shown and what is trained of one row."""
-    [row] = make_encoder(made, max_length=999).encode([(prompt, completion, (), given or {})])
+KINDS = {
+    "qwen3": (QWEN3, ()),
+    "qwen3-thinking": (QWEN3_THINKING, ()),
+    "r1": (R1, ()),
+    "gemma": (GEMMA, ("<start_of_turn>", "<end_of_turn>")),
+    "mistral": (MISTRAL, ()),
+    "gpt-oss": (GPT_OSS, GPT_OSS_MARKS),
+}
+EMPTY = "<think>\n\n</think>\n\n"
+FINAL = "<|channel|>final<|message|>"
+
+
+def of_kind(name: str, **kwargs: Any) -> Any:
+    return tokenizer(*KINDS[name], **kwargs)
+
+
+def thinking(words: str = "Hello.", key: str = "reasoning_content", *calls: Any) -> tuple[Message, ...]:
+    return (Message("assistant", words, calls, extra=((key, "hm"),)),)
+
+
+def inference(made: Any, prompt: Text = "Hi", **kwargs: Any) -> str:
+    turns = [message_to_json(m) for m in ([Message("user", prompt)] if isinstance(prompt, str) else prompt)]
+    return str(made.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **kwargs))
+
+
+def encoded(
+    made: Any, prompt: Text, completion: Text, given: dict[str, Any] | None = None, *, keep: bool = False
+) -> tuple[str, str, str]:
+    """Return what inference sees of a row, what stands between that and what is trained, and what is trained."""
+    [row] = (
+        make_encoder(made, max_length=999).with_reasoning(trained=keep).encode([(prompt, completion, (), given or {})])
+    )
     assert isinstance(row, Encoded), row
-    assert row.trained.all()
-    return made.decode(row.prompt), made.decode(np.array(row.completion))
+    assert row.prompt.tolist() == made(inference(made, prompt, **(given or {})), add_special_tokens=False)["input_ids"]
+    first = int(row.trained.argmax())
+    assert row.trained[first:].all()
+    return made.decode(row.prompt), made.decode(row.completion[:first]), made.decode(row.completion[first:])
 
 
 @pytest.mark.parametrize(
-    ("chat_template", "marks", "answer", "trained"),
+    ("kind", "answer", "given", "trained"),
     [
-        (QWEN3, (), "Hello.", "Hello.<|im_end|>"),
-        (QWEN3, (), THOUGHT, THOUGHT + "<|im_end|>"),
-        (QWEN3_THINKING, (), "Hello.", "\n</think>\n\nHello.<|im_end|>"),
-        (QWEN3_THINKING, (), THOUGHT, "hm\n</think>\n\nHello.<|im_end|>"),
-        (QWEN3_THINKING, (), "hm\n</think>\n\nHello.", "hm\n</think>\n\nHello.<|im_end|>"),
-        (R1, (), THOUGHT, "hm\n</think>\n\nHello.<|im_end|>"),
-        (R1, (), "hm\n</think>\n\nHello.<|im_end|>", "hm\n</think>\n\nHello.<|im_end|>"),
-        (GEMMA, ("<start_of_turn>", "<end_of_turn>"), "Hello.<end_of_turn>\n", "Hello.<end_of_turn>"),
-        (MISTRAL, (), "Hello.", " Hello.<|im_end|>"),
-        (GPT_OSS, GPT_OSS_MARKS, "Hello.", "<|channel|>final<|message|>Hello.<|return|>"),
-        (GPT_OSS, GPT_OSS_MARKS, "Hello.<|return|>", "<|channel|>final<|message|>Hello.<|return|>"),
+        # A model that would think first is given an empty thought: the words of an answer are not what comes next.
+        ("qwen3", "Hello.", EMPTY, "Hello.<|im_end|>"),
+        ("qwen3", EMPTY + "Hello.", EMPTY, "Hello.<|im_end|>"),
+        ("qwen3-thinking", "Hello.", "\n</think>\n\n", "Hello.<|im_end|>"),
+        ("r1", "Hello.", "\n</think>\n\n", "Hello.<|im_end|>"),
+        ("gemma", "Hello.<end_of_turn>\n", "", "Hello.<end_of_turn>"),
+        ("mistral", "Hello.", "", " Hello.<|im_end|>"),
+        ("gpt-oss", "Hello.", "", FINAL + "Hello.<|return|>"),
+        ("gpt-oss", "Hello.<|return|>", "", FINAL + "Hello.<|return|>"),
+        # The answer as it follows its thought, wherever the log has it.
+        ("qwen3", THOUGHT, "<think>\nhm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("qwen3", thinking(), "<think>\nhm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("qwen3", thinking(key="thinking"), "<think>\nhm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("qwen3-thinking", THOUGHT, "hm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("qwen3-thinking", "hm\n</think>\n\nHello.", "hm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("qwen3-thinking", thinking(key="reasoning"), "hm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("r1", THOUGHT, "hm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("r1", "hm\n</think>\n\nHello.<|im_end|>", "hm\n</think>\n\n", "Hello.<|im_end|>"),
+        ("r1", thinking(), "hm\n</think>\n\n", "Hello.<|im_end|>"),
+        (
+            "gpt-oss",
+            thinking(),
+            "<|channel|>analysis<|message|>hm<|end|>",
+            "<|start|>assistant" + FINAL + "Hello.<|return|>",
+        ),
+        (
+            "gpt-oss",
+            THOUGHT,
+            "<|channel|>analysis<|message|>hm<|end|>",
+            "<|start|>assistant" + FINAL + "Hello.<|return|>",
+        ),
+        # A model that does not think answers at once, whoever thought before the answer of the log.
+        ("gemma", THOUGHT, "", "Hello.<end_of_turn>"),
+        ("gemma", thinking(), "", "Hello.<end_of_turn>"),
+        ("mistral", thinking(), "", " Hello.<|im_end|>"),
     ],
 )
-def test_an_answer_follows_what_inference_sees(
-    chat_template: str, marks: tuple[str, ...], answer: str, trained: str
+def test_an_answer_follows_what_inference_sees_and_what_was_thought(
+    kind: str, answer: Text, given: str, trained: str
 ) -> None:
-    made = tokenizer(chat_template, marks)
-    inference = made.apply_chat_template(
-        [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
+    assert encoded(of_kind(kind), "Hi", answer)[1:] == (given, trained)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "trained"),
+    [
+        ("qwen3", THOUGHT, THOUGHT + "<|im_end|>"),
+        ("qwen3", thinking(), THOUGHT + "<|im_end|>"),
+        ("qwen3-thinking", thinking(), "hm\n</think>\n\nHello.<|im_end|>"),
+        ("r1", thinking(), "hm\n</think>\n\nHello.<|im_end|>"),
+        ("r1", THOUGHT, "hm\n</think>\n\nHello.<|im_end|>"),
+        (
+            "gpt-oss",
+            thinking(),
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant" + FINAL + "Hello.<|return|>",
+        ),
+        # Beside the words there is no place for it here; inside the words it stands where the log has it.
+        ("gemma", thinking(), "Hello.<end_of_turn>"),
+        ("gemma", THOUGHT, THOUGHT + "<end_of_turn>"),
+        ("mistral", thinking(), " Hello.<|im_end|>"),
+    ],
+)
+def test_reasoning_that_is_kept_is_trained_where_the_template_has_a_place_for_it(
+    kind: str, answer: Text, trained: str
+) -> None:
+    assert encoded(of_kind(kind), "Hi", answer, keep=True)[1:] == ("", trained)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "qwen3-thinking", "r1"])
+def test_an_empty_thought_is_not_trained_where_reasoning_is_kept(kind: str) -> None:
+    _, given, trained = encoded(of_kind(kind), "Hi", "Hello.", keep=True)
+
+    assert given.endswith("\n</think>\n\n")
+    assert trained == "Hello.<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reasons", "shown"), [("qwen3", True, True), ("r1", True, True), ("gemma", True, False)]
+)
+def test_a_row_says_whether_its_reasoning_has_a_place(kind: str, reasons: bool, shown: bool) -> None:
+    encoder = make_encoder(of_kind(kind), max_length=999)
+    with_it, without = encoder.encode([("Hi", thinking(), ()), ("Hi", "Hello.", ())])
+
+    assert isinstance(with_it, Encoded)
+    assert isinstance(without, Encoded)
+    assert (with_it.reasons, with_it.shows_reasoning) == (reasons, shown)
+    assert (without.reasons, without.shows_reasoning) == (False, False)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("answer", ["Hello.", EMPTY + "Hello.", THOUGHT, thinking()])
+def test_without_thinking_the_empty_block_is_the_prompts_for_a_run_and_for_a_row(answer: Text, keep: bool) -> None:
+    wanted = ("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n" + EMPTY, "", "Hello.<|im_end|>")
+
+    assert encoded(of_kind("qwen3", enable_thinking=False), "Hi", answer, keep=keep) == wanted
+    assert encoded(of_kind("qwen3"), "Hi", answer, {"enable_thinking": False}, keep=keep) == wanted
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_row_may_think_in_a_run_that_does_not(keep: bool) -> None:
+    prompt, given, trained = encoded(
+        of_kind("qwen3", enable_thinking=False), "Hi", thinking(), {"enable_thinking": True}, keep=keep
     )
 
-    assert encoded(made, "Hi", answer) == (inference, trained)
-
-
-@pytest.mark.parametrize("answer", ["Hello.", "<think>\n\n</think>\n\nHello."])
-def test_without_thinking_the_empty_block_is_the_prompts_for_a_run_and_for_a_row(answer: str) -> None:
-    wanted = ("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n", "Hello.<|im_end|>")
-
-    assert encoded(tokenizer(QWEN3, enable_thinking=False), "Hi", answer) == wanted
-    assert encoded(tokenizer(QWEN3), "Hi", "Hello.", {"enable_thinking": False}) == wanted
-
-
-def test_a_row_may_think_in_a_run_that_does_not() -> None:
-    prompt, trained = encoded(tokenizer(QWEN3, enable_thinking=False), "Hi", THOUGHT, {"enable_thinking": True})
-
     assert prompt.endswith("<|im_start|>assistant\n")
-    assert trained == THOUGHT + "<|im_end|>"
+    assert given + trained == THOUGHT + "<|im_end|>"
+    assert (given == "") is keep
+
+
+def test_tokens_without_thinking_are_those_of_the_empty_block() -> None:
+    one = encoded(of_kind("qwen3"), "Hi", "Hello.")
+    other = encoded(of_kind("qwen3", enable_thinking=False), "Hi", "Hello.")
+
+    assert "".join(one) == "".join(other)
+    assert one[2] == other[2]
 
 
 def test_other_variables_are_the_prompts_too() -> None:
-    assert "Reasoning: high" in encoded(tokenizer(GPT_OSS, GPT_OSS_MARKS, reasoning_effort="high"), "Hi", "Hello.")[0]
+    assert "Reasoning: high" in encoded(of_kind("gpt-oss", reasoning_effort="high"), "Hi", "Hello.")[0]
 
 
 def test_earlier_reasoning_is_where_the_template_has_it() -> None:
-    earlier = Message("assistant", "Yes?", extra=(("reasoning_content", "hm"),))
+    earlier = thinking("Yes?")
 
-    prompt, _ = encoded(tokenizer(QWEN3), (Message("user", "Hi"), earlier, Message("user", "Why?")), "So.")
+    prompt, _, _ = encoded(of_kind("qwen3"), (Message("user", "Hi"), *earlier, Message("user", "Why?")), "So.")
     assert "hm" not in prompt  # Qwen3 shows it after the last question only
-    shown, _ = encoded(tokenizer(QWEN3), (Message("user", "Hi"), earlier, Message("tool", "2")), "So.")
+    shown, _, _ = encoded(of_kind("qwen3"), (Message("user", "Hi"), *earlier, Message("tool", "2")), "So.")
     assert "<think>\nhm\n</think>\n\nYes?" in shown
 
 
-def test_a_tools_result_has_its_name_and_id() -> None:
-    call = {"id": "abcdef000", "type": "function", "function": {"name": "weather", "arguments": {}}}
-    result = Message("tool", "20 C", extra=(("tool_call_id", "abcdef000"), ("name", "weather")))
-    turns = (Message("user", "Hi"), Message("assistant", "", (call,)), result)
+CALL = {"id": "abcdef000", "type": "function", "function": {"name": "weather", "arguments": {}}}
+RESULT = Message("tool", "20 C", extra=(("tool_call_id", "abcdef000"), ("name", "weather")))
+WEATHER = (Message("user", "Hi"), Message("assistant", "", (CALL,)), RESULT)
 
-    assert "[TOOL_RESULTS] weather20 Cabcdef000[/TOOL_RESULTS]" in encoded(tokenizer(MISTRAL), turns, "Warm.")[0]
-    shown, trained = encoded(tokenizer(GPT_OSS, GPT_OSS_MARKS), turns, "Warm.")
+
+def test_a_tools_result_has_its_name_and_id() -> None:
+    assert "[TOOL_RESULTS] weather20 Cabcdef000[/TOOL_RESULTS]" in encoded(of_kind("mistral"), WEATHER, "Warm.")[0]
+    shown, _, trained = encoded(of_kind("gpt-oss"), WEATHER, "Warm.")
     assert "<|start|>functions.weather to=assistant" in shown
-    assert trained == "<|channel|>final<|message|>Warm.<|return|>"
+    assert trained == FINAL + "Warm.<|return|>"
 
 
 def test_a_tool_call_with_an_end_of_its_own_is_ended_by_it() -> None:
-    call = {"type": "function", "function": {"name": "weather", "arguments": {"at": "x"}}}
-    _, trained = encoded(tokenizer(GPT_OSS, GPT_OSS_MARKS), "Hi", (Message("assistant", "", (call,)),))
+    _, _, trained = encoded(of_kind("gpt-oss"), "Hi", (Message("assistant", "", (CALL,)),))
 
-    assert trained == ' to=functions.weather<|channel|>commentary json<|message|>{"at": "x"}<|call|>'
+    assert trained == " to=functions.weather<|channel|>commentary json<|message|>{}<|call|>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        ("qwen3", "<tool_call>weather {}</tool_call><|im_end|>"),
+        ("qwen3-thinking", "<tool_call>weather {}</tool_call><|im_end|>"),
+    ],
+)
+def test_a_call_follows_its_thought(kind: str, call: str) -> None:
+    prompt, given, trained = encoded(of_kind(kind), "Hi", thinking("", "reasoning_content", CALL))
+
+    assert (prompt + given).endswith("<think>\nhm\n</think>\n\n")
+    assert trained == call
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_each_thought_of_calls_and_answer_is_given_or_trained(keep: bool) -> None:
+    completion = (*thinking("", "reasoning_content", CALL), RESULT, *thinking("Warm."))
+    [row] = make_encoder(of_kind("qwen3"), max_length=999).with_reasoning(trained=keep).encode([("Hi", completion, ())])
+    assert isinstance(row, Encoded)
+    made = of_kind("qwen3")
+
+    said = ("<tool_call>weather {}</tool_call><|im_end|>", "Warm.<|im_end|>")
+    thought = "<think>\nhm\n</think>\n\n"
+    assert made.decode(row.completion[row.trained]) == "".join((thought if keep else "") + words for words in said)
+    assert made.decode(row.completion) == (
+        f"{thought}{said[0]}\n<|im_start|>tool\n20 C<|im_end|>\n<|im_start|>assistant\n{thought}{said[1]}"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thought_of_any_length_leaves_the_answer_whole(kind: str) -> None:
+    answer = (Message("assistant", "Hello.", extra=(("reasoning_content", "hm " * 200),)),)
+    [row] = make_encoder(of_kind(kind), max_length=200).encode([("Hi", answer, ())])
+    assert isinstance(row, Encoded)
+
+    assert "Hello." in of_kind(kind).decode(row.completion[row.trained])
+    assert len(row.prompt) + len(row.completion) <= 200
+    assert not row.completion_cut
+    assert row.prompt_cut is (kind not in {"gemma", "mistral"})
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def template(chat_template: Any, *marks: str) -> Template:
 
 def trained(made: Any, prompt: Any, completion: Any, **how: Any) -> str:
     """Return the trained text of one row."""
-    [row] = make_encoder(made, max_length=500).encode([(prompt, completion, ())], **how)
+    [row] = make_encoder(made, max_length=500).with_reasoning(trained=True).encode([(prompt, completion, ())], **how)
     assert isinstance(row, Encoded), row
     return str(made.decode(np.array(row.completion)[row.trained]))
 
@@ -80,8 +80,8 @@ def trained(made: Any, prompt: Any, completion: Any, **how: Any) -> str:
     [
         (HARMONY, HARMONY_MARKS, "<|start|>assistant", "<|channel|>final<|message|>Hello.<|return|>"),
         (COHERE, COHERE_MARKS, "<|turn|><|bot|>", "<|resp|>Hello.<|/resp|><|eot|>"),
-        (GLM, (), "<|assistant|>\n", "<think></think>\nHello.<|im_end|>"),
-        (THINKING_ONLY, (), "assistant\n<think>\n", "\n</think>\n\nHello.<|im_end|>"),
+        (GLM, (), "<|assistant|>\n", "Hello.<|im_end|>"),
+        (THINKING_ONLY, (), "assistant\n<think>\n", "Hello.<|im_end|>"),
         (INSERTS_THINKING, (), "assistant\n", "Hello.<|im_end|>"),
         (DROPS_THINKING, (), "assistant\n", "Hello.<|im_end|>"),
         (TWO_ENDS, ("<|eot|>",), "assistant\n", "Hello.<|im_end|>"),

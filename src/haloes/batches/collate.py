@@ -9,6 +9,7 @@ from torch.profiler import record_function
 
 from haloes.models.layout import Packed, make_packed
 from haloes.models.reference_cache import sequence_key
+from haloes.tokens.encode import fit_completion
 from haloes.tokens.store import TokenRow, TokenStore
 
 LAYING_OUT = "haloes: lay out"
@@ -20,14 +21,14 @@ def read_pair(store: TokenStore, prompt_of: int, completion_of: int) -> TokenRow
     Return the prompt of one sequence with the completion of another (or of the same: then its own).
 
     A long prompt with the long completion of another row may be longer than any row is, and than the model's window:
-    the completion is cut at the length of the longest row.
+    the completion is cut to the length of the longest row, as the window cuts one.
     """
     first = store.read(prompt_of)
     if prompt_of == completion_of:
         return first
     second = store.read(completion_of)
     room = store.longest - len(first.prompt)
-    return TokenRow(first.prompt, second.completion[:room], second.trained[:room])
+    return TokenRow(first.prompt, *fit_completion(second.completion, second.trained, room=room))
 
 
 def pair_length(store: TokenStore, prompt_of: int, completion_of: int) -> int:

@@ -55,6 +55,7 @@ def doctor(
                 config.model.name,
                 tell_reading(found.rows, progress, "encoding feedback"),
                 config.tokens,
+                reasoning=config.feedback.reasoning,
             )
         say_lines(tokens.lines)
         show(tokens.previews)

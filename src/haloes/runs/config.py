@@ -61,6 +61,10 @@ class FeedbackSettings:
     one_per_prompt: bool = False
     """Keep one answer a prompt, drawn by the seed, so that every prompt has the same say (the KTO paper's
     one-y-per-x). Off, all answers are used."""
+    reasoning: Literal["drop", "keep"] = "drop"
+    """What becomes of the reasoning that an answer came with (<think>, reasoning_content). "drop" takes it out of the
+    trained tokens: the answer is trained as it follows the reasoning, or alone where the model does not think. "keep"
+    trains it too, where the chat template has a place for it. `haloes doctor --model` counts both."""
     skip_refused: bool = False
     """Go on without the rows that cannot be used. Rows without any label are always left out, and counted."""
     validation: str | None = None

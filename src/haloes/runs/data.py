@@ -107,6 +107,7 @@ def encode_feedback(
             advance=progress.advance,
             # The last encoder is that of undesirable answers: the same one where there are no control texts.
             undesirable_encoder=len(encoders) - 1,
+            trains_reasoning=encoder.template.trains_reasoning,
         )
         facts: dict[str, Any] = {
             "sources": [settings.source],
@@ -355,6 +356,7 @@ class _Writer:
     advance: Callable[[int], None]
     undesirable_encoder: int
     """Number of the encoder of undesirable answers."""
+    trains_reasoning: bool = False
     desirable_encoder: int = 0
     prompts: dict[str, Asked] = field(default_factory=dict)
 
@@ -378,7 +380,9 @@ class _Writer:
         written = TokenStore(path)
         if written.num_examples == 0:
             raise DataError(f"no row is left after encoding: {_counted(refused)}")
-        facts = _store_facts(written) | ({"refused": dict(refused)} if refused else {})
+        facts = _store_facts(written, trains_reasoning=self.trains_reasoning) | (
+            {"refused": dict(refused)} if refused else {}
+        )
         written.close()
         return facts
 
@@ -492,7 +496,9 @@ def _finished(row: Feedback | Pair, *, desirable: bool) -> bool:
     return row.finished
 
 
-def _store_facts(store: TokenStore) -> dict[str, Any]:
+def _store_facts(store: TokenStore, *, trains_reasoning: bool) -> dict[str, Any]:
+    held, shown = store.num_reasoning, store.num_reasoning_shown
+    done = "trained" if trains_reasoning else "given"
     desirable = int(store.desirable.sum())
     return {
         "rows": store.num_examples,
@@ -505,7 +511,7 @@ def _store_facts(store: TokenStore) -> dict[str, Any]:
         "prompts cut": store.num_prompt_cut,
         "truncated": store.num_completion_cut,
         "template differs": store.num_disagreeing,
-    }
+    } | ({"reasoning": {done: shown, "left out": held - shown}} if held else {})
 
 
 def _refused(faults: Sequence[Refusal], total: int, why: str = "") -> DataError:

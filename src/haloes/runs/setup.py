@@ -234,7 +234,9 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         config.feedback,
         run.run_dir,
         needs=loss.needs,
-        encoder=make_encoder(tokenizer, max_length=config.tokens.max_length),
+        encoder=make_encoder(tokenizer, max_length=config.tokens.max_length).with_reasoning(
+            trained=config.feedback.reasoning == "keep"
+        ),
         identity={**identity, "configuration": _configuration_digest(_before_steps(config), loss)},
         num_prompts=config.samples.prompts,
         # What is sampled is chosen on answers, and not on rows.

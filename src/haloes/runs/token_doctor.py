@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from haloes.models.load import load_tokenizer
 from haloes.readable import readable
@@ -43,7 +43,14 @@ class TokenReport:
     """Rows that cannot be encoded; training stops at the first, unless it is told to leave them out."""
 
 
-def examine_tokens(model: str, rows: Iterable[Record], settings: TokenSettings, *, previews: int = 3) -> TokenReport:
+def examine_tokens(
+    model: str,
+    rows: Iterable[Record],
+    settings: TokenSettings,
+    *,
+    reasoning: Literal["drop", "keep"] = "drop",
+    previews: int = 3,
+) -> TokenReport:
     """
     Encode the rows as a model would be trained on them.
 
@@ -51,13 +58,14 @@ def examine_tokens(model: str, rows: Iterable[Record], settings: TokenSettings, 
         model: whose tokenizer is used, named as in `model.name`.
         rows: single answers and pairs; refusals are passed over.
         settings: how text becomes tokens.
+        reasoning: what becomes of the reasoning before an answer, as `feedback.reasoning` says it.
         previews: how many rows to show.
 
     Raises:
         ModelError: there is no such model or tokenizer, or it cannot render the rows.
     """
     tokenizer = with_template_kwargs(load_tokenizer(model), settings.chat_template_kwargs)
-    encoder = make_encoder(tokenizer, max_length=settings.max_length)
+    encoder = make_encoder(tokenizer, max_length=settings.max_length).with_reasoning(trained=reasoning == "keep")
     findings = inspect_tokens(rows, encoder, previews=previews)
     advice = advise(findings)
     return TokenReport(

@@ -39,7 +39,28 @@ def data_warnings(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
             f"{train['template differs']} completions are rendered in other words by the chat template when it sees "
             "the whole conversation; training follows what inference sees (`haloes doctor FILE --model M` shows them)"
         )
-    return warnings + _label_warning(train, loss) + _weight_warning(train, loss)
+    return warnings + _reasoning_warning(train) + _label_warning(train, loss) + _weight_warning(train, loss)
+
+
+def _reasoning_warning(train: Mapping[str, Any]) -> list[str]:
+    """Say what becomes of the reasoning that answers came with."""
+    counts = train.get("reasoning", {})
+    trained, given, left_out = (counts.get(name, 0) for name in ("trained", "given", "left out"))
+    which = "`haloes doctor FILE --model M` says which"
+    said = []
+    if trained:
+        said.append(f"{trained} answers came with reasoning, which is trained too (feedback.reasoning=keep); {which}")
+    if given:
+        said.append(
+            f"{given} answers came with reasoning, which is not trained: each answer is trained as it follows its "
+            f"reasoning (feedback.reasoning=keep trains both); {which}"
+        )
+    if left_out:
+        said.append(
+            f"{left_out} answers came with reasoning that was left out, as the chat template has no place for it here "
+            f"(a model that does not think, or enable_thinking=false); {which}"
+        )
+    return said
 
 
 def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:

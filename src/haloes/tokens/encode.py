@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from haloes.errors import ConfigError, DataError
 from haloes.records import Asked, Message, Prompt
 from haloes.tokens.chat_template import control_text
-from haloes.tokens.template import Kwargs, Rendered, Segment, Template, TextRow, Tools, make_template
+from haloes.tokens.template import Kwargs, Rendered, Template, TextRow, Tools, make_template
+from haloes.tokens.turns import Segment
 
 Ids: TypeAlias = NDArray[np.int32]
 
-_OUR_RULES = "2"
+_OUR_RULES = "3"
 """Version of how rows become ids: raised with every change, so that rows encoded before are not taken for those now."""
 
 
@@ -29,13 +30,19 @@ class Encoded:
     completion: Ids
     """Token ids of the completion, (C,), with its end-of-turn token."""
     trained: NDArray[np.bool_]
-    """True for completion tokens of the policy's own, (C,); a tool's output between two assistant turns is not."""
+    """True for completion tokens of the policy's own, (C,); a tool's output between two assistant turns is not, nor is
+    the reasoning before an answer unless the encoder trains it."""
     prompt_cut: bool
-    """True where the prompt's oldest turns (or, failing that, its first tokens) were left out to fit the window."""
+    """True where the prompt's oldest turns (or, failing that, its first tokens) were left out to fit the window, or the
+    beginning of reasoning that is not trained."""
     completion_cut: bool
     """True where the completion's end, and with it the end-of-turn token, did not fit the window."""
     agrees: bool
     """See `Rendered.agrees`."""
+    reasons: bool = False
+    """See `Rendered.reasons`."""
+    shows_reasoning: bool = False
+    """See `Rendered.shows_reasoning`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,10 @@ class Encoder:
     def with_control(self, control: str) -> "Encoder":
         """Return this encoder with a control text after every prompt, in addition to the tokenizer's own."""
         return replace(self, template=replace(self.template, control=control))
+
+    def with_reasoning(self, *, trained: bool) -> "Encoder":
+        """Return this encoder with an answer's reasoning trained, or given to it as part of what came before."""
+        return replace(self, template=replace(self.template, trains_reasoning=trained))
 
     def for_whole_conversations(self) -> "Encoder":
         """Return this encoder for models that score whole conversations (reward models) and do not answer."""
@@ -143,31 +154,39 @@ class Encoder:
         # Pieces are tokenised apart, as a server feeds them: the model's turn, a tool's result, the next turn.
         completion = parts[0] if len(parts) == 1 else [token for part in parts for token in part]
         trained = np.repeat([segment.trained for segment in rendered.completion], [len(part) for part in parts])
-        return self._fit_window(row, self._with_opening(ids), completion, trained, agrees=rendered.agrees)
+        return self._fit_window(row, self._with_opening(ids), completion, trained, rendered)
 
     def _encode_whole(self, rows: Sequence[TextRow], template: Template) -> list[Encoded | Unencodable]:
         """Encode each row's conversation as one text, cut into prompt and completion where the prompt's own ids end."""
-        written = [_render_whole(template, row) for row in rows]
-        usable = [texts for texts in written if not isinstance(texts, Unencodable)]
-        prompts, joint = (iter(self._ids([texts[k] for texts in usable])) for k in range(2))
+        written = [_render(template, row) for row in rows]
+        usable = [(row, found) for row, found in zip(rows, written, strict=True) if isinstance(found, Rendered)]
+        prompts = iter(self._ids([found.prompt for _, found in usable]))
+        end = "" if template.chat else template.end_of_turn
+        joint = iter(self._ids([template.joint(*row) + end for row, _ in usable]))
         return [
-            texts if isinstance(texts, Unencodable) else self._cut_whole(row, next(prompts), next(joint))
-            for row, texts in zip(rows, written, strict=True)
+            found if isinstance(found, Unencodable) else self._cut_whole(row, next(prompts), next(joint), found)
+            for row, found in zip(rows, written, strict=True)
         ]
 
-    def _cut_whole(self, row: TextRow, prompt: list[int], whole: list[int]) -> Encoded | Unencodable:
+    def _cut_whole(
+        self, row: TextRow, prompt: list[int], whole: list[int], rendered: Rendered
+    ) -> Encoded | Unencodable:
         # A template may render the prompt otherwise in a whole conversation (a dropped <think> block), and tokens may
         # merge across the boundary: the cut is where both sequences stop being alike, and leaves one token at least.
         prompt, whole = self._with_opening(prompt), self._with_opening(whole)
         alike = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
         cut = min(alike, len(whole) - 1)
         completion = whole[cut:]
-        return self._fit_window(row, whole[:cut], completion, np.ones(len(completion), np.bool_), agrees=True)
+        # Rendered together they cannot differ from it, and reasoning is scored only where it is trained.
+        shown = replace(
+            rendered, agrees=True, shows_reasoning=rendered.shows_reasoning and self.template.trains_reasoning
+        )
+        return self._fit_window(row, whole[:cut], completion, np.ones(len(completion), np.bool_), shown)
 
     def _fit_window(
-        self, row: TextRow, prompt: list[int], completion: list[int], trained: NDArray[np.bool_], *, agrees: bool
+        self, row: TextRow, prompt: list[int], completion: list[int], trained: NDArray[np.bool_], rendered: Rendered
     ) -> Encoded | Unencodable:
-        """Cut the prompt, and then the completion, until both fit the window together."""
+        """Cut the prompt, then reasoning that is not trained, and then the completion, until they fit the window."""
         whole = prompt
         if not prompt:
             # The first completion token's probability is predicted at the token before it.
@@ -176,16 +195,18 @@ class Encoder:
         room = self.max_length - len(completion)
         if len(prompt) > room:
             prompt = self._cut_prompt(row, prompt, room)
-        keep = self.max_length - len(prompt)
-        if not trained[:keep].any():
+        kept, is_trained = fit_completion(np.asarray(completion, np.int32), trained, room=self.max_length - len(prompt))
+        if not is_trained.any():
             return Unencodable("nothing to train on", "the answer was cut off before its first word")
         return Encoded(
             prompt=np.asarray(prompt, np.int32),
-            completion=np.asarray(completion[:keep], np.int32),
-            trained=trained[:keep],
-            prompt_cut=len(prompt) < len(whole),
-            completion_cut=len(completion) > keep,
-            agrees=agrees,
+            completion=kept,
+            trained=is_trained,
+            prompt_cut=len(prompt) < len(whole) or _lead(is_trained) < _lead(trained),
+            completion_cut=len(kept) - _lead(is_trained) < len(completion) - _lead(trained),
+            agrees=rendered.agrees,
+            reasons=rendered.reasons,
+            shows_reasoning=rendered.shows_reasoning,
         )
 
     def _cut_prompt(self, row: TextRow, prompt: list[int], room: int) -> list[int]:
@@ -227,12 +248,21 @@ def _render(template: Template, row: TextRow) -> Rendered | Unencodable:
         return Unencodable("chat template", str(error))
 
 
-def _render_whole(template: Template, row: TextRow) -> tuple[str, str] | Unencodable:
-    """Render a row's prompt, and its whole conversation."""
-    rendered = _render(template, row)
-    if isinstance(rendered, Unencodable):
-        return rendered
-    return rendered.prompt, template.joint(*row) + ("" if template.chat else template.end_of_turn)
+def fit_completion(completion: Ids, trained: NDArray[np.bool_], *, room: int) -> tuple[Ids, NDArray[np.bool_]]:
+    """
+    Return as much of a completion, and of its mask, as there is room for.
+
+    What goes first are tokens before the first trained one (reasoning, from its beginning, but not the mark that opens
+    it), since half an answer is not what was rated; then the end.
+    """
+    drop = min(max(len(completion) - room, 0), max(_lead(trained) - 1, 0))
+    kept = np.r_[: min(1, len(completion)), 1 + drop : len(completion)][: max(room, 0)]
+    return completion[kept], trained[kept]
+
+
+def _lead(trained: NDArray[np.bool_]) -> int:
+    """Return the number of tokens before the first trained one; all of them where none is."""
+    return int(trained.argmax()) if trained.any() else len(trained)
 
 
 def make_encoder(tokenizer: Any, *, max_length: int) -> Encoder:

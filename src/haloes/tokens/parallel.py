@@ -46,8 +46,8 @@ class PackedResults:
     """`Encoded.trained` of all rows, one after the other."""
     lengths_N2: NDArray[np.int64]
     """Tokens of each prompt and of each completion."""
-    flags_N3: NDArray[np.bool_]
-    """prompt_cut, completion_cut, agrees of each row."""
+    flags_N5: NDArray[np.bool_]
+    """prompt_cut, completion_cut, agrees, reasons, shows_reasoning of each row."""
     refused: dict[int, Unencodable]
     """Rows that cannot be encoded, by their position in the chunk; all others are encoded."""
 
@@ -84,7 +84,10 @@ def pack_results(results: EncodeResults) -> PackedResults:
         ids=np.concatenate([part for row in rows for part in (row.prompt, row.completion)] or none),
         trained=np.concatenate([row.trained for row in rows] or [np.zeros(0, np.bool_)]),
         lengths_N2=np.array([(len(row.prompt), len(row.completion)) for row in rows], np.int64).reshape(-1, 2),
-        flags_N3=np.array([(row.prompt_cut, row.completion_cut, row.agrees) for row in rows], np.bool_).reshape(-1, 3),
+        flags_N5=np.array(
+            [(row.prompt_cut, row.completion_cut, row.agrees, row.reasons, row.shows_reasoning) for row in rows],
+            np.bool_,
+        ).reshape(-1, 5),
         refused={i: row for i, row in enumerate(results) if isinstance(row, Unencodable)},
     )
 
@@ -92,7 +95,7 @@ def pack_results(results: EncodeResults) -> PackedResults:
 def unpack_results(packed: PackedResults) -> EncodeResults:
     """Undo `pack_results`; the rows' arrays are views."""
     results: EncodeResults = []
-    lengths, flags = iter(packed.lengths_N2.tolist()), iter(packed.flags_N3.tolist())
+    lengths, flags = iter(packed.lengths_N2.tolist()), iter(packed.flags_N5.tolist())
     start = trained_start = 0
     for i in range(len(packed.lengths_N2) + len(packed.refused)):
         if i in packed.refused:

@@ -6,6 +6,7 @@ from typing import Any
 
 from haloes.errors import DataError
 from haloes.records import Message, message_to_json
+from haloes.thoughts import KEYS
 
 
 def render_messages(
@@ -66,6 +67,9 @@ def _as_dict(message: Message, parts: Collection[str]) -> dict[str, Any]:
         turn["content"] = [{"type": "text", "text": message.content}]
     if message.tool_calls:
         turn["tool_calls"] = [_call_as_dict(call) for call in message.tool_calls]
+    # Each template reads the thought of a turn under a name of its own; logs have it under any of them.
+    if message.role == "assistant" and (thought := next((turn[key] for key in KEYS if turn.get(key)), None)):
+        turn |= dict.fromkeys(KEYS, thought)
     return turn
 
 

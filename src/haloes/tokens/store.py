@@ -38,7 +38,7 @@ _COLUMNS = {
     "source": "i",
 }
 """Columns of the index and their types, one entry a sequence."""
-_PROMPT_CUT, _COMPLETION_CUT, _DISAGREES = 1, 2, 4
+_PROMPT_CUT, _COMPLETION_CUT, _DISAGREES, _REASONS, _SHOWS_REASONING = 1, 2, 4, 8, 16
 """Bits of the column `flags`."""
 
 
@@ -131,6 +131,16 @@ class TokenStore:
         """Return the number of sequences that the template, rendering both sides jointly, writes in other words."""
         return int(np.count_nonzero(self._flags & _DISAGREES))
 
+    @property
+    def num_reasoning(self) -> int:
+        """Return the number of sequences whose completion came with reasoning."""
+        return int(np.count_nonzero(self._flags & _REASONS))
+
+    @property
+    def num_reasoning_shown(self) -> int:
+        """Return the number of them in which the reasoning stands; it is left out of the others."""
+        return int(np.count_nonzero(self._flags & _SHOWS_REASONING))
+
     def class_totals(self) -> tuple[float, float]:
         """Return the number of desirable and of undesirable sequences, each counted with its row's weight."""
         weight = self.weight.astype(np.float64)
@@ -214,7 +224,11 @@ class TokenStoreWriter:
         for name, value in values.items():
             self._columns[name].append(value)
         self._flags.append(
-            row.prompt_cut * _PROMPT_CUT + row.completion_cut * _COMPLETION_CUT + (not row.agrees) * _DISAGREES
+            row.prompt_cut * _PROMPT_CUT
+            + row.completion_cut * _COMPLETION_CUT
+            + (not row.agrees) * _DISAGREES
+            + row.reasons * _REASONS
+            + row.shows_reasoning * _SHOWS_REASONING
         )
 
     def __enter__(self) -> Self:

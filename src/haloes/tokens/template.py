@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
+from haloes.thoughts import KEYS, closing_after, is_closed_at_end, opening_at_end, split_thought
 from haloes.tokens.chat_template import control_text
 from haloes.tokens.rendering import render_messages, render_together
 from haloes.tokens.template_probe import (
@@ -27,6 +28,7 @@ from haloes.tokens.template_probe import (
     special_marks,
     without_ends,
 )
+from haloes.tokens.turns import Segment, Turn, as_gone_on, join_segments, part_thought, same_words
 
 _Renderings: TypeAlias = Mapping[tuple[tuple[Message, ...], bool], str]
 """Messages without tools or calls, and whether the generation prompt follows, to the template's text of them."""
@@ -42,14 +44,6 @@ _Given: TypeAlias = tuple[Tools, Kwargs | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of a rendered conversation; `trained` where its words are the policy's own."""
-
-    text: str
-    trained: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Rendered:
     """A rendered prompt with the segments of its completion."""
 
@@ -57,7 +51,11 @@ class Rendered:
     completion: tuple[Segment, ...]
     agrees: bool
     """False when the template, rendering prompt and completion together, writes other words than inference sees (a
-    dropped <think> block, an inserted one, a turn left out): training follows inference then, not the template."""
+    dropped <think> block, a turn left out): training follows inference then, not the template."""
+    reasons: bool = False
+    """Whether a turn of the completion came with the reasoning before it."""
+    shows_reasoning: bool = False
+    """Whether that reasoning stands in a segment; where the template has no place for it, it is left out."""
 
     @property
     def text(self) -> str:
@@ -79,6 +77,8 @@ class Template:
     """Control text of the tokenizer after every prompt where no chat template writes it; see `CONTROL_KEY`."""
     control: str = ""
     """Further text after every prompt, such as the control token of a model that is being made conditional."""
+    trains_reasoning: bool = False
+    """Whether an answer's reasoning is trained; else the answer is trained as it follows the reasoning."""
     tools_differ: bool = False
     """True where the template for tools writes the model's turn otherwise than the one without."""
     rendered: _Renderings = field(default_factory=dict, compare=False, repr=False)
@@ -151,8 +151,10 @@ class Template:
         """Render prompt and completion together, as the template does. Raises DataError if it refuses them."""
         if not self.chat:
             return self._plain(prompt) + self.bare(self._plain(completion))
-        messages = (*self.as_messages(prompt, "user"), *self.as_messages(completion, "assistant"))
-        return self._render(messages, (tools, kwargs), generation=False)
+        answers = self.as_messages(completion, "assistant")
+        if not self.trains_reasoning:
+            answers = tuple(part_thought(turn)[1] if turn.role == "assistant" else turn for turn in answers)
+        return self._render((*self.as_messages(prompt, "user"), *answers), (tools, kwargs), generation=False)
 
     def render(self, prompt: Text, completion: Text, tools: Tools = (), kwargs: Kwargs | None = None) -> Rendered:
         """
@@ -163,8 +165,10 @@ class Template:
         a chat template.
         """
         if not self.chat:
-            answer = Segment(self.bare(self._plain(completion)) + self.end_of_turn, trained=True)
-            return Rendered(self._plain(prompt) + self.ending + self.control, (answer,), agrees=True)
+            turn = self._plain_turn(self.bare(self._plain(completion)))
+            return self._rendered(
+                self._plain(prompt) + self.ending, turn.segments(trains_reasoning=self.trains_reasoning), [turn]
+            )
         given = (tools, kwargs)
         asked, answers = self.as_messages(prompt, "user"), self.as_messages(completion, "assistant")
         if not answers or answers[0].role != "assistant":
@@ -174,23 +178,90 @@ class Template:
         # between two of them (a tool's result, role marks) is a segment that is not trained.
         done = text = self._render(asked, given, generation=True)
         segments: list[Segment] = []
-        agrees = True
+        turns: list[Turn] = []
         for k in (k for k, turn in enumerate(answers) if turn.role == "assistant"):
             before = (*asked, *answers[:k])
             seen = self._render(before, given, generation=True) if k else text
-            # Some templates drop the <think> blocks of earlier turns: the model saw them, and then it did not.
-            if not seen.startswith(done):
-                raise DataError(
-                    "the chat template rewrites earlier turns, so a completion of several turns cannot be trained as "
-                    "it was seen; give each rated answer as a completion of its own, the earlier turns as its prompt"
-                )
+            if turns:
+                turns[-1] = as_gone_on(turns[-1], seen.removeprefix(done))
+                segments += turns[-1].segments(trains_reasoning=self.trains_reasoning)
+                done += turns[-1].text
             if len(seen) > len(done):
                 segments.append(Segment(seen[len(done) :], trained=False))
-            words, as_in_joint = self._answer(seen, before, answers[k], given)
-            segments.append(Segment(words, trained=True))
-            agrees = agrees and as_in_joint
-            done = seen + words
-        return Rendered(text + self.control, tuple(segments), agrees)
+            turns.append(self._turn(seen, before, answers[k], given))
+            done = seen
+        return self._rendered(text, [*segments, *turns[-1].segments(trains_reasoning=self.trains_reasoning)], turns)
+
+    def _rendered(self, prompt: str, segments: Sequence[Segment], turns: Sequence[Turn]) -> Rendered:
+        return Rendered(
+            prompt=prompt + self.control,
+            completion=join_segments(segments),
+            agrees=all(turn.agrees for turn in turns),
+            reasons=any(turn.reasons for turn in turns),
+            shows_reasoning=any(turn.shows_reasoning for turn in turns),
+        )
+
+    def _plain_turn(self, answer: str) -> Turn:
+        """Return an answer where no template says how a thought is written: as it stands."""
+        thought = split_thought(answer)
+        lead = thought.lead if thought and thought.closed else ""
+        return Turn(
+            lead,
+            answer.removeprefix(lead) + self.end_of_turn,
+            agrees=True,
+            reasons=bool(lead),
+            shows_reasoning=bool(lead),
+        )
+
+    def _turn(self, seen: str, before: tuple[Message, ...], answer: Message, given: _Given) -> Turn:
+        """Return what the model adds to what it has `seen`, divided into its thought and its answer."""
+        closing = opening_at_end(seen)
+        thought, bare = part_thought(answer, opened=closing is not None)
+        silent = self._silent_turn(seen, before, bare, given)
+        if thought is None:
+            return silent
+        joint = self._render((*before, bare), given, generation=False)
+        literal = thought.lead if thought.marked else f"<think>\n{thought.lead.lstrip()}"
+        tagged = literal if thought.lead else f"<think>\n{thought.text}\n</think>\n\n"
+        beside = replace(bare, extra=(*bare.extra, (KEYS[0], thought.text)))
+        inline = replace(bare, content=tagged + bare.content)
+        # A template that puts an empty thought into an answer is one for a model that thinks. Any other writes what
+        # stands inside an answer, but its model does not think.
+        knows = bool(silent.thought) or (self.trains_reasoning and bool(thought.lead))
+        for turn in (beside, inline) if knows else (beside,):
+            text = self._render_if_taken((*before, turn), given)
+            if text.startswith(seen) and not same_words(text, joint):
+                return self._written_turn(text[len(seen) :], bare, thought.text, silent)
+        lead = ""
+        if closing is not None:
+            lead = self._own_words(thought.lead, seen) or f"{thought.text}\n{closing}\n\n"
+        elif not is_closed_at_end(seen) and same_words(self._render_if_taken((*before, inline), given), joint):
+            lead = tagged  # a template that takes a thought out of an answer is for a model that writes it there
+        return replace(silent, thought=lead or silent.thought, reasons=True, shows_reasoning=bool(lead))
+
+    def _silent_turn(self, seen: str, before: tuple[Message, ...], bare: Message, given: _Given) -> Turn:
+        """Return a turn without a thought: with the empty block that the template, or an opened thought, asks for."""
+        closing = opening_at_end(seen)
+        tail, agrees = self._answer(seen, before, bare, given)
+        block = split_thought(tail, opened=closing is not None)
+        if block and block.closed and not block.text:
+            # Whitespace that the answer begins with is its own, unless the template took it away.
+            own = bare.content[: len(bare.content) - len(bare.content.lstrip())]
+            lead = block.lead.removesuffix(own)
+            lead = lead if lead != lead.rstrip() else block.lead
+            return Turn(lead, tail.removeprefix(lead), agrees)
+        # The model would go on thinking: the answer is not what comes next.
+        return Turn(f"\n{closing}\n\n" if closing else "", tail, agrees)
+
+    def _written_turn(self, tail: str, bare: Message, thought: str, silent: Turn) -> Turn:
+        """Return a turn whose thought the template writes itself."""
+        after = max(tail.find(thought), 0) + len(thought)
+        cut = closing_after(tail, after)
+        if cut is None:
+            cut = max(tail.find(bare.content.strip(), after), after)
+        answer = self._until_end(tail[cut:], calls=bool(bare.tool_calls))
+        written = bare.content.strip() in answer
+        return Turn(tail[:cut], answer if written else silent.answer, written, reasons=True, shows_reasoning=True)
 
     def _answer(self, seen: str, before: tuple[Message, ...], answer: Message, given: _Given) -> tuple[str, bool]:
         """Return the text that the model adds to what it has `seen`, and whether the template writes the same."""
@@ -204,8 +275,10 @@ class Template:
         if joint.startswith(seen):
             tail = self._until_end(joint[len(seen) :])
             words = tail.removesuffix(self.marks.closing)
-            if content.strip() in {words.strip(), words.removeprefix(header).strip()} or (
-                self.marks.header and "".join(words.split()) == "".join(content.split())
+            block = split_thought(words, opened=opening_at_end(seen) is not None)
+            rest = block.rest if block and block.closed and not block.text else words
+            if content.strip() in {words.strip(), words.removeprefix(header).strip(), rest.strip()} or (
+                self.marks.header and same_words(words, content)
             ):
                 return tail, True
         return header + content + self.marks.closing, False
@@ -226,13 +299,14 @@ class Template:
         content, tail = answer.content.strip(), joint[len(seen) :]
         if joint.startswith(seen) and content and tail.lstrip().startswith(content):
             return self._until_end(tail, calls=True), True
-        # What the template writes before any answer (an empty <think> block, say) shows before a made-up one; words
-        # that inference does not see were not written by the model, unless it writes them before each answer.
+        # What the template writes before any answer shows before a made-up one; words that inference does not see were
+        # not written by the model, unless it writes them before each answer.
         inserted = ""
         if not self.marks.header:
             probe = self._render((*before, Message("assistant", PROBE)), given, generation=False)
             opening = probe[len(seen) : probe.rfind(PROBE)] if probe.startswith(seen) else ""
-            inserted = opening if opening.strip() else ""
+            # An empty block of thoughts stays, as a part that is not trained.
+            inserted = opening if opening.strip() and split_thought(opening) is None else ""
         if not joint.startswith(seen + inserted):
             raise DataError(
                 "the chat template does not write these tool calls after what inference sees, so what the model said "
@@ -266,6 +340,13 @@ class Template:
         return render_messages(
             self.tokenizer, messages, tools, generation=generation, kwargs=kwargs, parts=self.marks.parts
         )
+
+    def _render_if_taken(self, messages: tuple[Message, ...], given: _Given) -> str:
+        """Render an answer with its thought; empty where the template refuses them together, as gpt-oss's may."""
+        try:
+            return self._render(messages, given, generation=False)
+        except DataError:
+            return ""
 
     def _plain(self, text: Text) -> str:
         if isinstance(text, str):

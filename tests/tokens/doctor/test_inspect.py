@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 import pytest
 
-from fake_tokenizers import CHATML, INSERTS_THINKING, REFUSES_SYSTEM
+from fake_tokenizers import CHATML, REFUSES_SYSTEM, REWRITES
 from fakes import byte_tokenizer
 from haloes.errors import ModelError
 from haloes.feedback.doctor.findings import Tally, as_json
@@ -108,26 +108,26 @@ def test_rows_that_the_template_refuses_are_counted_by_reason() -> None:
 
 def test_joint_renderings_that_differ_are_counted_and_the_first_is_shown() -> None:
     rows = [
-        vote(1, "Hi", "<think>\nhm\n</think>\n\nHello."),
+        vote(1, "Hi", "Hello"),
         vote(2, "Hi", "Hello."),
-        Pair(prompt="Hi", chosen="<think>\nhm\n</think>\n\nA.", rejected="B.", where=Where("f", 3)),
+        Pair(prompt="Hi", chosen="A", rejected="B.", where=Where("f", 3)),
     ]
 
-    found = inspect_tokens(rows, encoder(INSERTS_THINKING, max_length=1000))
+    found = inspect_tokens(rows, encoder(REWRITES, max_length=1000))
 
     assert found.disagreements == Tally(2, ("f:2", "f:3"))
     assert found.difference == RenderingDifference(
         where="f:2",
-        inference="...user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>",
-        joint="...user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nHello.<|im_end|>\n",
+        inference="...Hi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>",
+        joint="...Hi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n",
     )
 
 
 def test_a_difference_is_shown_with_little_around_it() -> None:
-    found = inspect_tokens([vote(1, "p" * 500, "a" * 500)], encoder(INSERTS_THINKING, max_length=2000))
+    found = inspect_tokens([vote(1, "p" * 500, "." * 500)], encoder(REWRITES, max_length=2000))
 
     assert found.difference is not None
-    assert found.difference.inference == "...ppppppp<|im_end|>\n<|im_start|>assistant\n" + "a" * 80 + "..."
+    assert found.difference.inference == "...ppppppp<|im_end|>\n<|im_start|>assistant\n" + "." * 80 + "..."
     assert len(found.difference.joint) == 3 + 40 + 80 + 3
 
 
@@ -224,7 +224,7 @@ def test_no_more_texts_are_in_memory_than_are_encoded_at_once() -> None:
 def test_findings_are_ready_for_json() -> None:
     rows = [vote(1, "Hi", "Hello."), vote(2, "Hi", (Message("user", "Me."),)), vote(3, "p" * 200, "a")]
 
-    written = json.loads(json.dumps(as_json(inspect_tokens(rows, encoder(INSERTS_THINKING)))))
+    written = json.loads(json.dumps(as_json(inspect_tokens(rows, encoder(REWRITES)))))
 
     assert written["difference"]["where"] == "f:1"
     assert written["refusals"]["nothing to train on"]["num"] == 1

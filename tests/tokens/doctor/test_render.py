@@ -1,6 +1,10 @@
 """The findings about tokens as text."""
 
-from fake_tokenizers import ASKS_FOR_THINKING, CHATML, INSERTS_THINKING
+import dataclasses
+
+import pytest
+
+from fake_tokenizers import ASKS_FOR_THINKING, CHATML, DROPS_THINKING, REWRITES
 from fakes import byte_tokenizer
 from haloes.records import Feedback, Message, Where
 from haloes.tokens.doctor.advice import advise
@@ -19,14 +23,14 @@ def vote(line: int, prompt: str, completion: str | tuple[Message, ...], label: b
 
 def test_findings_are_told_in_lines() -> None:
     rows = [
-        vote(1, "Hi", "<think></think>No.", label=True),
+        vote(1, "Hi", "No", label=True),
         vote(2, "Hi", "Hello.", label=False),
         vote(3, "Hi", (Message("user", "Me."),), label=True),
-        vote(4, "p" * 50, "a" * 50, label=True),
+        vote(4, "p" * 50, "." * 50, label=True),
     ]
 
-    asked, think, end = "...user\nHi<|im_end|>\n<|im_start|>assistant\n", "<think>\n\n</think>\n\n", "\n"
-    assert render(inspect(rows, INSERTS_THINKING)) == [
+    asked, end = "...Hi<|im_end|>\n<|im_start|>assistant\n", "\n"
+    assert render(inspect(rows, REWRITES)) == [
         "tokens    4 rows, 3 encoded, 1 refused",
         "          1 refused: nothing to train on",
         "              f.jsonl:3: the completion has no turn of the assistant",
@@ -34,9 +38,9 @@ def test_findings_are_told_in_lines() -> None:
         "lengths   in tokens                             median     p95    most",
         "          prompt, desirable                         21      69      69",
         "          prompt, undesirable                       21      21      21",
-        "          completion, desirable                     19      51      51",
+        "          completion, desirable                      3      51      51",
         "          completion, undesirable                    7       7       7",
-        "          prompt and completion, desirable          40     120     120",
+        "          prompt and completion, desirable          24     120     120",
         "          prompt and completion, undesirable        28      28      28",
         "window    60 tokens; 1 of 3 rows are longer",
         "          prompt cut in 1: f.jsonl:4",
@@ -44,7 +48,7 @@ def test_findings_are_told_in_lines() -> None:
         "joint     prompt and answer rendered together differ in 2 rows: f.jsonl:2, f.jsonl:4",
         "          f.jsonl:2",
         f"              trained, as inference sees it: {asked + 'Hello.<|im_end|>'!r}",
-        f"              rendered together:             {asked + think + 'Hello.<|im_end|>' + end!r}",
+        f"              rendered together:             {asked + 'Hello!<|im_end|>' + end!r}",
     ]
 
 
@@ -96,3 +100,34 @@ def test_what_the_prompt_says_of_the_answer_is_told() -> None:
     lines = render(inspect([Feedback(prompt="Hi", completion="Hello.", label=True)], ASKS_FOR_THINKING))
 
     assert "          the prompt begins the answer with '<think>\\n', which is not trained" in lines
+
+
+THOUGHT = "<think>\nhm\n</think>\n\nHello."
+
+
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [(False, "the answer is trained as it follows it"), (True, "it is trained with the answer")],
+)
+def test_what_becomes_of_reasoning_is_told_with_its_rows(keep: bool, told: str) -> None:
+    rows = [
+        vote(1, "Hi", THOUGHT, label=True),
+        vote(2, "Hi", "Hello.", label=True),
+        dataclasses.replace(vote(3, "Hi", THOUGHT, label=True), chat_template_kwargs={"enable_thinking": False}),
+    ]
+    think = "{% if enable_thinking is not defined %}{{ '<think>\n' }}{% else %}{{ '<think></think>' }}{% endif %}"
+    chat_template = DROPS_THINKING.replace("assistant\n' }}{% endif %}", "assistant\n' }}" + think + "{% endif %}")
+    encoder = make_encoder(byte_tokenizer(chat_template=chat_template), max_length=99).with_reasoning(trained=keep)
+    lines = render(inspect_tokens(rows, encoder))
+
+    assert f"reasoning in 1 of 3 rows; {told}: f.jsonl:1" in lines
+    assert "          in 1 more; left out, as this model does not think here: f.jsonl:3" in lines
+
+
+def test_a_block_of_thoughts_of_every_answer_is_told_as_given() -> None:
+    chat_template = CHATML.replace(
+        "m['content']", "('<think></think>' if m['role'] == 'assistant' else '') + m['content']"
+    )
+    lines = render(inspect([vote(1, "Hi", "Hello.", label=True)], chat_template))
+
+    assert "          the model itself writes '<think></think>' before its words; it is given, and not trained" in lines

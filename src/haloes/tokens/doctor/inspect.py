@@ -74,6 +74,11 @@ class TokenFindings:
     """What the model itself writes before its words, and learns to write; see `haloes.tokens.template_probe`."""
     begun: str = ""
     """What the generation prompt writes of the answer."""
+    trains_reasoning: bool = False
+    reasoning_shown: Tally = field(default_factory=Tally)
+    """Rows with an answer that came with reasoning, which is trained, or given to the answer (`trains_reasoning`)."""
+    reasoning_left_out: Tally = field(default_factory=Tally)
+    """Rows with reasoning that has no place: the template has none, or thinking is switched off."""
     ends_spelled: Tally = field(default_factory=Tally)
     """Rows with an answer that spells the end of its turn or text at its end, which is trained once."""
 
@@ -120,6 +125,8 @@ class _TokenExamination:
     completions_cut: Tally = field(default_factory=Tally)
     disagreements: Tally = field(default_factory=Tally)
     refusals: dict[str, Tally] = field(default_factory=dict)
+    reasoning_shown: Tally = field(default_factory=Tally)
+    reasoning_left_out: Tally = field(default_factory=Tally)
     ends_spelled: Tally = field(default_factory=Tally)
     difference: RenderingDifference | None = None
     previews: list[Preview] = field(default_factory=list)
@@ -148,6 +155,10 @@ class _TokenExamination:
             self._note_difference(where, next(answer for answer, row in encoded if not row.agrees))
         if any(self._spells_end(answer.completion) for answer, _ in encoded):
             self.ends_spelled = self._and(self.ends_spelled, where)
+        if any(row.shows_reasoning for _, row in encoded):
+            self.reasoning_shown = self._and(self.reasoning_shown, where)
+        elif any(row.reasons for _, row in encoded):
+            self.reasoning_left_out = self._and(self.reasoning_left_out, where)
         self._count_cuts(where, encoded)
 
     def _spells_end(self, completion: Text) -> bool:
@@ -217,6 +228,9 @@ class _TokenExamination:
             previews=tuple(self.previews),
             header=self.encoder.template.marks.header,
             begun=self.encoder.template.marks.begun,
+            trains_reasoning=self.encoder.template.trains_reasoning,
+            reasoning_shown=self.reasoning_shown,
+            reasoning_left_out=self.reasoning_left_out,
             ends_spelled=self.ends_spelled,
         )
 

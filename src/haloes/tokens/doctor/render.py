@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from haloes.feedback.doctor.findings import DataAdvice, Tally
 from haloes.feedback.doctor.render import advice_lines, fact_line
+from haloes.thoughts import is_closed_at_end
 from haloes.tokens.doctor.inspect import TokenFindings
 
 
@@ -28,7 +29,9 @@ def _facts(findings: TokenFindings) -> Iterator[str]:
     if findings.has_chat_template:
         yield fact_line("template", f"the tokenizer's chat template; an answer ends with {end}")
         if findings.header:
-            yield fact_line("", f"the model itself writes {findings.header!a} before its words, and learns to")
+            # A block of thoughts is not trained where nobody thought: it is given, as if the prompt ended with it.
+            learns = "; it is given, and not trained" if is_closed_at_end(findings.header) else ", and learns to"
+            yield fact_line("", f"the model itself writes {findings.header!a} before its words{learns}")
         if findings.begun:
             yield fact_line("", f"the prompt begins the answer with {findings.begun!a}, which is not trained")
     else:
@@ -36,6 +39,7 @@ def _facts(findings: TokenFindings) -> Iterator[str]:
     if findings.num_encoded:
         yield from _lengths(findings)
         yield from _window(findings)
+        yield from _reasoning(findings)
         yield from _joint(findings)
 
 
@@ -53,6 +57,21 @@ def _window(findings: TokenFindings) -> Iterator[str]:
     for name, tally in (("prompt", findings.prompts_cut), ("completion", findings.completions_cut)):
         if tally.num:
             yield fact_line("", f"{name} cut in {tally.num}: {_places(tally)}")
+
+
+def _reasoning(findings: TokenFindings) -> Iterator[str]:
+    shown, left_out = findings.reasoning_shown, findings.reasoning_left_out
+    if shown.num:
+        done = (
+            "it is trained with the answer" if findings.trains_reasoning else "the answer is trained as it follows it"
+        )
+        yield fact_line("reasoning", f"in {shown.num} of {findings.num_encoded} rows; {done}: {_places(shown)}")
+    if left_out.num:
+        yield fact_line(
+            "" if shown.num else "reasoning",
+            f"in {left_out.num} {'more' if shown.num else f'of {findings.num_encoded} rows'}; left out, as this model "
+            f"does not think here: {_places(left_out)}",
+        )
 
 
 def _joint(findings: TokenFindings) -> Iterator[str]:
