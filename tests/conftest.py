@@ -31,6 +31,7 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Nothing that the machine's user keeps, or another file's tests, decides how a reference is rounded."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALOES_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

@@ -102,6 +102,11 @@ def train(
             raise ConfigError("resume=True continues the run in a folder; say which: out=...")
         if not resume:
             check_names(run_config)
+        elif out is not None:
+            from haloes.runs.trusted_code import check_resumed_code
+
+            # All of it is given here, and none of it by the run's folder.
+            check_resumed_code(Path(out), run_config, allow_changes=allow_changes, trusted=True)
         from haloes.runs.align import align  # after the checks, as it brings torch in
         from haloes.runs.run_folder import new_run_dir
 
@@ -122,6 +127,7 @@ def resume(
     run: PathLike,
     *,
     allow_changes: bool = False,
+    trust_run_code: bool = False,
     settings: Mapping[str, Any] | None = None,
     rater: RaterLike | None = None,
     progress: ProgressLike = "auto",
@@ -136,6 +142,8 @@ def resume(
     Args:
         run: the run's folder.
         allow_changes: continue even if the data, the tokenizer, the model or the settings are not what they were.
+        trust_run_code: run the code that the folder's config.yaml names (a loss, a rater, a rule) and ask the server
+            that it names, though you have not trained with them before: somebody else may have written that file.
         settings: settings to change; those that decide memory only (train.microbatch_tokens) may differ.
         rater: as for `haloes.train`; a function that was given there has to be given again.
         progress: told how far the run is; shown in a terminal or notebook if left out, None for silence.
@@ -144,12 +152,16 @@ def resume(
         The finished run; at once where nothing was left to do.
 
     Raises:
-        UserError: there is no run, or it is no longer the same.
+        UserError: there is no run, it is no longer the same, or it names code that is not known to be yours.
         Interrupted: Ctrl-C; the run was saved and can be resumed.
     """
     from haloes.runs.run_folder import read_config
 
-    config = read_config(Path(run), argument_settings(rater=rater), settings or {})
+    given = (argument_settings(rater=rater), settings or {})
+    config = read_config(Path(run), *given)
+    from haloes.runs.trusted_code import check_resumed_code
+
+    check_resumed_code(Path(run), config, *given, allow_changes=allow_changes, trusted=trust_run_code)
     from haloes.runs.align import align  # here, as it brings torch in
 
     with showing(progress) as shown:

@@ -13,11 +13,12 @@ def resume(
     /,
     *,
     allow_changes: bool = False,
+    trust_run_code: bool = False,
     settings: Settings = (),
 ) -> None:
     """Go on with a run that was stopped, from its newest intact checkpoint.
 
-    Look at the config.yaml of a run that somebody else began: Python that it names (a loss, a rater, a rule) is run.
+    Python that its config.yaml names (a loss, a rater, a rule) is run where you trained with the very same before.
 
     Parameters
     ----------
@@ -25,6 +26,9 @@ def resume(
         The run's folder.
     allow_changes
         Go on even if the data, the tokenizer, the model, the settings or your own code are not what they were.
+    trust_run_code
+        Run the code that the run's config.yaml names, and ask the server that it names, though you have not trained
+        with them before: somebody else may have written that file, so read it first.
     settings
         Settings to change, as section.key=value; those that decide memory only (train.microbatch_tokens) may differ.
     """
@@ -35,6 +39,10 @@ def resume(
 
     with Display() as progress:
         finished = haloes.api.runs.resume(
-            run, allow_changes=allow_changes, settings=parse_settings(settings), progress=progress
+            run,
+            allow_changes=allow_changes,
+            trust_run_code=trust_run_code,
+            settings=parse_settings(settings),
+            progress=progress,
         )
     show_run(finished)

@@ -28,6 +28,7 @@ from haloes.runs.parts import PartClock
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.rehearse import rehearse
 from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
+from haloes.runs.trusted_code import remember
 from haloes.runs.user_code import keep_code
 from haloes.training.choose_steps import describe_steps, too_few_steps
 from haloes.training.settings import budget_of
@@ -100,6 +101,8 @@ def align(
         prepared = prepare_run(data, progress=progress)
         if ranks.is_main:
             changed = run_folder.changes(run.run_dir, prepared.identity)
+            if unwritten := remember(settings):
+                progress.note(f"caution: {unwritten}")
             _write_start(prepared, clock)
             keep_code(run.run_dir, run.code)
             # Before it trains on them: what is wrong with the feedback can be put right now.

@@ -2,15 +2,13 @@
 The user's own code that decides what a run gives: its loss, its rater, its judge's rule.
 
 Their source is part of the run's identity, and a copy of it lies in the run's folder. Of a Python file it is the whole
-file, of a class or function that was written elsewhere its own lines. What it imports is not followed.
+file and what that imports from beside itself, of a class or function that was written elsewhere its own lines.
 """
 
 import dataclasses
-import hashlib
-import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from typing import Any
 from haloes.judging.functions import fingerprint, name_of
 from haloes.losses._contract import Loss
 from haloes.run_files import CODE
-from haloes.runs.config import RunConfig
+from haloes.runs.config import RunConfig, as_mapping
+from haloes.runs.named_code import LOSS, RATER, NamedCode, named_code, sha256, sources
 from haloes.runs.run_folder import SOURCE
 from haloes.store import write_text
 
@@ -30,7 +29,7 @@ class UserCode:
     role: str
     """What it is to the run, such as "loss" or "rater"."""
     name: str
-    """The name of its file, or its own."""
+    """The name of its file, of what it imports with the folder, or its own name."""
     source: bytes
 
     @property
@@ -41,7 +40,7 @@ class UserCode:
     @property
     def digest(self) -> str:
         """Return the hash of its source."""
-        return hashlib.sha256(self.source).hexdigest()
+        return sha256(self.source)
 
     @property
     def copy_name(self) -> str:
@@ -61,15 +60,18 @@ def user_code(config: RunConfig, loss: Loss[Any], rater: Callable[..., Any] | No
         loss: the loss, in which losses and dials of the user's own may be.
         rater: a function in place of the one that the configuration names.
     """
-    found = [code for kind in _kinds(loss) if (code := _of_class(kind)) is not None]
+    found = [code for kind in _kinds(loss) for code in _of_class(kind)]
     if rater is not None and name_of(rater).startswith("<"):
-        found.append(UserCode("rater", name_of(rater).strip("<>"), _own_lines(rater) or fingerprint(rater).encode()))
-    elif config.samples.rater is not None:
-        found += _of_name("rater", config.samples.rater)
-    judge = config.watch.judge or {}
-    if judge.get("kind") == "rule":
-        found += _of_name("judge's rule", str(judge.get("rule")))
-    return tuple(dict.fromkeys(found))
+        found.append(UserCode(RATER, name_of(rater).strip("<>"), _own_lines(rater) or fingerprint(rater).encode()))
+    named = named_code(as_mapping(config))
+    return tuple(dict.fromkeys([*found, *code_of(code for code in named if code.role != LOSS)]))
+
+
+def code_of(named: Iterable[NamedCode]) -> Iterator[UserCode]:
+    """Yield the source of code by its name, without importing it; none where there is no file of Python's."""
+    for code in named:
+        if code.file is not None:
+            yield from _of_file(code.role, code.file)
 
 
 def code_identity(codes: Sequence[UserCode]) -> dict[str, str]:
@@ -100,37 +102,21 @@ def _kinds(value: Any) -> Iterator[type[Any]]:
         yield from _kinds([getattr(value, field.name) for field in dataclasses.fields(value)])
 
 
-def _of_class(kind: type[Any]) -> UserCode | None:
+def _of_class(kind: type[Any]) -> Iterator[UserCode]:
     if kind.__module__.partition(".")[0] == "haloes":
-        return None
+        return
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     # The script that runs may be changed to resume what it started; of it the class alone counts.
     if file is not None and kind.__module__ != "__main__":
-        return _of_file("loss", Path(file))
-    lines = _own_lines(kind)
-    return None if lines is None else UserCode("loss", kind.__qualname__, lines)
+        yield from _of_file(LOSS, Path(file))
+    elif (lines := _own_lines(kind)) is not None:
+        yield UserCode(LOSS, kind.__qualname__, lines)
 
 
-def _of_name(role: str, name: str) -> list[UserCode]:
-    """Return the source that `package.module:function` or `file.py:function` lies in; none where it cannot be read."""
-    place = name.rpartition(":")[0]
-    if place.partition(".")[0] == "haloes":
-        return []
-    if not place.endswith(".py"):
-        try:
-            spec = importlib.util.find_spec(place)
-        except (ImportError, ValueError, AttributeError):  # who loads it tells of it
-            return []
-        place = (spec.origin or "") if spec is not None else ""
-    code = _of_file(role, Path(place))
-    return [] if code is None else [code]
-
-
-def _of_file(role: str, path: Path) -> UserCode | None:
-    try:
-        return UserCode(role, path.name, path.read_bytes()) if path.suffix == ".py" else None
-    except OSError:
-        return None
+def _of_file(role: str, path: Path) -> Iterator[UserCode]:
+    if path.suffix == ".py":
+        for file, content in sources(path).items():
+            yield UserCode(role, file.relative_to(path.parent).as_posix(), content)
 
 
 def _own_lines(thing: Any) -> bytes | None:
