@@ -109,6 +109,14 @@ class Feedback:
     """Name of the person who gave the feedback."""
     source: str | None = None
     """Name of the place that the row comes from, for the reader's own use."""
+    model: str | None = None
+    """Name of the model that answered."""
+    rated_at: str | None = None
+    """Time of the verdict: ISO 8601 in UTC, such as "2026-03-02T11:22:33Z"."""
+    comment: str | None = None
+    """The person's reason, in words."""
+    hindsight: str | None = None
+    """What the user wrote next, after the rated answer; no part of what is trained."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Definitions of the tools that the prompt offers, as JSON schemas."""
     chat_template_kwargs: Mapping[str, Any] | None = None
@@ -135,6 +143,12 @@ class Pair:
     conversation: str | None = None
     user: str | None = None
     source: str | None = None
+    chosen_model: str | None = None
+    """Name of the model whose answer is the chosen one; of a correction the person's, there is none."""
+    rejected_model: str | None = None
+    rated_at: str | None = None
+    comment: str | None = None
+    hindsight: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     chat_template_kwargs: Mapping[str, Any] | None = None
     where: Where | None = field(default=None, compare=False)

@@ -19,7 +19,10 @@ _CONTENT = (
     *("prompt", "completion", "label", "score", "chosen", "rejected", "a", "b", "preference"),
     *("messages", "rejected_response", "system"),
 )
-_CARRIED = ("tools", "chat_template_kwargs", "weight", "margin", "id", "group", "conversation", "user", "source")
+_CARRIED = (
+    *("tools", "chat_template_kwargs", "weight", "margin", "id", "group", "conversation", "user", "source"),
+    *("model", "chosen_model", "rejected_model", "rated_at", "comment", "hindsight"),
+)
 MAPPABLE = _CONTENT + _CARRIED
 """Names that a file's columns can be mapped to."""
 CHECKED = frozenset({*_CONTENT, "margin"})

@@ -71,11 +71,9 @@ def open_container(path: str, *, split: str) -> Container:
     if location.is_file():
         if split != "train":
             raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
-        kind = _kind_of(path)
+        kind, rows = open_file(path)
         last_line = columnar.parquet_length if kind == "Parquet" else _count_lines
-        return Container(
-            kind, lambda: _with_turns(_READERS[kind](path)), lambda: _digest(path), lambda: last_line(path)
-        )
+        return Container(kind, lambda: _with_turns(rows()), lambda: _digest(path), lambda: last_line(path))
     dataset = columnar.load_dataset(path, split=split)
     kind = "dataset folder" if location.is_dir() else "hub dataset"
     return Container(
@@ -84,6 +82,17 @@ def open_container(path: str, *, split: str) -> Container:
         lambda: columnar.fingerprint(dataset),
         lambda: len(dataset),
     )
+
+
+def open_file(path: str) -> tuple[str, Callable[[], Generator[NumberedRow]]]:
+    """
+    Detect from its content what kind of container a file is; return the kind, and what reads its rows as they stand.
+
+    Raises:
+        DataError: It is of a kind that is not read; the message says what to do.
+    """
+    kind = _kind_of(path)
+    return kind, lambda: _READERS[kind](path)
 
 
 def check_exists(path: str) -> None:

@@ -7,12 +7,14 @@ from typing import Any, TypeAlias
 from haloes.feedback.labels import parse_label, parse_score
 from haloes.feedback.messages import clean_json, clean_text
 from haloes.feedback.refusals import Reason, RefusalError, short_repr
+from haloes.feedback.times import iso_time
 
 RawRow: TypeAlias = Mapping[str, Any]
 """A row as its file holds it, with the columns renamed as the user asked."""
 
 _LEAST_WEIGHT = 1e-9
 _SHARED = frozenset({"id", "group", "conversation", "user", "source", "weight", "tools", "chat_template_kwargs"})
+_REMARKS = ("comment", "hindsight")
 _MEDIA_COLUMNS = frozenset({"images", "image", "videos", "video", "audios", "audio"})
 
 
@@ -65,11 +67,15 @@ def parse_finished(row: RawRow, column: str = "finished") -> bool:
     return value
 
 
-def parse_shared_fields(row: RawRow) -> dict[str, Any]:
+def parse_shared_fields(row: RawRow, *, models: Iterable[str] = ("model",)) -> dict[str, Any]:
     """
-    Parse the fields that `Feedback` and `Pair` have in common.
+    Parse the fields that `Feedback` and `Pair` have in common, and the names of the models that answered.
 
-    They are id, group, conversation, user, source, weight, tools, and chat_template_kwargs.
+    They are id, group, conversation, user, source, weight, tools, chat_template_kwargs, rated_at, comment, hindsight.
+
+    Args:
+        row: The row.
+        models: Columns that name a model.
 
     Raises:
         RefusalError: One of them is not what it should be, or the row comes with images, audio or video.
@@ -90,6 +96,13 @@ def parse_shared_fields(row: RawRow) -> dict[str, Any]:
             shared[column] = parse_template_kwargs(value)
         else:
             shared[column] = _name(value, column=column)
+    # Nothing of these is trained, and columns of such names hold all kinds of things elsewhere: what is no text says
+    # nothing here, and costs no row.
+    for name in (*models, *_REMARKS):
+        if isinstance(value := row.get(name), str) and value.strip():
+            shared[name] = clean_text(value, subject=name, column=name)
+    if (time := iso_time(row.get("rated_at"))) is not None:
+        shared["rated_at"] = time
     return shared
 
 

@@ -8,6 +8,7 @@ links) could name files of whoever reads it, or addresses: the files are found h
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,26 @@ def _ending(path: Path) -> str | None:
     """Return the ending that says how a file is read, without ".gz"; None for a file that is no data."""
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     return ending if ending in _READERS else None
+
+
+def export_files(folder: Path, *, most: int) -> list[Path] | None:
+    """
+    Return the files of a folder that may be parts of an export, in order.
+
+    None for a folder that is something else (a saved data set, a run, a model) or that holds more files than `most`.
+
+    Raises:
+        DataError: A file does not lie in the folder but is a link to one outside.
+    """
+    marks = ("dataset_info.json", "dataset_dict.json", "adapter_config.json", "config.json")
+    if any((folder / name).is_file() for name in marks) or is_run(folder):
+        return None
+    files = list(islice((path for path in _data_files(folder) if path.is_file()), most + 1))
+    if len(files) > most:
+        return None
+    for path in files:
+        _check_inside(folder, path)
+    return sorted(files)
 
 
 def _data_files(folder: Path) -> Iterator[Path]:

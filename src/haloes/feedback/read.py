@@ -1,5 +1,6 @@
 """Read a feedback file of any format and container as records: row by row, as often as needed."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,11 +16,15 @@ from haloes.feedback.fields import RawRow
 from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.formats.unpaired import UNPAIRED
 from haloes.feedback.formats.unsupported import recognise_export
+from haloes.feedback.importers.contract import Options
+from haloes.feedback.importers.reader import ExportReader, find_reader
+from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.preferences import preference_scale
 from haloes.feedback.proposals import TRIED_ROWS, advice_lines
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.row_reader import Reading, RowReader, make_reader
 from haloes.feedback.sessions import Sessions, parse_order, read_sessions
+from haloes.feedback.system import put_system_first, read_system
 from haloes.feedback.turned_round import check_two_answers
 from haloes.records import Record, Where, memory_name
 
@@ -42,7 +47,7 @@ class FeedbackSource:
     path: str
     """A file, a folder of `datasets.save_to_disk`, or the name of a dataset on the hub (where no such path exists)."""
     format: str | None = None
-    """Name of a format; None: detected from the first rows."""
+    """Name of a format or of an importer; None: detected from the first rows."""
     columns: Mapping[str, str | None] = field(default_factory=dict)
     """Our name -> the file's column, or None to leave out the column of that name."""
     split: str = "train"
@@ -52,14 +57,28 @@ class FeedbackSource:
     sessions: str | None = None
     """The column by which the rows of a conversation are put in order, so that earlier ones become the history of later
     ones; None: each row stands alone."""
-    reader: RowReader = field(init=False, repr=False, compare=False)
+    options: Options = field(default_factory=Options)
+    """What the user says of a tool's export: whose verdicts count, and on what."""
+    system: str | None = None
+    """A file with the system prompt, for rows that have none; None: they are trained without."""
+    reader: RowReader | ExportReader = field(init=False, repr=False, compare=False)
     """Reads the rows."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", fspath(self.path))
-        object.__setattr__(self, "reader", _probe(self))
+        if self.system is not None:
+            read_system(self.system)  # a file that is wrong is told before anything is done
+        object.__setattr__(self, "reader", _export_reader(self) or _probe(self))
 
     def __iter__(self) -> Iterator[Record]:
+        if self.system is None:
+            return self._records()
+        return put_system_first(self._records(), read_system(self.system))
+
+    def _records(self) -> Iterator[Record]:
+        if isinstance(self.reader, ExportReader):
+            yield from self.reader.records()
+            return
         turns = None if self.sessions is None else self.read_sessions(self.sessions)
         for number, (line, raw) in enumerate(self.raw_rows()):
             for record in self.reader.records(raw, Where(self.path, line)):
@@ -84,19 +103,45 @@ class FeedbackSource:
     @property
     def format_name(self) -> str:
         """Return the name of the format that the rows are read as."""
-        return self.reader.format.name
+        return self.reader.importer.name if isinstance(self.reader, ExportReader) else self.reader.format.name
 
     def raw_rows(self) -> Iterator[NumberedRow]:
         """Read the rows as the file has them, each with its line."""
         return open_container(self.path, split=self.split).rows()
 
-    def last_line(self) -> int:
-        """Return the line (or row) at which the last row stands: an upper bound, from a quick look."""
+    def last_line(self) -> int | None:
+        """Return the line (or row) of the last row: an upper bound, from a quick look; None for a folder of files."""
+        if isinstance(self.reader, ExportReader):
+            return self.reader.export.last_line()
         return open_container(self.path, split=self.split).last_line()
 
     def fingerprint(self) -> str:
         """Return the sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
-        return open_container(self.path, split=self.split).fingerprint()
+        exported = self.reader.export if isinstance(self.reader, ExportReader) else None
+        read = exported or open_container(self.path, split=self.split)
+        # Another system prompt is another set of rows.
+        if self.system is None:
+            return read.fingerprint()
+        return hashlib.sha256(f"{read.fingerprint()} {read_system(self.system)}".encode()).hexdigest()
+
+
+def _export_reader(source: FeedbackSource) -> ExportReader | None:
+    """Return the reader of a tool's export; None where the file is none, or is read by columns that the user named."""
+    by_columns = bool(source.columns) or (source.format is not None and source.format not in IMPORTERS)
+    found = None if by_columns else find_reader(source.path, name=source.format, options=source.options)
+    if found is not None:
+        for name in ("sessions", "preference_scale"):
+            if getattr(source, name) is not None:
+                raise DataError(
+                    f"{source.name}: feedback.{name} is set, and this is read as {found.layout}, which says that "
+                    "itself; leave it out"
+                )
+    elif source.options != Options():
+        raise DataError(
+            f"{source.name}: feedback.voters and feedback.metric are for exports of tools that log and rate "
+            f"({', '.join(IMPORTERS)}), and this is none; leave them out"
+        )
+    return found
 
 
 def _probe(source: FeedbackSource) -> RowReader:

@@ -40,12 +40,30 @@ Reason: TypeAlias = Literal[
     "chosen equals rejected",
     "no common prompt",  # chosen and rejected share no beginning that could be the prompt
     "prompt mismatch",  # the prompt given is not the one with which chosen and rejected begin
+    # Of the importers, which read what production tools export:
+    "no verdict",  # a draw, a vote taken back, a mark of the middle
+    "earlier vote",  # the same person voted again on the same answer
+    "not a person's",  # the verdict of a judge model or of code (feedback.voters)
+    "other metric",  # a verdict on something else than feedback.metric
+    "not a verdict",  # a note, a reaction, an expectation: nothing that says good or bad
+    "answer not in the export",  # the rated answer, or the chat in which it stands, is not there
+    "broken chat tree",  # the way from the answer back to the first turn has a gap or goes in a circle
+    "unfinished answer",  # stopped, failed, or still being written when it was rated
+    "compacted context",  # the model saw a summary of the earlier turns, which the export does not hold
+    "images",  # the prompt or the answer holds images, audio, video or files
+    "corrected and liked",  # a correction of an answer that has a thumb up: neither can be trusted
 ]
 """Reasons of the parsers, which read rows; not those of the later steps."""
 
-NO_FAULT = frozenset({"no label", "no verdict", "tie"})
+OF_EXPORTS = frozenset[str](
+    {"no verdict", "earlier vote", "not a person's", "other metric", "not a verdict", "answer not in the export"}
+    | {"broken chat tree", "unfinished answer", "compacted context", "images", "corrected and liked"}
+)
+"""Reasons for which votes of an export are left out: every log has such, and there is nothing in it to correct."""
+NO_FAULT = frozenset({"no label", "no verdict", "tie"}) | OF_EXPORTS
 """Reasons in the nature of feedback: nobody rated the answer, the score lies where the user's rule says neither good
-nor bad, or neither of two answers is better. There is nothing to correct: such rows are left out and counted."""
+nor bad, neither of two answers is better, or an export holds what cannot be used. There is nothing to correct: such
+rows are left out and counted."""
 EMPTY = frozenset({"empty completion", "no completion", "empty prompt", "chosen equals rejected"})
 """Reasons of rows that hold nothing to learn from: aborted answers and the like, which logs always have a few of."""
 

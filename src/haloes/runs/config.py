@@ -39,13 +39,13 @@ class FeedbackSettings:
     """The feedback: a file (JSONL, JSON, CSV, Parquet; gzip or not), a folder saved by `datasets`, or a set's name
     on the hub. The file that a command is given goes before it."""
     format: str | None = None
-    """The name of the file's format, such as unpaired, paired, openai or hh; null finds it out from the first
-    rows."""
+    """The name of the file's format, such as unpaired, paired, openai or hh, or of the tool that exported it, such as
+    open-webui; null finds it out from the first rows."""
     columns: dict[str, str | None] = field(default_factory=dict)
     """Which column is what, as our name -> the file's column, where they differ: {completion: answer, label:
     thumb}. --columns on the command line is the same. Our names are prompt, completion, label, score; chosen, rejected;
-    a, b, preference (a comparison); messages, system; conversation, user, group, weight, margin, id, source, tools,
-    chat_template_kwargs."""
+    a, b, preference (a comparison); messages, system; conversation, user, group, weight, margin, id, source, model,
+    rated_at, comment, hindsight, tools, chat_template_kwargs."""
     split: str = "train"
     """Which split of a data set that has several, such as train or test."""
     preference_scale: dict[str, Any] | None = None
@@ -55,6 +55,14 @@ class FeedbackSettings:
     sessions: str | None = None
     """The column (a number or an ISO date) that orders the rows of a conversation: earlier rows become the history of a
     row's prompt. For logs with a row a turn, whose conversation is mapped (--columns conversation=session_id)."""
+    system: str | None = None
+    """A file with the system prompt, put before rows that have none: exports of chats often lack it. null trains them
+    without one. --system on the command line is the same."""
+    voters: list[Literal["human", "model", "code"]] = field(default_factory=lambda: ["human"])
+    """Whose verdicts of a tool's export count: human, model (a judge model), code (a program that checks)."""
+    metric: str | None = None
+    """Which of an export's scores is used, by its name (Langfuse: name, LangSmith: key, Phoenix: annotation name); null
+    uses all."""
     labels_from: dict[str, Any] | None = None
     """Turn scores into labels: {rule: threshold, tau: 3, dead_zone: 0.5}, {rule: mean, per_prompt: true},
     {rule: median}, {rule: bernoulli, location: 3, scale: 1}. The four are the KTO paper's (section 4.1)."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from haloes.errors import ConfigError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
+from haloes.feedback.importers.contract import Options
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import EMPTY, NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
@@ -59,8 +60,8 @@ class _Counted:
             yield row
         self.num_read = num
 
-    def last_line(self) -> int:
-        """Return the line of the file's last row."""
+    def last_line(self) -> int | None:
+        """Return the line of the file's last row; None for a folder of files."""
         return self.rows.last_line()
 
 
@@ -117,6 +118,8 @@ def feedback_source(path: str, settings: FeedbackSettings) -> FeedbackSource:
         settings.split,
         preference_scale=settings.preference_scale,
         sessions=settings.sessions,
+        options=Options(voters=frozenset(settings.voters), metric=settings.metric),
+        system=settings.system,
     )
 
 

@@ -15,6 +15,7 @@ from haloes.feedback.doctor.findings import DataAdvice
 from haloes.feedback.doctor.text_signs import leans_on_earlier
 from haloes.feedback.fields import RawRow, parse_shared_fields
 from haloes.feedback.formats.unpaired import UNPAIRED
+from haloes.feedback.importers.reader import ExportReader
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import RefusalError
 from haloes.feedback.sessions import Sessions, parse_order
@@ -44,6 +45,8 @@ class _Row:
 
 def column_advice(source: FeedbackSource) -> list[DataAdvice]:
     """Return what columns to map besides, what the order of sessions shows, and which prompts lack their history."""
+    if isinstance(source.reader, ExportReader):
+        return []  # what its columns are is known
     raw_rows = ((Where(source.path, line), raw) for line, raw in islice(source.raw_rows(), LOOKED_AT))
     rows = [
         _Row(where, raw, rename(raw, source.columns)) for where, raw in raw_rows if not isinstance(raw, RefusalError)
@@ -123,7 +126,7 @@ def _follow_ups(
     source: FeedbackSource, rows: Sequence[_Row], *, session: str, mapping: Mapping[str, str | None]
 ) -> Iterator[DataAdvice]:
     """Yield advice where prompts in the middle of a session read like follow-ups and come without what was said."""
-    if source.reader.format is not UNPAIRED:
+    if source.format_name != UNPAIRED.name:
         return
     order = next((column for column in guess.columns_for("order", _names(rows)) if _orders(rows, column)), None)
     sessions: dict[str, list[_Row]] = {}

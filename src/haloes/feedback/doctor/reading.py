@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from haloes.feedback.columns import rename
 from haloes.feedback.doctor.render import fact_line
+from haloes.feedback.importers.reader import ExportReader
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Pair, Where, plain_text
@@ -11,15 +12,19 @@ from haloes.records import Pair, Where, plain_text
 
 def reading_lines(source: FeedbackSource) -> Iterator[str]:
     """Yield the lines that say how the rows are read."""
+    reader = source.reader
+    if isinstance(reader, ExportReader):
+        yield fact_line("format", reader.layout)
+        return
     yield fact_line("format", source.format_name)
-    preference = source.reader.format.preference
+    preference = reader.format.preference
     if preference is None:
         return
-    reading = source.reader.reading
+    reading = reader.reading
     yield fact_line("", f"{reading.columns.get(preference) or preference}: {reading.scale.describe()}")
     # Which way round a scale goes is the user's word for it: one row shows what follows, before anything is trained.
     for line, raw in source.raw_rows():
-        record = next(source.reader.records(raw, Where(source.path, line)), None)
+        record = next(reader.records(raw, Where(source.path, line)), None)
         if isinstance(record, Pair) and not isinstance(raw, RefusalError):
             verdict, chosen = rename(raw, reading.columns).get(preference), str(record.chosen)
             better = next((name for name, value in raw.items() if isinstance(value, str) and value == chosen), None)

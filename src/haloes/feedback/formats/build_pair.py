@@ -34,7 +34,7 @@ def make_pair(row: RawRow, where: Where, *, prompt: Text, chosen: Text, rejected
         chosen=chosen,
         rejected=rejected,
         margin=margin_of(row),
-        **(parse_shared_fields(row) | more),
+        **(parse_shared_fields(row, models=("chosen_model", "rejected_model")) | more),
         where=where,
     )
 

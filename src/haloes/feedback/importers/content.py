@@ -1,0 +1,382 @@
+"""
+What tools write where a turn's words stand (text, blocks, parts, items of the Responses API) as `Message`s.
+
+Reasoning is kept apart from the words, in a message's `extra` as `reasoning_content`, wherever the tool had it: in a
+field of its own, an item, a block, or between `<think>` and `<details type="reasoning">` marks inside the text.
+Images, audio, video and files are refused ("images"): what the answer was about could not be shown to the model.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from haloes.feedback.importers.values import as_text, at, first_of, parsed
+from haloes.feedback.messages import clean_json, clean_text
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.feedback.roles import ROLES
+from haloes.records import Message
+
+REASONING = "reasoning_content"
+"""Name under which a message's `extra` holds what the model thought before it answered."""
+
+_REASONING_FIELDS = (REASONING, "reasoning", "thinking")
+_TEXT = {"text", "input_text", "output_text", "markdown", "refusal"}
+_THOUGHT = {"reasoning", "thinking", "redacted_thinking", "think"}
+_CALL = {"tool_use", "tool_call", "function_call", "tool-call", "server_tool_use"}
+_RESULT = {"tool_result", "tool_call_response", "function_call_output", "tool-result", "web_search_tool_result"}
+_NO_WORDS = {
+    "step-start",
+    "step-finish",
+    "source",
+    "source-url",
+    "source-document",
+    "start-step",
+    "finish-step",
+    "agent_update",
+}
+_MEDIA = re.compile("image|audio|video|file|document")
+_MOST_LEVELS = 60
+"""Blocks and turns inside each other."""
+
+_THINK = re.compile(r"\s*<(think|thinking|reasoning|thought)>(.*?)</\1>\s*", re.DOTALL)
+_SUMMARY = re.compile(r"\s*<summary\b[^>]{0,200}>.*?</summary>", re.DOTALL)
+_QUOTED = re.compile(r"^>[ ]?", re.MULTILINE)
+
+
+def read_messages(value: object, *, role: str = "user") -> tuple[Message, ...]:
+    """
+    Return the messages that a value of an export holds.
+
+    Read are a text; JSON in a text; a turn or a list of turns (role and content, LangChain's type and content,
+    OpenTelemetry's role and parts); the blocks of one turn; items of the Responses API; and these inside of the usual
+    wrappings ({"messages": ...}, {"choices": [{"message": ...}]}, {"output": [items]}).
+
+    Args:
+        value: The value.
+        role: Role of words that stand without one.
+
+    Raises:
+        RefusalError: It is none of these, or holds more than text, reasoning and tool calls.
+    """
+    return tuple(_joined(_turns(value, role=role, levels=_MOST_LEVELS)))
+
+
+def without_reasoning(text: str) -> tuple[str, str]:
+    """Return a text without the reasoning between its marks, and that reasoning; both as they stand, without marks."""
+    kept, thoughts = [], []
+    for words, attributes, inside in _details(text):
+        kept.append(words)
+        if 'type="reasoning"' in attributes:
+            thoughts.append(_QUOTED.sub("", _SUMMARY.sub("", inside, count=1).strip()).strip())
+    # What was cut out leaves its line breaks behind.
+    text = text if len(kept) == 1 else "".join(kept).strip("\n")
+    if (thought := _THINK.match(text)) is not None:
+        thoughts.append(thought[2].strip())
+        text = text[thought.end() :]
+    return text, "\n".join(filter(None, thoughts))
+
+
+def _details(text: str) -> Iterator[tuple[str, str, str]]:
+    """
+    Yield the words before each block that a tool wrote as `<details type="...">`, its attributes, and what is in it.
+
+    The words after the last block come last, with nothing. Details without a type are the model's own words. Each
+    character is looked at once or twice: a text of nothing but openings takes no longer than any other.
+    """
+    start = end = 0
+    while (opening := text.find("<details", end)) >= 0:
+        inside = text.find(">", opening)
+        closing = text.find("</details>", inside) if inside >= 0 else -1
+        if closing < 0:
+            break
+        attributes, end = text[opening:inside], closing + len("</details>")
+        if ' type="' in attributes:
+            yield text[start:opening], attributes, text[inside + 1 : closing]
+            start = end
+    yield text[start:], "", ""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A turn that still grows."""
+
+    role: str
+    words: str = ""
+    thoughts: list[str] = field(default_factory=list)
+    calls: list[Mapping[str, Any]] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    goes_on: bool = False
+    """Whether the next turn of the same role is a part of it: items of one answer."""
+
+    def message(self) -> Message:
+        extra = dict(self.extra)
+        if thought := "\n".join(filter(None, self.thoughts)):
+            extra[REASONING] = thought
+        return Message(self.role, self.words, tuple(self.calls), tuple(extra.items()))
+
+    def is_empty(self) -> bool:
+        return not (self.words or self.calls or self.thoughts)
+
+
+def _joined(turns: Iterator[_Turn]) -> Iterator[Message]:
+    """Yield the messages of turns, of which items of one answer are put together."""
+    last: _Turn | None = None
+    for turn in turns:
+        # Words behind a call are said after its result, or are a turn of their own where the export lacks that.
+        if (
+            last is not None
+            and last.goes_on
+            and turn.goes_on
+            and last.role == turn.role
+            and not (last.calls and turn.words)
+        ):
+            last.words = "\n".join(filter(None, (last.words, turn.words)))
+            last.thoughts += turn.thoughts
+            last.calls += turn.calls
+            continue
+        if last is not None and not (last.goes_on and last.is_empty()):
+            yield last.message()
+        last = turn
+    if last is not None and not (last.goes_on and last.is_empty()):
+        yield last.message()
+
+
+def _turns(value: object, *, role: str, levels: int) -> Iterator[_Turn]:
+    """Yield the turns of any value that stands for some."""
+    if levels < 0:
+        raise RefusalError("wrong type", f"turns are nested more than {_MOST_LEVELS} levels deep")
+    if isinstance(value, str):
+        shaped = parsed(value)
+        if isinstance(shaped, str) or not _is_chat(shaped):
+            yield _text_turn(value, role=role)
+            return
+        value = shaped
+    if isinstance(value, Mapping):
+        yield from _of_mapping(value, role=role, levels=levels)
+    elif isinstance(value, list | tuple):
+        yield from _of_list(value, role=role, levels=levels)
+    elif value is not None:
+        raise RefusalError("wrong type", f"{short_repr(value)} is neither text nor turns of a chat")
+
+
+def _is_chat(value: object) -> bool:
+    """Return whether what a text spells as JSON is turns, and not an answer that happens to be JSON."""
+    if isinstance(value, Mapping):
+        said = any(name in value for name in ("content", "parts", "tool_calls", "kwargs", "summary", "call_id"))
+        wrapped = any(isinstance(value.get(name), list) for name in ("messages", "choices", "output"))
+        return (
+            wrapped
+            or (_role(value) is not None and said)
+            or (value.get("type") in _TEXT | _THOUGHT and "text" in value)
+        )
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) and _is_chat(item) for item in value)
+    )
+
+
+def _of_mapping(value: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_Turn]:
+    if _role(value) is not None:
+        yield from _of_turn(value, levels=levels)
+        return
+    for name in ("messages", "output", "generations"):
+        if isinstance(value.get(name), list):
+            yield from _turns(value[name], role="assistant" if name != "messages" else role, levels=levels - 1)
+            return
+    if isinstance(value.get("choices"), list):
+        yield from _turns(at(next(iter(value["choices"]), None), "message"), role="assistant", levels=levels - 1)
+        return
+    for name in ("message", "content", "parts"):
+        if value.get(name) is not None and "type" not in value:
+            yield from _turns(value[name], role=role, levels=levels - 1)
+            return
+    yield from _of_block(value, role=role, levels=levels)
+
+
+def _of_list(value: "list[Any] | tuple[Any, ...]", *, role: str, levels: int) -> Iterator[_Turn]:
+    for item in value:
+        if isinstance(item, Mapping) and (_role(item) is not None or "type" not in item):
+            yield from _of_mapping(item, role=role, levels=levels - 1)
+        elif isinstance(item, Mapping):
+            yield from _of_block(item, role=role, levels=levels)
+        elif isinstance(item, list):
+            yield from (
+                _of_list(item, role=role, levels=levels - 1) if levels > 0 else _turns(item, role=role, levels=-1)
+            )
+        else:
+            turn = _text_turn(item, role=role)
+            turn.goes_on = True
+            yield turn
+
+
+def _of_turn(value: Mapping[str, Any], *, levels: int) -> Iterator[_Turn]:
+    """Yield the turns of a mapping that says its role: itself, and the results of tools that it holds."""
+    value = value["kwargs"] | {"role": _role(value)} if isinstance(value.get("kwargs"), Mapping) else value
+    role = _role(value) or "user"
+    content = first_of(value, "content", "parts", "value", "text")
+    parts = [] if content is None or content == "" else content
+    turn = _Turn(role)
+    for part in _pieces(parts, role=role, levels=levels):
+        if part.role == role:
+            # Parts are pieces of one text: nothing is put between them.
+            if turn.calls and part.words:
+                yield turn
+                turn = _Turn(role)
+            turn.words += part.words
+            turn.thoughts += part.thoughts
+            turn.calls += part.calls
+        else:
+            if not turn.is_empty():
+                yield turn
+            yield part
+            turn = _Turn(role)
+    _add_fields(turn, value)
+    if not turn.is_empty() or not parts:
+        yield turn
+
+
+def _pieces(parts: object, *, role: str, levels: int) -> Iterator[_Turn]:
+    if isinstance(parts, str):
+        yield _text_turn(parts, role=role)
+    elif isinstance(parts, Mapping):
+        yield from _of_block(parts, role=role, levels=levels)
+    elif isinstance(parts, list | tuple):
+        for part in parts:
+            if isinstance(part, Mapping):
+                yield from _of_block(part, role=role, levels=levels)
+            else:
+                yield _text_turn(part, role=role)
+    else:
+        raise RefusalError("wrong type", f"the content of a turn is {short_repr(parts)}, not text")
+
+
+def _add_fields(turn: _Turn, value: Mapping[str, Any]) -> None:
+    """Add what a turn says beside its content: reasoning, tool calls, the call that a tool's result answers."""
+    for name in _REASONING_FIELDS:
+        if isinstance(value.get(name), str) and value[name].strip():
+            turn.thoughts.insert(0, clean_text(value[name], subject=name))
+            break
+    calls = first_of(value, "tool_calls", "toolCalls") or at(value, "additional_kwargs", "tool_calls")
+    if isinstance(calls, list):
+        turn.calls += [_call(call) for call in calls if isinstance(call, Mapping)]
+    elif isinstance(value.get("function_call"), Mapping):
+        turn.calls.append(_call(value["function_call"]))
+    if turn.role == "tool":
+        for name, given in (
+            ("tool_call_id", first_of(value, "tool_call_id", "toolCallId")),
+            ("name", value.get("name")),
+        ):
+            if (text := as_text(given)) is not None:
+                turn.extra[name] = clean_text(text, subject=name)
+
+
+def _of_block(block: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_Turn]:
+    """Yield the turn of one block, part or item, marked as one that goes on."""
+    kind = str(block.get("type") or "")
+    if levels < 0:
+        raise RefusalError("wrong type", f"turns are nested more than {_MOST_LEVELS} levels deep")
+    if kind == "message":
+        words = "".join(part.words for part in _pieces(block.get("content") or "", role=role, levels=levels - 1))
+        yield _Turn(role, words, goes_on=True)
+    elif kind in _THOUGHT:
+        yield _Turn(role, thoughts=[_thought(block)], goes_on=True)
+    elif kind in _RESULT:
+        yield _result(block)
+    elif kind in _CALL or kind.startswith("tool-") or kind == "dynamic-tool":
+        yield _Turn(role, calls=[_call(block)], goes_on=True)
+        if block.get("output") is not None and kind not in _CALL:
+            yield _result(block)
+    elif kind in _TEXT or (not kind and isinstance(first_of(block, "text", "content"), str)):
+        yield _words(block, role=role)
+    else:
+        _check_ignored(block, kind)
+
+
+def _check_ignored(block: Mapping[str, Any], kind: str) -> None:
+    """Raise RefusalError for a part that says more than a mark between parts does."""
+    if _MEDIA.search(kind):
+        raise RefusalError("images", f"a turn holds a part of type {kind!r}; only text can be trained on")
+    if kind not in _NO_WORDS and not kind.startswith(("open_webui:", "data-")):
+        what = f"type {kind!r}" if kind else short_repr(dict(block))
+        raise RefusalError("content part", f"a turn holds a part ({what}) that is not text")
+
+
+def _words(block: Mapping[str, Any], *, role: str) -> _Turn:
+    """Return the turn of a block of text."""
+    words = first_of(block, "text", "content", "refusal", "value")
+    if isinstance(words, Mapping):
+        words = words.get("value")  # OpenAI's assistants: {"text": {"value": ...}}
+    turn = _text_turn(words, role=role)
+    turn.goes_on = True
+    return turn
+
+
+def _text_turn(text: object, *, role: str) -> _Turn:
+    if not isinstance(text, str):
+        raise RefusalError("wrong type", f"a part of a turn is {short_repr(text)}, not text")
+    clean_text(text, subject=f"the {role} turn")
+    if role != "assistant":
+        return _Turn(role, text)
+    words, thought = without_reasoning(text)
+    return _Turn(role, words, [thought] if thought else [])
+
+
+def _thought(block: Mapping[str, Any]) -> str:
+    """Return the words of a block of reasoning: a text, or a list of parts with texts."""
+    for name in ("summary", "text", "thinking", "content", "reasoning", "reasoningText", "think"):
+        value = block.get(name)
+        if isinstance(value, list):
+            value = "".join(text for part in value if isinstance(text := first_of(part, "text", "content"), str))
+        if isinstance(value, str) and value:
+            return clean_text(value, subject="the reasoning")
+    return ""
+
+
+def _call(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a tool call in the OpenAI shape."""
+    function = block["function"] if isinstance(block.get("function"), Mapping) else block
+    kind = str(block.get("type") or "")
+    name = first_of(function, "name", "toolName", "tool_name")
+    if name is None and kind.startswith("tool-"):
+        name = kind.removeprefix("tool-")
+    if not isinstance(name, str):
+        raise RefusalError("wrong type", f"a tool call has the name {short_repr(name)}")
+    arguments = first_of(function, "arguments", "args", "input", "parameters")
+    if not isinstance(arguments, str):
+        arguments = json.dumps(clean_json(arguments, subject="a tool call") or {}, ensure_ascii=False)
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    identity = first_of(block, "call_id", "id", "toolCallId", "tool_call_id")
+    given = {"id": identity} if isinstance(identity, str) else {}
+    cleaned: Mapping[str, Any] = clean_json(given | call, subject="a tool call")
+    return cleaned
+
+
+def _result(block: Mapping[str, Any]) -> _Turn:
+    """Return the turn of a tool's result."""
+    output = first_of(block, "output", "content", "response", "result")
+    if isinstance(output, list):
+        output = "".join(part.words for part in _pieces(output, role="tool", levels=1))
+    if not isinstance(output, str):
+        output = json.dumps(clean_json(output, subject="a tool's result"), ensure_ascii=False)
+    turn = _Turn("tool", clean_text(output, subject="a tool's result"))
+    identity = first_of(block, "call_id", "tool_use_id", "tool_call_id", "toolCallId", "id")
+    if isinstance(identity, str):
+        turn.extra["tool_call_id"] = clean_text(identity, subject="tool_call_id")
+    return turn
+
+
+def _role(value: Mapping[str, Any]) -> str | None:
+    """Return the role of a turn under our name for it; None for what has none."""
+    for name in ("role", "from", "type"):
+        given = value.get(name)
+        if isinstance(given, str) and (role := ROLES.get(given.strip().lower())) and given not in _CALL:
+            return role
+    # LangChain's serialised messages say their class: ["langchain", "schema", "messages", "HumanMessage"].
+    names = value.get("id")
+    kind = names[-1] if isinstance(names, list) and names and isinstance(names[-1], str) else ""
+    return (
+        ROLES.get(kind.removesuffix("Chunk").removesuffix("Message").lower())
+        if kind.endswith(("Message", "Chunk"))
+        else None
+    )

@@ -1,0 +1,129 @@
+"""The contract of an importer, and the shape between what it reads and the records that are trained on."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from haloes.feedback.importers.export import Export
+from haloes.feedback.refusals import Reason
+from haloes.records import Message, Where
+
+Voter: TypeAlias = Literal["human", "model", "code"]
+"""Who gave a verdict: a person, a model that judges, or a program that checks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated:
+    """One verdict on one answer, as an export tells it; it becomes a `Feedback`, or with a correction a `Pair`."""
+
+    where: Where
+    """Place of the vote."""
+    messages: tuple[Message, ...]
+    """The turns before the answer (`content.read_messages`)."""
+    completion: tuple[Message, ...]
+    """The answer: the assistant's turn, with its tool calls and their results where it made some."""
+    label: bool | None = None
+    """True: up, False: down (`values.thumb`). None: it is a score, a correction, or no verdict, which is left out."""
+    score: float | None = None
+    """A rating on a scale, whatever the scale is; `feedback.labels_from` turns it into a label."""
+    correction: tuple[Message, ...] = ()
+    """The answer that a person wrote instead; it makes a pair, with the answer as the rejected one."""
+    voter: Voter = "human"
+    """Who gave the verdict; others than people count only where `feedback.voters` says so."""
+    metric: str | None = None
+    """What was rated, where the tool has names for it: the name of the score, the key of the feedback."""
+    answer: str | None = None
+    """Id of the rated answer: of one person's votes on it the last counts. None: each vote stands alone."""
+    user: str | None = None
+    """Who voted; None is one person, whoever that is."""
+    conversation: str | None = None
+    id: str | None = None
+    """Id of the vote."""
+    model: str | None = None
+    """Name of the model that answered."""
+    time: object = None
+    """When the vote was given, as the export has it (see `times.seconds_of`)."""
+    comment: str | None = None
+    hindsight: str | None = None
+    """What the user wrote next, after the answer."""
+    finished: bool = True
+    """False for an answer that was cut off at a token limit. One that was stopped or failed is left out instead
+    ("unfinished answer")."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Definitions of the tools that the model was offered, in the OpenAI shape."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One answer that a person preferred to another, as an export tells it; `rules` makes a `Pair` of it."""
+
+    where: Where
+    messages: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    margin: float | None = None
+    """By how much the chosen is better, on whatever scale."""
+    voter: Voter = "human"
+    metric: str | None = None
+    answer: str | None = None
+    """Id of what was compared, such as both answers' ids: of one person's verdicts on it the last counts."""
+    user: str | None = None
+    conversation: str | None = None
+    id: str | None = None
+    chosen_model: str | None = None
+    rejected_model: str | None = None
+    time: object = None
+    comment: str | None = None
+    chosen_finished: bool = True
+    rejected_finished: bool = True
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A vote, or a row in which one could stand, that is not used: counted by its reason, and shown as an example."""
+
+    reason: Reason
+    where: Where
+    message: str
+    """What is so with this one: the value, and what to do where something can be done."""
+
+
+Imported: TypeAlias = Rated | Compared | LeftOut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Importer:
+    """One tool whose exports are read."""
+
+    name: str
+    """Name in settings (`feedback.format`), such as "open-webui"."""
+    product: str
+    """Name of the tool, such as "Open WebUI"."""
+    files: str
+    """What is given to haloes, in words: "one JSON file", "a folder with scores and observations"."""
+    how: str
+    """How to get it, in one line: where to click, or what to call."""
+    votes: str
+    """Which values are up and down, and what is left out, in words."""
+    recognise: Callable[[Export], str | None]
+    """
+    Returns the layout, such as "Open WebUI feedback export (0.12 layout)", where this is an export of the tool; else
+    None. It looks at names of files and columns, and never fails on broken values. Raises DataError, with one line that
+    says what to export instead (`export.unreadable`), where it surely is the tool's and can not be used: a CSV without
+    texts, scores without the answers they are about.
+    """
+    read: Callable[[Export], Iterator[Imported]]
+    """Yields what the export holds, with a few rows at a time in memory, and starts anew at each call."""
+    has_system: bool = True
+    """False for an export that never holds the system prompt: the user is told to give it (`feedback.system`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user says of an export."""
+
+    voters: frozenset[str] = frozenset({"human"})
+    """Whose verdicts count (`Voter`)."""
+    metric: str | None = None
+    """The one metric whose verdicts are used; None: all."""

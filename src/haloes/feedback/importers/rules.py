@@ -1,0 +1,186 @@
+"""
+The rules that are the same for every export: what becomes of `Rated`, `Compared` and `LeftOut`.
+
+- Verdicts of people count; those of judge models and of code only where the user asks for them (`Options.voters`).
+- Of one person's votes on one answer (and one metric) the last counts: by time, else by the order of the rows.
+- A correction makes a pair: chosen is the correction, rejected the answer. The answer is then no row of its own.
+- A vote that says neither good nor bad is left out, and so is whatever cannot be trained on. All of it is counted.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Options, Rated
+from haloes.feedback.importers.export import PlacedRow
+from haloes.feedback.keys import number_of
+from haloes.feedback.messages import check_completion, check_prompt, clean_text, same_completion
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.feedback.times import iso_time, seconds_of
+from haloes.records import Feedback, Pair, Record, Refusal, Where
+
+Verdict: TypeAlias = Rated | Compared
+
+
+def each_row(rows: Iterable[PlacedRow], read: Callable[[RawRow, Where], Iterator[Imported]]) -> Iterator[Imported]:
+    """Yield what `read` makes of each row; one that cannot be read, or that it refuses, is left out with the reason."""
+    for where, row in rows:
+        if isinstance(row, RefusalError):
+            yield LeftOut(row.reason, where, row.message)
+            continue
+        try:
+            yield from read(row, where)
+        except RefusalError as refused:
+            yield LeftOut(refused.reason, where, refused.message)
+
+
+@dataclass(slots=True)
+class LastVotes:
+    """Which verdicts were not the last of their person on their answer, by their place in the order of reading."""
+
+    last: dict[int, tuple[float, int]] = field(default_factory=dict)
+    """Person and answer, as a number -> time and place of their latest verdict so far."""
+    earlier: set[int] = field(default_factory=set)
+
+    def add(self, verdict: Verdict, place: int) -> None:
+        """Take in the next verdict."""
+        key = _vote_of(verdict)
+        if key is None:
+            return
+        mine = (seconds_of(verdict.time) or 0.0, place)
+        other = self.last.setdefault(key, mine)
+        if other != mine:
+            self.last[key] = max(mine, other)
+            self.earlier.add(min(mine, other)[1])
+
+
+def last_votes(items: Iterable[Imported], options: Options) -> frozenset[int]:
+    """Return the places of the items that a later vote of the same person replaces; memory is 200 bytes a vote."""
+    votes = LastVotes()
+    for place, item in enumerate(items):
+        if not isinstance(item, LeftOut) and _not_wanted(item, options) is None:
+            votes.add(item, place)
+    return frozenset(votes.earlier)
+
+
+def as_records(
+    items: Iterable[Imported], options: Options, *, earlier: frozenset[int], source: str
+) -> Iterator[Record]:
+    """
+    Make a record of each item, in order.
+
+    Args:
+        items: What an importer yields.
+        options: What the user says of the export.
+        earlier: Places of the votes that are not the last of their person (`last_votes`).
+        source: Name of the tool, for the records' `source`.
+    """
+    for place, item in enumerate(items):
+        if isinstance(item, LeftOut):
+            yield Refusal(item.where, item.reason, item.message)
+            continue
+        try:
+            if (unwanted := _not_wanted(item, options)) is not None:
+                yield unwanted.at(item.where)
+            elif place in earlier:
+                message = f"{item.user or 'the user'} voted on this answer again later, and the last vote counts"
+                yield Refusal(item.where, "earlier vote", message)
+            else:
+                yield _pair(item, source) if isinstance(item, Compared) else _rated(item, source)
+        except RefusalError as refused:
+            yield refused.at(item.where)
+
+
+def _vote_of(verdict: Verdict) -> int | None:
+    """Return a number for the person, the answer and what was rated of it; None where the answer has no id."""
+    if verdict.answer is None:
+        return None
+    return number_of(repr((verdict.voter, verdict.user, verdict.conversation, verdict.answer, verdict.metric)))
+
+
+def _not_wanted(verdict: Verdict, options: Options) -> RefusalError | None:
+    """Return why the user does not want a verdict; None where they do."""
+    if verdict.voter not in options.voters:
+        who = {"human": "a person", "model": "a judge model", "code": "code"}[verdict.voter]
+        named = "" if verdict.metric is None else f" ({short_repr(verdict.metric)})"
+        return RefusalError("not a person's", f"the verdict{named} is of {who}; feedback.voters says whose are used")
+    if options.metric is not None and verdict.metric != options.metric:
+        given = short_repr(verdict.metric)
+        return RefusalError("other metric", f"the verdict is on {given}, and feedback.metric is {options.metric!r}")
+    return None
+
+
+def _rated(item: Rated, source: str) -> Feedback | Pair:
+    if item.correction and not same_completion(item.correction, item.completion):
+        if item.label:
+            raise RefusalError("corrected and liked", "the answer has a thumb up and a correction as well")
+        return _pair(_of_correction(item), source)
+    if item.label is None and item.score is None:
+        raise RefusalError("no verdict", "the vote says neither good nor bad")
+    return Feedback(
+        prompt=check_prompt(item.messages),
+        completion=check_completion(item.completion),
+        label=item.label,
+        score=item.score,
+        finished=item.finished,
+        model=_name(item.model),
+        **_shared(item, source),
+    )
+
+
+def _of_correction(item: Rated) -> Compared:
+    return Compared(
+        where=item.where,
+        messages=item.messages,
+        chosen=item.correction,
+        rejected=item.completion,
+        rejected_finished=item.finished,
+        rejected_model=item.model,
+        metric=item.metric,
+        user=item.user,
+        conversation=item.conversation,
+        id=item.id,
+        time=item.time,
+        comment=item.comment,
+        tools=item.tools,
+    )
+
+
+def _pair(item: Compared, source: str) -> Pair:
+    chosen, rejected = (
+        check_completion(item.chosen, column="chosen"),
+        check_completion(item.rejected, column="rejected"),
+    )
+    if same_completion(chosen, rejected):
+        raise RefusalError("chosen equals rejected", "both answers are the same, so neither is preferred")
+    return Pair(
+        prompt=check_prompt(item.messages),
+        chosen=chosen,
+        rejected=rejected,
+        chosen_finished=item.chosen_finished,
+        rejected_finished=item.rejected_finished,
+        margin=item.margin,
+        chosen_model=_name(item.chosen_model),
+        rejected_model=_name(item.rejected_model),
+        **_shared(item, source),
+    )
+
+
+def _shared(item: Verdict, source: str) -> dict[str, Any]:
+    """Return the fields that `Feedback` and `Pair` have in common."""
+    return {
+        "id": _name(item.id),
+        "conversation": _name(item.conversation),
+        "user": _name(item.user),
+        "source": source if item.metric is None else _name(f"{source}: {item.metric}"),
+        "rated_at": iso_time(item.time),
+        "comment": _name(item.comment),
+        "hindsight": _name(item.hindsight) if isinstance(item, Rated) else None,
+        "tools": item.tools,
+        "where": item.where,
+    }
+
+
+def _name(text: str | None) -> str | None:
+    return clean_text(text, subject="a name or remark") if text and text.strip() else None
