@@ -228,17 +228,25 @@ shared = {
     "user": names,
     "source": names,
     "tools": calls,
+    "rated_at": st.none() | st.just("2026-03-02T11:22:33Z"),
+    "comment": names,
+    "hindsight": names,
 }
 feedback = st.builds(
     Feedback, prompt=prompts, completion=completions, label=st.booleans(),
-    score=st.none() | st.floats(allow_nan=False, allow_infinity=False), **shared,
+    score=st.none() | st.floats(allow_nan=False, allow_infinity=False), model=names, **shared,
 )  # fmt: skip
 scored = st.builds(
     Feedback, prompt=prompts, completion=completions,
     score=st.floats(allow_nan=False, allow_infinity=False), **shared,
 )  # fmt: skip
 pairs = st.builds(
-    Pair, prompt=prompts, chosen=words.map("good {}".format), rejected=words.map("bad {}".format), **shared
+    Pair,
+    prompt=prompts,
+    chosen=words.map("good {}".format),
+    rejected=words.map("bad {}".format),
+    chosen_model=names,
+    **shared,
 )
 
 

@@ -113,9 +113,17 @@ def test_transcripts_lose_no_words() -> None:
         ("langsmith/feedback.jsonl", "LangSmith"),
         ("langsmith/runs.jsonl", "LangSmith"),
         ("oasst_export_trees_sample.jsonl", "OpenAssistant"),
-        ("open_webui_feedback_export.json", "Open WebUI"),
     ],
 )
 def test_exports_that_are_not_read_yet_are_named(name: str, vendor: str) -> None:
     with pytest.raises(DataError, match=rf"this looks like an? {vendor} export, which is not read yet"):
         source(f"formats/{name}")
+
+
+def test_the_votes_of_an_open_webui_export_are_its_labels() -> None:
+    votes = {
+        row["id"]: row["data"]["rating"]
+        for row in json.loads((DATA / "formats/open_webui_feedback_export.json").read_text())
+    }
+    rows = [row for row in source("formats/open_webui_feedback_export.json") if isinstance(row, Feedback)]
+    assert {row.id: 1 if row.label else -1 for row in rows} == votes

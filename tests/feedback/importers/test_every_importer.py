@@ -118,7 +118,7 @@ NOTHING_THAT_VOTES: list[Any] = [
 def deep(levels: int) -> Any:
     value: Any = "x"
     for level in range(levels):
-        value = [value] if level % 2 else {"content": value, "messages": value}
+        value = [value] if level % 2 else {"content" if level % 4 else "messages": value}
     return value
 
 
