@@ -55,7 +55,7 @@ class LengthControlled:
     phi_length: float
     """Weight of tanh(standardised baseline length - length): negative where the judge prefers longer answers."""
     psi_difficulty: float | None
-    """Weight of the instruction's difficulty; None where it is not known."""
+    """Weight of the instruction's difficulty; 1 where that was fitted to several systems; None where not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,9 @@ class AlpacaEvalRow:
     length_controlled: float | None
     """From the weights that were given, in percent."""
     fitted: Score | None
-    """Without such weights: from a regression on these preferences alone, as a share."""
+    """Without such weights: at equal length, from a regression on the preferences, as a share."""
+    fitted_with_difficulty: bool = False
+    """Whether that regression knew each instruction's difficulty, given or fitted to several models together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,3 +92,42 @@ def test_what_is_missing_is_said(tmp_path: Path):
     write_jsonl(empty, [{"generator": "m", "preference": None}])
     with pytest.raises(DataError, match="there is no preference in it"):
         alpaca_eval([empty], None)
+
+
+def test_difficulties_come_from_all_models_together_or_from_a_file(tmp_path: Path):
+    files = [
+        write_preferences(tmp_path / "low.jsonl", "low", [1, 1, 1, 2, 1, 1.5]),
+        write_preferences(tmp_path / "high.jsonl", "high", [2, 2, 1, 2, 2, 1.5]),
+        write_preferences(tmp_path / "baseline.jsonl", "baseline", [1.5] * 6),
+    ]
+    together = {row.generator: row for row in alpaca_eval(files, None).rows}
+    assert together["low"].fitted_with_difficulty
+    assert "fitted to 2 systems" in together["low"].fitted.method
+    # The baseline against itself says nothing of what is difficult.
+    assert together["baseline"].fitted is None
+    (alone,) = alpaca_eval(files[:1], None).rows
+    assert not alone.fitted_with_difficulty
+
+    known = {f"i{i}": float(i) for i in range(6)}
+    given = {row.generator: row for row in alpaca_eval(files, None, difficulties=known).rows}
+    assert given["low"].fitted_with_difficulty
+    assert "systems" not in given["low"].fitted.method
+    with pytest.raises(DataError, match="--difficulties: there is none of instruction 'i5'"):
+        alpaca_eval(files, None, difficulties={name: 0.0 for name in known if name != "i5"})
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"no published AlpacaEval data in {REFERENCE}")
+def test_without_difficulties_many_published_models_together_come_near_to_the_published_rates(tmp_path: Path):
+    rows = [row for _, row in read_jsonl(REFERENCE / "preferences.jsonl.gz") if row["annotator"] == ALPACA_EVAL_2]
+    write_jsonl(tmp_path / "all.jsonl", rows)
+    published = {
+        row["generator"]: row["length_controlled_winrate"]
+        for _, row in read_jsonl(REFERENCE / "leaderboard.jsonl")
+        if row["annotator"] == ALPACA_EVAL_2
+    }
+    found = {row.generator: row.fitted for row in alpaca_eval([tmp_path / "all.jsonl"], None).rows}
+    errors = [
+        abs(100 * score.value - published[name]) for name, score in found.items() if score and published.get(name)
+    ]
+    assert len(errors) > 15
+    assert sum(errors) / len(errors) < 1.1

@@ -57,9 +57,10 @@ def evaluate(
     Args:
         sources: run folders, files of judgements (`haloes.judge`) and files of answers (`haloes.sample`).
         alpaca_eval: files of preferences in AlpacaEval's format.
-        lc_weights: AlpacaEval's length-control weights; without them a regression is fitted to the preferences.
+        lc_weights: AlpacaEval's length-control weights; without them a regression is fitted to the preferences, of all
+            models that were judged on the same instructions at once.
         difficulties: difficulties of AlpacaEval's instructions; instruction_difficulty.jsonl beside the weights by
-            default.
+            default. Without weights the regression takes them.
         bench: benchmarks to ask first, such as "gsm8k,mmlu": of a run its model before and after, otherwise one model.
         bench_data: a folder with the benchmarks' rows, where there is no hub.
         bench_limit: ask this many questions of each benchmark, drawn at random and spread over its subtasks.

@@ -36,10 +36,10 @@ def eval(  # noqa: A001 - the name of the command
         Preferences in AlpacaEval's format (annotations.json, or JSONL); may be given several times.
     lc_weights
         AlpacaEval's length-control weights, JSONL of generator, theta, psi_difficulty; without them a regression is
-        fitted to the preferences.
+        fitted to the preferences, of all models that were judged on the same instructions at once.
     difficulties
         Of AlpacaEval's instructions, JSONL of instruction_id and difficulty; instruction_difficulty.jsonl beside the
-        weights by default.
+        weights by default. Without weights the regression takes them.
     bench
         Benchmarks to ask first, such as gsm8k,mmlu: of a run its model before and after, otherwise one model (a folder,
         a hub name, "embedded"). gsm8k, gsm8k_cot, mmlu, bbh, humaneval, humaneval_instruct, ifeval; it takes lm-eval.

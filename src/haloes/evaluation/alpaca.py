@@ -1,13 +1,13 @@
 """AlpacaEval's table from AlpacaEval's files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from haloes.errors import ConfigError, DataError
-from haloes.evaluation_results import AlpacaEval, AlpacaEvalRow
-from haloes.results import PairedDifference, Score
+from haloes.evaluation_results import AlpacaEval, AlpacaEvalRow, LengthControlled
+from haloes.results import PairedDifference
 from haloes.stats.alpaca_eval import (
     Annotation,
     leaderboard_row,
@@ -16,6 +16,7 @@ from haloes.stats.alpaca_eval import (
 )
 from haloes.stats.length_control import length_controlled_win_rate
 from haloes.stats.paired import paired_differences
+from haloes.stats.shared_difficulty import Compared, length_controlled_together, shared_prompts
 from haloes.stats.win_rate import win_rate
 from haloes.store import read_jsonl
 
@@ -24,6 +25,7 @@ ALPACA_EVAL_2 = "weighted_alpaca_eval_gpt4_turbo"
 _MOST_PAIRED = 6
 """Models that are compared with each other; above this there are too many pairs to read."""
 _DIFFICULTIES = "instruction_difficulty.jsonl"
+_EVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +59,48 @@ def read_weights(path: Path, difficulties: Path | None) -> Weights:
         str(row.get("generator")): (_number(row, "theta", where), _number(row, "psi_difficulty", where))
         for row, where in _rows(path)
     }
-    difficulty_of = {
-        str(row.get("instruction_id")): _number(row, "difficulty", where) for row, where in _rows(difficulties_path)
-    }
-    return Weights(weights, difficulty_of)
+    return Weights(weights, read_difficulties(difficulties_path))
 
 
-def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0) -> AlpacaEval:
+def read_difficulties(path: Path) -> dict[str, float]:
+    """Read the difficulty of each instruction (JSONL: instruction_id, difficulty). Raises DataError by line."""
+    return {str(row.get("instruction_id")): _number(row, "difficulty", where) for row, where in _rows(path)}
+
+
+def alpaca_eval(
+    files: Sequence[Path],
+    weights: Weights | None,
+    *,
+    difficulties: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> AlpacaEval:
     """
     Compute the numbers of AlpacaEval's leaderboard for each annotator and model in the files.
 
     Args:
         files: files of preferences, as `read_annotations` takes them.
         weights: weights of the length-controlled win rate of AlpacaEval 2; None to fit one to the preferences instead.
+        difficulties: difficulty of each instruction, for that fit; None to fit them too, where several models were
+            judged on the same instructions.
         seed: seed of the bootstrap draws.
+
+    Raises:
+        DataError: a file cannot be read or holds no preference, or an instruction has no difficulty.
     """
     judged: dict[tuple[str, str], list[Annotation]] = {}
     for path in files:
         for annotation in read_annotations(path):
             judged.setdefault((annotation.annotator, annotation.generator), []).append(annotation)
-    rows = [row for some in judged.values() if (row := _row(some, weights, seed=seed)) is not None]
+    fitted: dict[tuple[str, str], LengthControlled | None] = {}
+    for annotator in dict.fromkeys(annotator for annotator, _ in judged) if weights is None else ():
+        of_one = {model: some for (by, model), some in judged.items() if by == annotator}
+        together = _fitted(of_one, difficulties, seed=seed)
+        fitted |= {(annotator, model): controlled for model, controlled in together.items()}
+    rows = [
+        row
+        for by_and_model, some in judged.items()
+        if (row := _row(some, weights, fitted.get(by_and_model), seed=seed)) is not None
+    ]
     if not rows:
         raise DataError(f"{', '.join(map(str, files))}: there is no preference in it")
     # Ordered by the leaderboard's own number, which is what AlpacaEval's table is read by.
@@ -88,7 +112,9 @@ def alpaca_eval(files: Sequence[Path], weights: Weights | None, *, seed: int = 0
     return AlpacaEval(rows=tuple(rows), differences=tuple(differences))
 
 
-def _row(judged: Sequence[Annotation], weights: Weights | None, *, seed: int) -> AlpacaEvalRow | None:
+def _row(
+    judged: Sequence[Annotation], weights: Weights | None, fitted: LengthControlled | None, *, seed: int
+) -> AlpacaEvalRow | None:
     about = judged[0]
     leaderboard = leaderboard_row([annotation.preference for annotation in judged])
     if leaderboard is None:
@@ -105,7 +131,8 @@ def _row(judged: Sequence[Annotation], weights: Weights | None, *, seed: int) ->
         win_rate=win_rate(shares, instructions, variant=about.generator, label=about.annotator, seed=seed).score,
         average_length=sum(lengths) / len(lengths) if lengths else None,
         length_controlled=None if weights is None else _from_weights(about, weights),
-        fitted=_fitted(judged, seed=seed) if weights is None else None,
+        fitted=None if fitted is None else fitted.score,
+        fitted_with_difficulty=fitted is not None and fitted.psi_difficulty is not None,
     )
 
 
@@ -119,21 +146,55 @@ def _from_weights(about: Annotation, weights: Weights) -> float | None:
     )
 
 
-def _fitted(judged: Sequence[Annotation], *, seed: int) -> Score | None:
+def _fitted(
+    by_model: Mapping[str, Sequence[Annotation]], difficulties: Mapping[str, float] | None, *, seed: int
+) -> dict[str, LengthControlled | None]:
+    """Fit each model's rate at equal length: with the difficulties given, or those of several models, or without."""
+    compared = {model: _compared(model, some) for model, some in by_model.items()}
+    # The baseline itself, which a table of AlpacaEval holds, says nothing of which instruction is difficult.
+    others = [one for one in compared.values() if any(preference != _EVEN for preference in one.preferences)]
+    if difficulties is None and shared_prompts(others):
+        together = length_controlled_together(others, label=_annotator(by_model), seed=seed)
+        return {one.variant: controlled for one, controlled in zip(others, together, strict=True)}
+    return {
+        model: length_controlled_win_rate(
+            one.preferences,
+            one.lengths,
+            one.baseline_lengths,
+            one.prompts,
+            difficulties=None if difficulties is None else [_known(difficulties, prompt) for prompt in one.prompts],
+            variant=model,
+            label=_annotator(by_model),
+            draws=500,
+            seed=seed,
+        )
+        for model, one in compared.items()
+    }
+
+
+def _compared(model: str, judged: Sequence[Annotation]) -> Compared:
     with_lengths = [
         (a, a.length, a.baseline_length) for a in judged if a.length is not None and a.baseline_length is not None
     ]
-    controlled = length_controlled_win_rate(
-        [annotation.share() for annotation, _, _ in with_lengths],
-        [length for _, length, _ in with_lengths],
-        [length for _, _, length in with_lengths],
-        [annotation.instruction for annotation, _, _ in with_lengths],
-        variant=judged[0].generator,
-        label=judged[0].annotator,
-        draws=500,
-        seed=seed,
+    return Compared(
+        variant=model,
+        preferences=[annotation.share() for annotation, _, _ in with_lengths],
+        lengths=[length for _, length, _ in with_lengths],
+        baseline_lengths=[length for _, _, length in with_lengths],
+        prompts=[annotation.instruction for annotation, _, _ in with_lengths],
     )
-    return None if controlled is None else controlled.score
+
+
+def _annotator(by_model: Mapping[str, Sequence[Annotation]]) -> str:
+    return next(some[0].annotator for some in by_model.values())
+
+
+def _known(difficulties: Mapping[str, float], instruction: Hashable) -> float:
+    if instruction not in difficulties:
+        raise DataError(
+            f"--difficulties: there is none of instruction {instruction!r}; give one for each that was judged"
+        )
+    return difficulties[str(instruction)]
 
 
 def _differences(by_model: Mapping[str, Sequence[Annotation]], *, seed: int) -> list[PairedDifference]:

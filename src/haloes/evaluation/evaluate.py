@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from haloes.errors import ConfigError
-from haloes.evaluation.alpaca import alpaca_eval, read_weights
+from haloes.evaluation.alpaca import alpaca_eval, read_difficulties, read_weights
 from haloes.evaluation.bench.answers import answer_files
 from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.judge_free import judge_free
@@ -38,7 +38,8 @@ def compute_evaluation(
         sources: run folders, files of judgements, files of answers.
         preferences: files of preferences in AlpacaEval's format.
         lc_weights: AlpacaEval's published length-control weights.
-        difficulties: difficulties of AlpacaEval's instructions; those beside the weights by default.
+        difficulties: difficulties of AlpacaEval's instructions; those beside the weights by default. Without weights,
+            for the regression that is fitted to the preferences.
         benchmarks: a folder of answers to benchmarks; that of the run, where one run is given, by default.
         seed: seed of the bootstrap draws.
         progress: told of each source that is read, and of each part that is computed.
@@ -62,12 +63,15 @@ def compute_evaluation(
     read = [_told(progress, read_source(path, may_be_empty=may_be_empty)) for path in sources]
     judged_files = [file for source in read for file in source.judged]
     weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
+    known = read_difficulties(difficulties) if difficulties is not None and weights is None else None
     measured = [source for source in read if source.answers or source.held_out]
     progress.stage("computing the numbers", bool(judged_files) + len(measured) + bool(preferences))
     return Evaluation(
         judged=_told(progress, judged_numbers(judged_files, seed=seed)) if judged_files else None,
         judge_free=tuple(_told(progress, judge_free(source, seed=seed)) for source in measured),
-        alpaca_eval=_told(progress, alpaca_eval(preferences, weights, seed=seed)) if preferences else None,
+        alpaca_eval=_told(progress, alpaca_eval(preferences, weights, difficulties=known, seed=seed))
+        if preferences
+        else None,
         benchmarks=benchmarked,
         notes=tuple(sampling_differences(_by_model(read))),
     )

@@ -18,6 +18,7 @@ from haloes.stats.paired import paired_differences
 from haloes.stats.position import flip_rate, position_bias
 from haloes.stats.power import describe_win_rate_power, smallest_win_rate_difference
 from haloes.stats.ratings import bradley_terry
+from haloes.stats.shared_difficulty import Compared, length_controlled_together, shared_prompts
 from haloes.stats.win_rate import win_rate
 
 LENGTH_BINS = 4
@@ -47,9 +48,15 @@ def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbe
     # Canaries are judged like answers, but kept apart: they are not the candidate's.
     canary_pairs = comparisons(judgement for judged in files for judgement in judged.canaries)
     groups = _grouped(pairs)
+    at_equal_length = _at_equal_length(groups, seed=seed)
     matchups = [
-        _matchup(group, [pair for pair in canary_pairs if (pair.baseline, pair.judge) == (baseline, judge)], seed=seed)
-        for (_, baseline, judge), group in groups.items()
+        _matchup(
+            group,
+            [pair for pair in canary_pairs if (pair.baseline, pair.judge) == key[1:]],
+            at_equal_length[key],
+            seed=seed,
+        )
+        for key, group in groups.items()
     ]
     ratings, rated, notes = _ratings(pairs, seed=seed)
     return JudgedNumbers(
@@ -73,7 +80,13 @@ def _grouped(pairs: Iterable[JudgedPair]) -> _Grouped:
     return groups
 
 
-def _matchup(pairs: Sequence[JudgedPair], canary_pairs: Sequence[JudgedPair], *, seed: int) -> Matchup:
+def _matchup(
+    pairs: Sequence[JudgedPair],
+    canary_pairs: Sequence[JudgedPair],
+    at_equal_length: LengthControlled | None,
+    *,
+    seed: int,
+) -> Matchup:
     about = pairs[0]
     prompts = [pair.prompt_id for pair in pairs]
     firsts, seconds = [pair.shown_first for pair in pairs], [pair.shown_second for pair in pairs]
@@ -99,7 +112,7 @@ def _matchup(pairs: Sequence[JudgedPair], canary_pairs: Sequence[JudgedPair], *,
         sign_test=rate.sign_test,
         smallest_difference=smallest_win_rate_difference(num_prompts) if num_prompts else None,
         win_rate=rate.score,
-        length_controlled=_length_controlled(pairs, seed=seed),
+        length_controlled=at_equal_length,
         position_bias=position_bias(firsts, seconds, prompts, variant=about.judge, seed=seed),
         flip_rate=flip_rate(firsts, seconds, prompts, variant=about.judge, seed=seed),
         canary_rate=canary.score,
@@ -107,15 +120,34 @@ def _matchup(pairs: Sequence[JudgedPair], canary_pairs: Sequence[JudgedPair], *,
     )
 
 
-def _length_controlled(pairs: Sequence[JudgedPair], *, seed: int) -> LengthControlled | None:
+def _at_equal_length(groups: "_Grouped", *, seed: int) -> dict[tuple[str, str, str], LengthControlled | None]:
+    """Fit the win rates at equal length: of all candidates at once, where one judge saw several on the same prompts."""
+    found: dict[tuple[str, str, str], LengthControlled | None] = {}
+    for opponent in dict.fromkeys(key[1:] for key in groups):
+        keys = [key for key in groups if key[1:] == opponent]
+        compared = [_compared(groups[key]) for key in keys]
+        if shared_prompts(compared):
+            together = length_controlled_together(compared, seed=seed)
+        else:
+            together = [_length_controlled(one, seed=seed) for one in compared]
+        found |= dict(zip(keys, together, strict=True))
+    return found
+
+
+def _compared(pairs: Sequence[JudgedPair]) -> Compared:
     measured = _measured(pairs)
-    return length_controlled_win_rate(
-        [pair.preference for pair, _, _ in measured],
-        [length for _, length, _ in measured],
-        [length for _, _, length in measured],
-        [pair.prompt_id for pair, _, _ in measured],
+    return Compared(
         variant=pairs[0].candidate,
-        seed=seed,
+        preferences=[pair.preference for pair, _, _ in measured],
+        lengths=[length for _, length, _ in measured],
+        baseline_lengths=[length for _, _, length in measured],
+        prompts=[pair.prompt_id for pair, _, _ in measured],
+    )
+
+
+def _length_controlled(one: Compared, *, seed: int) -> LengthControlled | None:
+    return length_controlled_win_rate(
+        one.preferences, one.lengths, one.baseline_lengths, one.prompts, variant=one.variant, seed=seed
     )
 
 

@@ -109,11 +109,10 @@ def length_controlled_from_weights(
     does not enter, since there the lengths are equal. The weights of AlpacaEval 2's own baseline are zero; those of
     another model give the rate against that model.
 
-    Of most published models that were judged on all 805 instructions it is the leaderboard's rate to nine digits. A few
-    rows and weights were published of two fits, which no length, difficulty or penalty explains: NullModel is off by
-    0.13 points (86.46 and 86.33), dbrx-instruct by 0.19, llama-2-70b-chat-hf by 0.012, platolm-7b by 0.0105. Where
-    judgements are missing (802 to 804 of them are there) it is off by up to 0.007, over all instructions as over those
-    that were judged.
+    Of 199 published models it is the leaderboard's rate to seven digits, but for ten. Eight of those lack judgements of
+    1 to 3 instructions; theirs is the mean over as many of the *first* difficulties (their rows were numbered anew), so
+    that it is off by up to 0.012 points (llama-2-70b-chat-hf; platolm-7b by 0.0105). dbrx-instruct (0.19) has the rate
+    of a fit that later weights replaced. NullModel's (0.13: 86.46, and 86.33 of its weights) has no known reason.
 
     Raises:
         DataError: no difficulties, or a number is not finite.

@@ -8,8 +8,10 @@ difficulty g of an instruction, where it is known,
 
 so that phi is negative where the judge prefers longer answers, and the rate is the mean of sigmoid(theta + psi * g).
 AlpacaEval chooses an L1 penalty by cross-validation and adds the judgements of two reference models as a prior; both
-need its own data. Here a wide normal prior on the coefficients keeps them finite, and nothing else is added. Without
-difficulties it is another number: on published models 6.7 points above AlpacaEval's on average, 25.6 at most.
+need its own data. Here a wide normal prior on the coefficients keeps them finite, and nothing else is added: with its
+difficulties it is 1.5 points from AlpacaEval's on average. Without difficulties it is another number: on published
+models 6.7 points above on average, 25.6 at most, for easy instructions are also those whose answers are about equally
+long. Several systems on the same prompts tell which are easy: see `shared_difficulty`.
 """
 
 from collections.abc import Hashable, Sequence
