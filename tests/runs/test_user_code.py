@@ -160,6 +160,17 @@ def test_a_loss_and_a_rater_that_are_given_from_python_have_a_source_as_well():
     assert first != second
 
 
+def test_of_a_rater_without_a_source_a_hash_of_what_it_does_is_kept_and_said():
+    def typed(text: str) -> Any:
+        return eval(f"lambda prompt, completion, finished: (True, {text!r})")  # no file holds it
+
+    named = make_config({"samples": {"rater": "<lambda>"}})
+    (first,), (second,) = (user_code(named, KTO(), typed(text)) for text in ("short", "long"))
+
+    assert first.source.startswith(b"# Its source cannot be read; a hash of what it does: ")
+    assert first.digest != second.digest
+
+
 def test_a_folder_that_moved_is_the_same_code(own: Path, tmp_path: Path):
     before = code_identity(user_code(RunConfig(), make_loss(f"{own}/my_loss.py:Mine", {})))
     moved = shutil.copytree(own, tmp_path / "moved")

@@ -62,7 +62,8 @@ def user_code(config: RunConfig, loss: Loss[Any], rater: Callable[..., Any] | No
     """
     found = [code for kind in _kinds(loss) for code in _of_class(kind)]
     if rater is not None and name_of(rater).startswith("<"):
-        found.append(UserCode(RATER, name_of(rater).strip("<>"), _own_lines(rater) or fingerprint(rater).encode()))
+        hashed = f"# Its source cannot be read; a hash of what it does: {fingerprint(rater)}\n"
+        found.append(UserCode(RATER, name_of(rater).strip("<>"), _own_lines(rater) or hashed.encode()))
     named = named_code(as_mapping(config))
     return tuple(dict.fromkeys([*found, *code_of(code for code in named if code.role != LOSS)]))
 
