@@ -209,6 +209,8 @@ class Completion:
     num_tokens: int
     finished: bool
     """True when the model ended its turn itself, False when it was cut off at the token limit."""
+    reasoning: str = ""
+    """Words of the thought before the answer, where the model wrote one; `completion` holds none of them."""
     seed: int | None = None
     """Seed used for sampling."""
     sampling: Sampling | None = None
@@ -217,6 +219,18 @@ class Completion:
     """Definitions of the tools that the prompt offers."""
     chat_template_kwargs: Mapping[str, Any] | None = None
     """Values of the chat template's variables for this prompt."""
+
+    @property
+    def text(self) -> Text:
+        """Return the answer as feedback has it: its words, or a turn with its reasoning beside them."""
+        if not self.reasoning:
+            return self.completion
+        return (Message("assistant", self.completion, extra=(("reasoning_content", self.reasoning),)),)
+
+    @property
+    def only_thinks(self) -> bool:
+        """Return whether the answer was cut off inside its thought."""
+        return bool(self.reasoning) and not self.completion and not self.finished
 
 
 Verdict: TypeAlias = Literal["first", "second", "tie"]
@@ -367,6 +381,7 @@ def completion_from_json(row: Mapping[str, Any], *, where: str, model: str = "")
         model=str(row.get("model", model)),
         num_tokens=tokens if isinstance(tokens, int) else 0,
         finished=row.get("finished", True) is not False,
+        reasoning=str(row.get("reasoning") or ""),
         seed=seed if isinstance(seed, int) else None,
         sampling=sampling_from_json(row.get("sampling"), where=where),
         tools=tuple(row.get("tools") or ()),

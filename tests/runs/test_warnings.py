@@ -10,8 +10,9 @@ from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
 from haloes.models.forward import Scorer
 from haloes.models.kernels import Kernel, reference_attention
+from haloes.records import Completion
 from haloes.results import Score
-from haloes.runs.warnings import data_warnings, speed_warnings, training_warnings
+from haloes.runs.warnings import answer_warnings, data_warnings, speed_warnings, training_warnings
 from haloes.training.settings import TrainSettings
 
 
@@ -48,6 +49,17 @@ def test_attention_that_could_be_faster_is_told_with_the_reason():
     assert speed_warnings(fast, TrainSettings()) == []
     assert [text.endswith("all at once: old GPU") for text in speed_warnings(none, TrainSettings())] == [True]
     assert ["varlen knows no dropout" in text for text in speed_warnings(fast, dropping)] == [True]
+
+
+def test_answers_that_were_cut_off_inside_their_reasoning_are_told():
+    cut = Completion(
+        prompt_id="a", prompt="Hi", completion="", reasoning="hm", model="after", num_tokens=9, finished=False
+    )
+    whole = dataclasses.replace(cut, completion="Hello.", finished=True)
+
+    assert answer_warnings([whole, whole]) == []
+    [told] = answer_warnings([cut, whole])
+    assert told.startswith("1 of 2 answers to held-out prompts were cut off inside their reasoning")
 
 
 def test_warnings_of_the_preparation_come_first():

@@ -47,9 +47,12 @@ def test_the_model_in_this_process_answers_as_sample_does_whatever_the_batches()
 # --- vLLM
 
 
+YES = byte_tokenizer()("yes")["input_ids"]
+
+
 @dataclass
 class FakeLLM:
-    """Answers every prompt with two tokens, and notes what it was given."""
+    """Answers every prompt with a word, and notes what it was given."""
 
     model: str
     max_model_len: int
@@ -58,7 +61,7 @@ class FakeLLM:
     def generate(self, prompts: list[Any], parameters: Any, *, use_tqdm: bool) -> list[Any]:
         GIVEN.append((self, prompts, parameters))
         reasons = ["stop", "length", "stop"]
-        outputs = [SimpleNamespace(text=" yes", token_ids=[7, 8], finish_reason=reason) for reason in reasons]
+        outputs = [SimpleNamespace(text=" yes", token_ids=YES, finish_reason=reason) for reason in reasons]
         return [SimpleNamespace(outputs=[output]) for output in outputs]
 
 
@@ -130,8 +133,8 @@ def test_an_answer_is_read_in_every_shape(message: dict[str, Any], fields: dict[
     [
         (
             {"content": None, "reasoning_content": "hm"},
-            "length",
-            "the model only thought (2 characters), and gave no reply (the reply ended with 'length')",
+            "stop",
+            "the model only thought (2 characters), and gave no reply (the reply ended with 'stop')",
         ),
         ({"content": None}, "content_filter", "the reply is empty (the reply ended with 'content_filter')"),
         ({"content": None, "refusal": "No."}, "stop", "the model refuses: No. (the reply ended with 'stop')"),
@@ -139,6 +142,24 @@ def test_an_answer_is_read_in_every_shape(message: dict[str, Any], fields: dict[
 )
 def test_no_words_are_no_answer_and_say_why(message: dict[str, Any], reason: str, why: str):
     assert odd_answer(message, reason=reason) == NoAnswer("a", why)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "said"),
+    [
+        ({"content": "Yes.", "reasoning_content": "hm"}, "stop", ("Yes.", "hm", True)),
+        ({"content": "<think>\nhm\n</think>\n\nYes."}, "stop", ("Yes.", "hm", True)),
+        ({"content": "hm\n</think>\n\nYes."}, "stop", ("Yes.", "hm", True)),
+        ({"content": "<think>\nhm"}, "length", ("", "hm", False)),
+        ({"content": None, "reasoning": "hm"}, "length", ("", "hm", False)),
+    ],
+)
+def test_a_thought_stands_apart_from_the_answer(message: dict[str, Any], reason: str, said: tuple[str, str, bool]):
+    found = odd_answer(message, reason=reason)
+
+    assert isinstance(found, Completion)
+    assert (found.completion, found.reasoning, found.finished) == said
+    assert found.only_thinks is (said[0] == "")
 
 
 class Handler(BaseHTTPRequestHandler):

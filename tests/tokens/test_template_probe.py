@@ -11,7 +11,7 @@ from fake_tokenizers import CHATML, DROPS_THINKING, INSERTS_THINKING, REFUSES_SY
 from fakes import byte_tokenizer
 from haloes.errors import DataError, ModelError
 from haloes.records import Message
-from haloes.sampling.generate import answer_text
+from haloes.sampling.answers import read_answer
 from haloes.tokens.chat_template import control_text, with_control_text
 from haloes.tokens.encode import Encoded, Unencodable, make_encoder, tokenizer_fingerprint
 from haloes.tokens.template import Segment, Template, make_template
@@ -158,7 +158,7 @@ def test_an_answer_that_was_cut_off_loses_all_of_its_closing() -> None:
             "Hello.",
         ),
         (GLM, (), "<think></think>\nHello.<|im_end|>", "Hello."),
-        (GLM, (), "<think>hm</think>\nHello.<|im_end|>", "<think>hm</think>\nHello."),
+        (GLM, (), "<think>hm</think>\nHello.<|im_end|>", "Hello."),
         (CHATML, (), "Hello.<|im_end|>", "Hello."),
         (COHERE, COHERE_MARKS, "Hel", "Hel"),
     ],
@@ -170,7 +170,9 @@ def test_a_sampled_answer_is_its_words_without_what_the_model_writes_around_them
     ids = made(written, add_special_tokens=False)["input_ids"]
     found = make_template(made)
 
-    assert answer_text(found, ids, frozenset({made.convert_tokens_to_ids(found.end_of_turn)})) == words
+    ends = frozenset({made.convert_tokens_to_ids(found.end_of_turn)})
+
+    assert read_answer(found, [], ids, ends, ended=True).words == words
 
 
 ENDED = [

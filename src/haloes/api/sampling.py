@@ -26,6 +26,8 @@ class SampleResult:
     """Completions that this call added."""
     unanswered: "tuple[NoAnswer, ...]"
     """Prompts without a completion, each with its reason; the same call asks them again."""
+    num_only_think: int = 0
+    """Completions of the file that were cut off inside the reasoning before them, and so are empty."""
 
     def completions(self) -> list[Completion]:
         """Read the completions from the file."""
@@ -133,4 +135,5 @@ def sample(
         num_answers=sampled.answers,
         num_new=sampled.fresh,
         unanswered=sampled.unanswered,
+        num_only_think=sampled.only_think,
     )

@@ -88,6 +88,8 @@ def sample(
     say(f"{sampled.num_answers} answers to {sampled.num_prompts} prompts in {out}, {sampled.num_new} of them new")
     if sampled.num_new < sampled.num_answers:
         say("The others stood there already.")
+    if sampled.num_only_think:
+        say(f"{sampled.num_only_think} were cut off inside their reasoning and hold no answer: raise --max-new-tokens.")
     if sampled.unanswered:
         first = sampled.unanswered[0]
         raise RunError(

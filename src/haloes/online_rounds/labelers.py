@@ -216,7 +216,7 @@ def _every_two(answers: Sequence[Completion]) -> AnswerPairs:
 def _feedback(answer: Completion, *, label: bool, score: float | None = None) -> Feedback:
     return Feedback(
         prompt=answer.prompt,
-        completion=answer.completion,
+        completion=answer.text,
         label=label,
         score=score,
         finished=answer.finished,
@@ -231,8 +231,8 @@ def _pair(pair: AnswerPair, preference: float) -> Pair:
     winner, loser = (pair.candidate, pair.baseline) if preference > _EVEN else (pair.baseline, pair.candidate)
     return Pair(
         prompt=winner.prompt,
-        chosen=winner.completion,
-        rejected=loser.completion,
+        chosen=winner.text,
+        rejected=loser.text,
         chosen_finished=winner.finished,
         rejected_finished=loser.finished,
         tools=winner.tools,

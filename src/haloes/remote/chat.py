@@ -35,6 +35,8 @@ class ChatReply:
     """The model's words; thoughts that the server keeps apart are none of them."""
     silence: str = ""
     """Why there are no words; empty where there are some."""
+    reasoning: str = ""
+    """What the model thought, where the server keeps it apart."""
     finish_reason: str = ""
     first_token: Logprobs = field(default_factory=lambda: MappingProxyType({}))
     """Empty where the server sent none, or none that could be read."""
@@ -68,6 +70,7 @@ def read_chat(content: Any) -> ChatReply:
     return ChatReply(
         text=text,
         silence="" if text.strip() else _silence(message),
+        reasoning=_thought(message),
         finish_reason=_plain(choice.get("finish_reason")),
         first_token=first_token,
         logprobs_fault=fault,

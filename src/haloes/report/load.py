@@ -225,6 +225,7 @@ def _completion(row: Fields) -> Completion:
         model=str(row["model"]),
         num_tokens=int(row.get("num_tokens", 0)),
         finished=bool(row.get("finished", True)),
+        reasoning=str(row.get("reasoning") or ""),
         seed=row.get("seed"),
         sampling=sampling_from_json(row.get("sampling"), where="an answer"),
     )

@@ -218,7 +218,7 @@ def answer_kl(
     `advance` is told how many further answers are measured.
     """
     encoded = encoder.encode(
-        [(a.prompt, a.completion, a.tools, a.chat_template_kwargs or {}) for a in answers],
+        [(a.prompt, a.text, a.tools, a.chat_template_kwargs or {}) for a in answers],
         finished=[answer.finished for answer in answers],
     )
     rows = {i: TokenRow(e.prompt, e.completion, e.trained) for i, e in enumerate(encoded) if isinstance(e, Encoded)}

@@ -29,7 +29,7 @@ from haloes.runs.measure import (
     write_held_out,
 )
 from haloes.runs.save_ends import save_ends
-from haloes.runs.warnings import training_warnings
+from haloes.runs.warnings import answer_warnings, training_warnings
 from haloes.sampling._contract import Advance
 from haloes.sampling.generate import sample
 from haloes.sampling.run import read_completions
@@ -148,7 +148,11 @@ def measure_and_save(
             context.progress.stage("divergence along the answers", len(measured))
             scores += kl_scores(context.policy, encoder, measured, budget=_KL_TOKENS, advance=context.progress.advance)
     write_scores(run_dir / SCORES, scores)
-    texts = [*warnings, *training_warnings(read_metrics(run_dir / METRICS), scores, kl_budget=kl_budget)]
+    texts = [
+        *warnings,
+        *answer_warnings([*before, *after]),
+        *training_warnings(read_metrics(run_dir / METRICS), scores, kl_budget=kl_budget),
+    ]
     write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in texts])
     return tuple(scores)
 

@@ -8,6 +8,7 @@ from typing import Any
 from haloes.feedback.weights import ClassWeights, class_weights, is_in_paper_range, ratio
 from haloes.losses._contract import Loss
 from haloes.models.forward import Scorer
+from haloes.records import Completion
 from haloes.results import Score
 from haloes.training.settings import TrainSettings
 
@@ -61,6 +62,19 @@ def _reasoning_warning(train: Mapping[str, Any]) -> list[str]:
             f"(a model that does not think, or enable_thinking=false); {which}"
         )
     return said
+
+
+def answer_warnings(answers: Sequence[Completion]) -> list[str]:
+    """Warn of answers that are empty, because they were cut off inside the reasoning before them."""
+    cut = sum(answer.only_thinks for answer in answers)
+    if not cut:
+        return []
+    told = (
+        f"{cut} of {len(answers)} answers to held-out prompts were cut off inside their reasoning and are empty: raise "
+        "samples.max_new_tokens, or let the model answer at once where its template can "
+        "(tokens.chat_template_kwargs.enable_thinking=false)"
+    )
+    return [told]
 
 
 def speed_warnings(scorer: Scorer, settings: TrainSettings) -> list[str]:

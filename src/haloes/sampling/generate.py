@@ -1,6 +1,6 @@
 """Completions of prompts by a model in this process, rendered by the chat template that training uses."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
@@ -13,11 +13,12 @@ from haloes.errors import ConfigError, DataError
 from haloes.models.architecture import renewal_of, window_of
 from haloes.records import Asked, Completion, as_prompt
 from haloes.sampling._contract import Advance, Decoding, ignore_parts
+from haloes.sampling.answers import read_answer
 from haloes.sampling.decode import choose_way, decode
 from haloes.sampling.token_choice import draws, greedy, sample_top_p
 from haloes.tokens.chat_template import control_text
 from haloes.tokens.encode import make_encoder
-from haloes.tokens.template import Template, make_template
+from haloes.tokens.template import make_template
 
 
 def sample(
@@ -62,7 +63,8 @@ def sample(
         advance: told of answers that are done, and of parts of them.
 
     Returns:
-        The answers in the order of the prompts. `num_tokens` counts the token that ends the turn, which the text lacks.
+        The answers in the order of the prompts. `num_tokens` counts the token that ends the turn, which the text lacks,
+        and those of the thought before the answer, which is in `reasoning`. An answer cut off in its thought is empty.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -141,14 +143,16 @@ def sample_batches(
                     prompt=given[name].text,
                     tools=given[name].tools,
                     chat_template_kwargs=given[name].chat_template_kwargs,
-                    completion=answer_text(template, answer, ends),
+                    completion=said.words,
+                    reasoning=said.reasoning,
                     model=variant,
                     num_tokens=len(answer),
-                    finished=answer[-1] in ends,
+                    finished=said.finished,
                     seed=seed if temperature > 0 else None,
                     sampling=made,
                 )
                 for name, answer in zip(names, found, strict=True)
+                for said in [read_answer(template, ids[name], answer, ends, ended=answer[-1] in ends)]
             ]
 
 
@@ -213,15 +217,6 @@ def _chooser(names: list[str], count: int, *, temperature: float, top_p: float, 
         return sample_top_p(logits_BV, draw_B, temperature=temperature, top_p=top_p)
 
     return choose
-
-
-def answer_text(template: Template, answer: Sequence[int], ends: frozenset[int]) -> str:
-    """Return the words of an answer: without its end, special tokens, and the header that the model writes itself."""
-    words = answer[:-1] if answer and answer[-1] in ends else answer
-    text: str = template.tokenizer.decode(words, skip_special_tokens=True)
-    if not template.marks.framed:
-        return text
-    return template.spoken(template.tokenizer.decode(words, skip_special_tokens=False))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from haloes.remote.chat import EMPTY, read_chat
 from haloes.remote.client import Client, Endpoint, NoReplyError
 from haloes.remote.parallel import in_parallel
 from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
+from haloes.thoughts import split_thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,14 @@ class HttpEngine:
             reply = client.post("/chat/completions", body, read_chat)
         except NoReplyError as error:
             return NoAnswer(ask.prompt_id, str(error))
-        # An answer of no words is one where the model ended its turn itself; a refusal, or thoughts alone, is none.
-        if not reply.text and not (reply.finished and reply.silence == EMPTY):
+        # Servers that know nothing of thoughts leave them in the words.
+        thought = split_thought(reply.text)
+        words, reasoning = (thought.rest, thought.text) if thought else (reply.text, reply.reasoning)
+        finished = reply.finished and (thought is None or thought.closed)
+        # An answer of no words is one where the model ended its turn itself, or was cut off while it thought; a refusal
+        # is none.
+        cut = bool(reasoning) and reply.finish_reason == "length"
+        if not reply.text and not cut and not (reply.finished and reply.silence == EMPTY):
             ended = f" (the reply ended with {reply.finish_reason!r})" if reply.finish_reason else ""
             return NoAnswer(ask.prompt_id, f"{reply.silence}{ended}")
         return Completion(
@@ -69,10 +76,11 @@ class HttpEngine:
             prompt=given.text,
             tools=given.tools,
             chat_template_kwargs=given.chat_template_kwargs,
-            completion=reply.text,
+            completion=words,
+            reasoning=reasoning,
             model=self.model,
             num_tokens=reply.completion_tokens,
-            finished=reply.finished,
+            finished=finished,
             seed=ask.seed if decoding.temperature > 0 else None,
         )
 

@@ -24,6 +24,8 @@ class Sampled:
     """Those of them that are new."""
     unanswered: tuple[NoAnswer, ...]
     """Prompts that a rerun would ask again."""
+    only_think: int = 0
+    """Answers in the file that were cut off inside the thought before them."""
 
 
 def sample_to_file(
@@ -69,14 +71,14 @@ def sample_to_file(
         ]
         advance(len(prompts) * len(seeds) - len(asks))
         unanswered = []
-        fresh = 0
+        fresh, only_think = 0, sum(answer.only_thinks for answer in there)
         for found in engine.answer(asks, decoding, advance) if asks else ():
             if isinstance(found, NoAnswer):
                 unanswered.append(found)
                 continue
             journal.add(replace(found, sampling=sampling))
-            fresh += 1
-        return Sampled(len(known) + fresh, fresh, tuple(unanswered))
+            fresh, only_think = fresh + 1, only_think + found.only_thinks
+        return Sampled(len(known) + fresh, fresh, tuple(unanswered), only_think)
 
 
 def check_request(path: Path, decoding: Decoding, seeds: range) -> None:

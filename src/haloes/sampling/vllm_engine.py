@@ -9,7 +9,8 @@ from typing import Any
 from haloes.errors import ConfigError
 from haloes.records import Completion, Sampling, as_prompt
 from haloes.sampling._contract import Advance, Ask, Decoding, NoAnswer, ignore_parts
-from haloes.sampling.generate import answer_text, end_of_turn_ids
+from haloes.sampling.answers import read_answer
+from haloes.sampling.generate import end_of_turn_ids
 from haloes.tokens.chat_template import control_text
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.template import Template
@@ -53,22 +54,28 @@ class VLLMEngine:
             )
             # Token ids and no text: vLLM would render by its own rules, and add a second beginning-of-text token.
             ids = [{"prompt_token_ids": encoder.prompt_ids(ask.prompt)} for ask in batch]
-            for ask, output in zip(batch, model.generate(ids, parameters, use_tqdm=False), strict=True):
+            outputs = model.generate(ids, parameters, use_tqdm=False)
+            for ask, given, output in zip(batch, ids, outputs, strict=True):
                 advance(1)
-                answer = self._completion(ask, output.outputs[0], encoder.template, ends)
+                answer = self._completion(ask, given["prompt_token_ids"], output.outputs[0], encoder.template, ends)
                 yield replace(answer, seed=seed if decoding.temperature > 0 else None)
 
-    def _completion(self, ask: Ask, output: Any, template: Template, ends: frozenset[int]) -> Completion:
-        framed, given = template.marks.framed, as_prompt(ask.prompt)
+    def _completion(
+        self, ask: Ask, prompt: list[int], output: Any, template: Template, ends: frozenset[int]
+    ) -> Completion:
+        given = as_prompt(ask.prompt)
+        ended = output.finish_reason == "stop"
+        said = read_answer(template, prompt, list(output.token_ids), ends, ended=ended)
         return Completion(
             prompt_id=ask.prompt_id,
             prompt=given.text,
             tools=given.tools,
             chat_template_kwargs=given.chat_template_kwargs,
-            completion=(answer_text(template, list(output.token_ids), ends) if framed else str(output.text)).strip(),
+            completion=said.words.strip(),
+            reasoning=said.reasoning,
             model=self.name,
             num_tokens=len(output.token_ids),
-            finished=output.finish_reason == "stop",
+            finished=said.finished,
         )
 
 

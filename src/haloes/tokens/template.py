@@ -137,7 +137,11 @@ class Template:
             # Other channels may come first, such as Harmony's analysis; the words are in the last.
             written = written.rpartition(marks.header)[2]
         written = written.removesuffix(marks.closing.removesuffix(marks.end_of_turn))
-        for mark in special:
+        return self.without_marks(written)
+
+    def without_marks(self, written: str) -> str:
+        """Return what a model wrote without special tokens."""
+        for mark in special_marks(self.tokenizer):
             written = written.replace(mark, "")
         return written
 
