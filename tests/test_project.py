@@ -102,6 +102,8 @@ def test_nothing_that_is_read_can_run_code(path: Path):
     # Encoders and rows go over pipes between a process and the workers that it starts; nothing of it was on a disk.
     pipes = {"pickle.load"} if str(path.relative_to(PACKAGE)) in {"tokens/parallel.py", "tokens/worker.py"} else set()
     forbidden = {"torch.load", "pickle.load", "pickle.loads", "eval", "exec", "yaml.unsafe_load"} - pipes
+    if path.parent == PACKAGE / "evaluation" / "bench" / "sandbox" / "inside":
+        forbidden -= {"exec"}  # these modules run in a jail, and running programs is what they are for
     assert not forbidden & set(calls(path))
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.keyword) and node.arg in {"trust_remote_code", "allow_pickle"}:

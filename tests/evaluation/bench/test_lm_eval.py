@@ -15,7 +15,7 @@ from haloes.evaluation.bench._contract import Loaded, Question, Reply
 from haloes.evaluation.bench.lm_eval import LmEval
 from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
-from haloes.evaluation.bench.sandbox.run import require_sandbox
+from haloes.evaluation.bench.sandbox.run import find_jail
 from haloes.evaluation.bench.table import BENCHMARKS, Benchmark, find_benchmarks
 from haloes.progress.contract import NullProgress
 from tiny_runs import save_model
@@ -158,7 +158,7 @@ def test_bbh_has_three_worked_examples_and_reads_what_follows_the_answer_is(data
 )
 def test_programs_are_scored_by_running_them_in_the_sandbox(data: Path, name: str, reply: str, score: float):
     try:
-        require_sandbox()
+        find_jail()
     except ConfigError as error:
         pytest.skip(str(error))
     loaded = load(name, data)

@@ -12,7 +12,7 @@ from typing import Any
 from haloes.errors import ConfigError, DataError
 from haloes.evaluation.bench._contract import HarnessModel, Loaded, Question, QuestionScore, Render, Reply
 from haloes.evaluation.bench.rows import read_split
-from haloes.evaluation.bench.sandbox.run import run_python
+from haloes.evaluation.bench.sandbox.run import FunctionTests, check_program
 from haloes.evaluation.bench.table import Benchmark
 from haloes.models.quiet import quiet
 
@@ -147,7 +147,10 @@ class LmEvalTasks:
 
     def _run(self, task: Any, row: Mapping[str, Any], reply: Reply) -> QuestionScore:
         program = program_of(str(row["prompt"]), reply.text or "", fenced=self.benchmark.fenced)
-        outcome = run_python(f"{program}\n{task.doc_to_target(row)}")
+        tests = FunctionTests(
+            source=task.doc_to_target(row), function=str(row["entry_point"]), given=str(row["prompt"])
+        )
+        outcome = check_program(program, tests)
         return QuestionScore(
             scores={self.benchmark.metric: float(outcome.ending == "passed")},
             extracted={"program": program},

@@ -82,9 +82,10 @@ def run_benchmarks(source: str, settings: BenchSettings, *, harness: Harness, pr
     with hold_folder(folder):
         parts = [part for variant in asked for part in _parts(variant, loaded, settings, harness, folder)]
         if any(part.benchmark.runs_code and part.missing for part in parts):
-            from haloes.evaluation.bench.sandbox.run import require_sandbox
+            from haloes.evaluation.bench.sandbox.run import find_jail
 
-            require_sandbox()
+            if remark := find_jail().remark:
+                progress.note(remark)
         for variant in asked:
             todo = [part for part in parts if part.variant is variant and part.missing]
             if todo:

@@ -1,44 +1,58 @@
-"""Run a Python program that nobody has read: without network, privileges, environment or files, and within limits."""
+"""
+Run a Python program that nobody has read, and judge it by tests that it cannot reach.
 
-import json
-import os
+The program runs in one jail and its tests in another. The tests call the program's function by name; what goes
+there and back are plain values as text (`inside/values.py`), and a verdict counts only with a mark that the tests'
+process alone was given. So the program can answer rightly or wrongly, and nothing else.
+"""
+
 import secrets
-import select
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any, Literal
 
 from haloes.errors import ConfigError
+from haloes.evaluation.bench.sandbox._contract import Jail, command, view
+from haloes.evaluation.bench.sandbox.bubblewrap import find_bubblewrap
+from haloes.evaluation.bench.sandbox.inside.checker import CALL, VERDICT
+from haloes.evaluation.bench.sandbox.inside.talk import HELLO
+from haloes.evaluation.bench.sandbox.inside.values import dump, load
+from haloes.evaluation.bench.sandbox.namespaces import OwnJail
+from haloes.evaluation.bench.sandbox.relay import LimitReached, Relay, Side, sides
 
 Ending = Literal["passed", "failed", "time", "output"]
-
-_JAIL = Path(__file__).with_name("jail.py")
-_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/ld.so.cache")
-"""Folders of shared libraries, bound read-only where they exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits on what a program uses."""
+    """Limits on what a program uses, and its tests."""
 
     seconds: float = 10.0
-    """Wall-clock time, with the sandbox's own start (a twentieth of a second)."""
+    """Wall-clock time of both, with the start of two jails (a tenth of a second)."""
     cpu_seconds: int = 5
     memory_bytes: int = 1 << 30
     """Address space."""
-    file_bytes: int = 1 << 20
-    """Size of one file that it writes."""
-    disk_bytes: int = 8 << 20
-    """Size of all its files together; they lie in memory."""
     output_bytes: int = 1 << 16
-    """Output of both streams; a program that prints more is ended."""
+    """What it prints; a program that prints more is ended."""
+    answer_bytes: int = 1 << 24
+    """One value that it returns, as text."""
     open_files: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionTests:
+    """Tests of a function."""
+
+    source: str
+    """Python that calls the function by its name, and raises where it does wrong."""
+    function: str
+    given: str = ""
+    """The benchmark's own text before the answer: tests may use the functions in it. Ignored where it is not Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,183 +60,199 @@ class ProgramResult:
     """The end of a program, and its output."""
 
     ending: Ending
-    """"passed": it came to its last line; "failed": it raised, left early or was ended by the kernel; "time" and
-    "output": it was ended for taking too long or printing too much."""
+    """"passed": it came to its end, and its tests as well; "failed": it or they raised, left early or were ended by the
+    kernel; "time" and "output": it was ended for taking too long or printing too much."""
     detail: str
-    """The last line that it printed, or the signal that ended it."""
+    """Why it did not pass: the last line of it or of its tests, or the signal that ended it."""
     output: str
-    """Both streams together, up to the limit."""
+    """What it printed, up to the limit."""
 
 
-def run_python(source: str, limits: Limits | None = None) -> ProgramResult:
+def run_python(source: str, limits: Limits | None = None, *, jail: Jail | None = None) -> ProgramResult:
     """
-    Run a program to its end, in a sandbox.
+    Run a program to its end, in a jail (`Jail` says what it finds there).
 
-    It is a fresh, isolated interpreter (`-I -S`) with an empty environment and no open files but its output, as a user
-    without privileges in namespaces of its own: there is no network but its own empty one, it sees and can signal no
-    process but its own, it cannot start another process or thread, and of the file system only Python and
-    the system's libraries, read-only, and an empty working folder in memory.
+    That it came to its end is its own word: what it is worth is for `check_program` to find.
 
     Args:
         source: the program; its `__name__` is "program".
         limits: bounds on its time, memory and output; the defaults where None.
+        jail: the one to use; the best that works here where None.
 
     Raises:
         ConfigError: the system refuses any part of this; the program was not run.
     """
     limits = limits or Limits()
+    with _jailed(jail or find_jail(), {"solution": {"source": source}}, limits) as (relay, found):
+        return _loaded(relay, found["solution"]) or ProgramResult("passed", "", _text(found["solution"]))
+
+
+def check_program(
+    source: str, tests: FunctionTests, limits: Limits | None = None, *, jail: Jail | None = None
+) -> ProgramResult:
+    """
+    Run a program, and tests of its function in another jail.
+
+    Args:
+        source: the program; its `__name__` is "program".
+        tests: what calls its function. Arguments are plain values (`to_json` lists the kinds). Changes that it makes to
+            them are made to the tests' own. Results are rebuilt from such values, and exceptions by the name
+            of the built-in class. An iterator is read to its end, or to its 10,000th item, before it is returned.
+        limits: bounds on time, memory and output; the defaults where None.
+        jail: the one to use; the best that works here where None.
+
+    Raises:
+        ConfigError: the system refuses any part of this; the program was not run.
+    """
+    limits = limits or Limits()
+    mark = secrets.token_hex(16)
+    jobs = {
+        "solution": {"source": source},
+        "checker": {"given": tests.given, "tests": tests.source, "function": tests.function, "mark": mark},
+    }
+    with _jailed(jail or find_jail(), jobs, limits) as (relay, found):
+        solution, checker = found["solution"], found["checker"]
+        try:
+            return _loaded(relay, solution) or _judged(relay, solution, checker, mark)
+        except LimitReached as reached:
+            return ProgramResult(reached.limit, reached.detail, _text(solution))
+
+
+def find_jail() -> Jail:
+    """Return bubblewrap where it works, else the jail of this package. Raises ConfigError where neither does."""
     if sys.platform != "linux":
         raise ConfigError(
             f"generated code runs in a sandbox of Linux namespaces, and this is {sys.platform}; leave that benchmark "
             "out, or run it on a Linux machine (the answers in the folder can be copied there)"
         )
-    # Printed by the code around the program after its last line: one that leaves early cannot guess it.
-    token = secrets.token_hex(16)
-    with _jail(_job(source, token, limits)) as jail:
-        output, stopped = _output(jail.process, limits)
-        facts = jail.facts()
-    refused = next((fact["refused"] for fact in facts if "refused" in fact), None)
-    if refused is not None:
-        raise ConfigError(_refusal(refused))
-    text = output.decode(errors="replace")
-    if stopped is not None:
-        return ProgramResult(stopped, "it was ended", text)
-    if not facts:
-        raise ConfigError(_refusal(text.strip().rpartition("\n")[2] or "it ended without a word"))
-    if facts[-1].get("exit") == 0 and text.endswith(token):
-        return ProgramResult("passed", "", text.removesuffix(token))
-    return ProgramResult("failed", _why(facts[-1], text), text)
+    return _best()
 
 
-def require_sandbox() -> None:
-    """Raise ConfigError where programs cannot be run safely; call it before anything is generated."""
-    found = run_python("import socket\nsocket.socket()\n")
-    if found.ending != "passed":
-        raise ConfigError(_refusal(f"a trial program ended with {found.ending}: {found.detail}"))
+@cache
+def _best() -> Jail:
+    """Try the jails, once a process: what a kernel allows does not change under it."""
+    bubblewrap = find_bubblewrap()
+    if bubblewrap is not None and not refusal(bubblewrap):
+        return bubblewrap
+    own = OwnJail()
+    if reason := refusal(own):
+        raise ConfigError(reason)
+    return own
 
 
-def _job(source: str, token: str, limits: Limits) -> dict[str, Any]:
-    # The interpreter behind a virtual environment: nothing of the environment itself is let in.
-    python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-    prefix = os.path.realpath(sys.base_prefix)
-    home = Path.home()
-    visible: dict[str, str] = {}
-    links: dict[str, str] = {}
-    for path in (*_SYSTEM, prefix, str(Path(python).parent)):
-        place = Path(path)
-        if any(place.is_relative_to(known) for known in visible) or not place.exists():
-            continue
-        if place.is_symlink():
-            links[path] = str(place.readlink())
-        else:
-            visible[path] = "folder" if place.is_dir() else "file"
-    return {
-        "source": source.encode(errors="replace").decode(),  # half of a surrogate pair cannot be written
-        "token": token,
-        "python": python,
-        "visible": visible,
-        "links": links,
-        "hidden": [str(home)] if any(home.is_relative_to(path) for path in visible) else [],
-        "disk_bytes": limits.disk_bytes,
-        "limits": {
-            "CPU": limits.cpu_seconds,
-            "AS": limits.memory_bytes,
-            "FSIZE": limits.file_bytes,
-            "NPROC": 1,
-            "NOFILE": limits.open_files,
-            "CORE": 0,
-            "MEMLOCK": 0,
-            "MSGQUEUE": 0,
-        },
-    }
+_TRIAL = """
+import os, socket
+socket.socket().close()
+try:
+    open("/work/file", "w")
+except OSError:
+    pass
+else:
+    raise SystemExit("files can be written")
+try:
+    os.fork()
+except OSError:
+    pass
+else:
+    raise SystemExit("processes can be started")
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Jail:
-    process: "subprocess.Popen[bytes]"
-    status: int
-
-    def facts(self) -> list[dict[str, Any]]:
-        """Wait for the jail to end, and return what its inside told."""
-        self.process.wait()
-        said = b""
-        while part := os.read(self.status, 65536):
-            said += part
-        return [json.loads(line) for line in said.splitlines()]
+def refusal(jail: Jail) -> str:
+    """Run a trial program in a jail, and return why that does not work here; empty where it does."""
+    try:
+        found = run_python(_TRIAL, Limits(seconds=60), jail=jail)
+    except ConfigError as error:
+        return str(error)
+    return "" if found.ending == "passed" else _refused(f"a trial program: {found.ending}, {found.detail}")
 
 
 @contextmanager
-def _jail(job: dict[str, Any]) -> Iterator[_Jail]:
-    """Start the jail with its program in it; nothing of it is left afterwards."""
-    status, told = os.pipe()
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this, with a script of this package
-            [sys.executable, "-I", "-S", "-B", str(_JAIL), str(told)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={},
-            cwd="/",
-            pass_fds=(told,),
-            start_new_session=True,
-        )
-    finally:
-        # Kept open here, reading would never come to an end: this end would count as a writer.
-        os.close(told)
-    try:
-        with suppress(BrokenPipeError):  # it has ended already, and `facts` says why
-            process.stdin.write(json.dumps(job).encode())  # type: ignore[union-attr] # it is a pipe
-            process.stdin.close()  # type: ignore[union-attr]
-        yield _Jail(process, status)
-    finally:
-        _end(process)
-        process.stdout.close()  # type: ignore[union-attr]
-        os.close(status)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill what still runs: the processes inside end with the one that started them."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            # The group is the jail's own session, so nothing of this process is hit.
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _output(process: "subprocess.Popen[bytes]", limits: Limits) -> tuple[bytes, Literal["time", "output"] | None]:
-    """Return what the program prints, up to the limits, and which of them ended it, if one did."""
+def _jailed(
+    jail: Jail, jobs: Mapping[str, Mapping[str, Any]], limits: Limits
+) -> Iterator[tuple[Relay, dict[str, Side]]]:
+    """Start a module of `inside` for each job and give it the job, once all of them are shut in."""
     deadline = time.monotonic() + limits.seconds
-    stream = process.stdout.fileno()  # type: ignore[union-attr] # it is a pipe
-    said = b""
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([stream], [], [], left)[0]:
-            _end(process)
-            return said, "time"
-        part = os.read(stream, 65536)
-        if not part:
-            return said, None
-        said += part
-        if len(said) > limits.output_bytes:
-            _end(process)
-            return said[: limits.output_bytes], "output"
+    seen = view()
+    with sides({module: jail.start(command(module), seen) for module in jobs}) as found:
+        relay = Relay(
+            sides=list(found.values()),
+            deadline=deadline,
+            most_printed=limits.output_bytes,
+            most_said=limits.answer_bytes,
+        )
+        for module, job in jobs.items():
+            relay.send(found[module], dump({"limits": _rlimits(limits), **job}))
+        yield relay, found
 
 
-def _why(fact: dict[str, Any], text: str) -> str:
-    if "signal" in fact:
-        number = fact["signal"]
-        known = {signal.SIGXCPU: "out of CPU time", signal.SIGKILL: "out of CPU time or killed"}
-        return known.get(number) or f"ended by {signal.Signals(number).name}"
-    last = text.strip().rpartition("\n")[2]
-    if fact["exit"] == 0:
-        return "it left before its last line"
-    return last or f"exit code {fact['exit']}"
+def _rlimits(limits: Limits) -> dict[str, int]:
+    return {
+        "CPU": limits.cpu_seconds,
+        "AS": limits.memory_bytes,
+        "FSIZE": 0,
+        "NPROC": 1,
+        "NOFILE": limits.open_files,
+        "CORE": 0,
+        "MEMLOCK": 0,
+        "MSGQUEUE": 0,
+    }
 
 
-def _refusal(reason: str) -> str:
+def _loaded(relay: Relay, solution: Side) -> ProgramResult | None:
+    """Wait until the program has come to its end; return its result where it does not."""
+    try:
+        for side in relay.sides:
+            if relay.line(side) != HELLO.rstrip():
+                relay.end(side)
+                raise ConfigError(_refused(_last(_text(side)) or "it ended without a word"))
+        if relay.line(solution) is None:
+            return _left(relay, solution)
+    except LimitReached as reached:
+        return ProgramResult(reached.limit, reached.detail, _text(solution))
+    return None
+
+
+def _judged(relay: Relay, solution: Side, checker: Side, mark: str) -> ProgramResult:
+    """Carry calls to the program and its answers back, until there is a verdict."""
+    while (line := relay.line(checker) or b"").startswith(CALL):
+        relay.send(solution, line.removeprefix(CALL) + b"\n")
+        answer = relay.line(solution)
+        if answer is None:
+            return _left(relay, solution)
+        relay.send(checker, answer + b"\n")
+    if not line.startswith(VERDICT):
+        left = _left(relay, checker)
+        return ProgramResult("failed", f"its tests ended early: {left.detail}", _text(solution))
+    verdict = load(line.removeprefix(VERDICT))
+    if verdict["mark"] == mark and verdict["passed"] is True:
+        return ProgramResult("passed", "", _text(solution))
+    return ProgramResult("failed", str(verdict["why"]), _text(solution))
+
+
+def _left(relay: Relay, side: Side) -> ProgramResult:
+    """Return the result of a program that ended before it should."""
+    code = relay.end(side)
+    text = _text(side)
+    if code == 0:
+        return ProgramResult("failed", "it left before its last line", text)
+    known = {128 + signal.SIGXCPU: "out of CPU time", 128 + signal.SIGKILL: "out of CPU time or killed"}
+    ended_by = {128 + number: f"ended by {number.name}" for number in signal.Signals}
+    return ProgramResult("failed", known.get(code) or ended_by.get(code) or _last(text) or f"exit code {code}", text)
+
+
+def _text(side: Side) -> str:
+    return side.printed.decode(errors="replace")
+
+
+def _last(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+def _refused(reason: str) -> str:
     return (
-        f"generated code is not run, because this system refuses the sandbox ({reason}). It takes Linux 5.12 or later "
-        "with user namespaces for ordinary users: in a container allow unshare, mount and pivot_root (Docker: "
-        "--security-opt seccomp=unconfined --security-opt apparmor=unconfined), on Ubuntu set "
-        "kernel.apparmor_restrict_unprivileged_userns=0. Or leave that benchmark out"
+        f"generated code is not run, because this system refuses the sandbox ({reason}). It takes bubblewrap (apt-get "
+        "install bubblewrap) or Linux 5.12 or later, with user namespaces for ordinary users: in a container allow "
+        "unshare, mount and pivot_root (Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined), "
+        "on Ubuntu set kernel.apparmor_restrict_unprivileged_userns=0. Or leave that benchmark out"
     )
