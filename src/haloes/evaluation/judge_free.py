@@ -11,7 +11,7 @@ from haloes.stats.before_after import ANSWER_BOUNDS, compare_completions, compar
 from haloes.stats.calibration import calibration
 from haloes.stats.means import mean_with_interval
 from haloes.stats.rates import share_with_interval
-from haloes.stats.refusal import is_refusal, refusal_rate
+from haloes.stats.refusal import corrected_refusal_rate, is_refusal, refusal_rate
 from haloes.stats.text_stats import distinct_n, repetition_rate, words
 
 _SIDES = ("before", "after")
@@ -21,6 +21,7 @@ LABELS = {
     "repetition": "Repeated four-word runs",
     "finished": "Answers that end by themselves",
     "refusal": "Answers that refuse (by phrases, which find 0.2 to 0.9 of them)",
+    "refusal_corrected": "Answers that refuse, with those that phrases miss",
     "distinct_2": "Different word pairs by all (distinct-2)",
     "auc": "AUC of the implied reward",
 }
@@ -63,6 +64,8 @@ def answer_numbers(answers: Sequence[Completion]) -> list[Score]:
         rest = by_model
     for model, some in rest.items():
         scores += _alone(some, model)
+    corrected = [_corrected_refusals(some, model) for model, some in by_model.items()]
+    scores += [score for score in corrected if score is not None]
     return scores + [_distinct(some, model) for model, some in by_model.items() if distinct_n(_texts(some))]
 
 
@@ -92,6 +95,11 @@ def _alone(answers: Sequence[Completion], model: str) -> list[Score]:
     measured.append(share_with_interval([a.finished for a in answers], keys, name="finished", variant=model))
     measured.append(refusal_rate(answers, variant=model))
     return [score for score in measured if score is not None]
+
+
+def _corrected_refusals(answers: Sequence[Completion], model: str) -> Score | None:
+    refused = [is_refusal(answer.completion) for answer in answers]
+    return corrected_refusal_rate(refused, [answer.prompt_id for answer in answers], variant=model)
 
 
 def _distinct(answers: Sequence[Completion], model: str) -> Score:
