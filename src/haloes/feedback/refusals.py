@@ -50,6 +50,7 @@ Reason: TypeAlias = Literal[
     "broken chat tree",  # the way from the answer back to the first turn has a gap or goes in a circle
     "unfinished answer",  # stopped, failed, or still being written when it was rated
     "compacted context",  # the model saw a summary of the earlier turns, which the export does not hold
+    "retrieved context",  # the model answered from documents or pages that the export does not hold
     "images",  # the prompt or the answer holds images, audio, video or files
     "corrected and liked",  # a correction of an answer that has a thumb up: neither can be trusted
 ]
@@ -57,7 +58,8 @@ Reason: TypeAlias = Literal[
 
 OF_EXPORTS = frozenset[str](
     {"no verdict", "earlier vote", "not a person's", "other metric", "not a verdict", "answer not in the export"}
-    | {"broken chat tree", "unfinished answer", "compacted context", "images", "corrected and liked"}
+    | {"broken chat tree", "unfinished answer", "compacted context", "retrieved context", "images"}
+    | {"corrected and liked"}
 )
 """Reasons for which votes of an export are left out: every log has such, and there is nothing in it to correct."""
 NO_FAULT = frozenset({"no label", "no verdict", "tie"}) | OF_EXPORTS

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
-from haloes.feedback.importers.values import as_text, at, first_of, parsed
+from haloes.feedback.importers.values import as_text, at, first_of, parsed, parsed_twice
 from haloes.feedback.messages import clean_json, clean_text
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.roles import ROLES
@@ -42,6 +43,8 @@ _MOST_LEVELS = 60
 
 _THINK = re.compile(r"\s*<(think|thinking|reasoning|thought)>(.*?)</\1>\s*", re.DOTALL)
 _SUMMARY = re.compile(r"\s*<summary\b[^>]{0,200}>.*?</summary>", re.DOTALL)
+_UNENDED = re.compile(r"\s*<(think|thinking|reasoning|thought)>")
+_ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _QUOTED = re.compile(r"^>[ ]?", re.MULTILINE)
 
 
@@ -63,21 +66,6 @@ def read_messages(value: object, *, role: str = "user") -> tuple[Message, ...]:
     return tuple(_joined(_turns(value, role=role, levels=_MOST_LEVELS)))
 
 
-def without_reasoning(text: str) -> tuple[str, str]:
-    """Return a text without the reasoning between its marks, and that reasoning; both as they stand, without marks."""
-    kept, thoughts = [], []
-    for words, attributes, inside in _details(text):
-        kept.append(words)
-        if 'type="reasoning"' in attributes:
-            thoughts.append(_QUOTED.sub("", _SUMMARY.sub("", inside, count=1).strip()).strip())
-    # What was cut out leaves its line breaks behind.
-    text = text if len(kept) == 1 else "".join(kept).strip("\n")
-    if (thought := _THINK.match(text)) is not None:
-        thoughts.append(thought[2].strip())
-        text = text[thought.end() :]
-    return text, "\n".join(filter(None, thoughts))
-
-
 def _details(text: str) -> Iterator[tuple[str, str, str]]:
     """
     Yield the words before each block that a tool wrote as `<details type="...">`, its attributes, and what is in it.
@@ -93,9 +81,10 @@ def _details(text: str) -> Iterator[tuple[str, str, str]]:
             break
         attributes, end = text[opening:inside], closing + len("</details>")
         if ' type="' in attributes:
-            yield text[start:opening], attributes, text[inside + 1 : closing]
+            # The block's own line breaks go with it.
+            yield text[start:opening].strip("\n"), attributes, text[inside + 1 : closing]
             start = end
-    yield text[start:], "", ""
+    yield text[start:].lstrip("\n") if start else text, "", ""
 
 
 @dataclass(slots=True)
@@ -150,7 +139,7 @@ def _turns(value: object, *, role: str, levels: int) -> Iterator[_Turn]:
     if isinstance(value, str):
         shaped = parsed(value)
         if isinstance(shaped, str) or not _is_chat(shaped):
-            yield _text_turn(value, role=role)
+            yield from _of_text(value, role=role)
             return
         value = shaped
     if isinstance(value, Mapping):
@@ -178,7 +167,9 @@ def _is_chat(value: object) -> bool:
 
 def _of_mapping(value: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_Turn]:
     if _role(value) is not None:
-        yield from _of_turn(value, levels=levels)
+        for turn in _of_turn(value, levels=levels):
+            turn.goes_on = value.get("type") == "message"  # an item among those of one answer
+            yield turn
         return
     for name in ("messages", "output", "generations"):
         if isinstance(value.get(name), list):
@@ -205,9 +196,7 @@ def _of_list(value: "list[Any] | tuple[Any, ...]", *, role: str, levels: int) ->
                 _of_list(item, role=role, levels=levels - 1) if levels > 0 else _turns(item, role=role, levels=-1)
             )
         else:
-            turn = _text_turn(item, role=role)
-            turn.goes_on = True
-            yield turn
+            yield from _of_text(item, role=role)
 
 
 def _of_turn(value: Mapping[str, Any], *, levels: int) -> Iterator[_Turn]:
@@ -238,7 +227,7 @@ def _of_turn(value: Mapping[str, Any], *, levels: int) -> Iterator[_Turn]:
 
 def _pieces(parts: object, *, role: str, levels: int) -> Iterator[_Turn]:
     if isinstance(parts, str):
-        yield _text_turn(parts, role=role)
+        yield from _of_text(parts, role=role)
     elif isinstance(parts, Mapping):
         yield from _of_block(parts, role=role, levels=levels)
     elif isinstance(parts, list | tuple):
@@ -246,7 +235,7 @@ def _pieces(parts: object, *, role: str, levels: int) -> Iterator[_Turn]:
             if isinstance(part, Mapping):
                 yield from _of_block(part, role=role, levels=levels)
             else:
-                yield _text_turn(part, role=role)
+                yield from _of_text(part, role=role)
     else:
         raise RefusalError("wrong type", f"the content of a turn is {short_repr(parts)}, not text")
 
@@ -277,8 +266,7 @@ def _of_block(block: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_
     if levels < 0:
         raise RefusalError("wrong type", f"turns are nested more than {_MOST_LEVELS} levels deep")
     if kind == "message":
-        words = "".join(part.words for part in _pieces(block.get("content") or "", role=role, levels=levels - 1))
-        yield _Turn(role, words, goes_on=True)
+        yield from _pieces(block.get("content") or "", role=role, levels=levels - 1)
     elif kind in _THOUGHT:
         yield _Turn(role, thoughts=[_thought(block)], goes_on=True)
     elif kind in _RESULT:
@@ -288,7 +276,7 @@ def _of_block(block: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_
         if block.get("output") is not None and kind not in _CALL:
             yield _result(block)
     elif kind in _TEXT or (not kind and isinstance(first_of(block, "text", "content"), str)):
-        yield _words(block, role=role)
+        yield from _of_text(_words(block), role=role)
     else:
         _check_ignored(block, kind)
 
@@ -302,24 +290,52 @@ def _check_ignored(block: Mapping[str, Any], kind: str) -> None:
         raise RefusalError("content part", f"a turn holds a part ({what}) that is not text")
 
 
-def _words(block: Mapping[str, Any], *, role: str) -> _Turn:
-    """Return the turn of a block of text."""
+def _words(block: Mapping[str, Any]) -> object:
+    """Return the text of a block."""
     words = first_of(block, "text", "content", "refusal", "value")
-    if isinstance(words, Mapping):
-        words = words.get("value")  # OpenAI's assistants: {"text": {"value": ...}}
-    turn = _text_turn(words, role=role)
-    turn.goes_on = True
-    return turn
+    # OpenAI's assistants: {"text": {"value": ...}}
+    return words.get("value") if isinstance(words, Mapping) else words
 
 
-def _text_turn(text: object, *, role: str) -> _Turn:
+def _of_text(text: object, *, role: str) -> Iterator[_Turn]:
+    """Yield the turns of a text: one, or of an assistant's as many as the calls of tools that are written into it."""
     if not isinstance(text, str):
         raise RefusalError("wrong type", f"a part of a turn is {short_repr(text)}, not text")
     clean_text(text, subject=f"the {role} turn")
     if role != "assistant":
-        return _Turn(role, text)
-    words, thought = without_reasoning(text)
-    return _Turn(role, words, [thought] if thought else [])
+        yield _Turn(role, text, goes_on=True)
+        return
+    turn = _Turn(role, goes_on=True)
+    for words, attributes, inside in _details(text):
+        _say(turn, words)
+        named = dict(_ATTRIBUTE.findall(attributes))
+        if named.get("type") == "reasoning":
+            turn.thoughts.append(_QUOTED.sub("", _SUMMARY.sub("", inside, count=1).strip()).strip())
+        elif named.get("type") == "tool_calls" and named.get("name"):
+            call, result = _written_call(named)
+            turn.calls.append(call)
+            yield turn
+            yield result
+            turn = _Turn(role, goes_on=True)
+    yield turn
+
+
+def _say(turn: _Turn, words: str) -> None:
+    """Add words to a turn, without the thoughts that stand before them in marks of their own."""
+    if (thought := _THINK.match(words)) is not None:
+        turn.thoughts.append(thought[2].strip())
+        words = words[thought.end() :]
+    elif (opening := _UNENDED.match(words)) is not None:
+        turn.thoughts.append(words[opening.end() :].strip())
+        words = ""
+    turn.words = "\n".join(filter(None, (turn.words, words)))
+
+
+def _written_call(named: Mapping[str, str]) -> tuple[Mapping[str, Any], _Turn]:
+    """Return the call of a tool, and its result, that Open WebUI wrote into the text as attributes."""
+    values = {name: parsed_twice(unescape(named.get(name, ""))) for name in ("arguments", "result")}
+    call = _call({"id": named.get("id"), "name": unescape(named["name"]), "arguments": values["arguments"]})
+    return call, _result({"output": values["result"], "call_id": named.get("id")})
 
 
 def _thought(block: Mapping[str, Any]) -> str:

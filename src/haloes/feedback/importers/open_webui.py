@@ -1,151 +1,162 @@
 """
 Open WebUI: the feedback history (0.12 and older), and chats whose messages carry an annotation.
 
-The history is a tree: a vote names a message, and the prompt is the way from there to the root. A vote's `snapshot`
-holds the chat as it was when it was rated, at one of three places by version. Beside an answer stand its siblings, the
-other answers to the same message: two with opposite verdicts, or the two of an arena, are a comparison.
+A chat is a tree of messages (`open_webui_chat`). A vote of the history names a message of a chat, of which its
+`snapshot` holds the state at that moment; the place differs by version. In an arena the vote compares the answer with
+its siblings: where their texts are there, it is a pair, else a thumb. Answers to one message with opposite thumbs are
+rows of their own, which haloes pairs as it does any.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated
 from haloes.feedback.importers.export import Export
+from haloes.feedback.importers.open_webui_chat import Chat, check_answer, turns_of
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
-from haloes.feedback.refusals import RefusalError, short_repr
-from haloes.records import Message, Where
+from haloes.feedback.refusals import RefusalError
+from haloes.records import Where
 
 _HOW = "In Open WebUI: Admin › Evaluations › Feedback › Export › JSON"
-_HISTORIES = (("chat", "chat", "history"), ("chat", "history"), ("history",))
-"""Places of the history in a snapshot, the newest version's first."""
-_MOST_TURNS = 10_000
+_CHATS = (("chat", "chat"), ("chat",), ())
+"""Places in a snapshot of the chat that has the history, the newest version's first."""
+_CSV = ("chat_id", "model_id", "sibling_model_ids", "rating")
 
 
 def _recognise(export: Export) -> str | None:
-    if export.with_columns("sibling_model_ids", "rating", "chat_id", "model_id"):
-        raise export.unreadable(
-            what="this is Open WebUI's feedback history as CSV, which has no texts", how=f"{_HOW} has them"
-        )
-    rows = [row for row in export.head() if {"data", "meta"} <= row.keys() and at(row, "meta", "message_id")]
-    if not rows:
-        return None
-    newest = any(_HISTORIES[0] == _place_of(row) for row in rows)
-    return f"Open WebUI feedback export ({'0.12' if newest else 'older'} layout)"
+    if export.with_columns(*_CSV):
+        what = "this is Open WebUI's feedback history as CSV, which has no texts"
+        raise export.unreadable(what=what, how=f"{_HOW}.")
+    if rows := [row for row in export.head() if _is_vote(row)]:
+        places = {_place_of(row) for row in rows} - {None}
+        return f"Open WebUI feedback export ({'older' if places and _CHATS[0] not in places else '0.12'} layout)"
+    if any(map(_is_chat, export.head())):
+        return "Open WebUI export of chats (votes in their annotations)"
+    return None
+
+
+def _is_vote(row: RawRow) -> bool:
+    return at(row, "meta", "message_id") is not None and "rating" in as_map(row.get("data"))
+
+
+def _is_chat(row: RawRow) -> bool:
+    chat = as_map(row.get("chat"))
+    return isinstance(at(chat, "history", "messages"), Mapping | list) and "title" in row
 
 
 def _read(export: Export) -> Iterator[Imported]:
-    return each_row(export.rows(), _vote)
+    return each_row(export.rows(), lambda row, where: _annotations(row, where) if _is_chat(row) else _vote(row, where))
 
 
 def _place_of(row: RawRow) -> tuple[str, ...] | None:
-    return next((keys for keys in _HISTORIES if isinstance(at(row, "snapshot", *keys), Mapping)), None)
+    """Return the keys under which the snapshot holds the chat with its history; None where there is none."""
+    return next((keys for keys in _CHATS if at(row, "snapshot", *keys, "history", "messages") is not None), None)
 
 
 def _vote(row: RawRow, where: Where) -> Iterator[Imported]:
-    """Yield the rating of a row of the feedback history."""
+    """Yield the verdict of a row of the feedback history."""
     data, meta = as_map(row.get("data")), as_map(row.get("meta"))
     label = thumb(data.get("rating"), up=(1,), down=(-1,), none=(0,))
     place = _place_of(row)
     if place is None:
-        raise RefusalError(
-            "answer not in the export", "the vote has no snapshot of its chat, so the answer is not there"
-        )
-    chat = _Chat(_by_id(at(row, "snapshot", *place, "messages")))
+        raise RefusalError("answer not in the export", "the vote has no snapshot of its chat, so the answer is missing")
+    chat = Chat.of(at(row, "snapshot", *place))
     identity = as_id(meta.get("message_id"))
     answer = chat.message(identity)
-    _check_answer(answer)
-    yield Rated(
-        where=where,
-        messages=chat.turns_before(answer),
-        completion=_turns_of(answer),
-        label=label,
-        answer=identity,
-        user=as_id(row.get("user_id")),
-        conversation=as_id(meta.get("chat_id")) or as_id(at(row, "snapshot", "chat", "id")),
-        id=as_id(row.get("id")),
-        model=as_text(first_of(data, "model_id")) or as_text(first_of(answer, "model", "selectedModelId")),
-        time=first_of(row, "updated_at", "created_at"),
-        comment=_comment(data),
-    )
+    rated = _rated(chat, answer, label, where, verdict=data)
+    rated = {
+        **rated,
+        "answer": identity,
+        "user": as_id(row.get("user_id")),
+        "conversation": as_id(meta.get("chat_id")) or as_id(at(row, "snapshot", "chat", "id")),
+        "id": as_id(row.get("id")),
+        "time": first_of(row, "updated_at", "created_at"),
+    }
+    others = [as_id(each) for each in as_list(data.get("sibling_model_ids"))]
+    compared = _arena(chat, answer, others, rated) if meta.get("arena") is True and label is not None else ()
+    yield from list(compared) or (Rated(**rated),)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chat:
-    """The messages of a chat, by id."""
-
-    messages: Mapping[str, Mapping[str, Any]]
-
-    def message(self, identity: str | None) -> Mapping[str, Any]:
-        """Return a message. Raises RefusalError where it is not there."""
-        found = self.messages.get(identity or "")
-        if found is None:
-            message = f"the rated message {short_repr(identity)} is not in the snapshot of its chat"
-            raise RefusalError("answer not in the export", message)
-        return found
-
-    def turns_before(self, answer: Mapping[str, Any]) -> tuple[Message, ...]:
-        """Return the turns on the way from the root to an answer. Raises RefusalError for a gap, and for a circle."""
-        way: list[Mapping[str, Any]] = []
-        seen = {id(answer)}
-        parent = answer.get("parentId")
-        while parent is not None:
-            before = self.messages.get(as_id(parent) or "")
-            if before is None:
-                raise RefusalError("broken chat tree", f"the message {short_repr(parent)} before the answer is missing")
-            if id(before) in seen or len(way) > _MOST_TURNS:
-                raise RefusalError(
-                    "broken chat tree", f"the messages before the answer go in a circle, at {short_repr(parent)}"
-                )
-            seen.add(id(before))
-            way.append(before)
-            parent = before.get("parentId")
-        return tuple(turn for before in reversed(way) for turn in _turns_of(before))
+def _rated(
+    chat: Chat, answer: Mapping[str, Any], label: bool | None, where: Where, *, verdict: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what is known of a rated answer from its chat, as fields of `Rated`."""
+    check_answer(answer)
+    reasons = (as_text(verdict.get("reason")), as_text(verdict.get("comment")))
+    return {
+        "where": where,
+        "messages": chat.turns_before(answer),
+        "completion": turns_of(answer),
+        "label": label,
+        "model": as_text(verdict.get("model_id")) or _model_of(answer),
+        "comment": ": ".join(filter(None, reasons)) or None,
+        "hindsight": chat.asked_after(answer),
+    }
 
 
-def _by_id(messages: object) -> Mapping[str, Mapping[str, Any]]:
-    """Return messages by their ids, of an object or an array of them."""
-    named = (
-        messages.items() if isinstance(messages, Mapping) else ((at(each, "id"), each) for each in as_list(messages))
-    )
-    return {key: each for name, each in named if isinstance(each, Mapping) and (key := as_id(name)) is not None}
+def _model_of(answer: Mapping[str, Any]) -> str | None:
+    return as_text(first_of(answer, "selectedModelId", "model"))
 
 
-def _check_answer(answer: Mapping[str, Any]) -> None:
-    if answer.get("role") != "assistant":
-        role = short_repr(answer.get("role"))
-        raise RefusalError("last turn not assistant", f"the rated message has the role {role}, not assistant")
-    if answer.get("done") is False or answer.get("error"):
-        raise RefusalError("unfinished answer", "the answer was stopped, or failed")
-    if "contextSummary" in answer:
-        raise RefusalError(
-            "compacted context", "the model saw a summary of the earlier turns, which is not in the chat"
+def _arena(
+    chat: Chat, answer: Mapping[str, Any], others: list[str | None], rated: Mapping[str, Any]
+) -> Iterator[Compared]:
+    """Yield an arena's verdict as pairs; nothing where the other answers are missing, or it is not clear which won."""
+    siblings = [each for each in chat.siblings(answer) if _model_of(each) in {*others} - {None}]
+    # The loser of several says nothing about which of them was the best.
+    if not rated["label"] and (len(others) != 1 or len(siblings) != 1):
+        return
+    shared = {name: rated[name] for name in ("where", "messages", "user", "conversation", "time", "comment")}
+    for sibling in siblings:
+        try:
+            check_answer(sibling)
+            theirs = turns_of(sibling)
+        except RefusalError:
+            continue  # then the verdict is a thumb
+        mine = rated["completion"], rated["model"]
+        better, worse = (mine, (theirs, _model_of(sibling)))[:: 1 if rated["label"] else -1]
+        name = as_id(sibling.get("id"))
+        yield Compared(
+            **shared,
+            chosen=better[0],
+            rejected=worse[0],
+            chosen_model=better[1],
+            rejected_model=worse[1],
+            answer=f"{rated['answer']} {name}",
+            id=rated["id"] if len(siblings) == 1 else f"{rated['id']}:{name}",
         )
 
 
-def _turns_of(message: Mapping[str, Any]) -> tuple[Message, ...]:
-    """Return a message as turns: more than one where it called tools."""
-    if any(str(at(file, "type") or "").startswith("image") for file in as_list(message.get("files"))):
-        raise RefusalError("images", "a turn holds an image; only text can be trained on")
-    if isinstance(message.get("output"), list) and message["output"]:
-        return read_messages(message["output"], role="assistant")
-    return read_messages([{"role": message.get("role"), "content": message.get("content")}])
-
-
-def _comment(data: Mapping[str, Any]) -> str | None:
-    """Return the reason that was picked and the words that were written, of which each may be missing."""
-    return ": ".join(filter(None, (as_text(data.get("reason")), as_text(data.get("comment"))))) or None
+def _annotations(row: RawRow, where: Where) -> Iterator[Imported]:
+    """Yield the verdict of each message of a chat that has one."""
+    chat = Chat.of(as_map(row.get("chat")))
+    annotated = [message for message in chat.messages.values() if at(message, "annotation", "rating") is not None]
+    if not annotated:
+        yield LeftOut("no label", where, "nobody rated an answer of this chat")
+    for message in annotated:
+        verdict, identity = as_map(message.get("annotation")), as_id(message.get("id"))
+        try:
+            label = thumb(verdict.get("rating"), up=(1,), down=(-1,), none=(0,))
+            yield Rated(
+                **_rated(chat, message, label, where, verdict=verdict),
+                answer=identity,
+                user=as_id(row.get("user_id")),
+                conversation=as_id(row.get("id")),
+                id=as_id(message.get("feedbackId")) or identity,
+                time=first_of(message, "timestamp") or row.get("updated_at"),
+            )
+        except RefusalError as refused:
+            yield LeftOut(refused.reason, where, refused.message)
 
 
 OPEN_WEBUI = Importer(
     name="open-webui",
     product="Open WebUI",
-    files="one JSON file: the feedback history",
-    how=_HOW,
-    votes="1 up, -1 down; 0 (a draw) is left out",
+    files="one JSON file: the feedback history, or all chats",
+    how=f"{_HOW} (votes); Settings › Data Controls › Export Chats (chats whose messages are annotated)",
+    votes="1 up, -1 down; 0 (a draw) is left out; in an arena the better of two answers",
     recognise=_recognise,
     read=_read,
     has_system=False,

@@ -71,6 +71,17 @@ def parsed(value: object) -> object:
     return value
 
 
+def parsed_twice(text: str) -> object:
+    """Return what a text spells as JSON, also where that is a text which spells JSON itself; any other unchanged."""
+    value: object = text
+    for _ in range(2):
+        try:
+            value = json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            break
+    return value
+
+
 def thumb(value: object, *, up: Iterable[object], down: Iterable[object], none: Iterable[object] = ()) -> bool | None:
     """
     Return True for one of the values of a thumb up, False for a thumb down, None for one that is no verdict.
