@@ -8,7 +8,6 @@ import pytest
 
 from haloes.feedback.keys import prompt_key
 from haloes.feedback.messages import (
-    check_no_reasoning,
     is_message,
     is_messages,
     parse_completion,
@@ -130,13 +129,76 @@ def test_empty_keys_of_a_shared_type_are_as_good_as_absent() -> None:
     assert parsed(turn) == (Message("user", "x"),)
 
 
-@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
-def test_reasoning_beside_a_rated_answer_is_refused(name: str) -> None:
-    turns = [{"role": "assistant", "content": "4", name: "2 + 2"}]
-    with pytest.raises(RefusalError, match=f"'{name}', which would be left out of training"):
-        check_no_reasoning(turns, column="completion")
-    check_no_reasoning([{"role": "assistant", "content": "4", name: None}], column="completion")
-    check_no_reasoning("text", column="completion")
+HELD = (Message("assistant", "4", (), (("reasoning_content", "2 + 2"),)),)
+FOLDED = (
+    '<details type="reasoning" done="true" duration="3">\n<summary>Thought for 3 seconds</summary>\n'
+    "> 2 + 2\n</details>\n4"
+)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"content": "4", "reasoning_content": "2 + 2"},
+        {"content": "4", "reasoning": "2 + 2"},
+        {"content": "4", "thinking": "2 + 2", "reasoning_content": None},
+        {"content": "4", "reasoning": "2 + 2", "thinking": " "},
+        {"content": [{"type": "reasoning", "text": "2 + 2"}, {"type": "text", "text": "4"}]},
+        {"content": [{"type": "thinking", "thinking": "2 + 2", "signature": "x"}, {"type": "text", "text": "4"}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 2"}]}, "4"]},
+        {"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "2 + 2"}]}, "4"]},
+        {"content": FOLDED},
+        {"content": FOLDED, "reasoning": "2 + 2"},
+    ],
+)
+def test_reasoning_is_kept_beside_the_words_wherever_a_tool_has_it(turn: dict[str, object]) -> None:
+    assert parsed({"role": "assistant", **turn}) == HELD
+    assert parse_completion([{"role": "assistant", **turn}]) == HELD
+
+
+def test_reasoning_that_is_folded_in_a_text_is_taken_out_of_it() -> None:
+    assert parse_completion(FOLDED) == HELD
+    folded = FOLDED.replace("2 + 2", "1 &lt; 2\n> so")
+    assert parse_completion(folded) == (Message("assistant", "4", (), (("reasoning_content", "1 < 2\nso"),)),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>\n2 + 2\n</think>\n\n4",
+        "4 <details><summary>Why</summary>2 + 2</details>",
+        '<details type="reasoning"> has no end',
+        '<details type="reasoning"' * 20_000,
+    ],
+)
+def test_marks_that_a_model_writes_itself_stay_in_its_text(text: str) -> None:
+    assert parse_completion(text) == text
+    assert parse_completion([{"role": "assistant", "content": text}]) == (Message("assistant", text),)
+
+
+def test_only_the_assistant_reasons() -> None:
+    turn = {"role": "user", "content": FOLDED, "thinking": "loud"}
+    assert parsed(turn) == (Message("user", FOLDED, (), (("thinking", "loud"),)),)
+    assert refusal({"role": "user", "content": [{"type": "reasoning", "text": "hm"}]})[0] == "content part"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<think>\nhm\n</think>\n\n",
+        "<think>\nhm, wait",
+        FOLDED.removesuffix("4"),
+        [{"role": "assistant", "content": "", "reasoning_content": "hm"}],
+        [{"role": "assistant", "content": "<think>hm</think>"}],
+    ],
+)
+def test_reasoning_alone_is_no_answer(answer: object) -> None:
+    assert reason_of(parse_completion, answer) == "empty completion"
+
+
+def test_a_call_after_reasoning_is_an_answer() -> None:
+    turn = {"role": "assistant", "content": "<think>\nhm\n</think>\n\n", "tool_calls": [CALL]}
+    assert parse_completion([turn])[0].tool_calls == (CALL,)
 
 
 def test_what_looks_like_turns() -> None:
@@ -209,7 +271,6 @@ def test_a_chat_that_waits_for_the_assistant_is_a_prompt(roles: list[str]) -> No
         (float("nan"), "NaN"),
         (0, "wrong type"),
         (b"bytes", "wrong type"),
-        ([{"role": "assistant", "content": "4", "reasoning_content": "2+2"}], "reasoning field"),
     ],
 )
 def test_what_is_no_completion(value: object, reason: str) -> None:

@@ -7,13 +7,21 @@ Prompts, completions and the turns of a chat as other tools write them, parsed s
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from haloes.feedback.chats_in_text import spelled_turns
+from haloes.feedback.reasoning import (
+    is_reasoning_part,
+    join_reasoning,
+    reasoning_of_fields,
+    reasoning_of_part,
+    without_details,
+)
 from haloes.feedback.refusals import Reason, RefusalError, short_repr
 from haloes.feedback.roles import ROLES
 from haloes.records import MESSAGE_KEYS, Message, Text, plain_text
+from haloes.thoughts import KEYS, split_thought
 
 _CALLING_ROLES = {"function_call", "tool_call"}
 """Roles of turns whose content is not words but the JSON of the assistant's tool calls."""
@@ -49,9 +57,11 @@ def parse_completion(value: object, *, column: str = "completion") -> Text:
     Raises:
         RefusalError: The value is neither.
     """
-    if not isinstance(value, str):
-        check_no_reasoning(value, column=column)
-    return check_completion(_parse(value, column=column, missing="no completion"), column=column)
+    completion = _parse(value, column=column, missing="no completion")
+    words, reasoning = without_details(completion) if isinstance(completion, str) else (completion, "")
+    if reasoning:
+        completion = (Message("assistant", str(words), extra=((KEYS[0], reasoning),)),)
+    return check_completion(completion, column=column)
 
 
 def check_prompt(prompt: Text, *, column: str = "prompt") -> Text:
@@ -89,6 +99,7 @@ def check_completion(completion: Text, *, column: str = "completion") -> Text:
     if isinstance(completion, str):
         if not completion.strip():
             raise RefusalError("empty completion", f"the {column} is blank", column=column)
+        _check_answers(completion, column=column)
         return completion
     if not completion:
         raise RefusalError("empty completion", f"the {column} has no turn", column=column)
@@ -102,7 +113,16 @@ def check_completion(completion: Text, *, column: str = "completion") -> Text:
             )
     if not completion[-1].content.strip() and not completion[-1].tool_calls:
         raise RefusalError("empty completion", f"the last turn of the {column} is blank", column=column)
+    if not completion[-1].tool_calls:
+        _check_answers(completion[-1].content, column=column)
     return completion
+
+
+def _check_answers(text: str, *, column: str) -> None:
+    """Raise RefusalError for an answer that is the reasoning before one, and nothing else."""
+    thought = split_thought(text)
+    if thought is not None and not thought.rest.strip():
+        raise RefusalError("empty completion", f"the {column} holds reasoning and no answer after it", column=column)
 
 
 def with_system(prompt: Text, system: object) -> Text:
@@ -197,26 +217,6 @@ def parse_messages(value: object, *, column: str) -> tuple[Message, ...]:
     return tuple(_message(turn, subject=f"{column}[{number}]", column=column) for number, turn in enumerate(turns))
 
 
-def check_no_reasoning(turns: object, *, column: str) -> None:
-    """
-    Refuse rated turns whose reasoning stands beside their content: training on the content alone would drop it.
-
-    The turns of a prompt are not checked, since none of them is trained.
-
-    Raises:
-        RefusalError: A turn has a non-empty `reasoning_content`, `reasoning` or `thinking`.
-    """
-    for turn in [turns] if isinstance(turns, Mapping) else turns if isinstance(turns, Sequence) else ():
-        for name in ("reasoning_content", "reasoning", "thinking"):
-            if isinstance(turn, Mapping) and turn.get(name):
-                raise RefusalError(
-                    "reasoning field",
-                    f"{column} has a turn with {name!r}, which would be left out of training; "
-                    f"write it into the content as the model does (for example <think>...</think>), or remove it",
-                    column=column,
-                )
-
-
 def clean_text(value: str, *, subject: str, column: str | None = None) -> str:
     """
     Return the text unchanged, if it can be encoded as UTF-8.
@@ -267,15 +267,32 @@ def _message(turn: object, *, subject: str, column: str) -> Message:
     role = role_of(turn, subject=subject)
     content = turn.get("content")
     content = turn.get("value") if content is None else content
+    extra = _extra(turn)
+    if role == "assistant":
+        content, reasoning = _without_reasoning(content, turn)
+        extra = tuple(item for item in extra if item[0] not in KEYS or not isinstance(item[1], str))
+        extra += ((KEYS[0], clean_text(reasoning, subject="the reasoning", column=column)),) if reasoning else ()
     # ShareGPT has tool calls as turns of their own, with the call as JSON in place of words.
     named = turn.get("role") or turn.get("from")
     if str(named).strip().lower() in _CALLING_ROLES:
-        return Message(role, "", _calls_in_text(content, subject=subject, column=column), _extra(turn))
+        return Message(role, "", _calls_in_text(content, subject=subject, column=column), extra)
     calls = _tool_calls(turn, subject=subject, column=column)
     # OpenAI writes null beside tool calls. Elsewhere null is a fault.
     if content is None and role == "assistant":
         content = ""
-    return Message(role, _content(content, subject=subject, column=column), calls, _extra(turn))
+    return Message(role, _content(content, subject=subject, column=column), calls, extra)
+
+
+def _without_reasoning(content: object, turn: Mapping[str, Any]) -> tuple[object, str]:
+    """Return the content of an assistant's turn without the reasoning that a tool put there, and all reasoning."""
+    found = [reasoning_of_fields(turn)]
+    if isinstance(content, list | tuple):
+        found += [reasoning_of_part(part) for part in content if is_reasoning_part(part)]
+        content = [part for part in content if not is_reasoning_part(part)]
+    elif isinstance(content, str):
+        content, folded = without_details(content)
+        found.append(folded)
+    return content, join_reasoning(found)
 
 
 def _extra(turn: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -36,7 +36,6 @@ Reason: TypeAlias = Literal[
     "two system messages",  # a system column and a different system turn
     "multimodal content",  # images, audio, video, files
     "content part",  # a part of a message that is neither text nor media, such as a tool_use block
-    "reasoning field",  # reasoning beside the content of a rated turn, which training would leave out
     "chosen equals rejected",
     "no common prompt",  # chosen and rejected share no beginning that could be the prompt
     "prompt mismatch",  # the prompt given is not the one with which chosen and rejected begin

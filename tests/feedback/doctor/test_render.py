@@ -2,8 +2,9 @@
 
 from haloes.feedback.doctor.advice import advise
 from haloes.feedback.doctor.examine import examine
+from haloes.feedback.doctor.findings import Tally
 from haloes.feedback.doctor.render import render
-from haloes.records import Feedback, Pair, Refusal, Where
+from haloes.records import Feedback, Message, Pair, Refusal, Where
 
 
 def test_findings_are_told_in_lines() -> None:
@@ -41,6 +42,30 @@ def test_findings_are_told_in_lines() -> None:
         "          completion, unlabelled, words              1       1       1",
         "          the length of an answer alone predicts its label with AUC 0.75 for the longer one",
     ]
+
+
+def test_rows_with_reasoning_are_counted_and_told() -> None:
+    beside = (Message("assistant", "No.", extra=(("reasoning_content", "hm"),)),)
+    rows = [
+        Feedback(prompt="p", completion="<think>\nhm\n</think>\n\nYes.", label=True, where=Where("f.jsonl", 1)),
+        Feedback(prompt="q", completion="Yes.", label=True, where=Where("f.jsonl", 2)),
+        Pair(prompt="r", chosen="Yes.", rejected=beside, where=Where("f.jsonl", 3)),
+        Feedback(prompt="q", completion="<think>\n\n</think>\n\nNo.", label=False, where=Where("f.jsonl", 4)),
+    ]
+    findings = examine(rows)
+
+    assert findings.reasoning == Tally(2, ("f.jsonl:1", "f.jsonl:3"))
+    assert "reasoning in the answers of 2 rows: f.jsonl:1, f.jsonl:3" in render(findings)
+
+
+def test_the_length_of_an_answer_is_that_of_its_words_after_the_reasoning() -> None:
+    thought = "<think>\n" + "hm " * 99 + "</think>\n\n"
+    rows = [
+        Feedback(prompt="p", completion=thought + "Yes.", label=True),
+        Feedback(prompt="q", completion="No, no.", label=False),
+    ]
+
+    assert {one.maximum for one in examine(rows).lengths if one.text == "completion"} == {4, 7, 1, 2}
 
 
 def test_one_label_has_no_ratio_and_no_weights() -> None:

@@ -109,7 +109,6 @@ def test_a_prompt_that_stands_in_the_conversations_too_is_not_doubled(read_row: 
         ({"prompt": "q", "chosen": "a"}, "missing column"),
         ({"chosen": "a", "rejected": "b"}, "missing column"),
         ({"chosen": [SYSTEM, GOOD], "rejected": [SYSTEM, BAD]}, "empty prompt"),
-        ({"chosen": [USER, GOOD | {"thinking": "hm"}], "rejected": [USER, BAD]}, "reasoning field"),
         ({"chosen": [USER, GOOD, MORE], "rejected": [USER, BAD]}, "last turn not assistant"),
     ],
 )

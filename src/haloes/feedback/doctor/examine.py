@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from haloes.feedback.convert import unpair
 from haloes.feedback.doctor import counts
@@ -12,6 +12,7 @@ from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
 from haloes.feedback.doctor.text_signs import ends_a_sentence, has_html, is_cut_off
 from haloes.feedback.doctor.vote_index import VoteIndex, add_row
 from haloes.feedback.keys import prompt_key, where_of
+from haloes.feedback.reasoning import split_reasoning
 from haloes.records import Feedback, FeedbackRow, Message, Pair, Record, Refusal, Text, Where
 
 MARKERS: Sequence[str] = (
@@ -70,6 +71,7 @@ def examine(rows: Iterable[Record], *, num_examples: int = 3) -> Findings:
         lengths=counts.summarize_lengths(seen.votes),
         length_auc=counts.length_auc(seen.votes),
         users=counts.count_users(seen.votes, num_examples=num_examples),
+        reasoning=seen.reasoning.tally(),
     )
 
 
@@ -104,6 +106,7 @@ class _Examination:
     markers: dict[str, _TallyBuilder] = field(default_factory=dict)
     cut_off: _TallyBuilder = field(default_factory=_TallyBuilder)
     html: _TallyBuilder = field(default_factory=_TallyBuilder)
+    reasoning: _TallyBuilder = field(default_factory=_TallyBuilder)
     html_prompts: set[str] = field(default_factory=set)
     """Prompts that hold HTML, by `prompt_key`."""
     num_long: int = 0
@@ -120,7 +123,15 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
         seen.kinds["labelled"] += row.label is not None
         seen.kinds["scored"] += row.score is not None
     # From here on a pair is two answers, a desirable and an undesirable one.
-    answers = [half for half in unpair([row]) if isinstance(half, Feedback)]
+    halves = [half for half in unpair([row]) if isinstance(half, Feedback)]
+    split = [split_reasoning(half.completion) for half in halves]
+    if any(reasons for _, reasons in split):
+        seen.reasoning.add(str(where), seen.num_examples)
+    # What is said of answers (their lengths, and that two are the same) is of the words after any reasoning.
+    answers = [
+        half if words == half.completion else replace(half, completion=words)
+        for half, (words, _) in zip(halves, split, strict=True)
+    ]
     add_row(seen.votes, row, answers, where)
     for answer in answers:
         _count_faults(seen, answer, where)

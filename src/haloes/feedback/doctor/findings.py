@@ -148,6 +148,8 @@ class Findings:
     length_auc: float | None
     """AUC with which an answer's length in characters alone predicts its label: 0.5 not at all, 1 longer is better."""
     users: UserCounts
+    reasoning: Tally = Tally()
+    """Rows with an answer that came with reasoning; all else that is said of answers is of the words after it."""
 
     @property
     def num_read(self) -> int:

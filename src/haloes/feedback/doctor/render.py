@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Sequence
 from math import isclose
 
-from haloes.feedback.doctor.findings import DataAdvice, Findings, LabelCounts, LengthSummary, PromptCounts, UserCounts
+from haloes.feedback.doctor.findings import (
+    DataAdvice,
+    Findings,
+    LabelCounts,
+    LengthSummary,
+    PromptCounts,
+    Tally,
+    UserCounts,
+)
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
 from haloes.report.numbers import auc_of_length
@@ -41,6 +49,15 @@ def _facts(findings: Findings) -> Iterator[str]:
         yield fact_line(
             "", f"the length of an answer alone predicts its label with AUC {auc_of_length(findings.length_auc)}"
         )
+
+    yield from _reasoning(findings.reasoning)
+
+
+def _reasoning(rows: Tally) -> Iterator[str]:
+    if rows.num:
+        places = ", ".join(rows.examples) + (", ..." if rows.num > len(rows.examples) else "")
+        yield fact_line("reasoning", f"in the answers of {rows.num} rows: {places}")
+        yield fact_line("", "not trained unless feedback.reasoning=keep; --model NAME says what becomes of it")
 
 
 def _balance(balance: LabelCounts) -> Iterator[str]:

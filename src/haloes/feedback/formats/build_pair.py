@@ -6,7 +6,6 @@ from haloes.feedback.fields import RawRow, parse_shared_fields
 from haloes.feedback.labels import parse_score
 from haloes.feedback.messages import (
     check_completion,
-    check_no_reasoning,
     check_prompt,
     parse_messages,
     same_completion,
@@ -74,8 +73,6 @@ def split_common_prompt(chosen: object, rejected: object, *, system: object = No
     if end == 0:
         message = "chosen and rejected share no turns before an answer; give the prompt in a column of its own"
         raise RefusalError("no common prompt", message)
-    for column, value in (("chosen", chosen), ("rejected", rejected)):
-        check_no_reasoning(_turns_from(value, end), column=column)
     return (
         check_prompt(with_system(chosen_turns[:end], system)),
         check_completion(chosen_turns[end:], column="chosen"),
@@ -94,7 +91,3 @@ def _end_of_prompt(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -
         if answers and chosen[end - 1].role != "assistant":
             return end
     return 0
-
-
-def _turns_from(value: object, start: int) -> list[object]:
-    return list(value[start:]) if isinstance(value, list | tuple) else [value]
