@@ -103,21 +103,53 @@ def test_transcripts_lose_no_words() -> None:
 @pytest.mark.parametrize(
     ("name", "vendor"),
     [
-        ("argilla_records.json", "Argilla"),
-        ("argilla_records_flat.json", "Argilla"),
-        ("chatgpt_export/conversations.json", "ChatGPT"),
-        ("chatgpt_export/message_feedback.json", "ChatGPT"),
         ("langfuse_api_scores.json", "Langfuse"),
         ("langfuse_export/scores.jsonl", "Langfuse"),
         ("langfuse_export/traces.jsonl", "Langfuse"),
         ("langsmith/feedback.jsonl", "LangSmith"),
         ("langsmith/runs.jsonl", "LangSmith"),
-        ("oasst_export_trees_sample.jsonl", "OpenAssistant"),
     ],
 )
 def test_exports_that_are_not_read_yet_are_named(name: str, vendor: str) -> None:
     with pytest.raises(DataError, match=rf"this looks like an? {vendor} export, which is not read yet"):
         source(f"formats/{name}")
+
+
+@pytest.mark.parametrize("name", ["argilla_records.json", "argilla_records_flat.json"])
+def test_every_annotator_of_argilla_has_the_vote_that_stands_there(name: str) -> None:
+    records = json.loads((DATA / "formats" / name).read_text())
+    given = [
+        (record["id"], vote["user_id"], vote["value"] == "up")
+        for record in records
+        if "responses" in record
+        for vote in record["responses"]["thumbs"]
+    ] or [
+        (record["id"], user, value == "up")
+        for record in records
+        for user, value in zip(record["thumbs.responses.users"], record["thumbs.responses"], strict=True)
+    ]
+    rows = [row for row in source(f"formats/{name}") if isinstance(row, Feedback)]
+    assert [(str(row.id).split("/")[0], row.user, row.label) for row in rows] == given
+
+
+def test_the_thumbs_of_a_chatgpt_export_are_its_labels() -> None:
+    votes = json.loads((DATA / "formats/chatgpt_export/message_feedback.json").read_text())
+    rows = [row for row in source("formats/chatgpt_export") if isinstance(row, Feedback)]
+    assert {row.id: row.label for row in rows} == {vote["id"]: vote["rating"] == "thumbsUp" for vote in votes}
+
+
+def test_an_open_assistant_tree_prefers_the_answer_of_the_lower_rank() -> None:
+    path = DATA / "formats/oasst_export_trees_sample.jsonl"
+    ranks: dict[str, float] = {}
+    waiting = [json.loads(line)["prompt"] for line in path.read_text().splitlines()]
+    while waiting:
+        node = waiting.pop()
+        ranks[node["text"]] = node.get("rank")
+        waiting += node["replies"]
+    pairs = [row for row in source("formats/oasst_export_trees_sample.jsonl") if isinstance(row, Pair)]
+    assert len(pairs) > 5
+    for pair in pairs:
+        assert ranks[plain_text(pair.chosen)] < ranks[plain_text(pair.rejected)]
 
 
 def test_the_votes_of_an_open_webui_export_are_its_labels() -> None:

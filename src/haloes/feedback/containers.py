@@ -37,6 +37,10 @@ _NOT_READ = {
 }
 _JSON_SUFFIXES = {".jsonl", ".json", ".ndjson"}
 _FILE_SUFFIXES = _JSON_SUFFIXES | {".csv", ".tsv", ".txt", ".parquet", ".gz", ".xlsx", ".zip"}
+_CELLS_OF: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("conversation", "index", "value", "flag", "timestamp"): ("conversation", "index", "value", "timestamp")
+}
+"""Headers under which a tool writes rows with fewer cells, and what these are: Gradio's log of chats."""
 _HEAD, _BLOCK = 1 << 12, 1 << 20
 _MAX_CELL = 1 << 24
 
@@ -253,6 +257,8 @@ def _checked_header(header: list[str], *, path: str) -> list[str]:
 
 def _named_cells(header: list[str], cells: list[str]) -> dict[str, Any] | RefusalError:
     """Name the cells of a row by the header."""
+    names = _CELLS_OF.get(tuple(header), ())
+    header = list(names) if len(names) == len(cells) else header
     if len(cells) != len(header):
         return RefusalError("broken CSV", f"the row has {len(cells)} cells, and the header names {len(header)} columns")
     return {name: _cell(cell) for name, cell in zip(header, cells, strict=True)}

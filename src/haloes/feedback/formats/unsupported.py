@@ -13,14 +13,8 @@ _SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
     ("a LangSmith export", frozenset({"run_type", "inputs", "outputs"})),
     ("an Open WebUI export", frozenset({"data", "meta", "snapshot"})),
     ("an Open WebUI export", frozenset({"type", "data", "meta", "version", "user_id"})),
-    ("an Argilla export", frozenset({"fields", "responses", "suggestions"})),
-    ("a Label Studio export", frozenset({"annotations", "data", "predictions"})),
-    ("a ChatGPT export", frozenset({"mapping", "current_node"})),
-    ("a ChatGPT export", frozenset({"conversation_id", "message_id", "rating"})),
     ("an Arize Phoenix export", frozenset({"span_id", "annotator_kind"})),
     ("a Helicone export", frozenset({"request_body", "response_body"})),
-    ("an OpenAssistant export", frozenset({"message_tree_id", "tree_state"})),
-    ("an OpenAssistant export", frozenset({"message_tree_id", "parent_id", "rank"})),
     ("already tokenised data", frozenset({"prompt_input_ids"})),
     ("already tokenised data", frozenset({"completion_input_ids"})),
     ("already tokenised data", frozenset({"input_ids", "labels"})),
@@ -38,8 +32,6 @@ def recognise_export(rows: Iterable[RawRow]) -> str | None:
             for name, signs in _SIGNS:
                 if signs <= columns:
                     return name
-            if any(column.endswith(".responses") and f"{column}.status" in columns for column in columns):
-                return "an Argilla export"
     return None
 
 

@@ -283,8 +283,9 @@ def _of_block(block: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_
 
 def _check_ignored(block: Mapping[str, Any], kind: str) -> None:
     """Raise RefusalError for a part that says more than a mark between parts does."""
-    if _MEDIA.search(kind):
-        raise RefusalError("images", f"a turn holds a part of type {kind!r}; only text can be trained on")
+    # Gradio's files have no type, but a path.
+    if _MEDIA.search(kind) or (not kind and "path" in block):
+        raise RefusalError("images", f"a turn holds a part of type {kind or 'file'!r}; only text can be trained on")
     if kind not in _NO_WORDS and not kind.startswith(("open_webui:", "data-")):
         what = f"type {kind!r}" if kind else short_repr(dict(block))
         raise RefusalError("content part", f"a turn holds a part ({what}) that is not text")

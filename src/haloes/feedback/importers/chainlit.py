@@ -1,0 +1,146 @@
+"""
+Chainlit: threads with their steps (the data layer's `get_thread`), or the tables of steps and feedbacks in one folder.
+
+A step of type user_message or assistant_message is a turn; other steps (tool, llm, retrieval ...) are what happened
+inside of one, and no turns. A vote on a run is on the run's last message.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.content import read_messages
+from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.export import Export, PlacedRow
+from haloes.feedback.importers.join import Lookup
+from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.tree import Node
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of, thumb
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.feedback.times import seconds_of
+from haloes.records import Message, Where
+
+_HOW = 'export the tables "steps" and "feedbacks" ("Step" and "Feedback" in newer versions) into one folder'
+_ROLES = {"user_message": "user", "assistant_message": "assistant", "system_message": "system"}
+
+
+def _recognise(export: Export) -> str | None:
+    if any(
+        "threadId" in as_map(step) and "type" in step for row in export.head() for step in as_list(row.get("steps"))
+    ):
+        return "Chainlit threads"
+    steps = export.with_columns("threadId", "type", "output")
+    if _feedbacks(export) is not None:
+        if steps is None:
+            raise export.unreadable(what="these are feedbacks of Chainlit without the steps", how=_HOW)
+        return "Chainlit tables of steps and feedbacks"
+    return None if steps is None or not steps.with_columns("feedback") else "Chainlit steps"
+
+
+def _feedbacks(export: Export) -> Export | None:
+    return export.with_columns("forId", "value") or export.with_columns("stepId", "value")
+
+
+def _read(export: Export) -> Iterator[Imported]:
+    steps = export.with_columns("threadId", "type", "output") or export.with_columns("steps") or export
+    votes = _feedbacks(export)
+    with (
+        Lookup(_steps(steps.rows()), lambda row: [as_id(row.get("threadId"))]) as threads,
+        Lookup(_steps(steps.rows()), lambda row: [as_id(row.get("id"))]) as by_id,
+    ):
+        if votes is None:
+            yield from each_row(_steps(steps.rows()), lambda row, where: _own(row, where, threads))
+        else:
+            yield from each_row(votes.rows(), lambda row, where: _joined(row, where, threads, by_id))
+            yield from by_id.faults
+
+
+def _steps(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
+    """Yield steps one by one, also those that stand in a thread."""
+    for where, row in rows:
+        inside = row.get("steps") if isinstance(row, Mapping) else None
+        if not isinstance(row, Mapping) or not isinstance(inside, list):
+            yield where, row
+            continue
+        user = first_of(row, "userId", "userIdentifier")
+        for step in inside:
+            if isinstance(step, Mapping):
+                yield where, {"userId": user, **step}
+            else:
+                yield where, RefusalError("wrong type", "a step of the thread is no JSON object")
+
+
+def _own(row: RawRow, where: Where, threads: Lookup) -> Iterator[Imported]:
+    """Yield the feedback that a step carries, if it has one."""
+    vote = as_map(row.get("feedback"))
+    if vote.get("value") is not None:
+        yield _rated(vote, row, where, threads)
+
+
+def _joined(row: RawRow, where: Where, threads: Lookup, by_id: Lookup) -> Iterator[Imported]:
+    """Yield a feedback with the step that it is on."""
+    identity = as_id(first_of(row, "forId", "stepId"))
+    found = by_id.rows(identity)
+    if not found:
+        raise RefusalError("answer not in the export", f"the step {short_repr(identity)} is not among the steps")
+    yield _rated(row, found[0][1], where, threads)
+
+
+def _rated(vote: RawRow, step: Node, where: Where, threads: Lookup) -> Rated:
+    label = thumb(vote.get("value"), up=(1,), down=(0,))
+    thread = as_id(step.get("threadId"))
+    chat = sorted((each for _, each in threads.rows(thread)), key=_begun)
+    answer = _message_of(step, chat)
+    if answer.get("isError") is True:
+        raise RefusalError("unfinished answer", "the answer failed")
+    # Steps of one moment stay in the order of the export.
+    place = next((place for place, each in enumerate(chat) if each.get("id") == answer.get("id")), len(chat))
+    following = next((each for each in chat[place + 1 :] if each.get("type") == "user_message"), None)
+    return Rated(
+        where=where,
+        messages=tuple(turn for each in chat[:place] for turn in _turns(each)),
+        completion=_turns(answer),
+        label=label,
+        answer=as_id(answer.get("id")),
+        user=as_id(first_of(step, "userId")),
+        conversation=thread,
+        id=as_id(vote.get("id")) or as_id(answer.get("id")),
+        model=as_text(first_of(as_map(answer.get("generation")), "model")),
+        time=answer.get("createdAt"),
+        comment=as_text(vote.get("comment")),
+        hindsight=None if following is None else as_text(following.get("output")),
+    )
+
+
+def _begun(step: Node) -> float:
+    return seconds_of(first_of(step, "createdAt", "start", "startTime")) or 0.0
+
+
+def _message_of(step: Node, chat: Sequence[Node]) -> Node:
+    """Return the message that a vote is on: the step itself, or a run's last message."""
+    if step.get("type") in _ROLES:
+        answer = step
+    else:
+        inside = [each for each in chat if each.get("parentId") == step.get("id") and each.get("type") in _ROLES]
+        if not inside:
+            raise RefusalError("answer not in the export", f"the rated step is a {short_repr(step.get('type'))}")
+        answer = inside[-1]
+    if answer.get("type") != "assistant_message":
+        raise RefusalError("last turn not assistant", f"the rated step is a {short_repr(answer.get('type'))}")
+    return answer
+
+
+def _turns(step: Node) -> tuple[Message, ...]:
+    role = _ROLES.get(str(step.get("type")))
+    return () if role is None else read_messages([{"role": role, "content": step.get("output")}])
+
+
+CHAINLIT = Importer(
+    name="chainlit",
+    product="Chainlit",
+    files="threads with their steps, or a folder with the tables of steps and feedbacks",
+    how=_HOW,
+    votes="1 up, 0 down",
+    recognise=_recognise,
+    read=_read,
+    has_system=False,
+)

@@ -1,0 +1,132 @@
+"""
+LibreChat: messages from its MongoDB (`mongoexport`), or a conversation exported as JSON.
+
+A message names its parent, and an answer may carry `feedback` with a thumb, a tag and a text. Words stand in `text`,
+or in `content` as parts (text, think, tool_call).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.content import read_messages
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated
+from haloes.feedback.importers.export import Export, PlacedRow
+from haloes.feedback.importers.join import Lookup
+from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.tree import Node, Tree, by_id
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
+from haloes.feedback.refusals import RefusalError
+from haloes.records import Message, Where
+
+_NO_PARENT = "00000000-0000-0000-0000-000000000000"
+_SIGNS = {"messageId", "parentMessageId", "isCreatedByUser"}
+
+
+def _recognise(export: Export) -> str | None:
+    if export.with_columns(*_SIGNS):
+        return "LibreChat messages"
+    if any(as_map(each).keys() >= _SIGNS for row in export.head() for each in as_list(row.get("messages"))):
+        return "LibreChat conversations"
+    return None
+
+
+def _read(export: Export) -> Iterator[Imported]:
+    rated = {_conversation(row) for _, row in _messages(export.rows()) if isinstance(row, Mapping) and _vote_of(row)}
+    with Lookup(_messages(export.rows()), lambda row: [_conversation(row)], wanted=rated - {None}) as chats:
+        yield from each_row(_messages(export.rows()), lambda row, where: _votes(row, where, chats))
+
+
+def _messages(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
+    """Yield messages one by one, also those that stand in a conversation, or as `children` of another message."""
+    for where, row in rows:
+        chat = None if not isinstance(row, Mapping) else row.get("messages")
+        if not isinstance(row, Mapping) or not isinstance(chat, list):
+            yield where, row
+            continue
+        shared = {"conversationId": row.get("conversationId"), "user": row.get("user")}
+        waiting: list[Any] = list(chat)
+        while waiting:
+            message = waiting.pop(0)
+            if not isinstance(message, Mapping):
+                yield where, RefusalError("wrong type", "a message of the conversation is no JSON object")
+                continue
+            yield where, {**shared, **{name: value for name, value in message.items() if name != "children"}}
+            waiting[:0] = as_list(message.get("children"))
+
+
+def _conversation(row: RawRow) -> str | None:
+    return as_id(row.get("conversationId"))
+
+
+def _vote_of(row: RawRow) -> Mapping[str, Any]:
+    return as_map(row.get("feedback"))
+
+
+def _votes(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
+    """Yield the vote on a message, if it has one."""
+    vote = _vote_of(row)
+    if not vote:
+        return
+    label = thumb(vote.get("rating"), up=("thumbsUp",), down=("thumbsDown",))
+    if row.get("unfinished") is True or row.get("error") is True:
+        yield LeftOut("unfinished answer", where, "the answer was stopped, or failed")
+        return
+    tree = Tree(by_id((each for _, each in chats.rows(_conversation(row))), key="messageId"), parent=_parent)
+    answer = tree.node(as_id(row.get("messageId")))
+    key = first_of(vote.get("tag"), "key") if isinstance(vote.get("tag"), Mapping) else vote.get("tag")
+    yield Rated(
+        where=where,
+        messages=tuple(turn for message in tree.before(answer) for turn in _turns(message)),
+        completion=_turns(row),
+        label=label,
+        answer=as_id(row.get("messageId")),
+        id=as_id(row.get("messageId")),
+        user=as_id(row.get("user")),
+        conversation=_conversation(row),
+        model=as_text(row.get("model")),
+        time=first_of(row, "updatedAt", "createdAt"),
+        hindsight=next((as_text(each.get("text")) for each in tree.after(answer) if each.get("isCreatedByUser")), None),
+        comment=": ".join(filter(None, (as_text(key), as_text(vote.get("text"))))) or None,
+        # "length" is the token limit: the answer was cut, and its end of turn is not trained.
+        finished=row.get("finish_reason") != "length",
+    )
+
+
+def _parent(message: Node) -> object:
+    parent = message.get("parentMessageId")
+    return None if parent in (_NO_PARENT, "") else parent
+
+
+def _turns(message: Node) -> tuple[Message, ...]:
+    role = "user" if message.get("isCreatedByUser") is True else "assistant"
+    if as_list(message.get("files")) or as_list(message.get("attachments")):
+        raise RefusalError("images", "a turn has files; only text can be trained on")
+    parts = [_part(part) for part in as_list(message.get("content"))]
+    return read_messages([{"role": role, "content": parts or message.get("text")}])
+
+
+def _part(part: object) -> object:
+    """Return a part as other tools write it: LibreChat has a tool's call and its result inside `tool_call`."""
+    call = at(part, "tool_call")
+    if not isinstance(call, Mapping):
+        return part
+    return {
+        "type": "dynamic-tool",
+        "toolCallId": call.get("id"),
+        "toolName": call.get("name"),
+        "args": call.get("args"),
+        "output": call.get("output"),
+    }
+
+
+LIBRECHAT = Importer(
+    name="librechat",
+    product="LibreChat",
+    files="one file of messages, or a conversation",
+    how="mongoexport --collection=messages --jsonArray --out=messages.json",
+    votes="thumbsUp up, thumbsDown down",
+    recognise=_recognise,
+    read=_read,
+    has_system=False,
+)

@@ -1,0 +1,66 @@
+"""Chats whose messages name the message before them: the way from a rated answer back to the first turn."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from haloes.feedback.importers.values import as_id
+from haloes.feedback.refusals import RefusalError, short_repr
+
+Node: TypeAlias = Mapping[str, Any]
+"""A message as the export holds it."""
+
+_MOST_TURNS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The messages of one chat."""
+
+    nodes: Mapping[str, Node]
+    """Every message by its id."""
+    parent: Callable[[Node], object]
+    """Returns the id of the message before one; None for the first."""
+
+    def node(self, identity: str | None) -> Node:
+        """Return a message. Raises RefusalError where it is not there."""
+        found = self.nodes.get(identity or "")
+        if found is None:
+            raise RefusalError(
+                "answer not in the export", f"the rated message {short_repr(identity)} is not in its chat"
+            )
+        return found
+
+    def before(self, node: Node) -> list[Node]:
+        """
+        Return the messages on the way from the first one to this one, which is not among them.
+
+        Raises:
+            RefusalError: The way has a gap, or goes in a circle.
+        """
+        way: list[Node] = []
+        seen = {id(node)}
+        while (name := self.parent(node)) is not None:
+            node = self._earlier(name)
+            if id(node) in seen or len(way) > _MOST_TURNS:
+                raise RefusalError(
+                    "broken chat tree", f"the messages before the answer go in a circle, at {short_repr(name)}"
+                )
+            seen.add(id(node))
+            way.append(node)
+        return way[::-1]
+
+    def after(self, node: Node) -> list[Node]:
+        """Return the messages whose parent is this one."""
+        return [each for each in self.nodes.values() if self.nodes.get(as_id(self.parent(each)) or "") is node]
+
+    def _earlier(self, name: object) -> Node:
+        found = self.nodes.get(as_id(name) or "")
+        if found is None:
+            raise RefusalError("broken chat tree", f"the message {short_repr(name)} before the answer is missing")
+        return found
+
+
+def by_id(nodes: Iterable[object], *, key: str = "id") -> dict[str, Node]:
+    """Return the messages of a list by their ids; what has none is left out."""
+    return {name: node for node in nodes if isinstance(node, Mapping) and (name := as_id(node.get(key))) is not None}
