@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings
+from haloes.cli.flags import Settings, with_system
 
 
 def convert(
@@ -15,6 +15,7 @@ def convert(
     *,
     to: Literal["single", "pairs"] = "single",
     columns: str | None = None,
+    system: str | None = None,
     settings: Settings = (),
 ) -> None:
     """Write any feedback file as canonical records (JSONL, or Parquet by its name), which TRL reads too.
@@ -30,6 +31,8 @@ def convert(
     columns
         Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion,
         label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
+    system
+        A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
@@ -39,7 +42,12 @@ def convert(
     from haloes.runs.config import parse_settings
 
     conversion = haloes.api.feedback.convert(
-        source, out, to=to, columns=columns, settings=parse_settings(settings), progress=Display(patience=2.0)
+        source,
+        out,
+        to=to,
+        columns=columns,
+        settings=parse_settings(with_system(settings, system)),
+        progress=Display(patience=2.0),
     )
     say(f"{conversion.num_written} records written to {out}")
     for reason, count in conversion.refused.items():

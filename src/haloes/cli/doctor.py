@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings
+from haloes.cli.flags import Settings, with_system
 
 
 def doctor(
@@ -13,6 +13,7 @@ def doctor(
     *,
     model: str | None = None,
     columns: str | None = None,
+    system: str | None = None,
     settings: Settings = (),
 ) -> None:
     """Say what a feedback file holds and what is wrong with it, with file and line and what to do.
@@ -28,6 +29,8 @@ def doctor(
     columns
         Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion,
         label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
+    system
+        A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
     settings
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
@@ -42,7 +45,9 @@ def doctor(
     from haloes.runs.file_doctor import examine_file
 
     # The parts of `haloes.doctor`, each shown as soon as it is there: the tokens of a large file take their time.
-    config = make_config(argument_settings(feedback=source, model=model, columns=columns), parse_settings(settings))
+    config = make_config(
+        argument_settings(feedback=source, model=model, columns=columns), parse_settings(with_system(settings, system))
+    )
     with Display(patience=2.0) as progress:
         found = examine_file(config, progress=progress)
     say_lines([*found.reading, *render(found.findings, found.advice)])

@@ -1,5 +1,6 @@
 """Options that several commands share, each with its flags and its default."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -9,6 +10,11 @@ from cyclopts import Parameter
 Settings: TypeAlias = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())]
 Out: TypeAlias = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 ConfigFile: TypeAlias = Annotated[Path | None, Parameter(name=["--config", "-c"])]
+
+
+def with_system(settings: Settings, system: str | None) -> Settings:
+    """Return the settings of a command, before them that of the file with the system prompt, if one was given."""
+    return settings if system is None else (f"feedback.system={json.dumps(system)}", *settings)
 
 
 # The fields of these classes are options of the command itself: `Parameter(name="*")` leaves out the name of the class.

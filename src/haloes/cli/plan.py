@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import ConfigFile, Settings
+from haloes.cli.flags import ConfigFile, Settings, with_system
 from haloes.training.settings import Auto
 
 
@@ -17,6 +17,7 @@ def plan(
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
+    system: str | None = None,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
@@ -46,6 +47,8 @@ def plan(
         prompt: feedback.validation_share.
     columns
         Which column is what, where names differ: completion=answer,label=thumb.
+    system
+        A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
     lr
         The peak learning rate, train.lr, as for `haloes train`; neither memory nor time depends on it.
     epochs
@@ -84,7 +87,7 @@ def plan(
             batch_size=batch_size,
             memory=memory,
             find_lr=find_lr,
-            settings=parse_settings(settings),
+            settings=parse_settings(with_system(settings, system)),
             progress=progress,
         )
     if json:

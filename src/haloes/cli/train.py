@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import ConfigFile, Out, Settings
+from haloes.cli.flags import ConfigFile, Out, Settings, with_system
 from haloes.training.settings import Auto
 
 
@@ -17,6 +17,7 @@ def train(
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
+    system: str | None = None,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
@@ -46,6 +47,8 @@ def train(
     columns
         Which column is what, where names differ: completion=answer,label=thumb. Our names are prompt, completion,
         label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
+    system
+        A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
     lr
         The peak learning rate, train.lr: the setting that matters most. auto if left out: by what is trained, the
         model's size and the number of steps; `haloes plan --find-lr` measures one.
@@ -75,7 +78,7 @@ def train(
             epochs=epochs,
             batch_size=batch_size,
             out=out,
-            settings=parse_settings(settings),
+            settings=parse_settings(with_system(settings, system)),
             progress=progress,
         )
     show_run(run)

@@ -215,10 +215,11 @@ def _unknown(source: FeedbackSource, container: Container, *, seen: Sequence[str
     path = source.name
     names = {name for row in rows for name in rename(row, source.columns)}
     columns = f"Columns seen: {listed(seen)}"
-    advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=source.path))
     vendor = recognise_export(rows)
     if vendor is not None:
-        return DataError(f"{path}: this looks like {vendor}, which is not read yet.\n{columns}\n{advice}")
+        # What its columns hold is nested or needs other files: a mapping would be wrong advice.
+        return DataError(f"{path}: this looks like {vendor}, which is not read yet.\n{columns}")
+    advice = "\n".join(advice_lines(_first_rows(container, TRIED_ROWS), path=source.path))
     if {"prompt", "completion"} <= names:
         cause = "prompt and completion are there, but neither label nor score: nobody says which answers are good"
     else:

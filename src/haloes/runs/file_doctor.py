@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from haloes.feedback.doctor.advice import advise, worst_first
 from haloes.feedback.doctor.columns import column_advice
 from haloes.feedback.doctor.examine import examine
+from haloes.feedback.doctor.exports import export_advice
 from haloes.feedback.doctor.findings import DataAdvice, Findings
 from haloes.feedback.doctor.reading import reading_lines
 from haloes.progress.contract import Progress
@@ -35,5 +36,6 @@ def examine_file(config: RunConfig, *, progress: Progress) -> FileExamination:
     source = feedback_source(config.feedback.source, config.feedback)
     rows = open_for_doctor(config.feedback)
     findings = examine(tell_reading(rows, progress, "reading feedback"))
-    advice = worst_first([*advise(findings), *column_advice(source), *held_out_advice(config, findings.prompts)])
+    about_source = [*column_advice(source), *export_advice(source, findings)]
+    advice = worst_first([*advise(findings), *about_source, *held_out_advice(config, findings.prompts)])
     return FileExamination(rows=rows, reading=tuple(reading_lines(source)), findings=findings, advice=tuple(advice))

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+import haloes
+from haloes.errors import DataError
 from haloes.feedback.convert import pair
+from haloes.feedback.importers.contract import Options
 from haloes.feedback.read import FeedbackSource
 from haloes.records import Feedback, Record, Refusal
 
@@ -91,3 +94,21 @@ def test_a_thumb_up_may_be_spelt_in_other_ways(tmp_path: Path, rating: object):
     [row] = read(tmp_path, vote(ASKED, message("a1", "u1", "Red."), rating=rating))
     assert isinstance(row, Feedback)
     assert row.label is True
+
+
+def test_the_doctor_names_the_layout_and_what_is_left_out_and_trains_nothing_on_guesses(tmp_path: Path):
+    (tmp_path / "f.json").write_text(json.dumps([vote(ASKED, message("a1", "u1", "Red.")), vote(ASKED, rated="a9")]))
+    found = haloes.doctor(str(tmp_path / "f.json"), progress=None)
+    assert found.reading == ("format    Open WebUI feedback export (0.12 layout)",)
+    assert found.findings.refusals["answer not in the export"].num == 1
+    assert "no system prompt" in {advice.name for advice in found.advice}
+    assert not any("--columns" in advice.action for advice in found.advice)
+
+
+def test_settings_that_do_not_fit_an_export_are_refused(tmp_path: Path):
+    (tmp_path / "f.json").write_text(json.dumps([vote(ASKED, message("a1", "u1", "Red."))]))
+    with pytest.raises(DataError, match=r"feedback\.sessions is set, and this is read as Open WebUI"):
+        FeedbackSource(str(tmp_path / "f.json"), sessions="created_at")
+    (tmp_path / "g.jsonl").write_text('{"prompt": "q", "completion": "a", "label": true}\n')
+    with pytest.raises(DataError, match=r"feedback\.voters and feedback\.metric are for exports"):
+        FeedbackSource(str(tmp_path / "g.jsonl"), options=Options(metric="tone"))

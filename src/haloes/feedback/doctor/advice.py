@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, PromptCounts, Severity, Tally
 from haloes.feedback.doctor.text_signs import CUT_OFF_RULE
+from haloes.feedback.refusals import OF_EXPORTS
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 from haloes.stats.auc import auc_noise
 
@@ -69,11 +70,20 @@ def _refusals(findings: Findings) -> Iterator[DataAdvice]:
             meaning="they are left out of training",
             action="correct them at the places named, or accept the loss",
         )
-    if findings.num_left_out:
+    num_unused = sum(tally.num for reason, tally in findings.refusals.items() if reason in OF_EXPORTS - {"no verdict"})
+    if num_unused:
+        yield DataAdvice(
+            severity="note",
+            name="votes left out",
+            finding=f"{share_of(num_unused, findings.num_read)} votes of the export are not used, as listed above",
+            meaning="they are left out of training, and counted",
+            action="nothing: every log has such votes; look at the examples where there are many",
+        )
+    if num_undecided := findings.num_left_out - num_unused:
         yield DataAdvice(
             severity="note",
             name="rows left out",
-            finding=f"{share_of(findings.num_left_out, findings.num_read)} rows say neither good nor bad: nobody rated "
+            finding=f"{share_of(num_undecided, findings.num_read)} rows say neither good nor bad: nobody rated "
             "the answer, its score lies in the dead zone of the rule that makes labels, or two answers are a tie",
             meaning="they are left out of training, and counted",
             action="nothing: such rows are in the nature of feedback",
