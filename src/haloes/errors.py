@@ -6,6 +6,7 @@ The errors that a user can act on; everything else is a bug and shows its traceb
     ├── ConfigError         a setting
     ├── ModelError          a model, adapter or tokenizer
     ├── RunError            a run or its folder
+    │   └── ProcessEnded    another of the run's processes is gone, and with it the run
     └── MissingInputError   what a loss declares that it needs and its batch lacks
     Interrupted             no error: the user stopped a run, which can be resumed
 
@@ -15,6 +16,9 @@ What is wrong with a single row of feedback is no error of the program: see `hal
 from pathlib import Path
 
 from haloes.readable import readable
+
+USAGE, INTERRUPTED, BUG = 2, 130, 1
+"""Exit codes: of what the user can put right, after a signal to stop, and of everything else."""
 
 
 class UserError(Exception):
@@ -41,8 +45,19 @@ class RunError(UserError):
     """A run cannot start, continue or be resumed; what was saved before stays."""
 
 
+class ProcessEnded(RunError):  # noqa: N818 - it is what happened; the error was another process's
+    """Another process of the run has ended, was killed or hangs; what was saved before stays."""
+
+
 class MissingInputError(UserError):
     """A loss needs something (reference, pairs, mismatched completions) that its batch does not hold."""
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a program that ends with this error."""
+    if isinstance(error, UserError):
+        return USAGE
+    return INTERRUPTED if isinstance(error, Interrupted | KeyboardInterrupt) else BUG
 
 
 class Interrupted(Exception):  # noqa: N818 - it is what happened, not an error

@@ -99,7 +99,7 @@ def test_bins_hold_mismatched_pairs_by_their_own_length(store: TokenStore):
 
     assert bins_of(store, pairs, budget=max(lengths)) == [[i] for i in np.argsort([-n for n in lengths], kind="stable")]
     assert bins_of(store, pairs, budget=sum(lengths)) == [[0, 1, 2]]
-    assert len(bins_of(store, pairs, budget=sum(lengths), at_least=2)) == 2
+    assert len(bins_of(store, pairs, budget=sum(lengths), ranks=2)) == 2
 
 
 def test_without_a_cache_the_reference_is_asked_every_time(store: TokenStore):

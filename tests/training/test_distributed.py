@@ -27,24 +27,35 @@ def test_a_process_alone_is_main_and_its_sums_are_its_own_numbers():
     assert alone.is_main
     assert [tensor.tolist() for tensor in tensors] == [[1.0], [[2.0], [3.0]]]
     assert alone.sum(tensors[0]) is tensors[0]
-    assert alone.any(True, torch.device("cpu"))
-    assert not alone.any(False, torch.device("cpu"))
+    assert alone.any(True)
+    assert not alone.any(False)
+    assert alone.broadcast("x") == alone.from_main(lambda: "x") == "x"
+    assert alone.gather(b"x") == [b"x"]
 
 
 def test_the_first_process_alone_is_main():
     assert [Ranks(index, 3).is_main for index in range(3)] == [True, False, False]
 
 
+class Twin:
+    """A stand-in for the connection with another process, which holds the same numbers as this one."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def add_up(self, tensor: torch.Tensor, *, longest: float) -> None:
+        self.calls.append(len(tensor))
+        tensor *= 2
+
+
 def test_many_small_tensors_are_summed_with_few_calls(monkeypatch: pytest.MonkeyPatch):
-    # A stand-in for the other process, which holds the same numbers as this one.
-    calls = []
     monkeypatch.setattr(ranks_module, "_BUCKET", 4)
-    monkeypatch.setattr(Ranks, "sum", lambda self, tensor: calls.append(len(tensor)) or 2 * tensor)
     tensors = [torch.full(shape, float(i)) for i, shape in enumerate([(2,), (1, 2), (7,), (), (3,)], start=1)]
+    twin = Twin()
 
-    Ranks(0, 2).sum_each(tensors)
+    Ranks(0, 2, twin).sum_each(tensors)
 
-    assert calls == [4, 7, 4]
+    assert twin.calls == [4, 7, 4]
     assert [tensor.unique().tolist() for tensor in tensors] == [[2.0], [4.0], [6.0], [8.0], [10.0]]
     assert [tuple(tensor.shape) for tensor in tensors] == [(2,), (1, 2), (7,), (), (3,)]
 

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Hashable, Sequence
 
 
-def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_least: int = 1) -> list[list[int]]:
+def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, ranks: int = 1) -> list[list[int]]:
     """
     Distribute examples over few micro-batches, each within the budget.
 
@@ -15,7 +15,8 @@ def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_lea
         lengths: tokens of each example.
         budget: tokens of a micro-batch.
         most: examples of a micro-batch, at most; None for no limit.
-        at_least: micro-batches to make where there are as many examples, for ranks that would have none otherwise.
+        ranks: processes that share the micro-batches: their number is a multiple of this one where there are enough
+            examples, or some would wait for the others.
 
     Returns:
         The indices of each micro-batch's examples, ascending; a pure function of the arguments.
@@ -26,9 +27,10 @@ def pack(lengths: Sequence[int], *, budget: int, most: int | None = None, at_lea
         return alone
     most = most or len(fitting)
     tokens = sum(lengths[i] for i in fitting)
-    # No fewer can hold the tokens, or the examples, or give every rank one.
-    bins = max(-(-tokens // budget), -(-len(fitting) // most), min(at_least - len(alone), len(fitting)))
+    # No fewer can hold the tokens, or the examples.
+    bins = max(-(-tokens // budget), -(-len(fitting) // most))
     while True:
+        bins = min(-(-(bins + len(alone)) // ranks) * ranks - len(alone), len(fitting))
         packed = _spread(fitting, lengths, bins, most)
         if max(sum(lengths[i] for i in members) for members in packed) <= budget:
             return alone + packed
@@ -43,13 +45,12 @@ def pack_by_prompt(
     *,
     budget: int,
     most: int | None = None,
-    at_least: int = 1,
+    ranks: int = 1,
 ) -> list[list[int]]:
     """
     Distribute examples as `pack` does, those that answer one prompt together: what they share of it counts once.
 
-    Examples go one by one where their number in a micro-batch is limited, or where there are too few prompts for all
-    ranks.
+    Examples go one by one where their number in a micro-batch is limited, or where whole prompts keep ranks waiting.
 
     Args:
         prompts: of each example; equal ones are one prompt.
@@ -57,7 +58,7 @@ def pack_by_prompt(
         own: its other tokens.
         budget: tokens of a micro-batch, those that are shared counted once.
         most: examples of a micro-batch, at most; None for no limit.
-        at_least: micro-batches to make where there are as many examples.
+        ranks: processes that share the micro-batches, as of `pack`.
     """
     lengths = [common + rest for common, rest in zip(shared, own, strict=True)]
     units: list[list[int]] = []
@@ -74,10 +75,19 @@ def pack_by_prompt(
             units[k].append(i)
             tokens[k] += own[i]
     # `pack` takes a unit for one example: a limit on examples would not hold, and too few units leave ranks without.
-    if most is not None or len(units) < at_least:
-        return pack(lengths, budget=budget, most=most, at_least=at_least)
-    packed = pack(tokens, budget=budget, at_least=at_least)
+    apart = pack(lengths, budget=budget, most=most, ranks=ranks)
+    if most is not None or len(units) < ranks:
+        return apart
+    packed = pack(tokens, budget=budget, ranks=ranks)
+    # Few prompts share out badly, and prompts apart are computed again for each answer: what ends sooner is taken.
+    if len(packed) % ranks and busiest(apart, lengths, ranks) < busiest(packed, tokens, ranks):
+        return apart
     return [sorted(i for k in members for i in units[k]) for members in packed]
+
+
+def busiest(packed: Sequence[Sequence[int]], lengths: Sequence[int], ranks: int) -> int:
+    """Return the tokens of the rank that has most of them, where ranks take the micro-batches in turn."""
+    return max(sum(lengths[i] for members in packed[rank::ranks] for i in members) for rank in range(ranks))
 
 
 def _spread(longest_first: Sequence[int], lengths: Sequence[int], bins: int, most: int) -> list[list[int]]:

@@ -1,6 +1,12 @@
-"""The command `haloes`: parse, call, and turn what a user can act on into one clear message and exit code 2."""
+"""
+The command `haloes`: parse, call, and turn what a user can act on into one clear message and exit code 2.
 
+Processes that torchrun started end with one code, that of the first to end, which alone says why.
+"""
+
+import os
 import sys
+import traceback
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -47,18 +53,22 @@ is its docstring's first line.
 for _position, (_name, _help) in enumerate(COMMANDS.items()):
     app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help, sort_key=_position)
 
-INTERRUPTED = 130
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit with 0, with 2 for what the user can put right, with 130 after Ctrl-C or SIGTERM."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if code and _is_one_of_several():
+        # Not as Python ends: what waits for processes that are gone, or hang, would wait on.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Carry out the command and return its exit code."""
-    from haloes.cli.views.output import fail, show_what_the_encoding_lacks, unwritten
-    from haloes.errors import Interrupted, UserError
+    from haloes.cli.views.output import show_what_the_encoding_lacks, unwritten
+    from haloes.errors import BUG, INTERRUPTED, USAGE, Interrupted, UserError, exit_code
     from haloes.runs.process import interrupt_on_terminate
 
     # Imports the module of this command and of no other: `--help` has to come at once.
@@ -72,13 +82,33 @@ def run(arguments: list[str]) -> int:
     except CycloptsError as error:
         from haloes.cli.mistakes import explained
 
-        return fail(explained(error, app))
-    except UserError as error:
-        return fail(str(error))
+        return _end(explained(error, app), USAGE)
     except OSError as error:  # haloes schema | head, or > /dev/full
         return unwritten(error)
     except Interrupted as stopped:
-        return fail(f"{stopped}, and saved. Go on with: haloes resume {stopped.run_dir}", code=INTERRUPTED)
-    except KeyboardInterrupt as error:
-        return fail(str(error) or "interrupted", code=INTERRUPTED)
+        return _end(f"{stopped}, and saved. Go on with: haloes resume {stopped.run_dir}", INTERRUPTED)
+    except (UserError, KeyboardInterrupt) as error:
+        return _end(str(error) or "interrupted", exit_code(error))
+    except Exception:
+        if not _is_one_of_several():
+            raise
+        traceback.print_exc()
+        return _end(None, BUG)
     return 0
+
+
+def _is_one_of_several() -> bool:
+    """Return whether torchrun, or the like, started several processes of this command."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def _end(message: str | None, code: int) -> int:
+    """Say why this process ends, and return its exit code; of several processes the first to end speaks for all."""
+    from haloes.cli.views.output import fail
+
+    speaks = True
+    if _is_one_of_several():
+        from haloes.training.process_group import last_word
+
+        code, speaks = last_word(code)
+    return fail(message, code=code) if speaks and message is not None else code

@@ -2,8 +2,8 @@
 Reference log-probabilities on disk: sweeps over loss, beta and learning rate, resumes and later epochs reuse them.
 
 A value is keyed by the content of the reference (its folder) and by the token ids of the sequence, by nothing else.
-Each process appends to a segment file of its own: records of 24 bytes with a checksum, so that a kill in mid-write
-costs the record it hit and no other.
+Each run appends to a segment file of its own: records of 24 bytes with a checksum, so that a kill in mid-write costs
+the record it hit and no other. Of a run's processes one reads and writes the files, the others hold the same values.
 """
 
 import hashlib
@@ -33,22 +33,30 @@ def sequence_key(prompt: NDArray[np.int32], completion: NDArray[np.int32], train
 class ReferenceCache:
     """Values by key: those of all earlier runs with the same reference, and of this one."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the records that are there; damaged and cut-off ones are left out."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            records = np.concatenate([np.empty(0, _RECORD), *(_read(path) for path in sorted(folder.glob("*.bin")))])
-        except OSError as error:
-            raise RunError(
-                f"the reference cache {folder} cannot be used: {error.strerror or error}; set HALOES_CACHE to a folder "
-                "that can be written, or do without it (train.reference_cache=false)"
-            ) from error
-        # Several processes may have computed one sequence: whichever file comes first by name counts, in every run.
+    def __init__(self, folder: Path, known: bytes | None = None) -> None:
+        """
+        Take the values that are known.
+
+        Args:
+            folder: where they are kept.
+            known: all values, as the run's main process has them (`to_bytes`): this process then neither reads files
+                nor writes them. None reads the files, without damaged and cut-off records.
+
+        Raises RunError when the folder cannot be used.
+        """
+        records = _read_folder(folder) if known is None else np.frombuffer(known, _RECORD)
+        # Several runs may have computed one sequence: whichever file comes first by name counts, in every run.
         _, first = np.unique(records["key"], return_index=True)
         self._keys, self._values = records["key"][first], records["value"][first]
         self._new: dict[bytes, float] = {}
-        # A file of its own, so that processes never write to the same one.
-        self._path = folder / f"{uuid.uuid4().hex}.bin"
+        self._folder = folder
+        # A file of its own, so that runs never write to the same one.
+        self._path = None if known is not None else folder / f"{uuid.uuid4().hex}.bin"
+
+    def to_bytes(self) -> bytes:
+        """Return all values, for the run's other processes."""
+        keys = (bytes(key).ljust(16, b"\0") for key in self._keys)
+        return values_to_bytes(dict(zip(keys, self._values.tolist(), strict=True)) | self._new)
 
     def __len__(self) -> int:
         return len(self._keys) + len(self._new)
@@ -66,7 +74,7 @@ class ReferenceCache:
 
     def put(self, values: Mapping[bytes, float]) -> None:
         """
-        Add values, on disk with one write; those that are there already stay as they are.
+        Add values, on disk with one write by the process that writes; those that are there already stay as they are.
 
         Raises RunError when the disk is full or cannot be written.
         """
@@ -75,14 +83,27 @@ class ReferenceCache:
         if not fresh:
             return
         try:
-            with self._path.open("ab") as file:
-                file.write(_records(fresh).tobytes())
+            if self._path is not None:
+                with self._path.open("ab") as file:
+                    file.write(values_to_bytes(fresh))
         except OSError as error:
             raise RunError(
-                f"the reference cache {self._path.parent} cannot be written: {error.strerror or error}; free some "
+                f"the reference cache {self._folder} cannot be written: {error.strerror or error}; free some "
                 "space and resume, or do without it (train.reference_cache=false)"
             ) from error
         self._new.update(fresh)
+
+
+def values_to_bytes(values: Mapping[bytes, float]) -> bytes:
+    """Return values by key as records, 24 bytes each."""
+    return _records(values).tobytes()
+
+
+def values_from_bytes(content: bytes) -> dict[bytes, float]:
+    """Return the values of records, by key."""
+    records = np.frombuffer(content, _RECORD)
+    keys = (bytes(key).ljust(16, b"\0") for key in records["key"])  # numpy drops the zeros at their ends
+    return dict(zip(keys, records["value"].tolist(), strict=True))
 
 
 def _records(values: Mapping[bytes, float]) -> NDArray[np.void]:
@@ -97,6 +118,18 @@ def _records(values: Mapping[bytes, float]) -> NDArray[np.void]:
 def _checks(records: NDArray[np.void]) -> list[int]:
     """Return the checksum of each record's key and value."""
     return [zlib.crc32(record.tobytes()[:20]) for record in records]
+
+
+def _read_folder(folder: Path) -> NDArray[np.void]:
+    """Read all segments of a folder, which is made where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return np.concatenate([np.empty(0, _RECORD), *(_read(path) for path in sorted(folder.glob("*.bin")))])
+    except OSError as error:
+        raise RunError(
+            f"the reference cache {folder} cannot be used: {error.strerror or error}; set HALOES_CACHE to a folder "
+            "that can be written, or do without it (train.reference_cache=false)"
+        ) from error
 
 
 def _read(path: Path) -> NDArray[np.void]:

@@ -162,7 +162,7 @@ class _Trials:
         try:
             for number, step in enumerate(self.steps, start=1):
                 stepper.run(step, backward=True)
-                update(masters, optimizer, rate, job.settings.max_grad_norm, job.ranks, step=number)
+                update(masters, optimizer, rate, job.settings.max_grad_norm, step=number)
                 progress.advance(1)
         except RunError:  # a gradient that is not finite
             return None

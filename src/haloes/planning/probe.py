@@ -21,7 +21,6 @@ from haloes.planning.machine import Peak
 from haloes.sampling.decode import decode
 from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import Pass, ReferenceScores, ReferenceSource, SequencePairs
-from haloes.training.distributed import Ranks
 from haloes.training.optimizer import Masters, make_optimizer
 from haloes.training.settings import settled
 from haloes.training.step import Stepper
@@ -139,7 +138,7 @@ class Probe:
         began = time.perf_counter()
         settings = self.job.settings
         rate = settled(settings.lr, "lr")
-        update(self.masters, self.optimizer, rate, settings.max_grad_norm, Ranks(0, 1), step=1)
+        update(self.masters, self.optimizer, rate, settings.max_grad_norm, step=1)
         _wait(self.job.policy.device)
         return time.perf_counter() - began
 

@@ -82,9 +82,10 @@ def align(
     run = dataclasses.replace(run, config=with_own_rows(run.config, run.run_dir))
     ranks, settings = run.ranks, run.config
     progress = progress if progress is not None and ranks.is_main else NullProgress()
-    finished = ranks.broadcast(_finished(settings, run.run_dir) if run.same_run else None)
+    finished = ranks.from_main(lambda: _finished_steps(settings, run.run_dir) if run.same_run else None)
     if finished is not None:
-        return dataclasses.replace(finished, is_main=ranks.is_main)
+        known = load_run(run.run_dir).scores if ranks.is_main else ()
+        return Run(run.run_dir, known, finished, ranks.is_main, was_finished=True)
     # Before anything is read or written: a misspelt name costs a second and leaves no folder behind.
     if rater is None and settings.samples.rater:
         rater = load_rater(settings.samples.rater)
@@ -161,12 +162,10 @@ def _about_best_step(prepared: PreparedRun, outcome: TrainResult) -> str:
     return f"{text} on {selection.num_examples} held-out examples of other prompts than those reported"
 
 
-def _finished(config: RunConfig, run_dir: Path) -> Run | None:
-    """Return the run as it is, if it is finished and was started with this very configuration."""
+def _finished_steps(config: RunConfig, run_dir: Path) -> int | None:
+    """Return the steps of a run that is finished and was started with this very configuration; else None."""
     steps = run_folder.finished_steps(run_dir)
-    if steps is None or run_folder.read_config(run_dir) != config:
-        return None
-    return Run(run_dir, load_run(run_dir).scores, steps, was_finished=True)
+    return None if steps is None or run_folder.read_config(run_dir) != config else steps
 
 
 def _check_config(run_dir: Path, progress: Progress) -> None:
@@ -200,17 +199,19 @@ def _make_monitor(context: RunContext, prepared: PreparedRun, rater: Rater | Non
             rate(rater, before[:1])
         if judge is not None:
             live_judge = make_live_judge(context, watch, judge, before, same_run=prepared.same_run)
-    # Every process answers at a validation, as every process trains: so all need the baseline.
-    return Monitor(context, watch, train, ranks.broadcast(before), rater=rater, judge=live_judge)
+    # It measures in the main process alone: the others wait until it has answered, and have no baseline.
+    ranks.barrier()
+    return Monitor(context, watch, train, before, rater=rater, judge=live_judge)
 
 
 def _train(prepared: PreparedRun, progress: Progress, monitor: Monitor, *, allow_changes: bool) -> TrainResult:
     """Train, and tell the progress display, the monitor and TensorBoard of each step, from the main process."""
     with stop_on_interrupt() as stop:
         job = prepared.job(
-            cache=reference_cache(prepared.config.train, prepared.policy),
+            cache=reference_cache(prepared.config.train, prepared.policy, prepared.ranks),
             measure=monitor.measure,
             stop=stop,
+            cut=stop.is_time_short,
             progress=progress,
             allow_changes=allow_changes,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from haloes.errors import RunError
+from haloes.errors import ProcessEnded, RunError, exit_code
 from haloes.locks import LOCK, empty_held_folder, hold_folder
 from haloes.progress.contract import Progress
 from haloes.records import memory_name
@@ -23,6 +23,7 @@ from haloes.runs.rehearse import REHEARSAL
 from haloes.store import is_stray
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks
+from haloes.training.process_group import last_word
 
 _OF_A_START = {LOCK, ENCODED, DATA, MANIFEST}
 """All that a run that was killed before it wrote its configuration leaves behind: it can be started again there."""
@@ -41,7 +42,7 @@ def claimed(run_dir: Path, ranks: Ranks, clock: PartClock, *, resume: bool, prog
         run_folder.read_config(run_dir)
     if not ranks.is_main:
         # The main process holds the folder for all of them.
-        with _explained(run_dir, resume=resume):
+        with _explained(run_dir, ranks, resume=resume):
             yield
         return
     if not resume:
@@ -55,7 +56,7 @@ def claimed(run_dir: Path, ranks: Ranks, clock: PartClock, *, resume: bool, prog
         if not resume:
             _check_is_free(run_dir)  # once more: another process may have come and gone before it was ours
         _remove_unfinished(run_dir)
-        with _explained(run_dir, resume=resume), _tidied(run_dir, clock, resume=resume):
+        with _explained(run_dir, ranks, resume=resume), _tidied(run_dir, clock, resume=resume):
             yield
 
 
@@ -95,13 +96,19 @@ def _tidied(run_dir: Path, clock: PartClock, *, resume: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(run_dir: Path, *, resume: bool) -> Iterator[None]:
-    """Say what an interrupt, a full disk or exhausted memory mean for the run, in one line."""
+def _explained(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
+    """Say what an interrupt, the end of another process, a full disk or exhausted memory mean for the run."""
     try:
         yield
     except BaseException as error:
+        if ranks.count > 1:
+            last_word(exit_code(error))
         nothing_done = _is_nothing_done(run_dir, resume=resume)
-        cause = _out_of_room(error, run_dir) or _interrupted(error, run_dir, nothing_done=nothing_done)
+        cause = (
+            _out_of_room(error, run_dir)
+            or _interrupted(error, run_dir, nothing_done=nothing_done)
+            or _left_alone(error, run_dir, nothing_done=nothing_done)
+        )
         if cause is not None:
             raise cause from error
         raise
@@ -119,7 +126,20 @@ def _interrupted(error: BaseException, run_dir: Path, *, nothing_done: bool) -> 
     what = str(error) or "interrupted"
     if nothing_done:
         return KeyboardInterrupt(f"{what} before the first step; nothing is left, and the same command starts anew")
-    return KeyboardInterrupt(f"{what}; every saved step is in {run_dir}. Go on with: haloes resume {run_dir}")
+    return KeyboardInterrupt(f"{what}; {_how_to_go_on(run_dir)}")
+
+
+def _left_alone(error: BaseException, run_dir: Path, *, nothing_done: bool) -> ProcessEnded | None:
+    """Return the end of another process with what is left of the run and how to go on."""
+    if not isinstance(error, ProcessEnded):
+        return None
+    if nothing_done:
+        return ProcessEnded(f"{error}; it was before the first step, and the same command starts anew")
+    return ProcessEnded(f"{error}; {_how_to_go_on(run_dir)}")
+
+
+def _how_to_go_on(run_dir: Path) -> str:
+    return f"every saved step is in {run_dir}. Go on with: haloes resume {run_dir}"
 
 
 def _out_of_room(error: BaseException, run_dir: Path) -> RunError | None:

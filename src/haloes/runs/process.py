@@ -1,34 +1,64 @@
 """
 The process that a run works in: its signals and its threads.
 
-While training the first Ctrl-C, SIGTERM or SIGHUP (a terminal that was closed) ends the run after the current step;
-elsewhere they act at once.
+While training the first Ctrl-C, SIGTERM or SIGHUP (a terminal that was closed) ends the run after the current step, or,
+where a kill follows before that has ended, with the step before it; elsewhere they act at once.
 """
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_FOR_THE_STEP = 5.0
+"""Seconds that a step may go on after a signal that a kill follows. Docker kills 10 s after SIGTERM, torchrun and
+Kubernetes 30 s: what is left is for a checkpoint."""
+
+
+class Stop:
+    """Whether a signal asked the run to stop; called, it says so."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self._asked = threading.Event()
+        self._until: float | None = None
+
+    def __call__(self) -> bool:
+        """Return whether it was asked for."""
+        return self._asked.is_set()
+
+    def ask(self, number: int) -> None:
+        """Ask by this signal."""
+        # torchrun hands Ctrl-C on to its processes, and kills those that are still there after half a minute.
+        if number == signal.SIGTERM or "TORCHELASTIC_RUN_ID" in os.environ:
+            self._until = time.monotonic() + _FOR_THE_STEP
+        self._asked.set()
+
+    def is_time_short(self) -> bool:
+        """Return whether a kill may come before the step has ended, so that it is given up for a checkpoint."""
+        return self._until is not None and time.monotonic() > self._until
+
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Note SIGINT, SIGTERM and SIGHUP inside the block: the function tells of the first; a second one interrupts."""
-    asked = threading.Event()
+def stop_on_interrupt() -> Iterator[Stop]:
+    """Note SIGINT, SIGTERM and SIGHUP inside the block: the result tells of the first; a second one interrupts."""
+    stop = Stop()
     # Python lets only the main thread handle signals; elsewhere nobody asks, and Ctrl-C acts as ever.
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield stop
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if stop():
             signal.default_int_handler(number, frame)
-        asked.set()
+        stop.ask(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, *_ends())}
     try:
-        yield asked.is_set
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -45,6 +45,7 @@ from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import make_encoder, tokenizer_fingerprint
 from haloes.training.choose_rate import ChosenRate, choose_rate
 from haloes.training.choose_steps import ChosenSteps, choose_steps, too_few_steps
+from haloes.training.cut import Cut, never
 from haloes.training.distributed import Ranks, this_rank
 from haloes.training.microbatch_size import bytes_in_use, choose_budget, free_memory
 from haloes.training.optimizer import check_optimizer
@@ -123,6 +124,7 @@ class PreparedRun:
         measure: Callable[[int, Validation], Mapping[str, Any]],
         stop: Callable[[], bool],
         progress: Progress,
+        cut: Cut = never,
         allow_changes: bool = False,
     ) -> TrainJob:
         """
@@ -133,6 +135,7 @@ class PreparedRun:
             measure: gives further numbers of the validation after a step.
             stop: asked after every step; True ends the run.
             progress: told how far the work is.
+            cut: asked between two passes; True gives the step up and ends the run.
             allow_changes: go on from a checkpoint of another identity.
         """
         return TrainJob(
@@ -149,6 +152,7 @@ class PreparedRun:
             cache=cache,
             measure=measure,
             stop=stop,
+            cut=cut,
             progress=progress,
             rounding=0.0 if self.rounding is None else self.rounding.nats,
             drift=None
@@ -191,7 +195,8 @@ def resolve_run(
     if resume:
         config = _as_it_began(config, run_dir)
     # Each process may find out both differently: the folder by its free number, the dtype by its processor.
-    run_dir, dtype = ranks.broadcast((run_dir, compute_dtype(config.model, device)))
+    place, kind = ranks.broadcast([str(run_dir), dtype_name(compute_dtype(config.model, device))])
+    run_dir, dtype = Path(place), getattr(torch, kind)
     loss = loss or configured_loss(config.loss)
     check_output(loss, device)
     return ResolvedRun(
@@ -291,7 +296,8 @@ def prepare_run(
     # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
     free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
     free //= run.ranks.count if run.device.type == "cpu" else 1
-    budget = run.ranks.broadcast(choose_budget(policy, config.train, free=free))
+    # The least that fits on any of them: GPUs may not be equally free.
+    budget = min(map(int, run.ranks.gather(str(choose_budget(policy, config.train, free=free)).encode())))
     num_examples = data.inputs.train.num_examples
     steps = choose_steps(num_examples, batch_size=config.train.batch_size, epochs=config.train.epochs)
     rate = _chosen_rate(config, data.loss, policy, steps)
@@ -503,9 +509,15 @@ def reference_folder(fingerprint: str) -> Path:
     return cache_dir() / "reference" / fingerprint[:32]
 
 
-def reference_cache(settings: TrainSettings, policy: Policy) -> ReferenceCache | None:
-    """Open what is kept of the reference's log-probabilities; None where the run keeps nothing."""
-    return ReferenceCache(reference_folder(policy.reference_fingerprint)) if settings.reference_cache else None
+def reference_cache(settings: TrainSettings, policy: Policy, ranks: Ranks) -> ReferenceCache | None:
+    """Open what is kept of the reference's log-probabilities, for all processes; None where the run keeps nothing."""
+    if not settings.reference_cache:
+        return None
+    folder = reference_folder(policy.reference_fingerprint)
+    cache = ReferenceCache(folder) if ranks.is_main else None
+    # The main process's, whatever other runs add to the folder meanwhile: look-ups have to agree.
+    known = ranks.gather(b"" if cache is None else cache.to_bytes())[0] if ranks.count > 1 else b""
+    return ReferenceCache(folder, known) if cache is None else cache
 
 
 def _load_reference(settings: ModelSettings, policy: LoadedModel, device: torch.device, dtype: torch.dtype) -> Any:
@@ -558,8 +570,8 @@ def _with_share(run: ResolvedRun, progress: Progress) -> tuple[ResolvedRun, Feed
         return run, None
     # Before the run's identity is taken, which counts the share: resumed, the run is the same by its number.
     if run.ranks.is_main:
-        index = index_feedback(settings, run.loss.needs, progress=progress)
-    share = run.ranks.broadcast(0.0 if index is None else held_out_share(settings, index.num_prompts))
+        index = index_feedback(settings, run.loss.needs, progress=progress)  # the others wait for it
+    share = run.ranks.broadcast(0.0 if index is None else float(held_out_share(settings, index.num_prompts)))
     feedback = dataclasses.replace(settings, validation_share=share)
     return dataclasses.replace(run, config=dataclasses.replace(run.config, feedback=feedback)), index
 

@@ -92,6 +92,11 @@ def save(
     return final
 
 
+def is_there(folder: Path, step: int) -> bool:
+    """Return whether a checkpoint of this step was written, intact or damaged since."""
+    return (folder / _name(step)).exists()
+
+
 def keep_steps(folder: Path, steps: Collection[int]) -> None:
     """Remove all checkpoints in `folder` but those of these steps."""
     kept = {_name(step) for step in steps}

@@ -20,9 +20,11 @@ from haloes.losses._contract import Logps
 from haloes.models.device import to_device
 from haloes.models.layout import Packed, shared_length
 from haloes.models.prefix_cache import PrefixCache, make_continued
-from haloes.models.reference_cache import ReferenceCache
+from haloes.models.reference_cache import ReferenceCache, values_from_bytes, values_to_bytes
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenRow, TokenStore
+from haloes.training.cut import Cut, never, refuse_if_cut
+from haloes.training.distributed import Ranks
 from haloes.training.prefetch import prefetch, to_numpy
 from haloes.training.step_work import OnScored, ignore_count
 
@@ -52,9 +54,9 @@ class Pass:
         return [*self.members, *self.continued]
 
 
-def bins_of(store: TokenStore, pairs: SequencePairs, *, budget: int, at_least: int = 1) -> list[list[int]]:
+def bins_of(store: TokenStore, pairs: SequencePairs, *, budget: int, ranks: int = 1) -> list[list[int]]:
     """Return which of these (x, y) go through the model together, each bin within the budget of tokens."""
-    return pack([pair_length(store, x, y) for x, y in pairs.tolist()], budget=budget, at_least=at_least)
+    return pack([pair_length(store, x, y) for x, y in pairs.tolist()], budget=budget, ranks=ranks)
 
 
 def totals(
@@ -74,10 +76,16 @@ def totals(
 
 
 def _totals(
-    token_logps: TokenLogps, rows: list[TokenRow], passes: Sequence[Pass], device: torch.device, on_scored: OnScored
+    token_logps: TokenLogps,
+    rows: list[TokenRow],
+    passes: Sequence[Pass],
+    device: torch.device,
+    on_scored: OnScored,
+    *,
+    cut: Cut = never,
 ) -> Iterator[tuple[list[int], Floats]]:
     """Yield the rows of each layout of these passes with their log p(y|x), fetched from the device all at once."""
-    scored = list(_run(token_logps, rows, passes, device, on_scored))
+    scored = list(_run(token_logps, rows, passes, device, on_scored, cut=cut))
     for part, total in zip(scored, to_numpy([part.logps.total() for part in scored]), strict=True):
         yield part.members, total
 
@@ -93,15 +101,23 @@ class _Scored:
 
 
 def _run(
-    token_logps: TokenLogps, rows: list[TokenRow], passes: Sequence[Pass], device: torch.device, on_scored: OnScored
+    token_logps: TokenLogps,
+    rows: list[TokenRow],
+    passes: Sequence[Pass],
+    device: torch.device,
+    on_scored: OnScored,
+    *,
+    cut: Cut,
 ) -> Iterator[_Scored]:
-    """Score the rows of these passes, each in its layout."""
+    """Score the rows of these passes, each in its layout; no more of them once the step is given up."""
 
     def prepare(part: Pass) -> Packed:
         return packed_rows([rows[i] for i in part.members], device)
 
     with prefetch(passes, prepare, device=device) as ready:
         for part, packed in zip(passes, ready, strict=True):
+            if cut():
+                return
             prefixes = PrefixCache() if part.continued else None
             yield _score(token_logps, part.members, packed, prefixes)
             on_scored(len(part.members))
@@ -174,13 +190,20 @@ class ReferenceSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTotals:
-    """log p_reference(y|x), from the cache where it is there, else computed and then kept."""
+    """
+    log p_reference(y|x), from the cache where it is there, else computed and then kept.
+
+    Processes that share a run score together, each its own sequences, and keep what all of them found: each knows at
+    any time what the others do, and what a run that is resumed from files will know.
+    """
 
     token_logps: TokenLogps
     cache: ReferenceCache | None
     budget: int
     device: torch.device
     on_scored: OnScored = ignore_count
+    ranks: Ranks = Ranks(0, 1)  # noqa: RUF009 - it is frozen
+    cut: Cut = never
 
     def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), rounded to float32 so that cached and fresh values agree."""
@@ -192,11 +215,16 @@ class ReferenceTotals:
         passes = _passes_for(rows, keys, known, passes, self.budget)
         self.on_scored(len(rows) - sum(len(part.all) for part in passes))
         fresh = dict[bytes, float]()
-        for members, total in _totals(self.token_logps, rows, passes, self.device, self.on_scored):
+        for members, total in _totals(self.token_logps, rows, passes, self.device, self.on_scored, cut=self.cut):
             for i, value in zip(members, total.astype(np.float32).tolist(), strict=True):
                 # The first of equal ones counts, now and when it is read from the cache.
                 fresh.setdefault(keys[i], value)
+        refuse_if_cut(self.ranks, self.cut)
         if self.cache is not None:
+            # Two processes may have found one sequence, each in a layout of its own: the first one's value counts, for
+            # this very step too, as a run that is resumed before it will read that one.
+            for found in reversed(self.ranks.gather(values_to_bytes(fresh))):
+                fresh |= values_from_bytes(found)
             self.cache.put(fresh)
         return ReferenceScores(np.array([known[key] if key in known else fresh[key] for key in keys], np.float64))
 
@@ -209,6 +237,8 @@ class ReferenceTokens:
     budget: int
     device: torch.device
     on_scored: OnScored = ignore_count
+    ranks: Ranks = Ranks(0, 1)  # noqa: RUF009 - it is frozen
+    cut: Cut = never
 
     def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), and of each of their trained tokens."""
@@ -216,7 +246,8 @@ class ReferenceTokens:
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
         passes = _passes_for(rows, range(len(rows)), {}, passes, self.budget)
-        scored = list(_run(self.token_logps, rows, passes, self.device, self.on_scored))
+        scored = list(_run(self.token_logps, rows, passes, self.device, self.on_scored, cut=self.cut))
+        refuse_if_cut(self.ranks, self.cut)
         sums = to_numpy([part.logps.total() for part in scored])
         for part, total, values in zip(scored, sums, to_numpy([part.logps.token_T for part in scored]), strict=True):
             found[part.members] = total

@@ -1,12 +1,15 @@
-"""The processes of a run: which of them this is, and what they do together, on accelerate's process group."""
+"""The processes of a run: which of them this is, and what they do together."""
 
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
+
+from haloes.training.process_group import GRADIENTS, TABLES, ProcessGroup, join
 
 T = TypeVar("T")
 _BUCKET = 16 * 2**20
@@ -19,6 +22,8 @@ class Ranks:
 
     index: int
     count: int
+    group: ProcessGroup | None = field(default=None, compare=False, repr=False)
+    """The connection with the others; None for a process alone."""
 
     @property
     def is_main(self) -> bool:
@@ -31,53 +36,56 @@ class Ranks:
         return list(items[self.index :: self.count])
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Return the elementwise sum over all processes. The tensor has the same shape on each."""
-        if self.count == 1:
+        """Return the elementwise sum over all processes. The tensor has the same shape on each, and is on a CPU."""
+        if self.group is None:
             return tensor
-        from accelerate.utils import reduce
-
-        total: Tensor = reduce(tensor, "sum")
+        total = tensor.clone()
+        self.group.add_up(total, longest=TABLES)
         return total
 
     def sum_each(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in a few calls for many small tensors."""
-        if self.count == 1:
+        if self.group is None:
             return
         for bucket in _buckets(tensors):
-            total = self.sum(torch.cat([tensor.flatten() for tensor in bucket]))
+            total = torch.cat([tensor.flatten() for tensor in bucket])
+            # They come here together, from the sum of the step's tables: who is late now has died or hangs.
+            self.group.add_up(total, longest=GRADIENTS)
             for tensor, part in zip(bucket, total.split([t.numel() for t in bucket]), strict=True):  # type: ignore[no-untyped-call]
                 tensor.copy_(part.view_as(tensor))
 
-    def any(self, flag: bool, device: torch.device) -> bool:
+    def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any process."""
-        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
+        return bool(self.sum(torch.tensor(float(flag))) > 0)
 
     def broadcast(self, value: T) -> T:
-        """Return the main process's value, on all of them."""
-        if self.count == 1:
+        """Return the main process's value, which JSON can say, on all of them; the others wait as long as it takes."""
+        if self.group is None:
             return value
-        from accelerate.utils import broadcast_object_list
+        found: T = json.loads(self.group.from_main(json.dumps(value).encode() if self.is_main else b""))
+        return found
 
-        shared = [value]
-        broadcast_object_list(shared)
-        return shared[0]
+    def from_main(self, work: Callable[[], T]) -> T:
+        """Do work in the main process alone, and return what it comes to, which JSON can say, on all of them."""
+        found = cast("T", work() if self.is_main else None)  # the other ones' is not looked at
+        return self.broadcast(found)
+
+    def gather(self, value: bytes) -> list[bytes]:
+        """Return the bytes of every process, in their order."""
+        return [value] if self.group is None else self.group.from_all(value)
 
     def barrier(self) -> None:
-        """Wait until every process has come here."""
-        if self.count > 1:
-            from accelerate import PartialState
-
-            PartialState().wait_for_everyone()
+        """Wait until every process has come here, however long one of them works alone."""
+        if self.group is not None:
+            self.group.meet()
 
 
 def this_rank(device: torch.device) -> Ranks:
     """Return this process among those of `torchrun` (gloo on a CPU, NCCL on GPUs); without it, the only one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Ranks(0, 1)
-    from accelerate import PartialState
-
-    state = PartialState(cpu=device.type == "cpu")
-    return Ranks(state.process_index, state.num_processes)
+    group = join(uses_gpus=device.type == "cuda")
+    return Ranks(group.index, group.count, group)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

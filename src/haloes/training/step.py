@@ -36,6 +36,7 @@ from haloes.models.prefix_cache import PrefixCache, make_continued
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import Pass, ReferenceSource, SequencePairs, bins_of, logps
+from haloes.training.cut import Cut, never, refuse_if_cut
 from haloes.training.distributed import Ranks
 from haloes.training.prefetch import prefetch, to_numpy
 from haloes.training.step_table import MismatchedTable, Ragged, ReferenceTable, Table, tensor
@@ -141,6 +142,8 @@ class Stepper:
     """Told of the policy's layouts; on a GPU from the thread that prepares them."""
     work: StepWork = field(default_factory=StepWork)
     """Told what of a step is done."""
+    cut: Cut = never
+    """Asked between two passes whether the step is given up."""
 
     def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
         """
@@ -150,6 +153,8 @@ class Stepper:
             step: its examples and their mismatched partners.
             backward: whether gradients are wanted.
             running_reward: the mean log-ratio over the steps before, in nats, for a loss that needs it.
+
+        Raises StepCut where the step is given up, with a part of its gradient in the policy's.
         """
         split = self._split(step)
         self.work.begin(
@@ -163,8 +168,11 @@ class Stepper:
         parts, device = split.micro_batches, self.policy.device
         with prefetch(parts, lambda part: self._lay_out(split, part, backward), device=device) as layouts:
             for part, packed in zip(parts, layouts, strict=True):
+                if self.cut():
+                    break
                 self.forward_backward(part, packed, context, numbers, backward=backward)
                 self.work.done(len(part.rows))
+        refuse_if_cut(self.ranks, self.cut)
         # The numbers stayed on the device until here, where the processor may wait for it without harm.
         numbers.fetch()
         # One sum over the processes completes every table: each filled in its own rows and left zeros in the others.
@@ -194,14 +202,14 @@ class Stepper:
         shared = [shared_length(length) for length in prompts]
         lengths = (self.store.prompt_length[sequences] + self.store.completion_length[sequences]).sum(axis=0)
         # The layout holds what prompts share once, and so does the budget: answers to one prompt are worth packing
-        # together. Every process gets a micro-batch where there are enough, or it would wait for the others.
+        # together. Every process gets as many micro-batches where it can, or it would wait for the others.
         bins = pack_by_prompt(
             list(zip(self.store.group[sequences[0]].tolist(), prompts, strict=True)),
             shared,
             (lengths - len(sequences) * np.array(shared)).tolist(),
             budget=self.max_tokens,
             most=self.max_examples,
-            at_least=self.ranks.count,
+            ranks=self.ranks.count,
         )
         return [np.array(members) for members in bins]
 
@@ -247,8 +255,11 @@ class Stepper:
         with self.policy.scoring(), prefetch(split.mismatched_bins, prepare, device=device) as layouts:
             values = []
             for members, packed in zip(split.mismatched_bins, layouts, strict=True):
+                if self.cut():
+                    break
                 values.append(self.policy.token_logps(packed))
                 self.work.scored(len(members))
+        refuse_if_cut(self.ranks, self.cut)
         in_order = np.array([i for members in split.mismatched_bins for i in members], np.int64)
         table.policy.put(in_order, to_numpy(values))
         # Every micro-batch of every process is given the same reference point, that of the whole step.
@@ -319,7 +330,7 @@ class Stepper:
         mismatched = np.empty((0, 2), np.int64)
         if len(step.mismatched):
             mismatched = np.stack([step.examples, step.mismatched], axis=1)
-        bins = bins_of(self.store, mismatched, budget=self.max_tokens, at_least=self.ranks.count)
+        bins = bins_of(self.store, mismatched, budget=self.max_tokens, ranks=self.ranks.count)
         own = self.ranks.shard(self.micro_batches(step))
         # The second half of a paired step's sequences are the rejected completions, in the order of the examples.
         paired = self.store.paired
@@ -398,9 +409,8 @@ class Stepper:
     def _sum(self, *tables: Floats) -> None:
         """Complete these tables in place with the rows of the other processes, in one reduction for all of them."""
         if self.ranks.count > 1:
-            # float64 on the policy's device: NCCL reduces on GPUs alone.
             flat = torch.from_numpy(np.concatenate([table.ravel() for table in tables]))
-            total = self.ranks.sum(flat.to(self.policy.device)).cpu().numpy()
+            total = self.ranks.sum(flat).numpy()
             for table in tables:
                 table[...] = total[: table.size].reshape(table.shape)
                 total = total[table.size :]

@@ -15,7 +15,7 @@ import torch
 
 from haloes.batches.collate import sequences_of
 from haloes.batches.schedule import Schedule
-from haloes.errors import ConfigError, Interrupted, RunError
+from haloes.errors import ConfigError, Interrupted, ProcessEnded, RunError
 from haloes.losses._contract import Loss
 from haloes.models.dropout import set_dropout
 from haloes.models.offload import offloaded
@@ -28,6 +28,7 @@ from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.completion_logps import Pass, ReferenceSource, ReferenceTokens, ReferenceTotals
+from haloes.training.cut import Cut, StepCut, never
 from haloes.training.distributed import Ranks
 from haloes.training.early_stopping import EarlyStopping
 from haloes.training.identity import refuse_changes
@@ -75,7 +76,8 @@ class TrainJob:
     ranks: Ranks
     cache: ReferenceCache | None
     measure: Callable[[int, Validation], Mapping[str, Any]]
-    """Returns further numbers of the validation after this many steps, for its line in the metrics; None: no number."""
+    """Returns further numbers of the validation after this many steps, for its line in the metrics; None: no number.
+    Called in the main process alone, as `drift` is."""
     stop: Callable[[], bool]
     """Asked after every step; True ends the run with everything saved."""
     selection: TokenStore | None = None
@@ -84,6 +86,8 @@ class TrainJob:
     drift: Callable[[int], float] | None = None
     """Returns how far the policy has moved, nats of KL an answer, computed with this many tokens together; None: no
     number, and `train.kl_budget` holds nothing back."""
+    cut: Cut = never
+    """Asked between two passes; True gives the step up and ends the run with the steps before it saved."""
     on_layout: LayoutHook = ignore_layout
     """Told of the layouts that go through the policy, to count its work."""
     progress: Progress = field(default_factory=NullProgress)
@@ -153,7 +157,7 @@ def trainable(job: TrainJob) -> Iterator[Masters]:
 def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> TrainResult:
     """Run the steps that are left; what can be refused is refused before the first of them."""
     settings = job.settings
-    stepper = make_stepper(job, job.train)
+    stepper = make_stepper(job, job.train, cut=job.cut)
     _check_validation(job)
     schedule = training_schedule(job, stepper)
     run = _RunState(
@@ -184,16 +188,14 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         if _is_due(job, step, schedule.num_steps, ends=limit.should_stop):
             validation = run.validate(chooses=True)
             # One process's numbers on all, so that every one of them stops early at the same step or not.
-            numbers = job.ranks.broadcast(
-                {**validation.metrics(rounding=job.rounding), **job.measure(step, validation)}
-            )
+            numbers = job.ranks.from_main(partial(_numbers, job, step, validation))
             log.validation(step, numbers)
             if best.update(step, numbers):
                 run.save(BEST, step, log, keep=None)
                 run.keep_best(safe_best, step)
         last = step == schedule.num_steps or best.should_stop or limit.should_stop
         # Asked of all: a signal reaches the processes at different times, and they must stop after the same step.
-        stopped = not last and job.ranks.any(job.stop(), job.policy.device)
+        stopped = not last and job.ranks.any(job.stop())
         due = last or stopped or step % settings.checkpoint_every == 0
         if due:
             run.save(CHECKPOINTS, step, log, keep=settings.keep_checkpoints)
@@ -209,6 +211,11 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         validation = run.validate(chooses=False)
     seconds = time.perf_counter() - began
     return TrainResult(schedule.num_steps, seconds, validation, (*damaged, *problems), best_step, limit.passed)
+
+
+def _numbers(job: TrainJob, step: int, validation: Validation) -> Mapping[str, Any]:
+    """Return the numbers of a validation, for its line in the metrics."""
+    return {**validation.metrics(rounding=job.rounding), **job.measure(step, validation)}
 
 
 def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:
@@ -253,7 +260,7 @@ class _RunState:
     def resume(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
         """Restore and return the newest intact checkpoint, if there is one, with sentences about what is damaged."""
         job = self.job
-        saved, damaged = checkpoint.newest(job.run_dir / CHECKPOINTS)
+        saved, damaged = self._found(partial(checkpoint.newest, job.run_dir / CHECKPOINTS))
         if saved is None:
             return None, damaged
         if not job.allow_changes:
@@ -267,26 +274,73 @@ class _RunState:
             )
         return saved, damaged
 
+    def _found(
+        self, look: Callable[[], tuple[checkpoint.Checkpoint | None, list[str]]]
+    ) -> tuple[checkpoint.Checkpoint | None, list[str]]:
+        """Return the checkpoint that the main process finds, and what is damaged, on all processes."""
+
+        def described() -> tuple[str | None, int, dict[str, str], list[str]]:
+            saved, damaged = look()
+            if saved is None:
+                return None, 0, {}, damaged
+            return str(saved.path), saved.step, dict(saved.identity), damaged
+
+        path, step, identity, damaged = self.job.ranks.from_main(described)
+        if path is None:
+            return None, damaged
+        if not Path(path).is_dir():
+            raise RunError(
+                f"process {self.job.ranks.index} cannot see {path}, which the main process goes on from: processes on "
+                "several machines need the run's folder on a file system that all of them share"
+            )
+        return checkpoint.Checkpoint(Path(path), step, identity), damaged
+
     def take_step(self, stepper: Stepper, schedule: Schedule, step: int, log: "_Log") -> Mapping[str, Any]:
-        """Train on the schedule's step of this index, and log it; return what was looked at after it."""
+        """
+        Train on the schedule's step of this index, and log it; return what was looked at after it.
+
+        Raises:
+            Interrupted: the step was given up.
+            ProcessEnded: another process is gone.
+        """
         job, began = self.job, time.perf_counter()
+        try:
+            table = self._add_gradient(stepper, schedule, step)
+        except StepCut:
+            self._save_before(step, log)
+            raise Interrupted(step, schedule.num_steps, job.run_dir) from None
+        except ProcessEnded:
+            self._save_before(step, log)
+            raise
+        rate = learning_rate(job.settings, step, schedule.num_steps)
+        self.loss_state.before_update(step=step + 1)
+        norm = update(self.masters, self.optimizer, rate, job.settings.max_grad_norm, step=step + 1)
+        seconds = time.perf_counter() - began
+        looked_at: Mapping[str, Any] = {}
+        if job.drift is not None and is_looked_at(step + 1, schedule.num_steps):
+            # One process's number on all, so that every one of them ends at the same step or not.
+            looked_at = job.ranks.from_main(partial(_look, job.drift, token_budget(job)))
+        per_epoch = schedule.steps_per_epoch
+        log.step(table, looked_at, rate=rate, norm=norm, seconds=seconds, per_epoch=per_epoch)
+        self.loss_state.update(table, step=step + 1)
+        return looked_at
+
+    def _add_gradient(self, stepper: Stepper, schedule: Schedule, step: int) -> Table:
+        """Return a step's numbers, its gradient summed over the processes; weights and moments stay as they were."""
+        job = self.job
         # Everything random of a step follows from its number: a resumed run is the same run.
         _seed_dropout(job.settings.seed, step, job.ranks)
         table = stepper.run(schedule.step(step), backward=True, running_reward=self.loss_state.running_reward)
         # Before the update: what is not finite must not reach the weights, of which the last good ones are kept.
         _check_finite(table, job.train)
-        rate = learning_rate(job.settings, step, schedule.num_steps)
-        self.loss_state.before_update(step=step + 1)
-        norm = update(self.masters, self.optimizer, rate, job.settings.max_grad_norm, job.ranks, step=step + 1)
-        seconds = time.perf_counter() - began
-        looked_at: Mapping[str, Any] = {}
-        if job.drift is not None and is_looked_at(step + 1, schedule.num_steps):
-            # One process's number on all, so that every one of them ends at the same step or not.
-            looked_at = job.ranks.broadcast({KL: job.drift(token_budget(job))})
-        per_epoch = schedule.steps_per_epoch
-        log.step(table, looked_at, rate=rate, norm=norm, seconds=seconds, per_epoch=per_epoch)
-        self.loss_state.update(table, step=step + 1)
-        return looked_at
+        job.ranks.sum_each(self.masters.gradients())
+        return table
+
+    def _save_before(self, step: int, log: "_Log") -> None:
+        """Save what the steps before this one left, from the main process, where that is not saved yet."""
+        job = self.job
+        if job.ranks.is_main and step and not checkpoint.is_there(job.run_dir / CHECKPOINTS, step):
+            self._write(CHECKPOINTS, step, log, keep=job.settings.keep_checkpoints)
 
     def keep_weights(self, best: int | None, *, last: int) -> tuple[int | None, list[str]]:
         """Restore the best step's weights; return the step (None: it is the last), and why they could not be."""
@@ -297,7 +351,7 @@ class _RunState:
 
     def restore_best(self, step: int) -> list[str]:
         """Restore the weights after the best step; return why not where they cannot be read."""
-        saved, damaged = checkpoint.of_step(self.job.run_dir / BEST, step)
+        saved, damaged = self._found(partial(checkpoint.of_step, self.job.run_dir / BEST, step))
         if saved is None:
             best = f"step {step}, where {self.job.settings.keep_best} was best"
             return [*damaged, f"the weights after {best}, are gone: the result is the model after the last step"]
@@ -328,28 +382,31 @@ class _RunState:
         """Write a checkpoint, from the main process."""
         # All processes hold the same weights: one of them writes, and the others wait for it.
         if self.job.ranks.is_main:
-            checkpoint.save(
-                self.job.run_dir / folder,
-                step=step,
-                masters=self.masters,
-                optimizer=self.optimizer,
-                loss_state=self.loss_state.state(),
-                identity=self.job.identity,
-                metrics=log.text,
-                keep=keep,
-            )
+            self._write(folder, step, log, keep=keep)
         self.job.ranks.barrier()
 
+    def _write(self, folder: str, step: int, log: "_Log", *, keep: int | None) -> None:
+        checkpoint.save(
+            self.job.run_dir / folder,
+            step=step,
+            masters=self.masters,
+            optimizer=self.optimizer,
+            loss_state=self.loss_state.state(),
+            identity=self.job.identity,
+            metrics=log.text,
+            keep=keep,
+        )
 
-def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
-    """Return the stepper of the job on this data: the trained or the held-out one."""
+
+def make_stepper(job: TrainJob, store: TokenStore, *, cut: Cut = never) -> Stepper:
+    """Return the stepper of the job on this data: the trained or the held-out one; `cut` gives a step of it up."""
     budget, device, needs = token_budget(job), job.policy.device, job.loss.needs
     reference: ReferenceSource | None = None
     work = StepWork(job.progress)
     if needs.reference_tokens:
-        reference = ReferenceTokens(job.policy.reference_logps, budget, device, work.scored)
+        reference = ReferenceTokens(job.policy.reference_logps, budget, device, work.scored, job.ranks, cut)
     elif needs.any_reference:
-        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device, work.scored)
+        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device, work.scored, job.ranks, cut)
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     if job.settings.activation_offload:
         activations = partial(offloaded, list(job.policy.model.parameters()))
@@ -367,6 +424,7 @@ def make_stepper(job: TrainJob, store: TokenStore) -> Stepper:
         reuse_prompt_cache=not (settings.dropout or settings.gradient_checkpointing or settings.activation_offload),
         on_layout=job.on_layout,
         work=work,
+        cut=cut,
     )
 
 
@@ -396,15 +454,20 @@ def _score_before(job: TrainJob, store: TokenStore) -> Floats | None:
         cache = None if has_separate_reference else job.cache
         job.progress.stage("log-probabilities before training", len(own))
         source = ReferenceTotals(
-            job.policy.token_logps, cache, token_budget(job), job.policy.device, job.progress.advance
+            job.policy.token_logps, cache, token_budget(job), job.policy.device, job.progress.advance, job.ranks
         )
         logp[own] = source.score(store, np.stack([own, own], axis=1), passes).totals
-    return job.ranks.sum(torch.from_numpy(logp).to(job.policy.device)).cpu().numpy()
+    return job.ranks.sum(torch.from_numpy(logp)).numpy()
 
 
 def token_budget(job: TrainJob) -> int:
     """Return the maximum tokens per micro-batch; a longer example gets one of its own."""
     return job.settings.microbatch_tokens or MAX_TOKENS.get(job.policy.device.type, MAX_TOKENS["cpu"])
+
+
+def _look(drift: Callable[[int], float], budget: int) -> Mapping[str, float]:
+    """Return the divergence from the model before training, for a step's line in the metrics."""
+    return {KL: drift(budget)}
 
 
 def _seed_dropout(seed: int, step: int, ranks: Ranks) -> None:
@@ -448,13 +511,11 @@ def update(
     optimizer: torch.optim.Optimizer,
     rate: float,
     max_norm: float,
-    ranks: Ranks,
     *,
     step: int,
 ) -> float:
-    """Sum the gradients over the ranks, clip them, and take an optimizer step; return their norm before clipping."""
-    gradients = masters.gradients()
-    ranks.sum_each(gradients)
+    """Clip the gradients, summed over all processes, and take an optimizer step; return their norm before clipping."""
+    masters.gradients()  # zeros where none arrived, so that moments do not depend on what came in a step
     # The norm of the whole step's gradient: clipped a process or a micro-batch at a time it would be another step.
     norm = float(torch.nn.utils.clip_grad_norm_(list(masters.weights.values()), max_norm))
     if not np.isfinite(norm):

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from haloes.errors import USAGE
 from haloes.readable import readable
 
-USAGE, UNREAD = 2, 141
+UNREAD = 141
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 """Faults of a write that the user can act on; EIO is a terminal that was closed."""
 _UNBOUNDED = 100_000

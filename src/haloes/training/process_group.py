@@ -1,0 +1,225 @@
+"""
+The connection between a run's processes: gloo between their processors, NCCL between their GPUs, and a common store.
+
+A process that waits for the others looks at the store meanwhile, where whoever ends early says so first. So nobody
+waits for a process that is no more, and one of them alone says why the run ended.
+"""
+
+import atexit
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from haloes.errors import ConfigError, ProcessEnded
+
+GRADIENTS, TABLES, MEETING = 10 * 60.0, 30 * 60.0, 10 * 60.0
+"""Seconds that a sum of gradients waits for the other processes, which come to it together; a sum of a step's tables,
+for which they have worked apart; and the first meeting."""
+_EVER = timedelta(days=365)
+"""The limit of gloo's own: who waits for a process that works alone waits as long as it works."""
+_LOOK = 0.5
+"""Seconds between two looks at whether another process has ended."""
+_ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the first process that ended early did."""
+
+    index: int
+    code: int
+    """Its exit code, which becomes that of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """The connection of one process with the others."""
+
+    index: int
+    count: int
+    store: Store
+    between_processors: dist.ProcessGroup
+    between_gpus: dist.ProcessGroup | None
+    """None where the run computes on processors."""
+
+    def add_up(self, tensor: Tensor, *, longest: float) -> None:
+        """Replace a tensor of one shape on each process by the sum over them. Raises ProcessEnded after `longest` s."""
+        if tensor.device.type == "cuda":
+            # NCCL waits on the GPU, and its own watchdog ends the process after GRADIENTS.
+            dist.all_reduce(tensor, group=self.between_gpus)
+        else:
+            self._do(lambda: dist.all_reduce(tensor, group=self.between_processors, async_op=True), longest)
+
+    def from_main(self, value: bytes) -> bytes:
+        """Return the main process's bytes, however long it takes to have them."""
+        size = torch.tensor([len(value)])
+        self._do(lambda: dist.broadcast(size, 0, group=self.between_processors, async_op=True), None)
+        content = torch.zeros(int(size), dtype=torch.uint8)
+        if self.index == 0:
+            content = torch.frombuffer(bytearray(value), dtype=torch.uint8) if value else content
+        self._do(lambda: dist.broadcast(content, 0, group=self.between_processors, async_op=True), TABLES)
+        return content.numpy().tobytes()
+
+    def from_all(self, value: bytes) -> list[bytes]:
+        """Return the bytes of every process, in their order."""
+        sizes = torch.zeros(self.count, dtype=torch.int64)
+        sizes[self.index] = len(value)
+        self.add_up(sizes, longest=TABLES)
+        if not sizes.any():
+            return [b""] * self.count
+        # One row a process, zeros elsewhere and behind: their sum holds all of them.
+        rows = torch.zeros(self.count, int(sizes.max()), dtype=torch.uint8)
+        if value:
+            rows[self.index, : len(value)] = torch.frombuffer(bytearray(value), dtype=torch.uint8)
+        self.add_up(rows, longest=TABLES)
+        return [row[:size].numpy().tobytes() for row, size in zip(rows, sizes.tolist(), strict=True)]
+
+    def meet(self) -> None:
+        """Wait until every process has come here, however long one of them works alone."""
+        self._do(lambda: dist.barrier(group=self.between_processors, async_op=True), None)
+
+    def _do(self, begin: Callable[[], dist.Work | None], longest: float | None) -> None:
+        """Begin something together, and wait for the others. Raises ProcessEnded where one of them is gone."""
+        try:
+            work = begin()
+            if work is not None:
+                wait_for(work.is_completed, self.store, self.count, longest)
+                work.wait()
+        except RuntimeError as error:
+            raise _gone(self.store, self.count) from error
+
+
+def join(*, uses_gpus: bool) -> ProcessGroup:
+    """
+    Return the connection with the other processes that `torchrun` started, made where it is not there yet.
+
+    Raises:
+        ConfigError: the environment does not say where they meet, or a process has no GPU of its own.
+        ProcessEnded: one of them ended, or has not come in time.
+    """
+    return _joined(uses_gpus)
+
+
+# A process is connected once in its life: a second connection would have to be agreed on with the others again.
+@cache
+def _joined(uses_gpus: bool) -> ProcessGroup:
+    gpu = _own_gpu() if uses_gpus else None
+    store = _store()
+    index, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    # At the store first: gloo's own meeting can neither be interrupted nor see that somebody will never come.
+    store.set(f"here/{index}", "")
+    here = [f"here/{i}" for i in range(count)]
+    wait_for(lambda: bool(store.check(here)), store, count, MEETING)
+    if dist.is_initialized():  # by the program that called haloes
+        between = dist.new_group(backend="gloo", timeout=_EVER)
+    else:
+        dist.init_process_group("gloo", store=PrefixStore("gloo", store), rank=index, world_size=count, timeout=_EVER)
+        between = dist.group.WORLD
+        atexit.register(dist.destroy_process_group)
+    gpus = None
+    if gpu is not None:
+        gpus = dist.new_group(backend="nccl", timeout=timedelta(seconds=GRADIENTS), device_id=gpu)
+    return ProcessGroup(index, count, store, between, gpus)
+
+
+def last_word(code: int) -> tuple[int, bool]:
+    """
+    Tell the other processes that this one ends with this exit code, unless another one ended before it.
+
+    Returns:
+        The code that all of them end with, and whether this process is the first and says why.
+    """
+    index = int(os.environ.get("RANK", "0"))
+    mine = json.dumps({"index": index, "code": code})
+    is_torchruns = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    try:
+        # What torchrun has is there at once; another one is not waited for, should the process that makes it be gone.
+        if not (is_torchruns or _store.cache_info().currsize):
+            return code, True
+        said = _store().compare_set(_ENDED, "", mine)
+    except (RuntimeError, ConfigError):  # the process that had the store is gone, or there never was one
+        return code, True
+    first = Ending(**json.loads(said))
+    if first.index == index == 0 and not is_torchruns:
+        time.sleep(4 * _LOOK)  # the store is this process's own: the others have to have looked
+    return first.code, first.index == index
+
+
+def wait_for(is_done: Callable[[], bool], store: Store, count: int, longest: float | None) -> None:
+    """
+    Wait until something is done by all processes, open to signals.
+
+    Raises ProcessEnded where another process says that it has ended, or `longest` seconds are over.
+    """
+    began = looked = time.monotonic()
+    pause = 1e-4
+    while not is_done():
+        now = time.monotonic()
+        if now - looked > _LOOK:
+            looked = now
+            if (ending := _ending(store)) is not None:
+                raise _told(ending, count)
+        if longest is not None and now - began > longest:
+            raise ProcessEnded(
+                f"another of the {count} processes has not answered for {longest / 60:.0f} minutes: it hangs, or its "
+                "machine cannot be reached"
+            )
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.01)
+
+
+@cache
+def _store() -> Store:
+    """Return the store that all processes share; it is torchrun's own, or else the main process has it."""
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=MEETING)))
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and the environment does not say where these processes meet "
+            f"({error}): start them with torchrun, or unset WORLD_SIZE for one process"
+        ) from error
+    # Of this start of them alone: torchrun may start them anew, with the same store.
+    attempt = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")]
+    return PrefixStore("/".join(["haloes", *attempt]), store)
+
+
+def _own_gpu() -> torch.device:
+    """Make this process's GPU the present one. Raises ConfigError where there are too few."""
+    index, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if index >= there:
+        raise ConfigError(
+            f"process {index} of this machine has no GPU of its own: there are {there}; start as many processes "
+            f"(torchrun --nproc-per-node {there})"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def _ending(store: Store) -> Ending | None:
+    """Return how another process ended early; None where none did, or nobody can say."""
+    try:
+        return Ending(**json.loads(store.get(_ENDED))) if store.check([_ENDED]) else None
+    except RuntimeError:  # the process that had the store is gone
+        return None
+
+
+def _gone(store: Store, count: int) -> ProcessEnded:
+    """Return what to raise where the connection broke off."""
+    ending = _ending(store)
+    if ending is not None:
+        return _told(ending, count)
+    return ProcessEnded(f"another of the {count} processes was killed, or cannot be reached any more")
+
+
+def _told(ending: Ending, count: int) -> ProcessEnded:
+    return ProcessEnded(f"process {ending.index} of {count} has ended, and says why itself")
