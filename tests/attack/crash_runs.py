@@ -3,6 +3,7 @@ Kill tiny runs at random moments, or damage what they left, and resume them: a s
 
     python tests/attack/crash_runs.py kills 100
     python tests/attack/crash_runs.py damages 100
+    python tests/attack/crash_runs.py ranks 100
     python tests/attack/crash_runs.py judges 20
 
 It prints its figures as JSON and ends with 1 where something was lost, differed, or showed a traceback.
@@ -16,14 +17,14 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from haloes.errors import UserError
+from forked_ranks import begun, begun_together, ended, together
+from haloes.errors import USAGE
 from haloes.judging.pairs import read_pairs
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import make_judge
@@ -37,27 +38,11 @@ _WAYS = {
     "best": {"train": {"keep_best": "auc", "validate_every": 1, "checkpoint_every": 2}},
 }
 """Kinds of runs that are killed."""
-
-
-def begun(work: Callable[[], object]) -> int:
-    """Do the work in a process of its own, and return its number; it ends with 2 for a UserError, 3 for any other."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-    except UserError as error:
-        print(f"refused: {error}", file=sys.stderr)
-        os._exit(2)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(3)
-    os._exit(0)
-
-
-def ended(child: int) -> int:
-    """Wait for a process, and return its exit code; negative for the signal that killed it."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+_WAYS_OF_TWO = {
+    name: {**sections, "train": {**sections.get("train", {}), "epochs": 2.0, "microbatch_tokens": 128}}
+    for name, sections in _WAYS.items()
+}
+"""The same for two processes: several micro-batches a step, and each sequence twice, once from the cache."""
 
 
 def kills(folder: Path, count: int) -> Counter[str]:
@@ -84,6 +69,50 @@ def kills(folder: Path, count: int) -> Counter[str]:
             found["failed"] += code > 0
         found[f"resumed with {ended(begun(lambda: align(cfg, run_dir, resume=is_run(run_dir))))}"] += 1
         found["bit-equal" if same_result(Run(run_dir, (), 0), whole, files=["data.json"]) else "differ"] += 1
+        shutil.rmtree(run_dir)
+    return found
+
+
+def ranks(folder: Path, count: int) -> Counter[str]:
+    """Kill one of the two processes of a run, see that the other one ends by itself, resume both, and compare."""
+    found: Counter[str] = Counter()
+    made = {}
+    for name, sections in _WAYS_OF_TWO.items():
+        cfg = config(
+            save_model(folder / name / "model"), write_rows(folder / name / "rows.jsonl", thumbs(24)), **sections
+        )
+        # A cache of its own for each run: one that another run filled would hide what a resumption reads from it.
+        os.environ["HALOES_CACHE"] = f"{folder / name / 'cache'}"
+        began = time.monotonic()
+        whole = folder / name / "whole"
+        codes = together(partial(align, cfg, whole), 2)
+        assert not any(codes), codes
+        made[name] = (cfg, Run(whole, (), 0), time.monotonic() - began)
+    for seed in range(count):
+        rng = random.Random(seed)
+        name = rng.choice(list(made))
+        cfg, whole_run, seconds = made[name]
+        run_dir = folder / f"run-{seed}"
+        os.environ["HALOES_CACHE"] = f"{folder / 'caches' / str(seed)}"
+        for _ in range(rng.randint(1, 3)):
+            said = folder / f"said-{seed}"
+            said.unlink(missing_ok=True)
+            children = begun_together(partial(align, cfg, run_dir, resume=is_run(run_dir)), 2, said=said)
+            time.sleep(rng.uniform(0, 1.1 * seconds))
+            killed = rng.randrange(2)
+            os.kill(children[killed], signal.SIGKILL)
+            at = time.monotonic()
+            codes = [ended(child) for child in children]
+            other = codes[1 - killed]
+            found["kills"] += codes[killed] == -signal.SIGKILL
+            found["the other one ended with its message"] += other == USAGE
+            found["the other one took longer than 10 s"] += time.monotonic() - at > 10
+            if other not in {0, USAGE} or "Traceback" in said.read_text():
+                found["failed"] += 1
+                print(f"seed {seed}: {codes}\n{said.read_text()}", file=sys.stderr)
+        codes = together(partial(align, cfg, run_dir, resume=is_run(run_dir)), 2)
+        found[f"resumed with {max(codes)}"] += 1
+        found["bit-equal" if same_result(Run(run_dir, (), 0), whole_run, files=["data.json"]) else "differ"] += 1
         shutil.rmtree(run_dir)
     return found
 
@@ -159,14 +188,14 @@ def _damage(path: Path, rng: random.Random) -> str:
     return f"{what} at {at} of {len(content)}"
 
 
-_BAD = {"differ", "failed", "silently different", "traceback", "lost", "twice"}
+_BAD = {"the other one took longer than 10 s", "differ", "failed", "silently different", "traceback", "lost", "twice"}
 
 
 def main(attack: str, count: int) -> int:
     """Carry an attack out and print its figures; return 1 where something did not hold."""
     with tempfile.TemporaryDirectory() as name:
         os.environ["HALOES_CACHE"] = f"{name}/cache"
-        found = {"kills": kills, "damages": damages, "judges": judges}[attack](Path(name), count)
+        found = {"kills": kills, "ranks": ranks, "damages": damages, "judges": judges}[attack](Path(name), count)
     print(json.dumps(found))
     return int(
         any(found[bad] for bad in _BAD) or any(key.startswith("resumed with ") and key[-1] != "0" for key in found)

@@ -16,7 +16,7 @@ def attack(kind: str, count: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(("kind", "count"), [("kills", 2), ("damages", 4), ("judges", 2)])
+@pytest.mark.parametrize(("kind", "count"), [("kills", 2), ("ranks", 1), ("damages", 4), ("judges", 2)])
 def test_a_few_attacks_do_no_harm(kind: str, count: int):
     done = attack(kind, count)
 
@@ -24,7 +24,7 @@ def test_a_few_attacks_do_no_harm(kind: str, count: int):
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize(("kind", "count"), [("kills", 300), ("damages", 500), ("judges", 30)])
+@pytest.mark.parametrize(("kind", "count"), [("kills", 300), ("ranks", 100), ("damages", 500), ("judges", 30)])
 def test_many_attacks_do_no_harm(kind: str, count: int):
     done = attack(kind, count)
 

@@ -195,7 +195,8 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
                 run.keep_best(safe_best, step)
         last = step == schedule.num_steps or best.should_stop or limit.should_stop
         # Asked of all: a signal reaches the processes at different times, and they must stop after the same step.
-        stopped = not last and job.ranks.any(job.stop())
+        with run.kept(step, log):
+            stopped = not last and job.ranks.any(job.stop())
         due = last or stopped or step % settings.checkpoint_every == 0
         if due:
             run.save(CHECKPOINTS, step, log, keep=settings.keep_checkpoints)
@@ -305,13 +306,10 @@ class _RunState:
         """
         job, began = self.job, time.perf_counter()
         try:
-            table = self._add_gradient(stepper, schedule, step)
+            with self.kept(step, log):
+                table = self._add_gradient(stepper, schedule, step)
         except StepCut:
-            self._save_before(step, log)
             raise Interrupted(step, schedule.num_steps, job.run_dir) from None
-        except ProcessEnded:
-            self._save_before(step, log)
-            raise
         rate = learning_rate(job.settings, step, schedule.num_steps)
         self.loss_state.before_update(step=step + 1)
         norm = update(self.masters, self.optimizer, rate, job.settings.max_grad_norm, step=step + 1)
@@ -336,11 +334,17 @@ class _RunState:
         job.ranks.sum_each(self.masters.gradients())
         return table
 
-    def _save_before(self, step: int, log: "_Log") -> None:
-        """Save what the steps before this one left, from the main process, where that is not saved yet."""
-        job = self.job
-        if job.ranks.is_main and step and not checkpoint.is_there(job.run_dir / CHECKPOINTS, step):
-            self._write(CHECKPOINTS, step, log, keep=job.settings.keep_checkpoints)
+    @contextmanager
+    def kept(self, step: int, log: "_Log") -> Iterator[None]:
+        """Save what so many steps left where what comes inside is given up; it changes nothing of that."""
+        try:
+            yield
+        except (StepCut, ProcessEnded):
+            job = self.job
+            # By the main process alone, and not together: others may be gone.
+            if job.ranks.is_main and step and not checkpoint.is_there(job.run_dir / CHECKPOINTS, step):
+                self._write(CHECKPOINTS, step, log, keep=job.settings.keep_checkpoints)
+            raise
 
     def keep_weights(self, best: int | None, *, last: int) -> tuple[int | None, list[str]]:
         """Restore the best step's weights; return the step (None: it is the last), and why they could not be."""
