@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from fakes import byte_tokenizer
 from haloes.errors import ConfigError, DataError, ModelError, RunError
 from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.bench.run import BenchSettings, _render, draw, run_benchmarks
+from haloes.evaluation.bench.sandbox.bubblewrap import Bubblewrap
+from haloes.evaluation.bench.sandbox.namespaces import OwnJail
 from haloes.evaluation.evaluate import compute_evaluation
 from haloes.progress.contract import NullProgress
 from haloes.report.page import write_report
@@ -171,6 +174,26 @@ def test_generated_code_is_refused_where_there_is_no_sandbox(run_dir: Path, out:
     with pytest.raises(ConfigError, match="this is darwin"):
         ask(run_dir, harness, out, "humaneval", run_generated_code=True)
     assert harness.loaded == []
+
+
+class Notes(NullProgress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_jail_of_our_own_is_told_and_bubblewrap_is_not(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = BenchSettings(names="humaneval", out=tmp_path, run_generated_code=True)
+    for jail, told in ((Bubblewrap("bwrap"), []), (OwnJail(), [OwnJail().remark])):
+        monkeypatch.setattr("haloes.evaluation.bench.sandbox.run.find_jail", lambda jail=jail: jail)
+        progress = Notes()
+        place = replace(settings, out=tmp_path / jail.name)
+        run_benchmarks(str(run_dir), place, harness=FakeHarness(), progress=progress)
+        assert [note for note in progress.notes if "jail" in note] == told
 
 
 def test_what_is_missing_is_said_before_a_model_is_loaded(run_dir: Path, out: Path):

@@ -92,8 +92,8 @@ CALLS = MappingProxyType(
         },
     }
 )
-"""The forbidden calls by machine: other processes, memory that no limit counts, the kernel's keys, mounts, and what no
-solution needs. Of sockets only some families are forbidden."""
+"""The forbidden calls by machine: other processes, memory that no limit counts, the kernel's keys, sockets, mounts, and
+what no solution needs. A pair of connected sockets, which asyncio has, is the one thing that depends on an argument."""
 NEW_CALLS = MappingProxyType(
     {
         "io_uring_setup": 425,
@@ -115,9 +115,7 @@ NEW_CALLS = MappingProxyType(
 _ARCHITECTURE = MappingProxyType({"x86_64": 0xC000003E, "aarch64": 0xC00000B7})
 _OTHER_CALLS = 0x40000000
 """The x32 calls of x86_64 have this bit; no call of either machine has a number above it."""
-_FAMILIES = (1, 2, 10)
-"""Sockets that may be made, and lead nowhere: within the computer, IPv4, IPv6. Others, such as those to the host of a
-virtual machine, are held by no network namespace."""
+_AF_UNIX = 1
 _LIKE_A_LIMIT = ("clone", "fork", "vfork")
 """Refused as where there are too many processes, which Python knows how to tell."""
 
@@ -148,7 +146,7 @@ def steps(machine: str) -> list[tuple[int, int, int, int]]:
     load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
     allow, refuse = 0x7FFF0000, 0x00050000
     calls = calls_of(machine)
-    sockets = [calls.pop("socket"), calls.pop("socketpair")]
+    pair = calls.pop("socketpair")
     # Calls of another machine (32 bits) have other numbers: all are refused.
     found = [
         (load, 0, 0, 4),
@@ -162,8 +160,6 @@ def steps(machine: str) -> list[tuple[int, int, int, int]]:
         # glibc falls back from clone3 to clone where it does not exist.
         why = errno.EAGAIN if name in _LIKE_A_LIMIT else errno.ENOSYS if name == "clone3" else errno.EPERM
         found += [(equal, 0, 1, number), (answer, 0, 0, refuse | why)]
-    # A socket's family is the first argument, behind the number, the machine and the place of the call.
-    found += [(equal, 2, 0, sockets[0]), (equal, 1, 0, sockets[1]), (answer, 0, 0, allow), (load, 0, 0, 16)]
-    for family in _FAMILIES:
-        found += [(equal, 0, 1, family), (answer, 0, 0, allow)]
-    return [*found, (answer, 0, 0, refuse | errno.EPERM)]
+    # Their family is the first argument, behind the number, the machine and the place of the call.
+    found += [(equal, 1, 0, pair), (answer, 0, 0, allow), (load, 0, 0, 16), (equal, 0, 1, _AF_UNIX)]
+    return [*found, (answer, 0, 0, allow), (answer, 0, 0, refuse | errno.EPERM)]
