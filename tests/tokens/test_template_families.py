@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from haloes.records import Message, Text, message_to_json
+from haloes.feedback.messages import parse_completion, parse_prompt
+from haloes.records import Message, Prompt, Text, message_to_json
 from haloes.tokens.encode import Encoded, Unencodable, make_encoder
 from template_kinds import KINDS, of_kind
 
@@ -242,3 +243,68 @@ def test_what_a_template_refuses_is_refused_in_its_words(kind: str, prompt: tupl
 
     assert isinstance(row, Unencodable)
     assert words in row.message
+
+
+@pytest.mark.parametrize("kind", ["gemma", "mistral", "r1"])
+def test_a_template_without_a_system_role_refuses_the_row_and_says_what_to_do(kind: str) -> None:
+    [row] = make_encoder(of_kind(kind), max_length=999).encode([(SYSTEM_TURN, "Hello.", ())])
+
+    assert isinstance(row, Unencodable)
+    assert row.reason == "chat template"
+    assert (
+        "tokens.chat_template_kwargs.merge_system=true puts the words of a system turn before the first user turn"
+        in row.message
+    )
+
+
+SYSTEM_TURN = (Message("system", "Be kind."), Message("user", "Hi"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_system_turn_may_go_into_the_first_user_turn_of_any_template(kind: str) -> None:
+    plain, merged = of_kind(kind), of_kind(kind, merge_system=True)
+
+    assert encoded(merged, SYSTEM_TURN, "Hello.") == encoded(plain, "Be kind.\n\nHi", "Hello.")
+    # Everything without a system turn is as it was, and whoever gives other values is heard.
+    assert encoded(merged, "Hi", "Hello.") == encoded(plain, "Hi", "Hello.")
+    assert merged.chat_template == of_kind(kind, merge_system=True).chat_template
+    if kind not in {"gemma", "mistral", "r1"}:
+        assert encoded(merged, SYSTEM_TURN, "Hello.", {"merge_system": False}) == encoded(plain, SYSTEM_TURN, "Hello.")
+
+
+def test_content_in_parts_is_one_text_under_every_template() -> None:
+    blocks = [{"type": "text", "text": "Hi"}, {"type": "text", "text": " you"}]
+    prompt = parse_prompt([{"role": "user", "content": blocks}])
+    answer = parse_completion([{"role": "assistant", "content": [{"type": "text", "text": "Hello."}]}])
+
+    for kind in KINDS:
+        assert encoded(of_kind(kind), prompt, answer) == encoded(of_kind(kind), "Hi you", "Hello.")
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "qwen3-thinking", "mistral", "gpt-oss"])
+def test_a_call_without_content_is_what_inference_sees_and_what_is_trained(kind: str) -> None:
+    called = parse_completion([{"role": "assistant", "content": None, "tool_calls": [CALL]}])
+    asked = parse_prompt(
+        [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "content": "20 C", "tool_call_id": "abcdef000", "name": "weather"},
+        ]
+    )
+
+    _, _, trained = encoded(of_kind(kind), "Hi", called)
+    assert "weather" in trained
+    prompt, _, answer = encoded(of_kind(kind), asked, "Warm.")
+    assert "weather" in prompt
+    assert "None" not in prompt
+    assert "Warm." in answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sampler_starts_from_the_ids_that_training_had(kind: str) -> None:
+    encoder = make_encoder(of_kind(kind), max_length=999)
+
+    for kwargs in ({}, {"enable_thinking": False}, {"enable_thinking": True}):
+        [row] = encoder.encode([("Hi", thinking(), (), kwargs)])
+        assert isinstance(row, Encoded)
+        assert row.prompt.tolist() == encoder.prompt_ids(Prompt("Hi", chat_template_kwargs=kwargs))

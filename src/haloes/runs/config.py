@@ -109,7 +109,8 @@ class TokenSettings:
     in the authors' runs."""
     chat_template_kwargs: dict[str, Any] | None = None
     """Values of the chat template's own variables, such as {"enable_thinking": false}: for training and sampling alike,
-    and written into the template of the saved model, so that whoever uses it sees what was trained."""
+    and written into the template of the saved model, so that whoever uses it sees what was trained. merge_system: true
+    is for templates without a system role (Gemma): a system turn's words go before the first user turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

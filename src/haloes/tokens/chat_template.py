@@ -12,6 +12,15 @@ from haloes.errors import ConfigError
 CONTROL_KEY = "haloes_control"
 """Key of `tokenizer_config.json` for the control text of the model that the tokenizer was saved with. A chat template
 writes it itself; without one haloes does."""
+MERGE_SYSTEM = "merge_system"
+"""A variable that haloes adds to templates on request: true puts the words of a system turn before the first user's."""
+_MERGES = (
+    f"{{% if {MERGE_SYSTEM} and messages | length > 1 and messages[0]['role'] == 'system' "
+    "and messages[1]['role'] == 'user' and messages[0]['content'] is string and messages[1]['content'] is string %}"
+    r"{% set messages = [{'role': 'user', 'content': messages[0]['content'] + '\n\n' + messages[1]['content']}]"
+    " + messages[2:] %}{% endif %}\n"
+)
+"""Plain Jinja, which smaller readers of templates know too."""
 _GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"})
 """Variables of every chat template, which its caller gives."""
 
@@ -41,6 +50,7 @@ def with_template_kwargs(tokenizer: Any, kwargs: Mapping[str, Any] | None) -> An
     Return a copy of a tokenizer whose chat template has these values for its variables, where nobody gives others.
 
     The template states them itself, so that they hold in training, in sampling, and for every later user of the model.
+    `MERGE_SYSTEM` is one that each template can be given.
 
     Raises:
         ConfigError: there is no chat template, it reads no such variable, or a value cannot be written in it.
@@ -55,14 +65,14 @@ def with_template_kwargs(tokenizer: Any, kwargs: Mapping[str, Any] | None) -> An
     for name in kwargs:
         if name in _GIVEN or not name.isidentifier():
             raise ConfigError(f"{where}: {name!r} is not for you to set; name a variable of the chat template")
-        if not re.search(rf"\b{name}\b", read):
+        if not re.search(rf"\b{name}\b", read) and name != MERGE_SYSTEM:
             raise ConfigError(f"{where}: the chat template does not read {name!r}; correct the name, or leave it out")
     # On a line of its own: a template's first line break and spaces mean what they did.
     lines = "".join(
         f"{{% if {name} is not defined %}}{{% set {name} = {_literal(value)} %}}{{% endif %}}"
         for name, value in kwargs.items()
     )
-    head = f"{lines}\n"
+    head = f"{lines}\n" + (_MERGES if MERGE_SYSTEM in kwargs else "")
     changed = copy.deepcopy(tokenizer)
     # Not once more where a model was saved with the same values before.
     changed.chat_template = each_template(texts, lambda text: head + text.removeprefix(head))

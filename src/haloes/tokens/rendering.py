@@ -7,6 +7,13 @@ from typing import Any
 from haloes.errors import DataError
 from haloes.records import Message, message_to_json
 from haloes.thoughts import KEYS
+from haloes.tokens.chat_template import MERGE_SYSTEM
+
+MERGE_HINT = (
+    f"; tokens.chat_template_kwargs.{MERGE_SYSTEM}=true puts the words of a system turn before the first user turn, in "
+    "training, in sampling and in the saved template"
+)
+"""What to do about a system turn that a template does not take."""
 
 
 def render_messages(
@@ -41,7 +48,9 @@ def render_messages(
         )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         # Templates refuse with raise_exception, or stumble over a value of a type that they do not expect.
-        raise DataError(f"the chat template refuses these messages: {error}") from error
+        without = messages[1:] if messages and messages[0].role == "system" else ()
+        hint = MERGE_HINT if render_together(tokenizer, [without], generation=generation, parts=parts) else ""
+        raise DataError(f"the chat template refuses these messages: {error}{hint}") from error
     return text
 
 
@@ -51,7 +60,7 @@ def render_together(
     """Render each conversation with the chat template; return nothing where the template refuses one of them."""
     from jinja2 import TemplateError
 
-    if not conversations:
+    if not any(conversations):
         return []
     turns = [[_as_dict(message, parts) for message in messages] for messages in conversations]
     try:

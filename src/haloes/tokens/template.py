@@ -19,7 +19,7 @@ from haloes.errors import DataError, ModelError
 from haloes.records import Message, Text
 from haloes.thoughts import KEYS, closing_after, is_closed_at_end, opening_at_end, split_thought
 from haloes.tokens.chat_template import control_text
-from haloes.tokens.rendering import render_messages, render_together
+from haloes.tokens.rendering import MERGE_HINT, render_messages, render_together
 from haloes.tokens.template_probe import (
     PROBE,
     Marks,
@@ -337,7 +337,10 @@ class Template:
                 "the rows with tools and those without to runs of their own, with a tokenizer of one template each"
             )
         if self.marks.unwritten and (lost := self.marks.unwritten & {message.role for message in messages}):
-            raise DataError(f"the chat template does not write the words of {min(lost)} turns, so they would be lost")
+            hint = MERGE_HINT if "system" in lost else ""
+            raise DataError(
+                f"the chat template does not write the words of {max(lost)} turns, so they would be lost{hint}"
+            )
         text = None if tools or kwargs or not _is_plain(messages) else self.rendered.get((messages, generation))
         if text is not None:
             return text
