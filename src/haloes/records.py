@@ -95,9 +95,10 @@ class Feedback:
     """True: desirable, False: undesirable, None: only a score is known so far."""
     score: float | None = None
     """The rating on whatever scale the raters used; a rule turns it into a label."""
-    finished: bool = True
+    finished: bool | None = None
     """False when the completion was cut off (at a token limit, by a stop button): its end of turn is not trained. True
-    trains it as a token of the answer, so that an answer of one word, such as Yes, is two tokens."""
+    trains it as a token of the answer, so that an answer of one word, such as Yes, is two tokens. None: nobody said;
+    `feedback.cut_off` decides."""
     weight: float = 1.0
     """Factor on this row's loss, positive."""
     id: str | None = None
@@ -132,9 +133,9 @@ class Pair:
     prompt: Text
     chosen: Text
     rejected: Text
-    chosen_finished: bool = True
+    chosen_finished: bool | None = None
     """False when the chosen completion was cut off, as in `Feedback.finished`."""
-    rejected_finished: bool = True
+    rejected_finished: bool | None = None
     margin: float | None = None
     """Difference between the ratings of chosen and rejected, on whatever scale; None where nobody gave it."""
     weight: float = 1.0

@@ -105,6 +105,33 @@ def test_an_answer_that_was_cut_off_gets_no_end_of_turn_in_a_pair_either(tmp_pat
     assert [text(paired, i)[1] for i in (0, 1)] == ["whole<|im_end|>", "cut"]
 
 
+WHOLE, BROKEN = "Open the lid. Then press the red button.", "Open the lid. Then press the"
+
+
+def ends(folder: Path, rows: list[dict[str, Any]], **settings: Any) -> tuple[list[bool], int]:
+    """Whether each answer is trained to its end of turn, and how many a guess decided."""
+    folder.mkdir()
+    made = make(write_rows(folder / "f.jsonl", rows), folder / "out", needs=Needs(), validation_share=0, **settings)
+    answers = [text(made.train, i)[1] for i in range(len(made.train))]
+    return [answer.endswith("<|im_end|>") for answer in answers], made.facts["train"].get("look cut off", 0)
+
+
+def test_an_answer_that_looks_cut_off_gets_no_end_of_turn_unless_the_row_or_the_setting_says_that_it_ended(
+    tmp_path: Path,
+):
+    rows = [{"prompt": f"p{i}", "completion": WHOLE if i else BROKEN, "label": True} for i in range(3)]
+    assert ends(tmp_path / "guess", rows) == ([False, True, True], 1)
+    assert ends(tmp_path / "trust", rows, cut_off="trust") == ([True, True, True], 0)
+    said = [rows[0] | {"finished": True}, rows[1] | {"finished": False}, rows[2]]
+    assert ends(tmp_path / "said", said) == ([True, False, True], 0)
+
+
+def test_in_a_file_that_never_ends_its_sentences_no_answer_is_taken_for_cut_off(tmp_path: Path):
+    answer = "you open the lid and press button {} until it is red"
+    rows = [{"prompt": f"p{i}", "completion": answer.format(i), "label": True} for i in range(3)]
+    assert ends(tmp_path / "file", rows) == ([True] * 3, 0)
+
+
 def test_rows_are_encoded_as_inference_sees_them_with_label_and_place(tmp_path: Path, thumbs_file: Path):
     made = make(thumbs_file, tmp_path / "out", validation_share=0)
 

@@ -52,16 +52,16 @@ def parse_rating(row: RawRow, *, label_columns: Iterable[str] = ("label",)) -> d
     return rating
 
 
-def parse_finished(row: RawRow, column: str = "finished") -> bool:
+def parse_finished(row: RawRow, column: str = "finished") -> bool | None:
     """
-    Return whether the completion that the column is about came to its end; true where the row does not say.
+    Return whether the completion that the column is about came to its end; None where the row does not say.
 
     Raises:
         RefusalError: It says something else than true or false.
     """
     value = row.get(column)
     if value is None:
-        return True
+        return None
     if not isinstance(value, bool):
         raise RefusalError("wrong type", f"{column} must be true or false, got {short_repr(value)}", column=column)
     return value

@@ -73,6 +73,9 @@ class FeedbackSettings:
     """What becomes of the reasoning that an answer came with (<think>, reasoning_content). "drop" takes it out of the
     trained tokens: the answer is trained as it follows the reasoning, or alone where the model does not think. "keep"
     trains it too, where the chat template has a place for it. `haloes doctor --model` counts both."""
+    cut_off: Literal["guess", "trust"] = "guess"
+    """What becomes of answers that look cut off and do not say by `finished` whether they are. "guess" does not train
+    their end of turn (in files whose longer answers mostly end as sentences do), "trust" takes them for whole."""
     skip_refused: bool = False
     """Go on without the rows that cannot be used. Rows without any label are always left out, and counted."""
     validation: str | None = None

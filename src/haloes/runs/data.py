@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
+from haloes.feedback.doctor.endings import Ends, breaks_off
 from haloes.feedback.keys import conversation_number, group_number, group_of, seeded_hash
 from haloes.feedback.split import split
 from haloes.losses._contract import Needs
@@ -104,6 +105,7 @@ def encode_feedback(
             encode=encode,
             needs=needs,
             skip_refused=settings.skip_refused,
+            guesses_cut_off=settings.cut_off == "guess",
             advance=progress.advance,
             # The last encoder is that of undesirable answers: the same one where there are no control texts.
             undesirable_encoder=len(encoders) - 1,
@@ -152,6 +154,8 @@ class _RowIndex:
     refused: Counter[str]
     left_out: int
     """Undesirable rows that the loss does not use."""
+    ends_sentences: bool
+    """Whether most longer answers end as sentences do, so that one that does not may have been cut off."""
 
     @classmethod
     def of(cls, rows: Rows, path: str, *, skip_refused: bool, progress: Progress) -> "_RowIndex":
@@ -160,6 +164,7 @@ class _RowIndex:
         group, conversation = array("q"), array("q")
         refused: Counter[str] = Counter()
         first: dict[str, list[Refusal]] = {}
+        ends = Ends()
         for row in tell_reading(rows, progress, "reading feedback"):
             if isinstance(row, Refusal):
                 refused[row.reason] += 1
@@ -169,6 +174,8 @@ class _RowIndex:
             else:
                 group.append(group_number(row))
                 conversation.append(conversation_number(row))
+                for text, _ in _completions(row):
+                    ends.count(text)
         reasons = fatal_reasons(refused, rows.num_read)
         if reasons and not skip_refused:
             faults = sorted((row for reason in reasons for row in first[reason]), key=lambda row: row.where.line)
@@ -180,7 +187,8 @@ class _RowIndex:
             which = f"{_counted(refused)}; first {next(iter(first.values()))[0]}" if first else "there are none"
             raise DataError(f"{memory_name(path) or path}: no row can be used: {which}")
         name = memory_name(path) or path
-        return cls(name, rows, np.array(group, np.int64), np.array(conversation, np.int64), refused, left_out)
+        groups, conversations = np.array(group, np.int64), np.array(conversation, np.int64)
+        return cls(name, rows, groups, conversations, refused, left_out, ends.are_sentences)
 
     def facts(self) -> dict[str, Any]:
         refused = sum(self.refused.values())
@@ -353,6 +361,8 @@ class _Writer:
     encode: EncodeFn
     needs: Needs
     skip_refused: bool
+    guesses_cut_off: bool
+    """Whether the end of an answer that looks cut off is not trained, where nobody said."""
     advance: Callable[[int], None]
     undesirable_encoder: int
     """Number of the encoder of undesirable answers."""
@@ -371,10 +381,11 @@ class _Writer:
             wanted: groups whose prompts are kept in `prompts`.
         """
         refused: Counter[str] = Counter()
+        ends = _Endings(guesses=self.guesses_cut_off and index.ends_sentences)
         with TokenStoreWriter(path, paired=self.needs.pairs) as store:
             usable = self._noting_prompts(index, wanted or set())
             picked = (row for row, use in zip(usable, selected.tolist(), strict=True) if use)
-            for chunk, results in self.encode(self._chunks(picked)):
+            for chunk, results in self.encode(self._chunks(picked, ends)):
                 self._append(chunk, results, store, refused)
                 self.advance(len(chunk))
         written = TokenStore(path)
@@ -383,6 +394,7 @@ class _Writer:
         facts = _store_facts(written, trains_reasoning=self.trains_reasoning) | (
             {"refused": dict(refused)} if refused else {}
         )
+        facts |= {"look cut off": ends.guessed} if ends.guessed else {}
         written.close()
         return facts
 
@@ -401,7 +413,9 @@ class _Writer:
                 self.prompts.setdefault(group_of(row), prompt_of(row))
             yield group, row
 
-    def _chunks(self, rows: Iterator[_Numbered]) -> Iterator[tuple[list[_Numbered], list[EncodeTask]]]:
+    def _chunks(
+        self, rows: Iterator[_Numbered], ends: "_Endings"
+    ) -> Iterator[tuple[list[_Numbered], list[EncodeTask]]]:
         while chunk := list(islice(rows, _CHUNK)):
             yield (
                 chunk,
@@ -409,7 +423,7 @@ class _Writer:
                     (
                         self._encoder(desirable=desirable),
                         (row.prompt, text, row.tools, row.chat_template_kwargs or {}),
-                        _finished(row, desirable=desirable),
+                        ends.is_finished(text, _finished(row, desirable=desirable)),
                     )
                     for _, row in chunk
                     for text, desirable in _completions(row)
@@ -490,7 +504,23 @@ def _completions(row: Feedback | Pair) -> list[tuple[Text, bool]]:
     return [(row.completion, bool(row.label))]
 
 
-def _finished(row: Feedback | Pair, *, desirable: bool) -> bool:
+@dataclass(slots=True)
+class _Endings:
+    """Decides which answers are trained to their end, and counts the guesses."""
+
+    guesses: bool
+    guessed: int = 0
+    """Answers whose end is not trained as they look cut off."""
+
+    def is_finished(self, text: Text, said: bool | None) -> bool:
+        if said is not None:
+            return said
+        looks_cut_off = self.guesses and breaks_off(text)
+        self.guessed += looks_cut_off
+        return not looks_cut_off
+
+
+def _finished(row: Feedback | Pair, *, desirable: bool) -> bool | None:
     if isinstance(row, Pair):
         return row.chosen_finished if desirable else row.rejected_finished
     return row.finished

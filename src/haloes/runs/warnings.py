@@ -40,6 +40,12 @@ def data_warnings(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
             f"{train['template differs']} completions are rendered in other words by the chat template when it sees "
             "the whole conversation; training follows what inference sees (`haloes doctor FILE --model M` shows them)"
         )
+    if train.get("look cut off"):
+        warnings.append(
+            f"{train['look cut off']} answers look cut off in mid-sentence, and their end of turn is not trained: a "
+            "column `finished` says which are (of pairs chosen_finished, rejected_finished), feedback.cut_off=trust "
+            "trains the end of all"
+        )
     return warnings + _reasoning_warning(train) + _label_warning(train, loss) + _weight_warning(train, loss)
 
 

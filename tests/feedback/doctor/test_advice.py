@@ -203,7 +203,7 @@ def test_answers_that_break_off_are_told_with_the_rule_and_the_share() -> None:
     found = named(rows)["answers cut off"]
 
     assert "3 of 40 (7.5%) answers seem to break off" in found.finding
-    assert "the rule: prose whose last line ends in a comma" in found.finding
+    assert "the rule: prose (no list, no verse) whose last line ends in a comma" in found.finding
     marked = [replace(row, finished=False) if i < 3 else row for i, row in enumerate(rows)]
     assert "answers cut off" not in named(marked)
     assert "answers cut off" not in named(rows[1:])

@@ -54,7 +54,7 @@ def test_an_answer_that_was_cut_off_is_marked_as_such(read_row: Any) -> None:
     assert read_row(PAIRED, row) == [Pair(prompt="q", chosen="a", rejected="b", rejected_finished=False)]
 
     row = {"chosen": [USER, GOOD], "rejected": [USER, BAD], "chosen_finished": False}
-    assert [(made.chosen_finished, made.rejected_finished) for made in read_row(PAIRED, row)] == [(False, True)]
+    assert [(made.chosen_finished, made.rejected_finished) for made in read_row(PAIRED, row)] == [(False, None)]
 
 
 def test_a_chat_prompt_and_text_answers(read_row: Any) -> None:

@@ -82,9 +82,10 @@ def parsed(**fields: object) -> Feedback:
 
 
 def test_a_row_says_whether_its_answer_came_to_an_end():
-    assert parsed().finished
-    assert parsed(finished=None).finished
-    assert not parsed(finished=False).finished
+    assert parsed().finished is None
+    assert parsed(finished=None).finished is None
+    assert parsed(finished=True).finished is True
+    assert parsed(finished=False).finished is False
     assert row_to_json(parsed(finished=False))["finished"] is False
     assert "finished" not in row_to_json(parsed())
 

@@ -253,9 +253,10 @@ def _broken_texts(findings: Findings) -> Iterator[DataAdvice]:
             name="answers cut off",
             finding=f"{share_of(cut_off.num, findings.num_answers)} answers seem to break off{_at(cut_off)}; the rule: "
             f"{CUT_OFF_RULE}",
-            meaning="the model is taught to end its turn in mid-sentence",
-            action="give a column `finished` (of pairs chosen_finished, rejected_finished) that is false for them, so "
-            "that their end is not trained; or leave them out",
+            meaning="trained to their end, they would teach the model to end its turn in mid-sentence; `haloes train` "
+            "does not train the end of what looks so (feedback.cut_off=guess), and this rule may be wrong either way",
+            action="give a column `finished` (of pairs chosen_finished, rejected_finished) that says of each answer "
+            "whether it ended; or leave those out that did not",
         )
     if html.num >= max(FEWEST_SIGNS, HTML * findings.num_answers):
         yield DataAdvice(

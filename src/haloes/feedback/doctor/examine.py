@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from haloes.feedback.convert import unpair
 from haloes.feedback.doctor import counts
 from haloes.feedback.doctor.duplicates_and_contradictions import find_repeats
+from haloes.feedback.doctor.endings import LONG_ANSWER
 from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
 from haloes.feedback.doctor.text_signs import ends_a_sentence, has_html, is_cut_off
 from haloes.feedback.doctor.vote_index import VoteIndex, add_row
@@ -21,9 +22,6 @@ MARKERS: Sequence[str] = (
     "[INST]", "[/INST]", "<<SYS>>", "\n\nHuman:", "\n\nAssistant:", "### Instruction:", "### Response:",
 )  # fmt: skip
 """Parts of chat templates: inside a text they show that it was rendered before, or that several turns run together."""
-
-LONG_ANSWER = 8
-"""Words from which an answer counts as prose, whose end shows whether a file's answers end like sentences."""
 
 SHORTEST_ECHO = 20
 """Characters a user turn must have for an answer that begins with it to count as an echo."""
@@ -162,7 +160,7 @@ def _count_faults(seen: _Examination, answer: Feedback, where: Where) -> None:
     if len(words.split()) >= LONG_ANSWER:
         seen.num_long += 1
         seen.num_ended += ends_a_sentence(words)
-    if answer.finished and pieces and is_cut_off(pieces[-1]):
+    if answer.finished is None and pieces and is_cut_off(pieces[-1]):
         seen.cut_off.add(f"{where} {'...' + words[-24:]!r}", seen.num_examples)
     # An answer may quote a short question; only a long one at its beginning is an export that repeats the prompt.
     asked = _last_user_turn(answer.prompt)

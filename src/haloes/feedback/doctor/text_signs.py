@@ -31,8 +31,8 @@ _LONGEST_FOLLOW_UP = 12
 """Words of a question that leans on what was said before; a longer one mostly says what it is about."""
 
 CUT_OFF_RULE = (
-    "prose whose last line ends in a comma, in a word like 'the' or 'and', or with a lower-case letter in the middle "
-    "of a sentence; or a code block that is never closed"
+    "prose (no list, no verse) whose last line ends in a comma, in a word like 'the' or 'and', or with a lower-case "
+    "letter in the middle of a sentence; or a code block that is never closed"
 )
 """The rule of `is_cut_off` in words, for the doctor."""
 
@@ -47,8 +47,10 @@ def is_cut_off(text: str) -> bool:
     words = text.rstrip()
     if words.count("```") % 2:
         return not ends_a_sentence(words)
-    last = words.splitlines()[-1].strip() if words else ""
-    if _NO_PROSE.search(last) or ends_a_sentence(last):
+    *earlier, last = map(str.strip, words.splitlines() or [""])
+    # Lines that follow each other without ending are verse, or a list without marks.
+    in_verse = bool(earlier and earlier[-1]) and not ends_a_sentence(earlier[-1])
+    if in_verse or _NO_PROSE.search(last) or ends_a_sentence(last):
         return False
     num_words = len(_INNER_END.split(last)[-1].split())
     after_another = _INNER_END.search(words) is not None

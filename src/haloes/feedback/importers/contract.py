@@ -46,9 +46,9 @@ class Rated:
     comment: str | None = None
     hindsight: str | None = None
     """What the user wrote next, after the answer."""
-    finished: bool = True
+    finished: bool | None = None
     """False for an answer that was cut off at a token limit. One that was stopped or failed is left out instead
-    ("unfinished answer")."""
+    ("unfinished answer"). None where the export does not say."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Definitions of the tools that the model was offered, in the OpenAI shape."""
 
@@ -74,8 +74,8 @@ class Compared:
     rejected_model: str | None = None
     time: object = None
     comment: str | None = None
-    chosen_finished: bool = True
-    rejected_finished: bool = True
+    chosen_finished: bool | None = None
+    rejected_finished: bool | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -238,7 +238,7 @@ class _TokenExamination:
 def _encoded(encoder: Encoder, answers: list[Feedback]) -> list[Encoded | Unencodable]:
     return encoder.encode(
         [(a.prompt, a.completion, a.tools, a.chat_template_kwargs or {}) for a in answers],
-        finished=[a.finished for a in answers],
+        finished=[a.finished is not False for a in answers],
     )
 
 
