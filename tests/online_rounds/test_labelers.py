@@ -55,9 +55,9 @@ def test_a_thumb_is_a_row_of_feedback_that_knows_where_it_is_from(rater: str, tm
 
     common = {"prompt": "Say p", "source": "round-1"}
     assert rows == [
-        Feedback(completion="good", label=True, id="p/0", **common),
+        Feedback(completion="good", label=True, finished=True, id="p/0", **common),
         Feedback(completion="good", label=False, finished=False, id="p/1", **common),
-        Feedback(completion="bad", label=False, id="p/2", **common),
+        Feedback(completion="bad", label=False, finished=True, id="p/2", **common),
     ]
     assert [(row["seed"], row["liked"], row["reason"]) for row in rows_of(tmp_path / "ratings.jsonl")] == [
         (0, True, "good"),
@@ -106,10 +106,10 @@ def test_winner_and_loser_are_a_pair_that_knows_which_was_cut_off(tmp_path: Path
     answers = [answer("a", finished=False), answer("bbb", seed=1), answer("c", seed=2)]
     rows = feedback(judge(longer), answers, tmp_path, pairs=True)
 
-    common = {"prompt": "Say p", "source": "round-1", "chosen": "bbb"}
+    common = {"prompt": "Say p", "source": "round-1", "chosen": "bbb", "chosen_finished": True}
     assert rows == [
         Pair(rejected="a", rejected_finished=False, id="p/1+0", **common),
-        Pair(rejected="c", id="p/1+2", **common),
+        Pair(rejected="c", rejected_finished=True, id="p/1+2", **common),
     ]
 
 
