@@ -4,9 +4,10 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from haloes.errors import DataError
+from haloes.errors import DataError, ModelError
 from haloes.records import Message, message_to_json
 from haloes.thoughts import KEYS
+from haloes.tokens.bounded_template import TOO_MANY, bounded_template
 from haloes.tokens.chat_template import MERGE_SYSTEM
 
 MERGE_HINT = (
@@ -14,6 +15,18 @@ MERGE_HINT = (
     "training, in sampling and in the saved template"
 )
 """What to do about a system turn that a template does not take."""
+
+_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What the program that a template is may raise, or Python as it compiles it (for want of room for twenty loops)."""
 
 
 def render_messages(
@@ -35,18 +48,26 @@ def render_messages(
         generation: whether the generation prompt follows, with which the model begins to speak.
         kwargs: further variables of the template.
         parts: roles whose words the template wants as a list of parts, and not as a string.
+
+    Raises:
+        DataError: the template refuses these messages.
+        ModelError: the template's loops do not come to an end.
     """
     from jinja2 import TemplateError
 
+    offered = [dict(tool) for tool in tools] or None
     try:
         text: str = tokenizer.apply_chat_template(
             [_as_dict(message, parts) for message in messages],
-            tools=[dict(tool) for tool in tools] or None,
+            tools=offered,
+            chat_template=bounded_template(tokenizer, offered),
             tokenize=False,
             add_generation_prompt=generation,
             **(kwargs or {}),
         )
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
+    except (TemplateError, *_FAILURES) as error:
+        if TOO_MANY in str(error):
+            raise ModelError(f"the chat template does not come to an end: {TOO_MANY}") from error
         # Templates refuse with raise_exception, or stumble over a value of a type that they do not expect.
         without = messages[1:] if messages and messages[0].role == "system" else ()
         hint = MERGE_HINT if render_together(tokenizer, [without], generation=generation, parts=parts) else ""
@@ -64,8 +85,10 @@ def render_together(
         return []
     turns = [[_as_dict(message, parts) for message in messages] for messages in conversations]
     try:
-        texts: list[str] = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
-    except (TemplateError, TypeError, ValueError, KeyError):  # the refused one shows when each is rendered alone
+        texts: list[str] = tokenizer.apply_chat_template(
+            turns, chat_template=bounded_template(tokenizer), tokenize=False, add_generation_prompt=generation
+        )
+    except (TemplateError, *_FAILURES):  # the refused one shows when each is rendered alone
         return []
     return texts
 

@@ -16,6 +16,7 @@ from haloes.evaluation.bench.variants import Variant, load, variants
 from haloes.journal import Journal
 from haloes.locks import hold_folder
 from haloes.progress.contract import Progress
+from haloes.tokens.bounded_template import bounded_template
 from haloes.tokens.template_probe import find_parts
 
 
@@ -217,11 +218,13 @@ def _render(tokenizer: Any) -> Render | None:
     if not tokenizer.chat_template:
         return None
     parts, _ = find_parts(tokenizer)
+    template = bounded_template(tokenizer)
 
     def render(messages: Any, *, add_generation_prompt: bool = True) -> str:
         return str(
             tokenizer.apply_chat_template(
                 [_in_parts(turn) if turn["role"] in parts else turn for turn in messages],
+                chat_template=template,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 continue_final_message=not add_generation_prompt,
