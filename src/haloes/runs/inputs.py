@@ -1,11 +1,12 @@
 """The encoded rows and held-out prompts that a run starts from: made once, and opened again when it is resumed."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from haloes.errors import RunError
 from haloes.losses._contract import Needs
 from haloes.progress.contract import Progress
 from haloes.records import Asked, asked_from_json, asked_to_json
@@ -13,6 +14,7 @@ from haloes.run_files import DATA, ENCODED, MANIFEST, is_run
 from haloes.runs import manifest
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.data import FeedbackIndex, encode_feedback
+from haloes.runs.sources import Source
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl
 from haloes.tokens.encode import Encoder
 from haloes.tokens.store import TokenStore
@@ -47,6 +49,7 @@ def make_inputs(
     identity: Mapping[str, str],
     num_prompts: int,
     selects: bool,
+    sources: Sequence[Source],
     index: FeedbackIndex | None,
     threads: int | None,
     ranks: Ranks,
@@ -63,6 +66,7 @@ def make_inputs(
         identity: hashes of all that decides what is encoded: what is there is opened only where they are the same.
         num_prompts: held-out prompts to answer.
         selects: whether a part of the held-out rows chooses the best step.
+        sources: the files that are read, with as many bytes as the run reads of each.
         index: the index of the feedback, where it was read before.
         threads: the most processors to use; None for all that the process may.
         ranks: the main process encodes, the others wait.
@@ -70,10 +74,12 @@ def make_inputs(
 
     Raises:
         DataError: rows that cannot be used, or too few.
+        RunError: they have to be encoded again, and a file has more rows by now than the run read.
     """
     folder = run_dir / ENCODED
     facts = _facts_of_encoded(run_dir, identity, progress) if ranks.is_main else None
     if ranks.is_main and facts is None:
+        _refuse_grown(sources)
         shutil.rmtree(folder, ignore_errors=True)
         encoded = encode_feedback(
             settings,
@@ -90,7 +96,8 @@ def make_inputs(
         rows = ({"id": name, **asked_to_json(prompt)} for name, prompt in encoded.prompts.items())
         write_jsonl(folder / "prompts.jsonl", rows)
         # Last of all: what the manifest does not know was left by a run that was killed while it encoded.
-        manifest.record(run_dir, [ENCODED], {_FACTS: {"identity": dict(identity), "counts": facts}})
+        sizes = [source.size for source in sources]
+        manifest.record(run_dir, [ENCODED], {_FACTS: {"identity": dict(identity), "counts": facts, "sizes": sizes}})
     if ranks.is_main:
         write_json(run_dir / DATA, facts)
     # The others open what the main process has written whole.
@@ -106,6 +113,21 @@ def make_inputs(
         prompts={row["id"]: asked_from_json(row) for _, row in read_jsonl(folder / "prompts.jsonl")},
         facts=read_json(run_dir / DATA),
     )
+
+
+def sizes_read(run_dir: Path) -> Sequence[int | None]:
+    """Return how many bytes a run read of each of its files; nothing of a new run, or one of before that was kept."""
+    sizes: Sequence[int | None] = (manifest.fact(run_dir, _FACTS) or {}).get("sizes", ())
+    return sizes
+
+
+def _refuse_grown(sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.added:
+            raise RunError(
+                f"the feedback has to be encoded again, and {source.path} has more rows now than this run read: give "
+                f"it those that it read (head -c {source.size} {source.path} > FILE; --set feedback.source=FILE)"
+            )
 
 
 def _facts_of_encoded(run_dir: Path, identity: Mapping[str, str], progress: Progress) -> dict[str, Any] | None:

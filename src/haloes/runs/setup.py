@@ -33,12 +33,12 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import Progress
 from haloes.run_files import MODEL, is_trained_run
 from haloes.runs import run_folder
-from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig
+from haloes.runs.config import ModelSettings, RunConfig
 from haloes.runs.data import FeedbackIndex, index_feedback
 from haloes.runs.drift import default_budget, make_drift
-from haloes.runs.feedback_rows import feedback_source
 from haloes.runs.held_out import held_out_note, held_out_share
-from haloes.runs.inputs import Inputs, make_inputs
+from haloes.runs.inputs import Inputs, make_inputs, sizes_read
+from haloes.runs.sources import read_sources
 from haloes.runs.user_code import UserCode, code_identity, user_code
 from haloes.runs.warnings import data_warnings, speed_warnings
 from haloes.tokens.chat_template import with_template_kwargs
@@ -227,8 +227,12 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     config = run.config
     # The tokenizer comes without the weights: encoding may take minutes, and needs no model in memory meanwhile.
     tokenizer = with_template_kwargs(load_tokenizer(config.model.name), config.tokens.chat_template_kwargs)
+    sources = read_sources(config.feedback, sizes_read(run.run_dir) if run.same_run else ())
+    for source in sources:
+        if source.added:
+            progress.note(source.note)
     identity = {
-        "data set": run_folder.digest(_fingerprints(config.feedback)),
+        "data set": run_folder.digest(source.digest for source in sources),
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "configuration": _configuration_digest(config, loss),
     }
@@ -246,6 +250,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         num_prompts=config.samples.prompts,
         # What is sampled is chosen on answers, and not on rows.
         selects=config.train.keep_best is not None and not config.train.keep_best.startswith("sampled/"),
+        sources=sources,
         index=index,
         threads=config.train.threads,
         ranks=run.ranks,
@@ -568,15 +573,14 @@ def _with_share(run: ResolvedRun, progress: Progress) -> tuple[ResolvedRun, Feed
     settings, index = run.config.feedback, None
     if settings.validation_share != "auto" or settings.validation is not None:
         return run, None
+    # A log may have grown since, and have more prompts.
+    earlier = run_folder.read_config(run.run_dir).feedback.validation_share if run.same_run else "auto"
+    if earlier != "auto":
+        feedback = dataclasses.replace(settings, validation_share=earlier)
+        return dataclasses.replace(run, config=dataclasses.replace(run.config, feedback=feedback)), None
     # Before the run's identity is taken, which counts the share: resumed, the run is the same by its number.
     if run.ranks.is_main:
         index = index_feedback(settings, run.loss.needs, progress=progress)  # the others wait for it
     share = run.ranks.broadcast(0.0 if index is None else float(held_out_share(settings, index.num_prompts)))
     feedback = dataclasses.replace(settings, validation_share=share)
     return dataclasses.replace(run, config=dataclasses.replace(run.config, feedback=feedback)), index
-
-
-def _fingerprints(settings: FeedbackSettings) -> list[str]:
-    """Hash the source and, where there is one, the validation file."""
-    paths = [path for path in (settings.source, settings.validation) if path]
-    return [feedback_source(path, settings).fingerprint() for path in paths]
