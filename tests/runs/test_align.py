@@ -653,7 +653,7 @@ def test_changed_settings_are_refused_on_resuming_unless_allowed(
 
 def test_changed_feedback_is_refused_on_resuming_unless_allowed(model: Path, thumbs_file: Path, tmp_path: Path):
     crash(config(model, thumbs_file), tmp_path / "run", step=2)
-    write_rows(thumbs_file, thumbs(20))
+    write_rows(thumbs_file, thumbs(20)[::-1])
 
     with pytest.raises(RunError, match="was started with another data set"):
         align(read_config(tmp_path / "run"), tmp_path / "run", resume=True)

@@ -147,3 +147,87 @@ def test_a_reference_cache_that_was_emptied_is_told(whole: tuple[RunConfig, Run,
     align(cfg, tmp_path / "run", resume=True, progress=said)
 
     assert any("are gone from the cache" in text and "last digits" in text for text in said.texts)
+
+
+OWN_LOSS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from haloes import LossOutput, Needs
+
+
+@dataclass(frozen=True)
+class Mine:
+    needs: ClassVar[Needs] = Needs(reference=True)
+
+    def __call__(self, batch):
+        return LossOutput(-batch.completions.log_ratio().tanh() * (2 * batch.desirable_B.float() - 1))
+"""
+RULE = "def longer(prompt, first, second):\n    return 'first' if len(first) > len(second) else 'second'\n"
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> tuple[RunConfig, Run, Path]:
+    """The same with a loss of the user's own and a judge that watches; the second step's verdicts are on disk."""
+    folder = tmp_path_factory.mktemp("watched")
+    (folder / "my_loss.py").write_text(OWN_LOSS)
+    (folder / "rule.py").write_text(RULE)
+    cfg = config(
+        save_model(folder / "model"),
+        write_rows(folder / "thumbs.jsonl", thumbs(12)),
+        loss={"name": f"{folder}/my_loss.py:Mine"},
+        train={"validate_every": 1},
+        watch={"prompts": 2, "judge": {"kind": "rule", "rule": f"{folder}/rule.py:longer"}},
+    )
+    crash(cfg, folder / "crashed", step=2)
+    return cfg, align(cfg, folder / "whole"), folder / "crashed"
+
+
+@pytest.mark.parametrize("name", ["step-000001.judgements.jsonl", "step-000001.answers.jsonl"])
+def test_a_verdict_or_an_answer_of_the_judge_that_watches_is_noticed_where_it_changed(
+    name: str, watched: tuple[RunConfig, Run, Path], tmp_path: Path
+):
+    cfg, expected, crashed = watched
+    run_dir, said = tmp_path / "run", Notes()
+    shutil.copytree(crashed, run_dir)
+    path = run_dir / "watched" / name
+    path.write_text(path.read_text().replace("second", "first").replace("step 1", "step 9").replace("Is", "As"))
+
+    resumed = align(cfg, run_dir, resume=True, progress=said)
+
+    assert any(f"not what the run wrote: watched/{name} in {run_dir}" in text for text in said.texts)
+    assert same_result(resumed, expected)
+
+
+def test_verdicts_on_a_step_that_is_done_again_are_asked_for_again_where_they_changed(
+    watched: tuple[RunConfig, Run, Path], tmp_path: Path
+):
+    cfg, expected, crashed = watched
+    run_dir = tmp_path / "run"
+    shutil.copytree(crashed, run_dir)
+    # The run is at the end of its second step; the newest checkpoint is lost, and so the step is done again.
+    crash(cfg, run_dir, step=3, resume=True)
+    newest = max((run_dir / "checkpoints").iterdir(), key=lambda path: path.name)
+    shutil.rmtree(newest)
+    verdicts = run_dir / "watched" / "step-000002.judgements.jsonl"
+    verdicts.write_text(verdicts.read_text().replace('"second"', '"first"'))
+
+    resumed = align(cfg, run_dir, resume=True)
+
+    assert same_result(resumed, expected)
+    assert verdicts.read_text() == (expected.run_dir / "watched" / verdicts.name).read_text()
+
+
+def test_the_copy_of_a_loss_that_was_damaged_is_told_and_written_again(
+    watched: tuple[RunConfig, Run, Path], tmp_path: Path
+):
+    cfg, _, crashed = watched
+    run_dir, said = tmp_path / "run", Notes()
+    shutil.copytree(crashed, run_dir)
+    (copy,) = (run_dir / "code").glob("my_loss-*.py")
+    flip(copy)
+
+    align(cfg, run_dir, resume=True, progress=said)
+
+    assert any(f"not what the run wrote: code/{copy.name}" in text for text in said.texts)
+    assert copy.read_text() == OWN_LOSS

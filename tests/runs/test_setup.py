@@ -132,7 +132,7 @@ def test_a_run_that_is_resumed_as_it_was_is_refused_with_other_rows(model: Path,
     run_dir, cfg = tmp_path / "run", config(model, thumbs_file)
     write_environment(run_dir, prepared_data(cfg, run_dir).identity)
     write_config(run_dir, cfg)
-    other = config(model, write_rows(tmp_path / "other.jsonl", thumbs(20)))
+    other = config(model, write_rows(tmp_path / "other.jsonl", thumbs(20)[::-1]))
 
     same, changed = resolve_run(cfg, run_dir, resume=True), resolve_run(other, run_dir, resume=True)
     allowed = resolve_run(other, run_dir, resume=True, allow_changes=True)

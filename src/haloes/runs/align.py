@@ -27,7 +27,7 @@ from haloes.runs.own_rows import keep_rows, with_own_rows
 from haloes.runs.parts import PartClock
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.rehearse import rehearse
-from haloes.runs.setup import PreparedRun, prepare_data, prepare_run, reference_cache, resolve_run
+from haloes.runs.setup import PreparedRun, ResolvedRun, prepare_data, prepare_run, reference_cache, resolve_run
 from haloes.runs.trusted_code import remember
 from haloes.runs.user_code import keep_code
 from haloes.training.choose_steps import describe_steps, too_few_steps
@@ -102,10 +102,8 @@ def align(
         prepared = prepare_run(data, progress=progress)
         if ranks.is_main:
             changed = run_folder.changes(run.run_dir, prepared.identity)
-            if unwritten := remember(settings):
-                progress.note(f"caution: {unwritten}")
             _write_start(prepared, clock)
-            keep_code(run.run_dir, run.code)
+            _keep_code(run, progress)
             # Before it trains on them: what is wrong with the feedback can be put right now.
             for text in (*prepared.warnings, *changed):
                 progress.note(f"warning: {text}")
@@ -187,6 +185,14 @@ def _write_start(prepared: PreparedRun, clock: PartClock) -> None:
         attention=prepared.policy.scorer.attention,
         rounding=None if prepared.rounding is None else dataclasses.asdict(prepared.rounding),
     )
+
+
+def _keep_code(run: ResolvedRun, progress: Progress) -> None:
+    """Keep the user's own code with the run, and that it is theirs; tell what of earlier copies is damaged."""
+    if unwritten := remember(run.config):
+        progress.note(f"caution: {unwritten}")
+    if damaged := keep_code(run.run_dir, run.code):
+        progress.note(f"caution: not what the run wrote: {', '.join(damaged)} in {run.run_dir}")
 
 
 def _make_monitor(context: RunContext, prepared: PreparedRun, rater: Rater | None, judge: Judge | None) -> Monitor:

@@ -12,6 +12,7 @@ from haloes.judging.pairs import AnswerPairs, first_prompts, pair_answers
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import JUDGES, make_judge
 from haloes.records import Completion, row_to_json
+from haloes.runs import manifest
 from haloes.runs.config import WatchSettings
 from haloes.stats.comparisons import comparisons
 from haloes.stats.win_rate import win_rate
@@ -112,12 +113,29 @@ class LiveJudge:
         self._is_down = True
         return f"the judge {name} does not answer at present ({reply.reason})"
 
+    def drop_damaged(self, step: int) -> str | None:
+        """Return what answers and judgements are not what the run wrote; those of coming steps are removed."""
+        run_dir = self._folder.parent
+        files = manifest.changed(run_dir, self._folder.name)
+        damaged = [name for name in files if manifest.is_recorded(run_dir, name)]
+        for path in (run_dir / name for name in damaged):
+            if _step_of(path) > step:
+                path.unlink(missing_ok=True)
+        manifest.record(run_dir, damaged)
+        if not damaged:
+            return None
+        return (
+            f"not what the run wrote: {', '.join(damaged)} in {run_dir}; the judge is asked again where its step is "
+            "still to come, and other numbers are those that were measured then"
+        )
+
     def begin(self, step: int, validations: int) -> str:
         """Drop judgements that no longer hold, and say how often the judge will be asked from now on."""
         # Changed settings make other answers: what a step's file holds of before would be taken for this run's.
-        for path in self._folder.glob("step-*.jsonl"):
-            if not self._same_run and int(path.name[5:].partition(".")[0]) > step:
-                path.unlink()
+        dropped = [path for path in self._folder.glob("step-*.jsonl") if not self._same_run and _step_of(path) > step]
+        for path in dropped:
+            path.unlink()
+        manifest.record(self._folder.parent, map(self._recorded, dropped))
         each = 2 * len(self._before)
         return (
             f"judge {self._judge.identity.name}: {len(self._before)} answers against those before training, in both "
@@ -137,6 +155,7 @@ class LiveJudge:
         try:
             paired = pair_answers(answers, self._before, names=(f"step {step}", _BEFORE))
             error = self._measure(judge, paired, step, numbers)
+            manifest.record(self._folder.parent, map(self._recorded, self._files(step)))
         except Exception as failed:  # noqa: BLE001 - whatever a judge does, the training goes on
             error = str(failed) if isinstance(failed, UserError) else f"{type(failed).__name__}: {failed}"
         self._is_down = bool(error) and numbers[WIN_RATE] is None
@@ -147,8 +166,8 @@ class LiveJudge:
 
     def _measure(self, judge: "_CountingJudge", paired: AnswerPairs, step: int, numbers: dict[str, Any]) -> str:
         """Ask, and put what comes out into `numbers`; return what went wrong, or ""."""
-        write_jsonl(self._folder / f"step-{step:06}.answers.jsonl", (row_to_json(p.candidate) for p in paired.pairs))
-        out = self._folder / f"step-{step:06}.judgements.jsonl"
+        answers, out = self._files(step)
+        write_jsonl(answers, (row_to_json(pair.candidate) for pair in paired.pairs))
         if self._is_down:
             # A server that hangs would hold up every validation for as long as all its questions take.
             tried = judge_pairs(judge, first_prompts(paired, 1), out, seed=self._seed)
@@ -167,6 +186,18 @@ class LiveJudge:
             reason = next((judgement.reason for judgement in judged.judgements if judgement.verdict is None), "")
             return f"{scored} of {len(paired.pairs)} prompts have a verdict in both orders; {reason}"
         return ""
+
+    def _files(self, step: int) -> tuple[Path, Path]:
+        """Return the files of a step's answers and of the judgements of them."""
+        return self._folder / f"step-{step:06}.answers.jsonl", self._folder / f"step-{step:06}.judgements.jsonl"
+
+    def _recorded(self, path: Path) -> str:
+        """Return what a file is called in the run's manifest."""
+        return f"{self._folder.name}/{path.name}"
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-").partition(".")[0])
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """
 The manifest of a run's folder: a hash of each file that is read again when the run is resumed, in `manifest.json`.
 
-What can be made again (encoded rows, prompts, counts, answers before training) is made again where it is not what the
-run wrote. Checkpoints have manifests of their own, and carry the metrics. The manifest itself is sealed with a hash of
-its content: one that is damaged is as none.
+What can be made again (encoded rows, prompts, counts, answers before training, a judge's verdicts on steps to come) is
+made again where it is not what the run wrote. Checkpoints have manifests of their own, and carry the metrics. The
+manifest itself is sealed with a hash of its content: one that is damaged is as none.
 """
 
 import hashlib

@@ -138,6 +138,8 @@ class Monitor:
         """Take in what was written before the run was stopped; tell how often a judge will be asked."""
         if self._judge is not None:
             coming = sum(is_validated(self._train, number, num_steps) for number in range(step + 1, num_steps + 1))
+            if damaged := self._judge.drop_damaged(step):
+                self._context.progress.note(damaged)
             self._context.progress.note(self._judge.begin(step, coming))
         # Alarms that were given before a run was resumed are not told twice, and are among the warnings at its end.
         for line in read_metrics(self._context.run_dir / METRICS):

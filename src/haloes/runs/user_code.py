@@ -16,6 +16,7 @@ from typing import Any
 from haloes.judging.functions import fingerprint, name_of
 from haloes.losses._contract import Loss
 from haloes.run_files import CODE
+from haloes.runs import manifest
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.runs.named_code import LOSS, RATER, NamedCode, named_code, sha256, sources
 from haloes.runs.run_folder import SOURCE
@@ -83,12 +84,19 @@ def code_identity(codes: Sequence[UserCode]) -> dict[str, str]:
     return {key: digests[0] if len(digests) == 1 else "+".join(sorted(digests)) for key, digests in by_key.items()}
 
 
-def keep_code(run_dir: Path, codes: Sequence[UserCode]) -> None:
-    """Copy the sources into the run's folder, beside those of earlier parts of the run where they were others."""
+def keep_code(run_dir: Path, codes: Sequence[UserCode]) -> list[str]:
+    """
+    Copy the sources into the run's folder, beside those of earlier parts of the run where they were others.
+
+    Returns the copies that are there and not what the run wrote; those of the present sources are written again.
+    """
+    damaged = [name for name in manifest.changed(run_dir, CODE) if manifest.is_recorded(run_dir, name)]
     for code in codes:
         path = run_dir / CODE / code.copy_name
         path.parent.mkdir(exist_ok=True)
         write_text(path, code.source.decode(errors="replace"))
+    manifest.record(run_dir, [f"{CODE}/{code.copy_name}" for code in codes])
+    return damaged
 
 
 def _kinds(value: Any) -> Iterator[type[Any]]:
