@@ -89,6 +89,15 @@ def test_a_wrong_command_line_is_told_on_stderr_with_exit_code_2(
     assert message in err
 
 
+@pytest.mark.parametrize("arguments", [["report", ""], ["train", "a.jsonl", "--out", ""], [""]])
+def test_an_empty_argument_is_not_the_present_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run(arguments) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith(f'haloes: "haloes {" ".join(arguments[:-1])}'.rstrip())
+    assert "is followed by an empty argument; give a value" in said
+
+
 def test_what_the_user_can_put_right_is_one_message_on_stderr_with_exit_code_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -151,6 +160,8 @@ def test_output_that_nobody_reads_is_no_bug():
     [
         ("haloes losses | true", UNREAD, ""),
         ("haloes words 2>&1 | true", UNREAD, ""),
+        ("haloes --help | true", UNREAD, ""),
+        ("haloes train --help | true", UNREAD, ""),
         ("haloes losses > /dev/full", 2, "haloes: the output cannot be written (No space left on device); free some"),
         ("haloes resume nowhere 2> /dev/full", 2, ""),
         ("PYTHONIOENCODING=ascii haloes losses > /dev/null", 0, ""),

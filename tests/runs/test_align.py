@@ -732,3 +732,13 @@ def test_the_helpers_know_a_different_result(model: Path, thumbs_file: Path, tmp
     assert not same_result(one, other)
     assert not torch.equal(logits(one.run_dir / "model"), logits(other.run_dir / "model"))
     assert len(pairs(2)) == 2
+
+
+def test_that_there_are_few_steps_is_said_once(model: Path, thumbs_file: Path, tmp_path: Path):
+    notes: list[str] = []
+    told = CrashAt()
+    told.note = notes.append  # type: ignore[method-assign]
+
+    align(config(model, thumbs_file), tmp_path / "run", progress=told)
+
+    assert sum("the run has only 3 steps" in note for note in notes) == 1

@@ -5,6 +5,7 @@ Processes that torchrun started end with one code, that of the first to end, whi
 """
 
 import os
+import shlex
 import sys
 import traceback
 
@@ -76,6 +77,7 @@ def run(arguments: list[str]) -> int:
         explain_whole(app[arguments[0]])
     show_what_the_encoding_lacks()
     try:
+        _refuse_empty(arguments)
         with interrupt_on_terminate():
             app(arguments, exit_on_error=False, print_error=False, result_action="return_none")
         sys.stdout.flush()  # here, where it can still be told that it cannot be written
@@ -83,7 +85,7 @@ def run(arguments: list[str]) -> int:
         from haloes.cli.mistakes import explained
 
         return _end(explained(error, app), USAGE)
-    except OSError as error:  # haloes schema | head, or > /dev/full
+    except (OSError, SystemExit) as error:  # haloes schema | head, or > /dev/full
         return unwritten(error)
     except Interrupted as stopped:
         return _end(f"{stopped}, and saved. Go on with: haloes resume {stopped.run_dir}", INTERRUPTED)
@@ -112,3 +114,12 @@ def _end(message: str | None, code: int) -> int:
 
         code, speaks = last_word(code)
     return fail(message, code=code) if speaks and message is not None else code
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Raise ConfigError for an empty argument, which as a path would be the present folder."""
+    from haloes.errors import ConfigError
+
+    if "" in arguments:
+        before = shlex.join(["haloes", *arguments[: arguments.index("")]])
+        raise ConfigError(f'"{before}" is followed by an empty argument; give a value. Is a shell variable not set?')

@@ -30,7 +30,7 @@ from haloes.runs.rehearse import rehearse
 from haloes.runs.setup import PreparedRun, ResolvedRun, prepare_data, prepare_run, reference_cache, resolve_run
 from haloes.runs.trusted_code import remember
 from haloes.runs.user_code import keep_code
-from haloes.training.choose_steps import describe_steps, too_few_steps
+from haloes.training.choose_steps import describe_steps
 from haloes.training.settings import budget_of
 from haloes.training.trainer import Callback, TrainResult, train
 
@@ -255,8 +255,6 @@ def _describe_start(prepared: PreparedRun, *, step: int, num_steps: int) -> Iter
     yield f"learning rate {train.lr:g}{why}"
     if prepared.rounding is not None:
         yield f"rounding: {rounding_sentence(**dataclasses.asdict(prepared.rounding))}"
-    if few := too_few_steps(num_examples, prepared.steps):
-        yield f"caution: {few}"
 
 
 def _counted(count: int, noun: str) -> str:

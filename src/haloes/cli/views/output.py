@@ -32,12 +32,14 @@ def show_what_the_encoding_lacks() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def unwritten(error: OSError) -> int:
+def unwritten(error: OSError | SystemExit) -> int:
     """
     Return the exit code for output that nobody reads any more, or that a full disk does not take.
 
     Raises the error where it is another one.
     """
+    if isinstance(error, SystemExit):  # of rich, which writes the help
+        return UNREAD
     if not isinstance(error, BrokenPipeError) and error.errno not in _FULL:
         raise error
     # Python flushes stdout when it ends, and would complain of it with a traceback.
