@@ -12,6 +12,7 @@ from haloes.models.kind import is_classifier
 from haloes.models.liger import apply_liger
 from haloes.models.quantize import keep_differentiable, quantization
 from haloes.models.quiet import quiet
+from haloes.models.untrusted_adapter import check_adapter, check_patterns
 from haloes.models.untrusted_folder import check_config, read_object
 from haloes.run_files import MODEL, is_trained_run
 
@@ -326,8 +327,11 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
             "loaded, because opening one can run any code; load it where you trust it and save it again with a "
             "current peft."
         )
+    name = _base_name(location)
+    check_adapter(location.path / ADAPTER, _shapes(location))
     # The sum of base and adapter in float32, and one rounding at the end: in bfloat16 small updates would vanish.
-    base = load_model(_base_name(location), dtype=torch.float32, device="cpu").model
+    base = load_model(name, dtype=torch.float32, device="cpu").model
+    check_patterns(location.path / ADAPTER, [name for name, _ in base.named_modules()])
     try:
         with quiet():
             _resize_to(base, location.path / "adapter_model.safetensors")
@@ -337,6 +341,17 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
     if (location.path / GENERATION).is_file():  # where a run wrote what ends an answer
         merged.generation_config = GenerationConfig.from_pretrained(str(location.path))
     return merged.to(dtype)
+
+
+def _shapes(adapter: _Location) -> dict[str, list[int]]:
+    """Return the shape of each tensor of an adapter."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(adapter.path / "adapter_model.safetensors"), framework="pt") as file:
+            return {key: file.get_slice(key).get_shape() for key in list(file.keys())}
+    except Exception as error:
+        raise _failed(adapter, "adapter", error) from error
 
 
 def _resize_to(base: Any, weights: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from haloes.errors import ModelError
 
 _LAYERS = frozenset({"num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "encoder_layers"})
-_MOST_LAYERS = 10_000
+MOST_LAYERS = 10_000
 _LARGEST = 1 << 24
 """Bytes of a configuration; most have some thousand."""
 _SHOWN = 40
@@ -43,7 +43,7 @@ def check_config(folder: Path) -> None:
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for name in _LAYERS & part.keys():
             number = part[name]
-            is_number = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _MOST_LAYERS
+            is_number = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MOST_LAYERS
             if number is not None and not is_number:
                 shown = repr(number) if isinstance(number, int | float | str) else type(number).__name__
                 raise ModelError(f"{path}: {name} is {shown[:_SHOWN]}, which is no number of layers")
