@@ -20,7 +20,7 @@ from haloes.locks import LOCK
 from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CHECKPOINTS, CODE, CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
-from haloes.runs.config import RunConfig, as_mapping, config_of_file
+from haloes.runs.config import RunConfig, as_mapping, config_of_file, read_yaml
 from haloes.runs.own_rows import with_own_rows
 from haloes.runs.parts import PartClock, Parts, begin_part, end_part, total_seconds
 from haloes.store import read_json, write_json, write_text
@@ -177,9 +177,28 @@ def _are_parts(content: Mapping[str, Any]) -> bool:
 def check_identity(run_dir: Path, identity: Mapping[str, str]) -> None:
     """Refuse to resume what is no longer the same run. Raises RunError naming what changed."""
     earlier = _earlier_identity(run_dir)
+    if "configuration" in changed_names(earlier, identity) and (unknown := _unknown_then(run_dir)):
+        raise RunError(
+            f"{run_dir} was begun by an older haloes, which did not know {', '.join(unknown)}: this one would compute "
+            "something else. Finish it with that version, start a new run, or go on all the same: --allow-changes"
+        )
     sources = any(name.startswith(SOURCE) for name in changed_names(earlier, identity))
     kept = f"(it is in {run_dir / CODE})" if sources and (run_dir / CODE).is_dir() else ""
     refuse_changes(earlier, identity, was=f"{run_dir} was started with", kept=kept)
+
+
+def _unknown_then(run_dir: Path) -> list[str]:
+    """Return the settings that a run's own file does not name, in which a run writes all that there are."""
+    written = read_yaml(run_dir / CONFIG) if is_run(run_dir) else {}
+    known = as_mapping(RunConfig())
+    # A loss has hyperparameters of its own.
+    sections = {name: written.get(name) for name in known if name != "loss"}
+    return [
+        f"{section}.{name}"
+        for section, there in sections.items()
+        for name in known[section]
+        if isinstance(there, Mapping) and name not in there
+    ]
 
 
 def changes(run_dir: Path, identity: Mapping[str, str]) -> list[str]:
