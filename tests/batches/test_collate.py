@@ -77,3 +77,17 @@ def test_pairs_are_all_chosen_and_then_all_rejected_completions(store: TokenStor
     found = sequences_of(store, np.array([1, 0]))
 
     assert found.tolist() == ([2, 0, 3, 1] if store.paired else [1, 0])
+
+
+def test_reasoning_of_a_mismatched_row_gives_way_before_its_answer_does(tmp_path: Path):
+    rows = [([5, 6, 7], [1]), ([5], [20, 21, 22, 23, 8, 1])]
+    with TokenStoreWriter(tmp_path / "store", paired=False) as writer:
+        for i, (prompt, completion) in enumerate(rows):
+            ids = np.array(prompt, np.int32), np.array(completion, np.int32)
+            row = Encoded(*ids, np.array(completion) < 20, prompt_cut=False, completion_cut=False, agrees=True)
+            writer.append(row, desirable=True, group=i, weight=1.0, source="x.jsonl", line=i + 1)
+    found = read_pair(TokenStore(tmp_path / "store"), 0, 1)
+
+    # 3 + 4 tokens, as many as the longest row has: the mark that opens the thought, the rest of it, the answer.
+    assert found.completion.tolist() == [20, 23, 8, 1]
+    assert found.trained.tolist() == [False, False, True, True]

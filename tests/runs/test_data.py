@@ -152,6 +152,14 @@ def test_the_facts_count_what_was_read_and_what_is_trained_on(tmp_path: Path, th
     assert (facts["validation"]["rows"], facts["validation"]["undesirable"]) == (8, 4)
 
 
+def test_the_facts_count_reasoning_and_what_became_of_it(tmp_path: Path):
+    answers = ["<think>\nhm\n</think>\n\nYes.", "No."]
+    rows = [{"prompt": f"Is {i // 2} it?", "completion": answers[i % 2], "label": i % 2 == 0} for i in range(8)]
+    path = broken(tmp_path, rows)
+
+    assert make(path, tmp_path / "a", validation_share=0).facts["train"]["reasoning"] == {"given": 0, "left out": 4}
+
+
 def test_pairs_are_stored_as_pairs_where_the_loss_needs_pairs(tmp_path: Path, pairs_file: Path, thumbs_file: Path):
     for path in (pairs_file, thumbs_file):
         made = make(path, tmp_path / path.stem, needs=DPO, validation_share=0)

@@ -492,3 +492,39 @@ def test_a_cut_off_answer_gets_no_end_of_turn():
     assert whole.completion.tolist() == [*cut.completion.tolist(), IM_END_ID]
     assert cut.trained.all()
     assert not cut.completion_cut
+
+
+def test_reasoning_gives_way_before_the_answer_does_and_is_counted_as_a_cut_prompt() -> None:
+    tokenizer = byte_tokenizer(chat_template=INSERTS_THINKING)
+    answer = "<think>\n" + "hm " * 99 + "so\n</think>\n\nHello."
+
+    given = encode("Hi", answer, tokenizer=tokenizer, max_length=60)
+    [kept] = encoder(tokenizer, max_length=60).with_reasoning(trained=True).encode([("Hi", answer, ())])
+
+    assert text(given.completion[given.trained]) == "Hello.<|im_end|>"
+    assert text(given.completion[~given.trained]).startswith("<")
+    assert text(given.completion[~given.trained]).endswith("so\n</think>\n\n")
+    assert len(given.prompt) + len(given.completion) == 60
+    assert (given.prompt_cut, given.completion_cut) == (True, False)
+    # What is trained is not cut at its beginning.
+    assert isinstance(kept, Encoded)
+    assert text(kept.completion).startswith("<think>\nhm hm")
+    assert (kept.prompt_cut, kept.completion_cut) == (False, True)
+
+
+def test_a_scorer_of_whole_conversations_sees_no_reasoning_unless_it_is_kept() -> None:
+    row = ("Hi", "<think>\nhm\n</think>\n\nHello.", ())
+    scorer = encoder().for_whole_conversations()
+
+    for found, shown in ((scorer, False), (scorer.with_reasoning(trained=True), True)):
+        [whole] = found.encode([row])
+        assert isinstance(whole, Encoded)
+        assert ("hm" in text(whole.completion)) is shown
+        assert (whole.reasons, whole.shows_reasoning) == (True, shown)
+
+
+def test_a_tokenizer_without_a_template_is_given_the_thought_as_it_stands() -> None:
+    row = encode("1 + 1 =", "<think>hm</think> 2", tokenizer=byte_tokenizer(chat_template=None))
+
+    assert text(row.completion[row.trained]) == "2<|im_end|>"
+    assert text(row.completion[~row.trained]) == "<think>hm</think> "

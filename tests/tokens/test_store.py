@@ -1,5 +1,6 @@
 """Encoded rows on disk: what was written comes back, whole or not at all, and without filling the memory."""
 
+import dataclasses
 import gc
 import tracemalloc
 from collections.abc import Iterable, Iterator
@@ -350,3 +351,15 @@ def test_conversations_come_back_from_the_store(tmp_path: Path, rows: list[Any])
     assert store.num_prompt_cut == sum(entry.row.prompt_cut for entry in entries)
     assert store.num_completion_cut == sum(entry.row.completion_cut for entry in entries)
     store.close()
+
+
+def test_reasoning_is_counted_with_and_without_a_place(tmp_path: Path) -> None:
+    row = encoded([1], [2])
+    rows = [
+        dataclasses.replace(row, reasons=reasons, shows_reasoning=shown)
+        for reasons, shown in [(True, True), (True, False), (True, True), (False, False)]
+    ]
+
+    store = write(tmp_path / "store", [Entry(row) for row in rows])
+
+    assert (store.num_reasoning, store.num_reasoning_shown, store.num_disagreeing) == (3, 2, 0)
