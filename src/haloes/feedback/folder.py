@@ -154,7 +154,7 @@ def _ending(path: Path) -> str | None:
 
 def export_files(folder: Path, *, most: int) -> list[Path] | None:
     """
-    Return the files of a folder that may be parts of an export, in order.
+    Return the files of a folder that may be parts of an export, in order; empty ones are none.
 
     None for a folder that is something else (a saved data set, a run, a model) or that holds more files than `most`.
 
@@ -164,7 +164,7 @@ def export_files(folder: Path, *, most: int) -> list[Path] | None:
     marks = ("dataset_info.json", "dataset_dict.json", "adapter_config.json", "config.json")
     if any((folder / name).is_file() for name in marks) or is_run(folder):
         return None
-    files = list(islice((path for path in _data_files(folder) if path.is_file()), most + 1))
+    files = list(islice((path for path in _data_files(folder) if path.is_file() and path.stat().st_size), most + 1))
     if len(files) > most:
         return None
     for path in files:

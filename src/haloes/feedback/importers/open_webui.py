@@ -26,14 +26,14 @@ _CSV = ("chat_id", "model_id", "sibling_model_ids", "rating")
 
 
 def _recognise(export: Export) -> str | None:
-    if export.with_columns(*_CSV):
-        what = "this is Open WebUI's feedback history as CSV, which has no texts"
-        raise export.unreadable(what=what, how=f"{_HOW}.")
     if rows := [row for row in export.head() if _is_vote(row)]:
         places = {_place_of(row) for row in rows} - {None}
         return f"Open WebUI feedback export ({'older' if places and _CHATS[0] not in places else '0.12'} layout)"
     if any(map(_is_chat, export.head())):
         return "Open WebUI export of chats (votes in their annotations)"
+    if export.with_columns(*_CSV):
+        what = "this is Open WebUI's feedback history as CSV, which has no texts"
+        raise export.unreadable(what=what, how=f"{_HOW}.")
     return None
 
 
@@ -64,7 +64,7 @@ def _vote(row: RawRow, where: Where) -> Iterator[Imported]:
         raise RefusalError("answer not in the export", "the vote has no snapshot of its chat, so the answer is missing")
     chat = Chat.of(at(row, "snapshot", *place))
     identity = as_id(meta.get("message_id"))
-    answer = chat.message(identity)
+    answer = chat.tree.node(identity)
     rated = _rated(chat, answer, label, where, verdict=data)
     rated = {
         **rated,
@@ -132,7 +132,7 @@ def _arena(
 def _annotations(row: RawRow, where: Where) -> Iterator[Imported]:
     """Yield the verdict of each message of a chat that has one."""
     chat = Chat.of(as_map(row.get("chat")))
-    annotated = [message for message in chat.messages.values() if at(message, "annotation", "rating") is not None]
+    annotated = [message for message in chat.tree.nodes.values() if at(message, "annotation", "rating") is not None]
     if not annotated:
         yield LeftOut("no label", where, "nobody rated an answer of this chat")
     for message in annotated:
