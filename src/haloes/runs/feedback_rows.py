@@ -101,9 +101,13 @@ def open_rows(
     return Rows(Rows(rows, partial(_labelled, middle=middle)), partial(_used, undesirable=undesirable))
 
 
-def open_for_doctor(settings: FeedbackSettings) -> Rows:
-    """Open a feedback file as it is, with labels from scores if the settings say so; for looking only."""
-    source = feedback_source(settings.source, settings)
+def open_for_doctor(settings: FeedbackSettings, source: FeedbackSource | None = None) -> Rows:
+    """
+    Open a feedback file as it is, with labels from scores if the settings say so; for looking only.
+
+    Where its source is open already (`feedback_source`), this is read.
+    """
+    source = source or feedback_source(settings.source, settings)
     if settings.labels_from is None:
         return Rows(source, lambda rows: rows)
     return Rows(source, partial(label_scores, rule=score_rule(settings.labels_from)))

@@ -34,7 +34,7 @@ def examine_file(config: RunConfig, *, progress: Progress) -> FileExamination:
     Raises DataError where the file as a whole cannot be read, ConfigError for settings that do not fit it.
     """
     source = feedback_source(config.feedback.source, config.feedback)
-    rows = open_for_doctor(config.feedback)
+    rows = open_for_doctor(config.feedback, source)
     findings = examine(tell_reading(rows, progress, "reading feedback"))
     about_source = [*column_advice(source), *export_advice(source, findings)]
     advice = worst_first([*advise(findings), *about_source, *held_out_advice(config, findings.prompts)])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Options, Rated
-from haloes.feedback.importers.rules import as_records, last_votes
+from haloes.feedback.importers.rules import as_records, look_first
 from haloes.records import Feedback, Message, Pair, Record, Refusal, Where
 
 ASKED = (Message("user", "Say yes."),)
@@ -19,7 +19,7 @@ COMPARED = Compared(where=Where("f", 1), messages=ASKED, chosen=BETTER, rejected
 
 def records(*items: Imported, **said: Any) -> list[Record]:
     options = Options(**said)
-    return list(as_records(items, options, earlier=last_votes(items, options), source="tool"))
+    return list(as_records(items, options, earlier=look_first(items, options).earlier, source="tool"))
 
 
 def reasons(*items: Imported, **said: Any) -> list[str | None]:
@@ -126,3 +126,10 @@ def test_what_cannot_be_trained_on_is_counted_with_its_place():
         ["images", "empty completion", "empty prompt", "prompt ends with assistant turn"]
     )
     assert str(records(*items)[0]) == "f:3: a picture"
+
+
+def test_the_first_look_counts_what_is_voted_on():
+    votes = [
+        replace(VOTE, metric=name, voter=voter) for name, voter in (("tone", "human"), ("tone", "human"), ("x", "code"))
+    ]
+    assert look_first([*votes, VOTE], Options()).metrics == {"tone": 2}

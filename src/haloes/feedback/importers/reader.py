@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from haloes.errors import DataError
 from haloes.feedback.importers.contract import Importer, Options
 from haloes.feedback.importers.export import Export, open_export
-from haloes.feedback.importers.rules import as_records, last_votes
+from haloes.feedback.importers.rules import FirstLook, as_records, look_first
 from haloes.feedback.importers.table import IMPORTERS
 from haloes.records import Record
 
@@ -20,17 +20,20 @@ class ExportReader:
     """What was recognised, such as "Open WebUI feedback export (0.12 layout)"."""
     export: Export
     options: Options
-    _earlier: list[frozenset[int]] = field(default_factory=list, repr=False)
-    """The places of earlier votes, found at the first reading."""
+    _looks: list[FirstLook] = field(default_factory=list, repr=False)
+    """The first look, once it was needed."""
 
     def records(self) -> Iterator[Record]:
         """Yield the records of the export: `Feedback`, `Pair`, and a `Refusal` for everything that is left out."""
-        # A first reading finds out which votes are somebody's last; what it finds serves all later readings.
-        if not self._earlier:
-            self._earlier.append(last_votes(self.importer.read(self.export), self.options))
-        yield from as_records(
-            self.importer.read(self.export), self.options, earlier=self._earlier[0], source=self.importer.name
-        )
+        earlier = self.first_look().earlier
+        items = self.importer.read(self.export)
+        yield from as_records(items, self.options, earlier=earlier, source=self.importer.name)
+
+    def first_look(self) -> FirstLook:
+        """Return which votes are not somebody's last, and what is voted on; one reading serves all later ones."""
+        if not self._looks:
+            self._looks.append(look_first(self.importer.read(self.export), self.options))
+        return self._looks[0]
 
 
 def find_reader(path: str, *, name: str | None, options: Options) -> ExportReader | None:

@@ -7,8 +7,9 @@ The rules that are the same for every export: what becomes of `Rated`, `Compared
 - A vote that says neither good nor bad is left out, and so is whatever cannot be trained on. All of it is counted.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from haloes.feedback.fields import RawRow
@@ -35,33 +36,34 @@ def each_row(rows: Iterable[PlacedRow], read: Callable[[RawRow, Where], Iterator
             yield LeftOut(refused.reason, where, refused.message)
 
 
-@dataclass(slots=True)
-class LastVotes:
-    """Which verdicts were not the last of their person on their answer, by their place in the order of reading."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstLook:
+    """What a first reading of an export finds out, before any record can be made of it."""
 
-    last: dict[int, tuple[float, int]] = field(default_factory=dict)
-    """Person and answer, as a number -> time and place of their latest verdict so far."""
-    earlier: set[int] = field(default_factory=set)
-
-    def add(self, verdict: Verdict, place: int) -> None:
-        """Take in the next verdict."""
-        key = _vote_of(verdict)
-        if key is None:
-            return
-        mine = (seconds_of(verdict.time) or 0.0, place)
-        other = self.last.setdefault(key, mine)
-        if other != mine:
-            self.last[key] = max(mine, other)
-            self.earlier.add(min(mine, other)[1])
+    earlier: frozenset[int]
+    """Places, in the order of reading, of the verdicts that a later one of the same person replaces."""
+    metrics: Mapping[str, int]
+    """Verdicts that are wanted, by the name of what they are on; those without a name are not among them."""
 
 
-def last_votes(items: Iterable[Imported], options: Options) -> frozenset[int]:
-    """Return the places of the items that a later vote of the same person replaces; memory is 200 bytes a vote."""
-    votes = LastVotes()
+def look_first(items: Iterable[Imported], options: Options) -> FirstLook:
+    """Read an export once; memory is 200 bytes a verdict."""
+    last: dict[int, tuple[float, int]] = {}
+    earlier: set[int] = set()
+    metrics = Counter[str]()
     for place, item in enumerate(items):
-        if not isinstance(item, LeftOut) and _not_wanted(item, options) is None:
-            votes.add(item, place)
-    return frozenset(votes.earlier)
+        if isinstance(item, LeftOut) or _not_wanted(item, options) is not None:
+            continue
+        if item.metric is not None:
+            metrics[item.metric] += 1
+        if (key := _vote_of(item)) is None:
+            continue
+        mine = (seconds_of(item.time) or 0.0, place)
+        other = last.setdefault(key, mine)
+        if other != mine:
+            last[key] = max(mine, other)
+            earlier.add(min(mine, other)[1])
+    return FirstLook(earlier=frozenset(earlier), metrics=dict(metrics.most_common()))
 
 
 def as_records(
@@ -73,7 +75,7 @@ def as_records(
     Args:
         items: What an importer yields.
         options: What the user says of the export.
-        earlier: Places of the votes that are not the last of their person (`last_votes`).
+        earlier: Places of the votes that are not the last of their person (`look_first`).
         source: Name of the tool, for the records' `source`.
     """
     for place, item in enumerate(items):
