@@ -66,7 +66,7 @@ def covered(row: Row, *, studies: int, seed: int = 0) -> Covered:
 
 def tables() -> dict[str, Callable[[], Iterable[Row]]]:
     """Return the tables by name."""
-    from benchmarks import coverage_auc, coverage_means, coverage_others
+    from benchmarks import coverage_auc, coverage_judged, coverage_means, coverage_others
 
     return {
         "auc": coverage_auc.alone,
@@ -76,6 +76,7 @@ def tables() -> dict[str, Callable[[], Iterable[Row]]]:
         "preferences": coverage_means.preferences,
         "shares": coverage_means.shares,
         "others": coverage_others.others,
+        "judged": coverage_judged.judged,
     }
 
 
