@@ -57,10 +57,14 @@ def test_a_config_that_is_none_is_told(written: str, folder: Path):
 
 
 @pytest.mark.parametrize("number", [10**9, 10**30, -1, "x", 1.5, True, [1], 1e400])
-@pytest.mark.parametrize("name", ["num_hidden_layers", "n_layer"])
+@pytest.mark.parametrize("name", ["num_hidden_layers", "n_layer", "num_local_experts"])
 def test_a_number_of_layers_that_no_model_has_is_told_before_one_is_made(name: str, number: Any, folder: Path):
     config = json.loads((folder / "config.json").read_text())
-    for written in ({**config, name: number}, {**config, "text_config": {name: number}}):
+    for written in (
+        {**config, name: number},
+        {**config, "text_config": {name: number}},
+        {**config, "thinker_config": [{"text_config": {name: number}}]},
+    ):
         (folder / "config.json").write_text(json.dumps(written))
         for call in (load, load_tokenizer, empty_model):
             assert f"{name} is " in one_line(lambda call=call: call(str(folder)))

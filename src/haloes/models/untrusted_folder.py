@@ -6,8 +6,20 @@ from typing import Any
 
 from haloes.errors import ModelError
 
-_LAYERS = frozenset({"num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "encoder_layers"})
-MOST_LAYERS = 10_000
+MOST_LAYERS = 1_000
+"""Ten times what the deepest models have; so many are made in seconds."""
+_MOST = {
+    "num_hidden_layers": MOST_LAYERS,
+    "n_layer": MOST_LAYERS,
+    "n_layers": MOST_LAYERS,
+    "num_layers": MOST_LAYERS,
+    "decoder_layers": MOST_LAYERS,
+    "encoder_layers": MOST_LAYERS,
+    "num_experts": 10_000,
+    "num_local_experts": 10_000,
+    "n_routed_experts": 10_000,
+}
+"""The most that a model has of what libraries make a list of, or room for, before they look at the weights."""
 _LARGEST = 1 << 24
 """Bytes of a configuration; most have some thousand."""
 _SHOWN = 40
@@ -32,18 +44,25 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def check_config(folder: Path) -> None:
     """
-    Raise ModelError where `config.json` is none, or names a number of layers that no model has.
+    Raise ModelError where `config.json` is none, or names a number of layers or experts that no model has.
 
     Libraries make a list of all layers, or the layers themselves, before they compare anything with the weights.
     """
     path = folder / "config.json"
     if not path.is_file():
         return
-    config = read_object(path)
-    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
-        for name in _LAYERS & part.keys():
+    parts: list[Any] = [read_object(path)]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        if not isinstance(part, dict):
+            continue
+        parts += part.values()
+        for name in _MOST.keys() & part.keys():
             number = part[name]
-            is_number = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= MOST_LAYERS
+            is_number = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _MOST[name]
             if number is not None and not is_number:
                 shown = repr(number) if isinstance(number, int | float | str) else type(number).__name__
-                raise ModelError(f"{path}: {name} is {shown[:_SHOWN]}, which is no number of layers")
+                what = name.rpartition("_")[2].removesuffix("s")
+                raise ModelError(f"{path}: {name} is {shown[:_SHOWN]}, which is no number of {what}s")
