@@ -83,6 +83,7 @@ def sections(own: Path) -> dict[str, dict[str, Any]]:
         "losses in a list": {"loss": {"name": "mixture", "parts": [{"name": f"{own}/my_loss.py:Mine"}]}},
         "a rater": {"samples": {"rater": function}},
         "a rater that is installed": {"samples": {"rater": "os:system"}},
+        "a rater of haloes that is none": {"samples": {"rater": "haloes.store:write_text"}},
         "a rater in a package": {"samples": {"rater": "xml.sax.saxutils:escape"}},
         "a rule": {"watch": {"prompts": 2, "judge": {"kind": "rule", "rule": function}}},
         "a server": {
@@ -119,7 +120,7 @@ def test_no_other_command_runs_what_a_run_names(started: Path, model: Path, thum
     named["watch"] |= {"prompts": 2, "judge": {"kind": "rule", "rule": function}}
     (started / "config.yaml").write_text(yaml.safe_dump(named))
     forget()
-    judged = ["--judge", "rule", "--rule", "haloes.recipes.demo.rater:longer"]
+    judged = ["--judge", "rule", "--rule", "haloes.recipes.demo.rule:rate"]
 
     for command in (
         ["report", started],

@@ -40,12 +40,18 @@ def test_losses_raters_and_rules_are_found_wherever_they_stand():
     [
         {},
         {"loss": {"name": "kto"}, "samples": {"rater": None}, "watch": {"judge": None}},
-        {"samples": {"rater": "haloes.recipes.demo.rater:rater"}},
+        {"samples": {"rater": "haloes.recipes.demo.rule:rate"}},
         {"samples": {"rater": "<lambda of __main__>"}},
     ],
 )
 def test_what_haloes_brings_and_what_was_given_from_python_is_no_code_by_a_name(sections: dict[str, object]):
     assert named_code(sections) == ()
+
+
+def test_what_haloes_has_for_other_ends_is_code_as_any_other():
+    assert [code.name for code in named_code({"samples": {"rater": "haloes.store:write_text"}})] == [
+        "haloes.store:write_text"
+    ]
 
 
 def test_what_a_file_imports_from_beside_itself_belongs_to_it(tmp_path: Path):

@@ -135,7 +135,7 @@ def test_the_code_is_that_of_the_loss_of_what_is_inside_it_of_rater_and_rule(own
         "source of the judge's rule (my_rule.py)",
     ]
     assert user_code(RunConfig(), KTO()) == ()
-    demo = make_config({"samples": {"rater": "haloes.recipes.demo.rule:rater"}})
+    demo = make_config({"samples": {"rater": "haloes.recipes.demo.rule:rate"}})
     assert user_code(demo, KTO()) == ()
 
 

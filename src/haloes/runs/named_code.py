@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 LOSS, RATER, RULE = "loss", "rater", "judge's rule"
+_BROUGHT = frozenset({"haloes.recipes.demo.rule:rate"})
+"""Raters of haloes. Not all that it has in it: other functions write files, and a rater is called with texts."""
 _INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 _LARGEST = 1 << 22
 """Bytes of a file that is still looked through for imports."""
@@ -38,15 +40,9 @@ class NamedCode:
         path = Path(place) if self.role == LOSS or place.endswith(".py") else _file_of_module(place)
         return path if path is not None and path.is_file() else None
 
-    @property
-    def is_ours(self) -> bool:
-        """Return whether haloes itself brings it."""
-        place = self.name.rpartition(":")[0]
-        return self.role != LOSS and not place.endswith(".py") and place.partition(".")[0] == "haloes"
-
 
 def named_code(sections: Mapping[str, Any]) -> tuple[NamedCode, ...]:
-    """Return the code that settings name, which may be a part of all settings; what haloes brings is left out."""
+    """Return the code that settings name, which may be a part of all settings; not what haloes brings for it."""
     found = [NamedCode(LOSS, setting, name) for setting, name in _losses("loss", sections.get("loss"))]
     samples, watch = sections.get("samples") or {}, sections.get("watch") or {}
     if rater := samples.get("rater"):
@@ -54,7 +50,7 @@ def named_code(sections: Mapping[str, Any]) -> tuple[NamedCode, ...]:
     if rule := (watch.get("judge") or {}).get("rule"):
         found.append(NamedCode(RULE, "watch.judge.rule", str(rule)))
     # What was given from Python, and not by a name, cannot be loaded by one.
-    return tuple(dict.fromkeys(code for code in found if not code.name.startswith("<") and not code.is_ours))
+    return tuple(dict.fromkeys(code for code in found if not code.name.startswith("<") and code.name not in _BROUGHT))
 
 
 def sources(path: Path) -> dict[Path, bytes]:
