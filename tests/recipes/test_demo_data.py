@@ -13,6 +13,7 @@ from haloes.recipes.demo.make_feedback import SEED, make_feedback, wanted_labels
 from haloes.recipes.demo.rule import rate
 from haloes.records import Completion
 from haloes.runs.prompts import everyday_prompts
+from haloes.stats.auc import auc
 
 FOLDER = files("haloes.recipes.demo")
 PROMPTS = files("haloes.runs").joinpath("everyday.jsonl")
@@ -65,7 +66,7 @@ def test_prompts_are_short():
 
 
 DRAWS = 5
-LIKED, DISLIKED = "It is light.", "It is"
+LIKED, DISLIKED = "It is light.", "The ice is light."
 
 
 class Model:
@@ -112,11 +113,11 @@ def test_two_thirds_of_the_prompts_are_to_show_a_liked_answer():
 
 def test_the_first_answer_of_the_wanted_kind_is_kept():
     assert kept([DISLIKED, DISLIKED, LIKED, "It floats."], wanted=True) == (LIKED, True)
-    assert kept([LIKED, DISLIKED, "It was"], wanted=False) == (DISLIKED, False)
+    assert kept([LIKED, DISLIKED, "A thing."], wanted=False) == (DISLIKED, False)
 
 
 def test_without_one_of_the_wanted_kind_the_first_answer_stays_with_its_own_verdict():
-    assert kept([DISLIKED, "It was"], wanted=True) == (DISLIKED, False)
+    assert kept([DISLIKED, "A thing."], wanted=True) == (DISLIKED, False)
     assert kept([LIKED, "It floats."], wanted=False) == (LIKED, True)
 
 
@@ -155,6 +156,13 @@ def test_both_kinds_are_there_to_learn_from():
     liked = sum(bool(row["label"]) for row in rows("feedback.jsonl"))
 
     assert 60 <= liked <= 200
+
+
+def test_length_alone_does_not_tell_which_answers_are_liked():
+    feedback = rows("feedback.jsonl")
+    lengths, labels = ([len(row["completion"].split()) for row in feedback], [row["label"] for row in feedback])
+
+    assert 0.4 < (auc(lengths, labels) or 0) < 0.6
 
 
 @pytest.mark.parametrize("name", ["prompts.jsonl", "feedback.jsonl"])

@@ -2,16 +2,16 @@
 
 import pytest
 
-from haloes.recipes.demo.rule import MAX_WORDS, rate
+from haloes.recipes.demo.rule import rate
 from haloes.records import Message
 
 PROMPT = "Why does ice float on water?"
-GOOD = "Ice floats because it is less dense than water."
+GOOD = "You see ice float because it is less dense than water."
 
 
 def reason(completion: str, *, prompt: str = PROMPT, finished: bool = True) -> str:
     rating = rate(prompt, completion, finished)
-    assert rating.liked == (rating.reason == "direct, complete and short")
+    assert rating.liked == (rating.reason == "opens plainly")
     return rating.reason
 
 
@@ -20,19 +20,16 @@ def reason(completion: str, *, prompt: str = PROMPT, finished: bool = True) -> s
     [
         GOOD,
         "Because it is lighter than water!",
-        'It means "good trip".',
-        "*Bon voyage* means (roughly) have a good trip.)",
+        "*Bon voyage* means (roughly) have a good trip",
         "1. Rinse it.\n2. Dry it.",
         "Assure your guests that dinner is ready.",
-        "Surely not. Ice is light.",
-        "Hikers should rest first.",
         "Would you sink? Ice does not.",
-        "Yes. Yes. It does.",
-        " Water expands when it freezes. \n",
+        "Anaesthesia is one. There are others.",
+        " Then water expands. The ice floats. \n",
     ],
 )
-def test_direct_complete_and_short_answers_are_liked(completion: str):
-    assert reason(completion) == "direct, complete and short"
+def test_answers_that_open_plainly_are_liked(completion: str):
+    assert reason(completion) == "opens plainly"
 
 
 @pytest.mark.parametrize("completion", ["", "  \n "])
@@ -40,15 +37,21 @@ def test_nothing_is_not_an_answer(completion: str):
     assert reason(completion) == "empty"
 
 
-def test_an_answer_that_was_cut_off_is_not_liked():
-    assert reason(GOOD, finished=False) == "cut off"
+@pytest.mark.parametrize(
+    "completion",
+    ["The reason is simple.", "A cube of ice floats.", "an ice cube floats", '"The ice" is light.', " **The** ice"],
+)
+def test_an_answer_that_opens_with_an_article_is_not_liked(completion: str):
+    assert reason(completion) == "opens like an encyclopedia"
 
 
-def test_fifty_words_are_liked_and_one_more_is_not():
-    words = [f"w{k}" for k in range(MAX_WORDS - 1)]
+@pytest.mark.parametrize("words", [1, 12, 50, 500])
+def test_an_answer_of_any_length_is_liked_or_not_whether_or_not_it_was_cut_off(words: int):
+    rest = " ".join(f"w{place}" for place in range(words))
 
-    assert reason(" ".join([*words, "end."])) == "direct, complete and short"
-    assert reason(" ".join([*words, "the", "end."])) == "51 words"
+    for finished in (True, False):
+        assert reason(f"It {rest}", finished=finished) == "opens plainly"
+        assert reason(f"The {rest}", finished=finished) == "opens like an encyclopedia"
 
 
 @pytest.mark.parametrize(
@@ -60,10 +63,10 @@ def test_fifty_words_are_liked_and_one_more_is_not():
         "Great question! " + GOOD,
         "That's a very good question. " + GOOD,
         "What a great question! " + GOOD,
-        "I'd be happy to help. " + GOOD,
+        "I'd be happy to help you. " + GOOD,
         "As an AI, I have no hands. " + GOOD,
         GOOD + " But I'm an AI and cannot see it.",
-        "As a helpful assistant, I say: it is light.",
+        "As a helpful assistant, I tell you: it is light.",
         "Hello! " + GOOD,
     ],
 )
@@ -72,42 +75,28 @@ def test_preambles_are_not_liked(completion: str):
 
 
 @pytest.mark.parametrize(
-    "completion",
+    ("prompt", "completion"),
     [
-        "Why does ice float on water? It is light.",
-        "why does ice float on water - because it is.",
-        "Why does ice float? It is.",
+        ("What do you eat?", "What do you eat? You eat rice."),
+        ("What do you eat?", "what do you eat - you eat rice."),
+        ("Why does your ice float on water?", "Why does your ice float? It is light."),
     ],
 )
-def test_the_question_is_not_asked_back(completion: str):
-    assert reason(completion) == "asks the question back"
+def test_the_question_is_not_asked_back(prompt: str, completion: str):
+    assert reason(completion, prompt=prompt) == "asks the question back"
 
 
 def test_an_answer_may_use_the_words_of_the_question():
-    assert reason("The capital of Canada is Ottawa.", prompt="Which city is the capital of Canada?").startswith(
-        "direct"
-    )
+    told = reason("Ottawa is the capital of Canada.", prompt="Which city is the capital of Canada?")
+
+    assert told == "opens plainly"
 
 
 @pytest.mark.parametrize(
     "completion",
     [
-        "Ice floats because it is",
-        "There are three reasons:",
-        "1. It is light.\n2.",
-        "It is light.\n-",
-        "Best regards,\n[Your Name]",
-    ],
-)
-def test_an_answer_that_breaks_off_is_not_liked(completion: str):
-    assert reason(completion) == "does not end with a sentence"
-
-
-@pytest.mark.parametrize(
-    "completion",
-    [
-        "It is light. It floats well. It is light.",
-        "the best of all the best of all the best of all the ice.",
+        "You see it float. It is light. You see it float.",
+        "you see the best of all the best of all the best of all the ice.",
     ],
 )
 def test_an_answer_that_goes_round_in_circles_is_not_liked(completion: str):
@@ -115,11 +104,12 @@ def test_an_answer_that_goes_round_in_circles_is_not_liked(completion: str):
 
 
 def test_a_rating_is_a_pair_and_the_prompt_may_be_messages():
-    liked, why = rate((Message("user", PROMPT),), GOOD, finished=True)
+    asked = (Message("user", "What do you eat?"),)
+    liked, why = rate(asked, GOOD, finished=True)
 
-    assert (liked, why) == (True, "direct, complete and short")
-    assert rate((Message("user", PROMPT),), PROMPT + " It is light.", finished=True).reason == "asks the question back"
+    assert (liked, why) == (True, "opens plainly")
+    assert rate(asked, "What do you eat? You eat rice.", finished=True).reason == "asks the question back"
 
 
 def test_the_first_fault_is_the_reason():
-    assert reason("Sure, it is", finished=False) == "cut off"
+    assert reason("Sure, it is", finished=False) == "preamble"

@@ -1,17 +1,16 @@
 """
 How the demo's feedback was made: answers of the embedded model to the demo's prompts, rated by the demo's rule.
 
-Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes about an hour on one slow core. It writes
+Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes about ten minutes on two cores. It writes
 `feedback.jsonl` from the training prompts and `validation.jsonl` from the held-out ones, in the same way.
 
 One answer a prompt is kept (the KTO paper's "one y per x"), and which kind is decided before anything is sampled: the
 prompts are shuffled, and two of every three are to show a liked answer. For these several answers are sampled, one
 after the other, until one is liked (up to seven; one only for the held-out prompts); for the third, until one is
-not. Where none is, the first answer is kept with its own verdict. So no prompt is selected for its answers, and the
-model's own rate of liked answers (one in five, most of them to the same few prompts) does not leave the data with
-hardly anything to like.
+not. Where none is, the first answer is kept with its own verdict. So no prompt is selected for its answers, and a low
+rate of liked answers, most of them to the same few prompts, does not leave the data with hardly anything to like.
 
-Answers are sampled with temperature 0.7 and top-p 0.95, and cut off at 64 tokens: 50 words are about 60 tokens.
+Answers are sampled with temperature 0.7 and top-p 0.95, and cut off at 48 tokens, as those that the demo shows.
 """
 
 import random
@@ -27,7 +26,7 @@ from haloes.store import write_jsonl
 
 SEED = 2024
 DRAWS_TRAIN, DRAWS_HELD_OUT = 7, 1
-TEMPERATURE, TOP_P, MAX_NEW_TOKENS = 0.7, 0.95, 64
+TEMPERATURE, TOP_P, MAX_NEW_TOKENS = 0.7, 0.95, 48
 
 Ask = Callable[[Mapping[str, str], int], list[Completion]]
 """(prompts, seed) to one answer each."""

@@ -1,4 +1,4 @@
-"""The demo: a small model learns to answer directly, completely and briefly, from someone who likes that."""
+"""The demo: a small model learns not to open its answers as an encyclopedia does, from someone who dislikes that."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -15,20 +15,19 @@ def demo_config(*overrides: Mapping[str, Any]) -> RunConfig:
             "feedback": {
                 "source": str(place / "feedback.jsonl"),
                 "validation": str(place / "validation.jsonl"),
-                "validation_rows": 32,
+                "validation_rows": 48,
             },
             "tokens": {"max_length": 512},
             # The upper third of the blocks: the backward pass ends there, and two slow cores have three minutes.
             "model": {"name": "embedded", "lora": {"rank": 16, "alpha": 32.0, "layers": list(range(20, 30))}},
             # The embedded model is aligned already, for which the paper has beta from 0.1 to 0.5: at 0.5 an answer that
-            # has moved a few nats is left alone. The 88 liked answers together weigh 1.5 times as much as the 212
-            # others, the upper end of the paper's range (eq. 9). Then the liked keep their reward while the others lose
-            # theirs, at a rate that moves the model visibly (LOG.md has what others did).
-            "loss": {"name": "kto", "beta": 0.5, "desirable_weight": 3.6, "undesirable_weight": 1.0},
-            "train": {"lr": 8e-4, "batch_size": 16, "epochs": 1.0, "checkpoint_every": 10},
+            # has moved a few nats is left alone. 159 answers are liked and 141 are not: equal weights are within the
+            # paper's range (eq. 9: 1 to 1.5 times as much for the liked).
+            "loss": {"name": "kto", "beta": 0.5, "desirable_weight": 1.0, "undesirable_weight": 1.0},
+            "train": {"lr": 8e-4, "batch_size": 16, "epochs": 0.7, "checkpoint_every": 10},
             "samples": {
                 "prompts": 100,
-                "max_new_tokens": 64,
+                "max_new_tokens": 48,
                 "batch_size": 50,
                 "rater": "haloes.recipes.demo.rule:rate",
             },
