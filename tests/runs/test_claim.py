@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from haloes.errors import RunError
+from haloes.errors import ProcessEnded, RunError
 from haloes.locks import LOCK, hold_folder
+from haloes.progress.contract import NullProgress
 from haloes.runs.align import align
+from haloes.runs.claim import claimed
+from haloes.runs.parts import PartClock
+from haloes.training.distributed import Ranks
 from tiny_runs import Crash, CrashAt, config, crash, metrics, same_result, save_model, thumbs, write_rows
 
 
@@ -71,3 +75,23 @@ def test_an_empty_folder_that_was_there_before_stays_where_a_run_cannot_begin(mo
     with pytest.raises(Crash):
         align(config(model, rows), tmp_path / "mine", progress=CrashAt(stage="loading the model"))
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_who_is_left_alone_says_how_to_go_on_also_where_torchrun_interrupts_it(interrupted: bool, tmp_path: Path):
+    (tmp_path / "metrics.jsonl").touch()
+    alone = Ranks(1, 2)
+
+    with (
+        pytest.raises(ProcessEnded, match=f"was killed; every saved step is in .* haloes resume {tmp_path}"),
+        claimed(tmp_path, alone, PartClock(), resume=False, progress=NullProgress()),
+    ):
+        _end_of_another(interrupted=interrupted)
+
+
+def _end_of_another(*, interrupted: bool) -> None:
+    try:
+        raise ProcessEnded("another of the 2 processes was killed")
+    finally:
+        if interrupted:
+            raise KeyboardInterrupt("stopped by SIGTERM")

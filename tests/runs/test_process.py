@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ import torch
 import haloes
 from haloes.errors import ConfigError, Interrupted
 from haloes.runs.align import align
-from haloes.runs.process import computing_with, interrupt_on_terminate, stop_on_interrupt
+from haloes.runs.process import Stop, computing_with, end_undisturbed, interrupt_on_terminate, stop_on_interrupt
 from haloes.runs.run_folder import read_config
 from haloes.store import read_json
 from haloes.training.settings import TrainSettings
@@ -254,3 +255,48 @@ def test_left_out_they_are_torch_s():
 def test_there_is_at_least_one():
     with pytest.raises(ConfigError, match=r"train\.threads must be at least 1"):
         TrainSettings(threads=0)
+
+
+def test_who_ends_already_is_not_interrupted_by_another_signal():
+    try:
+        with interrupt_on_terminate():
+            end_undisturbed()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_a_handler_of_somebody_else_stays_where_a_process_ends():
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        end_undisturbed()
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert heard == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("number", "started_by", "is_short"), [("SIGTERM", "", True), ("SIGINT", "", False), ("SIGINT", "torchrun", True)]
+)
+def test_time_is_short_some_seconds_after_a_signal_that_a_kill_follows(
+    number: str, started_by: str, is_short: bool, monkeypatch: pytest.MonkeyPatch
+):
+    now = [100.0]
+    monkeypatch.setattr("haloes.runs.process.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    if started_by:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    stop = Stop()
+    assert not stop()
+
+    stop.ask(signal.Signals[number])
+    assert stop()
+    assert not stop.is_time_short()
+
+    now[0] += 6.0
+    assert stop.is_time_short() == is_short

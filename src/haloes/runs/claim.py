@@ -19,6 +19,7 @@ from haloes.records import memory_name
 from haloes.run_files import BEST, CHECKPOINTS, DATA, ENCODED, MANIFEST, METRICS, is_run
 from haloes.runs import run_folder
 from haloes.runs.parts import PartClock
+from haloes.runs.process import end_undisturbed
 from haloes.runs.rehearse import REHEARSAL
 from haloes.store import is_stray
 from haloes.training import checkpoint
@@ -102,13 +103,15 @@ def _explained(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
         yield
     except BaseException as error:
         if ranks.count > 1:
-            last_word(exit_code(error))
+            end_undisturbed()
         nothing_done = _is_nothing_done(run_dir, resume=resume)
         cause = (
             _out_of_room(error, run_dir)
-            or _interrupted(error, run_dir, nothing_done=nothing_done)
             or _left_alone(error, run_dir, nothing_done=nothing_done)
+            or _interrupted(error, run_dir, nothing_done=nothing_done)
         )
+        if ranks.count > 1:
+            last_word(exit_code(cause or error))
         if cause is not None:
             raise cause from error
         raise
@@ -131,11 +134,13 @@ def _interrupted(error: BaseException, run_dir: Path, *, nothing_done: bool) -> 
 
 def _left_alone(error: BaseException, run_dir: Path, *, nothing_done: bool) -> ProcessEnded | None:
     """Return the end of another process with what is left of the run and how to go on."""
-    if not isinstance(error, ProcessEnded):
+    # torchrun interrupts who is left, often while that is on its way here with the end of the other one.
+    ended = error if isinstance(error, ProcessEnded) else error.__context__
+    if not isinstance(ended, ProcessEnded):
         return None
     if nothing_done:
-        return ProcessEnded(f"{error}; it was before the first step, and the same command starts anew")
-    return ProcessEnded(f"{error}; {_how_to_go_on(run_dir)}")
+        return ProcessEnded(f"{ended}; it was before the first step, and the same command starts anew")
+    return ProcessEnded(f"{ended}; {_how_to_go_on(run_dir)}")
 
 
 def _how_to_go_on(run_dir: Path) -> str:

@@ -73,17 +73,26 @@ def interrupt_on_terminate() -> Iterator[None]:
     """
     is_main = threading.current_thread() is threading.main_thread()
     ours = [number for number in _ends() if is_main and signal.getsignal(number) is signal.SIG_DFL]
-
-    def interrupt(number: int, _: object) -> None:
-        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
-
     for number in ours:
-        signal.signal(number, interrupt)
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
         for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+            if signal.getsignal(number) is _interrupt:
+                signal.signal(number, signal.SIG_DFL)
+
+
+def end_undisturbed() -> None:
+    """Ignore SIGTERM and SIGHUP from now on where they would raise KeyboardInterrupt: this process ends already."""
+    # torchrun sends SIGTERM to those that are left when one of them has ended, in the middle of what they have to say.
+    for number in _ends():
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(number: int, _: object) -> None:
+    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
 
 def _ends() -> list[signal.Signals]:
