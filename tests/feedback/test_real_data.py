@@ -106,8 +106,6 @@ def test_transcripts_lose_no_words() -> None:
         ("langfuse_api_scores.json", "Langfuse"),
         ("langfuse_export/scores.jsonl", "Langfuse"),
         ("langfuse_export/traces.jsonl", "Langfuse"),
-        ("langsmith/feedback.jsonl", "LangSmith"),
-        ("langsmith/runs.jsonl", "LangSmith"),
     ],
 )
 def test_exports_that_are_not_read_yet_are_named(name: str, vendor: str) -> None:
@@ -130,6 +128,12 @@ def test_every_annotator_of_argilla_has_the_vote_that_stands_there(name: str) ->
     ]
     rows = [row for row in source(f"formats/{name}") if isinstance(row, Feedback)]
     assert [(str(row.id).split("/")[0], row.user, row.label) for row in rows] == given
+
+
+def test_the_scores_of_a_langsmith_export_are_its_labels() -> None:
+    given = [json.loads(line) for line in (DATA / "formats/langsmith/feedback.jsonl").read_text().splitlines()]
+    rows = [row for row in source("formats/langsmith") if isinstance(row, Feedback)]
+    assert {row.id: row.label for row in rows} == {each["id"]: bool(each["score"]) for each in given}
 
 
 def test_the_thumbs_of_a_chatgpt_export_are_its_labels() -> None:

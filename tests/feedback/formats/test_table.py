@@ -65,7 +65,6 @@ def test_rows_without_a_verdict_fit_no_format(row: dict[str, Any]) -> None:
     [
         ({"id": 1, "trace_id": "t", "data_type": "BOOLEAN", "string_value": "True"}, "a Langfuse export"),
         ({"data": [{"traceId": "t", "dataType": "BOOLEAN"}], "meta": {}}, "a Langfuse export"),
-        ({"run_id": "r", "key": "k", "score": 1, "feedback_source": {}}, "a LangSmith export"),
         ({"id": "f", "data": {}, "meta": {}, "snapshot": {}}, "an Open WebUI export"),
         ({"prompt_input_ids": [1], "completion_input_ids": [2], "label": True}, "already tokenised data"),
         ({"prompt": "q"}, None),

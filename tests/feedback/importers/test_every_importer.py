@@ -171,7 +171,7 @@ def documents(path: Path) -> list[Path]:
 JSON_CASES = [case for case in CASES if "layout" in expectations(case)[0] and documents(export_of(case))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(JSON_CASES), st.data())
 def test_a_spoilt_export_is_read_or_refused_and_never_turns_a_vote_round(
     tmp_path_factory: pytest.TempPathFactory, case: Path, data: st.DataObject

@@ -82,6 +82,11 @@ def _flat(row: RawRow) -> Iterator[Entry | str]:
         if column.endswith(_RESPONSES):
             name, values = column.removesuffix(_RESPONSES), as_list(row[column])
             users, statuses = (as_list(row.get(f"{column}.{part}")) for part in ("users", "status"))
+            # Lists that do not fit would give a person somebody else's vote.
+            if any(given and len(given) != len(values) for given in (users, statuses)):
+                raise RefusalError(
+                    "wrong type", f"{column} has {len(values)} values, and not as many users or statuses"
+                )
             for number, value in enumerate(values):
                 status = _item(statuses, number)
                 if status not in (None, "submitted"):

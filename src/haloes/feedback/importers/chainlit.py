@@ -117,10 +117,10 @@ def _begun(step: Node) -> float:
 
 def _message_of(step: Node, chat: Sequence[Node]) -> Node:
     """Return the message that a vote is on: the step itself, or a run's last message."""
-    if step.get("type") in _ROLES:
+    if _role_of(step) is not None:
         answer = step
     else:
-        inside = [each for each in chat if each.get("parentId") == step.get("id") and each.get("type") in _ROLES]
+        inside = [each for each in chat if each.get("parentId") == step.get("id") and _role_of(each) is not None]
         if not inside:
             raise RefusalError("answer not in the export", f"the rated step is a {short_repr(step.get('type'))}")
         answer = inside[-1]
@@ -129,8 +129,13 @@ def _message_of(step: Node, chat: Sequence[Node]) -> Node:
     return answer
 
 
+def _role_of(step: Node) -> str | None:
+    """Return who speaks in a step; None for one that is no message."""
+    return _ROLES.get(str(step.get("type")))
+
+
 def _turns(step: Node) -> tuple[Message, ...]:
-    role = _ROLES.get(str(step.get("type")))
+    role = _role_of(step)
     return () if role is None else read_messages([{"role": role, "content": step.get("output")}])
 
 

@@ -102,7 +102,7 @@ def _turns(node: Node) -> tuple[Message, ...]:
     """Return the turns of a node: none for the root, hidden turns, and the model's thoughts."""
     message = as_map(node.get("message"))
     content = as_map(message.get("content"))
-    kind, role = content.get("content_type"), at(message, "author", "role")
+    kind, role = str(content.get("content_type")), at(message, "author", "role")
     hidden = at(message, "metadata", "is_visually_hidden_from_conversation") is True
     if not message or kind in _HIDDEN | _THOUGHTS or (hidden and role != "user") or _is_blank_system(role, content):
         return ()

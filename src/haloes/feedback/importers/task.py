@@ -174,7 +174,7 @@ def _pair(task: Task, entry: Entry, where: Where, *, chosen: str, rejected: str)
 
 def _vote_id(entry: Entry) -> str | None:
     """Return an id for an entry, of which a task has one a person."""
-    return "/".join(filter(None, (entry.task, entry.user))) or None
+    return None if entry.task is None else "/".join(filter(None, (entry.task, entry.user)))
 
 
 def _label(value: object) -> bool | None:

@@ -1,0 +1,164 @@
+"""
+MLflow 3: traces with assessments, as `Trace.to_dict()` writes them or as the rows of `search_traces`.
+
+A feedback is a verdict; an expectation that is a text is the answer that was wanted, and makes a pair with the one that
+was given. Assessments that are invalid, or that a later one overrides, are left out.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.call import read_call
+from haloes.feedback.importers.content import read_messages
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Voter
+from haloes.feedback.importers.export import Export
+from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.scale import Scales, Verdict, scales_of
+from haloes.feedback.importers.spans import Answered, as_json, is_root, read_span
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.records import Where
+
+_VOTERS: dict[str, Voter] = {"HUMAN": "human", "LLM_JUDGE": "model", "AI_JUDGE": "model", "CODE": "code"}
+
+
+def _recognise(export: Export) -> str | None:
+    for row in export.head():
+        if "trace_info" in row or {"info", "data"} <= row.keys():
+            if "spans" in as_map(row.get("data")) and "trace_id" in as_map(row.get("info")):
+                return "MLflow traces"
+        elif {"assessments", "trace_id", "request", "response"} <= row.keys():
+            return "MLflow traces (search_traces)"
+    return None
+
+
+def _read(export: Export) -> Iterator[Imported]:
+    def values() -> Iterator[tuple[str | None, object]]:
+        for _, row in export.rows():
+            for each in _assessments(row) if isinstance(row, Mapping) else ():
+                yield _name(each), _value(each)
+
+    scales = scales_of(values())
+    return each_row(export.rows(), lambda row, where: _votes(row, where, scales))
+
+
+def _info(row: RawRow) -> Mapping[str, Any]:
+    """Return what a trace says of itself: under "info", or the row's own columns."""
+    inside = as_map(row.get("info"))
+    return inside or row
+
+
+def _assessments(row: RawRow) -> list[Any]:
+    return as_list(_info(row).get("assessments"))
+
+
+def _votes(row: RawRow, where: Where, scales: Scales) -> Iterator[Imported]:
+    given = _assessments(row)
+    overridden = {as_id(at(each, "overrides")) for each in given} - {None}
+    for each in given:
+        try:
+            yield _rated(each, row, where, scales, overridden=overridden)
+        except RefusalError as refused:
+            yield LeftOut(refused.reason, where, refused.message)
+
+
+def _rated(assessment: object, row: RawRow, where: Where, scales: Scales, *, overridden: set[str | None]) -> Imported:
+    identity, name = as_id(at(assessment, "assessment_id")), _name(assessment)
+    if at(assessment, "valid") is False or identity in overridden:
+        return LeftOut("earlier vote", where, f"the assessment {short_repr(name)} was corrected by a later one")
+    kind = str(at(assessment, "source", "source_type") or "").removeprefix("SOURCE_TYPE_").upper()
+    if kind not in _VOTERS:
+        raise RefusalError("not a verdict", f"the assessment's source is {short_repr(kind)}")
+    answered = _answered(row)
+    correction, verdict = _wanted(assessment), Verdict()
+    if not correction:
+        verdict = _verdict(assessment, scales)
+    return Rated(
+        where=where,
+        messages=answered.before,
+        completion=answered.answer,
+        label=verdict.label,
+        score=verdict.score,
+        correction=() if not correction else read_messages(correction, role="assistant"),
+        voter=_VOTERS[kind],
+        metric=name,
+        answer=as_id(at(assessment, "trace_id")) or as_id(_info(row).get("trace_id")),
+        user=as_id(at(assessment, "source", "source_id")) or answered.user,
+        conversation=answered.conversation,
+        id=identity,
+        model=answered.model,
+        time=first_of(assessment, "last_update_time", "create_time", "last_update_time_ms", "create_time_ms"),
+        comment=as_text(at(assessment, "rationale")),
+    )
+
+
+def _name(assessment: object) -> str | None:
+    return as_text(first_of(assessment, "assessment_name", "name"))
+
+
+def _value(assessment: object) -> object:
+    return at(assessment, "feedback", "value")
+
+
+def _verdict(assessment: object, scales: Scales) -> Verdict:
+    feedback = at(assessment, "feedback")
+    if not isinstance(feedback, Mapping):
+        raise RefusalError("not a verdict", f"the assessment {short_repr(_name(assessment))} is no feedback")
+    if feedback.get("error"):
+        raise RefusalError("no verdict", "the feedback failed")
+    if isinstance(feedback.get("value"), Mapping | list):
+        raise RefusalError("not a verdict", f"the feedback is {short_repr(feedback['value'])}, no single value")
+    return scales.read(_name(assessment), feedback.get("value"))
+
+
+def _wanted(assessment: object) -> str | None:
+    """Return the answer that an expectation wants; None for feedback. Raises RefusalError where it is no text."""
+    expectation = at(assessment, "expectation")
+    if expectation is None:
+        return None
+    value = at(expectation, "value")
+    if value is None:
+        value = parsed(at(expectation, "serialized_value", "value"))
+    if as_text(value) is None:
+        raise RefusalError("not a verdict", f"the expectation {short_repr(_name(assessment))} is no text of an answer")
+    return as_text(value)
+
+
+def _answered(row: RawRow) -> Answered:
+    """Return what was asked and answered: in the trace's root span, else in its request and response."""
+    info = _info(row)
+    if "OK" not in str(first_of(info, "state", "status") or "OK").upper():
+        raise RefusalError("unfinished answer", f"the trace ended as {short_repr(first_of(info, 'state', 'status'))}")
+    spans = as_list(at(row, "data", "spans")) or as_list(row.get("spans"))
+    metadata = as_map(first_of(info, "trace_metadata", "request_metadata"))
+    roots = [span for span in spans if isinstance(span, Mapping) and is_root(span)]
+    if roots:
+        found = read_span(roots[0])
+        before, answer, model = found.before, found.answer, found.model
+    else:
+        before, answer = read_call(parsed(row.get("request")), parsed(row.get("response")))
+        model = None
+    return Answered(
+        before=before,
+        answer=answer,
+        model=model or next((name for span in spans if (name := _model(span)) is not None), None),
+        user=as_id(metadata.get("mlflow.trace.user")),
+        conversation=as_id(metadata.get("mlflow.trace.session")),
+    )
+
+
+def _model(span: object) -> str | None:
+    """Return the model that a span called."""
+    return as_text(as_json(at(span, "attributes", "mlflow.llm.model")))
+
+
+MLFLOW = Importer(
+    name="mlflow",
+    product="MLflow",
+    files="one file of traces with assessments",
+    how="[trace.to_dict() for trace in mlflow.search_traces(..., return_type='list')] as JSON lines",
+    votes="true up, false down; numbers of 0 and 1 are thumbs, others points; an expected answer is a correction",
+    recognise=_recognise,
+    read=_read,
+)

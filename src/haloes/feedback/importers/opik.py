@@ -1,0 +1,101 @@
+"""
+Opik: traces with their feedback scores (`search_traces`, or `opik export`).
+
+The value of a score is the mean over its authors; where `value_by_author` tells them apart, each has a vote.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.call import read_call
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Voter
+from haloes.feedback.importers.export import Export
+from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.scale import Scales, scales_of
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.records import Where
+
+_VOTERS: dict[str, Voter] = {"ui": "human", "sdk": "human", "online_scoring": "model"}
+
+
+def _recognise(export: Export) -> str | None:
+    for row in export.head():
+        scores = as_list(_trace(row).get("feedback_scores"))
+        if {"input", "output"} <= _trace(row).keys() and any("value" in as_map(each) for each in scores):
+            return "Opik traces"
+    return None
+
+
+def _trace(row: RawRow) -> Mapping[str, Any]:
+    """Return the trace of a row: `opik export` writes {"trace": {...}, "spans": [...]}."""
+    return as_map(row.get("trace")) or row
+
+
+def _read(export: Export) -> Iterator[Imported]:
+    scales = scales_of(
+        (as_text(score.get("name")), score.get("value")) for _, row in export.rows() for score in _scores(row)
+    )
+    return each_row(export.rows(), lambda row, where: _votes(row, where, scales))
+
+
+def _scores(row: object) -> Iterator[Mapping[str, Any]]:
+    """Yield the scores of a trace, one for each author where they are told apart."""
+    if not isinstance(row, Mapping):
+        return
+    for score in as_list(_trace(row).get("feedback_scores")):
+        authors = as_map(at(score, "value_by_author"))
+        if authors:
+            yield from ({**as_map(score), **as_map(each), "created_by": author} for author, each in authors.items())
+        else:
+            yield as_map(score)
+
+
+def _votes(row: RawRow, where: Where, scales: Scales) -> Iterator[Imported]:
+    for score in _scores(row):
+        try:
+            yield _rated(score, _trace(row), where, scales)
+        except RefusalError as refused:
+            yield LeftOut(refused.reason, where, refused.message)
+
+
+def _rated(score: Mapping[str, Any], trace: Mapping[str, Any], where: Where, scales: Scales) -> Rated:
+    source = score.get("source")
+    if not isinstance(source, str) or source not in _VOTERS:
+        raise RefusalError(
+            "not a verdict", f"the score's source is {short_repr(source)}, none of ui, sdk, online_scoring"
+        )
+    if trace.get("error_info"):
+        raise RefusalError("unfinished answer", "the call failed")
+    before, answer = read_call(trace.get("input"), trace.get("output"))
+    name = as_text(score.get("name"))
+    verdict = scales.read(name, score.get("value"))
+    user = as_id(first_of(score, "created_by", "last_updated_by"))
+    return Rated(
+        where=where,
+        messages=before,
+        completion=answer,
+        label=verdict.label,
+        score=verdict.score,
+        voter=_VOTERS[source],
+        metric=name,
+        answer=as_id(trace.get("id")),
+        user=user,
+        conversation=as_id(trace.get("thread_id")),
+        id="/".join(filter(None, (as_id(trace.get("id")), name, user))) or None,
+        model=as_text(first_of(as_map(trace.get("metadata")), "model", "model_name")),
+        time=first_of(score, "last_updated_at", "created_at"),
+        comment=as_text(score.get("reason")),
+    )
+
+
+OPIK = Importer(
+    name="opik",
+    product="Opik",
+    files="one file of traces with feedback_scores",
+    how="client.search_traces(...) as JSON lines, or `opik export`",
+    votes="values of 0 and 1 are thumbs, others points; scores of ui and sdk count as people's",
+    recognise=_recognise,
+    read=_read,
+)

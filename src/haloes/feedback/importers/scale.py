@@ -1,0 +1,78 @@
+"""
+What the numbers of a metric mean: thumbs or points, by all numbers of the export together.
+
+One row cannot tell. A metric that is only ever 0 and 1 is a thumb, and 0 is down. One that is -1 and 1 as well is a
+thumb too, on which 0 is no verdict. Any other number makes the whole metric points: 0 and 1 among them are bad marks,
+and `feedback.labels_from` says which points are good.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from haloes.feedback.importers.values import as_number
+from haloes.feedback.labels import LABEL_WORDS
+from haloes.feedback.refusals import RefusalError, short_repr
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a value says: a label, or a score."""
+
+    label: bool | None = None
+    score: float | None = None
+
+
+@dataclass(slots=True)
+class Scales:
+    """The scale of every metric of an export."""
+
+    points: set[str] = field(default_factory=set)
+    """Metrics whose numbers are points."""
+    signed: set[str] = field(default_factory=set)
+    """Metrics on which -1 is down and 0 no verdict."""
+
+    def add(self, metric: str | None, value: object) -> None:
+        """Take in a value of a metric, before any is read."""
+        number = as_number(value)
+        if isinstance(value, bool) or number is None or number in (0, 1):
+            return
+        (self.signed if number == -1 else self.points).add(metric or "")
+
+    def read(self, metric: str | None, value: object) -> Verdict:
+        """
+        Return what a value of a metric says; nothing for null.
+
+        Raises:
+            RefusalError: It is neither a number nor a known word.
+        """
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return Verdict()
+        if isinstance(value, bool):
+            return Verdict(label=value)
+        name = metric or ""
+        number = as_number(value)
+        if number is None:
+            return Verdict(label=label_word(value))
+        if name in self.points:
+            return Verdict(score=number)
+        if name in self.signed:
+            return Verdict(label=None if number == 0 else number > 0)
+        return Verdict(label=number == 1)
+
+
+def scales_of(values: Iterable[tuple[str | None, object]]) -> Scales:
+    """Return the scales of metrics, from all their values."""
+    scales = Scales()
+    for metric, value in values:
+        scales.add(metric, value)
+    return scales
+
+
+def label_word(value: object) -> bool:
+    """Return the label that a word is. Raises RefusalError where it is none that haloes knows."""
+    label = LABEL_WORDS.get(value.strip().casefold()) if isinstance(value, str) else None
+    if label is None:
+        raise RefusalError(
+            "not a verdict", f"{short_repr(value)} is no known word for good or bad (good, bad, up, down, like ...)"
+        )
+    return label
