@@ -60,7 +60,7 @@ def test_report_and_export_take_the_run(model: Path, thumbs_file: Path, capsys: 
     assert "Report: run/report.html" in capsys.readouterr().out
     assert Path("run/report.html").exists()
     ok("export", "run", "merged")
-    assert capsys.readouterr().out == "The merged model is in merged\n"
+    assert capsys.readouterr().out == "The exported model is in merged\n"
     assert Path("merged/model.safetensors").exists()
 
 

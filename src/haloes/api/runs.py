@@ -21,6 +21,7 @@ from haloes.errors import ConfigError
 from haloes.training.settings import Auto
 
 if TYPE_CHECKING:
+    from haloes.exports.request import Exported
     from haloes.losses._contract import Loss
     from haloes.planning.plan import Plan
     from haloes.runs.align import Run
@@ -251,38 +252,52 @@ def plan(
 
 def export(
     run: PathLike,
-    folder: PathLike,
+    target: PathLike,
     *,
+    to: Literal["folder", "adapter", "gguf", "ollama", "vllm", "hub"] = "folder",
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    quantize: str | None = None,
+    public: bool = False,
     progress: ProgressLike = "auto",
-) -> Path:
+) -> "Exported":
     """
-    Merge a run's adapter into its base model, as a plain folder that any tool of the field loads.
+    Export a run's model: a plain folder, its adapter, or what llama.cpp, Ollama, vLLM or the hub take.
 
     An adapter that was trained beside a base in four bits is merged into the base in full precision: what the merged
-    model says may differ a little from what was measured.
+    model says may differ a little from what was measured. A converted model is asked the same as the run's model, and
+    kept under a name that ends in `.unproven` where it does not answer the same.
 
     Example:
         haloes.export("runs/first", "aligned")
+        exported = haloes.export("runs/first", "aligned-gguf", to="gguf", quantize="q8_0")
+        print(exported.place, exported.comparison.distance)
 
     Args:
         run: a finished run's folder.
-        folder: a new folder for the merged model, its tokenizer and its model card.
-        dtype: what the weights are saved in; "auto" is what the base model's are.
+        target: a new folder; for the hub the name of a repository, OWNER/NAME.
+        to: "folder", the merged model for transformers; "adapter", as peft loads it; "gguf", one file for llama.cpp;
+            "ollama", the same with a Modelfile; "vllm", adapter or folder with the command that serves it; "hub", a
+            repository of the Hugging Face hub, for which HF_TOKEN has to be set.
+        dtype: what a folder's weights are saved in; "auto" is what the base model's are.
+        quantize: what a GGUF file's weights are saved in: q8_0 if left out, f16, bf16, f32, and with llama.cpp's
+            program llama-quantize also q4_k_m and others.
+        public: let everybody read the repository on the hub, which is private otherwise.
         progress: told what is done; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
-        The new folder.
+        The place of the export, how it is used, and how a converted model compares with the run's.
 
     Raises:
-        RunError: the run has no model yet, or `folder` holds something.
+        ConfigError: a setting does not exist, or has no effect on this kind of export.
+        RunError: the run has no model yet, the target holds something, something that is needed is missing, or the
+            converted model does not say what the run's model says.
         ModelError: the base model cannot be loaded.
     """
-    from haloes.runs.run_folder import read_config
+    from haloes.exports.request import Request, check_request
 
-    read_config(Path(run))  # that there is a run, before torch is brought in
-    from haloes.runs.export import export_model
+    request = Request(run_dir=Path(run), target=str(target), kind=to, dtype=dtype, quantize=quantize, public=public)
+    check_request(request)  # before torch is brought in
+    from haloes.exports.export import export_run
 
     with showing(progress) as shown:
-        shown.stage("merging the adapter into its model")
-        return export_model(Path(run), Path(folder), dtype=dtype)
+        return export_run(request, shown)

@@ -1,4 +1,4 @@
-"""`haloes export`: a run's model as a plain transformers folder."""
+"""`haloes export`: a run's model for transformers, peft, llama.cpp, Ollama, vLLM or the hub."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,28 +8,39 @@ from cyclopts import Parameter
 
 def export(
     run: Annotated[Path, Parameter(name=["RUN"])],
-    out: Annotated[Path, Parameter(name=["FOLDER"])],
+    target: Annotated[str, Parameter(name=["TARGET"])],
     /,
     *,
+    to: Literal["folder", "adapter", "gguf", "ollama", "vllm", "hub"] = "folder",
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    quantize: str | None = None,
+    public: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Merge a run's adapter into its base model, as a plain folder for transformers.
+    """Export a run's model: merged as a plain folder, its adapter, or for llama.cpp, Ollama, vLLM or the hub.
+
+    What is converted is compared with the run's model, and kept in TARGET.unproven where it does not say the same.
 
     Parameters
     ----------
     run
         The run's folder.
-    out
-        A new folder for the merged model, its tokenizer and its model card.
+    target
+        A new folder; with --to hub a repository, OWNER/NAME.
+    to
+        folder: the merged model for transformers. adapter: as peft loads it. gguf: one file for llama.cpp. ollama: the
+        same with a Modelfile. vllm: adapter or folder, with the command that serves it. hub: a repository of the
+        Hugging Face hub (set HF_TOKEN).
     dtype
-        What the weights are saved in; "auto" is what the base model's are.
+        What a folder's weights are saved in; "auto" is what the base model's are.
+    quantize
+        What a GGUF file's weights are saved in: q8_0 (if left out), f16, bf16, f32; with llama.cpp's program
+        llama-quantize also q4_k_m and others.
+    public
+        Let everybody read the repository on the hub; it is private otherwise.
     """
     import haloes.api.runs
-    from haloes.cli.views.output import say
+    from haloes.cli.views.output import say, say_lines
 
-    say(f"The merged model is in {haloes.api.runs.export(run, out, dtype=dtype)}")
-    from haloes.runs.export import merge_note  # here, as it brings torch in
-
-    note = merge_note(run)
-    if note is not None:
-        say(note)
+    exported = haloes.api.runs.export(run, target, to=to, dtype=dtype, quantize=quantize, public=public)
+    say(f"The exported model is in {exported.place}")
+    say_lines(exported.usage)

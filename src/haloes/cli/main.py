@@ -32,7 +32,7 @@ COMMANDS = {
     "plan": "Say what a run will take in memory, time and disk, from a few of its own steps, and whether it fits.",
     "train": "Align a model with feedback, and measure it on held-out prompts.",
     "resume": "Go on with a run that was stopped, from its newest intact checkpoint.",
-    "export": "Merge a run's adapter into its base model, as a plain folder for transformers.",
+    "export": "Export a run's model: merged for transformers, its adapter, or for llama.cpp, Ollama, vLLM or the hub.",
     "report": "Write a run's report.html again, and summarise it here; also for a run that is not finished.",
     "sample": "Answer prompts with a model, into a file of records; stopped, the same command goes on with it.",
     "judge": "Have a judge compare two models' answers, in both orders; stopped, the same command goes on with it.",

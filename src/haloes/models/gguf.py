@@ -36,6 +36,17 @@ def model_folder(path: Path) -> Path:
     return build_once(_cached(path) / "model", lambda folder: _convert_model(path, folder))
 
 
+def unpack(path: Path, folder: Path) -> None:
+    """
+    Write the weights and the tokenizer of the GGUF file at `path` into a folder that transformers loads, uncached.
+
+    Raises:
+        ModelError: the file cannot be read or converted.
+    """
+    _convert_model(path, folder)
+    _convert_tokenizer(path, folder)
+
+
 def _cached(path: Path) -> Path:
     import transformers
 

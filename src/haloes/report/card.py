@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,13 +47,14 @@ one prompt is the probability that people prefer the first. `haloes judge ANSWER
 compares two models' answers so."""
 
 
-def write_card(run_dir: Path, out_dir: Path) -> Path:
+def write_card(run_dir: Path, out_dir: Path, *, checked: str = "") -> Path:
     """
     Write `README.md`, the model card of a run, into the folder that holds its model, and return its path.
 
     Args:
         run_dir: the run folder that was trained in.
-        out_dir: the folder of the model or adapter; `adapter_config.json` in it tells which of the two it is.
+        out_dir: the folder of the model, the adapter or the GGUF file; the names of its files tell which it is.
+        checked: a sentence on how a converted model compares with the one that was trained.
 
     Raises:
         RunError: the run folder does not exist.
@@ -66,6 +68,8 @@ def write_card(run_dir: Path, out_dir: Path) -> Path:
         control=_control(out_dir),
         is_reward_model=is_classifier(out_dir),
         versions=_versions(out_dir),
+        gguf=next((file.name for file in sorted(out_dir.glob("*.gguf"))), None),
+        checked=checked,
     )
     write_text(path, markdown)
     return path
@@ -78,6 +82,8 @@ def card(
     control: tuple[str, bool] = ("", False),
     is_reward_model: bool = False,
     versions: str = "",
+    gguf: str | None = None,
+    checked: str = "",
 ) -> str:
     """
     Render the card as markdown.
@@ -88,19 +94,22 @@ def card(
         control: the text that stands after every prompt ("" for none), and whether a chat template writes it.
         is_reward_model: the folder holds a sequence classifier that scores answers.
         versions: a sentence about the versions of transformers that read the folder.
+        gguf: the name of the folder's GGUF file, where it holds the model in one.
+        checked: a sentence on how a converted model compares with the one that was trained.
     """
     # Its advice is for whoever trains, not for whoever takes the model.
     verdict = headline(run)
     parts = [
-        _front_matter(run, is_adapter=base is not None, is_reward_model=is_reward_model),
+        _front_matter(
+            run, library="gguf" if gguf else "transformers" if base is None else "peft", scores=is_reward_model
+        ),
         f"# {escape(run.run_dir.resolve().name)}",
         escape(facts.trained_on(run)),
         f"**{escape(verdict.title)}.** {escape(verdict.sentence)}",
         "## How to load it",
-        _SCORING
-        if is_reward_model
-        else _loading(_loadable(run, base), own_tokenizer=bool(control[0])) + _control_note(control),
+        _how_to_load(run, base=base, control=control, is_reward_model=is_reward_model, gguf=gguf),
         *([versions] if versions else []),
+        *(["## Compared with the model that was trained", escape(checked)] if checked else []),
         "## Training",
         _training(run),
         "## Data",
@@ -112,6 +121,16 @@ def card(
         escape(facts.written_by(run)),
     ]
     return readable("\n\n".join(parts) + "\n")
+
+
+def _how_to_load(
+    run: RunRecords, *, base: str | None, control: tuple[str, bool], is_reward_model: bool, gguf: str | None
+) -> str:
+    if gguf is not None:
+        return f"```sh\nllama-server -m {shlex.quote(gguf)} --jinja\n```\n\nThe file brings its chat template along."
+    if is_reward_model:
+        return _SCORING
+    return _loading(_loadable(run, base), own_tokenizer=bool(control[0])) + _control_note(control)
 
 
 def escape(text: object) -> str:
@@ -132,14 +151,14 @@ def _harmless(match: re.Match[str]) -> str:
     return f"\\{match[0]}" if not match[0][0].isdigit() else f"&#{ord(match[0][0])};{match[0][1:]}"
 
 
-def _front_matter(run: RunRecords, *, is_adapter: bool, is_reward_model: bool) -> str:
+def _front_matter(run: RunRecords, *, library: str, scores: bool) -> str:
     loss, base = facts.loss_name(run), facts.hub_name(run)
     fields: dict[str, object] = {
-        "library_name": "peft" if is_adapter else "transformers",
-        "pipeline_tag": "text-classification" if is_reward_model else "text-generation",
+        "library_name": library,
+        "pipeline_tag": "text-classification" if scores else "text-generation",
         "tags": [
             "haloes",
-            *(["reward-model"] if is_reward_model else ["alignment"]),
+            *(["reward-model"] if scores else ["alignment"]),
             *([loss.lower()] if loss and re.fullmatch(r"[\w.-]+", loss) else []),
         ],
     }

@@ -15,8 +15,8 @@ from haloes.report.card import write_card
 from haloes.run_files import MODEL
 from haloes.runs import run_folder
 from haloes.runs.config import ModelSettings
+from haloes.runs.new_folder import check_new_folder, new_folder
 from haloes.runs.save_ends import save_ends
-from haloes.store import give_usual_permissions
 
 ExportDtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -52,18 +52,14 @@ def export_model(run_dir: Path, out: Path, *, dtype: ExportDtype = "auto") -> Pa
     config = run_folder.read_config(run_dir)
     if not (run_dir / MODEL).is_dir():
         raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} is there already and not empty; give a new folder")
+    check_new_folder(out)
     # A reward model is whole already.
     whole = is_classifier(run_dir / MODEL)
     weights = _auto_dtype(run_dir, config.model) if dtype == "auto" else getattr(torch, dtype)
     loaded = None if whole else load_model(str(run_dir / MODEL), dtype=weights, device="cpu")
-    # Renamed at the end: a folder that was killed half-written is never taken for a model.
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with new_folder(out) as partial:
         if loaded is None:
-            shutil.copytree(run_dir / MODEL, partial)
+            shutil.copytree(run_dir / MODEL, partial, dirs_exist_ok=True)
         else:
             with quiet():
                 loaded.model.save_pretrained(partial)
@@ -72,16 +68,7 @@ def export_model(run_dir: Path, out: Path, *, dtype: ExportDtype = "auto") -> Pa
             save_ends(loaded.model, loaded.tokenizer, partial)
         make_readable(partial)
         write_card(run_dir, partial)
-        give_usual_permissions(partial)
-        if out.exists():
-            out.rmdir()
-        return partial.rename(out)
-    except OSError as error:
-        raise RunError(
-            f"{out} cannot be written ({error.strerror or error}); free some space or choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return out
 
 
 def _auto_dtype(run_dir: Path, settings: ModelSettings) -> torch.dtype:
