@@ -117,7 +117,7 @@ def test_ollama_gets_a_modelfile_with_template_and_stop_word(exported: Exported)
 
     assert text.startswith('FROM ./My-model-q8_0.gguf\nTEMPLATE """{{ $at := "start" }}')
     assert text.endswith('"""\nPARAMETER stop "<|im_end|>"\n')
-    assert exported.usage[0].startswith("ollama create 'my model' -f ")
+    assert exported.usage[0].startswith("ollama create my-model -f ")
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -145,7 +145,7 @@ def test_an_unknown_tokenizer_is_told_before_anything_is_merged(
     run = align(config(model, thumbs_file, samples={"prompts": 0}), tmp_path / "run")
     monkeypatch.setattr(gguf_module, "export_model", None)
 
-    with pytest.raises(RunError, match="llama.cpp's converter does not take this model: .*BPE pre-tokenizer"):
+    with pytest.raises(RunError, match=r"llama\.cpp's converter does not take this model: .*BPE pre-tokenizer"):
         export(run.run_dir, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 

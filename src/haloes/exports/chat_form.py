@@ -48,9 +48,10 @@ class ChatForm:
         Turns at places that the form does not know (a tool's result, or any system turn of a template that refuses
         them) are passed over.
         """
+        words = "{{ .Content }}{{ $at = .Role }}"
         turns = [(pair, text) for pair, text in self.between.items() if pair[1] != "answer"]
         cases = "{{ else ".join(
-            f'if and (eq $at "{before}") (eq .Role "{after}") }}}}{_literal(text)}{{{{ .Content }}}}{{{{ $at = .Role }}}}'
+            f'if and (eq $at "{before}") (eq .Role "{after}") }}}}{_literal(text)}{words}'
             for (before, after), text in turns
         )
         answer = f'{{{{ if eq $at "user" }}}}{_literal(self.between["user", "answer"])}{{{{ end }}}}'

@@ -1,6 +1,5 @@
 """`--to gguf`: the merged model as one file for llama.cpp and all that is built on it, shown to say the same."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +59,7 @@ def export_gguf(request: Request, progress: Progress, *, more: Callable[[Path], 
             run's model says, and is kept in a folder whose name ends in `.unproven`.
     """
     kind = request.quantize or DEFAULT_QUANTIZATION
-    file_name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', request.name).strip('-') or 'model'}-{kind}.gguf"
+    file_name = f"{request.file_name}-{kind}.gguf"
     progress.stage("asking llama.cpp's converter whether it takes this model")
     num_weights = _check(request, kind)
     with new_folder(request.unproven) as partial:
@@ -84,7 +83,7 @@ def export_gguf(request: Request, progress: Progress, *, more: Callable[[Path], 
 def _by_whom(comparison: Comparison) -> str | None:
     if comparison.by == "llama.cpp":
         return None
-    return "llama.cpp itself was not asked, as xllamacpp is not installed: pip install 'haloes[export]'"
+    return "llama.cpp itself was not asked, as xllamacpp is not installed: pip install xllamacpp"
 
 
 def _check(request: Request, kind: str) -> int:

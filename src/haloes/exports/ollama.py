@@ -34,7 +34,7 @@ def export_to_ollama(request: Request, progress: Progress) -> Exported:
     template, note = ollama_template(tokenizer)
     stop = make_template(tokenizer).end_of_turn
     made = export_gguf(request, progress, more=partial(_write_modelfile, template=template, stop=stop))
-    name, file = shlex.quote(request.name.lower()), shlex.quote(str(request.out / MODELFILE))
+    name, file = request.file_name.lower(), shlex.quote(str(request.out / MODELFILE))
     create = f"ollama create {name} -f {file} && ollama run {name}"
     return Exported(str(request.out), (create, *made.usage[1:], note), made.comparison)
 

