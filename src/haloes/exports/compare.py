@@ -106,7 +106,8 @@ def _compare_answers(
     distances: list[float] = []
     gap, num_equal = 0.0, 0
     for (token, logprobs_V), step in zip(model, exported, strict=False):
-        distances.append(distance(logprobs_V, step.logprobs))
+        if step.logprobs:
+            distances.append(distance(logprobs_V, step.logprobs))
         if step.token != token:
             gap = float(logprobs_V[token] - logprobs_V[step.token])
             break

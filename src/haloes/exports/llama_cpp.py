@@ -71,10 +71,13 @@ class LlamaCpp:
     def greedy(self, ids: Sequence[int], *, most: int) -> list[Step]:
         """Return the likeliest next tokens, one after the other, until the turn ends."""
         found = self._complete(ids, n_predict=most, n_probs=_TOP)
-        return [
-            Step(int(step["id"]), {int(token["id"]): float(token["logprob"]) for token in step["top_logprobs"]})
-            for step in found["completion_probabilities"]
-        ]
+        told = list(found.get("completion_probabilities", ()))
+        steps = []
+        for token in map(int, found["tokens"]):
+            # Of tokens that end amid a character, such as the bytes of an emoji, the server tells no probabilities.
+            tops = told.pop(0)["top_logprobs"] if told and int(told[0]["id"]) == token else ()
+            steps.append(Step(token, {int(top["id"]): float(top["logprob"]) for top in tops}))
+        return steps
 
     def stops_at(self, ids: Sequence[int], token: int) -> bool:
         """Return whether an answer is over with this token."""

@@ -13,7 +13,7 @@ class Step:
 
     token: int
     logprobs: Mapping[int, float]
-    """Natural logarithms of the probabilities of the likeliest tokens."""
+    """Natural logarithms of the probabilities of the likeliest tokens; none where the program tells none."""
 
 
 class Reader(Protocol):
