@@ -212,7 +212,7 @@ def test_rounds_leave_a_run_that_can_be_exported(world: Path):
 
     assert [point.round for point in result.points] == [0, 1]
     assert (result.folder, result.num_held_out) == (Path("runs/online-prompts"), 4)
-    assert (haloes.export(result.last_run, "aligned") / "model.safetensors").is_file()
+    assert Path(haloes.export(result.last_run, "aligned").place, "model.safetensors").is_file()
     with pytest.raises(haloes.ConfigError, match="give either --rater"):
         haloes.online("prompts.txt", model="model")
 
