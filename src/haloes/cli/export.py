@@ -16,7 +16,7 @@ def export(
     quantize: str | None = None,
     public: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Export a run's model: merged as a plain folder, its adapter, or for llama.cpp, Ollama, vLLM or the hub.
+    """Export a run's model: merged for transformers, its adapter, or for llama.cpp, Ollama, vLLM or the hub.
 
     What is converted is compared with the run's model, and kept in TARGET.unproven where it does not say the same.
 
