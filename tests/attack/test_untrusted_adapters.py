@@ -8,8 +8,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from fakes import byte_tokenizer
-from haloes.errors import ModelError
+from fakes import byte_tokenizer, tiny_model
+from haloes.errors import ConfigError, ModelError
+from haloes.models.adapters import LoRA, add_lora
 from haloes.models.load import load_model
 from haloes.models.quiet import quiet
 from haloes.models.untrusted_adapter import check_patterns
@@ -87,6 +88,12 @@ def test_patterns_that_come_to_an_end_are_loaded(targets: object, saved: Path, t
     found = load(saved, tmp_path / "adapter", target_modules=targets).model.state_dict()
 
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("layers", [None, [0]])
+def test_targets_in_settings_are_tried_out_as_well(layers: list[int] | None):
+    with pytest.raises(ConfigError, match=r"model\.lora\.targets .* was not found in the names of the layers"):
+        add_lora(tiny_model("llama"), LoRA(targets=ENDLESS, layers=layers), seed=0)
 
 
 def test_what_is_no_regular_expression_is_left_to_who_reads_it(tmp_path: Path):

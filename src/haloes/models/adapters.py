@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 from haloes.models.quiet import quiet
+from haloes.models.untrusted_adapter import comes_to_an_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,14 @@ def add_lora(model: Any, lora: LoRA, *, seed: int) -> Any:
 
 def _targets(model: Any, lora: LoRA) -> str | list[str]:
     """Return what peft takes as its targets: the user's own, or the names of the layers that they stand for."""
+    # The settings of a run may be somebody else's.
+    if isinstance(lora.targets, str) and not comes_to_an_end(
+        [lora.targets], [name for name, _ in model.named_modules()]
+    ):
+        raise ConfigError(
+            f"model.lora.targets {lora.targets[:80]!r} is a regular expression that was not found in the names of the "
+            "layers within seconds; name the layers instead"
+        )
     if lora.targets != "all-linear" and lora.layers is None:
         if shared := sorted(name for name in _layers_with_shared_weights(model) if _is_target(name, lora)):
             raise ConfigError(

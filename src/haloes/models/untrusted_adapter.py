@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,22 +78,26 @@ def check_patterns(path: Path, names: Iterable[str]) -> None:
         names: the names of the base's layers.
     """
     patterns = list(_patterns(read_object(path)))
-    if all(_PLAIN.fullmatch(pattern) for _, pattern in patterns):
-        return
-    wrapped = [form.format(pattern) for form, pattern in patterns]
-    tried = subprocess.run(  # noqa: S603 - Python itself, with a text of ours
-        [sys.executable, "-I", "-S", "-c", _TRY],
-        input=json.dumps([wrapped, list(names)]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if tried.returncode:
-        odd = next(pattern for _, pattern in patterns if not _PLAIN.fullmatch(pattern))
+    odd = next((pattern for _, pattern in patterns if not _PLAIN.fullmatch(pattern)), None)
+    if odd is not None and not comes_to_an_end([form.format(pattern) for form, pattern in patterns], names):
         raise ModelError(
             f"{path}: its regular expressions, such as {odd[:80]!r}, were not found in the names of the layers within "
             f"{_SECONDS} seconds; name the layers instead"
         )
+
+
+def comes_to_an_end(patterns: Sequence[str], names: Iterable[str]) -> bool:
+    """Return whether regular expressions are found in names, or not found, within seconds; invalid ones are."""
+    if all(_PLAIN.fullmatch(pattern) for pattern in patterns):
+        return True
+    tried = subprocess.run(  # noqa: S603 - Python itself, with a text of ours
+        [sys.executable, "-I", "-S", "-c", _TRY],
+        input=json.dumps([patterns, list(names)]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tried.returncode == 0
 
 
 def _patterns(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
