@@ -2,7 +2,7 @@
 
 import pytest
 
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, thumb
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, has_ended, thumb
 from haloes.feedback.refusals import RefusalError
 
 
@@ -44,3 +44,7 @@ def test_values_of_the_wrong_kind_are_nothing():
         None
     ] * 4
     assert [as_number(value) for value in ("4", 4, True, "x", float("nan"), 10**400)] == [4, 4, None, None, None, None]
+
+
+def test_an_answer_without_a_finish_reason_may_have_ended_or_not():
+    assert [has_ended(reason, cut_off="length") for reason in ("length", "stop", None, 3)] == [False, True, None, None]

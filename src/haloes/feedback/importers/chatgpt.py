@@ -14,7 +14,7 @@ from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.tree import Node, Tree
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, has_ended, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Message, Where
 
@@ -84,7 +84,7 @@ def _vote(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
         hindsight=next(
             (turn.content for node in tree.after(answer)[:1] for turn in _turns(node) if turn.role == "user"), None
         ),
-        finished=at(answer, "message", "metadata", "finish_details", "type") != "max_tokens",
+        finished=has_ended(at(answer, "message", "metadata", "finish_details", "type"), cut_off="max_tokens"),
     )
 
 

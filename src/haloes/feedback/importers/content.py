@@ -207,7 +207,7 @@ def _of_turn(value: Mapping[str, Any], *, levels: int) -> Iterator[_Turn]:
     parts = [] if content is None or content == "" else content
     turn = _Turn(role)
     for part in _pieces(parts, role=role, levels=levels):
-        if part.role == role:
+        if part.role == role and not part.extra:  # a tool's result says which call it answers
             # Parts are pieces of one text: nothing is put between them.
             if turn.calls and part.words:
                 yield turn

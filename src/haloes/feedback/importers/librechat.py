@@ -15,7 +15,7 @@ from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.tree import Node, Tree, by_id
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, has_ended, thumb
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Message, Where
 
@@ -89,7 +89,7 @@ def _votes(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
         hindsight=next((as_text(each.get("text")) for each in tree.after(answer) if each.get("isCreatedByUser")), None),
         comment=": ".join(filter(None, (as_text(key), as_text(vote.get("text"))))) or None,
         # "length" is the token limit: the answer was cut, and its end of turn is not trained.
-        finished=row.get("finish_reason") != "length",
+        finished=has_ended(row.get("finish_reason"), cut_off="length"),
     )
 
 

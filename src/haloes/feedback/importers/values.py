@@ -61,6 +61,11 @@ def as_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def has_ended(reason: object, *, cut_off: str) -> bool | None:
+    """Return whether an answer ended by itself and not at the token limit, by its finish reason; None without one."""
+    return None if as_text(reason) is None else reason != cut_off
+
+
 def parsed(value: object) -> object:
     """Return what a text spells as a JSON object or array; any other value unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
