@@ -21,6 +21,12 @@ _CLOSED_AT_END = re.compile(rf"{_ANY_CLOSING}\s*\Z", re.IGNORECASE)
 # A closing without its opening ends a thought that the prompt began; in prose it would not have a line to itself.
 _CLOSING_ON_A_LINE = re.compile(rf"(?:\n[ \t]*{_ANY_CLOSING}|{_ANY_CLOSING}[ \t]*\n)", re.IGNORECASE)
 
+_SIGNS = ("think", "THINK", "Think", "<|channel|>")
+"""Every mark has one of them: most texts have none, and to search for these takes a hundredth of the time."""
+_LAST = (">", "]", "▷")
+_END = 64
+"""Characters at the end of a prompt in which a mark stands, with whitespace after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thought:
@@ -45,6 +51,8 @@ def split_thought(text: str, *, opened: bool = False) -> Thought | None:
         text: the answer, as the model wrote it.
         opened: whether the prompt has begun the thought (see `opening_at_end`), so that the answer need not.
     """
+    if not opened and not any(sign in text for sign in _SIGNS):
+        return None
     opening = _OPENING.match(text)
     start = opening.end() if opening else 0
     if opening:
@@ -64,13 +72,15 @@ def split_thought(text: str, *, opened: bool = False) -> Thought | None:
 
 def opening_at_end(prompt: str) -> str | None:
     """Return the mark that closes the thought that a rendered prompt ends by opening; None where it opens none."""
-    found = _OPEN_AT_END.search(prompt)
+    end = prompt[-_END:].rstrip()
+    found = _OPEN_AT_END.search(end) if end.endswith(_LAST) else None
     return _closing_of(found) if found else None
 
 
 def is_closed_at_end(prompt: str) -> bool:
     """Return whether a rendered prompt ends with a closed thought, so that the model answers without thinking."""
-    return _CLOSED_AT_END.search(prompt) is not None
+    end = prompt[-_END:].rstrip()
+    return end.endswith(_LAST) and _CLOSED_AT_END.search(end) is not None
 
 
 def closing_after(text: str, start: int) -> int | None:

@@ -196,14 +196,15 @@ class Encoder:
         if len(prompt) > room:
             prompt = self._cut_prompt(row, prompt, room)
         kept, is_trained = fit_completion(np.asarray(completion, np.int32), trained, room=self.max_length - len(prompt))
+        is_cut = len(kept) < len(completion)
         if not is_trained.any():
             return Unencodable("nothing to train on", "the answer was cut off before its first word")
         return Encoded(
             prompt=np.asarray(prompt, np.int32),
             completion=kept,
             trained=is_trained,
-            prompt_cut=len(prompt) < len(whole) or _lead(is_trained) < _lead(trained),
-            completion_cut=len(kept) - _lead(is_trained) < len(completion) - _lead(trained),
+            prompt_cut=len(prompt) < len(whole) or (is_cut and _lead(is_trained) < _lead(trained)),
+            completion_cut=is_cut and len(kept) - _lead(is_trained) < len(completion) - _lead(trained),
             agrees=rendered.agrees,
             reasons=rendered.reasons,
             shows_reasoning=rendered.shows_reasoning,
@@ -255,7 +256,9 @@ def fit_completion(completion: Ids, trained: NDArray[np.bool_], *, room: int) ->
     What goes first are tokens before the first trained one (reasoning, from its beginning, but not the mark that opens
     it), since half an answer is not what was rated; then the end.
     """
-    drop = min(max(len(completion) - room, 0), max(_lead(trained) - 1, 0))
+    if len(completion) <= room:
+        return completion, trained
+    drop = min(len(completion) - room, max(_lead(trained) - 1, 0))
     kept = np.r_[: min(1, len(completion)), 1 + drop : len(completion)][: max(room, 0)]
     return completion[kept], trained[kept]
 
