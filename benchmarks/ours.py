@@ -31,8 +31,9 @@ from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
+from haloes.training.job import TrainJob
 from haloes.training.settings import TrainSettings
-from haloes.training.trainer import TrainJob, train
+from haloes.training.trainer import train
 
 
 class Measured(Exception):  # noqa: N818 - it is what happened, not an error

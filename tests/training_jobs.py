@@ -26,9 +26,9 @@ from haloes.tokens.encode import Encoded, make_encoder
 from haloes.tokens.store import TokenStore, TokenStoreWriter
 from haloes.training.completion_logps import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.distributed import Ranks
+from haloes.training.job import TrainJob
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
-from haloes.training.trainer import TrainJob
 
 ALONE = Ranks(0, 1)
 LOSSES: dict[str, Loss[Any]] = {

@@ -14,10 +14,11 @@ from haloes.models.adapters import LoRA
 from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks, this_rank
+from haloes.training.job import TrainJob
 from haloes.training.metrics import step_metrics
 from haloes.training.optimizer import make_masters
 from haloes.training.settings import TrainSettings
-from haloes.training.trainer import TrainJob, train
+from haloes.training.trainer import train
 from haloes.training.validation import make_schedule, validate
 from training_jobs import LOSSES, Row, disturb, make_job, make_stepper, policy_for, rows_for, thumbs, write_store
 

@@ -31,8 +31,9 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import ReferenceTotals
 from haloes.training.distributed import Ranks
+from haloes.training.job import TrainJob
 from haloes.training.settings import TrainSettings
-from haloes.training.trainer import TrainJob, train
+from haloes.training.trainer import train
 
 SIDES = {False: "haloes", True: "haloes + Liger"}
 BUDGETS = [16384, 8192, 4096]

@@ -10,7 +10,8 @@ from haloes.losses.kto import KTO
 from haloes.losses.sft import SFT
 from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import NullProgress
-from haloes.training.trainer import make_stepper, train, training_schedule
+from haloes.training.job import make_stepper, training_schedule
+from haloes.training.trainer import train
 from training_jobs import make_job, make_store
 
 

@@ -24,11 +24,12 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training import trainer
+from haloes.training.job import TrainJob, TrainResult
 from haloes.training.loss_state import LossState
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
-from haloes.training.trainer import TrainJob, TrainResult, train
+from haloes.training.trainer import train
 from haloes.training.validation import Validation
 from training_jobs import (
     EVERY,

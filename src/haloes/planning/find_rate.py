@@ -15,9 +15,11 @@ from haloes.runs.measure import row_kl
 from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
 from haloes.tokens.store import TokenRow
 from haloes.training import checkpoint
+from haloes.training.job import TrainJob, make_stepper, token_budget, training_schedule
 from haloes.training.optimizer import Masters, make_optimizer
 from haloes.training.settings import TrainSettings, budget_of, learning_rate, settled
-from haloes.training.trainer import TrainJob, make_stepper, token_budget, trainable, training_schedule, update
+from haloes.training.trainer import trainable
+from haloes.training.update import update
 
 _STEPS, _EXAMPLES = 8, 8
 """Steps of a trial, and examples in each at most."""

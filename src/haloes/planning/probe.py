@@ -21,10 +21,12 @@ from haloes.planning.machine import Peak
 from haloes.sampling.decode import decode
 from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import Pass, ReferenceScores, ReferenceSource, SequencePairs
+from haloes.training.job import TrainJob, make_stepper
 from haloes.training.optimizer import Masters, make_optimizer
 from haloes.training.settings import settled
 from haloes.training.step import Stepper
-from haloes.training.trainer import TrainJob, make_stepper, trainable, update
+from haloes.training.trainer import trainable
+from haloes.training.update import update
 
 Lengths: TypeAlias = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ from haloes.progress.contract import Progress
 from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
 from haloes.training.choose_rate import ChosenRate
 from haloes.training.choose_steps import ChosenSteps
+from haloes.training.job import make_stepper, training_schedule
 from haloes.training.rounding import Rounding
 from haloes.training.settings import settled
-from haloes.training.trainer import make_stepper, training_schedule
 
 _QUICK = 4.0
 """Seconds below which the typical micro-batch is tried twice, for the quieter of two times."""

@@ -31,8 +31,9 @@ from haloes.runs.setup import PreparedRun, ResolvedRun, prepare_data, prepare_ru
 from haloes.runs.trusted_code import remember
 from haloes.runs.user_code import keep_code
 from haloes.training.choose_steps import describe_steps
+from haloes.training.job import Callback, TrainResult
 from haloes.training.settings import budget_of
-from haloes.training.trainer import Callback, TrainResult, train
+from haloes.training.trainer import train
 
 
 @dataclass(frozen=True, slots=True)

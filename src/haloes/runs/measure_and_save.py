@@ -36,8 +36,8 @@ from haloes.sampling.run import read_completions
 from haloes.store import give_usual_permissions, write_json, write_jsonl
 from haloes.tokens.chat_template import plain_chat_template, with_control_text, with_end_of_text
 from haloes.tokens.template import Template
+from haloes.training.job import TrainResult
 from haloes.training.metrics_log import read_metrics
-from haloes.training.trainer import TrainResult
 
 _KL_TOKENS, _KL_ANSWERS = 1024, 16
 

@@ -47,11 +47,11 @@ from haloes.training.choose_rate import ChosenRate, choose_rate
 from haloes.training.choose_steps import ChosenSteps, choose_steps, too_few_steps
 from haloes.training.cut import Cut, never
 from haloes.training.distributed import Ranks, this_rank
+from haloes.training.job import TrainJob
 from haloes.training.microbatch_size import bytes_in_use, choose_budget, free_memory
 from haloes.training.optimizer import check_optimizer
 from haloes.training.rounding import Rounding, measure_rounding
 from haloes.training.settings import TrainSettings
-from haloes.training.trainer import TrainJob
 from haloes.training.validation import Validation
 
 _FOUND_OUT = ("lr", "batch_size", "epochs", "kl_budget")

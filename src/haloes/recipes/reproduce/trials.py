@@ -35,9 +35,10 @@ from haloes.tokens.encode import Encoder, make_encoder
 from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import ReferenceTotals, TokenLogps
 from haloes.training.distributed import Ranks
+from haloes.training.job import TrainJob
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings, settled
-from haloes.training.trainer import TrainJob, train
+from haloes.training.trainer import train
 
 
 def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:
