@@ -28,17 +28,19 @@ from torch import Tensor
 from haloes.batches.collate import packed_rows, read_pair, sequences_of
 from haloes.batches.pack import pack_by_prompt
 from haloes.batches.schedule import Step
-from haloes.losses._contract import Loss, LossOutput, Paired, Scored, Unpaired, call_loss, declared_metrics
+from haloes.losses._contract import Loss, Paired, Scored, Unpaired, call_loss, declared_metrics
 from haloes.models.device import to_device
 from haloes.models.layout import Packed, shared_length
 from haloes.models.policy import Policy, TokenScores
 from haloes.models.prefix_cache import PrefixCache, make_continued
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenStore
-from haloes.training.completion_logps import Pass, ReferenceSource, SequencePairs, bins_of, logps
+from haloes.training.completion_logps import ReferenceSource, bins_of, logps
 from haloes.training.cut import Cut, never, refuse_if_cut
 from haloes.training.distributed import Ranks
 from haloes.training.prefetch import prefetch, to_numpy
+from haloes.training.step_numbers import StepNumbers
+from haloes.training.step_split import MicroBatch, StepSplit
 from haloes.training.step_table import MismatchedTable, Ragged, ReferenceTable, Table, tensor
 from haloes.training.step_work import StepWork
 
@@ -52,56 +54,6 @@ class LayoutHook(Protocol):
 
 def ignore_layout(packed: Packed, *, trained: bool) -> None:
     """Do nothing: the hook where nothing is counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """Examples that go through the model together."""
-
-    examples: NDArray[np.int64]
-    """Their places among the step's examples, (B,)."""
-    rows: NDArray[np.int64]
-    """The rows of their sequences among the step's: the same, or all chosen and then all rejected."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepSplit:
-    """A whole step's sequences, and this process's part of the work on them."""
-
-    sequences: NDArray[np.int64]
-    """The step's sequences in the store, a row each: its examples, or all chosen and then all rejected completions."""
-    micro_batches: list[MicroBatch]
-    """This process's."""
-    mismatched: SequencePairs
-    """The step's (x, y'), a row an example; none where the loss needs none."""
-    mismatched_lengths: NDArray[np.int64]
-    """Trained tokens of each."""
-    mismatched_bins: list[list[int]]
-    """This process's: rows of `mismatched` that go through the model together."""
-
-    @property
-    def own_rows(self) -> NDArray[np.int64]:
-        """Return the rows of this process's sequences, ascending."""
-        return np.sort(np.concatenate([np.empty(0, np.int64), *(part.rows for part in self.micro_batches)]))
-
-    @property
-    def own_mismatched(self) -> NDArray[np.int64]:
-        """Return the rows of this process's (x, y'), ascending."""
-        return np.array(sorted(i for members in self.mismatched_bins for i in members), np.int64)
-
-    def passes(self, *, continues: bool) -> list[Pass]:
-        """
-        Return how the policy goes through this process's (x, y) and (x, y').
-
-        Places are those of `own_rows` and, behind them, of `own_mismatched`; `continues`: the latter continue from the
-        prompts of the only micro-batch.
-        """
-        rows, after = self.own_rows, self.own_mismatched
-        matched = [np.searchsorted(rows, part.rows).tolist() for part in self.micro_batches]
-        if continues:
-            return [Pass(members, range(len(rows), len(rows) + len(after))) for members in matched]
-        bins = [(np.searchsorted(after, members) + len(rows)).tolist() for members in self.mismatched_bins]
-        return [Pass(members) for members in [*matched, *bins]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +242,7 @@ class Stepper:
         table.policy.put(np.arange(len(rows)), to_numpy([values]))
 
     def forward_backward(
-        self, part: MicroBatch, packed: Packed, context: StepContext, numbers: "StepNumbers", *, backward: bool
+        self, part: MicroBatch, packed: Packed, context: StepContext, numbers: StepNumbers, *, backward: bool
     ) -> None:
         """
         Score a micro-batch with the policy, compute its losses, and add their gradient to the policy's.
@@ -414,53 +366,6 @@ class Stepper:
             for table in tables:
                 table[...] = total[: table.size].reshape(table.shape)
                 total = total[table.size :]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepNumbers:
-    """The tables that a process's micro-batches fill in, in float64: they are summed over whole steps."""
-
-    logp: Floats
-    """log p_policy(y|x) of each sequence, (S,)."""
-    reward: Floats
-    """The reward head's number for each sequence, (S,)."""
-    loss: Floats
-    """The loss of each example, (E,)."""
-    metrics: dict[str, Floats]
-    """Each metric of the loss by name, (E,)."""
-    waiting: list[tuple[Floats, NDArray[np.int64], Tensor]] = field(default_factory=list)
-    """Values that are still on the device, with the table and the rows that they belong to."""
-
-    @classmethod
-    def zeros(cls, num_sequences: int, num_examples: int, metrics: Sequence[str]) -> "StepNumbers":
-        """Return tables of zeros: with a row for each sequence, and with one for each example and metric."""
-        return cls(
-            logp=np.zeros(num_sequences),
-            reward=np.zeros(num_sequences),
-            loss=np.zeros(num_examples),
-            metrics={name: np.zeros(num_examples) for name in metrics},
-        )
-
-    def add(self, part: MicroBatch, scores: Scored, output: LossOutput) -> None:
-        """Note a micro-batch's numbers without waiting for the device to compute them."""
-        # Detached, or the numbers would hold the graph and its activations until the end of the step.
-        if scores.logps is not None:
-            self.waiting.append((self.logp, part.rows, scores.logps.total().detach()))
-        if scores.reward_B is not None:
-            self.waiting.append((self.reward, part.rows, scores.reward_B.detach()))
-        self.waiting.append((self.loss, part.examples, output.per_example.detach()))
-        for name, table in self.metrics.items():
-            self.waiting.append((table, part.examples, output.metrics[name].detach()))
-
-    def fetch(self) -> None:
-        """Fill the tables, with one copy from the device for all micro-batches."""
-        values = to_numpy([tensor_B for _, _, tensor_B in self.waiting])
-        for (table, rows, _), numbers in zip(self.waiting, values, strict=True):
-            table[rows] = numbers
-
-    def columns(self) -> list[Floats]:
-        """Return the tables, to be summed over the processes in place."""
-        return [self.logp, self.reward, self.loss, *self.metrics.values()]
 
 
 def _scored(tokens: TokenScores, packed: Packed, reference: ReferenceTable | None, rows: NDArray[np.int64]) -> Scored:
