@@ -23,6 +23,17 @@ def test_the_chosen_folder_goes_before_the_shared_cache_and_home(monkeypatch: py
     assert cache_dir() == tmp_path / "mine"
 
 
+def test_whoever_may_read_the_user_s_files_may_read_what_is_kept(tmp_path: Path):
+    def build(folder: Path) -> None:
+        (folder / "part").touch(mode=0o600)
+
+    (tmp_path / "usual").touch()
+
+    built = build_once(tmp_path / "built", build)
+
+    assert (built / "part").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_a_folder_is_built_once(tmp_path: Path):
     calls = []
 

@@ -44,13 +44,14 @@ def test_the_merged_model_says_what_the_adapter_says(run: Run, model: Path, tmp_
     assert (logits(plain(out)) - logits(plain(model))).abs().max() > 0.1
 
 
-def test_whoever_may_read_the_user_s_files_may_read_the_weights(run: Run, tmp_path: Path):
+def test_whoever_may_read_the_user_s_files_may_read_those_of_a_run_and_its_export(run: Run, tmp_path: Path):
     (tmp_path / "usual").touch()
     usual = (tmp_path / "usual").stat().st_mode
     out = export_model(run.run_dir, tmp_path / "merged")
 
-    for folder in (run.run_dir / "model", out):
-        assert {path.stat().st_mode for path in folder.iterdir()} == {usual}
+    files = [path for folder in (run.run_dir, out) for path in folder.rglob("*") if path.is_file()]
+    assert any("checkpoints" in path.parts for path in files)
+    assert {path.name: path.stat().st_mode for path in files} == {path.name: usual for path in files}
 
 
 def test_a_run_in_four_bits_is_merged_into_the_whole_base_and_says_so(run: Run, thumbs_file: Path, tmp_path: Path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from haloes.errors import RunError
 from haloes.progress.contract import Progress
 
+MIB = 1 << 20
 _LOOK = 0.2
 """Seconds between two looks at how far a program is."""
 _SHOWN = 300
@@ -35,7 +36,7 @@ def run_program(
         command: the program and its arguments.
         log: the file for what it prints.
         what: its work, for the message of a failure ("llama.cpp cannot convert the model").
-        made: the file that it writes, whose bytes are the units of progress.
+        made: the file that it writes, whose size in MiB is the unit of progress.
         progress: told how much of the file is there.
 
     Raises:
@@ -51,7 +52,7 @@ def run_program(
                 time.sleep(_LOOK)
                 size = made.stat().st_size if made is not None and made.exists() else 0
                 if progress is not None:
-                    progress.advance(max(0, size - done))
+                    progress.advance(max(0, size - done) / MIB)
                 done = max(done, size)
         finally:
             end(process)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from haloes.errors import DataError, RunError
+from haloes.exports.child import MIB
 from haloes.exports.compare import Expected, compare, expect
 from haloes.exports.comparison import Comparison
 from haloes.exports.converter import check_convertible, convert, converted_kind, make_convertible, quantize
@@ -108,14 +109,19 @@ def _make(request: Request, kind: str, file: Path, progress: Progress, *, num_we
     make_convertible(merged, load_tokenizer(str(merged)))
     first = converted_kind(kind, str(saved_dtype(str(merged))))
     source = file if first == kind else file.with_name("converted.gguf")
-    progress.stage(f"converting to GGUF ({first})", total=int(num_weights * bits(first) / 8))
+    progress.stage(f"converting to GGUF ({first}), MiB", total=_mib(num_weights, first))
     convert(merged, source, first, name=request.name, progress=progress)
     shutil.rmtree(merged)
     if source != file:
-        progress.stage(f"quantising ({kind})", total=int(num_weights * bits(kind) / 8))
+        progress.stage(f"quantising ({kind}), MiB", total=_mib(num_weights, kind))
         quantize(source, file, kind, progress=progress)
         source.unlink()
     return compare(expected, _reader(file, expected.window), quantize=kind, progress=progress)
+
+
+def _mib(num_weights: int, kind: str) -> int:
+    """Return the size of a file with these weights, at least 1."""
+    return max(1, int(num_weights * bits(kind) / 8 / MIB))
 
 
 def _expect(request: Request, merged: Path, progress: Progress) -> Expected:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from haloes.errors import ModelError
+from haloes.store import give_usual_permissions
 
 
 def cache_dir() -> Path:
@@ -41,6 +42,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
         raise _unwritable(folder, error) from error
     try:
         build(unfinished)
+        give_usual_permissions(unfinished)
         unfinished.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was first, and its folder is as good as ours

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from haloes.errors import RunError
+from haloes.store import give_usual_permissions
 from haloes.training.optimizer import Masters
 
 _MANIFEST, _PARTIAL = "manifest.json", ".partial-"
@@ -72,6 +73,7 @@ def save(
         save_file(dict(loss_state), partial / _LOSS_STATE)
         (partial / _METRICS).write_bytes(metrics)
         _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
+        give_usual_permissions(partial)
         # Last: a folder without a manifest is a write that was cut off.
         _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
         # The contents reach the disk before the name does, or a power cut could leave a whole name with empty files.
