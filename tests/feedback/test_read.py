@@ -140,9 +140,8 @@ def test_a_missing_label_column_is_noticed_before_a_row_is_read(tmp_path: Path) 
 
 
 def test_an_export_that_is_not_read_yet_is_named_and_can_be_mapped(tmp_path: Path) -> None:
-    row = {"trace_id": "t", "data_type": "BOOLEAN", "string_value": "True", "input": "q", "output": "a", "value": 1}
-    path = saved(tmp_path, row)
-    with pytest.raises(DataError, match=r"this looks like a Langfuse export, which is not read yet") as refused:
+    path = saved(tmp_path, {"prompt_input_ids": [1], "input": "q", "output": "a", "value": 1})
+    with pytest.raises(DataError, match=r"this looks like already tokenised data, which is not read yet") as refused:
         FeedbackSource(path)
     assert "--columns" not in str(refused.value), "a guess at its columns would be wrong advice"
     mapping = {"prompt": "input", "completion": "output", "label": "value"}

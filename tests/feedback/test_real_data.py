@@ -100,17 +100,20 @@ def test_transcripts_lose_no_words() -> None:
         assert plain_text(record.chosen) != plain_text(record.rejected)
 
 
-@pytest.mark.parametrize(
-    ("name", "vendor"),
-    [
-        ("langfuse_api_scores.json", "Langfuse"),
-        ("langfuse_export/scores.jsonl", "Langfuse"),
-        ("langfuse_export/traces.jsonl", "Langfuse"),
-    ],
-)
-def test_exports_that_are_not_read_yet_are_named(name: str, vendor: str) -> None:
-    with pytest.raises(DataError, match=rf"this looks like an? {vendor} export, which is not read yet"):
-        source(f"formats/{name}")
+def test_the_scores_of_langfuse_are_the_labels_of_the_answers_that_they_are_on() -> None:
+    traces = {row["id"]: row for row in lines("formats/langfuse_export/traces.jsonl")}
+    scores = lines("formats/langfuse_export/scores.jsonl")
+    wanted = [
+        (row["id"], json.loads(str(traces[row["trace_id"]]["output"]))["content"], bool(row["value"])) for row in scores
+    ]
+    rows = [row for row in source("formats/langfuse_export") if isinstance(row, Feedback)]
+    assert [(row.id, plain_text(row.completion), row.label) for row in rows] == wanted
+    assert len(wanted) == 10
+
+
+def test_scores_of_langfuse_without_their_answers_say_what_is_missing() -> None:
+    with pytest.raises(DataError, match="scores of Langfuse without the observations or traces"):
+        source("formats/langfuse_api_scores.json")
 
 
 @pytest.mark.parametrize("name", ["argilla_records.json", "argilla_records_flat.json"])

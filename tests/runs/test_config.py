@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
         "system": None,
         "voters": ["human"],
         "metric": None,
+        "words": None,
         "labels_from": None,
         "one_per_prompt": False,
         "reasoning": "drop",

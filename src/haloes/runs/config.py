@@ -63,6 +63,9 @@ class FeedbackSettings:
     metric: str | None = None
     """Which of an export's scores is used, by its name (Langfuse: name, LangSmith: key, Phoenix: annotation name); null
     uses all."""
+    words: dict[Literal["up", "down", "none"], list[str]] | None = None
+    """What an export's own words mean, such as the categories of a score: {up: [helpful], down: [wrong, rude], none:
+    [unsure]}. Words such as good, bad, like and dislike need none."""
     labels_from: dict[str, Any] | None = None
     """Turn scores into labels: {rule: threshold, tau: 3, dead_zone: 0.5}, {rule: mean, per_prompt: true},
     {rule: median}, {rule: bernoulli, location: 3, scale: 1}. The four are the KTO paper's (section 4.1)."""

@@ -122,9 +122,20 @@ def feedback_source(path: str, settings: FeedbackSettings) -> FeedbackSource:
         settings.split,
         preference_scale=settings.preference_scale,
         sessions=settings.sessions,
-        options=Options(voters=frozenset(settings.voters), metric=settings.metric),
+        options=Options(voters=frozenset(settings.voters), metric=settings.metric, words=_words(settings)),
         system=settings.system,
     )
+
+
+def _words(settings: FeedbackSettings) -> dict[str, bool | None]:
+    """Return the labels of an export's own words. Raises ConfigError for a word that is said to be two things."""
+    labels: dict[str, bool | None] = {}
+    for kind, words in (settings.words or {}).items():
+        label = {"up": True, "down": False, "none": None}[kind]
+        for word in words:
+            if labels.setdefault(word.strip().casefold(), label) is not label:
+                raise ConfigError(f"feedback.words: {word!r} stands in two of up, down and none; leave it in one")
+    return labels
 
 
 def tell_reading(rows: Rows, progress: Progress, name: str) -> Iterator[Record]:

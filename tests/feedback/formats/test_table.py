@@ -63,8 +63,7 @@ def test_rows_without_a_verdict_fit_no_format(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("row", "name"),
     [
-        ({"id": 1, "trace_id": "t", "data_type": "BOOLEAN", "string_value": "True"}, "a Langfuse export"),
-        ({"data": [{"traceId": "t", "dataType": "BOOLEAN"}], "meta": {}}, "a Langfuse export"),
+        ({"data": [{"data": {}, "meta": {}, "snapshot": {}}], "total": 1}, "an Open WebUI export"),
         ({"id": "f", "data": {}, "meta": {}, "snapshot": {}}, "an Open WebUI export"),
         ({"prompt_input_ids": [1], "completion_input_ids": [2], "label": True}, "already tokenised data"),
         ({"prompt": "q"}, None),

@@ -42,7 +42,9 @@ def expectations(expected: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def opened(path: Path, head: dict[str, Any]) -> FeedbackSource:
     said = head.get("settings", {})
-    options = Options(voters=frozenset(said.get("voters", ["human"])), metric=said.get("metric"))
+    options = Options(
+        voters=frozenset(said.get("voters", ["human"])), metric=said.get("metric"), words=said.get("words", {})
+    )
     return FeedbackSource(str(path), options=options)
 
 

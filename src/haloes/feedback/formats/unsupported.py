@@ -5,10 +5,6 @@ from collections.abc import Iterable, Mapping
 from haloes.feedback.fields import RawRow
 
 _SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("a Langfuse export", frozenset({"trace_id", "data_type", "string_value"})),
-    ("a Langfuse export", frozenset({"traceId", "dataType"})),
-    ("a Langfuse export", frozenset({"bookmarked", "input", "output", "project_id"})),
-    ("a Langfuse export", frozenset({"trace_id", "parent_observation_id", "input", "output"})),
     ("an Open WebUI export", frozenset({"data", "meta", "snapshot"})),
     ("an Open WebUI export", frozenset({"type", "data", "meta", "version", "user_id"})),
     ("already tokenised data", frozenset({"prompt_input_ids"})),

@@ -1,7 +1,7 @@
 """The contract of an importer, and the shape between what it reads and the records that are trained on."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from haloes.feedback.importers.export import Export
@@ -26,6 +26,8 @@ class Rated:
     """True: up, False: down (`values.thumb`). None: it is a score, a correction, or no verdict, which is left out."""
     score: float | None = None
     """A rating on a scale, whatever the scale is; `feedback.labels_from` turns it into a label."""
+    word: str | None = None
+    """A verdict that is a word of the user's own, such as a category: `Options.words` says what it means."""
     correction: tuple[Message, ...] = ()
     """The answer that a person wrote instead; it makes a pair, with the answer as the rejected one."""
     voter: Voter = "human"
@@ -127,3 +129,5 @@ class Options:
     """Whose verdicts count (`Voter`)."""
     metric: str | None = None
     """The one metric whose verdicts are used; None: all."""
+    words: Mapping[str, bool | None] = field(default_factory=dict, hash=False)
+    """Words of verdicts, in small letters, and their labels; None: no verdict. They go before the known words."""

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Options, Rated
 from haloes.feedback.importers.export import PlacedRow
+from haloes.feedback.importers.scale import label_of
 from haloes.feedback.keys import number_of
 from haloes.feedback.messages import check_completion, check_prompt, clean_text, same_completion
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -89,7 +90,7 @@ def as_records(
                 message = f"{item.user or 'the user'} voted on this answer again later, and the last vote counts"
                 yield Refusal(item.where, "earlier vote", message)
             else:
-                yield _pair(item, source) if isinstance(item, Compared) else _rated(item, source)
+                yield _pair(item, source) if isinstance(item, Compared) else _rated(item, options, source)
         except RefusalError as refused:
             yield refused.at(item.where)
 
@@ -107,23 +108,29 @@ def _not_wanted(verdict: Verdict, options: Options) -> RefusalError | None:
         who = {"human": "a person", "model": "a judge model", "code": "code"}[verdict.voter]
         named = "" if verdict.metric is None else f" ({short_repr(verdict.metric)})"
         return RefusalError("not a person's", f"the verdict{named} is of {who}; feedback.voters says whose are used")
-    if options.metric is not None and verdict.metric != options.metric:
+    if options.metric is not None and verdict.metric != options.metric and not _is_bare_correction(verdict):
         given = short_repr(verdict.metric)
         return RefusalError("other metric", f"the verdict is on {given}, and feedback.metric is {options.metric!r}")
     return None
 
 
-def _rated(item: Rated, source: str) -> Feedback | Pair:
+def _is_bare_correction(verdict: Verdict) -> bool:
+    """Return whether a verdict is a correction that is of no metric, and so none of another."""
+    return isinstance(verdict, Rated) and bool(verdict.correction) and verdict.metric is None
+
+
+def _rated(item: Rated, options: Options, source: str) -> Feedback | Pair:
     if item.correction and not same_completion(item.correction, item.completion):
         if item.label:
             raise RefusalError("corrected and liked", "the answer has a thumb up and a correction as well")
         return _pair(_of_correction(item), source)
-    if item.label is None and item.score is None:
+    label = item.label if item.word is None else label_of(item.word, options.words)
+    if label is None and item.score is None:
         raise RefusalError("no verdict", "the vote says neither good nor bad")
     return Feedback(
         prompt=check_prompt(item.messages),
         completion=check_completion(item.completion),
-        label=item.label,
+        label=label,
         score=item.score,
         finished=item.finished,
         model=_name(item.model),

@@ -6,7 +6,7 @@ thumb too, on which 0 is no verdict. Any other number makes the whole metric poi
 and `feedback.labels_from` says which points are good.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from haloes.feedback.importers.values import as_number
@@ -66,6 +66,25 @@ def scales_of(values: Iterable[tuple[str | None, object]]) -> Scales:
     for metric, value in values:
         scales.add(metric, value)
     return scales
+
+
+def label_of(word: str, words: Mapping[str, bool | None]) -> bool | None:
+    """
+    Return the label that a word is, by the user's own words, else by those that haloes knows.
+
+    Raises:
+        RefusalError: It is neither; the message says how to tell what it means.
+    """
+    key = word.strip().casefold()
+    if key in words:
+        return words[key]
+    if key in LABEL_WORDS:
+        return LABEL_WORDS[key]
+    raise RefusalError(
+        "not a verdict",
+        f"{short_repr(word)} is no known word for good or bad; feedback.words says what it means: "
+        "{up: [WORD, ...], down: [WORD, ...]}",
+    )
 
 
 def label_word(value: object) -> bool:

@@ -11,6 +11,7 @@ from haloes.feedback.importers.dify import DIFY
 from haloes.feedback.importers.gradio import GRADIO
 from haloes.feedback.importers.helicone import HELICONE
 from haloes.feedback.importers.label_studio import LABEL_STUDIO
+from haloes.feedback.importers.langfuse import LANGFUSE
 from haloes.feedback.importers.langsmith import LANGSMITH
 from haloes.feedback.importers.librechat import LIBRECHAT
 from haloes.feedback.importers.mlflow import MLFLOW
@@ -35,6 +36,7 @@ _IN_ORDER: Iterable[Importer] = (
     OPEN_ASSISTANT,
     ARGILLA,
     LABEL_STUDIO,
+    LANGFUSE,
     LANGSMITH,
     MLFLOW,
     PHOENIX,

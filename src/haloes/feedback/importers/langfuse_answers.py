@@ -1,0 +1,131 @@
+"""
+The answer that a score of Langfuse is on.
+
+A score on a call of a model (an observation of type GENERATION) is on that call. One on a trace, or on a step that is
+no call, is on what that says itself: its prompt is that of the call which gave the same answer, since an application
+often logs the question alone and its call the whole chat. Where a trace says nothing, its last call counts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.call import read_call
+from haloes.feedback.importers.join import Lookup
+from haloes.feedback.importers.langfuse_rows import Score, is_observation, is_trace, trace_of
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
+from haloes.feedback.messages import same_completion
+from haloes.feedback.refusals import RefusalError, short_repr
+from haloes.feedback.times import seconds_of
+from haloes.records import Message
+
+_CUT = {"length", "max_tokens", "max_output_tokens"}
+_IN_TRACE = "in trace "
+"""Before a trace's id, in the key of what lies in it: an observation may have the id of a trace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a score is on."""
+
+    before: tuple[Message, ...]
+    answer: tuple[Message, ...]
+    model: str | None
+    user: str | None
+    session: str | None
+    finished: bool | None
+    tools: tuple[Mapping[str, Any], ...]
+
+
+def answer_keys(row: RawRow) -> list[str | None]:
+    """Return the keys by which a trace or an observation is looked up."""
+    if is_observation(row):
+        trace = trace_of(row)
+        told = trace is not None and (_is_call(row) or _is_root(row))
+        return [as_id(row.get("id")), f"{_IN_TRACE}{trace}" if told else None]
+    return [f"{_IN_TRACE}{as_id(row.get('id'))}"] if is_trace(row) else []
+
+
+def wanted_keys(score: Score) -> list[str | None]:
+    """Return the keys of what the answer of a score is made from."""
+    return [score.observation, None if score.trace is None else f"{_IN_TRACE}{score.trace}"]
+
+
+def find_answer(score: Score, found: Lookup) -> Answer:
+    """Return the answer that a score is on. Raises RefusalError where it is not in the export, or is none."""
+    in_trace = [row for _, row in found.rows(wanted_keys(score)[1])]
+    calls = sorted((row for row in in_trace if _is_call(row)), key=_began)
+    if score.observation is not None:
+        own = [row for _, row in found.rows(score.observation) if is_observation(row)]
+        what = f"the observation {short_repr(score.observation)}"
+    else:
+        roots = sorted((row for row in in_trace if is_observation(row) and _is_root(row)), key=_began)
+        traces = [row for row in in_trace if is_trace(row)]
+        # The trace itself, else the step that began it, else its last call.
+        own = _with_output(traces) or _with_output(roots) or calls or roots or traces
+        what = f"the trace {short_repr(score.trace)}"
+    if not own:
+        raise RefusalError("answer not in the export", f"{what} is not in the export")
+    if str(own[-1].get("level")).upper() == "ERROR":
+        raise RefusalError("unfinished answer", f"{what} failed")
+    return _answer(own[-1], calls, (*in_trace, own[-1]))
+
+
+def _answer(own: RawRow, calls: list[dict[str, Any]], rows: tuple[RawRow, ...]) -> Answer:
+    """Return the answer of a row, with the prompt of the call that gave it."""
+    call, (before, answer) = own, _read(own)
+    if not _is_call(own):
+        for other in calls:
+            try:
+                asked, said = _read(other)
+            except RefusalError:
+                continue
+            if same_completion(said[-1:], answer[-1:]):
+                call, before, answer = other, asked, said
+    return Answer(
+        before=before,
+        answer=answer,
+        model=as_text(first_of(call, "providedModelName", "provided_model_name", "model")),
+        user=_first(rows, "userId", "user_id"),
+        session=_first(rows, "sessionId", "session_id"),
+        finished=False if _is_cut(call.get("output")) else None,
+        tools=_tools(call.get("input")),
+    )
+
+
+def _read(row: RawRow) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    return read_call(row.get("input"), row.get("output"))
+
+
+def _is_call(row: RawRow) -> bool:
+    return str(row.get("type")).upper() == "GENERATION"
+
+
+def _is_root(row: RawRow) -> bool:
+    return row.get("isRootObservation") is True or not first_of(row, "parentObservationId", "parent_observation_id")
+
+
+def _began(row: RawRow) -> float:
+    return seconds_of(first_of(row, "startTime", "start_time")) or 0.0
+
+
+def _with_output(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row.get("output") not in (None, "", {}, [])]
+
+
+def _first(rows: tuple[RawRow, ...], *names: str) -> str | None:
+    return next((text for row in rows if (text := as_id(first_of(row, *names))) is not None), None)
+
+
+def _is_cut(output: object) -> bool:
+    """Return whether a reply says that it was cut off at a token limit."""
+    reply = parsed(output)
+    choice = next(iter(as_list(at(reply, "choices"))), None)
+    reasons = [first_of(each, "finish_reason", "finishReason", "stop_reason") for each in (reply, choice)]
+    return any(isinstance(reason, str) and reason in _CUT for reason in reasons)
+
+
+def _tools(inputs: object) -> tuple[Mapping[str, Any], ...]:
+    tools = as_list(as_map(inputs).get("tools"))
+    return tuple(each for each in tools if isinstance(each, Mapping) and isinstance(each.get("function"), Mapping))
