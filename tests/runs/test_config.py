@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
         "labels_from": None,
         "one_per_prompt": False,
         "reasoning": "drop",
+        "cut_off": "guess",
         "skip_refused": False,
         "validation": None,
         "validation_share": "auto",

@@ -133,3 +133,22 @@ def test_the_first_look_counts_what_is_voted_on():
         replace(VOTE, metric=name, voter=voter) for name, voter in (("tone", "human"), ("tone", "human"), ("x", "code"))
     ]
     assert look_first([*votes, VOTE], Options()).metrics == {"tone": 2}
+
+
+def test_a_correction_of_no_metric_is_not_of_another():
+    correction = replace(VOTE, label=None, correction=BETTER)
+    assert reasons(correction, metric="tone") == [None]
+    assert reasons(replace(correction, metric="style"), metric="tone") == ["other metric"]
+
+
+def test_a_word_means_what_the_user_says_and_else_what_is_known():
+    def label(word: str, **words: bool | None) -> object:
+        [row] = records(replace(VOTE, label=None, word=word), words=words)
+        return row.reason if isinstance(row, Refusal) else isinstance(row, Feedback) and row.label
+
+    assert [label(" Good"), label("dislike"), label("helpful")] == [True, False, "not a verdict"]
+    assert [label("Helpful", helpful=True), label("good", good=False), label("unsure", unsure=None)] == [
+        True,
+        False,
+        "no verdict",
+    ]

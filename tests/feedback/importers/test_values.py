@@ -47,4 +47,5 @@ def test_values_of_the_wrong_kind_are_nothing():
 
 
 def test_an_answer_without_a_finish_reason_may_have_ended_or_not():
-    assert [has_ended(reason, cut_off="length") for reason in ("length", "stop", None, 3)] == [False, True, None, None]
+    reasons = ("length", "MAX_TOKENS", "stop", None, 3, " ")
+    assert [has_ended(reason) for reason in reasons] == [False, False, True, None, None, None]

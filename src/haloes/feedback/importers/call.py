@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.values import as_text, parsed
+from haloes.feedback.importers.values import as_list, as_text, at, first_of, has_ended, parsed
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Message
 
@@ -32,6 +32,14 @@ def read_call(inputs: object, outputs: object) -> tuple[tuple[Message, ...], tup
     if asked:
         return answer[: asked[-1] + 1], answer[asked[-1] + 1 :]
     return before, answer
+
+
+def has_reply_ended(outputs: object) -> bool | None:
+    """Return whether the reply of a model's server ended by itself, by its finish reason; None where it has none."""
+    reply = parsed(outputs)
+    choice = next(iter(as_list(at(reply, "choices"))), None)
+    reasons = [first_of(each, "finish_reason", "finishReason", "stop_reason") for each in (choice, reply)]
+    return next((ended for reason in reasons if (ended := has_ended(reason)) is not None), None)
 
 
 def _turns_in(value: object, *, names: tuple[str, ...]) -> object:

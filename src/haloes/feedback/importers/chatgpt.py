@@ -84,7 +84,7 @@ def _vote(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
         hindsight=next(
             (turn.content for node in tree.after(answer)[:1] for turn in _turns(node) if turn.role == "user"), None
         ),
-        finished=has_ended(at(answer, "message", "metadata", "finish_details", "type"), cut_off="max_tokens"),
+        finished=has_ended(at(answer, "message", "metadata", "finish_details", "type")),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.call import has_reply_ended
 from haloes.feedback.importers.content import read_messages
 from haloes.feedback.importers.contract import Imported, Importer, Rated
 from haloes.feedback.importers.export import Export
@@ -55,7 +56,7 @@ def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
         conversation=as_id(at(row, "request_properties", "Helicone-Session-Id")),
         model=as_text(first_of(row, "response_model", "model")) or as_text(first_of(response, "model")),
         time=first_of(row, "feedback_created_at", "request_created_at", "created_at"),
-        finished=_reason(response) not in ("length", "max_tokens", "MAX_TOKENS"),
+        finished=has_reply_ended(response),
         tools=tuple(each for each in as_list(request.get("tools")) if isinstance(each, Mapping) and "function" in each),
     )
 
@@ -72,11 +73,6 @@ def _answer(response: Mapping[str, object]) -> object:
     if response.get("type") == "message":
         return [{"role": "assistant", "content": response.get("content")}]
     return response
-
-
-def _reason(response: Mapping[str, object]) -> object:
-    choices = as_list(response.get("choices"))
-    return at(choices[0], "finish_reason") if choices else response.get("stop_reason")
 
 
 HELICONE = Importer(

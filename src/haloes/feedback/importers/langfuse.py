@@ -154,8 +154,10 @@ def _verdict(score: Score, scales: Scales) -> Verdict:
         return Verdict(label=thumb(value, up=(1,), down=(0,)))
     if score.kind == "NUMERIC":
         return scales.read(score.scale, score.value)
-    if score.kind == "CATEGORICAL" and score.text is not None:
-        return Verdict()  # its word says it
+    if score.kind == "CATEGORICAL":
+        if score.text is not None:
+            return Verdict()  # its word says it
+        raise RefusalError("not a verdict", f"the category of the score {short_repr(score.name)} has no name")
     raise RefusalError("not a verdict", f"the score {short_repr(score.name)} is of type {short_repr(score.kind)}")
 
 

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.call import read_call
+from haloes.feedback.importers.call import has_reply_ended, read_call
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.langfuse_rows import Score, is_observation, is_trace, trace_of
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of
 from haloes.feedback.messages import same_completion
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
 from haloes.records import Message
 
-_CUT = {"length", "max_tokens", "max_output_tokens"}
 _IN_TRACE = "in trace "
 """Before a trace's id, in the key of what lies in it: an observation may have the id of a trace."""
 
@@ -89,7 +88,7 @@ def _answer(own: RawRow, calls: list[dict[str, Any]], rows: tuple[RawRow, ...]) 
         model=as_text(first_of(call, "providedModelName", "provided_model_name", "model")),
         user=_first(rows, "userId", "user_id"),
         session=_first(rows, "sessionId", "session_id"),
-        finished=False if _is_cut(call.get("output")) else None,
+        finished=has_reply_ended(call.get("output")),
         tools=_tools(call.get("input")),
     )
 
@@ -116,14 +115,6 @@ def _with_output(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _first(rows: tuple[RawRow, ...], *names: str) -> str | None:
     return next((text for row in rows if (text := as_id(first_of(row, *names))) is not None), None)
-
-
-def _is_cut(output: object) -> bool:
-    """Return whether a reply says that it was cut off at a token limit."""
-    reply = parsed(output)
-    choice = next(iter(as_list(at(reply, "choices"))), None)
-    reasons = [first_of(each, "finish_reason", "finishReason", "stop_reason") for each in (reply, choice)]
-    return any(isinstance(reason, str) and reason in _CUT for reason in reasons)
 
 
 def _tools(inputs: object) -> tuple[Mapping[str, Any], ...]:

@@ -89,7 +89,7 @@ def _votes(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
         hindsight=next((as_text(each.get("text")) for each in tree.after(answer) if each.get("isCreatedByUser")), None),
         comment=": ".join(filter(None, (as_text(key), as_text(vote.get("text"))))) or None,
         # "length" is the token limit: the answer was cut, and its end of turn is not trained.
-        finished=has_ended(row.get("finish_reason"), cut_off="length"),
+        finished=has_ended(row.get("finish_reason")),
     )
 
 

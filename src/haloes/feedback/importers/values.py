@@ -7,6 +7,9 @@ from typing import Any
 
 from haloes.feedback.refusals import RefusalError, short_repr
 
+_AT_LIMIT = {"length", "max_tokens", "max_output_tokens", "model_length"}
+"""Finish reasons, in small letters, of answers that were cut off at a token limit."""
+
 
 def at(row: object, *keys: str) -> Any:
     """Return the value under nested keys; None where one of them is missing, or what it is in is no mapping."""
@@ -61,9 +64,9 @@ def as_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def has_ended(reason: object, *, cut_off: str) -> bool | None:
+def has_ended(reason: object) -> bool | None:
     """Return whether an answer ended by itself and not at the token limit, by its finish reason; None without one."""
-    return None if as_text(reason) is None else reason != cut_off
+    return None if not isinstance(reason, str) or not reason.strip() else reason.strip().casefold() not in _AT_LIMIT
 
 
 def parsed(value: object) -> object:
