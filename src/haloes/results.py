@@ -9,7 +9,8 @@ fields of a record are its keys on disk, in this order:
 - `evaluation.json` of a run, or beside a file of judgements: `Evaluation`;
 - `held_out.jsonl`: a `HeldOutRow` a line;
 - `ratings.jsonl`: an `AnswerRating` a line;
-- `calibration.json` of a reward model: `Reliability`.
+- `calibration.json` of a reward model: `Reliability`;
+- "taste" in `data.json`: `Taste`.
 
 To add a number, add a field with a default (so that files from before it are still read), fill it where the record is
 made (`stats` or `evaluation`), and show it (`report`, `cli/views`).
@@ -142,3 +143,47 @@ class JudgeFree:
     source: str
     scores: tuple[Score, ...]
     calibration: Calibration | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotesOf:
+    """The thumbs that answers of one kind got: those of one model, of some length, of one month."""
+
+    by: str
+    """What the kinds differ in: "model", "length", "hour" or "time"."""
+    name: str
+    num_votes: int
+    share_up: float
+    up: Score | None
+    """The same share with its interval; None where all votes are one person's, so that there is no spread to see."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taste:
+    """Whose verdicts a set of feedback holds: how they spread over people, and what they go with."""
+
+    num_votes: int
+    """Verdicts: thumbs, scores and comparisons."""
+    num_unnamed: int
+    """Those of them that name nobody."""
+    num_people: int
+    num_even: float
+    """How many people with equally many votes would be as concentrated (1 / sum of squared shares); 0 without names."""
+    num_for_half: int
+    """The fewest people who together gave half of the votes that name somebody."""
+    largest_share: float
+    """The most active person's share of the votes that name somebody; 0 without names."""
+    up: Score | None
+    """Share of the thumbs that are up; None without thumbs, or where all are one person's."""
+    kinds: tuple[VotesOf, ...]
+    """The same by answering model, by length, by hour of the day and by time."""
+    length: Score | None
+    """AUC with which the length of an answer alone predicts the thumb, in the direction that is above one half."""
+    num_again: int
+    """Answers on which one person voted more than once."""
+    num_changed: int
+    """Those of them on which that person voted both ways."""
+    num_shared: int
+    """Answers on which several people voted."""
+    agreed: Score | None
+    """Share of these on which all agree."""

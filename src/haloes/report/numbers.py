@@ -41,6 +41,8 @@ class Measure:
 
 MEASURES = {
     "liked": Measure(title="Answers the rater likes", is_share=True),
+    "up": Measure(title="Thumbs that are up", is_share=True),
+    "agreed": Measure(title="Answers on which all agree", is_share=True),
     "auc": Measure(title="AUC of the implied reward", chance=0.5),
     "auc_length_controlled": Measure(title="AUC at equal length", chance=0.5),
     "auc_per_token": Measure(title="AUC of the reward per token", chance=0.5),

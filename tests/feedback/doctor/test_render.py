@@ -16,6 +16,7 @@ def test_findings_are_told_in_lines() -> None:
         Refusal(Where("f.jsonl", 3), "label", "what is 'maybe'?"),
     ]
 
+    of_length = "the length of an answer alone predicts its label with AUC 1.00 for the longer one"
     assert render(examine(rows)) == [
         "rows      5 read, 4 usable, 1 refused",
         "          1 refused: label",
@@ -26,7 +27,9 @@ def test_findings_are_told_in_lines() -> None:
         "prompts   3, of which 2 have several answers and 1 have both labels",
         "          answers each: median 2, p95 2, most 2",
         "          sets of rows that a split can separate: 3; conversations: 1",
-        "users     1; the most active gave 100.0% of the votes",
+        "people    one person is named, by 1 of 4 verdicts",
+        "thumbs up 50% (95% interval 9% to 91%) of 2 thumbs",
+        f"          {of_length} (95% interval 0.0 to 1.0), which is no more than chance may give",
         "lengths                                         median     p95    most",
         "          prompt, desirable, characters              1       1       1",
         "          prompt, undesirable, characters            1       1       1",
@@ -40,7 +43,6 @@ def test_findings_are_told_in_lines() -> None:
         "          completion, desirable, words               1       1       1",
         "          completion, undesirable, words             1       1       1",
         "          completion, unlabelled, words              1       1       1",
-        "          the length of an answer alone predicts its label with AUC 0.75 for the longer one",
     ]
 
 

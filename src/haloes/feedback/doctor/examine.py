@@ -13,6 +13,8 @@ from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
 from haloes.feedback.doctor.text_signs import ends_a_sentence, has_html, is_cut_off
 from haloes.feedback.doctor.vote_index import VoteIndex, add_row
 from haloes.feedback.keys import prompt_key, where_of
+from haloes.feedback.raters.taste import taste
+from haloes.feedback.raters.votes import Votes
 from haloes.feedback.reasoning import split_reasoning
 from haloes.records import Feedback, FeedbackRow, Message, Pair, Record, Refusal, Text, Where
 
@@ -70,6 +72,7 @@ def examine(rows: Iterable[Record], *, num_examples: int = 3) -> Findings:
         length_auc=counts.length_auc(seen.votes),
         users=counts.count_users(seen.votes, num_examples=num_examples),
         reasoning=seen.reasoning.tally(),
+        taste=taste(seen.raters),
     )
 
 
@@ -95,6 +98,7 @@ class _Examination:
 
     num_examples: int
     votes: VoteIndex = field(default_factory=VoteIndex)
+    raters: Votes = field(default_factory=Votes)
     kinds: Counter[str] = field(default_factory=Counter)
     refusals: dict[str, _TallyBuilder] = field(default_factory=dict)
     empty: _TallyBuilder = field(default_factory=_TallyBuilder)
@@ -131,6 +135,7 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
         for half, (words, _) in zip(halves, split, strict=True)
     ]
     add_row(seen.votes, row, answers, where)
+    seen.raters.add(row, answers)
     for answer in answers:
         _count_faults(seen, answer, where)
     # The last turn alone: those before it are the history of several rows.

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import ClassWeights
+from haloes.results import Taste
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 """error: training cannot use this; warning: the result suffers; note: good to know."""
@@ -150,6 +151,8 @@ class Findings:
     users: UserCounts
     reasoning: Tally = Tally()
     """Rows with an answer that came with reasoning; all else that is said of answers is of the words after it."""
+    taste: Taste | None = None
+    """Whose verdicts these are; None when no row was accepted."""
 
     @property
     def num_read(self) -> int:

@@ -1,6 +1,7 @@
 """Render findings as lines of plain text, for a terminal or a log; nothing is printed here."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from math import isclose
 
 from haloes.feedback.doctor.findings import (
@@ -10,11 +11,12 @@ from haloes.feedback.doctor.findings import (
     LengthSummary,
     PromptCounts,
     Tally,
-    UserCounts,
 )
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
 from haloes.report.numbers import auc_of_length
+from haloes.report.taste import BY, people, share_up, thumbs
+from haloes.results import Taste
 
 
 def render(findings: Findings, advice: Sequence[DataAdvice] = ()) -> list[str]:
@@ -43,9 +45,11 @@ def _facts(findings: Findings) -> Iterator[str]:
     yield fact_line("kinds", ", ".join(f"{num} {name}" for name, num in kinds if num))
     yield from _balance(findings.balance)
     yield from _prompts(findings.prompts)
-    yield from _users(findings.users)
+    if findings.taste is not None:
+        yield from _taste(findings.taste)
     yield from _lengths(findings.lengths)
-    if findings.length_auc is not None:
+    by_people = findings.taste is not None and findings.taste.length is not None
+    if findings.length_auc is not None and not by_people:
         yield fact_line(
             "", f"the length of an answer alone predicts its label with AUC {auc_of_length(findings.length_auc)}"
         )
@@ -91,9 +95,16 @@ def _prompts(prompts: PromptCounts) -> Iterator[str]:
     yield fact_line("", f"sets of rows that a split can separate: {prompts.num_units}{linked}")
 
 
-def _users(users: UserCounts) -> Iterator[str]:
-    if users.largest is not None:
-        yield fact_line("users", f"{users.num}; the most active gave {users.largest.share:.1%} of the votes")
+def _taste(taste: Taste) -> Iterator[str]:
+    sentences = people(taste)
+    for number, sentence in enumerate(sentences):
+        yield fact_line("" if number else "people", sentence)
+    for number, sentence in enumerate(thumbs(taste)):
+        yield fact_line("" if number else "thumbs up", sentence)
+    for by, kinds in groupby(taste.kinds, key=lambda kind: kind.by):
+        yield fact_line("", BY[by])
+        for kind in kinds:
+            yield fact_line("", f"  {kind.name:32.32}{kind.num_votes:>8}   {share_up(kind)}")
 
 
 def _lengths(lengths: Sequence[LengthSummary]) -> Iterator[str]:
