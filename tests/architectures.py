@@ -17,8 +17,8 @@ from haloes.losses.kto import KTO
 from haloes.models.adapters import LoRA
 from haloes.models.load import load_model
 from haloes.models.quiet import quiet
+from haloes.runs.load_policy import trainable_policy
 from haloes.runs.measure_and_save import save_model
-from haloes.runs.setup import trainable_policy
 from haloes.sampling.decode import Way, choose_way
 from haloes.sampling.generate import sample
 from haloes.tokens.template import make_template

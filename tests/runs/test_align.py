@@ -18,7 +18,7 @@ from haloes.losses.kto import KTO
 from haloes.models.load import load_model
 from haloes.progress.contract import NullProgress
 from haloes.report.numbers import rounding_sentence
-from haloes.runs import data, setup
+from haloes.runs import auto_settings, data
 from haloes.runs.align import Run, align
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.runs.run_folder import read_config
@@ -224,7 +224,7 @@ def test_the_dtype_that_was_found_out_is_saved(
         asked.append(name)
         return torch.bfloat16 if name in {"auto", "bfloat16"} else torch.float32
 
-    monkeypatch.setattr(setup, "choose_dtype", choose)
+    monkeypatch.setattr(auto_settings, "choose_dtype", choose)
     cfg = config(model, thumbs_file, model={"dtype": "auto"}, samples={"prompts": 0})
     align(cfg, tmp_path / "run")
     align(cfg, tmp_path / "run", resume=True)

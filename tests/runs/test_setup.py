@@ -11,8 +11,9 @@ from haloes.models.load import load_tokenizer
 from haloes.progress.contract import NullProgress
 from haloes.runs.align import align
 from haloes.runs.config import RunConfig
+from haloes.runs.prepared_run import PreparedData
 from haloes.runs.run_folder import write_config, write_environment
-from haloes.runs.setup import PreparedData, prepare_data, prepare_run, resolve_run
+from haloes.runs.setup import prepare_data, prepare_run, resolve_run
 from haloes.runs.warnings import data_warnings
 from haloes.store import read_json
 from haloes.tokens.encode import tokenizer_fingerprint

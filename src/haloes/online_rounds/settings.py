@@ -14,9 +14,9 @@ from haloes.feedback.keys import number_of, seeded_hash
 from haloes.locks import LOCK, empty_held_folder
 from haloes.online_rounds.labelers import Labeler
 from haloes.records import Asked, asked_to_json
+from haloes.runs.auto_settings import compute_dtype, dtype_name
 from haloes.runs.config import RunConfig
 from haloes.runs.run_folder import claim_experiment, configuration_hash, digest, known_experiment
-from haloes.runs.setup import compute_dtype, dtype_name
 from haloes.sampling._contract import Decoding
 
 Reference = Literal["previous", "fixed"]

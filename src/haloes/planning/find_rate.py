@@ -12,7 +12,8 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import NullProgress, Progress
 from haloes.runs.drift import spread_over
 from haloes.runs.measure import row_kl
-from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
+from haloes.runs.prepared_run import PreparedData, PreparedRun
+from haloes.runs.setup import prepare_run
 from haloes.tokens.store import TokenRow
 from haloes.training import checkpoint
 from haloes.training.job import TrainJob, make_stepper, token_budget, training_schedule

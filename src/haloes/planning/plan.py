@@ -27,9 +27,11 @@ from haloes.planning.trial import TrialMeasurements, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
 from haloes.progress.contract import NullProgress, Progress
 from haloes.report.numbers import rounding_sentence, size
+from haloes.runs.auto_settings import dtype_name
 from haloes.runs.config import RunConfig
+from haloes.runs.prepared_run import PreparedData
 from haloes.runs.process import computing_with
-from haloes.runs.setup import PreparedData, dtype_name, prepare_data, resolve_run
+from haloes.runs.setup import prepare_data, resolve_run
 from haloes.training.choose_steps import describe_steps, too_few_steps
 from haloes.training.distributed import Ranks
 from haloes.training.microbatch_size import bytes_in_use, free_memory

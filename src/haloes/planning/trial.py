@@ -9,7 +9,8 @@ from haloes.planning.cost_model import Layout, ModelSize, Rates, StepLoad, Workl
 from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, candidates, probing, time_sampling
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.progress.contract import Progress
-from haloes.runs.setup import PreparedData, PreparedRun, prepare_run
+from haloes.runs.prepared_run import PreparedData, PreparedRun
+from haloes.runs.setup import prepare_run
 from haloes.training.choose_rate import ChosenRate
 from haloes.training.choose_steps import ChosenSteps
 from haloes.training.job import make_stepper, training_schedule

@@ -14,7 +14,7 @@ from haloes.losses._contract import Needs
 from haloes.models.reference_cache import ReferenceCache
 from haloes.planning.cost_model import CACHE_RECORD, FLOAT32, ModelSize, Workload
 from haloes.runs.config import SampleSettings
-from haloes.runs.setup import reference_folder
+from haloes.runs.load_policy import reference_folder
 from haloes.tokens.store import TokenStore
 from haloes.training.microbatch_size import MOMENTS
 from haloes.training.settings import TrainSettings, is_validated

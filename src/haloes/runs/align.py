@@ -20,14 +20,16 @@ from haloes.runs.callbacks import tensorboard_if_installed
 from haloes.runs.claim import claimed
 from haloes.runs.config import RunConfig
 from haloes.runs.live_judge import configured_judge
+from haloes.runs.load_policy import reference_cache
 from haloes.runs.measure import Rater, load_rater, rate
 from haloes.runs.measure_and_save import RunContext, answer_held_out, measure_and_save
 from haloes.runs.monitor import Monitor, make_live_judge
 from haloes.runs.own_rows import keep_rows, with_own_rows
 from haloes.runs.parts import PartClock
+from haloes.runs.prepared_run import PreparedRun, ResolvedRun
 from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.rehearse import rehearse
-from haloes.runs.setup import PreparedRun, ResolvedRun, prepare_data, prepare_run, reference_cache, resolve_run
+from haloes.runs.setup import prepare_data, prepare_run, resolve_run
 from haloes.runs.trusted_code import remember
 from haloes.runs.user_code import keep_code
 from haloes.training.choose_steps import describe_steps

@@ -26,9 +26,10 @@ from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import NullProgress
 from haloes.recipes.reproduce.sets import Sets
 from haloes.run_files import CHECKPOINTS, METRICS
+from haloes.runs.auto_settings import compute_dtype
 from haloes.runs.config import FeedbackSettings, RunConfig, make_config
 from haloes.runs.data import encode_feedback
-from haloes.runs.setup import compute_dtype, reference_folder, trainable_policy
+from haloes.runs.load_policy import reference_folder, trainable_policy
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import Encoder, make_encoder
