@@ -255,14 +255,13 @@ def test_as_training_begins_it_is_said_what_is_computed_with_how_many_steps_and_
     align(cfg, tmp_path / "run", resume=True, progress=rest)
 
     steps = "steps of up to 8 examples: 2 passes over 24 examples; micro-batches of up to 2,048 tokens"
-    few = next(text for text in whole.texts if text.startswith("caution: the run has only 6 steps"))
+    few = next(text for text in whole.texts if text.startswith("warning: the run has only 6 steps"))
     measured = json.loads((tmp_path / "whole" / "environment.json").read_text())["rounding"]
     assert measured["answers"] == 8
     rounding = f"rounding: {rounding_sentence(**measured)}"
-    warned = few.replace("caution", "warning", 1)
-    assert whole.texts == [warned, f"bfloat16 on cpu, 1 thread; 6 {steps}", "learning rate 0.01", rounding, few]
+    assert whole.texts == [few, f"bfloat16 on cpu, 1 thread; 6 {steps}", "learning rate 0.01", rounding]
     started = f"bfloat16 on cpu, 1 thread; 4 left of 6 {steps}"
-    assert rest.texts == [warned, started, "learning rate 0.01", rounding, few]
+    assert rest.texts == [few, started, "learning rate 0.01", rounding]
 
 
 @pytest.mark.parametrize(
