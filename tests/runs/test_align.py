@@ -18,7 +18,8 @@ from haloes.losses.kto import KTO
 from haloes.models.load import load_model
 from haloes.progress.contract import NullProgress
 from haloes.report.numbers import rounding_sentence
-from haloes.runs import auto_settings, data
+from haloes.runs import auto_settings
+from haloes.runs import write_rows as writing
 from haloes.runs.align import Run, align
 from haloes.runs.config import RunConfig, as_mapping
 from haloes.runs.run_folder import read_config
@@ -482,7 +483,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(data.TokenStoreWriter, "append", full)
+    monkeypatch.setattr(writing.TokenStoreWriter, "append", full)
 
     with pytest.raises(RunError, match=r"run cannot be written \(No space left on device\); free some space"):
         align(config(model, thumbs_file), tmp_path / "run")

@@ -17,13 +17,13 @@ from tiny_runs import CrashAt, config, crash, same_result, thumbs, write_rows
 
 def changing(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
     """Have the file changed between the two times that it is read."""
-    select = data._select
+    select = data.select_rows
 
     def changed(*args: Any, **kwargs: Any) -> Any:
         change()
         return select(*args, **kwargs)
 
-    monkeypatch.setattr(data, "_select", changed)
+    monkeypatch.setattr(data, "select_rows", changed)
 
 
 def test_a_log_that_grows_is_read_up_to_where_it_began(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

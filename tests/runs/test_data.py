@@ -17,7 +17,8 @@ from haloes.feedback.keys import group_number
 from haloes.losses._contract import Needs
 from haloes.progress.contract import NullProgress
 from haloes.records import Feedback, Where
-from haloes.runs import data
+from haloes.runs import data, row_index
+from haloes.runs import write_rows as writing
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.data import EncodedFeedback, encode_feedback
 from haloes.runs.feedback_rows import Rows
@@ -494,8 +495,8 @@ def test_rows_are_read_encoded_and_forgotten_chunk_by_chunk(tmp_path: Path, monk
     def count(_: int) -> None:
         alive.append(living["texts"])
 
-    monkeypatch.setattr(data, "_CHUNK", chunk)
-    monkeypatch.setattr(data, "open_rows", lambda *_, **__: Rows(Source(), lambda rows: rows))
+    monkeypatch.setattr(writing, "_CHUNK", chunk)
+    monkeypatch.setattr(row_index, "open_rows", lambda *_, **__: Rows(Source(), lambda rows: rows))
     encode_feedback(
         FeedbackSettings(source="f", validation_share=0.25),
         needs=KTO,
@@ -516,7 +517,7 @@ NO_SYSTEM = [{"role": "system", "content": "Be brief."}, USER]
 
 
 def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(data, "_CHUNK", 8)
+    monkeypatch.setattr(writing, "_CHUNK", 8)
     monkeypatch.setattr(data, "num_processors", lambda _: 2)
     rows: list[dict[str, Any]] = [{**row, "weight": 1 + i % 3} for i, row in enumerate(thumbs(40))]
     rows[7]["prompt"] = rows[33]["prompt"] = NO_SYSTEM
@@ -545,7 +546,7 @@ def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path, monke
 def test_a_row_that_cannot_be_encoded_is_named_by_several_processes_as_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(data, "_CHUNK", 8)
+    monkeypatch.setattr(writing, "_CHUNK", 8)
     monkeypatch.setattr(data, "num_processors", lambda _: 2)
     rows: list[dict[str, Any]] = thumbs(20)
     rows[30]["prompt"] = rows[35]["prompt"] = NO_SYSTEM
@@ -569,7 +570,7 @@ def test_a_row_that_cannot_be_encoded_is_named_by_several_processes_as_by_one(
 def test_who_interrupts_several_processes_leaves_neither_a_store_nor_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(data, "_CHUNK", 8)
+    monkeypatch.setattr(writing, "_CHUNK", 8)
     monkeypatch.setattr(data, "num_processors", lambda _: 2)
     path = write_rows(tmp_path / "f.jsonl", thumbs(20))
     seen: list[int] = []

@@ -3,8 +3,8 @@ Refused rows: the error that a parser raises for one, and the short, stable reas
 
 A row that cannot be used never stops the reading of a file: `read` turns the error into a `Refusal` record. Later steps
 refuse rows as well, for reasons that are named there: `score_rules` ("no verdict"), `runs/feedback_rows` (rows that the
-loss cannot take: unlabelled, unpaired, undesirable), `tokens/encode` and `runs/data` (rows that cannot be encoded, or
-lack a number that the loss reads). All are counted alike, by `Refusal.reason`.
+loss cannot take: unlabelled, unpaired, undesirable), `tokens/encode` and `runs/write_rows` (rows that cannot be
+encoded, or lack a number that the loss reads). All are counted alike, by `Refusal.reason`.
 """
 
 from typing import Literal, TypeAlias

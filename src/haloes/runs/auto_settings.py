@@ -19,11 +19,11 @@ from haloes.progress.contract import Progress
 from haloes.run_files import MODEL, is_trained_run
 from haloes.runs import run_folder
 from haloes.runs.config import ModelSettings, RunConfig
-from haloes.runs.data import FeedbackIndex, index_feedback
 from haloes.runs.drift import default_budget
 from haloes.runs.held_out import held_out_share
 from haloes.runs.inputs import Inputs
 from haloes.runs.prepared_run import ResolvedRun
+from haloes.runs.row_index import FeedbackIndex, index_feedback
 from haloes.training.choose_rate import ChosenRate, choose_rate
 from haloes.training.choose_steps import ChosenSteps
 from haloes.training.settings import TrainSettings

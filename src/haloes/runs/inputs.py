@@ -13,7 +13,8 @@ from haloes.records import Asked, asked_from_json, asked_to_json
 from haloes.run_files import DATA, ENCODED, MANIFEST, is_run
 from haloes.runs import manifest
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.data import FeedbackIndex, encode_feedback
+from haloes.runs.data import encode_feedback
+from haloes.runs.row_index import FeedbackIndex
 from haloes.runs.sources import Source
 from haloes.store import read_json, read_jsonl, write_json, write_jsonl
 from haloes.tokens.encode import Encoder
