@@ -59,6 +59,8 @@ WORDS = {
     "reference point": "the implied reward from which an answer counts as a gain: the mean over mismatched answers, "
     "but at least 0",
     "rejected": "the answer of a pair that people did not prefer",
+    "repeats itself": "a stretch of words stands in the answer three times running, or more than half of its four-word "
+    "runs came before",
     "repetition": "the share of four-word runs in an answer that came before in it",
     "rounding": "how far the short numbers of bfloat16 alone move a reward, margin or z0: nearer to 0 they say "
     "nothing; a run measures it before its first step",
@@ -97,6 +99,7 @@ _WRITTEN = {
     "points": "points(?! to)",
     "position bias": "[Pp]osition bias",
     "reference point": "[Rr]eference point",
+    "repeats itself": "repeats? (?:itself|themselves)",
     "repetition": "[Rr]epetition|four-word runs",
     "split": "split can separate",
     "win rate": "[Ww]in rates?",

@@ -54,6 +54,48 @@ def test_an_interval_that_includes_zero_shows_nothing(bare_run: Write, low: floa
     assert "includes zero: this does not show whether the model got better or worse" in found.sentence
 
 
+def repeats(low: float, high: float) -> list[dict[str, Any]]:
+    middle = (low + high) / 2
+    return [
+        score("repeats", "before", 0.02, 0.0, 0.1),
+        score("repeats", "after", 0.02 + middle, 0.02 + low, 0.02 + high),
+        score("repeats", "difference", middle, low, high),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        (liked(0.1, 0.4), "mixed"),
+        ([score("auc", "after", 0.7, 0.62, 0.78)], "mixed"),
+        (liked(-0.05, 0.25), "worse"),
+        (liked(-0.28, -0.1), "worse"),
+        ([], "worse"),
+    ],
+)
+def test_a_model_that_goes_in_circles_is_never_praised(
+    bare_run: Write, scores: list[dict[str, Any]], found: str
+) -> None:
+    said = verdict(bare_run(scores_jsonl=[*scores, *repeats(0.1, 0.4)]))
+    assert (said.verdict, said.title) == (found, "More answers repeat themselves")
+    assert "Answers that repeat themselves: 2% before training and 27% after" in said.sentence
+
+
+@pytest.mark.parametrize(("praise", "told"), [(liked(0.1, 0.4), True), (liked(-0.05, 0.25), False)])
+def test_answers_that_repeat_themselves_by_chance_are_told_beside_praise_only(
+    bare_run: Write, praise: list[dict[str, Any]], told: bool
+) -> None:
+    alone = verdict(bare_run(scores_jsonl=praise))
+    said = verdict(bare_run(scores_jsonl=[*praise, *repeats(-0.02, 0.14)]))
+    assert (said.verdict, said.title) == (alone.verdict, alone.title)
+    assert ("Answers that repeat themselves" in said.sentence) == told
+
+
+def test_fewer_answers_that_repeat_themselves_change_no_verdict(bare_run: Write) -> None:
+    rows = liked(0.1, 0.4)
+    assert verdict(bare_run(scores_jsonl=[*rows, *repeats(-0.02, -0.01)])) == verdict(bare_run(scores_jsonl=rows))
+
+
 def test_two_sides_without_a_measured_difference_are_no_verdict(bare_run: Write) -> None:
     found = verdict(bare_run(scores_jsonl=liked(0.1, 0.4)[:2]))
     assert found.verdict == "unclear"

@@ -207,6 +207,7 @@ def test_the_folder_holds_all_that_was_done_and_came_out(model: Path, thumbs_fil
         "words",
         "tokens",
         "repetition",
+        "repeats",
         "finished",
         "kl",
         "kl_per_token",

@@ -146,6 +146,14 @@ def test_length_alone_that_does_as_well_is_told():
     assert training_warnings(steps(), [auc(0.6, 0.7, 0.8), of_length("auc_length", 0.6, 0.5, 0.7)]) == []
 
 
+def test_answers_that_go_in_circles_more_often_than_before_are_told():
+    after, more = of_length("repeats", 0.25, 0.15, 0.4), of_length("repeats", 0.23, 0.1, 0.4)
+    found = training_warnings(steps(), [after, dataclasses.replace(more, variant="difference")])
+    assert "25% of the answers repeat themselves, +23 points [+10, +40] beside the model before" in found[0]
+    less_sure = dataclasses.replace(more, variant="difference", low=0.0)
+    assert training_warnings(steps(), [after, less_sure]) == []
+
+
 def test_an_auc_below_chance_that_is_owed_to_length_is_no_swapped_label():
     below = auc(0.1, 0.2, 0.3)
     at_equal_length = of_length("auc_length_controlled", 0.6, 0.5, 0.7)

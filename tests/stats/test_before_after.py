@@ -58,6 +58,14 @@ def test_completions_are_compared_on_what_can_be_counted():
     assert scores["finished", "difference"].value == 0.5
 
 
+def test_answers_that_repeat_themselves_are_counted_on_both_sides():
+    before = [answer(name, "It is cold.", "before") for name in "abcd"]
+    after = [answer("a", "1. 1. 1. 2. 3.", "after"), *(answer(name, "It is cold.", "after") for name in "bcd")]
+    scores = by_name(compare_completions(before, after))
+    assert [scores["repeats", side].value for side in ("before", "after", "difference")] == [0, 0.25, 0.25]
+    assert scores["repeats", "difference"].low < 0.25 < scores["repeats", "difference"].high
+
+
 def test_answers_to_different_prompts_are_not_compared():
     with pytest.raises(DataError, match="on one side only"):
         compare_completions([answer("a", "x", "before")], [answer("b", "x", "after")])

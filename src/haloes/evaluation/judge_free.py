@@ -12,13 +12,14 @@ from haloes.stats.calibration import calibration
 from haloes.stats.means import mean_with_interval
 from haloes.stats.rates import share_with_interval
 from haloes.stats.refusal import corrected_refusal_rate, is_refusal, refusal_rate
-from haloes.stats.text_stats import distinct_n, repetition_rate, words
+from haloes.stats.text_stats import distinct_n, repeats_itself, repetition_rate, words
 
 _SIDES = ("before", "after")
 LABELS = {
     "words": "Words an answer",
     "tokens": "Tokens an answer",
     "repetition": "Repeated four-word runs",
+    "repeats": "Answers that repeat themselves",
     "finished": "Answers that end by themselves",
     "refusal": "Answers that refuse (by phrases, which find 0.2 to 0.9 of them)",
     "refusal_corrected": "Answers that refuse, with those that phrases miss",
@@ -92,7 +93,11 @@ def _alone(answers: Sequence[Completion], model: str) -> list[Score]:
     measured = [
         mean_with_interval(v, keys, name=name, variant=model, bounds=ANSWER_BOUNDS[name]) for name, v in values.items()
     ]
-    measured.append(share_with_interval([a.finished for a in answers], keys, name="finished", variant=model))
+    shares = {
+        "repeats": [repeats_itself(answer.completion) for answer in answers],
+        "finished": [answer.finished for answer in answers],
+    }
+    measured += [share_with_interval(v, keys, name=name, variant=model) for name, v in shares.items()]
     measured.append(refusal_rate(answers, variant=model))
     return [score for score in measured if score is not None]
 

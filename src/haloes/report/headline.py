@@ -69,10 +69,11 @@ def headline(run: RunRecords) -> Headline:
 
     Everything that judges and a rater say of the new answers is told with its interval, and what shows that something
     got worse is never left out: beside something that got better it makes the verdict "mixed". A model that has hardly
-    changed is called that wherever no interval of a judge, rater or reward speaks for better or worse.
+    changed is called that wherever no interval of a judge, rater or reward speaks for better or worse. Answers that go
+    in circles more often than before are never left out beside praise, whatever a rater or reward makes of them.
     """
     measured, change = results(run), model_change(run)
-    verdict = _of_results(measured)
+    verdict = _beside_repeats(_of_results(measured), measured)
     if change.is_slight:
         return _with_slight_change(verdict, change, run)
     if any(result.name in _OF_NEW_ANSWERS and result.after is not None for result in measured):
@@ -117,6 +118,22 @@ def _of_results(measured: Sequence[Result]) -> Headline:
     if worse and better:
         return replace(leading, verdict="mixed", title="Better by one measure, worse by another", sentence=sentence)
     return replace(leading, sentence=sentence)
+
+
+def _beside_repeats(verdict: Headline, measured: Sequence[Result]) -> Headline:
+    """Say that more answers repeat themselves than before; where that is clear it speaks against any praise."""
+    found = next((result for result in measured if result.name == "repeats"), None)
+    if found is None or found.before is None or found.after is None or found.difference is None:
+        return verdict
+    is_praise = verdict.verdict in {"better", "signal"}
+    is_clear = found.difference.low > 0
+    if not is_clear and not (is_praise and found.difference.value > 0):
+        return verdict
+    sentence = f"{verdict.sentence} {_before_and_after(found, found.before, found.after, found.difference)}"
+    if not is_clear:
+        return replace(verdict, sentence=sentence)
+    found_by = "mixed" if is_praise or verdict.verdict == "mixed" else "worse"
+    return replace(verdict, verdict=found_by, title="More answers repeat themselves", sentence=sentence)
 
 
 def _was_asked(run: RunRecords) -> bool:
@@ -252,25 +269,18 @@ def _beside_even(rate: Score) -> str:
 
 def _from_difference(result: Result) -> Headline:
     assert result.after is not None  # noqa: S101 - the caller looked
-    after = result.show(result.after)
-    name = result.measure.title
-    rests_on = (
-        f"over {result.after.num_clusters} held-out prompts" if result.after.num_clusters else "on held-out prompts"
-    )
     # Two intervals that overlap say nothing of their difference, which is paired by prompt.
     if result.difference is None or result.before is None:
+        after = result.show(result.after)
         return Headline(
             verdict="unclear",
             title="Measured after training only",
-            sentence=f"{name}: {after.value} after training ({after.with_level}, {rests_on}). "
+            sentence=f"{result.measure.title}: {after.value} after training ({after.with_level}, "
+            f"{_rests_on(result.after)}). "
             "The difference to the model before was not measured, so this does not say whether it got better.",
             result=result,
         )
-    before, change = result.show(result.before), result.show(result.difference)
-    numbers = (
-        f"{name}: {before.value} before training and {after.value} after, a difference of {change.value} "
-        f"({change.with_level}, {rests_on})."
-    )
+    numbers = _before_and_after(result, result.before, result.after, result.difference)
     if result.difference.low > 0:
         return Headline(verdict="better", title="Better on unseen prompts", sentence=numbers, result=result)
     if result.difference.high < 0:
@@ -281,6 +291,18 @@ def _from_difference(result: Result) -> Headline:
         sentence=f"{numbers} The interval includes zero: this does not show whether the model got better or worse.",
         result=result,
     )
+
+
+def _before_and_after(result: Result, before: Score, after: Score, difference: Score) -> str:
+    was, now, change = result.show(before), result.show(after), result.show(difference)
+    return (
+        f"{result.measure.title}: {was.value} before training and {now.value} after, a difference of {change.value} "
+        f"({change.with_level}, {_rests_on(after)})."
+    )
+
+
+def _rests_on(score: Score) -> str:
+    return f"over {score.num_clusters} held-out prompts" if score.num_clusters else "on held-out prompts"
 
 
 def _from_auc(measured: Sequence[Result]) -> Headline:

@@ -135,7 +135,21 @@ def training_warnings(
             f"above train.kl_budget={kl_budget:g}: read them, and lower train.lr if they fall apart (`haloes plan "
             "--find-lr` measures one)"
         )
-    return warnings + _length_warning(after)
+    return warnings + _repeats_warning(scores) + _length_warning(after)
+
+
+def _repeats_warning(scores: Sequence[Score]) -> list[str]:
+    """Warn of answers that go in circles more often than those of the model before."""
+    by_variant = {score.variant: score for score in scores if score.name == "repeats"}
+    more, after = by_variant.get("difference"), by_variant.get("after")
+    if more is None or after is None or more.low <= 0:
+        return []
+    text = (
+        f"{after.value:.0%} of the answers repeat themselves, {more.value * 100:+.0f} points "
+        f"[{more.low * 100:+.0f}, {more.high * 100:+.0f}] beside the model before: training went too far; lower "
+        "train.lr, or set a lower train.kl_budget, which ends a run earlier"
+    )
+    return [text]
 
 
 def _length_warning(after: Mapping[str, Score]) -> list[str]:

@@ -9,7 +9,7 @@ from haloes.records import Completion
 from haloes.results import Score
 from haloes.stats.means import difference_with_interval, mean_with_interval
 from haloes.stats.rates import share_difference_with_interval, share_with_interval
-from haloes.stats.text_stats import repetition_rate, words
+from haloes.stats.text_stats import repeats_itself, repetition_rate, words
 
 ANSWER_BOUNDS = {"words": (0.0, inf), "tokens": (0.0, inf), "repetition": (0.0, 1.0)}
 """What the numbers of an answer that need no judge can be at all."""
@@ -80,7 +80,7 @@ def compare_completions(
     before: Sequence[Completion], after: Sequence[Completion], *, level: float = 0.95
 ) -> tuple[Score, ...]:
     """
-    Compare completions without a judge: words, tokens, repeated 4-grams, and the share that came to an end.
+    Compare completions without a judge: words, tokens, repeated 4-grams, and the shares that end and go in circles.
 
     Args:
         before: answers of the model before training.
@@ -99,6 +99,10 @@ def compare_completions(
     scores: list[Score] = []
     for name, (old, new) in measures.items():
         scores.extend(compare_means(old, keys[0], new, keys[1], name=name, level=level, bounds=ANSWER_BOUNDS[name]))
-    finished = [c.finished for c in before], [c.finished for c in after]
-    scores.extend(compare_shares(finished[0], keys[0], finished[1], keys[1], name="finished", level=level))
+    shares = {
+        "repeats": [[repeats_itself(c.completion) for c in side] for side in (before, after)],
+        "finished": [[c.finished for c in side] for side in (before, after)],
+    }
+    for name, (was, now) in shares.items():
+        scores.extend(compare_shares(was, keys[0], now, keys[1], name=name, level=level))
     return tuple(scores)
