@@ -21,6 +21,7 @@ from haloes.runs.claim import claimed
 from haloes.runs.config import RunConfig
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.load_policy import reference_cache
+from haloes.runs.long_runs import LongRunNote
 from haloes.runs.measure import Rater, load_rater, rate
 from haloes.runs.measure_and_save import RunContext, answer_held_out, measure_and_save
 from haloes.runs.monitor import Monitor, make_live_judge
@@ -225,7 +226,8 @@ def _train(prepared: PreparedRun, progress: Progress, monitor: Monitor, *, allow
             allow_changes=allow_changes,
         )
         start = _StartLine(prepared, progress)
-        callbacks: list[Callback] = [progress, start, monitor, *tensorboard_if_installed(prepared.run_dir)]
+        hours = LongRunNote(prepared.steps.epochs, progress.note)
+        callbacks: list[Callback] = [progress, start, hours, monitor, *tensorboard_if_installed(prepared.run_dir)]
         return train(job, callbacks if prepared.ranks.is_main else [])
 
 
