@@ -56,8 +56,11 @@ class FakeServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1" if keep_alive else "HTTP/1.0"
 
+            def do_GET(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
-                content = self.rfile.read(int(self.headers.get("content-length", 0)))
+                content = self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}"
                 request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(content))
                 with lock:
                     number = len(requests)

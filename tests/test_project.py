@@ -24,7 +24,7 @@ import pytest
 from cyclopts import App
 
 import haloes
-from haloes.cli.main import COMMANDS, run
+from haloes.cli.main import COMMANDS, python_name, run
 from haloes.errors import ConfigError
 from haloes.feedback.read import FeedbackSource
 from haloes.losses.components import PARTS
@@ -276,7 +276,8 @@ def test_a_command_is_a_few_statements(name: str, function: ast.FunctionDef):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_table_of_commands_says_what_their_docstrings_say(command: str):
-    function = getattr(importlib.import_module(f"haloes.cli.{command}"), command)
+    name = python_name(command)
+    function = getattr(importlib.import_module(f"haloes.cli.{name}"), name)
 
     explained = str(function.help) if isinstance(function, App) else inspect.getdoc(function) or ""
     assert explained.splitlines()[0] == COMMANDS[command]

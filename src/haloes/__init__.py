@@ -17,7 +17,7 @@ from haloes.losses import HOME_OF as _OF_LOSSES
 HOME_OF = _OF_LOSSES | homes_by_name(
     {
         "haloes.api.evaluation": ("EvaluationResult", "compare", "evaluate"),
-        "haloes.api.feedback": ("Conversion", "Diagnosis", "convert", "doctor"),
+        "haloes.api.feedback": ("Conversion", "Diagnosis", "convert", "doctor", "import_feedback"),
         "haloes.api.judging": ("JudgeResult", "judge"),
         "haloes.api.online": ("OnlineResult", "online"),
         "haloes.api.runs": ("export", "plan", "resume", "train"),

@@ -8,6 +8,7 @@ from haloes.api.feedback import Conversion as Conversion
 from haloes.api.feedback import Diagnosis as Diagnosis
 from haloes.api.feedback import convert as convert
 from haloes.api.feedback import doctor as doctor
+from haloes.api.feedback import import_feedback as import_feedback
 from haloes.api.feedback import recommend as recommend
 from haloes.api.judging import JudgeResult as JudgeResult
 from haloes.api.judging import judge as judge

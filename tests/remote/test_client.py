@@ -1,6 +1,8 @@
 """Requests to a real server on this machine that misbehaves."""
 
+import base64
 import gzip
+import json
 import logging
 from email.utils import formatdate
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from fake_server import FakeServer, Reply, Request, says
 from haloes.errors import ConfigError, RunError
-from haloes.remote.client import Client, Endpoint, NoReplyError
+from haloes.remote.client import Client, Endpoint, NoReplyError, NotFoundError
 
 KEY = "sk-secret-0123456789"
 
@@ -369,3 +371,48 @@ def test_an_address_that_holds_secrets_or_is_none_is_refused_unseen(url: str):
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]):
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must be"):
         Endpoint(base_url="http://127.0.0.1", **wrong)
+
+
+# --- asking without a body
+
+
+def get(server: FakeServer, path: str = "/scores", query: dict[str, str] | None = None, **settings: Any) -> Any:
+    with Client(Endpoint(**{"base_url": server.url, "backoff": 0.0, "timeout": 20.0, **settings})) as client:
+        return client.get(path, query or {}, lambda reply: reply)
+
+
+def test_a_query_stands_quoted_behind_the_path_and_nothing_is_sent():
+    with FakeServer(replies(Reply(200, b"[1]"))) as server:
+        assert get(server, query={"a b": "x&y=[1]", "c": "\u00e9"}, key_env="JUDGE_KEY") == [1]
+        (request,) = server.requests
+
+    assert request.path == "/v1/scores?a+b=x%26y%3D%5B1%5D&c=%C3%A9"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert not {"content-length", "content-type", "transfer-encoding"} & request.headers.keys()
+
+
+def test_a_user_and_a_key_are_sent_together_and_blotted_out_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JUDGE_USER", "someone")
+    token = base64.b64encode(f"someone:{KEY}".encode()).decode()
+    with FakeServer(
+        lambda _, request: Reply(200, json.dumps([request.headers["authorization"], KEY]).encode())
+    ) as server:
+        assert get(server, key_env="JUDGE_KEY", user_env="JUDGE_USER") == ["Basic [key]", "[key]"]
+    with FakeServer(lambda *_: Reply(403, f"no {token}".encode())) as server, pytest.raises(RunError) as refused:
+        get(server, key_env="JUDGE_KEY", user_env="JUDGE_USER")
+    assert "no [key]" in str(refused.value)
+
+
+def test_a_user_must_be_the_name_of_a_variable_that_is_set():
+    with pytest.raises(ConfigError, match="user_env: give the NAME"):
+        Endpoint(base_url="http://localhost", user_env="someone")
+    with pytest.raises(ConfigError, match="user_env: the environment variable NOBODY is not set"):
+        Client(Endpoint(base_url="http://localhost", user_env="NOBODY"))
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_what_is_not_there_is_an_error_of_its_own(status: int):
+    with FakeServer(replies(Reply(status, b"gone"))) as server:
+        with pytest.raises(NotFoundError, match=f"HTTP {status}: gone"):
+            get(server)
+        assert len(server.requests) == 1

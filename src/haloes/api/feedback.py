@@ -137,6 +137,52 @@ def convert(
     return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
 
 
+def import_feedback(
+    source: str,
+    out: PathLike,
+    *,
+    since: str = "30d",
+    score: str | None = None,
+    to: Literal["single", "pairs"] = "single",
+    settings: Mapping[str, Any] | None = None,
+    progress: ProgressLike = "auto",
+) -> Conversion:
+    """
+    Fetch the feedback of a tool's server, and write it as canonical records (`haloes import`).
+
+    What the server gave is kept in a folder beside `out`: the same call goes on where it was stopped, and needs no
+    server once all is there. Keys are read from the environment, and stand in no file.
+
+    Example:
+        conversion = haloes.import_feedback("langfuse", "thumbs.jsonl", since="30d", score="user-feedback")
+        print(conversion.num_written, dict(conversion.refused))
+
+    Args:
+        source: the tool: "langfuse" (LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, LANGFUSE_HOST).
+        out: the file to write: .jsonl, .jsonl.gz or .parquet.
+        since: how far back: "12h", "30d", "8w", or a date such as "2026-11-01".
+        score: name of the score that is meant, where there are several (feedback.metric).
+        to: single answers with a label (corrections are taken apart), or pairs.
+        settings: settings of the section feedback, such as {"feedback": {"voters": ["human", "model"]}}.
+        progress: told how far the fetching is; shown in a terminal or notebook if left out, None for silence.
+
+    Returns:
+        How many records were written, and how many rows were left out for which reason.
+
+    Raises:
+        ConfigError: a key is missing, a setting is wrong, or there are scores of several names and none was chosen.
+        RunError: the server gives nothing usable; what was fetched is kept.
+        DataError: no row can be used; nothing is written then.
+    """
+    from haloes.runs.import_feedback import import_records
+
+    given = {} if score is None else {"feedback": {"metric": score}}
+    with showing(progress, patience=2.0) as shown:
+        config = configured(None, given, settings)
+        done = import_records(source, Path(out), config.feedback, since=since, pairs=to == "pairs", progress=shown)
+    return Conversion(path=Path(out), num_written=done.num_written, refused=dict(done.refused.most_common()))
+
+
 def recommend(
     feedback: FeedbackLike,
     *,

@@ -4,6 +4,7 @@ The command `haloes`: parse, call, and turn what a user can act on into one clea
 Processes that torchrun started end with one code, that of the first to end, which alone says why.
 """
 
+import keyword
 import os
 import shlex
 import sys
@@ -29,6 +30,7 @@ app = App(
 COMMANDS = {
     "doctor": "Say what a feedback file holds and what is wrong with it, with file and line and what to do.",
     "convert": "Write any feedback file as canonical records (JSONL, or Parquet by its name), which TRL reads too.",
+    "import": "Fetch the feedback of a tool's server, and write it as canonical records.",
     "plan": "Say what a run will take in memory, time and disk, from a few of its own steps, and whether it fits.",
     "train": "Align a model with feedback, and measure it on held-out prompts.",
     "resume": "Go on with a run that was stopped, from its newest intact checkpoint.",
@@ -51,8 +53,15 @@ COMMANDS = {
 Commands in the order in which the help lists them, each in the module of its name, imported when it is called; the text
 is its docstring's first line.
 """
+
+
+def python_name(command: str) -> str:
+    """Return the name of a command's module and function, which is no word of Python's own."""
+    return f"{command}_" if keyword.iskeyword(command) else command
+
+
 for _position, (_name, _help) in enumerate(COMMANDS.items()):
-    app.command(f"haloes.cli.{_name}:{_name}", name=_name, help=_help, sort_key=_position)
+    app.command(f"haloes.cli.{python_name(_name)}:{python_name(_name)}", name=_name, help=_help, sort_key=_position)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ JSON over HTTP to one server, for requests that may be repeated: retries, pauses
   server repeats it, it is blotted out.
 """
 
+import base64
 import json
 import os
 import random
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from haloes.errors import ConfigError, RunError
 from haloes.remote.addresses import is_local, safe_addresses
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 Read = TypeVar("Read")
 
 _AGAIN = frozenset({408, 425, 429})
-_FATAL = frozenset({401, 402, 403, 404, 405, 407})
+_FATAL = frozenset({401, 402, 403, 404, 405, 407, 410})
 """Statuses that every further request would meet as well."""
+_NOT_THERE = frozenset({404, 410})
 _ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What reading a reply of another shape may raise."""
 _MOST_BYTES = 16 << 20
@@ -48,6 +50,14 @@ class NoReplyError(Exception):
     """A request that got nothing usable after all attempts. Its message may be shown: it holds no key."""
 
 
+class TooLongError(NoReplyError):
+    """A reply that is longer than is read; asking for less may help."""
+
+
+class NotFoundError(RunError):
+    """The server has nothing under this path."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A server's address, and the patience with which it is asked."""
@@ -56,6 +66,9 @@ class Endpoint:
     """The server's address, such as https://host/v1 or http://localhost:8000/v1."""
     key_env: str | None = None
     """The NAME of the environment variable that holds the key; None sends none."""
+    user_env: str | None = None
+    """The NAME of the environment variable with the user that the key belongs to, where a server wants both (HTTP basic
+    authentication, RFC 7617); None sends the key alone, as a bearer's."""
     timeout: float = 60.0
     """Seconds for a request, from beginning to end."""
     attempts: int = 5
@@ -74,9 +87,11 @@ class Endpoint:
                 "base_url: it holds a password, a query or a fragment, which would end up in records; give the bare "
                 "address, and the name of the environment variable that holds the key as key_env"
             )
-        if self.key_env is not None and not _KEY_NAME.fullmatch(self.key_env):
+        for name, given in (("key_env", self.key_env), ("user_env", self.user_env)):
+            if given is None or _KEY_NAME.fullmatch(given):
+                continue
             raise ConfigError(
-                "key_env: give the NAME of an environment variable in capitals, such as JUDGE_API_KEY, not the key "
+                f"{name}: give the NAME of an environment variable in capitals, such as JUDGE_API_KEY, not the key "
                 "itself (what was given is not repeated here)"
             )
         for name, fits, rule in (
@@ -105,6 +120,11 @@ class Client:
         self._endpoint = endpoint
         self._url = _parts(endpoint.base_url)
         self._key = _key(endpoint.key_env)
+        self._authorization = f"Bearer {self._key}" if self._key else ""
+        if endpoint.user_env is not None:
+            both = f"{_key(endpoint.user_env, field='user_env')}:{self._key}"
+            self._authorization = f"Basic {base64.b64encode(both.encode()).decode()}"
+        self._secrets = [self._key, self._authorization.rpartition(" ")[2]]
         self._stopped = threading.Event()
         self._turn = threading.Lock()
         self._not_before = 0.0
@@ -133,11 +153,29 @@ class Client:
             RunError: no request can succeed (key refused, address unknown, redirect).
             ConfigError: the name leads to an address that is never asked.
         """
+        return self._ask(_Request("POST", path, content=json.dumps(body).encode()), read)
+
+    def get(self, path: str, query: Mapping[str, str], read: Callable[[Any], Read]) -> Read:
+        """
+        Ask for something, and read the JSON reply; as `post`, but for what is sent.
+
+        Args:
+            path: below the base URL, such as /scores; what is not to be a part of a path is quoted already.
+            query: names and values behind the question mark.
+            read: as of `post`.
+
+        Raises:
+            NotFoundError: there is nothing under this path.
+            NoReplyError, RunError, ConfigError: as `post`; TooLongError, a NoReplyError, for a reply that is too long.
+        """
+        return self._ask(_Request("GET", path, query=urlencode(query)), read)
+
+    def _ask(self, request: "_Request", read: Callable[[Any], Read]) -> Read:
         fault = "stopped"
         for attempt in range(self._endpoint.attempts):
             self._wait_for_turn()
             try:
-                return read(self._blotted(json.loads(self._attempt(path, body))))
+                return read(self._blotted(json.loads(self._attempt(request))))
             except _TryAgainError as error:
                 fault, wait = str(error), error.wait
             # Tried again like a fault of the network: servers cut replies off, and put errors into pages of HTML.
@@ -148,9 +186,9 @@ class Client:
         attempts = self._endpoint.attempts
         raise NoReplyError(self._clean(f"{fault}, {attempts} times" if attempts > 1 else fault))
 
-    def _attempt(self, path: str, body: Mapping[str, Any]) -> bytes:
+    def _attempt(self, request: "_Request") -> bytes:
         try:
-            reply = self._exchange(path, json.dumps(body).encode())
+            reply = self._exchange(request)
         except OSError as error:
             if self._stopped.is_set():
                 raise NoReplyError("stopped") from error
@@ -169,7 +207,8 @@ class Client:
                 "are not followed: they could carry the key elsewhere. If that is the server you mean, give its address"
             )
         if status in _FATAL:
-            raise RunError(f"{self._endpoint.base_url} answers HTTP {status}: {said}")
+            kind = NotFoundError if status in _NOT_THERE else RunError
+            raise kind(f"{self._endpoint.base_url} answers HTTP {status}: {said}")
         if status in _AGAIN or status >= 500:  # noqa: PLR2004 - faults of the server
             raise _TryAgainError(f"HTTP {status}: {said}", wait=_retry_after(headers.get("retry-after")))
         if status >= 400:  # noqa: PLR2004 - faults of the request
@@ -178,10 +217,10 @@ class Client:
         if packed not in {"", "identity"}:
             raise NoReplyError(f"the reply is {said}; switch compression off at the server")
         if len(content) > _MOST_BYTES:
-            raise NoReplyError(f"the reply is longer than {_MOST_BYTES >> 20} MiB")
+            raise TooLongError(f"the reply is longer than {_MOST_BYTES >> 20} MiB")
         return content
 
-    def _exchange(self, path: str, content: bytes) -> "Received":
+    def _exchange(self, request: "_Request") -> "Received":
         """Return what the first address of the host answers that takes the connection."""
         from haloes.remote.exchange import Place, UnreachableError
 
@@ -190,25 +229,27 @@ class Client:
         port = self._url.port or (443 if scheme == "https" else 80)
         headers = {
             "Host": self._url.netloc.encode("idna").decode(),
-            "Content-Type": "application/json",
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "haloes",
         }
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        target = quote(self._url.path.rstrip("/") + path, safe="/%:@!$&'()*+,;=~")
+        if request.method == "POST":
+            headers["Content-Type"] = "application/json"
+        if self._authorization:
+            headers["Authorization"] = self._authorization
+        target = quote(self._url.path.rstrip("/") + request.path, safe="/%:@!$&'()*+,;=~")
+        target += f"?{request.query}" if request.query else ""
         addresses = safe_addresses(host, port)
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             # The name is resolved and checked above: connecting to the address itself leaves no second look-up, while
             # the certificate is still checked for the name.
-            place = Place(scheme=scheme, address=address, port=port, target=target, host=host)
+            place = Place(method=request.method, scheme=scheme, address=address, port=port, target=target, host=host)
             now = time.monotonic()
             # An address that swallows everything leaves the others their share of the time.
             connect_until = now + (until - now) / left
             try:
-                return self._connections.post(
-                    place, headers, content, until=until, connect_until=connect_until, most=_MOST_BYTES
+                return self._connections.exchange(
+                    place, headers, request.content, until=until, connect_until=connect_until, most=_MOST_BYTES
                 )
             except UnreachableError:
                 # A machine without IPv6 gets such addresses all the same: only the last failure counts.
@@ -250,7 +291,9 @@ class Client:
             raise NoReplyError("stopped")
 
     def _clean(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if len(self._key) >= _SHORTEST_SECRET else text
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]") if len(secret) >= _SHORTEST_SECRET else text
+        return text
 
     def _blotted(self, value: Any) -> Any:
         """Take the key out of a reply, wherever the server put it."""
@@ -261,6 +304,17 @@ class Client:
         if isinstance(value, dict):
             return {self._clean(name): self._blotted(item) for name, item in value.items()}
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent."""
+
+    method: str
+    path: str
+    query: str = ""
+    """As it stands behind the question mark."""
+    content: bytes = b""
 
 
 class _TryAgainError(Exception):
@@ -282,15 +336,15 @@ def _parts(base_url: str) -> Any:
     return parts
 
 
-def _key(name: str | None) -> str:
+def _key(name: str | None, *, field: str = "key_env") -> str:
     if name is None:
         return ""
     key = os.environ.get(name, "").strip()
     if not key:
-        raise ConfigError(f"key_env: the environment variable {name} is not set; put the key there")
+        raise ConfigError(f"{field}: the environment variable {name} is not set; put the key there")
     # A header cannot hold other characters, and the error of the HTTP library would show the key.
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"key_env: {name} holds characters that cannot stand in a request's header")
+        raise ConfigError(f"{field}: {name} holds characters that cannot stand in a request's header")
     return key
 
 

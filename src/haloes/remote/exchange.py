@@ -40,8 +40,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a request goes."""
+    """What a request is, and where it goes."""
 
+    method: str
+    """GET or POST."""
     scheme: str
     address: str
     """A numeric address, so that nothing is looked up any more."""
@@ -65,16 +67,16 @@ class Connections:
         """Close all of them, also those that are being read."""
         self._pool.close()
 
-    def post(
+    def exchange(
         self, place: Place, headers: Mapping[str, str], content: bytes, *, until: float, connect_until: float, most: int
     ) -> Received:
         """
-        Send a body, and read what comes back.
+        Send a request, and read what comes back.
 
         Args:
             place: where to.
             headers: headers of the request, in ASCII.
-            content: its body.
+            content: its body; empty for none.
             until: when all must be over, in `time.monotonic` seconds.
             connect_until: when the connection must be there.
             most: bytes of the reply's body after which no more is read; a longer body has this many and some more.
@@ -89,7 +91,7 @@ class Connections:
         extensions = {"sni_hostname": place.host} if place.scheme == "https" else {}
         try:
             with self._pool.stream(
-                "POST", url, headers=[*headers.items()], content=content, extensions=extensions
+                place.method, url, headers=[*headers.items()], content=content or None, extensions=extensions
             ) as response:
                 received = bytearray()
                 for chunk in response.iter_stream():

@@ -88,7 +88,9 @@ class _Overview:
 
 
 def _read(export: Export) -> Iterator[Imported]:
-    scored = _part(export, (*_SCORES, *_ANSWERS[-1:]))
+    # Traces of the older API repeat their scores: those in files of their own are all that are meant.
+    scored = _part(export, _SCORES)
+    scored = scored if scored.files else _part(export, _ANSWERS)
     overview = _Overview()
     for where, row in _scores(scored):
         if not isinstance(row, RefusalError):
