@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from haloes.errors import DataError
+from haloes.exports.converter import THINKING, fixes_thinking
 from haloes.records import Message, Prompt
 from haloes.tokens.encode import Encoder
 
@@ -63,10 +64,10 @@ def _made(template: str) -> dict[str, Prompt]:
     }
     if "think" in template:
         made["an earlier thought"] = Prompt((turns[0], Message("assistant", _THOUGHT), turns[2]))
-    for switch in (True, False):
-        if re.search(r"\benable_thinking\b", template):
-            name = f"thinking {'on' if switch else 'off'}"
-            made[name] = Prompt(turns[:1], chat_template_kwargs={"enable_thinking": switch})
+    # Where the run fixed it, the file's template has that value for good.
+    if re.search(rf"\b{THINKING}\b", template) and not fixes_thinking(template):
+        for switch in (True, False):
+            made[f"thinking {'on' if switch else 'off'}"] = Prompt(turns[:1], chat_template_kwargs={THINKING: switch})
     if re.search(r"\btools\b", template):
         made["tools"] = Prompt((_ASKED,), (_TOOL,))
         made["tools and a system turn"] = Prompt((system, _ASKED), (_TOOL,))

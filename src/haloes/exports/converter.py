@@ -13,24 +13,28 @@ from haloes.tokens.chat_template import each_template
 
 _REMOTE = "auto_map"
 """Key of a configuration that names Python code to load a model with."""
-_SET_BY_LLAMA_CPP = ("enable_thinking",)
-"""Variables that llama.cpp gives to every chat template, so that a default in the template never holds."""
+THINKING = "enable_thinking"
+"""llama.cpp gives this variable to every chat template that reads it, so that a default in the template never holds."""
+_DEFAULT = re.compile(rf"\{{% if {THINKING} is not defined %\}}(\{{% set {THINKING} = .*? %\}})\{{% endif %\}}")
+"""What `tokens.chat_template_kwargs` writes into a template."""
 _DATE = "date_string"
 """llama.cpp gives today's date under this name, and transformers gives nothing."""
 _NOTHING = "haloes_nothing"
+
+
+def fixes_thinking(chat_template: str) -> bool:
+    """Return whether a run wrote into a chat template whether the model thinks."""
+    return _DEFAULT.search(chat_template) is not None
 
 
 def pinned(chat_template: str) -> str:
     """
     Return a chat template that writes the same under llama.cpp, which sets variables that transformers leaves unset.
 
-    Values that haloes wrote as defaults of such variables (tokens.chat_template_kwargs) become fixed ones, and today's
-    date is forgotten where the template asks for one.
+    Whether the model thinks becomes a fixed value where a run wrote one as a default, and a template that asks for
+    today's date gets none.
     """
-    for name in _SET_BY_LLAMA_CPP:
-        chat_template = re.sub(
-            rf"\{{% if {name} is not defined %\}}(\{{% set {name} = .*? %\}})\{{% endif %\}}", r"\1", chat_template
-        )
+    chat_template = _DEFAULT.sub(r"\1", chat_template)
     if re.search(rf"\b{_DATE}\b", chat_template):
         chat_template = f"{{% set {_DATE} = {_NOTHING} %}}\n{chat_template}"
     return chat_template
