@@ -14,7 +14,8 @@ _ANSWERS = 8
 """Answers that a look takes: about the work of one step."""
 _NATS_A_TOKEN = 0.015
 """Divergence that is allowed where the settings leave it open. Of 24 answers of a 135M model 5 were in pieces at 0.09
-nats for each token of the answers looked at, and 3 at 0.03 (LOG.md); long answers have room for more than short."""
+nats for each token of the answers looked at, 3 at 0.03 and 1 at 0.015; 2 at 0.01, so that less is no better before
+it comes near to rounding, about 0.0016 in bfloat16 (LOG.md). Long answers have room for more than short."""
 
 
 def default_budget(store: TokenStore) -> float:
