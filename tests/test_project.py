@@ -33,7 +33,9 @@ from haloes.losses.table import LOSSES
 from haloes.models.adapters import LoRA
 from haloes.recipes.demo.recipe import demo_config
 from haloes.records import Refusal
-from haloes.runs.config import as_mapping, make_config, parse_settings
+from haloes.runs.config import as_mapping
+from haloes.runs.config_layers import make_config
+from haloes.runs.read_settings import parse_settings
 from stubs import PACKAGES, stub, stub_path
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,8 @@ from typing import Any
 from fakes import byte_tokenizer, tiny_model
 from haloes.models.quiet import quiet
 from haloes.runs.align import Run, align
-from haloes.runs.config import RunConfig, make_config
+from haloes.runs.config import RunConfig
+from haloes.runs.config_layers import make_config
 
 TIMING = {"tokens_per_second", "memory_gib"}
 """What in a line of the metrics is not the same in two equal runs."""

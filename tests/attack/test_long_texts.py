@@ -24,7 +24,7 @@ from haloes.judging.extract import RULES, extract
 from haloes.judging.template import disarmed, whole_sentences
 from haloes.recipes.demo.rule import rate
 from haloes.report.card import escape
-from haloes.runs.config import parse_settings
+from haloes.runs.read_settings import parse_settings
 from haloes.stats.refusal import is_refusal
 from haloes.words import words_in
 

@@ -12,7 +12,7 @@ from haloes.bounded_yaml import load_yaml
 from haloes.cli.main import run
 from haloes.errors import ConfigError, ModelError
 from haloes.models.load import check_model_exists, empty_model, load_model, load_tokenizer, saved_dtype
-from haloes.runs.config import parse_setting, read_yaml
+from haloes.runs.read_settings import parse_setting, read_yaml
 from tiny_runs import save_model
 
 

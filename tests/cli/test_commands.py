@@ -9,8 +9,10 @@ import yaml
 from haloes.cli.demo import own_feedback_command
 from haloes.cli.main import run
 from haloes.recipes.demo.recipe import demo_config
-from haloes.runs.config import as_mapping, json_schema, make_config
+from haloes.runs.config import as_mapping
+from haloes.runs.config_layers import make_config
 from haloes.runs.run_folder import new_run_dir, numbered_run_dir, read_config
+from haloes.runs.setting_texts import json_schema
 from tiny_runs import flags, metrics, pairs, rows_of, thumbs, write_rows
 
 Captured = pytest.CaptureFixture[str]

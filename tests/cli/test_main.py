@@ -101,14 +101,14 @@ def test_an_empty_argument_is_not_the_present_folder(arguments: list[str], capsy
 def test_what_the_user_can_put_right_is_one_message_on_stderr_with_exit_code_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("haloes.runs.config.json_schema", failing(UserError("do [bold]this[/bold]")))
+    monkeypatch.setattr("haloes.runs.setting_texts.json_schema", failing(UserError("do [bold]this[/bold]")))
 
     assert run(["schema"]) == 2
     assert capsys.readouterr() == ("", "haloes: do [bold]this[/bold]\n")
 
 
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("haloes.runs.config.json_schema", failing(ZeroDivisionError("a bug")))
+    monkeypatch.setattr("haloes.runs.setting_texts.json_schema", failing(ZeroDivisionError("a bug")))
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         run(["schema"])
@@ -118,7 +118,7 @@ def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch):
 def test_ctrl_c_is_exit_code_130(
     error: KeyboardInterrupt, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("haloes.runs.config.json_schema", failing(error))
+    monkeypatch.setattr("haloes.runs.setting_texts.json_schema", failing(error))
 
     assert run(["schema"]) == 130
     assert capsys.readouterr().err == f"haloes: {message}\n"

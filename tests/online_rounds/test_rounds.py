@@ -18,7 +18,8 @@ from haloes.online_rounds import stages
 from haloes.online_rounds.labelers import JudgeLabeler, Labeler, RaterLabeler
 from haloes.online_rounds.rounds import CurvePoint, online
 from haloes.online_rounds.settings import OnlineSettings
-from haloes.runs.config import RunConfig, make_config
+from haloes.runs.config import RunConfig
+from haloes.runs.config_layers import make_config
 from haloes.sampling._contract import Decoding
 from haloes.sampling.run import read_completions
 from haloes.tokens.encode import make_encoder

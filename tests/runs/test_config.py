@@ -13,23 +13,12 @@ from hypothesis import strategies as st
 
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
-from haloes.runs.config import (
-    OTHER_TOOLS,
-    FeedbackSettings,
-    ModelSettings,
-    RunConfig,
-    SampleSettings,
-    TokenSettings,
-    as_mapping,
-    config_of_file,
-    json_schema,
-    make_config,
-    parse_setting,
-    parse_settings,
-    read_yaml,
-    settings_called,
-)
+from haloes.runs.config import FeedbackSettings, ModelSettings, RunConfig, SampleSettings, TokenSettings, as_mapping
+from haloes.runs.config_layers import config_of_file, make_config
+from haloes.runs.read_settings import parse_setting, parse_settings, read_yaml
 from haloes.runs.run_folder import read_config, write_config
+from haloes.runs.setting_faults import OTHER_TOOLS, settings_called
+from haloes.runs.setting_texts import json_schema
 from haloes.training.settings import TrainSettings
 
 DEFAULTS: dict[str, Any] = {

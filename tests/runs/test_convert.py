@@ -9,7 +9,7 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.read import FeedbackSource
 from haloes.progress.contract import NullProgress
 from haloes.records import Feedback, Message, Pair
-from haloes.runs.config import make_config
+from haloes.runs.config_layers import make_config
 from haloes.runs.convert import write_records
 from tiny_runs import pairs, thumbs, write_rows
 

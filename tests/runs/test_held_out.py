@@ -7,7 +7,8 @@ import pytest
 import haloes
 from haloes.progress.contract import NullProgress
 from haloes.runs.align import align
-from haloes.runs.config import FeedbackSettings, RunConfig, make_config
+from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.runs.config_layers import make_config
 from haloes.runs.held_out import held_out_advice, held_out_share
 from haloes.runs.prompts import load_prompts
 from haloes.runs.run_folder import read_config

@@ -21,8 +21,9 @@ from haloes.progress.contract import NullProgress
 from haloes.results import Score
 from haloes.runs.align import Run, align
 from haloes.runs.auto_settings import without_answers
-from haloes.runs.config import make_config, read_yaml
+from haloes.runs.config_layers import make_config
 from haloes.runs.export import export_model
+from haloes.runs.read_settings import read_yaml
 from tiny_runs import config, crash, metrics, pairs, rows_of, same_result, save_model, warnings_of, write_rows
 
 LOSS = {"name": "bradley-terry", "center": 0.01}

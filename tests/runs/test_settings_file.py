@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from haloes.errors import ConfigError
-from haloes.runs.config import RunConfig, config_of_file, find_settings, make_config
+from haloes.runs.config import RunConfig
+from haloes.runs.config_layers import config_of_file, make_config
+from haloes.runs.setting_texts import find_settings
 from haloes.runs.settings_file import first_sentence, settings_text
 from haloes.runs.starter import write_starter
 

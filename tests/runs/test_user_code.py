@@ -15,7 +15,8 @@ from haloes.losses.kto import KTO
 from haloes.losses.length_normalised import LengthNormalised
 from haloes.losses.make import make_loss
 from haloes.runs.align import align
-from haloes.runs.config import RunConfig, make_config
+from haloes.runs.config import RunConfig
+from haloes.runs.config_layers import make_config
 from haloes.runs.run_folder import read_config
 from haloes.runs.user_code import code_identity, user_code
 from tiny_runs import CrashAt, config, crash, warnings_of

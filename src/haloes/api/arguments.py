@@ -93,7 +93,7 @@ def argument_settings(
 
 def configured(config: ConfigLike | None, given: Mapping[str, Any], settings: Mapping[str, Any] | None) -> "RunConfig":
     """Return the configuration with the arguments over it, and the settings over both."""
-    from haloes.runs.config import config_of_file, make_config
+    from haloes.runs.config_layers import config_of_file, make_config
 
     for mapping in (config, settings):
         if isinstance(mapping, Mapping) and callable((mapping.get("samples") or {}).get("rater")):

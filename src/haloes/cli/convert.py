@@ -39,7 +39,7 @@ def convert(
     import haloes.api.feedback
     from haloes.cli.views.output import say
     from haloes.progress.display import Display
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     conversion = haloes.api.feedback.convert(
         source,

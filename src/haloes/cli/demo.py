@@ -27,7 +27,7 @@ def demo(
     from haloes.progress.display import Display
     from haloes.recipes.demo.recipe import demo_config
     from haloes.runs.align import align
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
     from haloes.runs.run_folder import numbered_run_dir
 
     with Display() as progress:

@@ -34,19 +34,21 @@ def doctor(
     settings
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
-    from haloes.api.arguments import argument_settings
+    from haloes.api.arguments import argument_settings, configured
     from haloes.api.feedback import training_errors
     from haloes.cli.views.output import say_lines, show
     from haloes.errors import DataError
     from haloes.feedback.doctor.render import render
     from haloes.progress.display import Display
-    from haloes.runs.config import make_config, parse_settings
     from haloes.runs.feedback_rows import tell_reading
     from haloes.runs.file_doctor import examine_file
+    from haloes.runs.read_settings import parse_settings
 
     # The parts of `haloes.doctor`, each shown as soon as it is there: the tokens of a large file take their time.
-    config = make_config(
-        argument_settings(feedback=source, model=model, columns=columns), parse_settings(with_system(settings, system))
+    config = configured(
+        None,
+        argument_settings(feedback=source, model=model, columns=columns),
+        parse_settings(with_system(settings, system)),
     )
     with Display(patience=2.0) as progress:
         found = examine_file(config, progress=progress)

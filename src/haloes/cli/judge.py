@@ -65,7 +65,7 @@ def judge(
     from haloes.cli.views.output import say
     from haloes.errors import RunError
     from haloes.progress.display import Display
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     file = out or haloes.api.judging.judgements_path(answers)
     try:

@@ -66,8 +66,9 @@ def recommend(
     from haloes.cli.views.output import say
     from haloes.cli.views.output import show as shown
     from haloes.progress.display import Display
-    from haloes.runs.config import make_config, parse_settings
+    from haloes.runs.config_layers import make_config
     from haloes.runs.early_checks import check_feedback_exists
+    from haloes.runs.read_settings import parse_settings
 
     config = make_config(argument_settings(feedback=source, columns=columns), parse_settings(settings))
     check_feedback_exists(config.feedback)
@@ -135,7 +136,7 @@ def plot(
     from haloes.guide.curves import loss_panels, section_of_loss
     from haloes.report.plot import terminal
     from haloes.report.plot_svg import write_svg
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     panels = loss_panels(names, settings=section_of_loss(parse_settings(settings)), span=span)
     shown(line for panel in panels for line in [*terminal(panel, width=width()), ""])

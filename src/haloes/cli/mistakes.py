@@ -54,7 +54,7 @@ def _missing(argument: "Argument", command: "App", called: str, keyword: str | N
 
 def _setting(error: UnknownOptionError) -> str | None:
     """Return that the option is a setting or another tool's word for an option, if it is; None otherwise."""
-    from haloes.runs.config import settings_called
+    from haloes.runs.setting_faults import settings_called
 
     option = (error.token.keyword or error.token.value or "").partition("=")[0]
     meant = next(iter(settings_called(option.removeprefix("--").replace("-", "_"))), None)

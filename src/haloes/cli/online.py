@@ -110,7 +110,7 @@ def online(
     from haloes.cli.views.online import show_rounds
     from haloes.errors import ConfigError, Interrupted
     from haloes.progress.display import Display
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     if engine in _REFUSED_ENGINES:
         raise ConfigError(_REFUSED_ENGINES[engine])

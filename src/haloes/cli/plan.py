@@ -72,7 +72,7 @@ def plan(
     from haloes.errors import ConfigError
     from haloes.progress.display import Display
     from haloes.report.numbers import size
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     with Display() as progress:
         run_plan = haloes.api.runs.plan(

@@ -238,8 +238,8 @@ def _carry_out(
     from haloes.api.arguments import argument_settings
     from haloes.errors import Interrupted
     from haloes.recipes.reproduce.trials import experiment_config
-    from haloes.runs.config import parse_settings
     from haloes.runs.process import stop_on_interrupt
+    from haloes.runs.read_settings import parse_settings
 
     config = experiment_config(source, argument_settings(columns=columns), parse_settings(settings))
     folder = out or Path("runs") / f"{run.__name__}-{Path(source).name.split('.')[0]}"

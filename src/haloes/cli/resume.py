@@ -35,7 +35,7 @@ def resume(
     import haloes.api.runs
     from haloes.cli.views.run import show_run
     from haloes.progress.display import Display
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     with Display() as progress:
         finished = haloes.api.runs.resume(

@@ -66,7 +66,7 @@ def sample(
     from haloes.cli.views.output import say
     from haloes.errors import RunError
     from haloes.progress.display import Display
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     with Display() as progress:
         sampled = haloes.api.sampling.sample(

@@ -6,6 +6,6 @@ def schema() -> None:
     import json
 
     from haloes.cli.views.output import say
-    from haloes.runs.config import json_schema
+    from haloes.runs.setting_texts import json_schema
 
     say(json.dumps(json_schema(), indent=2))

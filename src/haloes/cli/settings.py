@@ -16,6 +16,6 @@ def settings(name: Annotated[str | None, Parameter(name=["NAME"])] = None, /) ->
     """
     from haloes.cli.views.output import show
     from haloes.cli.views.settings import settings_view
-    from haloes.runs.config import find_settings
+    from haloes.runs.setting_texts import find_settings
 
     show(settings_view(find_settings(name)))

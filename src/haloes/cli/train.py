@@ -64,7 +64,7 @@ def train(
     import haloes.api.runs
     from haloes.cli.views.run import show_run
     from haloes.progress.display import Display
-    from haloes.runs.config import parse_settings
+    from haloes.runs.read_settings import parse_settings
 
     with Display() as progress:
         run = haloes.api.runs.train(

@@ -1,31 +1,19 @@
 """
-The configuration of a run: sections of settings, read from YAML and from `key=value`, with every fault explained.
+The configuration of a run: its sections of settings, as frozen dataclasses.
 
-A section is a frozen dataclass, where it can be next to the code that it configures; its fields' docstrings are the
-help text and the descriptions in the JSON schema.
+A section is next to the code that it configures, where it can be; its fields' docstrings are the help text and the
+descriptions in the JSON schema.
 """
 
-import difflib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from math import inf
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal
 
 from haloes.errors import ConfigError
 from haloes.models.adapters import LoRA
 from haloes.sampling._contract import check_decoding
 from haloes.training.settings import TrainSettings
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-SettingText: TypeAlias = tuple[Any, str]
-"""A setting's default, and what it means."""
-_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}
-_PLURAL = {"float": "numbers", "int": "whole numbers", "str": "texts"}
 _STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
@@ -231,44 +219,8 @@ class WatchSettings:
             )
 
 
-OTHER_TOOLS = {
-    word: ours
-    for ours, words in {
-        "train.lr": ("learning_rate", "peak_lr"),
-        "train.epochs": ("num_train_epochs", "num_epochs", "n_epochs", "epoch"),
-        "train.batch_size": (
-            *("per_device_train_batch_size", "per_device_batch_size", "train_batch_size", "global_batch_size"),
-            *("gradient_accumulation_steps", "grad_accum"),
-        ),
-        "train.microbatch_examples": ("micro_batch_size", "microbatch_size"),
-        "train.optimizer": ("optim",),
-        "train.schedule": ("lr_scheduler_type", "lr_scheduler", "scheduler"),
-        "train.warmup": ("warmup_ratio", "warmup_steps"),
-        "train.max_grad_norm": ("gradient_clipping", "clip_grad", "grad_clip"),
-        "train.validate_every": ("eval_steps", "eval_every"),
-        "train.keep_best": ("load_best_model_at_end", "metric_for_best_model"),
-        "train.checkpoint_every": ("save_steps", "save_every"),
-        "train.keep_checkpoints": ("save_total_limit",),
-        "tokens.max_length": ("max_seq_length", "max_seq_len", "max_len", "seq_len", "cutoff_len", "context_length"),
-        "model.name": ("model_name_or_path", "model_name", "base_model"),
-        "model.dtype": ("torch_dtype", "bf16", "precision"),
-        "model.quantize": ("load_in_4bit", "quantization", "quantization_bit"),
-        "model.reference": ("ref_model", "reference_model"),
-        "model.lora": ("peft_config", "use_peft", "adapter"),
-        "model.lora.rank": ("lora_r", "lora_rank", "r"),
-        "model.lora.alpha": ("lora_alpha",),
-        "model.lora.targets": ("lora_target_modules", "target_modules", "lora_target"),
-        "loss.name": ("loss_type",),
-        "loss.beta": ("beta", "pref_beta"),
-        "feedback.source": ("dataset", "dataset_name", "train_file"),
-        "feedback.validation_share": ("val_size", "test_size", "eval_split", "validation_split"),
-    }.items()
-    for word in words
-}
-"""What other tools (TRL, transformers, peft, LLaMA-Factory, axolotl) call our settings."""
-
-
-def _default_loss() -> dict[str, Any]:
+def default_loss() -> dict[str, Any]:
+    """Return the section `loss` as it is where nobody says anything."""
     return {"name": "kto", "desirable_weight": "auto", "undesirable_weight": "auto"}
 
 
@@ -284,7 +236,7 @@ class RunConfig:
     """How much of a text is used."""
     model: ModelSettings = field(default_factory=ModelSettings)
     """Which model is aligned."""
-    loss: dict[str, Any] = field(default_factory=_default_loss)
+    loss: dict[str, Any] = field(default_factory=default_loss)
     """`name` (one of `haloes losses`, or path/to/file.py:Class) and its hyperparameters; one that is a loss or a dial
     itself is a mapping with a name of its own. The default is KTO with class weights from the data, as the paper
     recommends for imbalanced feedback (eq. 9)."""
@@ -296,232 +248,6 @@ class RunConfig:
     """Answers to held-out prompts while training, and alarms."""
 
 
-def make_config(*layers: Mapping[str, Any]) -> RunConfig:
-    """
-    Make a configuration of nested mappings, each overriding the ones before it key by key, over the defaults.
-
-    A `loss` section with another name than the layers before it starts afresh: hyperparameters belong to their loss.
-    Raises ConfigError for an unknown key (with a suggestion) or a value of the wrong kind.
-    """
-    from pydantic import ValidationError
-
-    merged: dict[str, Any] = {}
-    # Merged as plain mappings: only the sum of all layers must be a whole configuration.
-    for layer in layers:
-        merged = _layered(merged, layer)
-    merged = _layered({"loss": _default_loss()}, merged)
-    try:
-        # As JSON a section may be a mapping while every value must be of its own type: "3" and true are no numbers.
-        return _adapter().validate_json(json.dumps(merged, default=str), strict=True)
-    except ValidationError as error:
-        raise ConfigError("; ".join(_explained(faults) for faults in _by_setting(error.errors()))) from error
-
-
-def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
-    """Make a configuration of a YAML file, if there is one, under `layers`; a fault in the file names the file."""
-    if path is None:
-        return make_config(*layers)
-    sections = read_yaml(path)
-    try:
-        return make_config(sections, *layers)
-    except ConfigError as error:
-        try:
-            make_config(sections)
-        except ConfigError as own:
-            raise ConfigError(f"{path}: {own}") from error
-        raise
-
-
 def as_mapping(config: RunConfig) -> dict[str, Any]:
     """Return the whole configuration as nested plain values, of which `make_config` makes the same again."""
     return asdict(config)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file's sections, empty ones left out. Raises ConfigError naming the file, the line and the fault."""
-    import yaml
-
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder; give the YAML file with settings")
-    try:
-        sections = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
-        raise ConfigError(f"{path}{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    if sections is None:
-        return {}
-    if not isinstance(sections, dict):
-        raise ConfigError(f"{path}: expected sections such as `train:`, found {type(sections).__name__}")
-    return {key: section for key, section in sections.items() if section is not None}
-
-
-def parse_setting(text: str) -> dict[str, Any]:
-    """Parse `train.lr=5e-6` into a nested mapping. Raises ConfigError where it is not of that form."""
-    import yaml
-
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: expected section.key=value, such as train.lr=5e-6")
-    try:
-        parsed: Any = yaml.load(value, Loader=_loader())  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
-    for part in reversed(key.strip().split(".")):
-        parsed = {part: parsed}
-    return dict(parsed)
-
-
-def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Parse several settings into one nested mapping, later ones over earlier ones."""
-    merged: dict[str, Any] = {}
-    for text in texts:
-        merged = _merge(merged, parse_setting(text))
-    return merged
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of a configuration file, with descriptions."""
-    return _adapter().json_schema()
-
-
-@cache
-def _adapter() -> "TypeAdapter[RunConfig]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(RunConfig)
-
-
-def _layered(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one layer over others; where it names another loss than they do, their hyperparameters are not for it."""
-    old, new = under.get("loss"), over.get("loss")
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        name = old.get("name", _default_loss()["name"])
-        if new.get("name", name) != name:
-            under = {**under, "loss": {}}
-    return _merge(under, over)
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        old = merged.get(key)
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(dict(old or {}), value) if nested else value
-    return merged
-
-
-def _by_setting(faults: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Put together the faults of one setting: one that may be of several kinds has a fault for each."""
-    grouped: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for fault in faults:
-        grouped.setdefault(_setting_of(fault["loc"]), []).append(fault)
-    return list(grouped.values())
-
-
-def _setting_of(place: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the setting in which a fault is: what comes after it is a kind that it may be of."""
-    value: Any = as_mapping(RunConfig())
-    for depth, part in enumerate(place):
-        if not isinstance(value, dict):
-            return place[:depth] if isinstance(part, str) else place
-        value = value.get(part, {})
-    return place
-
-
-def _explained(faults: Sequence[Mapping[str, Any]]) -> str:
-    """Explain the faults of one setting in a sentence."""
-    fault = faults[0]
-    path = [str(part) for part in fault["loc"]]
-    setting = _setting_of(fault["loc"])
-    if len(setting) < len(path):
-        kinds = dict.fromkeys(str(each["loc"][len(setting)]) for each in faults)
-        given = min(faults, key=lambda each: len(each["loc"]))["input"]
-        return f"{'.'.join(setting)}: it should be {', or '.join(map(_kind, kinds))}, got {given!r}"
-    if fault["type"] != "unexpected_keyword_argument":
-        return f"{'.'.join(path)}: {fault['msg']}, got {fault['input']!r}"
-    settings = _known_keys(path[:-1])
-    near = [".".join([*path[:-1], key]) for key in difflib.get_close_matches(path[-1], settings, n=1)]
-    # A word of another tool is certain, whatever it looks like; one of another section is more than a likeness.
-    hint = next((f' Did you mean "{key}"?' for key in [*_by_other_tools(path[-1]), *near, *_in_sections(path[-1])]), "")
-    return f"{'.'.join(path)}: there is no such setting.{hint} There are: {', '.join(settings)}"
-
-
-def _kind(tag: str) -> str:
-    """Say in words what pydantic calls a kind of value: float, list[str], literal['auto']."""
-    if tag.startswith("literal["):
-        return tag.removeprefix("literal[").removesuffix("]").replace(",", ", or ")
-    if tag.startswith("list["):
-        return f"a list of {_PLURAL.get(tag[5:-1], tag[5:-1])}"
-    return _KINDS.get(tag, tag)
-
-
-def find_settings(name: str | None) -> dict[str, SettingText]:
-    """
-    Return all settings, those of a section, or one, by their keys.
-
-    Raises ConfigError where there is none of this name, with the nearest.
-    """
-    texts = dict(_setting_texts(json_schema(), as_mapping(RunConfig())))
-    if name is None:
-        return texts
-    for key in (name, *settings_called(name)):
-        if found := {each: texts[each] for each in texts if each == key or each.startswith(f"{key}.")}:
-            return found
-    if name.startswith("loss."):
-        raise ConfigError(f"{name}: what can be set depends on the loss; `haloes losses show NAME` lists it")
-    near = difflib.get_close_matches(name, texts, n=1)
-    hint = f' Did you mean "{near[0]}"?' if near else ""
-    raise ConfigError(f"{name}: there is no such section or setting.{hint} Sections: {', '.join(_known_keys([]))}")
-
-
-def _setting_texts(
-    schema: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "", section: str | None = None
-) -> Iterator[tuple[str, SettingText]]:
-    """Yield the key of each setting of a section, or of the whole, with its default and its description."""
-    for name, entry in (schema if section is None else schema["$defs"][section])["properties"].items():
-        inner = next((part["$ref"] for part in [entry, *entry.get("anyOf", [])] if "$ref" in part), None)
-        if inner is None:
-            yield f"{prefix}{name}", (defaults[name], entry.get("description", ""))
-        else:
-            yield from _setting_texts(schema, defaults[name], f"{prefix}{name}.", inner.rpartition("/")[2])
-
-
-def settings_called(word: str) -> list[str]:
-    """Return the settings, likeliest first, that are meant by a word without its section or by another tool's word."""
-    return [*_by_other_tools(word), *_in_sections(word)]
-
-
-def _by_other_tools(word: str) -> list[str]:
-    return [OTHER_TOOLS[word]] if word in OTHER_TOOLS else []
-
-
-def _in_sections(key: str) -> list[str]:
-    return [f"{section}.{key}" for section in _known_keys([]) if key in _known_keys([section])]
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    settings: Any = as_mapping(RunConfig())
-    for part in path:
-        settings = settings.get(part, {}) if isinstance(settings, dict) else {}
-    return list(settings)
-
-
-def _loader() -> Any:
-    """Return a loader of YAML as people write it: 5e-6 is a number, which YAML 1.1 reads as text."""
-    import re
-
-    from haloes.bounded_yaml import BoundedLoader
-
-    class Loader(BoundedLoader):
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
-    return Loader

@@ -20,9 +20,11 @@ from haloes.locks import LOCK
 from haloes.report.card import write_card
 from haloes.report.page import write_report
 from haloes.run_files import CHECKPOINTS, CODE, CONFIG, DATA, ENVIRONMENT, MODEL, REPORT, SCORES, is_run
-from haloes.runs.config import RunConfig, as_mapping, config_of_file, read_yaml
+from haloes.runs.config import RunConfig, as_mapping
+from haloes.runs.config_layers import config_of_file
 from haloes.runs.own_rows import with_own_rows
 from haloes.runs.parts import PartClock, Parts, begin_part, end_part, total_seconds
+from haloes.runs.read_settings import read_yaml
 from haloes.store import read_json, write_json, write_text
 from haloes.training.identity import changed_names, refuse_changes
 

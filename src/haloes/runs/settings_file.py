@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from haloes.runs.config import RunConfig, as_mapping, json_schema
+from haloes.runs.config import RunConfig, as_mapping
+from haloes.runs.setting_texts import json_schema
 
 _WIDTH = 100
 _NO_NAMES = frozenset({"null", "true", "false", "yes", "no", "on", "off"})

@@ -10,7 +10,7 @@ from haloes.runs.settings_file import first_sentence
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
-    from haloes.runs.config import SettingText
+    from haloes.runs.setting_texts import SettingText
 
 _ROOM_FOR_TEXT = 30
 """Characters that a column of sentences has at least; where there are fewer it has a word a line."""

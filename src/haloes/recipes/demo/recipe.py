@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from haloes.runs.config import RunConfig, make_config
+from haloes.runs.config import RunConfig
+from haloes.runs.config_layers import make_config
 
 
 def demo_config(*overrides: Mapping[str, Any]) -> RunConfig:

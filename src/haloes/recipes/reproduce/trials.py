@@ -27,7 +27,8 @@ from haloes.progress.contract import NullProgress
 from haloes.recipes.reproduce.sets import Sets
 from haloes.run_files import CHECKPOINTS, METRICS
 from haloes.runs.auto_settings import compute_dtype
-from haloes.runs.config import FeedbackSettings, RunConfig, make_config
+from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.runs.config_layers import make_config
 from haloes.runs.data import encode_feedback
 from haloes.runs.load_policy import reference_folder, trainable_policy
 from haloes.stats.bootstrap import Floats
