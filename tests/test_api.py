@@ -346,6 +346,15 @@ def test_a_run_without_a_folder_is_numbered_and_a_resumed_one_has_to_be_named(
         haloes.resume("runs/thumbs-sft-1", settings={"train": {"lr": 1.0}})
 
 
+def test_an_empty_text_is_not_the_present_folder(model: Path, thumbs_file: Path, tmp_path: Path):
+    with pytest.raises(haloes.ConfigError, match="an empty text is no path"):
+        haloes.resume("")
+    with pytest.raises(haloes.ConfigError, match="an empty text is no path"):
+        haloes.export("", tmp_path / "model")
+    with pytest.raises(haloes.ConfigError, match="an empty text is no path"):
+        haloes.train(thumbs_file, config=quick(model), out="")
+
+
 # --- rows in memory
 
 

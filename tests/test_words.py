@@ -26,7 +26,13 @@ def test_words_are_sorted_so_that_a_reader_finds_them():
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("nat", ["nats"]), ("log ratio", ["log-ratio"]), ("reward", ["implied reward"])]
+    ("typed", "meant"),
+    [
+        ("nat", ["nats"]),
+        ("log ratio", ["log-ratio"]),
+        ("reward", ["implied reward"]),
+        ("rounding floor", ["rounding"]),
+    ],
 )
 def test_a_word_may_be_typed_otherwise(typed: str, meant: list[str]):
     assert list(explain(typed)) == meant
@@ -47,6 +53,7 @@ def test_a_misspelt_word_is_guessed_and_one_like_none_is_not():
         ("loss 105.266 an answer  NLL 1.983 a token", ["NLL"]),
         ("Reward margin by step, in nats", ["margin", "nats"]),
         ("p (Holm) is corrected", ["Holm", "p"]),
+        ("Rounding: this is no more", ["rounding"]),
         ("watch.kl, reward_margin and reward/margins are names", []),
         ("marginal, zip and planats are other words", []),
         ("+27 points, held-out prompts", ["held-out"]),

@@ -101,6 +101,7 @@ _WRITTEN = {
     "reference point": "[Rr]eference point",
     "repeats itself": "repeats? (?:itself|themselves)",
     "repetition": "[Rr]epetition|four-word runs",
+    "rounding": "[Rr]ounding(?: (?:floor|noise))?",
     "split": "split can separate",
     "win rate": "[Ww]in rates?",
 }

@@ -130,14 +130,21 @@ def without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
+def path_of(path: PathLike) -> Path:
+    """Return the argument as a path. Raises ConfigError for an empty text, which would be the present folder."""
+    if path == "":
+        raise ConfigError('an empty text is no path; give one, or "." for the present folder. Is a variable not set?')
+    return Path(path)
+
+
 def as_path(path: PathLike | None) -> Path | None:
     """Return the argument as a path, if it was given."""
-    return None if path is None else Path(path)
+    return None if path is None else path_of(path)
 
 
 def as_paths(paths: PathLike | Sequence[PathLike]) -> tuple[Path, ...]:
     """Return one path or several as a tuple."""
-    return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
+    return (path_of(paths),) if isinstance(paths, str | Path) else tuple(map(path_of, paths))
 
 
 def _rater_name(rater: RaterLike | None) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haloes.api.arguments import PathLike, ProgressLike, as_path, as_paths, showing
+from haloes.api.arguments import PathLike, ProgressLike, as_path, as_paths, path_of, showing
 from haloes.errors import ConfigError
 from haloes.run_files import is_run
 
@@ -112,7 +112,7 @@ def evaluate(
             progress=shown,
         )
     beside = (answers,) if answers is not None and (bench_out is not None or run is None) else paths
-    path = evaluation_path(beside, preferences) if out is None else Path(out)
+    path = evaluation_path(beside, preferences) if out is None else path_of(out)
     write_evaluation(path, numbers)
     # The page shows evaluation.json of the run's folder, so that numbers elsewhere are none of its concern.
     report = write_pages(run) if run is not None and out is None and bench_out is None else None
@@ -154,7 +154,7 @@ def compare(
     with showing(progress, patience=2.0) as shown:
         compared = compare_runs(as_paths(runs), seed=seed, progress=shown)
     if out is not None:
-        write_comparison(Path(out), compared)
+        write_comparison(path_of(out), compared)
     return compared
 
 

@@ -13,6 +13,7 @@ from haloes.api.arguments import (
     argument_settings,
     as_files,
     configured,
+    path_of,
     showing,
 )
 
@@ -133,8 +134,8 @@ def convert(
 
     with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
         config = configured(None, argument_settings(feedback=source, columns=columns), settings)
-        written, refused = write_records(config.feedback, Path(out), pairs=to == "pairs", progress=shown)
-    return Conversion(path=Path(out), num_written=written, refused=dict(refused.most_common()))
+        written, refused = write_records(config.feedback, path_of(out), pairs=to == "pairs", progress=shown)
+    return Conversion(path=path_of(out), num_written=written, refused=dict(refused.most_common()))
 
 
 def import_feedback(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haloes.api.arguments import JudgeLike, PathLike, ProgressLike, showing, without_none
+from haloes.api.arguments import JudgeLike, PathLike, ProgressLike, path_of, showing, without_none
 from haloes.judging.run import JudgingOutcome, judge_pairs
 from haloes.run_files import JUDGEMENTS, is_run
 
@@ -85,12 +85,12 @@ def judge(
     from haloes.judging.pairs import first_prompts, read_pairs
     from haloes.judging.table import given_judge
 
-    path = judgements_path(answers) if out is None else Path(out)
+    path = judgements_path(answers) if out is None else path_of(out)
     # Judges know the settings that are theirs alone, so that one that is not theirs is refused by name.
     flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
     made = given_judge(judge, {**(settings or {}), **without_none(flags)})
-    other_path = None if other is None else Path(other)
-    paired = first_prompts(read_pairs(Path(answers), other_path, candidate=candidate, baseline=baseline), most)
+    other_path = None if other is None else path_of(other)
+    paired = first_prompts(read_pairs(path_of(answers), other_path, candidate=candidate, baseline=baseline), most)
     with showing(progress) as shown:
         for note in comparison_notes(paired):
             shown.note(note)

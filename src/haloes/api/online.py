@@ -14,6 +14,7 @@ from haloes.api.arguments import (
     RaterLike,
     argument_settings,
     configured,
+    path_of,
     showing,
     without_none,
 )
@@ -147,7 +148,7 @@ def online(
         batch_size=batch_size,
     )
     learnt, measured = hold_out(asked, held_out, seed=seed)
-    folder = online_dir(prompts) if out is None else Path(out)
+    folder = online_dir(prompts) if out is None else path_of(out)
     with showing(progress) as shown:
         points = carry_out(
             run_config,

@@ -15,6 +15,7 @@ from haloes.api.arguments import (
     as_files,
     configured,
     given_rater,
+    path_of,
     showing,
 )
 from haloes.errors import ConfigError
@@ -107,7 +108,7 @@ def train(
             from haloes.runs.trusted_code import check_resumed_code
 
             # All of it is given here, and none of it by the run's folder.
-            check_resumed_code(Path(out), run_config, allow_changes=allow_changes, trusted=True)
+            check_resumed_code(path_of(out), run_config, allow_changes=allow_changes, trusted=True)
         from haloes.runs.align import align  # after the checks, as it brings torch in
         from haloes.runs.run_folder import new_run_dir
 
@@ -115,7 +116,7 @@ def train(
         given_loss = None if isinstance(loss, str) or "loss" in (settings or {}) else loss
         return align(
             run_config,
-            new_run_dir(run_config) if out is None else Path(out),
+            new_run_dir(run_config) if out is None else path_of(out),
             loss=given_loss,
             resume=resume,
             rater=given_rater(rater, run_config),
@@ -159,7 +160,7 @@ def resume(
     from haloes.runs.run_folder import read_config
 
     given = (argument_settings(rater=rater), settings or {})
-    config = read_config(Path(run), *given)
+    config = read_config(path_of(run), *given)
     from haloes.runs.trusted_code import check_resumed_code
 
     check_resumed_code(Path(run), config, *given, allow_changes=allow_changes, trusted=trust_run_code)
@@ -295,7 +296,7 @@ def export(
     """
     from haloes.exports.request import Request, check_request
 
-    request = Request(run_dir=Path(run), target=str(target), kind=to, dtype=dtype, quantize=quantize, public=public)
+    request = Request(run_dir=path_of(run), target=str(target), kind=to, dtype=dtype, quantize=quantize, public=public)
     check_request(request)  # before torch is brought in
     from haloes.exports.export import export_run
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haloes.api.arguments import Columns, PathLike, ProgressLike, argument_settings, configured, showing
+from haloes.api.arguments import Columns, PathLike, ProgressLike, argument_settings, configured, path_of, showing
 from haloes.errors import ConfigError
 from haloes.records import Completion
 from haloes.sampling._contract import EngineName
@@ -105,7 +105,7 @@ def sample(
     for option, value in (("n", n), ("batch_size", batch_size)):
         if value < 1:
             raise ConfigError(f"sample.{option} must be at least 1, got {value}")
-    path = Path(out)
+    path = path_of(out)
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     seeds = range(seed, seed + n)
     # Everything that can be refused is refused before a model is loaded.
