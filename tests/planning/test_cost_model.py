@@ -179,6 +179,8 @@ def test_time_is_work_times_rates():
         reference_tokens=2000,
         validation_tokens=300,
         validations=2,
+        looks=5,
+        look_tokens=100,
         answer_batches=3,
         new_tokens=9,
         saved_bytes=4000,
@@ -191,6 +193,7 @@ def test_time_is_work_times_rates():
             "reference": 40.0,
             "training steps": 100 + 5,
             "validations": 2 * 300 * 0.02,
+            "looks at the divergence": 5 * 100 * 0.02,
             "answers (at most)": 3 * (2 + 8 * 0.25),
             "saving": 4.0,
         }

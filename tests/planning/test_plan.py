@@ -13,6 +13,9 @@ from haloes.models.cache import cache_dir
 from haloes.planning.plan import Plan, make_plan
 from haloes.runs.align import align
 from haloes.runs.config import RunConfig
+from haloes.runs.drift import look_tokens
+from haloes.tokens.store import TokenStore
+from haloes.training.kl_limit import num_looks
 from tiny_runs import config, metrics, pairs, save_model, thumbs, write_rows
 
 
@@ -68,6 +71,20 @@ def test_the_numbers_are_those_of_the_run(files: Path):
     assert plan.training == pytest.approx(used, rel=0.2)
     on_disk = sum(path.stat().st_size for path in (files / "run" / "checkpoints").rglob("*.safetensors"))
     assert plan.disk > on_disk
+
+
+def test_looks_at_the_divergence_take_the_time_of_their_tokens_and_none_without_a_budget(files: Path):
+    looking = settings(files, train={"epochs": 2.0, "kl_budget": 5.0})
+    align(looking, files / "run")
+    looks = [line for line in metrics(files / "run") if "kl" in line and line["split"] == "train"]
+    held_out = TokenStore(files / "run" / "data" / "validation")
+
+    # Its answers are all that are held out, which are no more than a look takes; policy and reference score them.
+    assert len(held_out) <= 8
+    assert look_tokens(held_out) == 2 * held_out.num_tokens
+    assert num_looks(6) == len(looks) == 6
+    assert make_plan(looking).seconds["looks at the divergence"] > 0
+    assert make_plan(settings(files, train={"kl_budget": None})).seconds["looks at the divergence"] == 0
 
 
 def test_full_tuning_on_a_cpu_holds_no_reference_beside_the_model(files: Path):

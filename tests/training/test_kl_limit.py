@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from haloes.errors import Interrupted
-from haloes.training.kl_limit import KLLimit, is_looked_at
+from haloes.training.kl_limit import KLLimit, is_looked_at, num_looks
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import KL_BUDGET, TrainSettings, budget_of
 from haloes.training.trainer import train
@@ -30,6 +30,11 @@ def test_the_budget_is_spent_at_the_first_look_above_it():
         limit.update(step, {"kl": kl})
 
     assert limit.passed == (3, 1.5)
+
+
+def test_looks_are_counted_as_they_fall():
+    for num_steps in range(1, 130):
+        assert num_looks(num_steps) == sum(is_looked_at(step, num_steps) for step in range(1, num_steps + 1)) <= 20
 
 
 def test_it_is_a_function_of_the_steps_so_far():

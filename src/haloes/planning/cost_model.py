@@ -224,6 +224,10 @@ class Workload:
     validation_tokens: int
     """Tokens of one validation, mismatched completions included."""
     validations: int
+    looks: int
+    """Looks at the divergence for `train.kl_budget`, on the way; fewer where it ends the run."""
+    look_tokens: int
+    """Tokens of the forward passes of one look."""
     answer_batches: int
     """Batches of answers, before, while and after the policy is trained."""
     new_tokens: int
@@ -241,6 +245,7 @@ def seconds(work: Workload, rates: Rates) -> dict[str, float]:
         "reference": work.reference_tokens * rates.scoring_token,
         "training steps": work.training_tokens * rates.training_token + work.steps * rates.update,
         "validations": work.validations * work.validation_tokens * rates.scoring_token,
+        "looks at the divergence": work.looks * work.look_tokens * rates.scoring_token,
         "answers (at most)": work.answer_batches * (rates.prefill + (work.new_tokens - 1) * rates.answer_token),
         "saving": work.saved_bytes * rates.saved_byte,
     }

@@ -9,6 +9,7 @@ from haloes.planning.cost_model import Layout, ModelSize, Rates, StepLoad, Workl
 from haloes.planning.probe import Candidates, MicroBatchCost, SamplingCost, candidates, probing, time_sampling
 from haloes.planning.workload import answers_at_once, count_work, known_share, seconds_a_byte
 from haloes.progress.contract import Progress
+from haloes.runs.drift import look_tokens
 from haloes.runs.prepared_run import PreparedData, PreparedRun
 from haloes.runs.setup import prepare_run
 from haloes.training.choose_rate import ChosenRate
@@ -84,7 +85,15 @@ def try_out(
     rates = _rates(
         passed, answered, reading=reading, loading=loading, update=update, saving=seconds_a_byte(prepared.run_dir)
     )
-    work = _count_work(prepared, schedule, sizes, itemsize=load.itemsize, num_prompts=len(prompts), at_once=at_once)
+    work = _count_work(
+        prepared,
+        schedule,
+        sizes,
+        itemsize=load.itemsize,
+        num_prompts=len(prompts),
+        at_once=at_once,
+        look_tokens=0 if job.drift is None else look_tokens(inputs.validation or inputs.train),
+    )
     return TrialMeasurements(
         load=load,
         budget=stepper.max_tokens,
@@ -125,7 +134,14 @@ def _rates(
 
 
 def _count_work(
-    prepared: PreparedRun, schedule: Schedule, sizes: ModelSize, *, itemsize: int, num_prompts: int, at_once: int
+    prepared: PreparedRun,
+    schedule: Schedule,
+    sizes: ModelSize,
+    *,
+    itemsize: int,
+    num_prompts: int,
+    at_once: int,
+    look_tokens: int,
 ) -> Workload:
     """Count all that the run will do; `at_once` answers to its `num_prompts` held-out prompts are sampled together."""
     config, inputs, needs = prepared.config, prepared.inputs, prepared.loss.needs
@@ -145,6 +161,7 @@ def _count_work(
         num_monitored=config.watch.prompts,
         at_once=at_once,
         known=known,
+        look_tokens=look_tokens,
     )
 
 

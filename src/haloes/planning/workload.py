@@ -16,6 +16,7 @@ from haloes.planning.cost_model import CACHE_RECORD, FLOAT32, ModelSize, Workloa
 from haloes.runs.config import SampleSettings
 from haloes.runs.load_policy import reference_folder
 from haloes.tokens.store import TokenStore
+from haloes.training.kl_limit import num_looks
 from haloes.training.microbatch_size import MOMENTS
 from haloes.training.settings import TrainSettings, is_validated
 
@@ -40,6 +41,7 @@ def count_work(
     num_monitored: int,
     at_once: int,
     known: float,
+    look_tokens: int,
 ) -> Workload:
     """
     Count what there is to do in a run.
@@ -57,6 +59,7 @@ def count_work(
         num_monitored: most prompts among those that are answered at every validation too.
         at_once: answers that are made at once.
         known: share of the reference's log-probabilities that its cache holds.
+        look_tokens: of one look at the divergence; 0 where the run does not look at it.
     """
     passes = schedule.num_steps / schedule.steps_per_epoch
     times = 1 + needs.mismatched
@@ -79,6 +82,8 @@ def count_work(
         ),
         validation_tokens=held_out * times,
         validations=validations,
+        looks=num_looks(schedule.num_steps) if look_tokens else 0,
+        look_tokens=look_tokens,
         answer_batches=2 * _batches(num_prompts, at_once) + during,
         new_tokens=samples.max_new_tokens,
         saved_bytes=num_checkpoints(settings, schedule.num_steps) * checkpoint_bytes(sizes, settings)

@@ -55,6 +55,12 @@ def make_drift(policy: Policy, needs: Needs, store: TokenStore) -> Callable[[int
     return drift
 
 
+def look_tokens(store: TokenStore) -> int:
+    """Return the tokens of a look's forward passes: its answers with their prompts, through policy and reference."""
+    places = spread_over(store, _ANSWERS)
+    return 2 * int(store.prompt_length[places].sum() + store.completion_length[places].sum())
+
+
 def spread_over(store: TokenStore, count: int) -> NDArray[np.intp]:
     """Return the places of so many answers, or of all if there are fewer, spread evenly over the store."""
     return np.unique(np.linspace(0, len(store) - 1, min(len(store), count)).astype(np.intp))

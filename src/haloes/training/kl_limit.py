@@ -13,6 +13,11 @@ def is_looked_at(step: int, num_steps: int) -> bool:
     return step % -(-num_steps // _LOOKS) == 0
 
 
+def num_looks(num_steps: int) -> int:
+    """Return how often a run of so many steps looks at its divergence, where it does."""
+    return num_steps // -(-num_steps // _LOOKS) if num_steps else 0
+
+
 class KLLimit:
     """Follows the looks of a run; a pure function of their lines, so that there is nothing to save."""
 
