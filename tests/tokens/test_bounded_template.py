@@ -73,7 +73,7 @@ def test_each_conversation_has_all_its_steps():
     template = make_template(tokenizer)
 
     rows = [(f"Question {i}", "Answer") for i in range(8)]
-    assert template.with_rendered(rows).rendered
+    assert template.with_rendered(rows).renderer.rendered
 
 
 @pytest.mark.parametrize("power", ["{{ 10 ** 10 ** 10 }}", "{% set a = messages | length ** 2 %}"])

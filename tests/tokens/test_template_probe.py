@@ -14,7 +14,8 @@ from haloes.records import Message
 from haloes.sampling.answers import read_answer
 from haloes.tokens.chat_template import control_text, with_control_text
 from haloes.tokens.encode import Encoded, Unencodable, make_encoder, tokenizer_fingerprint
-from haloes.tokens.template import Segment, Template, make_template
+from haloes.tokens.template import Template, make_template
+from haloes.tokens.turns import Segment
 
 HARMONY = (
     "{% for m in messages %}{% if m['role'] == 'assistant' %}"

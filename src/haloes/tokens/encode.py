@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from haloes.errors import ConfigError, DataError
 from haloes.records import Asked, Message, Prompt
+from haloes.tokens.chat_renderer import Kwargs, Tools
 from haloes.tokens.chat_template import control_text
-from haloes.tokens.template import Kwargs, Rendered, Template, TextRow, Tools, make_template
+from haloes.tokens.template import Rendered, Template, TextRow, make_template
 from haloes.tokens.turns import Segment
 
 Ids: TypeAlias = NDArray[np.int32]
