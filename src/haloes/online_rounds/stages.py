@@ -14,7 +14,7 @@ from haloes.models.policy import make_policy
 from haloes.online_rounds.settings import OnlineSettings
 from haloes.records import Asked, Completion
 from haloes.results import Score
-from haloes.runs.measure import AnswerKL, answer_kl
+from haloes.runs.answer_kl import AnswerKL, answer_kl
 from haloes.sampling._contract import Advance
 from haloes.sampling.run import read_completions, sample_to_file
 from haloes.sampling.transformers_engine import TransformersEngine

@@ -10,8 +10,8 @@ from haloes.batches.schedule import Step
 from haloes.errors import ConfigError, RunError
 from haloes.models.reference_cache import ReferenceCache
 from haloes.progress.contract import NullProgress, Progress
+from haloes.runs.answer_kl import row_kl
 from haloes.runs.drift import spread_over
-from haloes.runs.measure import row_kl
 from haloes.runs.prepared_run import PreparedData, PreparedRun
 from haloes.runs.setup import prepare_run
 from haloes.tokens.store import TokenRow

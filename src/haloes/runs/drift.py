@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from haloes.losses._contract import Needs
 from haloes.models.policy import Policy
-from haloes.runs.measure import row_kl
+from haloes.runs.answer_kl import row_kl
 from haloes.tokens.store import TokenStore
 
 _ANSWERS = 8

@@ -16,12 +16,12 @@ from haloes.results import Score
 from haloes.results_json import write_ratings, write_scores
 from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs import manifest
+from haloes.runs.answer_kl import kl_scores
 from haloes.runs.config import SampleSettings
 from haloes.runs.inputs import Inputs
 from haloes.runs.measure import (
     Rater,
     answer_scores,
-    kl_scores,
     rate,
     reward_pairs,
     validation_scores,

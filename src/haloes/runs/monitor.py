@@ -10,9 +10,10 @@ from haloes.errors import ConfigError
 from haloes.judging._contract import Judge
 from haloes.records import Asked, Completion
 from haloes.run_files import METRICS, WATCHED
+from haloes.runs.answer_kl import kl_scores
 from haloes.runs.config import WatchSettings
 from haloes.runs.live_judge import JUDGE_ERROR, LiveJudge
-from haloes.runs.measure import Rater, kl_scores, rate, validation_numbers
+from haloes.runs.measure import Rater, rate, validation_numbers
 from haloes.runs.measure_and_save import RunContext
 from haloes.stats.rates import sign_test
 from haloes.stats.text_stats import repetition_rate, words

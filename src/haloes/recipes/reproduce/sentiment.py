@@ -19,8 +19,8 @@ from haloes.recipes.reproduce.sets import Sets
 from haloes.recipes.reproduce.trials import Ledger, Trial, Workbench
 from haloes.records import Completion, Feedback, Text, plain_text, row_to_json
 from haloes.results import Score
+from haloes.runs.answer_kl import answer_kl
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
-from haloes.runs.measure import answer_kl
 from haloes.runs.prompts import load_prompts
 from haloes.runs.run_folder import claim_experiment
 from haloes.sampling._contract import Decoding
