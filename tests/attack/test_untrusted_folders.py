@@ -11,7 +11,8 @@ import yaml
 from haloes.bounded_yaml import load_yaml
 from haloes.cli.main import run
 from haloes.errors import ConfigError, ModelError
-from haloes.models.load import check_model_exists, empty_model, load_model, load_tokenizer, saved_dtype
+from haloes.models.load import empty_model, load_model, load_tokenizer, saved_dtype
+from haloes.models.locate import check_model_exists
 from haloes.runs.read_settings import parse_setting, read_yaml
 from tiny_runs import save_model
 

@@ -97,7 +97,7 @@ def sample(
         ModelError: the model cannot be loaded.
         RunError: `out` holds completions that were made otherwise, or cannot be written.
     """
-    from haloes.models.load import check_model_is_found
+    from haloes.models.locate import check_model_is_found
     from haloes.runs.prompts import load_asked
     from haloes.sampling._contract import Decoding
     from haloes.sampling.run import check_request, sample_to_file

@@ -2,31 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from haloes.errors import ModelError
-from haloes.models import gguf, hub
+from haloes.models import gguf
 from haloes.models.cache import cache_dir
-from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
 from haloes.models.kind import is_classifier
 from haloes.models.liger import apply_liger
 from haloes.models.quantize import keep_differentiable, quantization
 from haloes.models.quiet import quiet
 from haloes.models.untrusted_adapter import check_adapter, check_patterns
-from haloes.models.untrusted_folder import check_config, read_object
-from haloes.run_files import MODEL, is_trained_run
+from haloes.models.untrusted_folder import read_object
 
 if TYPE_CHECKING:
     import torch
+from haloes.models.locate import ADAPTER, Location, Source, base_name, brief, is_adapter, locate
 
-Source = Literal["folder", "hub", "gguf", "embedded"]
-
-ADAPTER = "adapter_config.json"
-_LONGEST = 300
-_MOST_ADAPTERS = 10
-"""Adapters that stand on one another."""
 GENERATION = "generation_config.json"
 """Settings of generation: what ends an answer, among others."""
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 
 
@@ -42,19 +36,6 @@ class LoadedModel:
     """As it was asked for, or of a run its model's folder; also the model's `name_or_path`, so that an adapter trained
     on it names its base."""
     source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class _Location:
-    """The target of a name: a folder in the layout of transformers or peft, or a GGUF file."""
-
-    name: str
-    source: Source
-    path: Path
-
-    @property
-    def is_gguf(self) -> bool:
-        return self.source in {"gguf", "embedded"}
 
 
 def load_model(
@@ -79,15 +60,15 @@ def load_model(
         ModelError: it is not there, holds pickled weights only, lacks weights, needs code of its own, or its tokenizer
             knows more tokens than the model.
     """
-    location = _locate(name, weights=True)
+    location = locate(name, weights=True)
     tokenizer = _tokenizer(location)
-    if four_bits and _is_adapter(location):
+    if four_bits and is_adapter(location):
         raise ModelError(
             f"{name}: an adapter is merged into its base before training, which cannot be done in four bits; merge it "
             "first (haloes export RUN FOLDER, or peft's merge_and_unload) and train the merged folder"
         )
     in_four_bits = {"quantization_config": quantization(dtype), "device_map": {"": device}} if four_bits else {}
-    model = _merged(location, dtype) if _is_adapter(location) else _plain(location, dtype, **in_four_bits)
+    model = _merged(location, dtype) if is_adapter(location) else _plain(location, dtype, **in_four_bits)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise ModelError(
@@ -114,9 +95,9 @@ def empty_model(name: str) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    location = _locate(name, weights=False)
-    if _is_adapter(location):
-        return empty_model(_base_name(location))
+    location = locate(name, weights=False)
+    if is_adapter(location):
+        return empty_model(base_name(location))
     folder = gguf.model_folder(location.path) if location.is_gguf else location.path
     try:
         with quiet(), torch.device("meta"):
@@ -137,11 +118,11 @@ def saved_dtype(name: str) -> "torch.dtype | None":
     """
     import torch
 
-    location = _locate(name, weights=False)
+    location = locate(name, weights=False)
     if location.is_gguf:
         return None
-    if _is_adapter(location):
-        return saved_dtype(_base_name(location))
+    if is_adapter(location):
+        return saved_dtype(base_name(location))
     if not (location.path / "config.json").is_file():
         return None
     config = read_object(location.path / "config.json")
@@ -161,122 +142,16 @@ def load_tokenizer(name: str) -> Any:
     Raises:
         ModelError: as `load_model`.
     """
-    return _tokenizer(_locate(name, weights=False))
+    return _tokenizer(locate(name, weights=False))
 
 
-def check_model_exists(name: str) -> None:
-    """Raise ModelError where a name leads nowhere on this machine, and cannot be the name of a model on the hub."""
-    if name.lower() in EMBEDDED_NAMES:
-        return
-    try:
-        path = Path(name).expanduser()
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    # A name too long, a folder that may not be looked into, the home of nobody.
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{name[:_LONGEST]}: no model can be there ({_brief(error)})") from error
-    if path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"{name}: no such file")
-        return
-    if path.is_file():
-        raise ModelError(f'{name}: this is a file; a model is a folder, a .gguf file, a hub name or "embedded"')
-    if not path.is_dir() and not hub.is_hub_name(name):
-        raise ModelError(f'{name}: no such folder; a model is a folder, a .gguf file, a hub name or "embedded"')
-
-
-def check_model_is_found(name: str) -> None:
-    """
-    Raise ModelError where a name leads nowhere, on this machine or on the hub.
-
-    Of a model on the hub it fetches configuration and tokenizer, without importing torch.
-    """
-    check_model_exists(name)
-    path = Path(name).expanduser()
-    if name.lower() not in EMBEDDED_NAMES and path.suffix.lower() != ".gguf" and not path.is_dir():
-        hub.fetch(name, weights=False)
-
-
-def _locate(name: str, *, weights: bool) -> _Location:
-    """Find where a name leads, downloading from the hub where it must. Raises ModelError where it leads nowhere."""
-    check_model_exists(name)
-    path = Path(name).expanduser()
-    if name.lower() in EMBEDDED_NAMES:
-        return _Location(name, "embedded", embedded_path())
-    if path.suffix.lower() == ".gguf":
-        return _Location(name, "gguf", path)
-    if is_trained_run(path):
-        # A run stands for the model that it trained, by whose folder the model is then known.
-        return _locate(str(path / MODEL), weights=weights)
-    is_folder = path.is_dir()
-    found = _Location(name, "folder" if is_folder else "hub", path if is_folder else hub.fetch(name, weights=weights))
-    check_config(found.path)
-    return found
-
-
-def _is_adapter(location: _Location) -> bool:
-    return not location.is_gguf and (location.path / ADAPTER).is_file()
-
-
-def _base_name(location: _Location) -> str:
-    """
-    Return the name of the model that an adapter was trained on, from its configuration.
-
-    Raises:
-        ModelError: there is none, or its bases lead on to further adapters without end.
-    """
-    name = at = _named_base(location.path)
-    # An adapter may stand on another one; a ring of them has no model at its end.
-    for _ in range(_MOST_ADAPTERS):
-        folder = Path(at).expanduser()
-        folder = folder / MODEL if is_trained_run(folder) else folder
-        if not (folder / ADAPTER).is_file():
-            return name
-        at = _named_base(folder)
-    raise ModelError(f"{location.path / ADAPTER}: base_model_name_or_path leads from adapter to adapter, to no model")
-
-
-def _named_base(adapter: Path) -> str:
-    name = read_object(adapter / ADAPTER).get("base_model_name_or_path")
-    if not name or not isinstance(name, str):
-        raise ModelError(f"{adapter / ADAPTER}: base_model_name_or_path is empty; write the adapter's base model there")
-    return _moved_with(adapter, name)
-
-
-def _moved_with(adapter: Path, name: str) -> str:
-    """
-    Return where an adapter's base is now.
-
-    A relative folder is looked for here, and then beside each folder that the adapter is in, from the innermost on: so
-    a project may be moved as a whole, and be used from anywhere.
-
-    Raises:
-        ModelError: it is a folder of this machine that is not there.
-    """
-    try:
-        path = Path(name).expanduser()
-        if path.exists() or name.lower() in EMBEDDED_NAMES:
-            return name
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{adapter / ADAPTER}: {name[:_LONGEST]} can be no model ({_brief(error)})") from error
-    if path.is_absolute():
-        raise ModelError(
-            f"{name} is the base of the adapter in {adapter}, and there is no such folder; put it back, or write its "
-            f"new place as base_model_name_or_path into {adapter / ADAPTER}"
-        )
-    beside = (folder / path for folder in adapter.resolve().parents)
-    marks = ("config.json", ADAPTER)
-    return next((str(at) for at in beside if at.is_file() or any((at / mark).is_file() for mark in marks)), name)
-
-
-def _tokenizer(location: _Location) -> Any:
+def _tokenizer(location: Location) -> Any:
     from transformers import AutoTokenizer
 
     folder = gguf.tokenizer_folder(location.path) if location.is_gguf else location.path
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
-        if _is_adapter(location):
-            return load_tokenizer(_base_name(location))
+        if is_adapter(location):
+            return load_tokenizer(base_name(location))
         raise ModelError(f"{location.name}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)})")
     try:
         with quiet():
@@ -285,7 +160,7 @@ def _tokenizer(location: _Location) -> Any:
         raise _failed(location, "tokenizer", error) from error
 
 
-def _plain(location: _Location, dtype: "torch.dtype", **how: Any) -> Any:
+def _plain(location: Location, dtype: "torch.dtype", **how: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     folder = gguf.model_folder(location.path) if location.is_gguf else location.path
@@ -313,7 +188,7 @@ def _plain(location: _Location, dtype: "torch.dtype", **how: Any) -> Any:
     return model
 
 
-def _merged(location: _Location, dtype: "torch.dtype") -> Any:
+def _merged(location: Location, dtype: "torch.dtype") -> Any:
     """Return the adapter's base with the adapter merged into its weights, in this dtype."""
     import torch
     from transformers import GenerationConfig
@@ -327,7 +202,7 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
             "loaded, because opening one can run any code; load it where you trust it and save it again with a "
             "current peft."
         )
-    name = _base_name(location)
+    name = base_name(location)
     check_adapter(location.path / ADAPTER, _shapes(location))
     # The sum of base and adapter in float32, and one rounding at the end: in bfloat16 small updates would vanish.
     base = load_model(name, dtype=torch.float32, device="cpu").model
@@ -343,7 +218,7 @@ def _merged(location: _Location, dtype: "torch.dtype") -> Any:
     return merged.to(dtype)
 
 
-def _shapes(adapter: _Location) -> dict[str, list[int]]:
+def _shapes(adapter: Location) -> dict[str, list[int]]:
     """Return the shape of each tensor of an adapter."""
     from safetensors import safe_open
 
@@ -367,7 +242,7 @@ def _resize_to(base: Any, weights: Path) -> None:
         base.resize_token_embeddings(shapes[0][0], mean_resizing=False)
 
 
-def _require_safetensors(location: _Location, folder: Path) -> None:
+def _require_safetensors(location: Location, folder: Path) -> None:
     if any(folder.glob("*.safetensors")):
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
@@ -379,7 +254,7 @@ def _require_safetensors(location: _Location, folder: Path) -> None:
     raise ModelError(f"{location.name}: no weights in {folder}; a model folder holds config.json and *.safetensors")
 
 
-def _failed(location: _Location, part: str, error: Exception) -> ModelError:
+def _failed(location: Location, part: str, error: Exception) -> ModelError:
     """Return the error for a folder that a library cannot load: most check no value, and raise errors of every kind."""
     if "trust_remote_code" in str(error):
         return ModelError(
@@ -387,10 +262,4 @@ def _failed(location: _Location, part: str, error: Exception) -> ModelError:
             "Use a model whose architecture is part of transformers."
         )
     cached = f" If it was cut short, delete {cache_dir() / 'gguf'} and try again." if location.is_gguf else ""
-    return ModelError(f"{location.name}: the {part} in {location.path} cannot be loaded ({_brief(error)}).{cached}")
-
-
-def _brief(error: Exception) -> str:
-    """Return an error's text in one line of bounded length: transformers lists all architectures that it knows."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return ModelError(f"{location.name}: the {part} in {location.path} cannot be loaded ({brief(error)}).{cached}")

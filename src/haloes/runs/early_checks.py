@@ -5,7 +5,7 @@ from pathlib import Path
 from haloes.feedback.containers import check_exists
 from haloes.judging.functions import load_function
 from haloes.losses.table import check_loss_name
-from haloes.models.load import check_model_is_found
+from haloes.models.locate import check_model_is_found
 from haloes.runs.config import FeedbackSettings, RunConfig
 
 
