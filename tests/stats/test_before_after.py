@@ -8,6 +8,7 @@ from haloes.errors import DataError
 from haloes.records import Completion
 from haloes.results import Score
 from haloes.stats.before_after import compare_completions, compare_means, compare_shares
+from haloes.stats.both_sides import BothSides
 
 
 def answer(prompt_id: str, text: str, model: str, *, finished: bool = True) -> Completion:
@@ -27,7 +28,9 @@ def by_name(scores: Iterable[Score]) -> dict[tuple[str, str], Score]:
 
 def test_shares_come_as_before_after_and_difference():
     keys = list(range(10))
-    scores = by_name(compare_shares([True] * 2 + [False] * 8, keys, [True] * 7 + [False] * 3, keys, name="liked"))
+    scores = by_name(
+        compare_shares(BothSides([True] * 2 + [False] * 8, keys, [True] * 7 + [False] * 3, keys), name="liked")
+    )
     assert {key: score.value for key, score in scores.items()} == pytest.approx(
         {("liked", "before"): 0.2, ("liked", "after"): 0.7, ("liked", "difference"): 0.5}
     )
@@ -35,14 +38,14 @@ def test_shares_come_as_before_after_and_difference():
 
 def test_means_come_as_before_after_and_difference():
     keys = ["a", "b"]
-    scores = compare_means([1.0, 3.0], keys, [2.0, 8.0], keys, name="kl", label="KL to the reference")
+    scores = compare_means(BothSides([1.0, 3.0], keys, [2.0, 8.0], keys), name="kl", label="KL to the reference")
     assert [(s.variant, s.value) for s in scores] == [("before", 2.0), ("after", 5.0), ("difference", 3.0)]
     assert {s.label for s in scores} == {"KL to the reference"}
 
 
 def test_a_single_prompt_gives_no_scores():
-    assert compare_shares([True], ["a"], [True], ["a"], name="liked") == ()
-    assert compare_means([1.0], ["a"], [1.0], ["a"], name="kl") == ()
+    assert compare_shares(BothSides([True], ["a"], [True], ["a"]), name="liked") == ()
+    assert compare_means(BothSides([1.0], ["a"], [1.0], ["a"]), name="kl") == ()
 
 
 def test_completions_are_compared_on_what_can_be_counted():

@@ -11,6 +11,7 @@ from scipy.stats import ttest_1samp, ttest_rel
 
 from haloes.errors import DataError
 from haloes.results import Score
+from haloes.stats.both_sides import BothSides
 from haloes.stats.means import difference_with_interval, mean_with_interval
 
 
@@ -25,7 +26,7 @@ def difference(
     after_keys: Sequence[Hashable],
     **settings: Any,
 ) -> Score | None:
-    return difference_with_interval(before, before_keys, after, after_keys, name="words", **settings)
+    return difference_with_interval(BothSides(before, before_keys, after, after_keys), name="words", **settings)
 
 
 def test_without_skewness_it_is_students_interval():

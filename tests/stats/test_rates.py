@@ -13,6 +13,7 @@ from scipy.stats import binomtest, norm
 
 from haloes.errors import DataError
 from haloes.results import Score
+from haloes.stats.both_sides import BothSides
 from haloes.stats.rates import (
     independent_rows,
     share_difference_with_interval,
@@ -40,7 +41,7 @@ def difference(
     before: Sequence[bool], after: Sequence[bool], keys: Sequence[Hashable] | None = None, **settings: Any
 ) -> Score | None:
     keys = list(range(len(before))) if keys is None else keys
-    return share_difference_with_interval(before, keys, after, keys, name="liked", **settings)
+    return share_difference_with_interval(BothSides(before, keys, after, keys), name="liked", **settings)
 
 
 @given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
@@ -125,7 +126,7 @@ def test_no_change_at_all_is_still_uncertain():
 
 def test_a_paired_difference_goes_by_prompt():
     before, after = [True, False, False, True], [True, True, False, True]
-    score = share_difference_with_interval(before, list("abcd"), after[::-1], list("dcba"), name="liked")
+    score = share_difference_with_interval(BothSides(before, list("abcd"), after[::-1], list("dcba")), name="liked")
     assert score == difference(before, after)
 
 
@@ -141,7 +142,7 @@ def test_several_answers_a_prompt_count_by_prompt():
 
 def test_sides_about_different_prompts_are_refused():
     with pytest.raises(DataError, match="on one side only"):
-        share_difference_with_interval([True, False], ["a", "b"], [True, False], ["a", "c"], name="liked")
+        share_difference_with_interval(BothSides([True, False], ["a", "b"], [True, False], ["a", "c"]), name="liked")
 
 
 def test_the_difference_covers_as_often_as_it_says():

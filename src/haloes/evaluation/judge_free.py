@@ -8,6 +8,7 @@ from haloes.results import HeldOutRow, JudgeFree, Score
 from haloes.stats.auc import auc_with_interval
 from haloes.stats.auc_by_length import auc_beside_length
 from haloes.stats.before_after import ANSWER_BOUNDS, compare_completions, compare_shares
+from haloes.stats.both_sides import BothSides
 from haloes.stats.calibration import calibration
 from haloes.stats.means import mean_with_interval
 from haloes.stats.rates import share_with_interval
@@ -59,7 +60,7 @@ def answer_numbers(answers: Sequence[Completion]) -> list[Score]:
     if both[0] and set(keys[0]) == set(keys[1]):
         refused = [[is_refusal(answer.completion) for answer in side] for side in both]
         scores += compare_completions(*both)
-        scores += compare_shares(refused[0], keys[0], refused[1], keys[1], name="refusal")
+        scores += compare_shares(BothSides(refused[0], keys[0], refused[1], keys[1]), name="refusal")
         rest = {model: some for model, some in by_model.items() if model not in _SIDES}
     else:
         rest = by_model

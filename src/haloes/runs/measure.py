@@ -18,6 +18,7 @@ from haloes.stats.auc import auc_with_interval
 from haloes.stats.auc_by_length import auc_at_equal_length, auc_beside_length
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import Floats
+from haloes.stats.both_sides import BothSides
 from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
 from haloes.store import write_json, write_jsonl
 from haloes.tokens.store import TokenStore
@@ -147,7 +148,7 @@ def answer_scores(
         sides = [[r for r in ratings if r.model == model] for model in ("before", "after")]
         values, keys = zip(*(([r.liked for r in side], [r.prompt_id for r in side]) for side in sides), strict=True)
         label = "Share of answers that the rater likes"
-        scores += compare_shares(values[0], keys[0], values[1], keys[1], name="liked", label=label)
+        scores += compare_shares(BothSides(values[0], keys[0], values[1], keys[1]), name="liked", label=label)
     return scores
 
 

@@ -1,12 +1,11 @@
 """Before and after on the same prompts: each side's number and their difference, all with intervals."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
-
-from numpy.typing import ArrayLike
 
 from haloes.records import Completion
 from haloes.results import Score
+from haloes.stats.both_sides import BothSides
 from haloes.stats.means import difference_with_interval, mean_with_interval
 from haloes.stats.rates import share_difference_with_interval, share_with_interval
 from haloes.stats.text_stats import repeats_itself, repetition_rate, words
@@ -16,10 +15,7 @@ ANSWER_BOUNDS = {"words": (0.0, inf), "tokens": (0.0, inf), "repetition": (0.0, 
 
 
 def compare_shares(
-    before: ArrayLike,
-    before_keys: Sequence[Hashable],
-    after: ArrayLike,
-    after_keys: Sequence[Hashable],
+    sides: BothSides,
     *,
     name: str,
     label: str = "",
@@ -29,10 +25,7 @@ def compare_shares(
     Return the share before, after, and the difference; what has no interval (fewer than two prompts) is left out.
 
     Args:
-        before: true or false for each row of the model before.
-        before_keys: the prompt of each of those rows.
-        after: the same for the model after.
-        after_keys: the prompts of those; the same prompts as before, in any order.
+        sides: true or false for each row.
         name: what was measured.
         label: how a report calls it.
         level: coverage of the intervals.
@@ -41,18 +34,15 @@ def compare_shares(
         DataError: the sides are about different prompts, or an outcome is neither true nor false.
     """
     scores = (
-        share_with_interval(before, before_keys, name=name, variant="before", label=label, level=level),
-        share_with_interval(after, after_keys, name=name, variant="after", label=label, level=level),
-        share_difference_with_interval(before, before_keys, after, after_keys, name=name, label=label, level=level),
+        share_with_interval(sides.before, sides.before_keys, name=name, variant="before", label=label, level=level),
+        share_with_interval(sides.after, sides.after_keys, name=name, variant="after", label=label, level=level),
+        share_difference_with_interval(sides, name=name, label=label, level=level),
     )
     return tuple(score for score in scores if score is not None)
 
 
 def compare_means(
-    before: ArrayLike,
-    before_keys: Sequence[Hashable],
-    after: ArrayLike,
-    after_keys: Sequence[Hashable],
+    sides: BothSides,
     *,
     name: str,
     label: str = "",
@@ -67,11 +57,13 @@ def compare_means(
     lowest, highest = bounds
     widest = (lowest - highest, highest - lowest)
     scores = (
-        mean_with_interval(before, before_keys, name=name, variant="before", label=label, level=level, bounds=bounds),
-        mean_with_interval(after, after_keys, name=name, variant="after", label=label, level=level, bounds=bounds),
-        difference_with_interval(
-            before, before_keys, after, after_keys, name=name, label=label, level=level, bounds=widest
+        mean_with_interval(
+            sides.before, sides.before_keys, name=name, variant="before", label=label, level=level, bounds=bounds
         ),
+        mean_with_interval(
+            sides.after, sides.after_keys, name=name, variant="after", label=label, level=level, bounds=bounds
+        ),
+        difference_with_interval(sides, name=name, label=label, level=level, bounds=widest),
     )
     return tuple(score for score in scores if score is not None)
 
@@ -98,11 +90,13 @@ def compare_completions(
     }
     scores: list[Score] = []
     for name, (old, new) in measures.items():
-        scores.extend(compare_means(old, keys[0], new, keys[1], name=name, level=level, bounds=ANSWER_BOUNDS[name]))
+        scores.extend(
+            compare_means(BothSides(old, keys[0], new, keys[1]), name=name, level=level, bounds=ANSWER_BOUNDS[name])
+        )
     shares = {
         "repeats": [[repeats_itself(c.completion) for c in side] for side in (before, after)],
         "finished": [[c.finished for c in side] for side in (before, after)],
     }
     for name, (was, now) in shares.items():
-        scores.extend(compare_shares(was, keys[0], now, keys[1], name=name, level=level))
+        scores.extend(compare_shares(BothSides(was, keys[0], now, keys[1]), name=name, level=level))
     return tuple(scores)

@@ -22,9 +22,9 @@ from haloes.stats.bootstrap import (
     Floats,
     codes_for,
     finite,
-    require_same_prompts,
     t_quantile,
 )
+from haloes.stats.both_sides import BothSides
 
 
 def mean_with_interval(
@@ -61,10 +61,7 @@ def mean_with_interval(
 
 
 def difference_with_interval(
-    before: ArrayLike,
-    before_keys: Sequence[Hashable],
-    after: ArrayLike,
-    after_keys: Sequence[Hashable],
+    sides: BothSides,
     *,
     name: str,
     label: str = "",
@@ -74,17 +71,15 @@ def difference_with_interval(
     """
     Compute the mean after minus the mean before on the same prompts, with the interval of paired differences.
 
-    What makes a prompt easy or hard cancels out. The sides may hold different numbers of rows for a prompt. Arguments
-    and result as in `mean_with_interval`.
+    What makes a prompt easy or hard cancels out. The sides may hold different numbers of rows for a prompt. Further
+    arguments and result as in `mean_with_interval`.
 
     Raises:
         DataError: the two sides are not about the same prompts, the lengths differ, or a value is not finite.
     """
-    before_N, after_M = finite(before, name), finite(after, name)
-    # One numbering for both sides: a prompt is the same one on either.
-    codes = codes_for(np.concatenate([before_N, after_M]), [*before_keys, *after_keys], name)
-    require_same_prompts(before_keys, after_keys, name)
-    change, codes_of_change = paired_changes(before_N, codes[: len(before_N)], after_M, codes[len(before_N) :])
+    before_N, after_M = finite(sides.before, name), finite(sides.after, name)
+    before_codes, after_codes = sides.codes(before_N, after_M, name)
+    change, codes_of_change = paired_changes(before_N, before_codes, after_M, after_codes)
     num_rows = len(before_N) + len(after_M)
     return _score(
         change,

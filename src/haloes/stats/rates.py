@@ -14,9 +14,9 @@ from haloes.stats.bootstrap import (
     codes_for,
     finite,
     normal_quantile,
-    require_same_prompts,
     t_quantile,
 )
+from haloes.stats.both_sides import BothSides
 from haloes.stats.means import difference_with_interval, mean_spread, paired_changes
 
 # Shapes: N and M rows, C prompts.
@@ -111,10 +111,7 @@ def independent_rows(value_N: Floats, codes_N: Codes, level: float) -> float:
 
 
 def share_difference_with_interval(
-    before: ArrayLike,
-    before_keys: Sequence[Hashable],
-    after: ArrayLike,
-    after_keys: Sequence[Hashable],
+    sides: BothSides,
     *,
     name: str,
     label: str = "",
@@ -128,17 +125,14 @@ def share_difference_with_interval(
     independent rows as they are worth (`independent_rows`). Where the sides have different numbers of rows for a prompt
     it is that of `means.difference_with_interval`, whose arguments, result and errors this shares.
     """
-    before_N, after_M = _outcomes(before, name), _outcomes(after, name)
-    codes = codes_for(np.concatenate([before_N, after_M]), [*before_keys, *after_keys], name)
-    require_same_prompts(before_keys, after_keys, name)
-    num_clusters, num = int(codes.max(initial=-1)) + 1, len(before_N)
+    before_N, after_M = _outcomes(sides.before, name), _outcomes(sides.after, name)
+    before_codes, after_codes = sides.codes(before_N, after_M, name)
+    num_clusters, num = int(before_codes.max(initial=-1)) + 1, len(before_N)
     if num_clusters < 2:  # noqa: PLR2004 - one prompt has no spread
         return None
-    before_codes, after_codes = codes[:num], codes[num:]
     if not np.array_equal(np.bincount(before_codes), np.bincount(after_codes)):
-        return difference_with_interval(
-            before_N, before_keys, after_M, after_keys, name=name, label=label, level=level, bounds=(-1, 1)
-        )
+        checked = BothSides(before_N, sides.before_keys, after_M, sides.after_keys)
+        return difference_with_interval(checked, name=name, label=label, level=level, bounds=(-1, 1))
     change_N, change_codes = paired_changes(before_N, before_codes, after_M, after_codes)
     trials = float(num) if num == num_clusters else independent_rows(change_N, change_codes, level)
     up, down = float((change_N > 0).mean()) * trials, float((change_N < 0).mean()) * trials
