@@ -141,6 +141,16 @@ def test_a_correction_of_no_metric_is_not_of_another():
     assert reasons(replace(correction, metric="style"), metric="tone") == ["other metric"]
 
 
+def test_a_word_that_says_nothing_stands_in_no_corrections_way():
+    vote = replace(VOTE, label=None, correction=BETTER)
+    assert reasons(replace(vote, word="curt")) == [None]
+    assert reasons(replace(vote, word="good")) == ["corrected and liked"]
+
+
+def test_a_later_word_of_unknown_meaning_takes_back_the_vote_before():
+    assert reasons(VOTE, replace(VOTE, label=None, word="curt", id="v2")) == ["earlier vote", "not a verdict"]
+
+
 def test_a_word_means_what_the_user_says_and_else_what_is_known():
     def label(word: str, **words: bool | None) -> object:
         [row] = records(replace(VOTE, label=None, word=word), words=words)

@@ -134,7 +134,7 @@ def _vote(score: Score, scales: Scales, found: Lookup) -> Iterator[Imported]:
         completion=answer.answer,
         label=verdict.label,
         score=verdict.score,
-        word=score.text if score.kind == "CATEGORICAL" else None,
+        word=verdict.word,
         correction=read_call(None, score.text)[1] if is_correction else (),
         voter=voter,
         metric=None if is_correction else score.name,
@@ -158,7 +158,7 @@ def _verdict(score: Score, scales: Scales) -> Verdict:
         return scales.read(score.scale, score.value)
     if score.kind == "CATEGORICAL":
         if score.text is not None:
-            return Verdict()  # its word says it
+            return Verdict(word=score.text)
         raise RefusalError("not a verdict", f"the category of the score {short_repr(score.name)} has no name")
     raise RefusalError("not a verdict", f"the score {short_repr(score.name)} is of type {short_repr(score.kind)}")
 

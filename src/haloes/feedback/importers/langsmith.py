@@ -116,6 +116,7 @@ def _rated(row: RawRow, where: Where, overview: _Overview, calls: Lookup) -> Imp
         completion=call.answer,
         label=verdict.label,
         score=verdict.score,
+        word=verdict.word,
         correction=read_call(None, correction)[1] if correction else (),
         voter=_voter(row),
         metric=key,
@@ -134,14 +135,16 @@ def _verdict(row: RawRow, overview: _Overview) -> Verdict:
     key, value = as_text(row.get("key")) or "", row.get("value")
     if row.get("score") is None:
         word = value if isinstance(value, str) else at(value, "label")
+        # Free-form values are notes as often as verdicts.
         known = isinstance(word, str) and word.strip().casefold() in LABEL_WORDS
-        return Verdict(label=LABEL_WORDS[word.strip().casefold()]) if known else Verdict()
+        return Verdict(word=word) if known else Verdict()
     verdict = overview.scales.read(key, row["score"])
     if key not in overview.lower_is_better:
         return verdict
     return Verdict(
         label=None if verdict.label is None else not verdict.label,
         score=None if verdict.score is None else -verdict.score,
+        word=verdict.word,
     )
 
 

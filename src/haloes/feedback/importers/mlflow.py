@@ -80,6 +80,7 @@ def _rated(assessment: object, row: RawRow, where: Where, scales: Scales, *, ove
         completion=answered.answer,
         label=verdict.label,
         score=verdict.score,
+        word=verdict.word,
         correction=() if not correction else read_messages(correction, role="assistant"),
         voter=_VOTERS[kind],
         metric=name,

@@ -78,6 +78,7 @@ def _rated(score: Mapping[str, Any], trace: Mapping[str, Any], where: Where, sca
         completion=answer,
         label=verdict.label,
         score=verdict.score,
+        word=verdict.word,
         voter=_VOTERS[source],
         metric=name,
         answer=as_id(trace.get("id")),

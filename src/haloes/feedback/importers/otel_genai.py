@@ -101,6 +101,7 @@ def _vote(row: RawRow, where: Where, spans: Lookup, scales: Scales) -> Iterator[
         completion=answered.answer,
         label=verdict.label,
         score=verdict.score,
+        word=verdict.word,
         voter=_voter(row),
         metric=_metric(row),
         answer=span_id(span) or as_id(attribute(attributes_of(span), "gen_ai.response.id")),
@@ -129,7 +130,7 @@ def _verdict(row: RawRow, scales: Scales) -> Verdict:
     word = as_text(attribute(attributes_of(row), "gen_ai.evaluation.score.label"))
     said = LABEL_WORDS.get(word.strip().casefold()) if word else None
     if said is None:
-        return verdict
+        return Verdict(word=word) if verdict == Verdict() else verdict
     if verdict.label is not None and verdict.label != said:
         raise RefusalError(
             "label", f"the label {short_repr(word)} and the score {short_repr(_score(row))} say the opposite"

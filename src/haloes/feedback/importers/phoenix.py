@@ -12,7 +12,7 @@ from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rate
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.scale import Scales, Verdict, label_word, scales_of
+from haloes.feedback.importers.scale import Scales, Verdict, as_word, scales_of
 from haloes.feedback.importers.spans import attributes_of, numbered, read_span, span_id
 from haloes.feedback.importers.values import as_id, as_text, at, first_of
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -106,6 +106,7 @@ def _rated(row: RawRow, where: Where, span: Mapping[str, Any], scales: Scales) -
         completion=answered.answer,
         label=verdict.label,
         score=verdict.score,
+        word=verdict.word,
         voter=_VOTERS[kind],
         metric=_name(row),
         answer=span_id(span),
@@ -124,7 +125,7 @@ def _verdict(row: RawRow, scales: Scales) -> Verdict:
     if score is not None:
         return scales.read(_name(row), score)
     word = _result(row, "label")
-    return Verdict() if word is None or word == "" else Verdict(label=label_word(word))
+    return Verdict() if word is None or word == "" else Verdict(word=as_word(word))
 
 
 def _name(row: RawRow) -> str | None:

@@ -58,6 +58,7 @@ def _vote(row: RawRow, where: Where, logs: Lookup, scales: Scales) -> Iterator[I
         completion=answer,
         label=verdict.label,
         score=verdict.score,
+        word=verdict.word,
         answer=identity,
         user=as_id(at(row, "metadata", "_user")) or as_id(at(log, "metadata", "_user")),
         id=as_id(first_of(row, "id", "feedback_id")),

@@ -120,11 +120,11 @@ def _is_bare_correction(verdict: Verdict) -> bool:
 
 
 def _rated(item: Rated, options: Options, source: str) -> Feedback | Pair:
+    label = _label(item, options)
     if item.correction and not same_completion(item.correction, item.completion):
-        if item.label:
+        if label:
             raise RefusalError("corrected and liked", "the answer has a thumb up and a correction as well")
         return _pair(_of_correction(item), source)
-    label = item.label if item.word is None else label_of(item.word, options.words)
     if label is None and item.score is None:
         raise RefusalError("no verdict", "the vote says neither good nor bad")
     return Feedback(
@@ -136,6 +136,18 @@ def _rated(item: Rated, options: Options, source: str) -> Feedback | Pair:
         model=_name(item.model),
         **_shared(item, source),
     )
+
+
+def _label(item: Rated, options: Options) -> bool | None:
+    """Return the label of a vote. Raises RefusalError for a word of unknown meaning, unless a correction says more."""
+    if item.word is None:
+        return item.label
+    try:
+        return label_of(item.word, options.words)
+    except RefusalError:
+        if item.correction:
+            return None
+        raise
 
 
 def _of_correction(item: Rated) -> Compared:

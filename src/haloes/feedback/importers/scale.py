@@ -9,17 +9,18 @@ and `feedback.labels_from` says which points are good.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from haloes.feedback.importers.values import as_number
+from haloes.feedback.importers.values import as_number, as_text
 from haloes.feedback.labels import LABEL_WORDS
 from haloes.feedback.refusals import RefusalError, short_repr
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a value says: a label, or a score."""
+    """What a value says: a label, a score, or a word (see `label_of`)."""
 
     label: bool | None = None
     score: float | None = None
+    word: str | None = None
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Scales:
         Return what a value of a metric says; nothing for null.
 
         Raises:
-            RefusalError: It is neither a number nor a known word.
+            RefusalError: It is neither a number nor a word.
         """
         if value is None or (isinstance(value, str) and not value.strip()):
             return Verdict()
@@ -52,7 +53,7 @@ class Scales:
         name = metric or ""
         number = as_number(value)
         if number is None:
-            return Verdict(label=label_word(value))
+            return Verdict(word=as_word(value))
         if name in self.points:
             return Verdict(score=number)
         if name in self.signed:
@@ -85,6 +86,14 @@ def label_of(word: str, words: Mapping[str, bool | None]) -> bool | None:
         f"{short_repr(word)} is no known word for good or bad; feedback.words says what it means: "
         "{up: [WORD, ...], down: [WORD, ...]}",
     )
+
+
+def as_word(value: object) -> str:
+    """Return a text that stands for a verdict. Raises RefusalError where it is no text."""
+    text = as_text(value)
+    if text is None:
+        raise RefusalError("not a verdict", f"{short_repr(value)} is neither a number nor a word")
+    return text
 
 
 def label_word(value: object) -> bool:
