@@ -22,6 +22,7 @@ HOME_OF = _OF_LOSSES | homes_by_name(
         "haloes.api.online": ("OnlineResult", "online"),
         "haloes.api.runs": ("export", "plan", "resume", "train"),
         "haloes.api.sampling": ("SampleResult", "sample"),
+        "haloes.api.serving": ("serve",),
         "haloes.errors": (
             "ConfigError",
             "DataError",

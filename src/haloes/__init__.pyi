@@ -20,6 +20,7 @@ from haloes.api.runs import resume as resume
 from haloes.api.runs import train as train
 from haloes.api.sampling import SampleResult as SampleResult
 from haloes.api.sampling import sample as sample
+from haloes.api.serving import serve as serve
 from haloes.errors import ConfigError as ConfigError
 from haloes.errors import DataError as DataError
 from haloes.errors import Interrupted as Interrupted

@@ -14,6 +14,8 @@ SAMPLES, RATINGS, HELD_OUT = "samples.jsonl", "ratings.jsonl", "held_out.jsonl"
 """Answers before and after training, what the rater said of them, and the held-out rows with their rewards."""
 JUDGEMENTS, EVALUATION, REPORT = "judgements.jsonl", "evaluation.json", "report.html"
 """Files that `haloes judge` and `haloes eval` add by default, and the page that shows all of it."""
+COLLECTED = "collected.db"
+"""Answers and votes that `haloes serve` keeps."""
 
 MODEL, CHECKPOINTS, BEST = "model", "checkpoints", "best"
 """Folders: the trained model or adapter, the newest checkpoints, and the best one where the run keeps it."""

@@ -37,6 +37,7 @@ COMMANDS = {
     "export": "Export a run's model: merged for transformers, its adapter, or for llama.cpp, Ollama, vLLM or the hub.",
     "report": "Write a run's report.html again, and summarise it here; also for a run that is not finished.",
     "sample": "Answer prompts with a model, into a file of records; stopped, the same command goes on with it.",
+    "serve": "Serve a run's model, or stand before another server, and collect votes on what it says.",
     "judge": "Have a judge compare two models' answers, in both orders; stopped, the same command goes on with it.",
     "eval": "Win rates, ratings, agreement of judges and judge-free numbers with intervals, from records on disk.",
     "online": "Align a model in rounds: it answers, a rater or judge decides, it learns from the verdicts, and again.",

@@ -16,6 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TextIO, TypeAlias
 
+from haloes.collected import MAGIC as SQLITE
+from haloes.collected import fingerprint, is_collected, last_vote, votes
 from haloes.errors import DataError
 from haloes.feedback import columnar
 from haloes.feedback.chats_in_text import spelled_turns
@@ -27,6 +29,7 @@ NumberedRow: TypeAlias = tuple[int, dict[str, Any] | RefusalError]
 """A row's line (its number, from 1, in containers without lines), and its columns, or the reason why there are none."""
 
 _NOT_READ = {
+    SQLITE: "an SQLite database, and not the one of `haloes serve`: export its table as CSV",
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save it as CSV (UTF-8)",
     b"\xff\xfe": "UTF-16 text: save it as UTF-8",
     b"\xfe\xff": "UTF-16 text: save it as UTF-8",
@@ -76,8 +79,8 @@ def open_container(path: str, *, split: str) -> Container:
         if split != "train":
             raise DataError(f"{path}: a file has no splits, so split {split!r} cannot be chosen; leave it out")
         kind, rows = open_file(path)
-        last_line = columnar.parquet_length if kind == "Parquet" else _count_lines
-        return Container(kind, lambda: _with_turns(rows()), lambda: _digest(path), lambda: last_line(path))
+        last_line = _LAST_LINES.get(kind, _count_lines)
+        return Container(kind, lambda: _with_turns(rows()), lambda: file_fingerprint(path), lambda: last_line(path))
     dataset = columnar.load_dataset(path, split=split)
     kind = "dataset folder" if location.is_dir() else "hub dataset"
     return Container(
@@ -122,6 +125,8 @@ def _kind_of(path: str) -> str:
         head = stream.read(_HEAD)
         if head.startswith(b"PAR1"):
             return "Parquet"
+        if is_collected(path):
+            return "SQLite"
         for magic, what in _NOT_READ.items():
             if head.startswith(magic):
                 raise DataError(f"{path}: the file is {what}")
@@ -181,6 +186,11 @@ def _object(text: bytes | str, *, line: int = 1) -> dict[str, Any] | RefusalErro
 
 def _object_rows(path: str) -> Generator[NumberedRow]:
     yield 1, read_json(path)
+
+
+def _sqlite_rows(path: str) -> Generator[NumberedRow]:
+    for number, row in votes(path):
+        yield number, RefusalError("broken JSON", "the vote's answer holds broken JSON") if row is None else row
 
 
 def _csv_rows(path: str) -> Generator[NumberedRow]:
@@ -303,7 +313,10 @@ def _count_lines(path: str) -> int:
     return lines + (block[-1:] != b"\n")
 
 
-def _digest(path: str) -> str:
+def file_fingerprint(path: str) -> str:
+    """Return the sha256 of a file's bytes, in hex; of a database that of what it says, which is not all in one file."""
+    if is_collected(path):
+        return fingerprint(path)
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -322,4 +335,6 @@ _READERS: dict[str, Callable[[str], Generator[NumberedRow]]] = {
     "JSON object": _object_rows,
     "CSV": _csv_rows,
     "Parquet": columnar.parquet_rows,
+    "SQLite": _sqlite_rows,
 }
+_LAST_LINES = {"Parquet": columnar.parquet_length, "SQLite": last_vote}

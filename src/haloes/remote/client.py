@@ -119,7 +119,7 @@ class Client:
 
         self._endpoint = endpoint
         self._url = _parts(endpoint.base_url)
-        self._key = _key(endpoint.key_env)
+        self._key = checked_key(endpoint)
         self._authorization = f"Bearer {self._key}" if self._key else ""
         if endpoint.user_env is not None:
             both = f"{_key(endpoint.user_env, field='user_env')}:{self._key}"
@@ -129,7 +129,6 @@ class Client:
         self._turn = threading.Lock()
         self._not_before = 0.0
         self._connections = Connections()
-        self._check()
 
     def __enter__(self) -> Self:
         return self
@@ -257,17 +256,6 @@ class Client:
                     raise
         raise OSError(f"{host} has no address")
 
-    def _check(self) -> None:
-        try:
-            addresses = safe_addresses(self._url.hostname or "", self._url.port or 0)
-        except OSError:
-            return  # perhaps later: each request resolves the name anew
-        if self._key and self._url.scheme == "http" and not all(map(is_local, addresses)):
-            raise ConfigError(
-                f"base_url: {self._endpoint.base_url} is plain http on the open network, and the key would be readable "
-                "on its way; give an https address, or leave key_env out"
-            )
-
     def _wait_for_turn(self) -> None:
         """Wait until the rate limit, or a pause that the server asked for, lets another request go."""
         rate = self._endpoint.requests_per_minute
@@ -323,6 +311,26 @@ class _TryAgainError(Exception):
     def __init__(self, message: str, *, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
+
+
+def checked_key(endpoint: Endpoint) -> str:
+    """
+    Return the endpoint's key, or "" where it takes none, after a look at the address; nothing is sent.
+
+    Raises ConfigError where the key is not in the environment, the address must not be asked, or the key would go over
+    an open network in the clear.
+    """
+    url, key = _parts(endpoint.base_url), _key(endpoint.key_env)
+    try:
+        addresses = safe_addresses(url.hostname or "", url.port or 0)
+    except OSError:
+        return key  # perhaps later: each request resolves the name anew
+    if key and url.scheme == "http" and not all(map(is_local, addresses)):
+        raise ConfigError(
+            f"base_url: {endpoint.base_url} is plain http on the open network, and the key would be readable on its "
+            "way; give an https address, or leave key_env out"
+        )
+    return key
 
 
 def _parts(base_url: str) -> Any:

@@ -1,9 +1,9 @@
 """Completions of prompts by a model in this process, rendered by the chat template that training uses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,11 +14,14 @@ from haloes.models.architecture import renewal_of, window_of
 from haloes.records import Asked, Completion, as_prompt
 from haloes.sampling._contract import Advance, Decoding, ignore_parts
 from haloes.sampling.answers import read_answer
-from haloes.sampling.decode import choose_way, decode
+from haloes.sampling.decode import Choose, choose_way, decode
 from haloes.sampling.token_choice import draws, greedy, sample_top_p
 from haloes.tokens.chat_template import control_text
 from haloes.tokens.encode import make_encoder
 from haloes.tokens.template import make_template
+
+Watch: TypeAlias = Callable[[Tensor, Tensor], None]
+"""Told of logits (B, V) and the tokens (B,) that were picked from them."""
 
 
 def sample(
@@ -104,9 +107,12 @@ def sample_batches(
     batch_size: int = 64,
     batch_tokens: int = 16_384,
     advance: Advance = ignore_parts,
+    watch: Watch | None = None,
 ) -> Iterator[list[Completion]]:
     """
     Answer each prompt once, a batch at a time, longest prompts first, as `sample` does with the same arguments.
+
+    `watch` is told of the tokens as they are picked, with the logits they were picked from; what it raises ends it all.
 
     Raises:
         ConfigError, DataError, ModelError: as `sample`, before the first batch.
@@ -127,6 +133,7 @@ def sample_batches(
         alone = {name for name in ids if not way.together or renewal.touches(len(ids[name]) + limits[name] - 1)}
         for names in _batches(ids, limits, alone=alone, batch_size=batch_size, batch_tokens=batch_tokens):
             choose = _chooser(names, max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+            choose = choose if watch is None else _watched(choose, watch)
             found = decode(
                 model,
                 [ids[n] for n in names],
@@ -217,6 +224,15 @@ def _chooser(names: list[str], count: int, *, temperature: float, top_p: float, 
         return sample_top_p(logits_BV, draw_B, temperature=temperature, top_p=top_p)
 
     return choose
+
+
+def _watched(choose: Choose, watch: Watch) -> Choose:
+    def chosen(logits_BV: Tensor, rows: list[int], step: int) -> Tensor:
+        token_B = choose(logits_BV, rows, step)
+        watch(logits_BV, token_B)
+        return token_B
+
+    return chosen
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from haloes.errors import DataError
-from haloes.feedback.containers import NumberedRow, open_container, open_file
+from haloes.feedback.containers import NumberedRow, file_fingerprint, open_container, open_file
 from haloes.feedback.fields import RawRow
 from haloes.feedback.folder import export_files
 from haloes.feedback.refusals import RefusalError
@@ -100,7 +100,7 @@ class Export:
 
     def fingerprint(self) -> str:
         """Return the sha256 over the names and bytes of all files, in hex; of a single file that of its bytes."""
-        digests = [(file.name, _digest(file.path)) for file in self.files]
+        digests = [(file.name, file_fingerprint(file.path)) for file in self.files]
         if len(digests) == 1:
             return digests[0][1]
         return hashlib.sha256(repr(digests).encode()).hexdigest()
@@ -141,8 +141,3 @@ def _page(row: RawRow) -> list[object] | None:
 
 def _object(item: object) -> RawRow | RefusalError:
     return item if isinstance(item, Mapping) else RefusalError("wrong type", "a row of the page is no JSON object")
-
-
-def _digest(path: str) -> str:
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,6 +6,7 @@ from haloes.feedback.importers.argilla import ARGILLA
 from haloes.feedback.importers.chainlit import CHAINLIT
 from haloes.feedback.importers.chat_ui import CHAT_UI
 from haloes.feedback.importers.chatgpt import CHATGPT
+from haloes.feedback.importers.collected import COLLECTED
 from haloes.feedback.importers.contract import Importer
 from haloes.feedback.importers.dify import DIFY
 from haloes.feedback.importers.gradio import GRADIO
@@ -25,6 +26,7 @@ from haloes.feedback.importers.vercel_chat import VERCEL_CHAT
 from haloes.feedback.importers.weave import WEAVE
 
 _IN_ORDER: Iterable[Importer] = (
+    COLLECTED,
     OPEN_WEBUI,
     LIBRECHAT,
     CHAT_UI,

@@ -1,0 +1,1 @@
+"""The server that answers chats, keeps what was said, and collects votes: one process, one SQLite file, one page."""

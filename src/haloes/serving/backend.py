@@ -1,0 +1,45 @@
+"""The interface of who answers: a run's models in this process, or a server that is asked in their place."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for an answer."""
+
+    raw: bytes
+    """The body as the client sent it."""
+    body: Mapping[str, Any]
+    """The same, read."""
+    authorization: bytes | None = None
+    """The client's own header, for an upstream; it is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What comes back, as it goes to the client."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    parts: AsyncIterator[bytes]
+    logprobs: list[float] = field(default_factory=list)
+    """Log-probabilities of the tokens that came so far, where they are known without being part of the reply."""
+
+
+class Backend(Protocol):
+    """Answers chats."""
+
+    def opened(self) -> AbstractAsyncContextManager[object]:
+        """Return the context in which it answers."""
+        ...
+
+    async def models(self, authorization: bytes | None = None) -> list[str]:
+        """Return the names of the models. Raises RefusedError where they cannot be had."""
+        ...
+
+    def answer(self, ask: Ask) -> AbstractAsyncContextManager[Reply]:
+        """Begin an answer; leaving the block ends it. Raises RefusedError where there is none."""
+        ...

@@ -1,0 +1,266 @@
+"""The models of a run, answered by transformers in this process, one answer at a time."""
+
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from typing import Any
+
+import anyio
+import anyio.from_thread
+from anyio.streams.memory import MemoryObjectSendStream
+
+from haloes.errors import UserError
+from haloes.feedback.messages import check_prompt, parse_messages
+from haloes.feedback.refusals import RefusalError
+from haloes.records import Asked, Completion, Prompt, as_asked
+from haloes.sampling._contract import Decoding
+from haloes.sampling.stream import Growing, stream
+from haloes.sampling.transformers_engine import TransformersEngine
+from haloes.serving.backend import Ask, Reply
+from haloes.serving.requests import RefusedError, messages_of
+from haloes.serving.writes import new_id, words_of
+
+_KNOWN = frozenset(
+    [
+        "model",
+        "messages",
+        "tools",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "max_completion_tokens",
+        "seed",
+        "stream",
+        "stream_options",
+        "logprobs",
+        "user",
+        "metadata",
+        "chat_template_kwargs",
+        "n",
+        "store",
+    ]
+)
+_MOST_TOKENS = 256
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+class _HungUpError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Local:
+    """Answers with models in this process."""
+
+    def __init__(self, engines: Mapping[str, TransformersEngine]) -> None:
+        """Take the models by name."""
+        self._engines = dict(engines)
+        self._turn = anyio.Lock()
+        self._seeds = 0
+
+    def opened(self) -> AbstractAsyncContextManager[object]:
+        """Return a context that does nothing: the models are there."""
+        return nullcontext()
+
+    async def models(self, authorization: bytes | None = None) -> list[str]:  # noqa: ARG002 - of the interface
+        """Return the names of the models."""
+        return list(self._engines)
+
+    @asynccontextmanager
+    async def answer(self, ask: Ask) -> AsyncIterator[Reply]:
+        """Answer once those who asked before have their answers."""
+        wanted = _Wanted(ask.body, self._engines)
+        if wanted.seed is None:
+            self._seeds += 1
+        seed = self._seeds if wanted.seed is None else wanted.seed
+        async with self._turn, anyio.create_task_group() as tasks:
+            stopped = threading.Event()
+            give, take = anyio.create_memory_object_stream[dict[str, Any]](1 << 20)
+
+            def put(item: dict[str, Any]) -> None:
+                try:
+                    anyio.from_thread.run_sync(give.send_nowait, item)
+                except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    raise _HungUpError from None
+
+            def work() -> None:
+                def tell(new: dict[str, str], growing: Growing) -> None:
+                    if stopped.is_set():
+                        raise _HungUpError
+                    logprobs.extend(growing.logprobs[len(logprobs) :])
+                    put({"new": new, "growing": growing})
+
+                try:
+                    done = stream(
+                        wanted.engine.model,
+                        wanted.engine.tokenizer,
+                        wanted.prompt,
+                        decoding=wanted.decoding,
+                        seed=seed,
+                        tell=tell,
+                    )
+                    put({"done": done})
+                except UserError as error:
+                    put({"error": RefusedError(400, str(error))})
+
+            logprobs: list[float] = []
+            tasks.start_soon(_in_thread, work, give)
+            try:
+                # What is wrong with the prompt shows before the first word, and so before the status is sent.
+                first = await take.receive()
+                if "error" in first:
+                    raise first["error"]
+                whole = _as_events if wanted.streams else _as_one
+                headers = [_EVENTS if wanted.streams else (b"content-type", b"application/json")]
+                yield Reply(200, headers, whole(wanted, _and(first, take)), logprobs)
+            finally:
+                stopped.set()
+                take.close()
+
+
+async def _in_thread(work: Any, give: MemoryObjectSendStream[Any]) -> None:
+    with give, suppress(_HungUpError):
+        await anyio.to_thread.run_sync(work)
+
+
+class _Wanted:
+    """A request, checked."""
+
+    def __init__(self, body: Mapping[str, Any], engines: Mapping[str, TransformersEngine]) -> None:
+        """Raise RefusedError where the request cannot be answered as it is."""
+        odd = next((name for name, value in body.items() if name not in _KNOWN and value not in (None, [], {})), None)
+        if odd is not None:
+            raise RefusedError(400, f"{odd!r:.80} is not supported by this server", "unsupported_parameter", odd)
+        self.model = str(body.get("model"))
+        if self.model not in engines:
+            known = ", ".join(engines)
+            raise RefusedError(404, f"there is no model {self.model!r:.80}, only {known}", "model_not_found", "model")
+        self.engine = engines[self.model]
+        self.streams = body.get("stream") is True
+        options = body.get("stream_options")
+        self.counts = not self.streams or (isinstance(options, Mapping) and options.get("include_usage") is True)
+        self.logprobs = body.get("logprobs") is True
+        if body.get("n") not in (None, 1):
+            raise RefusedError(400, "n must be 1", "unsupported_parameter", "n")
+        most = _number(body, "max_completion_tokens", None) or _number(body, "max_tokens", _MOST_TOKENS)
+        self.seed = None if body.get("seed") is None else int(_number(body, "seed", 0)) & 0xFFFFFFFF
+        try:
+            self.decoding = Decoding(
+                max_new_tokens=int(most),
+                temperature=float(_number(body, "temperature", 0.0)),
+                top_p=float(_number(body, "top_p", 1.0)),
+            )
+            self.prompt = _prompt(body)
+        except UserError as error:
+            raise RefusedError(400, str(error)) from error
+        except RefusalError as error:
+            raise RefusedError(400, error.message, param="messages") from error
+        self.id, self.created = new_id("chatcmpl"), int(time.time())
+
+    def part(self, kind: str, **more: Any) -> dict[str, Any]:
+        """Return an object of a reply."""
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, **more}
+
+
+def _prompt(body: Mapping[str, Any]) -> Asked:
+    turns = [
+        {**turn, "content": words_of(turn["content"])}
+        if isinstance(turn.get("content"), list) and all(part.get("type") == "text" for part in turn["content"])
+        else turn
+        for turn in messages_of(body)
+    ]
+    tools, values = body.get("tools") or [], body.get("chat_template_kwargs") or {}
+    if not isinstance(tools, list) or not isinstance(values, Mapping):
+        raise RefusedError(400, "tools must be a list, and chat_template_kwargs an object")
+    return as_asked(Prompt(check_prompt(parse_messages(turns, column="messages")), tuple(tools), values or None))
+
+
+def _number(body: Mapping[str, Any], name: str, default: float | None) -> Any:
+    value = body.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RefusedError(400, f"{name} must be a number", param=name)
+    return value
+
+
+async def _and(first: dict[str, Any], rest: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    yield first
+    async for each in rest:
+        yield each
+
+
+async def _as_events(wanted: _Wanted, items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    begun = False
+    told = 0
+    growing: Growing | None = None
+    async for item in items:
+        if "error" in item:
+            raise item["error"]
+        if "done" in item:
+            for event in _last_events(wanted, item["done"], growing):
+                yield event
+            continue
+        growing = item["growing"]
+        delta = _named(item["new"])
+        if delta or not begun:
+            new = growing.logprobs[told:]
+            told = len(growing.logprobs)
+            yield _event(wanted, {} if begun else {"role": "assistant"}, delta, new if wanted.logprobs else None)
+            begun = True
+
+
+def _last_events(wanted: _Wanted, done: Completion, growing: Growing | None) -> list[bytes]:
+    choice = {"index": 0, "delta": {}, "finish_reason": "stop" if done.finished else "length"}
+    events = [wanted.part("chat.completion.chunk", choices=[choice])]
+    if wanted.counts:
+        events.append(wanted.part("chat.completion.chunk", choices=[], usage=_usage(done, growing)))
+    return [*(_data(event) for event in events), b"data: [DONE]\n\n"]
+
+
+def _event(wanted: _Wanted, start: dict[str, str], delta: dict[str, str], logprobs: list[float] | None) -> bytes:
+    choice: dict[str, Any] = {"index": 0, "delta": {**start, **delta}, "finish_reason": None}
+    if logprobs is not None:
+        choice["logprobs"] = _logprobs(logprobs)
+    return _data(wanted.part("chat.completion.chunk", choices=[choice]))
+
+
+async def _as_one(wanted: _Wanted, items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    growing: Growing | None = None
+    async for item in items:
+        if "error" in item:
+            raise item["error"]
+        if "done" not in item:
+            growing = item["growing"]
+            continue
+        done: Completion = item["done"]
+        message = {"role": "assistant", "content": done.completion}
+        if done.reasoning:
+            message["reasoning_content"] = done.reasoning
+        choice = {"index": 0, "message": message, "finish_reason": "stop" if done.finished else "length"}
+        if wanted.logprobs and growing is not None:
+            choice["logprobs"] = _logprobs(growing.logprobs)
+        yield json.dumps(wanted.part("chat.completion", choices=[choice], usage=_usage(done, growing))).encode()
+
+
+def _named(new: Mapping[str, str]) -> dict[str, str]:
+    names = {"words": "content", "reasoning": "reasoning_content"}
+    return {names[name]: text for name, text in new.items()}
+
+
+def _logprobs(values: list[float]) -> dict[str, Any]:
+    return {"content": [{"token": "", "logprob": value, "bytes": None, "top_logprobs": []} for value in values]}
+
+
+def _usage(done: Completion, growing: Growing | None) -> dict[str, int]:
+    asked = 0 if growing is None else growing.num_prompt
+    return {
+        "prompt_tokens": asked,
+        "completion_tokens": done.num_tokens,
+        "total_tokens": asked + done.num_tokens,
+    }
+
+
+def _data(value: object) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"

@@ -1,0 +1,201 @@
+"""What is read from the store: lists, the queue, and comparisons."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from haloes.serving.records import UnknownError
+from haloes.serving.writes import question_of, words_of
+
+_CUT = 300
+"""Characters of a question or an answer in a list."""
+_SHORT = "id, completion_id, created_at, model, user, messages, message, rating, comment, reward"
+_WAITING = "voted = 0 AND purpose = 'chat'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What of the answers is listed."""
+
+    search: str = ""
+    """Words that question or answer hold, each a beginning of a word; empty for all."""
+    rating: int | None = None
+    """1 or -1: those with this rating; 0: those that nobody rated; None: all."""
+    model: str | None = None
+    before: int | None = None
+    """Only answers with a smaller number."""
+    limit: int = 50
+
+
+def listed(connection: sqlite3.Connection, wanted: Listing) -> dict[str, Any]:
+    """Return answers, the newest first, and the number before which the next ones stand."""
+    most = wanted.before if wanted.before is not None else 1 << 62
+    conditions = ["id < ?"]
+    values: list[Any] = [most]
+    more: list[Any] = []
+    if wanted.rating == 0:
+        conditions.append("voted = 0")
+    elif wanted.rating is not None:
+        conditions.append("rating = ?")
+        more.append(wanted.rating)
+    if wanted.model is not None:
+        conditions.append("model = ?")
+        more.append(wanted.model)
+    words = _words(wanted.search)
+    if wanted.search.strip() and not words:
+        return {"answers": [], "next": None}
+    if words:
+        # The index of words gives numbers in order, so that no more are looked at than are shown.
+        source = (
+            "(SELECT rowid AS number FROM answers_text WHERE answers_text MATCH ? AND rowid < ? ORDER BY rowid DESC) "
+            "CROSS JOIN answers ON id = number"
+        )
+        values = [words, most, most]
+    else:
+        source = "answers"
+    rows = connection.execute(
+        f"SELECT {_SHORT} FROM {source} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",  # noqa: S608
+        (*values, *more, wanted.limit + 1),
+    ).fetchall()
+    shown = rows[: wanted.limit]
+    following = shown[-1][0] if len(rows) > wanted.limit else None
+    return {"answers": [_short(row) for row in shown], "next": following}
+
+
+def waiting(connection: sqlite3.Connection, limit: int) -> dict[str, Any]:
+    """Return answers that nobody rated, the least certain first, and how many there are."""
+    rows = connection.execute(
+        f"SELECT {_SHORT} FROM answers WHERE {_WAITING} "  # noqa: S608
+        "ORDER BY reward IS NULL, abs(reward), logprob IS NULL, logprob, id DESC LIMIT ?",
+        (limit,),
+    ).fetchall()
+    (left,) = connection.execute(f"SELECT count(*) FROM answers WHERE {_WAITING}").fetchone()  # noqa: S608
+    return {"answers": [{**_short(row), **_turns(row)} for row in rows], "left": left}
+
+
+def answer(connection: sqlite3.Connection, completion_id: str) -> dict[str, Any]:
+    """
+    Return all that is known of an answer.
+
+    Raises:
+        UnknownError: there is none of this id.
+    """
+    found = connection.execute(
+        f"SELECT {_SHORT}, settings, finish_reason, first_token_ms, total_ms, logprob FROM answers "  # noqa: S608
+        "WHERE completion_id = ? ORDER BY choice LIMIT 1",
+        (completion_id,),
+    ).fetchone()
+    if found is None:
+        raise UnknownError(f"there is no answer {completion_id!r:.80}")
+    votes = connection.execute(
+        "SELECT rating, comment, correction, user, created_at FROM votes WHERE answer = ? ORDER BY id", (found[0],)
+    )
+    names = ("rating", "comment", "correction", "user", "created_at")
+    settings, reason, first, total, logprob = found[-5:]
+    return {
+        **_short(found, cut=None),
+        **_turns(found),
+        "settings": json.loads(settings),
+        "finish_reason": reason,
+        "first_token_ms": first,
+        "total_ms": total,
+        "logprob": logprob,
+        "votes": [{**dict(zip(names, vote, strict=True)), "created_at": iso(vote[-1])} for vote in votes],
+    }
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many answers and votes there are."""
+    return {
+        name: connection.execute(f"SELECT coalesce(max(id), 0) FROM {name}").fetchone()[0]  # noqa: S608 - our names
+        for name in ("answers", "votes")
+    }
+
+
+def voted_prompts(connection: sqlite3.Connection, user: str | None) -> set[str]:
+    """Return the ids of the prompts on which a person voted in comparisons."""
+    rows = connection.execute(
+        "SELECT DISTINCT c.prompt_id FROM votes v JOIN comparisons c ON c.id = v.comparison "
+        "WHERE v.user IS ? AND c.prompt_id IS NOT NULL",
+        (user,),
+    )
+    return {row[0] for row in rows}
+
+
+def answers_shown(connection: sqlite3.Connection, prompt_id: str, models: Sequence[str]) -> tuple[int, int] | None:
+    """Return the numbers of both models' answers that a comparison of this prompt showed; None where none did."""
+    row = connection.execute(
+        "SELECT l.model, l.id, r.model, r.id FROM comparisons c JOIN answers l ON l.id = c.left_answer "
+        "JOIN answers r ON r.id = c.right_answer WHERE c.prompt_id = ? AND c.candidate = ? AND c.baseline = ? LIMIT 1",
+        (prompt_id, *models),
+    ).fetchone()
+    if row is None:
+        return None
+    numbers = {row[0]: row[1], row[2]: row[3]}
+    return numbers[models[0]], numbers[models[1]]
+
+
+def messages_of(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Mapping[str, Any]]:
+    """Return the answers of these numbers, as turns."""
+    return [
+        json.loads(connection.execute("SELECT message FROM answers WHERE id = ?", (number,)).fetchone()[0])
+        for number in numbers
+    ]
+
+
+def verdicts(connection: sqlite3.Connection, candidate: str, baseline: str) -> list[tuple[str, str]]:
+    """
+    Return the last verdict of each person on each comparison of two models.
+
+    Returns:
+        Pairs of the prompt (of a prompt of one's own the comparison's id), and "win", "loss", "tie" or "both_bad" from
+        the candidate's side.
+    """
+    rows = connection.execute(
+        "SELECT coalesce(c.prompt_id, c.comparison_id), v.verdict, l.model FROM votes v "
+        "JOIN comparisons c ON c.id = v.comparison JOIN answers l ON l.id = c.left_answer "
+        "WHERE v.id IN (SELECT max(id) FROM votes WHERE comparison IS NOT NULL GROUP BY comparison, user) "
+        "AND c.candidate = ? AND c.baseline = ? ORDER BY v.id",
+        (candidate, baseline),
+    )
+    return [(prompt, _for_candidate(verdict, left == candidate)) for prompt, verdict, left in rows]
+
+
+def iso(seconds: float) -> str:
+    """Return a time as ISO 8601, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _for_candidate(verdict: str, candidate_left: bool) -> str:
+    if verdict not in ("left", "right"):
+        return verdict
+    return "win" if (verdict == "left") == candidate_left else "loss"
+
+
+def _words(search: str) -> str:
+    """Return a search as FTS5 has it: all words, each the beginning of one, nothing of its syntax."""
+    words = ("".join(c if c.isalnum() else " " for c in search)).split()
+    return " ".join(f'"{word}"*' for word in words[:20])
+
+
+def _short(row: Sequence[Any], *, cut: int | None = _CUT) -> dict[str, Any]:
+    number, completion_id, created_at, model, user, messages, message, rating, comment, reward = row[:10]
+    return {
+        "number": number,
+        "completion_id": completion_id,
+        "created_at": iso(created_at),
+        "model": model,
+        "user": user,
+        "question": question_of(json.loads(messages))[:cut],
+        "answer": words_of(json.loads(message).get("content"))[:cut],
+        "rating": rating,
+        "comment": comment,
+        "reward": reward,
+    }
+
+
+def _turns(row: Sequence[Any]) -> dict[str, Any]:
+    return {"messages": json.loads(row[5]), "message": json.loads(row[6])}
