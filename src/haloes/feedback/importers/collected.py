@@ -12,9 +12,13 @@ from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Message, Where
 
+_COLUMNS = ("vote", "rating", "verdict", "answer", "comparison", "left", "right")
+
 
 def _recognise(export: Export) -> str | None:
-    return "store of haloes serve" if export.files[0].kind == "SQLite" else None
+    if export.files[0].kind == "SQLite":
+        return "store of haloes serve"
+    return "store of haloes serve, its rows as text" if export.with_columns(*_COLUMNS) else None
 
 
 def _read(export: Export) -> Iterator[Imported]:
