@@ -25,6 +25,8 @@ class Reply:
     status: int
     headers: Sequence[tuple[bytes, bytes]]
     parts: AsyncIterator[bytes]
+    size: int | None = None
+    """Bytes of the body, where they were announced."""
     logprobs: list[float] = field(default_factory=list)
     """Log-probabilities of the tokens that came so far, where they are known without being part of the reply."""
 

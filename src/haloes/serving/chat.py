@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _MOST_KEPT = 32 << 20
 """Bytes of a reply that are kept for reading; what comes after goes to the client alone."""
 _NO_SETTINGS = frozenset({"messages", "tools", "model", "user", "metadata", "chat_template_kwargs", "stream_options"})
-_END = 64
+_DONE, _END = b"[DONE]", 16
+"""The last event, and where its mark stands."""
 _SETTING = (bool, int, float, str)
 _SHORTEST_SECRET = 8
 
@@ -62,8 +63,9 @@ class Passed:
 
     def is_whole(self) -> bool:
         """Return whether the last part that is read came: the last byte that was announced, or the last event."""
-        announced = dict(self.reply.headers).get(b"content-length", b"") if self.reply else b""
-        return self.raw[-_END:].rstrip().endswith(b"[DONE]") or announced == str(self.size).encode()
+        if self.reply is None:
+            return False
+        return self.reply.size == self.size or self.raw[-_END:].rstrip().endswith(_DONE)
 
     def answers(self, *, purpose: Any = "chat", secret: str = "") -> list[Answer]:
         """Return what is to be kept: nothing where the reply is an error, or no word came."""

@@ -113,7 +113,7 @@ class Local:
                     raise first["error"]
                 whole = _as_events if wanted.streams else _as_one
                 headers = [_EVENTS if wanted.streams else (b"content-type", b"application/json")]
-                yield Reply(200, headers, whole(wanted, _and(first, take)), logprobs)
+                yield Reply(200, headers, whole(wanted, _and(first, take)), logprobs=logprobs)
             finally:
                 stopped.set()
                 take.close()

@@ -60,7 +60,7 @@ class Address:
 
 def check_installed() -> None:
     """Raise ConfigError where the packages of the server are not installed."""
-    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    missing = [name for name in ("starlette", "uvicorn", "httptools", "aiohttp") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"haloes serve needs {' and '.join(missing)}: pip install 'haloes[web]'")
 
@@ -101,7 +101,7 @@ def serve_until_stopped(app: Any, listening: socket.socket, *, ready: Callable[[
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http="httptools",
         ws="none",
         lifespan="on",
         log_level="warning",

@@ -1,13 +1,13 @@
 """A server of the OpenAI kind, asked in place of a model: requests and replies pass through byte by byte."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+import socket
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from io import BytesIO
 from urllib.parse import quote, urlsplit
 
-import anyio
-import httpcore
+import anyio.to_thread
 
 from haloes.errors import ConfigError
 from haloes.remote.addresses import safe_addresses
@@ -28,15 +28,26 @@ class Upstream:
     def __init__(self, endpoint: Endpoint) -> None:
         """Read the key. Raises ConfigError where it is missing, or the address must not be asked."""
         self._key = checked_key(endpoint)
-        self._url = urlsplit(endpoint.base_url.strip())
+        parts = urlsplit(endpoint.base_url.strip())
+        self._base = f"{parts.scheme}://{parts.netloc}{quote(parts.path.rstrip('/'), safe='/%:@!$&()*+,;=~')}"
         self._name = endpoint.base_url
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Keep connections while the block lasts."""
-        async with httpcore.AsyncConnectionPool(
-            max_connections=None, max_keepalive_connections=100, keepalive_expiry=_IDLE, network_backend=_Backend()
-        ) as self._pool:
+        from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
+        connector = TCPConnector(limit=0, keepalive_timeout=_IDLE, resolver=_resolver(), use_dns_cache=False)
+        limits = ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENCE)
+        # Nothing of the environment, no cookies, nothing unpacked: what comes is what is passed on.
+        async with ClientSession(
+            connector=connector,
+            timeout=limits,
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"User-Agent": "haloes", "Accept-Encoding": "identity"},
+        ) as self._session:
             yield
 
     @property
@@ -67,61 +78,48 @@ class Upstream:
     async def _asked(
         self, method: str, path: str, content: bytes | None, authorization: bytes | None
     ) -> AsyncIterator[Reply]:
-        url = httpcore.URL(
-            scheme=self._url.scheme,
-            host=self._url.hostname or "",
-            port=self._url.port,
-            target=quote(self._url.path.rstrip("/") + path, safe="/%:@!$&'()*+,;=~"),
-        )
-        headers = [
-            (b"Host", self._url.netloc.encode("idna")),
-            (b"Content-Type", b"application/json"),
-            # The events are read as they pass.
-            (b"Accept-Encoding", b"identity"),
-            (b"User-Agent", b"haloes"),
-        ]
-        key = f"Bearer {self._key}".encode() if self._key else authorization
-        headers += [(b"Authorization", key)] if key else []
-        limits = {"connect": _CONNECT, "read": _SILENCE, "write": _SILENCE, "pool": None}
+        from aiohttp import ClientConnectorError, ClientError
+        from yarl import URL
+
+        url = URL(self._base + path, encoded=True)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        if self._key or authorization:
+            headers["Authorization"] = f"Bearer {self._key}" if self._key else (authorization or b"").decode("latin-1")
         try:
-            async with self._pool.stream(
-                method, url, headers=headers, content=content, extensions={"timeout": limits}
+            async with self._session.request(
+                method, url, headers=headers, data=content and BytesIO(content), allow_redirects=False
             ) as response:
                 if 300 <= response.status < 400:  # noqa: PLR2004 - redirects
                     raise RefusedError(502, f"{self._name} redirects, and redirects are not followed")
-                passed = [(name.lower(), value) for name, value in response.headers if name.lower() in _PASSED_ON]
-                yield Reply(response.status, passed, response.aiter_stream())
-        except (httpcore.ConnectError, httpcore.ConnectTimeout, OSError, ConfigError) as error:
+                passed = [(name.lower(), value) for name, value in response.raw_headers if name.lower() in _PASSED_ON]
+                yield Reply(response.status, passed, response.content.iter_any(), response.content_length)
+        except (ClientConnectorError, ConfigError) as error:
             raise RefusedError(502, f"{self._name} cannot be reached ({error})", code="upstream") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except (ClientError, TimeoutError, OSError, ValueError) as error:
             raise RefusedError(502, f"{self._name} broke off ({type(error).__name__})", code="upstream") from error
 
 
-class _Backend(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that were looked at, so that no name leads to one that is never asked."""
+def _resolver() -> object:
+    """Return what looks names up for aiohttp, so that none leads to an address that is never asked."""
+    from aiohttp.abc import AbstractResolver, ResolveResult
 
-    def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
+    class Resolver(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
+            del family
+            addresses = await anyio.to_thread.run_sync(safe_addresses, host, port)
+            return [
+                ResolveResult(
+                    hostname=host,
+                    host=address,
+                    port=port,
+                    family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                    proto=0,
+                    flags=socket.AI_NUMERICHOST,
+                )
+                for address in addresses
+            ]
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        addresses = await anyio.to_thread.run_sync(safe_addresses, host, port)
-        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            try:
-                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if left == 1:
-                    raise
-        raise httpcore.ConnectError(f"{host} has no address")
+        async def close(self) -> None:
+            """Nothing is open."""
 
-    async def connect_unix_socket(self, path: str, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
-        raise httpcore.ConnectError(f"{path} is no server that is asked")
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
+    return Resolver()

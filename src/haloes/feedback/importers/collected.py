@@ -49,7 +49,7 @@ def _rated(answer: Mapping[str, Any], row: RawRow, shared: Mapping[str, Any]) ->
         correction=() if words is None else (Message("assistant", words),),
         answer=f"{answer.get('completion_id')} {answer.get('choice')}",
         model=as_text(answer.get("model")),
-        finished=has_ended(answer.get("finish_reason"), cut_off="length"),
+        finished=has_ended(answer.get("finish_reason")),
     )
 
 
@@ -68,7 +68,7 @@ def _compared(row: RawRow, shared: Mapping[str, Any]) -> Iterator[Imported]:
                 label=False,
                 answer=f"{name} {side}",
                 model=as_text(answer.get("model")),
-                finished=has_ended(answer.get("finish_reason"), cut_off="length"),
+                finished=has_ended(answer.get("finish_reason")),
             )
     elif verdict in ("left", "right"):
         chosen, rejected = (left, right) if verdict == "left" else (right, left)
@@ -80,8 +80,8 @@ def _compared(row: RawRow, shared: Mapping[str, Any]) -> Iterator[Imported]:
             answer=name,
             chosen_model=as_text(chosen.get("model")),
             rejected_model=as_text(rejected.get("model")),
-            chosen_finished=has_ended(chosen.get("finish_reason"), cut_off="length"),
-            rejected_finished=has_ended(rejected.get("finish_reason"), cut_off="length"),
+            chosen_finished=has_ended(chosen.get("finish_reason")),
+            rejected_finished=has_ended(rejected.get("finish_reason")),
         )
     else:
         raise RefusalError("not a verdict", f"the verdict {short_repr(verdict)} is none of left, right, tie, both_bad")
