@@ -103,7 +103,7 @@ def _resolver() -> object:
     """Return what looks names up for aiohttp, so that none leads to an address that is never asked."""
     from aiohttp.abc import AbstractResolver, ResolveResult
 
-    class Resolver(AbstractResolver):
+    class Resolver(AbstractResolver):  # type: ignore[misc]  # aiohttp is an extra
         async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
             del family
             addresses = await anyio.to_thread.run_sync(safe_addresses, host, port)
