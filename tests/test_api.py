@@ -21,16 +21,19 @@ from tiny_runs import CrashAt, metrics, rows_of, same_result, settings, thumbs, 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-COMMANDS = {"evaluate": "eval"}
+COMMANDS = {"evaluate": "eval", "import_feedback": "import"}
 """Calls whose command has another name, as Python has a function of that name."""
 CALLS = [
     *("train", "resume", "plan", "export", "doctor", "convert"),
     *("sample", "judge", "evaluate", "compare", "online"),
 ]
+OF_SERVERS = ["import_feedback"]
+"""Calls whose example needs a server."""
 OPTIONS = {"set": "settings", "judge_set": "judge_settings"}
 """Options whose argument has another name: it takes mappings, where the option takes a text at a time."""
-ONLY_COMMAND = {"plan": {"json"}, "online": {"engine"}}
-"""What is about printing, or is there to be refused."""
+ONLY_COMMAND = {"online": {"engine"}} | {name: {"system"} for name in ("train", "doctor", "convert", "import_feedback")}
+ONLY_COMMAND["plan"] = {"json", "system"}
+"""What is about printing, is there to be refused, or is short for a setting (feedback.system)."""
 ONLY_PYTHON = {"train": {"resume", "allow_changes", "rater"}, "resume": {"rater"}}
 """One call that begins a run or continues it, as a script that is run again wants it."""
 
@@ -109,7 +112,7 @@ def options(command: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", CALLS + OF_SERVERS)
 def test_a_call_has_the_arguments_of_its_command_in_their_order_with_the_same_defaults(name: str):
     theirs = [item for item in options(COMMANDS.get(name, name)).items() if item[0] not in ONLY_COMMAND.get(name, ())]
     extra = {"progress", *ONLY_PYTHON.get(name, ())}
@@ -126,7 +129,7 @@ def test_the_judges_of_a_call_are_those_that_can_be_made():
     assert get_args(JudgeName) == tuple(JUDGES)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", CALLS + OF_SERVERS)
 def test_every_argument_of_a_call_is_explained(name: str):
     arguments = re.search(r"^Args:\n(.*?)^\S", inspect.getdoc(getattr(haloes, name)) or "", re.MULTILINE | re.DOTALL)
 

@@ -139,7 +139,7 @@ def convert(
 
 
 def import_feedback(
-    source: str,
+    tool: str,
     out: PathLike,
     *,
     since: str = "30d",
@@ -159,7 +159,7 @@ def import_feedback(
         print(conversion.num_written, dict(conversion.refused))
 
     Args:
-        source: the tool: "langfuse" (LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, LANGFUSE_HOST).
+        tool: "langfuse" (LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, LANGFUSE_HOST).
         out: the file to write: .jsonl, .jsonl.gz or .parquet.
         since: how far back: "12h", "30d", "8w", or a date such as "2026-11-01".
         score: name of the score that is meant, where there are several (feedback.metric).
@@ -180,7 +180,7 @@ def import_feedback(
     given = {} if score is None else {"feedback": {"metric": score}}
     with showing(progress, patience=2.0) as shown:
         config = configured(None, given, settings)
-        done = import_records(source, Path(out), config.feedback, since=since, pairs=to == "pairs", progress=shown)
+        done = import_records(tool, Path(out), config.feedback, since=since, pairs=to == "pairs", progress=shown)
     return Conversion(path=Path(out), num_written=done.num_written, refused=dict(done.refused.most_common()))
 
 

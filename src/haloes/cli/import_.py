@@ -9,7 +9,7 @@ from haloes.cli.flags import Settings, with_system
 
 
 def import_(
-    source: Annotated[str, Parameter(name=["TOOL"])],
+    tool: Annotated[str, Parameter(name=["TOOL"])],
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
@@ -26,7 +26,7 @@ def import_(
 
     Parameters
     ----------
-    source
+    tool
         langfuse: keys in LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, the server in LANGFUSE_HOST.
     out
         The file to write: .jsonl, .jsonl.gz or .parquet. Pages are kept beside it, in NAME.TOOL.
@@ -46,15 +46,18 @@ def import_(
     from haloes.progress.display import Display
     from haloes.runs.read_settings import parse_settings
 
-    conversion = haloes.api.feedback.import_feedback(
-        source,
-        out,
-        since=since,
-        score=score,
-        to=to,
-        settings=parse_settings(with_system(settings, system)),
-        progress=Display(patience=2.0),
-    )
+    try:
+        conversion = haloes.api.feedback.import_feedback(
+            tool,
+            out,
+            since=since,
+            score=score,
+            to=to,
+            settings=parse_settings(with_system(settings, system)),
+            progress=Display(patience=2.0),
+        )
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt("stopped; the same command goes on with the pages that are there") from stopped
     say(f"{conversion.num_written} records written to {out}")
     for reason, count in conversion.refused.items():
         say(f"  left out: {count} x {reason}")

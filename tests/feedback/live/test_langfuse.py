@@ -305,3 +305,22 @@ def test_pages_of_another_time_or_server_are_not_gone_on_with(tmp_path: Path, mo
     (tmp_path / "f.langfuse" / "answers.jsonl").unlink()
     with FakeServer(Langfuse(THUMBS)) as other, pytest.raises(RunError, match="the pages that are kept are of"):
         fetch(other, tmp_path / "f.jsonl", monkeypatch, since="30d")
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    command = [sys.executable, "-m", "haloes", "import", "langfuse", "--out", str(tmp_path / "f.jsonl")]
+
+    def stuck(number: int, path: str, query: dict[str, Any]) -> Reply | None:
+        return Reply(hang=True) if number == 2 else None
+
+    with FakeServer(Langfuse(THUMBS, fault=stuck)) as server:
+        monkeypatch.setenv("LANGFUSE_HOST", f"http://127.0.0.1:{server.port}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            while len(server.requests) < 3 and running.poll() is None:
+                time.sleep(0.02)
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate()
+    assert running.returncode == 130
+    assert "the same command goes on with the pages that are there" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "f.langfuse" / "scores.jsonl").read_text().count("\n") == 2
