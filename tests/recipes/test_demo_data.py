@@ -1,5 +1,6 @@
 """The demo's data: nothing leaks from the held-out prompts, and the feedback is what its script says."""
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -147,9 +148,26 @@ def test_the_feedback_answers_each_training_prompt_once():
     assert all(row["completion"].strip() and row["group"] == row["id"] for row in feedback)
 
 
-def test_every_label_is_the_rules_verdict():
-    for row in rows("feedback.jsonl"):
+def test_the_validation_answers_held_out_prompts_once():
+    validation, held_out = rows("validation.jsonl"), everyday_prompts("held_out")
+
+    assert {row["id"]: row["prompt"] for row in validation} == held_out
+    assert len(validation) == len(held_out)
+
+
+@pytest.mark.parametrize("name", ["feedback.jsonl", "validation.jsonl"])
+def test_every_label_is_the_rules_verdict(name: str):
+    for row in rows(name):
         assert rate(row["prompt"], row["completion"], finished=row["finished"]).liked == row["label"], row
+
+
+@pytest.mark.parametrize("name", ["feedback.jsonl", "validation.jsonl"])
+def test_no_file_has_changed_since_its_hash_was_noted(name: str):
+    # Sampling the answers anew takes minutes: whoever changes a file notes what it is now, and says where it came from.
+    readme = FOLDER.joinpath("README.md").read_text(encoding="utf-8")
+    noted = re.findall(rf"^ *(\w{{64}})  {re.escape(name)}$", readme, re.MULTILINE)
+
+    assert noted == [hashlib.sha256(FOLDER.joinpath(name).read_bytes()).hexdigest()]
 
 
 def test_both_kinds_are_there_to_learn_from():
