@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,6 +164,17 @@ def test_a_full_disk_is_told_before_anything_is_merged(run_dir: Path, tmp_path: 
 
     with pytest.raises(RunError, match=r"out needs 0\.0 GiB while it is made, and its disk has 0\.0 GiB free"):
         export(run_dir, tmp_path / "out")
+
+
+def test_too_little_memory_is_told_before_anything_is_merged(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gguf_module.psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
+    monkeypatch.setattr(gguf_module, "check_convertible", None)
+
+    with pytest.raises(RunError, match=r"GiB of weights in float32, .* 0\.0 GiB of memory are free"):
+        export(run_dir, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import psutil
 import torch
 
 from haloes.errors import DataError, RunError
@@ -91,6 +92,7 @@ def _check(request: Request, kind: str) -> int:
     """Raise RunError for what would go wrong later, and return the number of the model's weights."""
     model = empty_model(str(request.model))
     num_weights = sum(int(weight.numel()) for weight in model.parameters())
+    _check_memory(request, num_weights * torch.float32.itemsize)
     merged = num_weights * (saved_dtype(str(request.model)) or torch.float32).itemsize
     converted = 0.0 if kind in CONVERTED else float(merged)
     read = 0 if is_installed() else num_weights * torch.float32.itemsize
@@ -98,6 +100,16 @@ def _check(request: Request, kind: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         check_convertible(Path(folder), model, load_tokenizer(str(request.model)))
     return num_weights
+
+
+def _check_memory(request: Request, needed: int) -> None:
+    """Raise RunError where the model's weights in float32, in which it is merged and asked, would not fit in memory."""
+    free = psutil.virtual_memory().available
+    if free < needed:
+        raise RunError(
+            f"{request.run_dir} has {needed / 2**30:.1f} GiB of weights in float32, in which they are merged and asked, "
+            f"and {free / 2**30:.1f} GiB of memory are free; end other programs, or export it on a larger machine"
+        )
 
 
 def _make(request: Request, kind: str, file: Path, progress: Progress, *, num_weights: int) -> Comparison:
