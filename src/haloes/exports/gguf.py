@@ -107,7 +107,7 @@ def _check_memory(request: Request, needed: int) -> None:
     free = psutil.virtual_memory().available
     if free < needed:
         raise RunError(
-            f"{request.run_dir} has {needed / 2**30:.1f} GiB of weights in float32, in which they are merged and asked, "
+            f"{request.run_dir} has {needed / 2**30:.1f} GiB of weights in float32, as they are merged and asked, "
             f"and {free / 2**30:.1f} GiB of memory are free; end other programs, or export it on a larger machine"
         )
 
