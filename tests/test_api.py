@@ -31,9 +31,10 @@ OF_SERVERS = ["import_feedback"]
 """Calls whose example needs a server."""
 OPTIONS = {"set": "settings", "judge_set": "judge_settings"}
 """Options whose argument has another name: it takes mappings, where the option takes a text at a time."""
-ONLY_COMMAND = {"online": {"engine"}} | {name: {"system"} for name in ("train", "doctor", "convert", "import_feedback")}
-ONLY_COMMAND["plan"] = {"json", "system"}
-"""What is about printing, is there to be refused, or is short for a setting (feedback.system)."""
+ONLY_COMMAND = {"plan": {"json"}, "online": {"engine"}}
+"""What is about printing, or is there to be refused."""
+SHORT_FOR_SETTINGS = {"system", "scrub"}
+"""Flags that a call has as settings of the section feedback."""
 ONLY_PYTHON = {"train": {"resume", "allow_changes", "rater"}, "resume": {"rater"}}
 """One call that begins a run or continues it, as a script that is run again wants it."""
 
@@ -114,7 +115,8 @@ def options(command: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CALLS + OF_SERVERS)
 def test_a_call_has_the_arguments_of_its_command_in_their_order_with_the_same_defaults(name: str):
-    theirs = [item for item in options(COMMANDS.get(name, name)).items() if item[0] not in ONLY_COMMAND.get(name, ())]
+    apart = SHORT_FOR_SETTINGS | ONLY_COMMAND.get(name, set())
+    theirs = [item for item in options(COMMANDS.get(name, name)).items() if item[0] not in apart]
     extra = {"progress", *ONLY_PYTHON.get(name, ())}
     mine = [
         (parameter.name, () if parameter.name in OPTIONS.values() else parameter.default)

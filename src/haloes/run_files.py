@@ -12,6 +12,8 @@ METRICS, SCORES, WARNINGS, CALIBRATION = "metrics.jsonl", "scores.jsonl", "warni
 """Numbers of each step, numbers at the end, what a reader has to know, and how sure a reward model was."""
 SAMPLES, RATINGS, HELD_OUT = "samples.jsonl", "ratings.jsonl", "held_out.jsonl"
 """Answers before and after training, what the rater said of them, and the held-out rows with their rewards."""
+LOGGED_ANSWERS = "logged_answers.jsonl"
+"""Scores: how likely the model before training finds the answers of the held-out rows."""
 JUDGEMENTS, EVALUATION, REPORT = "judgements.jsonl", "evaluation.json", "report.html"
 """Files that `haloes judge` and `haloes eval` add by default, and the page that shows all of it."""
 COLLECTED = "collected.db"

@@ -45,6 +45,7 @@ FILES = {
     "data.json",
     "environment.json",
     "held_out.jsonl",
+    "logged_answers.jsonl",
     "manifest.json",
     "metrics.jsonl",
     "model",
@@ -743,3 +744,18 @@ def test_that_there_are_few_steps_is_said_once(model: Path, thumbs_file: Path, t
     align(config(model, thumbs_file), tmp_path / "run", progress=told)
 
     assert sum("the run has only 3 steps" in note for note in notes) == 1
+
+
+def test_how_likely_the_model_before_training_finds_the_logged_answers_is_told_by_who_gave_them(
+    model: Path, tmp_path: Path
+):
+    rows = [{**row, "model": "loud" if row["label"] else "quiet"} for row in thumbs(16)]
+    run = align(config(model, write_rows(tmp_path / "f.jsonl", rows), samples={"prompts": 0}), tmp_path / "run")
+
+    held_out = [json.loads(line) for line in (run.run_dir / "held_out.jsonl").read_text().splitlines()]
+    scores = [json.loads(line) for line in (run.run_dir / "logged_answers.jsonl").read_text().splitlines()]
+    assert [score["label"] for score in scores] == ["all answers", "loud", "quiet"]
+    for score, labels in zip(scores, ({True, False}, {True}, {False}), strict=True):
+        own = [(row["logp"] - row["reward"]) / row["tokens"] for row in held_out if row["label"] in labels]
+        assert score["value"] == pytest.approx(sum(own) / len(own), abs=1e-6)
+        assert score["low"] < score["value"] < score["high"] <= 0

@@ -30,6 +30,8 @@ DEFAULTS: dict[str, Any] = {
         "preference_scale": None,
         "sessions": None,
         "system": None,
+        "scrub": False,
+        "rater_weights": None,
         "voters": ["human"],
         "metric": None,
         "words": None,

@@ -589,3 +589,34 @@ def test_who_interrupts_several_processes_leaves_neither_a_store_nor_a_process(
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_whose_verdicts_a_file_holds_is_counted_as_the_file_has_them_before_pairs_are_made(tmp_path: Path):
+    rows = [{**row, "user": f"u{i % 3}", "model": "m" if row["label"] else "n"} for i, row in enumerate(thumbs(8))]
+    path = write_rows(tmp_path / "f.jsonl", rows)
+
+    for needs, name in ((KTO, "single"), (DPO, "paired")):
+        made = make(path, tmp_path / name, needs=needs)
+        taste = made.facts["taste"]
+        assert (taste["num_votes"], taste["num_people"]) == (16, 3)
+        assert [(kind["name"], kind["share_up"]) for kind in taste["kinds"] if kind["by"] == "model"] == [
+            ("m", 1.0),
+            ("n", 0.0),
+        ]
+
+
+def test_a_store_knows_which_model_gave_each_answer(tmp_path: Path):
+    rows = [{**row, "model": "m"} if row["label"] else row for row in thumbs(12)]
+    train = make(write_rows(tmp_path / "f.jsonl", rows), tmp_path / "out").train
+
+    assert {(bool(train.desirable[i]), train.model(i)) for i in range(len(train))} == {(True, "m"), (False, None)}
+
+
+def test_personal_data_is_replaced_before_anything_is_encoded_and_counted(tmp_path: Path):
+    rows = [{**row, "prompt": f"{row['prompt']} Mail {i}@firm.de"} for i, row in enumerate(thumbs(12))]
+    path = write_rows(tmp_path / "f.jsonl", rows)
+    made = make(path, tmp_path / "out", scrub=True)
+
+    assert made.facts["rows"]["replaced"] == {"e-mail address": 24}
+    assert "@firm" not in repr(made.prompts)
+    assert "replaced" not in make(path, tmp_path / "plain").facts["rows"]

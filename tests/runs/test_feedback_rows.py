@@ -205,3 +205,37 @@ def test_a_scale_of_preferences_is_a_setting(tmp_path: Path):
     for scale, chosen in (({"a": 1, "b": 5}, "y"), ({"a": 5, "b": 1}, "x")):
         [made] = rows_of(path, pairs=True, preference_scale=scale)
         assert (made.chosen, made.margin) == (chosen, 1.0)
+
+
+def overlapping(tmp_path: Path) -> Path:
+    people = {"ann": 0, "ben": 0, "cem": 0, "yes": 1}
+    rows = [
+        {
+            "prompt": f"p{n}",
+            "completion": "c",
+            "label": True if always else (n + place * (n % 7 == 0)) % 2 == 0,
+            "user": name,
+        }
+        for n in range(60)
+        for place, (name, always) in enumerate(people.items())
+    ]
+    return write_rows(tmp_path / "overlap.jsonl", [*rows, {"prompt": "q", "completion": "c", "label": True}])
+
+
+def test_rows_weigh_by_their_raters_only_where_that_is_asked_for(tmp_path: Path):
+    path = overlapping(tmp_path)
+    plain = rows_of(path)
+    weighed = rows_of(path, rater_weights="em")
+
+    assert {row.weight for row in plain} == {1.0}
+    assert sum(row.weight for row in weighed) == pytest.approx(len(weighed))
+    weights = {row.user: row.weight for row in weighed}
+    assert weights["yes"] < 0.3
+    assert min(weights["ann"], weights["ben"]) > 1
+    assert weights[None] == 1
+    assert list(open_rows(str(path), FeedbackSettings(), pairs=False).rater_weights) == []
+
+
+def test_raters_without_enough_votes_in_common_cannot_weigh(thumbs_file: Path):
+    with pytest.raises(DataError, match="rater_weights=em has too little to go by: several people voted on 0 answers"):
+        rows_of(thumbs_file, rater_weights="em")

@@ -1,7 +1,7 @@
 """Examine and convert feedback."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +48,8 @@ class Conversion:
     num_written: int
     refused: Mapping[str, int]
     """Number of rows that were left out, by reason, the most frequent first."""
+    replaced: Mapping[str, int] = field(default_factory=dict)
+    """Personal data that gave way to placeholders (`feedback.scrub`), by kind."""
 
 
 def doctor(
@@ -134,8 +136,9 @@ def convert(
 
     with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
         config = configured(None, argument_settings(feedback=source, columns=columns), settings)
-        written, refused = write_records(config.feedback, path_of(out), pairs=to == "pairs", progress=shown)
-    return Conversion(path=path_of(out), num_written=written, refused=dict(refused.most_common()))
+        written, refused, replaced = write_records(config.feedback, path_of(out), pairs=to == "pairs", progress=shown)
+    left_out = dict(refused.most_common())
+    return Conversion(path=path_of(out), num_written=written, refused=left_out, replaced=replaced)
 
 
 def import_feedback(
@@ -181,7 +184,8 @@ def import_feedback(
     with showing(progress, patience=2.0) as shown:
         config = configured(None, given, settings)
         done = import_records(tool, Path(out), config.feedback, since=since, pairs=to == "pairs", progress=shown)
-    return Conversion(path=Path(out), num_written=done.num_written, refused=dict(done.refused.most_common()))
+    refused = dict(done.refused.most_common())
+    return Conversion(path=Path(out), num_written=done.num_written, refused=refused, replaced=done.replaced)
 
 
 def recommend(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings, with_system
+from haloes.cli.flags import Settings, with_feedback
 
 
 def convert(
@@ -16,6 +16,7 @@ def convert(
     to: Literal["single", "pairs"] = "single",
     columns: str | None = None,
     system: str | None = None,
+    scrub: bool = False,
     settings: Settings = (),
 ) -> None:
     """Write any feedback file as canonical records (JSONL, or Parquet by its name), which TRL reads too.
@@ -33,6 +34,8 @@ def convert(
         label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
     system
         A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
+    scrub
+        Put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like (feedback.scrub).
     settings
         Settings of the section feedback, such as feedback.labels_from='{rule: threshold, tau: 3}'.
     """
@@ -46,9 +49,11 @@ def convert(
         out,
         to=to,
         columns=columns,
-        settings=parse_settings(with_system(settings, system)),
+        settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
         progress=Display(patience=2.0),
     )
     say(f"{conversion.num_written} records written to {out}")
     for reason, count in conversion.refused.items():
         say(f"  left out: {count} x {reason}")
+    for kind, count in conversion.replaced.items():
+        say(f"  replaced: {count} x {kind}")

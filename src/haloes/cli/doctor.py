@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings, with_system
+from haloes.cli.flags import Settings, with_feedback
 
 
 def doctor(
@@ -14,6 +14,7 @@ def doctor(
     model: str | None = None,
     columns: str | None = None,
     system: str | None = None,
+    scrub: bool = False,
     settings: Settings = (),
 ) -> None:
     """Say what a feedback file holds and what is wrong with it, with file and line and what to do.
@@ -31,6 +32,8 @@ def doctor(
         label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
     system
         A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
+    scrub
+        Put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like (feedback.scrub).
     settings
         Settings of the sections feedback and tokens, such as tokens.max_length=1024.
     """
@@ -48,7 +51,7 @@ def doctor(
     config = configured(
         None,
         argument_settings(feedback=source, model=model, columns=columns),
-        parse_settings(with_system(settings, system)),
+        parse_settings(with_feedback(settings, system=system, scrub=scrub)),
     )
     with Display(patience=2.0) as progress:
         found = examine_file(config, progress=progress)

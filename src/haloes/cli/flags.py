@@ -12,9 +12,10 @@ Out: TypeAlias = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 ConfigFile: TypeAlias = Annotated[Path | None, Parameter(name=["--config", "-c"])]
 
 
-def with_system(settings: Settings, system: str | None) -> Settings:
-    """Return the settings of a command, before them that of the file with the system prompt, if one was given."""
-    return settings if system is None else (f"feedback.system={json.dumps(system)}", *settings)
+def with_feedback(settings: Settings, *, system: str | None, scrub: bool) -> Settings:
+    """Return the settings of a command, before them those of the options for feedback that were given."""
+    given = [] if system is None else [f"feedback.system={json.dumps(system)}"]
+    return (*given, *(["feedback.scrub=true"] if scrub else []), *settings)
 
 
 # The fields of these classes are options of the command itself: `Parameter(name="*")` leaves out the name of the class.

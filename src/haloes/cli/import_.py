@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings, with_system
+from haloes.cli.flags import Settings, with_feedback
 
 
 def import_(
@@ -17,6 +17,7 @@ def import_(
     score: str | None = None,
     to: Literal["single", "pairs"] = "single",
     system: str | None = None,
+    scrub: bool = False,
     settings: Settings = (),
 ) -> None:
     """Fetch the feedback of a tool's server, and write it as canonical records.
@@ -38,6 +39,9 @@ def import_(
         Single answers with a label (corrections are taken apart), or pairs (answers to the same prompt are matched).
     system
         A file with the system prompt, for rows that have none (feedback.system).
+    scrub
+        Put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like (feedback.scrub) in
+        OUT; the server's pages are kept as they are.
     settings
         Settings of the section feedback, such as feedback.voters='[human, model]'.
     """
@@ -53,7 +57,7 @@ def import_(
             since=since,
             score=score,
             to=to,
-            settings=parse_settings(with_system(settings, system)),
+            settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
             progress=Display(patience=2.0),
         )
     except KeyboardInterrupt as stopped:
@@ -61,3 +65,5 @@ def import_(
     say(f"{conversion.num_written} records written to {out}")
     for reason, count in conversion.refused.items():
         say(f"  left out: {count} x {reason}")
+    for kind, count in conversion.replaced.items():
+        say(f"  replaced: {count} x {kind}")

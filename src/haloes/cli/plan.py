@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import ConfigFile, Settings, with_system
+from haloes.cli.flags import ConfigFile, Settings, with_feedback
 from haloes.training.settings import Auto
 
 
@@ -18,6 +18,7 @@ def plan(
     validation: str | None = None,
     columns: str | None = None,
     system: str | None = None,
+    scrub: bool = False,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
@@ -49,6 +50,8 @@ def plan(
         Which column is what, where names differ: completion=answer,label=thumb.
     system
         A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
+    scrub
+        Put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like (feedback.scrub).
     lr
         The peak learning rate, train.lr, as for `haloes train`; neither memory nor time depends on it.
     epochs
@@ -87,7 +90,7 @@ def plan(
             batch_size=batch_size,
             memory=memory,
             find_lr=find_lr,
-            settings=parse_settings(with_system(settings, system)),
+            settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
             progress=progress,
         )
     if json:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import ConfigFile, Out, Settings, with_system
+from haloes.cli.flags import ConfigFile, Out, Settings, with_feedback
 from haloes.training.settings import Auto
 
 
@@ -18,6 +18,7 @@ def train(
     validation: str | None = None,
     columns: str | None = None,
     system: str | None = None,
+    scrub: bool = False,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
@@ -49,6 +50,8 @@ def train(
         label, score; chosen, rejected; a, b, preference; messages, system; conversation, user, group, weight, margin.
     system
         A file with the system prompt, for rows that have none: exports of chats often lack it (feedback.system).
+    scrub
+        Put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like (feedback.scrub).
     lr
         The peak learning rate, train.lr: the setting that matters most. auto if left out: by what is trained, the
         model's size and the number of steps; `haloes plan --find-lr` measures one.
@@ -78,7 +81,7 @@ def train(
             epochs=epochs,
             batch_size=batch_size,
             out=out,
-            settings=parse_settings(with_system(settings, system)),
+            settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
             progress=progress,
         )
     show_run(run)

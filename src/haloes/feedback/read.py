@@ -1,6 +1,7 @@
 """Read a feedback file of any format and container as records: row by row, as often as needed."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from haloes.feedback.formats.unsupported import recognise_export
 from haloes.feedback.importers.contract import Options
 from haloes.feedback.importers.reader import ExportReader, find_reader
 from haloes.feedback.importers.table import IMPORTERS
+from haloes.feedback.personal import scrub_rows
 from haloes.feedback.preferences import preference_scale
 from haloes.feedback.proposals import TRIED_ROWS, advice_lines
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -61,6 +63,10 @@ class FeedbackSource:
     """What the user says of a tool's export: whose verdicts count, and on what."""
     system: str | None = None
     """A file with the system prompt, for rows that have none; None: they are trained without."""
+    scrub: bool = False
+    """Whether personal data in the texts is replaced by placeholders (`personal`)."""
+    scrubbed: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
+    """What the last reading replaced, by kind."""
     reader: RowReader | ExportReader = field(init=False, repr=False, compare=False)
     """Reads the rows."""
 
@@ -71,9 +77,10 @@ class FeedbackSource:
         object.__setattr__(self, "reader", _export_reader(self) or _probe(self))
 
     def __iter__(self) -> Iterator[Record]:
-        if self.system is None:
-            return self._records()
-        return put_system_first(self._records(), read_system(self.system))
+        rows = self._records()
+        if self.system is not None:
+            rows = put_system_first(rows, read_system(self.system))
+        return scrub_rows(rows, self.scrubbed) if self.scrub else rows
 
     def _records(self) -> Iterator[Record]:
         if isinstance(self.reader, ExportReader):
@@ -119,10 +126,11 @@ class FeedbackSource:
         """Return the sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""
         exported = self.reader.export if isinstance(self.reader, ExportReader) else None
         read = exported or open_container(self.path, split=self.split)
-        # Another system prompt is another set of rows.
-        if self.system is None:
+        # Another system prompt is another set of rows, and so are rows without personal data.
+        if self.system is None and not self.scrub:
             return read.fingerprint()
-        return hashlib.sha256(f"{read.fingerprint()} {read_system(self.system)}".encode()).hexdigest()
+        system = "" if self.system is None else read_system(self.system)
+        return hashlib.sha256(f"{read.fingerprint()} {system}{' scrubbed' * self.scrub}".encode()).hexdigest()
 
 
 def _export_reader(source: FeedbackSource) -> ExportReader | None:

@@ -121,6 +121,10 @@ def data_notes(run: RunRecords) -> tuple[str, ...]:
         numbers = [(int(number), str(reason)) for reason, number in reasons if is_finite(number) and number]
         listed = ", ".join(f"{count(number)} for {reason}" for number, reason in sorted(numbers, reverse=True))
         notes.append(f"{note} Refused: {listed}." if listed else note)
+        replaced = rows.get("replaced")
+        if isinstance(replaced, Mapping) and replaced:
+            listed = ", ".join(f"{kind} {count(number)}" for kind, number in replaced.items())
+            notes.append(f"Personal data that gave way to placeholders: {listed}.")
         if is_finite(unused := rows.get("undesirable left out")) and unused:
             notes.append(f"{count(unused)} undesirable answers were left out: this loss learns from the others alone.")
     if isinstance(weights, Mapping) and weights:

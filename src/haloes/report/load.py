@@ -16,7 +16,7 @@ from haloes.bounded_yaml import load_yaml
 from haloes.errors import DataError, RunError
 from haloes.evaluation_results import BenchmarkNumbers, JudgedNumbers
 from haloes.records import Completion, Message, Text, sampling_from_json
-from haloes.results import AnswerRating, Reliability, Score
+from haloes.results import AnswerRating, Reliability, Score, Taste
 from haloes.results_json import Fields, as_fields, from_json, score_from_json
 from haloes.run_files import (
     CALIBRATION,
@@ -24,6 +24,7 @@ from haloes.run_files import (
     DATA,
     ENVIRONMENT,
     EVALUATION,
+    LOGGED_ANSWERS,
     METRICS,
     RATINGS,
     SAMPLES,
@@ -77,6 +78,10 @@ class RunRecords:
     """The numbers of its judges, where `haloes eval` wrote them."""
     benchmarks: BenchmarkNumbers = NO_BENCHMARKS
     """The numbers of its benchmarks, likewise."""
+    taste: Taste | None = None
+    """Whose verdicts the feedback holds; None where that was not counted, as in runs of before."""
+    logged_answers: tuple[Score, ...] = ()
+    """How likely the model before training finds the logged answers, by the model that gave them."""
 
 
 def load_run(run_dir: Path) -> RunRecords:
@@ -101,6 +106,8 @@ def load_run(run_dir: Path) -> RunRecords:
     judged = files.record(EVALUATION, evaluation, JudgedNumbers, part="judged") or NOTHING_JUDGED
     benchmarks = files.record(EVALUATION, evaluation, BenchmarkNumbers, part="benchmarks") or NO_BENCHMARKS
     calibration = files.record(CALIBRATION, files.value(CALIBRATION, json.loads, optional=True), Reliability)
+    taste = files.record(DATA, data.get("taste"), Taste)
+    logged_answers = files.rows(LOGGED_ANSWERS, score_from_json, optional=True)
     return RunRecords(
         run_dir=run_dir,
         config=config,
@@ -117,6 +124,8 @@ def load_run(run_dir: Path) -> RunRecords:
         calibration=calibration,
         judged=judged,
         benchmarks=benchmarks,
+        taste=taste,
+        logged_answers=logged_answers,
     )
 
 

@@ -41,6 +41,7 @@ class Measure:
 
 MEASURES = {
     "liked": Measure(title="Answers the rater likes", is_share=True),
+    "logged_logp": Measure(title="Log-probability of the logged answers", unit="nats a token"),
     "up": Measure(title="Thumbs that are up", is_share=True),
     "agreed": Measure(title="Answers on which all agree", is_share=True),
     "auc": Measure(title="AUC of the implied reward", chance=0.5),

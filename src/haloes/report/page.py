@@ -20,6 +20,7 @@ from haloes.report.reliability import reliability
 from haloes.report.rendering import render
 from haloes.report.samples import SidesOfPrompt, sides_of_prompts
 from haloes.report.scales import smoothing
+from haloes.report.taste import taste_section
 from haloes.run_files import REPORT
 from haloes.store import write_text
 
@@ -74,6 +75,7 @@ def page(run: RunRecords) -> str:
         subtask_sides=subtask_sides,
         write=show,
         agreement=[(score, show(score)) for score in run.judged.agreement],
+        taste=taste_section(run.taste, run.logged_answers),
         alarms=[warning for warning in run.warnings if is_alarm(warning)],
         other_warnings=[warning for warning in run.warnings if not is_alarm(warning)],
         facts=facts,

@@ -1,15 +1,115 @@
 """Whose taste a set of feedback holds, in sentences: for the report and for `haloes doctor`."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from markupsafe import Markup
+
+from haloes.report import charts
 from haloes.report.numbers import auc_of_length, count, percent, plain, show
 from haloes.results import Score, Taste, VotesOf
 
 BY = {
-    "model": "by the model that answered (95% intervals, over people)",
+    "model": "by the model that answered",
     "length": "by the length of the answer",
     "hour": "by the hour of the vote",
     "time": "by the time of the vote",
 }
 """Kinds of answers, by `VotesOf.by`."""
+
+
+_VOTES = (
+    "The strips run from 0% to 100%; the dashed line is the share of all votes. Intervals are 95% and count people, as "
+    "one person's votes hang together."
+)
+_LIKELY = (
+    "The mean log-probability of a token of an answer, in nats, of the model before training: at −1 each token was as "
+    "likely as one of 2.7 equally likely ones, at −2 as one of 7.4. Answers that another model gave are off-policy: "
+    "the lower their number, the less the model would have written such answers itself, and the less the votes say of "
+    "its own. Held-out answers; intervals count prompts."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A number of one kind of answers."""
+
+    name: str
+    note: str
+    value: str
+    interval: str
+    method: str
+    chart: Markup | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The numbers of several kinds of answers."""
+
+    title: str
+    rows: tuple[Row, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasteSection:
+    """What the report tells of whose verdicts were trained on."""
+
+    sentences: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+
+def taste_section(taste: Taste | None, logged: Sequence[Score]) -> TasteSection | None:
+    """Return the section of a report; None where nothing of it was counted."""
+    sentences = [] if taste is None else [*people(taste), *thumbs(taste), UNRATED]
+    kinds = () if taste is None else taste.kinds
+    of_all = None if taste is None or taste.up is None else taste.up.value
+    tables = [
+        Table(title=f"Up votes {BY[by]}", rows=tuple(_vote_row(kind, of_all) for kind in own), note=_VOTES)
+        for by, own in groupby(kinds, key=lambda kind: kind.by)
+    ]
+    # Said once, below the last of them.
+    tables = [replace(table, note="") for table in tables[:-1]] + tables[-1:]
+    if logged:
+        rows = tuple(_likely_row(score, logged) for score in logged)
+        tables.insert(0, Table(title="How likely the model finds the logged answers", rows=rows, note=_LIKELY))
+    if not sentences and not tables:
+        return None
+    return TasteSection(sentences=tuple(f"{_capital(sentence)}." for sentence in sentences), tables=tuple(tables))
+
+
+def _vote_row(kind: VotesOf, of_all: float | None) -> Row:
+    shown = None if kind.up is None else show(kind.up)
+    drawn = None if kind.up is None else [("after", kind.up.value, kind.up.low, kind.up.high)]
+    return Row(
+        name=kind.name,
+        note=_plural(kind.num_votes, "vote"),
+        value=percent(kind.share_up) if shown is None else shown.value,
+        interval="one person's" if shown is None else shown.interval,
+        method="one person's votes show nothing of others" if kind.up is None else kind.up.method,
+        chart=None if drawn is None else charts.intervals(drawn, guide=of_all, within=(0, 1)),
+    )
+
+
+def _likely_row(score: Score, all_scores: Sequence[Score]) -> Row:
+    shown = show(score)
+    lowest = min(one.low for one in all_scores)
+    return Row(
+        name=score.label,
+        note=f"{_plural(score.num_rows, 'answer')}, {_plural(score.num_clusters, 'prompt')}",
+        value=shown.value,
+        interval=shown.interval,
+        method=f"{shown.with_level}. {shown.method}",
+        chart=charts.intervals([("after", score.value, score.low, score.high)], within=(lowest * 1.05, 0.0)),
+    )
+
+
+UNRATED = (
+    "these are the votes of those who vote: how rated answers differ from unrated ones, and what people who did not "
+    "vote think, cannot be known from votes alone"
+)
+"""Stands beside whatever is said of votes."""
 
 
 def people(taste: Taste) -> list[str]:
@@ -34,7 +134,7 @@ def thumbs(taste: Taste) -> list[str]:
     """Say how many thumbs are up, whether length alone tells them, and how often votes contradict each other."""
     said = []
     if taste.up is not None:
-        said.append(f"{_with_interval(taste.up)} of {_plural(taste.up.num_rows, 'thumb')}")
+        said.append(f"{_with_interval(taste.up)} of {_plural(taste.up.num_rows, 'thumb')} are up")
     if taste.length is not None:
         longer = "longer is better" in taste.length.label
         which = auc_of_length(taste.length.value if longer else 1 - taste.length.value)
@@ -63,6 +163,10 @@ def share_up(kind: VotesOf) -> str:
 def _with_interval(score: Score) -> str:
     shown = show(score)
     return f"{shown.value} ({shown.with_level})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _plural(number: int, noun: str) -> str:

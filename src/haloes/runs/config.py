@@ -46,6 +46,10 @@ class FeedbackSettings:
     system: str | None = None
     """A file with the system prompt, put before rows that have none: exports of chats often lack it. null trains them
     without one. --system on the command line is the same."""
+    scrub: bool = False
+    """Put placeholders such as [EMAIL] for e-mail addresses, phone numbers, card and account numbers, IP addresses and
+    secret keys in all texts, before anything is trained or written. Found by pattern: names and streets are not.
+    --scrub on the command line is the same."""
     voters: list[Literal["human", "model", "code"]] = field(default_factory=lambda: ["human"])
     """Whose verdicts of a tool's export count: human, model (a judge model), code (a program that checks)."""
     metric: str | None = None
@@ -60,6 +64,9 @@ class FeedbackSettings:
     one_per_prompt: bool = False
     """Keep one answer a prompt, drawn by the seed, so that every prompt has the same say (the KTO paper's
     one-y-per-x). Off, all answers are used."""
+    rater_weights: Literal["em"] | None = None
+    """em multiplies each row's weight by how far its rater can be relied on, estimated from who agrees with whom on the
+    answers that several people rated (Dawid and Skene's model); `haloes doctor` shows it. null weighs all alike."""
     reasoning: Literal["drop", "keep"] = "drop"
     """What becomes of the reasoning that an answer came with (<think>, reasoning_content). "drop" takes it out of the
     trained tokens: the answer is trained as it follows the reasoning, or alone where the model does not think. "keep"

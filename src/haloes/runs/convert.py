@@ -15,7 +15,7 @@ from haloes.store import write_jsonl, write_parquet
 
 def write_records(
     settings: FeedbackSettings, out: Path, *, pairs: bool, progress: Progress
-) -> tuple[int, Counter[str]]:
+) -> tuple[int, Counter[str], dict[str, int]]:
     """
     Read the configured feedback, convert it, and write it atomically.
 
@@ -26,7 +26,8 @@ def write_records(
         progress: told how far the reading is.
 
     Returns:
-        How many records were written, and how many rows were refused for which reason.
+        How many records were written, how many rows were refused for which reason, and how much personal data of which
+        kind was replaced.
 
     Raises:
         DataError: the source cannot be read at all, or no row of it can be used; nothing is written then.
@@ -36,9 +37,9 @@ def write_records(
     opened = open_rows(source, settings, pairs=pairs)
     rows = tell_reading(opened, progress, f"writing {out.name}")
     if out.suffix == ".parquet":
-        return write_parquet(out, _records(rows, source, refused)), refused
+        return write_parquet(out, _records(rows, source, refused)), refused, opened.scrubbed
     if out.name.endswith((".jsonl", ".jsonl.gz")):
-        return write_jsonl(out, _records(rows, source, refused)), refused
+        return write_jsonl(out, _records(rows, source, refused)), refused, opened.scrubbed
     raise ConfigError(f"{out}: give a name that ends in .jsonl, .jsonl.gz or .parquet")
 
 

@@ -92,7 +92,8 @@ def encode_feedback(
             "validation_source": settings.validation,
             "rows": index.source.facts(),
             "train": writer.write(index.source, rows.is_trained, folder / "train"),
-            "warnings": rows.warnings,
+            "warnings": [*rows.warnings, *index.source.notes()],
+            "taste": index.taste,
         }
         if rows.is_held_out is None or rows.is_validated is None:
             return EncodedFeedback(TokenStore(folder / "train"), None, None, {}, facts)

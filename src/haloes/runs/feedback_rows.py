@@ -1,19 +1,21 @@
 """The rows of a feedback file as a loss needs them: scores to labels, pairs to single answers and back."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
 from typing import Any
 
-from haloes.errors import ConfigError
+from haloes.errors import ConfigError, DataError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.importers.contract import Options
+from haloes.feedback.raters.reliability import estimate_raters, rater_weights, weigh
+from haloes.feedback.raters.votes import Votes
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import EMPTY, NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
 from haloes.progress.contract import Progress
-from haloes.records import Feedback, Record, Refusal, Where
+from haloes.records import Feedback, Record, Refusal, Where, memory_name
 from haloes.runs.config import FeedbackSettings
 
 NOT_USED = "undesirable, which this loss does not use"
@@ -42,6 +44,19 @@ class Rows:
         """Return how many rows the file gave in the last whole reading, whatever conversions made of them."""
         return self.source.num_read if isinstance(self.source, Rows | _Counted) else 0
 
+    @property
+    def rater_weights(self) -> dict[str | None, float]:
+        """Return the factor on the rows of each person whose votes overlap with others'; none where all weigh alike."""
+        return self.source.rater_weights if isinstance(self.source, Rows | _Counted) else {}
+
+    @property
+    def scrubbed(self) -> dict[str, int]:
+        """Return how much personal data the last reading replaced, by kind."""
+        if isinstance(self.source, Rows):
+            return self.source.scrubbed
+        read = self.source.rows if isinstance(self.source, _Counted) else self.source
+        return dict(read.scrubbed.most_common()) if isinstance(read, FeedbackSource) else {}
+
     def last_line(self) -> int | None:
         """Return the line of the last row of the file that they are read from; None where they are from no file."""
         return self.source.last_line() if isinstance(self.source, Rows | _Counted | FeedbackSource) else None
@@ -52,11 +67,18 @@ class _Counted:
     """The rows of a file as they are, counted as they are read."""
 
     rows: FeedbackSource
+    votes: Votes | None = None
+    """Takes the verdicts of the first reading, as they are before any conversion."""
+    rater_weights: dict[str | None, float] = field(default_factory=dict)
+    """The factors on the rows of each person, where they have some (`raters.reliability.rater_weights`)."""
     num_read: int = 0
 
     def __iter__(self) -> Iterator[Record]:
-        num = 0
-        for num, row in enumerate(self.rows, start=1):  # noqa: B007 - the last number is the count
+        num, votes = 0, None if self.votes else self.votes
+        for row in self.rows:
+            num += 1
+            if votes is not None and not isinstance(row, Refusal):
+                votes.add(row)
             yield row
         self.num_read = num
 
@@ -72,6 +94,7 @@ def open_rows(
     pairs: bool,
     undesirable: bool = True,
     middle: float | None = None,
+    votes: Votes | None = None,
 ) -> Rows:
     """
     Open a feedback file as a loss needs it: as pairs, or as single labelled answers.
@@ -82,16 +105,22 @@ def open_rows(
         pairs: whether pairs are needed.
         undesirable: whether undesirable single answers are needed; where not they are refused as `NOT_USED`.
         middle: for a loss that learns from scores: where there is no label, the one for reports is told apart here.
+        votes: an empty index, filled by the first reading with the verdicts as the file has them.
 
-    Raises DataError when the file as a whole cannot be used, ConfigError for a score rule that does not exist, or where
+    Raises DataError when the file as a whole cannot be used or its raters cannot be weighed,
+    ConfigError for a score rule that does not exist, or where
     pairs are needed and one answer a prompt is asked for.
     """
     if pairs and settings.one_per_prompt:
         raise ConfigError("feedback.one_per_prompt is for single answers, and pairs are needed here; leave it out")
-    rows: Rows | _Counted = _Counted(feedback_source(path, settings))
+    counted = _Counted(feedback_source(path, settings), votes)
+    rows: Rows | _Counted = counted
     if settings.labels_from is not None:
         rule = score_rule(settings.labels_from)
         rows = Rows(rows, partial(label_scores, rule=rule))
+    if settings.rater_weights is not None:
+        counted.rater_weights = _rater_weights(rows, path)
+        rows = Rows(rows, partial(weigh, weights=counted.rater_weights))
     # Lazily and again: the first reading makes the index, the second encodes, and no list of rows is ever held.
     if pairs:
         return Rows(Rows(rows, partial(_labelled, middle=None)), partial(_paired, seed=settings.split_seed))
@@ -99,6 +128,21 @@ def open_rows(
     if settings.one_per_prompt:
         rows = Rows(rows, partial(one_per_prompt, seed=settings.split_seed))
     return Rows(Rows(rows, partial(_labelled, middle=middle)), partial(_used, undesirable=undesirable))
+
+
+def _rater_weights(rows: Iterable[Record], path: str) -> dict[str | None, float]:
+    """Estimate from all rows how much those of each person weigh. Raises DataError where too few people overlap."""
+    votes = Votes()
+    for row in rows:
+        if not isinstance(row, Refusal):
+            votes.add(row)
+    found = estimate_raters(votes)
+    if found.too_little:
+        raise DataError(
+            f"{memory_name(path) or path}: feedback.rater_weights=em has too little to go by: {found.too_little}; "
+            "leave it out"
+        )
+    return rater_weights(found, votes)
 
 
 def open_for_doctor(settings: FeedbackSettings, source: FeedbackSource | None = None) -> Rows:
@@ -124,6 +168,7 @@ def feedback_source(path: str, settings: FeedbackSettings) -> FeedbackSource:
         sessions=settings.sessions,
         options=Options(voters=frozenset(settings.voters), metric=settings.metric, words=_words(settings)),
         system=settings.system,
+        scrub=settings.scrub,
     )
 
 

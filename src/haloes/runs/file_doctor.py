@@ -7,7 +7,7 @@ from haloes.feedback.doctor.columns import column_advice
 from haloes.feedback.doctor.examine import examine
 from haloes.feedback.doctor.exports import export_advice
 from haloes.feedback.doctor.findings import DataAdvice, Findings
-from haloes.feedback.doctor.reading import reading_lines
+from haloes.feedback.doctor.reading import reading_lines, replaced_lines
 from haloes.progress.contract import Progress
 from haloes.runs.config import RunConfig
 from haloes.runs.feedback_rows import Rows, feedback_source, open_for_doctor, tell_reading
@@ -38,4 +38,5 @@ def examine_file(config: RunConfig, *, progress: Progress) -> FileExamination:
     findings = examine(tell_reading(rows, progress, "reading feedback"))
     about_source = [*column_advice(source), *export_advice(source, findings)]
     advice = worst_first([*advise(findings), *about_source, *held_out_advice(config, findings.prompts)])
-    return FileExamination(rows=rows, reading=tuple(reading_lines(source)), findings=findings, advice=tuple(advice))
+    reading = [*reading_lines(source), *replaced_lines(rows.scrubbed)]
+    return FileExamination(rows=rows, reading=tuple(reading), findings=findings, advice=tuple(advice))

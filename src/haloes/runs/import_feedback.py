@@ -35,6 +35,8 @@ class Imported:
     """Folder of the pages."""
     num_written: int
     refused: Counter[str]
+    replaced: dict[str, int]
+    """Personal data that gave way to placeholders (`feedback.scrub`), by kind."""
 
 
 def pages_folder(out: Path, source: str) -> Path:
@@ -69,8 +71,8 @@ def import_records(
         _fetch(source, folder, settings, since=since, progress=progress)
         settings = replace(settings, source=str(folder), format=source.importer)
         _check_metric(settings, source)
-        written, refused = write_records(settings, out, pairs=pairs, progress=progress)
-    return Imported(pages=folder, num_written=written, refused=refused)
+        written, refused, replaced = write_records(settings, out, pairs=pairs, progress=progress)
+    return Imported(pages=folder, num_written=written, refused=refused, replaced=replaced)
 
 
 def _source(name: str) -> LiveSource:

@@ -1,7 +1,9 @@
 """Numbers of what a run did to its model: AUC, pair accuracy, the rater's verdicts, and the held-out rows."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +21,7 @@ from haloes.stats.auc_by_length import auc_at_equal_length, auc_beside_length
 from haloes.stats.before_after import compare_completions, compare_shares
 from haloes.stats.bootstrap import Floats
 from haloes.stats.both_sides import BothSides
+from haloes.stats.means import mean_with_interval
 from haloes.stats.reward_pairs import RewardPairs, length_bias, pair_accuracy, pair_calibration
 from haloes.store import write_json, write_jsonl
 from haloes.tokens.store import TokenStore
@@ -198,6 +201,31 @@ def write_calibration(run_dir: Path, pairs: RewardPairs) -> None:
     calibrated = pair_calibration(pairs)
     if calibrated is not None:
         write_json(run_dir / CALIBRATION, numbers_to_json(calibrated.reliability))
+
+
+def logged_answer_scores(validation: Validation, store: TokenStore) -> list[Score]:
+    """
+    Measure how likely the model before training finds the held-out logged answers: mean nats a token of an answer.
+
+    First of all answers, then by the model that gave them (the record's label), the one with the most answers first;
+    a model with answers to one prompt only is left out, as its number has no interval. None of a reward model.
+    """
+    if validation.logp is None or validation.log_ratio is None:
+        return []
+    order = _in_order(validation)
+    per_token = ((validation.logp - validation.log_ratio) / np.maximum(validation.tokens, 1))[order]
+    prompts = validation.group[order]
+    named = np.array([store.model(int(validation.sequences[i])) or "" for i in order], dtype=object)
+    counted = Counter(name for name in named.tolist() if name)
+    sides = [("all answers", np.ones(len(order), np.bool_))]
+    sides += [(name, named == name) for name, _ in sorted(counted.items(), key=lambda one: (-one[1], one[0]))]
+    scores = (
+        mean_with_interval(
+            per_token[own], prompts[own].tolist(), name="logged_logp", variant="before", label=label, bounds=(-inf, 0)
+        )
+        for label, own in sides
+    )
+    return [score for score in scores if score is not None]
 
 
 def write_held_out(run_dir: Path, validation: Validation, store: TokenStore) -> None:

@@ -14,7 +14,7 @@ from haloes.progress.contract import Progress
 from haloes.records import Asked, Completion, row_to_json
 from haloes.results import Score
 from haloes.results_json import write_ratings, write_scores
-from haloes.run_files import METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
+from haloes.run_files import LOGGED_ANSWERS, METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS
 from haloes.runs import manifest
 from haloes.runs.answer_kl import kl_scores
 from haloes.runs.config import SampleSettings
@@ -22,6 +22,7 @@ from haloes.runs.inputs import Inputs
 from haloes.runs.measure import (
     Rater,
     answer_scores,
+    logged_answer_scores,
     rate,
     reward_pairs,
     validation_scores,
@@ -130,6 +131,7 @@ def measure_and_save(
     if outcome.validation is not None and context.inputs.validation is not None:
         scores = validation_scores(outcome.validation)
         write_held_out(run_dir, outcome.validation, context.inputs.validation)
+        write_scores(run_dir / LOGGED_ANSWERS, logged_answer_scores(outcome.validation, context.inputs.validation))
         pairs = reward_pairs(outcome.validation)
         if pairs is not None:
             write_calibration(run_dir, pairs)

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from haloes.errors import DataError
 from haloes.feedback.doctor.endings import Ends
 from haloes.feedback.keys import conversation_number, group_number
+from haloes.feedback.raters.taste import taste
+from haloes.feedback.raters.votes import Votes
 from haloes.losses._contract import Needs
 from haloes.progress.contract import Progress
 from haloes.records import Feedback, Pair, Refusal, Text, memory_name
+from haloes.results_json import numbers_to_json
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows, tell_reading, too_many_empty
 
@@ -40,6 +43,8 @@ class RowIndex:
     """Undesirable rows that the loss does not use."""
     ends_sentences: bool
     """Whether most longer answers end as sentences do, so that one that does not may have been cut off."""
+    replaced: dict[str, int]
+    """Personal data that gave way to placeholders, by kind."""
 
     @classmethod
     def of(cls, rows: Rows, path: str, *, skip_refused: bool, progress: Progress) -> "RowIndex":
@@ -74,7 +79,7 @@ class RowIndex:
             raise DataError(f"{memory_name(path) or path}: no row can be used: {which}")
         name = memory_name(path) or path
         groups, conversations = np.array(group, np.int64), np.array(conversation, np.int64)
-        return cls(name, rows, groups, conversations, refused, left_out, ends.are_sentences)
+        return cls(name, rows, groups, conversations, refused, left_out, ends.are_sentences, rows.scrubbed)
 
     def facts(self) -> dict[str, Any]:
         refused = sum(self.refused.values())
@@ -83,7 +88,18 @@ class RowIndex:
             "accepted": len(self.group),
             "refused": dict(self.refused),
             "undesirable left out": self.left_out,
-        }
+        } | ({"replaced": self.replaced} if self.replaced else {})
+
+    def notes(self) -> list[str]:
+        """Say that rows weigh by their raters, and between what, where they do."""
+        factors = [factor for person, factor in self.rows.rater_weights.items() if person is not None]
+        if not factors:
+            return []
+        said = (
+            f"rows weigh by how far their raters can be relied on (feedback.rater_weights=em): {min(factors):.2f} to "
+            f"{max(factors):.2f} times, for {len(factors)} people whose votes overlap; the doctor shows them"
+        )
+        return [said]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,8 @@ class FeedbackIndex:
     source: RowIndex
     held_out: RowIndex | None
     """Those of the file of held-out rows; None where there is none."""
+    taste: dict[str, Any] | None
+    """Whose verdicts the source holds, a `Taste`; None without any."""
 
     @property
     def num_prompts(self) -> int:
@@ -110,10 +128,13 @@ def index_feedback(settings: FeedbackSettings, needs: Needs, *, progress: Progre
     middle = sum(score_range(needs)) / 2 if needs.scores else None
     opened = partial(open_rows, settings=settings, pairs=needs.pairs, undesirable=needs.undesirable, middle=middle)
     index = partial(RowIndex.of, skip_refused=settings.skip_refused, progress=progress)
-    source = index(opened(settings.source), settings.source)
+    votes = Votes()
+    source = index(opened(settings.source, votes=votes), settings.source)
+    found = taste(votes)
+    whose = None if found is None else numbers_to_json(found)
     if settings.validation is None:
-        return FeedbackIndex(source, None)
-    return FeedbackIndex(source, index(opened(settings.validation), settings.validation))
+        return FeedbackIndex(source, None, whose)
+    return FeedbackIndex(source, index(opened(settings.validation), settings.validation), whose)
 
 
 def score_range(needs: Needs) -> tuple[float, float]:

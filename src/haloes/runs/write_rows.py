@@ -131,6 +131,7 @@ class RowWriter:
                         source=where.path,
                         line=where.line,
                         score=self._score(row, desirable=desirable),
+                        model=_answered_by(row, desirable=desirable),
                     )
 
     def _score(self, row: Feedback | Pair, *, desirable: bool) -> float:
@@ -184,6 +185,12 @@ def _finished(row: Feedback | Pair, *, desirable: bool) -> bool | None:
     if isinstance(row, Pair):
         return row.chosen_finished if desirable else row.rejected_finished
     return row.finished
+
+
+def _answered_by(row: Feedback | Pair, *, desirable: bool) -> str | None:
+    if isinstance(row, Pair):
+        return row.chosen_model if desirable else row.rejected_model
+    return row.model
 
 
 def _store_facts(store: TokenStore, *, trains_reasoning: bool) -> dict[str, Any]:

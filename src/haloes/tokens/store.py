@@ -36,6 +36,7 @@ _COLUMNS = {
     "score": "f",
     "line": "q",
     "source": "i",
+    "model": "i",
 }
 """Columns of the index and their types, one entry a sequence."""
 _PROMPT_CUT, _COMPLETION_CUT, _DISAGREES, _REASONS, _SHOWS_REASONING = 1, 2, 4, 8, 16
@@ -68,6 +69,7 @@ class TokenStore:
             self.paired: bool = meta["paired"]
             self.fingerprint: str = meta["fingerprint"]
             self.sources: list[str] = meta["sources"]
+            self._models: list[str] = meta["models"]
             # Opened here, since NumPy does not close a file that it opened and cannot read.
             with (path / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
                 columns = {name: index[name] for name in (*_COLUMNS, "flags")}
@@ -84,6 +86,7 @@ class TokenStore:
         self.score: NDArray[np.float32] = columns["score"]
         self._line = columns["line"]
         self._source = columns["source"]
+        self._model = columns["model"]
         self._flags = columns["flags"]
         # Where each sequence begins follows from the lengths, and is not stored.
         lengths = self.prompt_length.astype(np.int64) + self.completion_length
@@ -164,6 +167,11 @@ class TokenStore:
         """Return the place that sequence `index` was read from: `file:line`."""
         return f"{self.sources[self._source[index]]}:{self._line[index]}"
 
+    def model(self, index: int) -> str | None:
+        """Return the name of the model that gave the completion of sequence `index`; None where the row names none."""
+        number = int(self._model[index])
+        return None if number < 0 else self._models[number]
+
     def close(self) -> None:
         """Close the file of tokens; it is also closed when the store is garbage-collected."""
         self._close()
@@ -185,6 +193,7 @@ class TokenStoreWriter:
         self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in _COLUMNS.items()}
         self._flags = array("B")
         self._sources: dict[str, int] = {}
+        self._models: dict[str, int] = {}
         self._hash = hashlib.sha256(b"pairs" if paired else b"single")
 
     def append(
@@ -197,6 +206,7 @@ class TokenStoreWriter:
         source: str,
         line: int,
         score: float = 0.0,
+        model: str | None = None,
     ) -> None:
         """Add one sequence; for pairs, the chosen and right after it the rejected one."""
         num_trained = int(np.count_nonzero(row.trained))
@@ -204,7 +214,7 @@ class TokenStoreWriter:
         stored = row.completion
         if num_trained < len(stored):
             stored = np.where(row.trained, stored, -1 - stored)
-        # The fingerprint covers everything that training depends on, and not the place that a row was read from.
+        # The fingerprint covers everything that training depends on, and not where a row comes from.
         data = np.asarray(row.prompt, np.int32).tobytes() + np.asarray(stored, np.int32).tobytes()
         self._tokens.write(data)
         lengths = f"{len(row.prompt)} {len(row.completion)}"
@@ -220,6 +230,7 @@ class TokenStoreWriter:
             "score": score,
             "line": line,
             "source": self._sources.setdefault(source, len(self._sources)),
+            "model": -1 if model is None else self._models.setdefault(model, len(self._models)),
         }
         for name, value in values.items():
             self._columns[name].append(value)
@@ -248,7 +259,8 @@ class TokenStoreWriter:
             raise ValueError("a paired store ends in the middle of a pair: append the rejected sequence as well")
         index: dict[str, Any] = {name: np.array(column) for name, column in self._columns.items()}
         np.savez(self._partial / "index.npz", allow_pickle=False, flags=np.array(self._flags, np.uint8), **index)
-        meta = {"paired": self._paired, "fingerprint": self._hash.hexdigest(), "sources": list(self._sources)}
+        names = {"sources": list(self._sources), "models": list(self._models)}
+        meta = {"paired": self._paired, "fingerprint": self._hash.hexdigest(), **names}
         (self._partial / "meta.json").write_text(json.dumps(meta))
         # The whole folder appears at once: a reader never sees a store that is being written.
         _remove(self._path)

@@ -5,6 +5,7 @@ from haloes.feedback.doctor.examine import examine
 from haloes.feedback.doctor.findings import Tally
 from haloes.feedback.doctor.render import render
 from haloes.records import Feedback, Message, Pair, Refusal, Where
+from haloes.report.taste import UNRATED
 
 
 def test_findings_are_told_in_lines() -> None:
@@ -28,8 +29,9 @@ def test_findings_are_told_in_lines() -> None:
         "          answers each: median 2, p95 2, most 2",
         "          sets of rows that a split can separate: 3; conversations: 1",
         "people    one person is named, by 1 of 4 verdicts",
-        "thumbs up 50% (95% interval 9% to 91%) of 2 thumbs",
+        "thumbs    50% (95% interval 9% to 91%) of 2 thumbs are up",
         f"          {of_length} (95% interval 0.0 to 1.0), which is no more than chance may give",
+        f"          {UNRATED}",
         "lengths                                         median     p95    most",
         "          prompt, desirable, characters              1       1       1",
         "          prompt, undesirable, characters            1       1       1",
@@ -86,3 +88,28 @@ def test_advice_begins_with_its_severity() -> None:
         "    means: there is nothing to learn from",
         "    do:    check the path, and that the file is not empty",
     ]
+
+
+def test_how_far_raters_can_be_relied_on_is_told_where_their_votes_overlap() -> None:
+    rows = [
+        Feedback(prompt=f"p{n}", completion="c", label=user == "yes" or n % 2 == 0, user=user)
+        for n in range(40)
+        for user in ("ann", "ben", "cem", "yes")
+    ]
+    lines = render(examine(rows))
+    few = render(examine(rows[:40]))
+
+    start = next(i for i, line in enumerate(lines) if line.startswith("raters"))
+    assert "by 40 answers with several votes" in lines[start]
+    assert [line.split()[:2] for line in lines[start + 2 : start + 6]] == [
+        ["ann", "40"],
+        ["ben", "40"],
+        ["cem", "40"],
+        ["yes", "40"],
+    ]
+    assert any(
+        line
+        == "raters    how far each can be relied on is not known: several people voted on 10 answers, and 20 is the "
+        "least to go by"
+        for line in few
+    )

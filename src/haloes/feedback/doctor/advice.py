@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from haloes.feedback.doctor.findings import DataAdvice, Findings, PromptCounts, Severity, Tally
 from haloes.feedback.doctor.text_signs import CUT_OFF_RULE
+from haloes.feedback.personal import NAMES
 from haloes.feedback.refusals import OF_EXPORTS
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO, is_in_paper_range
 from haloes.stats.auc import auc_noise
@@ -326,9 +327,22 @@ def _users(findings: Findings) -> Iterator[DataAdvice]:
         )
 
 
+def _personal(findings: Findings) -> Iterator[DataAdvice]:
+    if findings.personal:
+        kinds = ", ".join(f"{NAMES[kind]} in {rows.num}" for kind, rows in findings.personal.items())
+        yield DataAdvice(
+            severity="warning",
+            name="personal data",
+            finding=f"rows hold what looks like personal data: {kinds} of {findings.num_accepted} rows",
+            meaning="the model may learn it by heart and tell it to others; files written from these rows hold it too",
+            action="--scrub (feedback.scrub) puts placeholders in its place; it goes by pattern, so that names and "
+            "streets stay",
+        )
+
+
 _Rule: TypeAlias = Callable[[Findings], Iterator[DataAdvice]]
 _RULES: tuple[_Rule, ...] = (
-    _refusals, _labels, _balance, _prompts, _repeats, _answers, _broken_texts, _markers, _lengths, _users,
+    _refusals, _labels, _balance, _prompts, _repeats, _answers, _broken_texts, _markers, _lengths, _users, _personal,
 )  # fmt: skip
 
 

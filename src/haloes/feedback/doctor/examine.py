@@ -13,6 +13,8 @@ from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
 from haloes.feedback.doctor.text_signs import ends_a_sentence, has_html, is_cut_off
 from haloes.feedback.doctor.vote_index import VoteIndex, add_row
 from haloes.feedback.keys import prompt_key, where_of
+from haloes.feedback.personal import PLACEHOLDERS, personal_kinds
+from haloes.feedback.raters.reliability import estimate_raters
 from haloes.feedback.raters.taste import taste
 from haloes.feedback.raters.votes import Votes
 from haloes.feedback.reasoning import split_reasoning
@@ -72,6 +74,8 @@ def examine(rows: Iterable[Record], *, num_examples: int = 3) -> Findings:
         length_auc=counts.length_auc(seen.votes),
         users=counts.count_users(seen.votes, num_examples=num_examples),
         reasoning=seen.reasoning.tally(),
+        personal={kind: seen.personal[kind].tally() for kind in PLACEHOLDERS if kind in seen.personal},
+        raters=estimate_raters(seen.raters) if len(seen.raters) else None,
         taste=taste(seen.raters),
     )
 
@@ -109,6 +113,7 @@ class _Examination:
     cut_off: _TallyBuilder = field(default_factory=_TallyBuilder)
     html: _TallyBuilder = field(default_factory=_TallyBuilder)
     reasoning: _TallyBuilder = field(default_factory=_TallyBuilder)
+    personal: dict[str, _TallyBuilder] = field(default_factory=dict)
     html_prompts: set[str] = field(default_factory=set)
     """Prompts that hold HTML, by `prompt_key`."""
     num_long: int = 0
@@ -136,6 +141,8 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
     ]
     add_row(seen.votes, row, answers, where)
     seen.raters.add(row, answers)
+    for kind in personal_kinds(row):
+        seen.personal.setdefault(kind, _TallyBuilder()).add(str(where), seen.num_examples)
     for answer in answers:
         _count_faults(seen, answer, where)
     # The last turn alone: those before it are the history of several rows.

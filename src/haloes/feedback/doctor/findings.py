@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Literal, TypeAlias
 
+from haloes.feedback.raters.reliability import Raters
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import ClassWeights
 from haloes.results import Taste
@@ -151,6 +152,10 @@ class Findings:
     users: UserCounts
     reasoning: Tally = Tally()
     """Rows with an answer that came with reasoning; all else that is said of answers is of the words after it."""
+    personal: Mapping[str, Tally] = field(default_factory=dict)
+    """Rows that hold personal data by pattern, by kind of it (`haloes.feedback.personal`), with their places."""
+    raters: Raters | None = None
+    """How far each person can be relied on, where votes overlap; None when no row was accepted."""
     taste: Taste | None = None
     """Whose verdicts these are; None when no row was accepted."""
 

@@ -1,13 +1,20 @@
 """Say how a file is read: its format, and of comparisons which values mean which answer, with an example to check."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from haloes.feedback.columns import rename
 from haloes.feedback.doctor.render import fact_line
 from haloes.feedback.importers.reader import ExportReader
+from haloes.feedback.personal import kinds_in_words
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Pair, Where, plain_text
+
+
+def replaced_lines(replaced: Mapping[str, int]) -> Iterator[str]:
+    """Yield the line that says how much personal data gave way to placeholders; none where none did."""
+    if replaced:
+        yield fact_line("private", f"replaced by placeholders: {kinds_in_words(replaced)}")
 
 
 def reading_lines(source: FeedbackSource) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Render findings as lines of plain text, for a terminal or a log; nothing is printed here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from math import isclose
 
@@ -12,11 +12,15 @@ from haloes.feedback.doctor.findings import (
     PromptCounts,
     Tally,
 )
+from haloes.feedback.personal import NAMES
+from haloes.feedback.raters.reliability import Raters
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
-from haloes.report.numbers import auc_of_length
-from haloes.report.taste import BY, people, share_up, thumbs
+from haloes.report.numbers import auc_of_length, plain
+from haloes.report.taste import BY, UNRATED, people, share_up, thumbs
 from haloes.results import Taste
+
+_SHOWN_RATERS = 8
 
 
 def render(findings: Findings, advice: Sequence[DataAdvice] = ()) -> list[str]:
@@ -47,6 +51,9 @@ def _facts(findings: Findings) -> Iterator[str]:
     yield from _prompts(findings.prompts)
     if findings.taste is not None:
         yield from _taste(findings.taste)
+    if findings.raters is not None and findings.raters.num_shared:
+        yield from _raters(findings.raters)
+    yield from _personal(findings.personal)
     yield from _lengths(findings.lengths)
     by_people = findings.taste is not None and findings.taste.length is not None
     if findings.length_auc is not None and not by_people:
@@ -100,11 +107,37 @@ def _taste(taste: Taste) -> Iterator[str]:
     for number, sentence in enumerate(sentences):
         yield fact_line("" if number else "people", sentence)
     for number, sentence in enumerate(thumbs(taste)):
-        yield fact_line("" if number else "thumbs up", sentence)
+        yield fact_line("" if number else "thumbs", sentence)
+    yield fact_line("", UNRATED)
     for by, kinds in groupby(taste.kinds, key=lambda kind: kind.by):
-        yield fact_line("", BY[by])
+        yield fact_line("", f"{BY[by]} (95% intervals, over people)")
         for kind in kinds:
             yield fact_line("", f"  {kind.name:32.32}{kind.num_votes:>8}   {share_up(kind)}")
+
+
+def _raters(found: Raters) -> Iterator[str]:
+    if found.too_little:
+        yield fact_line("raters", f"how far each can be relied on is not known: {found.too_little}")
+        return
+    yield fact_line(
+        "raters",
+        f"how far each can be relied on, by {found.num_shared} answers with several votes (feedback.rater_weights=em)",
+    )
+    yield fact_line("", "1: always right, 0: says nothing of the answer, below 0: the wrong way round (95% intervals)")
+    for rater in found.raters[:_SHOWN_RATERS]:
+        yield fact_line(
+            "",
+            f"  {rater.name:32.32}{rater.num_votes:>8}   {plain(rater.reliability, 2)} "
+            f"({plain(rater.low, 2)} to {plain(rater.high, 2)})",
+        )
+    if len(found.raters) > _SHOWN_RATERS:
+        yield fact_line("", f"  and {len(found.raters) - _SHOWN_RATERS} people with fewer votes")
+
+
+def _personal(personal: Mapping[str, Tally]) -> Iterator[str]:
+    for number, (kind, rows) in enumerate(personal.items()):
+        places = ", ".join(rows.examples) + (", ..." if rows.num > len(rows.examples) else "")
+        yield fact_line("" if number else "private", f"rows that hold {NAMES[kind]}: {rows.num} ({places})")
 
 
 def _lengths(lengths: Sequence[LengthSummary]) -> Iterator[str]:
