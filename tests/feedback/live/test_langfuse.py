@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import haloes
 from fake_langfuse import PUBLIC, SECRET, TOKEN, Langfuse, thumb
@@ -213,6 +216,32 @@ def test_a_server_that_goes_round_in_circles_is_told(tmp_path: Path, monkeypatch
 
     with FakeServer(Langfuse(THUMBS, fault=circle)) as server, pytest.raises(RunError, match="would never end"):
         fetch(server, tmp_path / "f.jsonl", monkeypatch)
+
+
+def test_a_server_that_gives_the_same_page_under_every_number_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def same(number: int, path: str, query: dict[str, Any]) -> Reply | None:
+        return Reply(body=json.dumps({"data": [thumb(1)]}).encode()) if "page" in query else None
+
+    with FakeServer(Langfuse(THUMBS, newest=False, fault=same)) as server, pytest.raises(RunError, match="never end"):
+        fetch(server, tmp_path / "f.jsonl", monkeypatch)
+    assert len(server.requests) == 3
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(st.sampled_from(["data", "meta", "cursor", "page", "totalPages"]), inside, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_any_reply_is_a_page_or_an_error_that_is_tried_again(reply: Any):
+    for read in (langfuse._cursor_page, lambda given: langfuse._page(given, 1)):
+        with suppress(ValueError):
+            assert isinstance(read(reply).rows, list)
 
 
 def test_pages_that_are_repeated_or_move_count_each_score_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

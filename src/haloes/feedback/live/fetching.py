@@ -1,7 +1,7 @@
 """Fetching the pages of queries that are not there yet, one after another."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,19 +90,21 @@ class Fetching:
             if not told:
                 self.progress.stage(f"fetching {noun}", total)
                 told = True
+            before: Sequence[Any] = ()
             while True:
                 page = ask(self.server, query, cursor)
-                if page.next is not None and (page.next == cursor or page.next in seen):
+                # A server that takes no notice of the place would give the same page for ever.
+                if (page.rows and page.rows == before) or (page.next is not None and page.next in {cursor, *seen}):
                     raise RunError(
-                        f"{self.server.endpoint().base_url}: the server goes back to a page that it gave before "
-                        f"({page.next[:80]!r}), and would never end; what was fetched is kept in {self.pages.folder}"
+                        f"{self.server.endpoint().base_url}: the server goes back to a page that it gave (behind "
+                        f"{cursor!r}), and would never end; what was fetched is kept in {self.pages.folder}"
                     )
                 self.pages.add(stream, query, cursor, page)
                 self.progress.advance(len(page.rows) if total is None else page.next is None)
                 if page.next is None:
                     break
                 seen.add(page.next)
-                cursor = page.next
+                cursor, before = page.next, page.rows
 
     def finished(self, stream: str) -> Iterable[Query]:
         """Yield the queries of which all pages are kept."""
