@@ -138,6 +138,19 @@ def test_with_less_memory_the_micro_batches_are_smaller(files: Path):
     assert plan.facts[tokens] < full.facts[tokens]
 
 
+@pytest.mark.parametrize(("hours", "told"), [(1.25, True), (0.5, False)])
+def test_a_run_of_hours_is_told_with_the_passes_that_take_half_of_one(
+    hours: float, told: bool, files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # The reference is computed on the way: it counts as much as the steps.
+    parts = {"reference": hours * 3600, "training steps": hours * 3600, "answers (at most)": 36_000.0}
+    monkeypatch.setattr("haloes.planning.plan.seconds", lambda *_: parts)
+
+    said = [note for note in make_plan(settings(files, train={"epochs": 2.0})).notes if "half an hour" in note]
+
+    assert said == ["The steps take about 2 h 30 min: for a run of half an hour set train.epochs=0.4"] * told
+
+
 def test_checkpointing_is_planned_with_and_comes_back_after_counting(files: Path):
     kept = {on: activations(make_plan(settings(files, train={"gradient_checkpointing": on}))) for on in (False, True)}
 

@@ -26,9 +26,11 @@ from haloes.planning.model_size import itemsize, sizes_by_name
 from haloes.planning.trial import TrialMeasurements, try_out
 from haloes.planning.workload import disk_bytes, free_disk, moments
 from haloes.progress.contract import NullProgress, Progress
+from haloes.progress.time_left import about
 from haloes.report.numbers import rounding_sentence, size
 from haloes.runs.auto_settings import dtype_name
 from haloes.runs.config import RunConfig
+from haloes.runs.long_runs import shorter
 from haloes.runs.prepared_run import PreparedData
 from haloes.runs.process import computing_with
 from haloes.runs.setup import prepare_data, resolve_run
@@ -243,6 +245,10 @@ def _facts(
 
 def _notes(trial: TrialMeasurements, *, num_examples: int) -> Iterator[str]:
     yield describe_steps(num_examples, trial.steps)
+    parts = seconds(trial.work, trial.rates)
+    of_steps = parts["reference"] + parts["training steps"]
+    if advice := shorter(of_steps, epochs=trial.steps.epochs):
+        yield f"The steps take about {about(of_steps)}: {advice}"
     yield f"Learning rate {trial.lr:g}" + ("" if trial.rate is None else f": {trial.rate.why}")
     if trial.rounding is not None:
         yield f"Rounding: {rounding_sentence(**asdict(trial.rounding))}"

@@ -13,6 +13,17 @@ _LONG = 3600.0
 _SHORTER = 1800.0
 
 
+def shorter(seconds: float, *, epochs: float) -> str | None:
+    """
+    Return what to set so that a run takes about half an hour; None where it takes no more than an hour as it is.
+
+    Args:
+        seconds: what all of its steps take.
+        epochs: `train.epochs` of the run.
+    """
+    return None if seconds <= _LONG else f"for a run of half an hour set train.epochs={epochs * _SHORTER / seconds:.2g}"
+
+
 @dataclass(slots=True)
 class LongRunNote:
     """A callback that tells once, early in a run, that it will take more than an hour, and what makes it shorter."""
@@ -42,10 +53,10 @@ class LongRunNote:
 
     def _tell(self, seconds: float) -> None:
         left = self._num_steps - self._step - self._done
-        if left * seconds <= _LONG:
+        advice = shorter(seconds * self._num_steps, epochs=self.epochs)
+        if left * seconds <= _LONG or advice is None:
             return
-        epochs = self.epochs * _SHORTER / (seconds * self._num_steps)
         self.note(
-            f"a step takes {about(seconds)}, so the {left:,} left take about {about(left * seconds)}: for a run of "
-            f"half an hour set train.epochs={epochs:.2g}; stopped with Ctrl-C it goes on with `haloes resume`"
+            f"a step takes {about(seconds)}, so the {left:,} left take about {about(left * seconds)}: {advice}; "
+            "stopped with Ctrl-C it goes on with `haloes resume`"
         )
