@@ -55,7 +55,9 @@ CREATE TABLE votes (
 );
 CREATE INDEX votes_by_answer ON votes(answer, id);
 CREATE INDEX votes_by_comparison ON votes(comparison, id);
-CREATE VIRTUAL TABLE answers_text USING fts5(question, answer, content='', tokenize='unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE answers_text USING fts5(
+    question, answer, content='', tokenize='unicode61 remove_diacritics 2', prefix='2 3'
+);
 """
 
 _ANSWER = [

@@ -277,6 +277,8 @@ class Judgement:
     """Tokens that the judge wrote, where it counts them."""
     cost: float | None = None
     """Cost in the currency of the configured prices; None where there are none."""
+    one_order: bool = False
+    """True where the order was drawn, and is the only one: of people, who are not asked twice."""
 
     @property
     def points(self) -> float | None:
@@ -448,6 +450,7 @@ def _is_share(value: object) -> bool:
 _JUDGEMENT_CHECKS: Mapping[str, Callable[[object], bool]] = {
     **dict.fromkeys(("prompt_id", "candidate", "baseline", "judge", "reply", "reason", "template"), _is_text),
     "candidate_first": lambda value: isinstance(value, bool),
+    "one_order": lambda value: isinstance(value, bool),
     "verdict": lambda value: value is None or value in get_args(Verdict),
     "preference": _is_share,
 }

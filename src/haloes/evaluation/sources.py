@@ -11,13 +11,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from haloes.collected import is_collected
 from haloes.errors import DataError
+from haloes.evaluation.people import judgements_of_people
 from haloes.judging.run import canary_path
 from haloes.records import Completion, Judgement, Sampling, judgement_from_json
 from haloes.report.load import load_run
 from haloes.results import HeldOutRow, Score
 from haloes.results_json import read_held_out
-from haloes.run_files import HELD_OUT, SAMPLES
+from haloes.run_files import COLLECTED, HELD_OUT, SAMPLES
 from haloes.sampling.run import read_completions
 from haloes.store import read_jsonl
 
@@ -63,6 +65,11 @@ def read_source(path: Path, *, may_be_empty: bool = False) -> Source:
     """
     if path.is_dir():
         return _run_folder(path, may_be_empty=may_be_empty)
+    if is_collected(path):
+        judged = _of_people(path, _stem(path))
+        if not judged:
+            raise DataError(f"{path}: nobody has compared answers in this store yet")
+        return Source(name=_stem(path), path=path, judged=judged)
     _, first = next(read_jsonl(path), (0, {}))
     if "judge" in first and "candidate_first" in first:
         return Source(name=_stem(path), path=path, judged=[_read_judged_file(path, _stem(path))])
@@ -81,12 +88,18 @@ def judgement_paths(run_dir: Path) -> list[Path]:
 
 def read_judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
     """
-    Read what was judged in a run's folder, under the name of the run.
+    Read what was judged in a run's folder, by judges and by people (`haloes serve`), under the name of the run.
 
     Raises:
         DataError: a row is no judgement.
     """
-    return [_read_judged_file(path, name) for path in judgement_paths(run_dir)]
+    files = [_read_judged_file(path, name) for path in judgement_paths(run_dir)]
+    return [*files, *_of_people(run_dir / COLLECTED, name)]
+
+
+def _of_people(store: Path, name: str) -> list[JudgedFile]:
+    judgements = judgements_of_people(store) if store.is_file() else []
+    return [JudgedFile(source=name, judgements=judgements)] if judgements else []
 
 
 def _run_folder(path: Path, *, may_be_empty: bool) -> Source:
@@ -118,7 +131,7 @@ def _read_judgements(path: Path) -> list[Judgement]:
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".jsonl")
+    return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".db")
 
 
 # --- one name for one model and one judge

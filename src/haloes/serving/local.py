@@ -70,6 +70,18 @@ class Local:
     @asynccontextmanager
     async def answer(self, ask: Ask) -> AsyncIterator[Reply]:
         """Answer once those who asked before have their answers."""
+        try:
+            async with self._answered(ask) as reply:
+                yield reply
+        except BaseExceptionGroup as group:
+            # A task group wraps what is raised inside it.
+            refused = group.subgroup(RefusedError)
+            while isinstance(refused, BaseExceptionGroup):
+                refused = refused.exceptions[0]
+            raise (refused or group) from None
+
+    @asynccontextmanager
+    async def _answered(self, ask: Ask) -> AsyncIterator[Reply]:
         wanted = _Wanted(ask.body, self._engines)
         if wanted.seed is None:
             self._seeds += 1

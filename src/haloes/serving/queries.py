@@ -13,6 +13,8 @@ from haloes.serving.writes import question_of, words_of
 _CUT = 300
 """Characters of a question or an answer in a list."""
 _SHORT = "id, completion_id, created_at, model, user, messages, message, rating, comment, reward"
+_AT_ONCE = 2000
+"""Numbers that the index of words is asked for at a time."""
 _WAITING = "voted = 0 AND purpose = 'chat'"
 
 
@@ -21,7 +23,7 @@ class Listing:
     """What of the answers is listed."""
 
     search: str = ""
-    """Words that question or answer hold, each a beginning of a word; empty for all."""
+    """Words that question or answer hold, the last perhaps a beginning of one; empty for all."""
     rating: int | None = None
     """1 or -1: those with this rating; 0: those that nobody rated; None: all."""
     model: str | None = None
@@ -44,25 +46,39 @@ def listed(connection: sqlite3.Connection, wanted: Listing) -> dict[str, Any]:
     if wanted.model is not None:
         conditions.append("model = ?")
         more.append(wanted.model)
-    words = _words(wanted.search)
-    if wanted.search.strip() and not words:
-        return {"answers": [], "next": None}
-    if words:
-        # The index of words gives numbers in order, so that no more are looked at than are shown.
-        source = (
-            "(SELECT rowid AS number FROM answers_text WHERE answers_text MATCH ? AND rowid < ? ORDER BY rowid DESC) "
-            "CROSS JOIN answers ON id = number"
-        )
-        values = [words, most, most]
+    if wanted.search.strip():
+        rows = _found(connection, wanted, " AND ".join(["1", *conditions[1:]]), more)
     else:
-        source = "answers"
-    rows = connection.execute(
-        f"SELECT {_SHORT} FROM {source} WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",  # noqa: S608
-        (*values, *more, wanted.limit + 1),
-    ).fetchall()
+        rows = connection.execute(
+            f"SELECT {_SHORT} FROM answers WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (*values, *more, wanted.limit + 1),
+        ).fetchall()
     shown = rows[: wanted.limit]
     following = shown[-1][0] if len(rows) > wanted.limit else None
     return {"answers": [_short(row) for row in shown], "next": following}
+
+
+def _found(connection: sqlite3.Connection, wanted: Listing, condition: str, values: Sequence[Any]) -> list[Any]:
+    """Return answers that hold words: the index of words gives numbers in order, and no more are read than needed."""
+    words, rows, before = _words(wanted.search), list[Any](), wanted.before if wanted.before is not None else 1 << 62
+    most = wanted.limit + 1
+    while words and len(rows) < most:
+        numbers = connection.execute(
+            "SELECT rowid FROM answers_text WHERE answers_text MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?",
+            (words, before, _AT_ONCE),
+        ).fetchall()
+        for (number,) in numbers:
+            row = connection.execute(
+                f"SELECT {_SHORT} FROM answers WHERE id = ? AND {condition}",  # noqa: S608
+                (number, *values),
+            ).fetchone()
+            rows += [] if row is None else [row]
+            if len(rows) == most:
+                break
+        if len(numbers) < _AT_ONCE:
+            break
+        before = numbers[-1][0]
+    return rows
 
 
 def waiting(connection: sqlite3.Connection, limit: int) -> dict[str, Any]:
@@ -176,9 +192,10 @@ def _for_candidate(verdict: str, candidate_left: bool) -> str:
 
 
 def _words(search: str) -> str:
-    """Return a search as FTS5 has it: all words, each the beginning of one, nothing of its syntax."""
-    words = ("".join(c if c.isalnum() else " " for c in search)).split()
-    return " ".join(f'"{word}"*' for word in words[:20])
+    """Return a search as FTS5 has it: all words, the last one perhaps a beginning, nothing of its syntax."""
+    words = ("".join(c if c.isalnum() else " " for c in search)).split()[:20]
+    # The index knows beginnings of two characters and more; the last word may still be being written.
+    return " ".join(f'"{word}"{"*" if i == len(words) - 1 and len(word) > 1 else ""}' for i, word in enumerate(words))
 
 
 def _short(row: Sequence[Any], *, cut: int | None = _CUT) -> dict[str, Any]:

@@ -13,8 +13,8 @@ def comparisons(judgements: Iterable[Judgement]) -> list[JudgedPair]:
     """
     Join the two orders of each pair of answers, for each judge, template and seed, in order of first appearance.
 
-    An order that was never judged counts as not scored. Of two judgements of the same question the later one holds, as
-    when a reply that held no verdict was asked for again.
+    An order that was never judged counts as not scored, but where it was drawn which one is (`one_order`). Of two
+    judgements of the same question the later one holds, as when a reply that held no verdict was asked for again.
     """
     orders: dict[tuple[object, ...], dict[bool, Judgement]] = {}
     for judgement in judgements:
@@ -54,7 +54,7 @@ def _joined(first: Judgement | None, second: Judgement | None) -> JudgedPair:
         draw=about.draw,
         shown_first=shown_first,
         shown_second=shown_second,
-        preference=both_orders([shown_first], [shown_second])[0],
+        preference=preference_of(about) if about.one_order else both_orders([shown_first], [shown_second])[0],
         candidate_length=about.candidate_length,
         baseline_length=about.baseline_length,
     )

@@ -55,7 +55,7 @@ function thumbs(completion, after) {
   const correction = make("textarea", { "aria-label": "A better answer", placeholder: "A better answer (optional)" });
   const told = make("span", { class: "quiet", "aria-live": "polite" });
   let rating = null;
-  const buttons = [[1, "👍 Good"], [-1, "👎 Bad"]].map(([value, text]) =>
+  const buttons = [[1, "Good"], [-1, "Bad"]].map(([value, text]) =>
     make("button", { type: "button", "aria-pressed": "false", onclick: guarded(() => vote(rating === value ? null : value)) }, text));
   async function vote(value) {
     await send("/v1/feedback", { completion_id: completion, rating: value, user: user(),
@@ -65,7 +65,7 @@ function thumbs(completion, after) {
     told.textContent = value === null && !correction.value ? "Taken back" : "Kept";
     if (after) after(value);
   }
-  const keep = make("button", { type: "button", onclick: guarded(() => vote(correction.value ? rating === 1 ? -1 : rating : rating)) }, "Keep reason and correction");
+  const keep = make("button", { type: "button", onclick: guarded(() => vote(correction.value && rating === 1 ? -1 : rating)) }, "Keep reason and correction");
   return make("div", {}, make("div", { class: "row" }, ...buttons, comment, told),
     make("details", {}, make("summary", {}, "Correct it"), correction, make("div", { class: "row" }, keep)));
 }
@@ -126,7 +126,7 @@ function showTally(tally) {
   const percent = (share) => Math.round(100 * share) + " %";
   const rate = tally.win_rate === null ? "" : `: ${percent(tally.win_rate)} for ${tally.candidate} (95 %: ${percent(tally.low)} to ${percent(tally.high)})`;
   const more = tally.more_votes ? `; ${tally.more_votes} more to see a difference of 10 points` : "";
-  $("tally").textContent = `${tally.votes} votes${rate}${more}.`;
+  $("tally").textContent = `${tally.votes} ${tally.votes === 1 ? "vote" : "votes"}${rate}${more}.`;
 }
 
 async function compare(messages) {
@@ -180,7 +180,7 @@ document.addEventListener("keydown", (event) => {
 async function queue() {
   const found = await read("/api/queue?limit=10");
   let left = found.left;
-  const count = () => { $("left").textContent = left ? `${left} answers wait for a vote, the least certain first.` : "No answer waits for a vote."; };
+  const count = () => { $("left").textContent = left ? `${left} ${left === 1 ? "answer waits" : "answers wait"} for a vote, the least certain first.` : "No answer waits for a vote."; };
   count();
   $("waiting").replaceChildren(...found.answers.map((item) => {
     const box = make("article", {}, ...item.messages.map((each) => turn(each.role, words(each.content)).box),
@@ -203,7 +203,7 @@ async function list(more) {
   $("more").hidden = following === null;
   const rows = found.answers.map((item) => {
     const opened = make("div");
-    const mark = item.rating === 1 ? "👍 " : item.rating === -1 ? "👎 " : "";
+    const mark = item.rating === 1 ? "+ " : item.rating === -1 ? "− " : "";
     const details = make("details", { class: "turn" }, make("summary", {}, mark + (item.question || "(no question)")),
       make("span", { class: "who" }, `${item.model}, ${item.created_at.slice(0, 16).replace("T", " ")}${item.user ? ", " + item.user : ""}`), opened);
     details.addEventListener("toggle", guarded(async () => {
@@ -211,7 +211,7 @@ async function list(more) {
       const whole = await read("/api/answers/" + encodeURIComponent(item.completion_id));
       opened.append(...whole.messages.map((each) => turn(each.role, words(each.content)).box),
         turn("assistant", words(whole.message.content), whole.model, whole.message.reasoning_content).box,
-        ...whole.votes.map((vote) => make("p", { class: "quiet" }, `${vote.rating === 1 ? "👍" : vote.rating === -1 ? "👎" : "–"} ${vote.user || ""} ${vote.comment || ""} ${vote.correction ? "Correction: " + vote.correction : ""}`)),
+        ...whole.votes.map((vote) => make("p", { class: "quiet" }, `${vote.rating === 1 ? "Good" : vote.rating === -1 ? "Bad" : "No vote"} ${vote.user || ""} ${vote.comment || ""} ${vote.correction ? "Correction: " + vote.correction : ""}`)),
         thumbs(item.completion_id));
     }));
     return details;
