@@ -75,10 +75,7 @@ class Local:
                 yield reply
         except BaseExceptionGroup as group:
             # A task group wraps what is raised inside it.
-            refused = group.subgroup(RefusedError)
-            while isinstance(refused, BaseExceptionGroup):
-                refused = refused.exceptions[0]
-            raise (refused or group) from None
+            raise _refusal_in(group) or group from None
 
     @asynccontextmanager
     async def _answered(self, ask: Ask) -> AsyncIterator[Reply]:
@@ -129,6 +126,13 @@ class Local:
             finally:
                 stopped.set()
                 take.close()
+
+
+def _refusal_in(error: BaseException) -> RefusedError | None:
+    """Return the refusal that an error is or holds."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_refusal_in, error.exceptions)), None)
+    return error if isinstance(error, RefusedError) else None
 
 
 async def _in_thread(work: Any, give: MemoryObjectSendStream[Any]) -> None:
