@@ -62,7 +62,11 @@ def kill_while_voting(store: Path, upstream: str, chance: random.Random) -> list
         clients = [threading.Thread(target=vote_on, args=(port, i, told, over)) for i in range(3)]
         for client in clients:
             client.start()
-        time.sleep(chance.uniform(0, 0.6))
+        # From the first vote on, so that there is something to lose.
+        until = time.monotonic() + 20
+        while not told and time.monotonic() < until:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.3))
         server.send_signal(signal.SIGKILL)
         over.set()
         for client in clients:
@@ -88,12 +92,12 @@ def survive(folder: Path, kills: int) -> int:
 
 
 def test_no_vote_is_lost_in_a_few_kills(tmp_path: Path):
-    assert survive(tmp_path, 4) >= 0
+    assert survive(tmp_path, 4) >= 4
 
 
 @pytest.mark.attack
 def test_no_vote_is_lost_in_two_hundred_kills(tmp_path: Path):
     told = survive(tmp_path, 200)
 
-    assert told > 200
+    assert told >= 200
     print(f"{told} votes were told as kept in 200 kills, and all are there")  # noqa: T201
