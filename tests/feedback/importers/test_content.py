@@ -54,6 +54,13 @@ SHAPES: dict[str, tuple[Any, tuple[Message, ...]]] = {
         '<details type="reasoning" done="true">\n<summary>Thought</summary>\n> 1\n> 2\n</details>\nNoon.',
         (said("Noon.", thought="1\n2"),),
     ),
+    "details that were escaped, with the marks of the lines": (
+        '<details type="reasoning" done="true">\n<summary>Thought</summary>\n&gt; 1 &lt; 2\n&gt; 2\n</details>\nNoon.',
+        (said("Noon.", thought="1 < 2\n2"),),
+    ),
+    "a thought that the prompt began": ("12\n</think>\n\nNoon.", (said("Noon.", thought="12"),)),
+    "a thought in other marks": ("[THINK]12[/THINK]Noon.", (said("Noon.", thought="12"),)),
+    "a block whose type is a list": ('[{"type": ["text"], "text": "x"}]', (said('[{"type": ["text"], "text": "x"}]'),)),
     "the model's own details": ("<details>b</details>", (said("<details>b</details>"),)),
     "details that do not end": ('<details type="reasoning">Noon.', (said('<details type="reasoning">Noon.'),)),
     "items of the Responses API": (

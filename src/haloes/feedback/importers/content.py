@@ -2,8 +2,9 @@
 What tools write where a turn's words stand (text, blocks, parts, items of the Responses API) as `Message`s.
 
 Reasoning is kept apart from the words, in a message's `extra` as `reasoning_content`, wherever the tool had it: in a
-field of its own, an item, a block, or between `<think>` and `<details type="reasoning">` marks inside the text.
-Images, audio, video and files are refused ("images"): what the answer was about could not be shown to the model.
+field of its own, an item, a block, between `<think>` marks at the beginning of the text (`haloes.thoughts`), or folded
+in it (`feedback.reasoning`). Images, audio, video and files are refused ("images"): what the answer was about could not
+be shown to the model.
 """
 
 import json
@@ -15,16 +16,23 @@ from typing import Any
 
 from haloes.feedback.importers.values import as_text, at, first_of, parsed, parsed_twice
 from haloes.feedback.messages import clean_json, clean_text
+from haloes.feedback.reasoning import (
+    folded_blocks,
+    is_reasoning_part,
+    join_reasoning,
+    reasoning_of_fields,
+    reasoning_of_part,
+    unfolded,
+)
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.roles import ROLES
 from haloes.records import Message
+from haloes.thoughts import split_thought
 
 REASONING = "reasoning_content"
 """Name under which a message's `extra` holds what the model thought before it answered."""
 
-_REASONING_FIELDS = (REASONING, "reasoning", "thinking")
-_TEXT = {"text", "input_text", "output_text", "markdown", "refusal"}
-_THOUGHT = {"reasoning", "thinking", "redacted_thinking", "think"}
+_TEXT = ("text", "input_text", "output_text", "markdown", "refusal")
 _CALL = {"tool_use", "tool_call", "function_call", "tool-call", "server_tool_use"}
 _RESULT = {"tool_result", "tool_call_response", "function_call_output", "tool-result", "web_search_tool_result"}
 _NO_WORDS = {
@@ -40,12 +48,6 @@ _NO_WORDS = {
 _MEDIA = re.compile("image|audio|video|file|document")
 _MOST_LEVELS = 60
 """Blocks and turns inside each other."""
-
-_THINK = re.compile(r"\s*<(think|thinking|reasoning|thought)>(.*?)</\1>\s*", re.DOTALL)
-_SUMMARY = re.compile(r"\s*<summary\b[^>]{0,200}>.*?</summary>", re.DOTALL)
-_UNENDED = re.compile(r"\s*<(think|thinking|reasoning|thought)>")
-_ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
-_QUOTED = re.compile(r"^>[ ]?", re.MULTILINE)
 
 
 def read_messages(value: object, *, role: str = "user") -> tuple[Message, ...]:
@@ -66,27 +68,6 @@ def read_messages(value: object, *, role: str = "user") -> tuple[Message, ...]:
     return tuple(_joined(_turns(value, role=role, levels=_MOST_LEVELS)))
 
 
-def _details(text: str) -> Iterator[tuple[str, str, str]]:
-    """
-    Yield the words before each block that a tool wrote as `<details type="...">`, its attributes, and what is in it.
-
-    The words after the last block come last, with nothing. Details without a type are the model's own words. Each
-    character is looked at once or twice: a text of nothing but openings takes no longer than any other.
-    """
-    start = end = 0
-    while (opening := text.find("<details", end)) >= 0:
-        inside = text.find(">", opening)
-        closing = text.find("</details>", inside) if inside >= 0 else -1
-        if closing < 0:
-            break
-        attributes, end = text[opening:inside], closing + len("</details>")
-        if ' type="' in attributes:
-            # The block's own line breaks go with it.
-            yield text[start:opening].strip("\n"), attributes, text[inside + 1 : closing]
-            start = end
-    yield text[start:].lstrip("\n") if start else text, "", ""
-
-
 @dataclass(slots=True)
 class _Turn:
     """A turn that still grows."""
@@ -101,7 +82,7 @@ class _Turn:
 
     def message(self) -> Message:
         extra = dict(self.extra)
-        if thought := "\n".join(filter(None, self.thoughts)):
+        if thought := join_reasoning(self.thoughts):
             extra[REASONING] = thought
         return Message(self.role, self.words, tuple(self.calls), tuple(extra.items()))
 
@@ -158,7 +139,7 @@ def _is_chat(value: object) -> bool:
         return (
             wrapped
             or (_role(value) is not None and said)
-            or (value.get("type") in _TEXT | _THOUGHT and "text" in value)
+            or ((value.get("type") in _TEXT or is_reasoning_part(value)) and "text" in value)
         )
     return (
         isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) and _is_chat(item) for item in value)
@@ -242,10 +223,8 @@ def _pieces(parts: object, *, role: str, levels: int) -> Iterator[_Turn]:
 
 def _add_fields(turn: _Turn, value: Mapping[str, Any]) -> None:
     """Add what a turn says beside its content: reasoning, tool calls, the call that a tool's result answers."""
-    for name in _REASONING_FIELDS:
-        if isinstance(value.get(name), str) and value[name].strip():
-            turn.thoughts.insert(0, clean_text(value[name], subject=name))
-            break
+    if thought := reasoning_of_fields(value):
+        turn.thoughts.insert(0, clean_text(thought, subject="the reasoning"))
     calls = first_of(value, "tool_calls", "toolCalls") or at(value, "additional_kwargs", "tool_calls")
     if isinstance(calls, list):
         turn.calls += [_call(call) for call in calls if isinstance(call, Mapping)]
@@ -267,8 +246,9 @@ def _of_block(block: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_
         raise RefusalError("wrong type", f"turns are nested more than {_MOST_LEVELS} levels deep")
     if kind == "message":
         yield from _pieces(block.get("content") or "", role=role, levels=levels - 1)
-    elif kind in _THOUGHT:
-        yield _Turn(role, thoughts=[_thought(block)], goes_on=True)
+    elif is_reasoning_part(block):
+        thought = clean_text(reasoning_of_part(block), subject="the reasoning")
+        yield _Turn(role, thoughts=[thought], goes_on=True)
     elif kind in _RESULT:
         yield _result(block)
     elif kind in _CALL or kind.startswith("tool-") or kind == "dynamic-tool":
@@ -307,11 +287,10 @@ def _of_text(text: object, *, role: str) -> Iterator[_Turn]:
         yield _Turn(role, text, goes_on=True)
         return
     turn = _Turn(role, goes_on=True)
-    for words, attributes, inside in _details(text):
+    for words, named, inside in folded_blocks(text):
         _say(turn, words)
-        named = dict(_ATTRIBUTE.findall(attributes))
         if named.get("type") == "reasoning":
-            turn.thoughts.append(_QUOTED.sub("", _SUMMARY.sub("", inside, count=1).strip()).strip())
+            turn.thoughts.append(unfolded(inside))
         elif named.get("type") == "tool_calls" and named.get("name"):
             call, result = _written_call(named)
             turn.calls.append(call)
@@ -323,12 +302,9 @@ def _of_text(text: object, *, role: str) -> Iterator[_Turn]:
 
 def _say(turn: _Turn, words: str) -> None:
     """Add words to a turn, without the thoughts that stand before them in marks of their own."""
-    if (thought := _THINK.match(words)) is not None:
-        turn.thoughts.append(thought[2].strip())
-        words = words[thought.end() :]
-    elif (opening := _UNENDED.match(words)) is not None:
-        turn.thoughts.append(words[opening.end() :].strip())
-        words = ""
+    if not turn.words and (thought := split_thought(words)) is not None:
+        turn.thoughts.append(thought.text)
+        words = thought.rest
     turn.words = "\n".join(filter(None, (turn.words, words)))
 
 
@@ -337,17 +313,6 @@ def _written_call(named: Mapping[str, str]) -> tuple[Mapping[str, Any], _Turn]:
     values = {name: parsed_twice(unescape(named.get(name, ""))) for name in ("arguments", "result")}
     call = _call({"id": named.get("id"), "name": unescape(named["name"]), "arguments": values["arguments"]})
     return call, _result({"output": values["result"], "call_id": named.get("id")})
-
-
-def _thought(block: Mapping[str, Any]) -> str:
-    """Return the words of a block of reasoning: a text, or a list of parts with texts."""
-    for name in ("summary", "text", "thinking", "content", "reasoning", "reasoningText", "think"):
-        value = block.get(name)
-        if isinstance(value, list):
-            value = "".join(text for part in value if isinstance(text := first_of(part, "text", "content"), str))
-        if isinstance(value, str) and value:
-            return clean_text(value, subject="the reasoning")
-    return ""
 
 
 def _call(block: Mapping[str, Any]) -> Mapping[str, Any]:
