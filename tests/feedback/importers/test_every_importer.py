@@ -18,38 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haloes.errors import DataError, UserError
-from haloes.feedback.importers.contract import Options
 from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.read import FeedbackSource
-from haloes.records import Feedback, Pair, Record, Refusal, row_to_json
-
-FOLDER = Path(__file__).parent
-EXPECTED = ".expected.jsonl"
-CASES = sorted(FOLDER.glob(f"*/*{EXPECTED}"))
-
-
-def export_of(expected: Path) -> Path:
-    """The export whose rows a file of expectations holds: the file or folder of the same name."""
-    name = expected.name.removesuffix(EXPECTED)
-    [found] = [path for path in expected.parent.iterdir() if path != expected and path.name.split(".")[0] == name]
-    return found
-
-
-def expectations(expected: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    head, *rows = [json.loads(line) for line in expected.read_text().splitlines() if line.strip()]
-    return head, rows
-
-
-def opened(path: Path, head: dict[str, Any]) -> FeedbackSource:
-    said = head.get("settings", {})
-    options = Options(
-        voters=frozenset(said.get("voters", ["human"])), metric=said.get("metric"), words=said.get("words", {})
-    )
-    return FeedbackSource(str(path), options=options)
-
-
-def as_expected(record: Record) -> dict[str, Any]:
-    return {"left_out": record.reason} if isinstance(record, Refusal) else row_to_json(record)
+from haloes.records import Feedback, Pair, Refusal, row_to_json
+from importer_cases import CASES, as_expected, expectations, export_of, opened
 
 
 def every(*, readable: bool) -> Any:

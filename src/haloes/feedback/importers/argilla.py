@@ -32,12 +32,13 @@ def _read(export: Export) -> Iterator[Imported]:
 
 
 def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
-    nested = isinstance(row.get("fields"), Mapping)
+    fields = as_map(row.get("fields"))
+    nested = bool(fields)
     entries = list(_nested(row) if nested else _flat(row))
     if not entries:
         yield LeftOut("no verdict", where, "nobody responded to the record")
         return
-    task = read_task(row["fields"] if nested else _own_columns(row))
+    task = read_task(fields if nested else _own_columns(row))
     for entry in entries:
         if isinstance(entry, str):
             yield LeftOut("no verdict", where, f"a response was not submitted, but is {entry}")

@@ -14,7 +14,7 @@ from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.tree import Node
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of, thumb
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of, is_true, parsed, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
 from haloes.records import Message, Where
@@ -57,7 +57,7 @@ def _read(export: Export) -> Iterator[Imported]:
 def _steps(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
     """Yield steps one by one, also those that stand in a thread."""
     for where, row in rows:
-        inside = row.get("steps") if isinstance(row, Mapping) else None
+        inside = parsed(row.get("steps")) if isinstance(row, Mapping) else None
         if not isinstance(row, Mapping) or not isinstance(inside, list):
             yield where, row
             continue
@@ -90,7 +90,7 @@ def _rated(vote: RawRow, step: Node, where: Where, threads: Lookup) -> Rated:
     thread = as_id(step.get("threadId"))
     chat = sorted((each for _, each in threads.rows(thread)), key=_begun)
     answer = _message_of(step, chat)
-    if answer.get("isError") is True:
+    if is_true(answer.get("isError")):
         raise RefusalError("unfinished answer", "the answer failed")
     # Steps of one moment stay in the order of the export.
     place = next((place for place, each in enumerate(chat) if each.get("id") == answer.get("id")), len(chat))

@@ -48,6 +48,8 @@ class Rated:
     comment: str | None = None
     hindsight: str | None = None
     """What the user wrote next, after the answer."""
+    weight: float = 1.0
+    """How much the verdict counts, above 0 and up to 1; one of weight 0 is left out instead ("no verdict")."""
     finished: bool | None = None
     """False for an answer that was cut off at a token limit. One that was stopped or failed is left out instead
     ("unfinished answer"). None where the export does not say."""
@@ -63,6 +65,7 @@ class Compared:
     messages: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
+    weight: float = 1.0
     margin: float | None = None
     """By how much the chosen is better, on whatever scale."""
     voter: Voter = "human"

@@ -15,7 +15,7 @@ from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.tree import Node, Tree, by_id
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
 from haloes.records import Message, Where
@@ -26,6 +26,7 @@ _HOW = (
 )
 _CUT_AT = 500
 _LOG = ("feedback_id", "user_query", "ai_response", "feedback_rating_raw")
+_VOTE = ("message_id", "rating")
 _NO_PARENT = ("", "00000000-0000-0000-0000-000000000000")
 
 
@@ -53,7 +54,7 @@ def _read(export: Export) -> Iterator[Imported]:
 def _log_rows(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
     """Yield the rows of the log's export, which as JSON stand in one object."""
     for where, row in rows:
-        inside = row.get("feedback_data") if isinstance(row, Mapping) else None
+        inside = parsed(row.get("feedback_data")) if isinstance(row, Mapping) else None
         if not isinstance(inside, list):
             yield where, row
             continue
@@ -87,7 +88,7 @@ def _log_vote(row: RawRow, where: Where) -> Iterator[Imported]:
 
 def _api_votes(export: Export) -> Iterator[Imported]:
     messages = export.with_columns("conversation_id", "query", "answer") or Export(export.path, ())
-    votes = export.with_columns("message_id", "rating", "from_source")
+    votes = export.with_columns(*_VOTE)
     with (
         Lookup(messages.rows(), lambda row: [_conversation(row)]) as chats,
         Lookup(messages.rows(), lambda row: [as_id(row.get("id"))]) as answers,

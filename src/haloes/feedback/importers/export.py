@@ -54,7 +54,7 @@ class ExportFile:
         for line, row in self.opened():
             page = None if isinstance(row, RefusalError) else _page(row)
             if page is None:
-                yield Where(self.path, line), row
+                yield Where(self.path, line), _without_blanks(row) if self.kind == "CSV" else row
                 continue
             for item in page:
                 number += 1
@@ -137,6 +137,11 @@ def _page(row: RawRow) -> list[object] | None:
         return None
     rows = row[names.pop()]
     return rows if isinstance(rows, list) and (not rows or isinstance(rows[0], Mapping)) else None
+
+
+def _without_blanks(row: RawRow | RefusalError) -> RawRow | RefusalError:
+    """Return a row of a CSV with null for what is blank: a CSV has no other way to write it."""
+    return row if isinstance(row, RefusalError) else {name: None if cell == "" else cell for name, cell in row.items()}
 
 
 def _object(item: object) -> RawRow | RefusalError:

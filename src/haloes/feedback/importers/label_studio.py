@@ -12,7 +12,7 @@ from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Vote
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.task import Entry, Task, read_task, verdicts
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
 from haloes.feedback.labels import LABEL_WORDS
 from haloes.feedback.preferences import named_side
 from haloes.feedback.refusals import RefusalError
@@ -24,7 +24,8 @@ _SCORES = ("rating", "score", "stars")
 
 
 def _recognise(export: Export) -> str | None:
-    if export.with_columns("annotations", "data"):
+    # "completions" until version 1.0.
+    if export.with_columns("annotations", "data") or export.with_columns("completions", "data"):
         return "Label Studio tasks"
     return "Label Studio tasks (JSON-MIN)" if export.with_columns(*_MIN) else None
 
@@ -34,9 +35,9 @@ def _read(export: Export) -> Iterator[Imported]:
 
 
 def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
-    if isinstance(row.get("data"), Mapping):
-        task = read_task(row["data"])
-        for annotation in as_list(row.get("annotations")):
+    if data := as_map(row.get("data")):
+        task = read_task(data)
+        for annotation in as_list(first_of(row, "annotations", "completions")):
             yield from _annotation(annotation, row, where, task, voter="human")
         for prediction in as_list(row.get("predictions")):
             yield from _annotation(prediction, row, where, task, voter="model")
@@ -100,6 +101,7 @@ def _flat(row: RawRow, where: Where) -> Iterator[Imported]:
 
 def _flat_value(name: str, value: object) -> object:
     """Return what a column of JSON-MIN says, if it is a control; None for a field of the task."""
+    value = parsed(value)
     if isinstance(value, Mapping) and "choices" in value:
         return _said(value)
     if isinstance(value, list) and value and at(value[0], "rating") is not None:

@@ -7,18 +7,18 @@ runs compares them. Feedback on a chain whose inputs and outputs are no chat is 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.call import read_call
 from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated, Voter
-from haloes.feedback.importers.export import Export
+from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict
-from haloes.feedback.importers.values import as_id, as_map, as_number, as_text, at, first_of
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, is_true
 from haloes.feedback.labels import LABEL_WORDS
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
@@ -51,6 +51,8 @@ class _Overview:
     runs: set[str | None] = field(default_factory=set)
     groups: dict[str, int] = field(default_factory=dict)
     """Comparison -> how many rows of feedback it has."""
+    told: set[str] = field(default_factory=set)
+    """Comparisons that were read already, at their first row."""
 
 
 def _read(export: Export) -> Iterator[Imported]:
@@ -61,7 +63,7 @@ def _read(export: Export) -> Iterator[Imported]:
     overview = _overview(export, feedback)
     with (
         Lookup(
-            runs.rows(), lambda row: [as_id(row.get("id")), as_id(row.get("trace_id"))], wanted=overview.runs
+            _each_run(runs.rows()), lambda row: [as_id(row.get("id")), as_id(row.get("trace_id"))], wanted=overview.runs
         ) as calls,
         Lookup(feedback.rows(), lambda row: [_group(row)], wanted=set(overview.groups)) as groups,
     ):
@@ -69,17 +71,30 @@ def _read(export: Export) -> Iterator[Imported]:
         yield from calls.faults
 
 
+def _each_run(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
+    """Yield runs one by one, also those that stand in another one (`child_runs`)."""
+    for where, row in rows:
+        waiting: list[RawRow | RefusalError] = [row]
+        while waiting:
+            run = waiting.pop()
+            yield where, run
+            inside = as_list(run.get("child_runs")) if isinstance(run, Mapping) else []
+            waiting += [each for each in inside[::-1] if isinstance(each, Mapping)]
+
+
 def _overview(export: Export, feedback: Export) -> _Overview:
     overview = _Overview()
     for _, row in (export.with_columns("feedback_key", "is_lower_score_better") or Export(export.path, ())).rows():
-        if isinstance(row, Mapping) and row.get("is_lower_score_better") is True:
+        if isinstance(row, Mapping) and is_true(row.get("is_lower_score_better")):
             overview.lower_is_better.add(str(row.get("feedback_key")))
     for _, row in feedback.rows():
         if not isinstance(row, Mapping):
             continue
         key = as_text(row.get("key"))
         overview.scales.add(key, row.get("score"))
-        if at(row, "feedback_config", "is_lower_score_better") is True:
+        for end in ("min", "max"):  # of five stars all may be 1 in this export, and bad
+            overview.scales.add(key, at(row, "feedback_config", end))
+        if is_true(at(row, "feedback_config", "is_lower_score_better")):
             overview.lower_is_better.add(key or "")
         overview.runs.add(as_id(row.get("run_id")))
         if (group := _group(row)) is not None:
@@ -98,9 +113,9 @@ def _one(row: RawRow, where: Where, overview: _Overview, calls: Lookup, groups: 
     if group is None or overview.groups.get(group, 0) < 2:  # noqa: PLR2004  # one run is compared with nothing
         yield _rated(row, where, overview, calls)
         return
-    members = [each for _, each in groups.rows(group)]
-    if members and as_id(members[0].get("id")) == as_id(row.get("id")):
-        yield from _compared(members, where, overview, calls)
+    if group not in overview.told:
+        overview.told.add(group)
+        yield from _compared([each for _, each in groups.rows(group)], where, overview, calls)
 
 
 def _rated(row: RawRow, where: Where, overview: _Overview, calls: Lookup) -> Imported:

@@ -15,7 +15,18 @@ from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.tree import Node, Tree, by_id
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, has_ended, thumb
+from haloes.feedback.importers.values import (
+    as_id,
+    as_list,
+    as_map,
+    as_text,
+    at,
+    first_of,
+    has_ended,
+    is_true,
+    parsed,
+    thumb,
+)
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Message, Where
 
@@ -40,19 +51,19 @@ def _read(export: Export) -> Iterator[Imported]:
 def _messages(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
     """Yield messages one by one, also those that stand in a conversation, or as `children` of another message."""
     for where, row in rows:
-        chat = None if not isinstance(row, Mapping) else row.get("messages")
+        chat = None if not isinstance(row, Mapping) else parsed(row.get("messages"))
         if not isinstance(row, Mapping) or not isinstance(chat, list):
             yield where, row
             continue
         shared = {"conversationId": row.get("conversationId"), "user": row.get("user")}
-        waiting: list[Any] = list(chat)
+        waiting: list[Any] = chat[::-1]
         while waiting:
-            message = waiting.pop(0)
+            message = waiting.pop()
             if not isinstance(message, Mapping):
                 yield where, RefusalError("wrong type", "a message of the conversation is no JSON object")
                 continue
             yield where, {**shared, **{name: value for name, value in message.items() if name != "children"}}
-            waiting[:0] = as_list(message.get("children"))
+            waiting += as_list(message.get("children"))[::-1]
 
 
 def _conversation(row: RawRow) -> str | None:
@@ -69,7 +80,7 @@ def _votes(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
     if not vote:
         return
     label = thumb(vote.get("rating"), up=("thumbsUp",), down=("thumbsDown",))
-    if row.get("unfinished") is True or row.get("error") is True:
+    if is_true(row.get("unfinished")) or is_true(row.get("error")):
         yield LeftOut("unfinished answer", where, "the answer was stopped, or failed")
         return
     tree = Tree(by_id((each for _, each in chats.rows(_conversation(row))), key="messageId"), parent=_parent)
@@ -86,7 +97,9 @@ def _votes(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
         conversation=_conversation(row),
         model=as_text(row.get("model")),
         time=first_of(row, "updatedAt", "createdAt"),
-        hindsight=next((as_text(each.get("text")) for each in tree.after(answer) if each.get("isCreatedByUser")), None),
+        hindsight=next(
+            (as_text(each.get("text")) for each in tree.after(answer) if is_true(each.get("isCreatedByUser"))), None
+        ),
         comment=": ".join(filter(None, (as_text(key), as_text(vote.get("text"))))) or None,
         # "length" is the token limit: the answer was cut, and its end of turn is not trained.
         finished=has_ended(row.get("finish_reason")),
@@ -99,7 +112,7 @@ def _parent(message: Node) -> object:
 
 
 def _turns(message: Node) -> tuple[Message, ...]:
-    role = "user" if message.get("isCreatedByUser") is True else "assistant"
+    role = "user" if is_true(message.get("isCreatedByUser")) else "assistant"
     if as_list(message.get("files")) or as_list(message.get("attachments")):
         raise RefusalError("images", "a turn has files; only text can be trained on")
     parts = [_part(part) for part in as_list(message.get("content"))]

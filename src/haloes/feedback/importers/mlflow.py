@@ -20,14 +20,19 @@ from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
+_HOW = "[trace.to_dict() for trace in mlflow.search_traces(..., return_type='list')] as JSON lines"
 _VOTERS: dict[str, Voter] = {"HUMAN": "human", "LLM_JUDGE": "model", "AI_JUDGE": "model", "CODE": "code"}
 
 
 def _recognise(export: Export) -> str | None:
     for row in export.head():
         if "trace_info" in row or {"info", "data"} <= row.keys():
-            if "spans" in as_map(row.get("data")) and "trace_id" in as_map(row.get("info")):
+            info = as_map(row.get("info"))
+            if "spans" in as_map(row.get("data")) and "trace_id" in info:
                 return "MLflow traces"
+            if "request_metadata" in info:
+                what = "these are traces of MLflow 2, which hold no assessments"
+                raise export.unreadable(what=what, how=f"With MLflow 3: {_HOW}.")
         elif {"assessments", "trace_id", "request", "response"} <= row.keys():
             return "MLflow traces (search_traces)"
     return None
@@ -158,7 +163,7 @@ MLFLOW = Importer(
     name="mlflow",
     product="MLflow",
     files="one file of traces with assessments",
-    how="[trace.to_dict() for trace in mlflow.search_traces(..., return_type='list')] as JSON lines",
+    how=_HOW,
     votes="true up, false down; numbers of 0 and 1 are thumbs, others points; an expected answer is a correction",
     recognise=_recognise,
     read=_read,

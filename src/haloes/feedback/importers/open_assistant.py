@@ -107,13 +107,14 @@ def _rank(node: Node) -> float | None:
 
 def _compared(chosen: Node, rejected: Node, where: Where, tree: Tree) -> Compared:
     names = [as_id(node.get("message_id")) for node in (chosen, rejected)]
+    before = tree.before(chosen)
     return Compared(
         where=where,
-        messages=tuple(turn for node in tree.before(chosen) for turn in _turns(node)),
+        messages=tuple(turn for node in before for turn in _turns(node)),
         chosen=_turns(chosen),
         rejected=_turns(rejected),
         answer=" ".join(filter(None, names)) or None,
-        conversation=as_id(chosen.get("message_tree_id")) or as_id(tree.before(chosen)[0].get("message_id")),
+        conversation=as_id(chosen.get("message_tree_id")) or (as_id(before[0].get("message_id")) if before else None),
         id=names[0],
         chosen_model=as_text(chosen.get("model_name")),
         rejected_model=as_text(rejected.get("model_name")),

@@ -1,7 +1,8 @@
 """
 Portkey: feedback (`value` from -10 to 10, with a `weight`) and the logs that it is about, in one folder.
 
-Thumbs are usually 1 and 0, or 1 and -1; other values are points. Feedback names the trace of a log.
+Thumbs are usually 1 and 0, or 1 and -1; other values are points. Feedback names the trace of a log. Its weight, from 0
+to 1, is the row's; feedback of weight 0 is left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, scales_of
-from haloes.feedback.importers.values import as_id, as_map, as_text, at, first_of
+from haloes.feedback.importers.values import as_id, as_map, as_number, as_text, at, first_of
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
@@ -59,6 +60,7 @@ def _vote(row: RawRow, where: Where, logs: Lookup, scales: Scales) -> Iterator[I
         label=verdict.label,
         score=verdict.score,
         word=verdict.word,
+        weight=_weight(row.get("weight")),
         answer=identity,
         user=as_id(at(row, "metadata", "_user")) or as_id(at(log, "metadata", "_user")),
         id=as_id(first_of(row, "id", "feedback_id")),
@@ -68,12 +70,22 @@ def _vote(row: RawRow, where: Where, logs: Lookup, scales: Scales) -> Iterator[I
     )
 
 
+def _weight(value: object) -> float:
+    """Return how much feedback counts; without a weight it counts whole."""
+    weight = 1.0 if value is None or value == "" else as_number(value)
+    if weight == 0:
+        raise RefusalError("no verdict", "the feedback has the weight 0")
+    if weight is None or not 0 < weight <= 1:
+        raise RefusalError("weight", f"the weight {short_repr(value)} is no number from 0 to 1", column="weight")
+    return weight
+
+
 PORTKEY = Importer(
     name="portkey",
     product="Portkey",
     files="a folder with feedback and logs",
     how=_HOW,
-    votes="values of 0 and 1, or -1 and 1, are thumbs, others points",
+    votes="values of 0 and 1, or -1 and 1, are thumbs, others points; the weight is the row's, and 0 is left out",
     recognise=_recognise,
     read=_read,
 )

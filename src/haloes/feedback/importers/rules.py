@@ -164,6 +164,7 @@ def _of_correction(item: Rated) -> Compared:
         id=item.id,
         time=item.time,
         comment=item.comment,
+        weight=item.weight,
         tools=item.tools,
     )
 
@@ -198,6 +199,7 @@ def _shared(item: Verdict, source: str) -> dict[str, Any]:
         "rated_at": iso_time(item.time),
         "comment": _name(item.comment),
         "hindsight": _name(item.hindsight) if isinstance(item, Rated) else None,
+        "weight": item.weight,
         "tools": item.tools,
         "where": item.where,
     }

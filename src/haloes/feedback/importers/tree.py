@@ -1,7 +1,7 @@
 """Chats whose messages name the message before them: the way from a rated answer back to the first turn."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from haloes.feedback.importers.values import as_id
@@ -20,7 +20,9 @@ class Tree:
     nodes: Mapping[str, Node]
     """Every message by its id."""
     parent: Callable[[Node], object]
-    """Returns the id of the message before one; None for the first."""
+    """Returns the id of the message before one; null or blank for the first."""
+    _following: dict[int, list[Node]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The messages after each, once they were asked for."""
 
     def node(self, identity: str | None) -> Node:
         """Return a message. Raises RefusalError where it is not there."""
@@ -40,7 +42,7 @@ class Tree:
         """
         way: list[Node] = []
         seen = {id(node)}
-        while (name := self.parent(node)) is not None:
+        while (name := self.parent(node)) not in (None, ""):
             node = self._earlier(name)
             if id(node) in seen or len(way) > _MOST_TURNS:
                 raise RefusalError(
@@ -52,7 +54,11 @@ class Tree:
 
     def after(self, node: Node) -> list[Node]:
         """Return the messages whose parent is this one."""
-        return [each for each in self.nodes.values() if self.nodes.get(as_id(self.parent(each)) or "") is node]
+        if not self._following:
+            for each in self.nodes.values():
+                before = self.nodes.get(as_id(self.parent(each)) or "")
+                self._following.setdefault(id(before), []).append(each)
+        return self._following.get(id(node), [])
 
     def _earlier(self, name: object) -> Node:
         found = self.nodes.get(as_id(name) or "")

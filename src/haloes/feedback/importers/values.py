@@ -12,11 +12,13 @@ _AT_LIMIT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 
 
 def at(row: object, *keys: str) -> Any:
-    """Return the value under nested keys; None where one of them is missing, or what it is in is no mapping."""
+    """
+    Return the value under nested keys; None where one of them is missing, or what it is in is no mapping.
+
+    A mapping on the way may be spelled as JSON, as in a cell of a CSV; the value itself is returned as it stands.
+    """
     for key in keys:
-        if not isinstance(row, Mapping):
-            return None
-        row = row.get(key)
+        row = as_map(row).get(key)
     return row
 
 
@@ -67,6 +69,11 @@ def as_number(value: object) -> float | None:
 def has_ended(reason: object) -> bool | None:
     """Return whether an answer ended by itself and not at the token limit, by its finish reason; None without one."""
     return None if not isinstance(reason, str) or not reason.strip() else reason.strip().casefold() not in _AT_LIMIT
+
+
+def is_true(value: object) -> bool:
+    """Return whether a value is true, or spells it, as a cell of a CSV does."""
+    return _key(value) == 1.0
 
 
 def parsed(value: object) -> object:

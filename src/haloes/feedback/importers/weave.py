@@ -13,7 +13,7 @@ from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import label_word
-from haloes.feedback.importers.values import as_id, as_text, at, first_of
+from haloes.feedback.importers.values import as_id, as_map, as_text, at, first_of
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
@@ -52,7 +52,7 @@ def _vote(row: RawRow, where: Where, calls: Lookup) -> Iterator[Imported]:
     kind = str(row.get("feedback_type"))
     if not kind.startswith(_REACTION):
         raise RefusalError("not a verdict", f"feedback of type {short_repr(kind)} is no reaction")
-    label = label_word(first_of(row.get("payload"), "emoji", "alias"))
+    label = label_word(first_of(as_map(row.get("payload")), "emoji", "alias"))
     identity = _call_id(row)
     found = calls.rows(identity)
     if not found:
@@ -70,7 +70,7 @@ def _vote(row: RawRow, where: Where, calls: Lookup) -> Iterator[Imported]:
         user=as_text(row.get("creator")) or as_id(row.get("wb_user_id")),
         conversation=as_id(call.get("thread_id")),
         id=as_id(row.get("id")),
-        model=as_text(at(call, "inputs", "model")) or as_text(next(iter(at(call, "summary", "usage") or {}), None)),
+        model=as_text(at(call, "inputs", "model")) or as_text(next(iter(as_map(at(call, "summary", "usage"))), None)),
         time=row.get("created_at"),
     )
 

@@ -1,0 +1,43 @@
+"""
+The cases of the importers: exports made by hand, and the records that stand in them, written down by hand too.
+
+A case is a file or folder in `tests/feedback/importers/TOOL/`, beside `NAME.expected.jsonl`: first {"layout": ...}
+(with "settings" where the user says something of the export) or {"error": a part of the message}; then each record in
+order, as a canonical row or as {"left_out": reason}.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from haloes.feedback.importers.contract import Options
+from haloes.feedback.read import FeedbackSource
+from haloes.records import Record, Refusal, row_to_json
+
+FOLDER = Path(__file__).parent / "feedback" / "importers"
+EXPECTED = ".expected.jsonl"
+CASES = sorted(FOLDER.glob(f"*/*{EXPECTED}"))
+
+
+def export_of(expected: Path) -> Path:
+    """The export whose rows a file of expectations holds: the file or folder of the same name."""
+    name = expected.name.removesuffix(EXPECTED)
+    [found] = [path for path in expected.parent.iterdir() if path != expected and path.name.split(".")[0] == name]
+    return found
+
+
+def expectations(expected: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    head, *rows = [json.loads(line) for line in expected.read_text().splitlines() if line.strip()]
+    return head, rows
+
+
+def opened(path: Path, head: dict[str, Any]) -> FeedbackSource:
+    said = head.get("settings", {})
+    options = Options(
+        voters=frozenset(said.get("voters", ["human"])), metric=said.get("metric"), words=said.get("words", {})
+    )
+    return FeedbackSource(str(path), options=options)
+
+
+def as_expected(record: Record) -> dict[str, Any]:
+    return {"left_out": record.reason} if isinstance(record, Refusal) else row_to_json(record)
