@@ -47,6 +47,7 @@ Reason: TypeAlias = Literal[
     "not a verdict",  # a note, a reaction, an expectation: nothing that says good or bad
     "answer not in the export",  # the rated answer, or the chat in which it stands, is not there
     "broken chat tree",  # the way from the answer back to the first turn has a gap or goes in a circle
+    "long chat",  # more turns stand before the answer than are read for one vote
     "unfinished answer",  # stopped, failed, or still being written when it was rated
     "compacted context",  # the model saw a summary of the earlier turns, which the export does not hold
     "retrieved context",  # the model answered from documents or pages that the export does not hold
@@ -57,7 +58,7 @@ Reason: TypeAlias = Literal[
 
 OF_EXPORTS = frozenset[str](
     {"no verdict", "earlier vote", "not a person's", "other metric", "not a verdict", "answer not in the export"}
-    | {"broken chat tree", "unfinished answer", "compacted context", "retrieved context", "images"}
+    | {"broken chat tree", "long chat", "unfinished answer", "compacted context", "retrieved context", "images"}
     | {"corrected and liked"}
 )
 """Reasons for which votes of an export are left out: every log has such, and there is nothing in it to correct."""

@@ -13,7 +13,7 @@ from haloes.feedback.importers.contract import Imported, Importer, Rated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.tree import Node
+from haloes.feedback.importers.tree import Node, check_length
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of, is_true, parsed, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
@@ -94,6 +94,7 @@ def _rated(vote: RawRow, step: Node, where: Where, threads: Lookup) -> Rated:
         raise RefusalError("unfinished answer", "the answer failed")
     # Steps of one moment stay in the order of the export.
     place = next((place for place, each in enumerate(chat) if each.get("id") == answer.get("id")), len(chat))
+    check_length(chat[:place])
     following = next((each for each in chat[place + 1 :] if each.get("type") == "user_message"), None)
     return Rated(
         where=where,

@@ -11,7 +11,7 @@ from haloes.feedback.importers.content import REASONING, read_messages
 from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.tree import Node, Tree, by_id
+from haloes.feedback.importers.tree import Node, Tree, by_id, check_length
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.roles import ROLES
@@ -63,6 +63,7 @@ def _rated(row: RawRow, where: Where, answer: Node, *, before: list[Node], after
         raise RefusalError("unfinished answer", "the answer was stopped")
     conversation = as_id(first_of(row, "_id", "id", "sessionId"))
     preprompt = as_text(row.get("preprompt"))
+    check_length(before)
     turns = tuple(turn for message in before for turn in _turns(message))
     if preprompt is not None and not any(turn.role == "system" for turn in turns):
         turns = (Message("system", preprompt), *turns)

@@ -14,7 +14,7 @@ from haloes.feedback.importers.contract import Imported, Importer, Rated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.tree import Node, Tree, by_id
+from haloes.feedback.importers.tree import Node, Tree, by_id, check_length
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
@@ -167,7 +167,9 @@ def _earlier(message: Node, chat: Sequence[Node]) -> list[Node]:
     if begun is None:
         raise RefusalError("broken chat tree", "the message has no time, so what was said before is not known")
     times = [(seconds_of(each.get("created_at")) or 0.0, each) for each in chat if each.get("id") != message.get("id")]
-    return [each for time, each in sorted(times, key=lambda pair: pair[0]) if time < begun]
+    before = [each for time, each in sorted(times, key=lambda pair: pair[0]) if time < begun]
+    check_length(before)
+    return before
 
 
 def _parent(message: Node) -> object:

@@ -1,6 +1,6 @@
 """Chats whose messages name the message before them: the way from a rated answer back to the first turn."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -10,7 +10,15 @@ from haloes.feedback.refusals import RefusalError, short_repr
 Node: TypeAlias = Mapping[str, Any]
 """A message as the export holds it."""
 
-_MOST_TURNS = 10_000
+_MOST_TURNS = 1000
+"""Messages before an answer. All of them are its prompt: the work on a chat of which every answer is rated grows by the
+square of its length, and no model was shown so many turns."""
+
+
+def check_length(before: Sequence[object]) -> None:
+    """Raise RefusalError where more messages stand before an answer than are read for one vote."""
+    if len(before) > _MOST_TURNS:
+        raise RefusalError("long chat", f"{_MOST_TURNS:,} messages and more stand before the answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +46,14 @@ class Tree:
         Return the messages on the way from the first one to this one, which is not among them.
 
         Raises:
-            RefusalError: The way has a gap, or goes in a circle.
+            RefusalError: The way has a gap, goes in a circle, or is longer than any prompt.
         """
         way: list[Node] = []
         seen = {id(node)}
         while (name := self.parent(node)) not in (None, ""):
             node = self._earlier(name)
-            if id(node) in seen or len(way) > _MOST_TURNS:
+            check_length(way)
+            if id(node) in seen:
                 raise RefusalError(
                     "broken chat tree", f"the messages before the answer go in a circle, at {short_repr(name)}"
                 )

@@ -13,6 +13,7 @@ from haloes.feedback.importers.contract import Imported, Importer, Rated
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.tree import check_length
 from haloes.feedback.importers.values import as_id, as_list, first_of, parsed, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
@@ -63,6 +64,7 @@ def _vote(row: RawRow, where: Where, chats: Lookup, owners: Lookup) -> Iterator[
     place = next((place for place, each in enumerate(messages) if as_id(each.get("id")) == identity), None)
     if place is None:
         raise RefusalError("answer not in the export", f"the message {short_repr(identity)} is not among the messages")
+    check_length(messages[:place])
     following = messages[place + 1 : place + 2]
     yield Rated(
         where=where,
