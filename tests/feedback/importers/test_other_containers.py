@@ -140,5 +140,5 @@ def test_another_container_gives_the_same_rows(case: Path, write: Callable[[Path
 
     source = opened(tmp_path / "export", head)
 
-    assert source.read_as == head["layout"]
+    assert source.reader.layout == head["layout"]
     assert [as_expected(record) for record in source] == expected
