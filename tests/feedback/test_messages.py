@@ -360,3 +360,9 @@ def test_keys_that_no_template_reads_do_not_make_two_answers_of_one() -> None:
     assert same_completion(one, other)
     assert same_words(one, other)
     assert prompt_key(one) == prompt_key(other)
+
+
+@pytest.mark.parametrize("kind", [[], {}, [{"type": "text"}], 3])
+def test_a_part_whose_type_is_no_word_is_refused(kind: object):
+    with pytest.raises(RefusalError, match="part"):
+        parse_prompt([{"role": "user", "content": [{"type": kind, "text": "q"}]}])

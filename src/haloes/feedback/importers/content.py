@@ -139,7 +139,7 @@ def _is_chat(value: object) -> bool:
         return (
             wrapped
             or (_role(value) is not None and said)
-            or ((value.get("type") in _TEXT or is_reasoning_part(value)) and "text" in value)
+            or ((str(value.get("type")) in _TEXT or is_reasoning_part(value)) and "text" in value)
         )
     return (
         isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) and _is_chat(item) for item in value)
