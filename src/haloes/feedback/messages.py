@@ -326,7 +326,7 @@ def _part(part: object, *, subject: str, column: str) -> str:
         return clean_text(part, subject=subject, column=column)
     kind = part.get("type") if isinstance(part, Mapping) else None
     text = part.get("text") if isinstance(part, Mapping) else None
-    if kind in _TEXT_PARTS and isinstance(text, str):
+    if isinstance(kind, str) and kind in _TEXT_PARTS and isinstance(text, str):
         return clean_text(text, subject=subject, column=column)
     if isinstance(kind, str) and _MEDIA.search(kind):
         message = f"{subject} holds a part of type {kind!r}; only text can be trained on"
