@@ -245,7 +245,9 @@ def test_convert_writes_records_and_counts_what_it_left_out(tmp_path: Path, caps
     ok("convert", "p.jsonl", "single.jsonl")
     assert capsys.readouterr().out == "6 records written to single.jsonl\n"
     ok("convert", "t.jsonl", "pairs.jsonl", "--to", "pairs")
-    assert capsys.readouterr().out == "2 records written to pairs.jsonl\n  left out: 1 x no label\n"
+    assert capsys.readouterr().out == (
+        "2 records written to pairs.jsonl, 1 left out: 1 x no label (`haloes doctor` says which and why)\n"
+    )
     assert {"prompt", "chosen", "rejected"} <= set(rows_of(Path("pairs.jsonl"))[0])
 
 

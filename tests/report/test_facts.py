@@ -84,7 +84,7 @@ def test_pairs_are_counted_as_pairs_with_two_answers_each(run: Callable[..., Run
 def test_rows_that_were_not_used_are_told_by_reason_the_most_frequent_first(run: Callable[..., RunRecords]) -> None:
     rows = {"read": 1100, "accepted": 90, "refused": {"label": 3, "score": 7, "none": 0}, "undesirable left out": 1000}
     assert facts.data_notes(run(data_json={"rows": rows, "weights": {"desirable": 1.0, "undesirable": 0.5}})) == (
-        "1,100 rows were read and 90 accepted. Refused: 7 for score, 3 for label.",
+        "1,100 rows were read and 90 accepted. Left out: 7 for score, 3 for label.",
         "1,000 undesirable answers were left out: this loss learns from the others alone.",
         "Weights in the loss: 1 for desirable answers, 0.5 for undesirable answers.",
     )

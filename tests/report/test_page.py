@@ -74,7 +74,7 @@ def test_a_complete_run_shows_everything(run_dir: Path) -> None:
         "95% interval +32 to +53",
         "SmolLM2-135M-Instruct, trained with KTO on 977 rated answers to 301 prompts from thumbs.jsonl.",
         "undesirable weight auto (0.375)",
-        "1,240 rows were read and 1,221 accepted. Refused: 12 for label, 5 for empty completion, 2 for no user turn.",
+        "1,240 rows were read and 1,221 accepted. Left out: 12 for label, 5 for empty completion, 2 for no user turn.",
         "312 (32%)",
         "9 (0.9%)",
         "7 min 12 s",

@@ -16,8 +16,8 @@ from tiny_runs import pairs, thumbs, write_rows
 
 def convert(source: Path, out: Path, *, to_pairs: bool = False, **feedback: object) -> tuple[int, dict[str, int]]:
     settings = make_config({"feedback": {"source": str(source), **feedback}}).feedback
-    written, refused, _ = write_records(settings, out, pairs=to_pairs, progress=NullProgress())
-    return written, dict(refused)
+    written = write_records(settings, out, pairs=to_pairs, progress=NullProgress())
+    return written.num, dict(written.refused)
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.parquet"])

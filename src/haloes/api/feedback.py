@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from haloes.feedback.doctor.findings import DataAdvice, Findings
     from haloes.guide.recommend import Recommendation
     from haloes.runs.config import RunConfig
+    from haloes.runs.convert import Written
     from haloes.runs.token_doctor import TokenReport
 
 
@@ -50,6 +51,8 @@ class Conversion:
     """Number of rows that were left out, by reason, the most frequent first."""
     replaced: Mapping[str, int] = field(default_factory=dict)
     """Personal data that gave way to placeholders (`feedback.scrub`), by kind."""
+    export: str | None = None
+    """The layout of the tool's export that was recognised; None for a file of any other kind."""
 
 
 def doctor(
@@ -57,6 +60,8 @@ def doctor(
     *,
     model: PathLike | None = None,
     columns: Columns | None = None,
+    system: PathLike | None = None,
+    scrub: bool = False,
     settings: Mapping[str, Any] | None = None,
     progress: ProgressLike = "auto",
 ) -> Diagnosis:
@@ -74,6 +79,8 @@ def doctor(
             pandas or polars, an Arrow table, a `datasets.Dataset`, a list of dicts or of records.
         model: also look at the tokens as this model would be trained on them.
         columns: which column is what, where names differ.
+        system: a file with the system prompt, for rows that have none: exports of chats often lack it.
+        scrub: put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like.
         settings: settings of the sections feedback and tokens, such as {"tokens": {"max_length": 1024}}.
         progress: told how far the reading is; shown in a terminal or notebook if left out, None for silence.
 
@@ -87,7 +94,9 @@ def doctor(
     from haloes.runs.file_doctor import examine_file
 
     with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
-        config = configured(None, argument_settings(feedback=source, model=model, columns=columns), settings)
+        config = configured(
+            None, argument_settings(feedback=source, model=model, columns=columns, system=system, scrub=scrub), settings
+        )
         found = examine_file(config, progress=shown)
         tokens = None
         # The tokenizer is loaded only if it is asked for: looking at a file needs no model and no torch.
@@ -106,6 +115,8 @@ def convert(
     *,
     to: Literal["single", "pairs"] = "single",
     columns: Columns | None = None,
+    system: PathLike | None = None,
+    scrub: bool = False,
     settings: Mapping[str, Any] | None = None,
     progress: ProgressLike = "auto",
 ) -> Conversion:
@@ -122,6 +133,8 @@ def convert(
         out: the file to write: .jsonl, .jsonl.gz or .parquet.
         to: single answers with a label (pairs are taken apart), or pairs (answers to the same prompt are matched).
         columns: which column is what, where names differ.
+        system: a file with the system prompt, for rows that have none: exports of chats often lack it.
+        scrub: put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like.
         settings: settings of the section feedback, such as {"feedback": {"labels_from": {"rule": "mean"}}}.
         progress: told how far the reading is; shown in a terminal or notebook if left out, None for silence.
 
@@ -135,10 +148,21 @@ def convert(
     from haloes.runs.convert import write_records
 
     with as_files(feedback) as (source, _), showing(progress, patience=2.0) as shown:
-        config = configured(None, argument_settings(feedback=source, columns=columns), settings)
-        written, refused, replaced = write_records(config.feedback, path_of(out), pairs=to == "pairs", progress=shown)
-    left_out = dict(refused.most_common())
-    return Conversion(path=path_of(out), num_written=written, refused=left_out, replaced=replaced)
+        config = configured(
+            None, argument_settings(feedback=source, columns=columns, system=system, scrub=scrub), settings
+        )
+        written = write_records(config.feedback, path_of(out), pairs=to == "pairs", progress=shown)
+    return _conversion(path_of(out), written)
+
+
+def _conversion(out: Path, written: "Written") -> Conversion:
+    return Conversion(
+        path=out,
+        num_written=written.num,
+        refused=dict(written.refused.most_common()),
+        replaced=written.replaced,
+        export=written.export,
+    )
 
 
 def import_feedback(
@@ -148,6 +172,8 @@ def import_feedback(
     since: str = "30d",
     score: str | None = None,
     to: Literal["single", "pairs"] = "single",
+    system: PathLike | None = None,
+    scrub: bool = False,
     settings: Mapping[str, Any] | None = None,
     progress: ProgressLike = "auto",
 ) -> Conversion:
@@ -167,6 +193,8 @@ def import_feedback(
         since: how far back: "12h", "30d", "8w", or a date such as "2026-11-01".
         score: name of the score that is meant, where there are several (feedback.metric).
         to: single answers with a label (corrections are taken apart), or pairs.
+        system: a file with the system prompt, for rows that have none.
+        scrub: put placeholders such as [EMAIL] for personal data in `out`; the server's pages are kept as they are.
         settings: settings of the section feedback, such as {"feedback": {"voters": ["human", "model"]}}.
         progress: told how far the fetching is; shown in a terminal or notebook if left out, None for silence.
 
@@ -180,12 +208,12 @@ def import_feedback(
     """
     from haloes.runs.import_feedback import import_records
 
-    given = {} if score is None else {"feedback": {"metric": score}}
+    chosen = {} if score is None else {"metric": score}
+    options = argument_settings(system=system, scrub=scrub).get("feedback", {})
     with showing(progress, patience=2.0) as shown:
-        config = configured(None, given, settings)
+        config = configured(None, {"feedback": {**options, **chosen}}, settings)
         done = import_records(tool, Path(out), config.feedback, since=since, pairs=to == "pairs", progress=shown)
-    refused = dict(done.refused.most_common())
-    return Conversion(path=Path(out), num_written=done.num_written, refused=refused, replaced=done.replaced)
+    return _conversion(Path(out), done.written)
 
 
 def recommend(

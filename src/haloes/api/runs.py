@@ -36,6 +36,8 @@ def train(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
+    system: PathLike | None = None,
+    scrub: bool = False,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
@@ -64,6 +66,8 @@ def train(
         validation: held-out feedback; otherwise a tenth to a third of the prompts is held out, which
             feedback.validation_share says.
         columns: which column is what, where names differ: "completion=answer,label=thumb" or a mapping.
+        system: a file with the system prompt, for rows that have none: exports of chats often lack it.
+        scrub: put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like.
         lr: the peak learning rate, train.lr; "auto" if left out: by what is trained, the model's size and the steps.
         epochs: passes over the feedback, train.epochs; "auto" if left out: 1, and up to 5 for few rows.
         batch_size: examples in a step, train.batch_size; "auto" if left out: 32, and less for under 1,600 rows.
@@ -91,6 +95,8 @@ def train(
                 loss=loss,
                 validation=held_out,
                 columns=columns,
+                system=system,
+                scrub=scrub,
                 lr=lr,
                 epochs=epochs,
                 batch_size=batch_size,
@@ -185,6 +191,8 @@ def plan(
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
+    system: PathLike | None = None,
+    scrub: bool = False,
     lr: float | Auto | None = None,
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
@@ -207,6 +215,8 @@ def plan(
         loss: a loss or its name.
         validation: held-out feedback.
         columns: which column is what.
+        system: a file with the system prompt, for rows that have none.
+        scrub: put placeholders such as [EMAIL] for e-mail addresses, phone numbers, keys and the like.
         lr: the peak learning rate, on which neither memory nor time depends.
         epochs: passes over the feedback.
         batch_size: examples in a step.
@@ -235,6 +245,8 @@ def plan(
             loss=loss,
             validation=held_out,
             columns=columns,
+            system=system,
+            scrub=scrub,
             lr=lr,
             epochs=epochs,
             batch_size=batch_size,

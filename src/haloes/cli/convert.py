@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings, with_feedback
+from haloes.cli.flags import Settings
 
 
 def convert(
@@ -42,6 +42,7 @@ def convert(
     import haloes.api.feedback
     from haloes.cli.views.output import say
     from haloes.progress.display import Display
+    from haloes.runs.feedback_rows import left_out
     from haloes.runs.read_settings import parse_settings
 
     conversion = haloes.api.feedback.convert(
@@ -49,11 +50,13 @@ def convert(
         out,
         to=to,
         columns=columns,
-        settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
+        system=system,
+        scrub=scrub,
+        settings=parse_settings(settings),
         progress=Display(patience=2.0),
     )
-    say(f"{conversion.num_written} records written to {out}")
-    for reason, count in conversion.refused.items():
-        say(f"  left out: {count} x {reason}")
+    if conversion.export is not None:
+        say(f"{source}: {conversion.export}")
+    say(f"{conversion.num_written} records written to {out}{left_out(conversion.refused)}")
     for kind, count in conversion.replaced.items():
         say(f"  replaced: {count} x {kind}")

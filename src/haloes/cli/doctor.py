@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings, with_feedback
+from haloes.cli.flags import Settings
 
 
 def doctor(
@@ -50,8 +50,8 @@ def doctor(
     # The parts of `haloes.doctor`, each shown as soon as it is there: the tokens of a large file take their time.
     config = configured(
         None,
-        argument_settings(feedback=source, model=model, columns=columns),
-        parse_settings(with_feedback(settings, system=system, scrub=scrub)),
+        argument_settings(feedback=source, model=model, columns=columns, system=system, scrub=scrub),
+        parse_settings(settings),
     )
     with Display(patience=2.0) as progress:
         found = examine_file(config, progress=progress)

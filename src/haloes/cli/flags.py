@@ -1,6 +1,5 @@
 """Options that several commands share, each with its flags and its default."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -10,12 +9,6 @@ from cyclopts import Parameter
 Settings: TypeAlias = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative=())]
 Out: TypeAlias = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 ConfigFile: TypeAlias = Annotated[Path | None, Parameter(name=["--config", "-c"])]
-
-
-def with_feedback(settings: Settings, *, system: str | None, scrub: bool) -> Settings:
-    """Return the settings of a command, before them those of the options for feedback that were given."""
-    given = [] if system is None else [f"feedback.system={json.dumps(system)}"]
-    return (*given, *(["feedback.scrub=true"] if scrub else []), *settings)
 
 
 # The fields of these classes are options of the command itself: `Parameter(name="*")` leaves out the name of the class.

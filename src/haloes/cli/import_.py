@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings, with_feedback
+from haloes.cli.flags import Settings
 
 
 def import_(
@@ -48,6 +48,7 @@ def import_(
     import haloes.api.feedback
     from haloes.cli.views.output import say
     from haloes.progress.display import Display
+    from haloes.runs.feedback_rows import left_out
     from haloes.runs.read_settings import parse_settings
 
     try:
@@ -57,13 +58,13 @@ def import_(
             since=since,
             score=score,
             to=to,
-            settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
+            system=system,
+            scrub=scrub,
+            settings=parse_settings(settings),
             progress=Display(patience=2.0),
         )
     except KeyboardInterrupt as stopped:
         raise KeyboardInterrupt("stopped; the same command goes on with the pages that are there") from stopped
-    say(f"{conversion.num_written} records written to {out}")
-    for reason, count in conversion.refused.items():
-        say(f"  left out: {count} x {reason}")
+    say(f"{conversion.num_written} records written to {out}{left_out(conversion.refused)}")
     for kind, count in conversion.replaced.items():
         say(f"  replaced: {count} x {kind}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import ConfigFile, Settings, with_feedback
+from haloes.cli.flags import ConfigFile, Settings
 from haloes.training.settings import Auto
 
 
@@ -85,12 +85,14 @@ def plan(
             loss=loss,
             validation=validation,
             columns=columns,
+            system=system,
+            scrub=scrub,
             lr=lr,
             epochs=epochs,
             batch_size=batch_size,
             memory=memory,
             find_lr=find_lr,
-            settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
+            settings=parse_settings(settings),
             progress=progress,
         )
     if json:

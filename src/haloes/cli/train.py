@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import ConfigFile, Out, Settings, with_feedback
+from haloes.cli.flags import ConfigFile, Out, Settings
 from haloes.training.settings import Auto
 
 
@@ -77,11 +77,13 @@ def train(
             loss=loss,
             validation=validation,
             columns=columns,
+            system=system,
+            scrub=scrub,
             lr=lr,
             epochs=epochs,
             batch_size=batch_size,
             out=out,
-            settings=parse_settings(with_feedback(settings, system=system, scrub=scrub)),
+            settings=parse_settings(settings),
             progress=progress,
         )
     show_run(run)

@@ -112,6 +112,11 @@ class FeedbackSource:
         """Return the name of the format that the rows are read as."""
         return self.reader.importer.name if isinstance(self.reader, ExportReader) else self.reader.format.name
 
+    @property
+    def read_as(self) -> str:
+        """Return what the rows were recognised as: the layout of a tool's export, else the name of the format."""
+        return self.reader.layout if isinstance(self.reader, ExportReader) else self.reader.format.name
+
     def raw_rows(self) -> Iterator[NumberedRow]:
         """Read the rows as the file has them, each with its line."""
         return open_container(self.path, split=self.split).rows()

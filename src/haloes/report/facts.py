@@ -115,12 +115,13 @@ def data_notes(run: RunRecords) -> tuple[str, ...]:
     rows, weights = run.data.get("rows"), run.data.get("weights")
     notes = []
     if isinstance(rows, Mapping) and rows:
-        note = f"{count(rows.get('read'))} rows were read and {count(rows.get('accepted'))} accepted."
+        export = f" of the {rows['export']}" if rows.get("export") else ""
+        note = f"{count(rows.get('read'))} rows{export} were read and {count(rows.get('accepted'))} accepted."
         refused = rows.get("refused")
         reasons = refused.items() if isinstance(refused, Mapping) else ()
         numbers = [(int(number), str(reason)) for reason, number in reasons if is_finite(number) and number]
         listed = ", ".join(f"{count(number)} for {reason}" for number, reason in sorted(numbers, reverse=True))
-        notes.append(f"{note} Refused: {listed}." if listed else note)
+        notes.append(f"{note} Left out: {listed}." if listed else note)
         replaced = rows.get("replaced")
         if isinstance(replaced, Mapping) and replaced:
             listed = ", ".join(f"{kind} {count(number)}" for kind, number in replaced.items())

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,21 @@ from haloes.runs.feedback_rows import open_rows, tell_reading
 from haloes.store import write_jsonl, write_parquet
 
 
-def write_records(
-    settings: FeedbackSettings, out: Path, *, pairs: bool, progress: Progress
-) -> tuple[int, Counter[str], dict[str, int]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of the rows of a file."""
+
+    num: int
+    """Number of records that were written."""
+    refused: Counter[str]
+    """Number of rows that were refused, by reason."""
+    replaced: dict[str, int]
+    """How much personal data was replaced, by kind."""
+    export: str | None
+    """The layout of the tool's export that was recognised; None for a file of any other kind."""
+
+
+def write_records(settings: FeedbackSettings, out: Path, *, pairs: bool, progress: Progress) -> Written:
     """
     Read the configured feedback, convert it, and write it atomically.
 
@@ -26,8 +39,7 @@ def write_records(
         progress: told how far the reading is.
 
     Returns:
-        How many records were written, how many rows were refused for which reason, and how much personal data of which
-        kind was replaced.
+        What was written, and what was left out and replaced.
 
     Raises:
         DataError: the source cannot be read at all, or no row of it can be used; nothing is written then.
@@ -37,10 +49,12 @@ def write_records(
     opened = open_rows(source, settings, pairs=pairs)
     rows = tell_reading(opened, progress, f"writing {out.name}")
     if out.suffix == ".parquet":
-        return write_parquet(out, _records(rows, source, refused)), refused, opened.scrubbed
-    if out.name.endswith((".jsonl", ".jsonl.gz")):
-        return write_jsonl(out, _records(rows, source, refused)), refused, opened.scrubbed
-    raise ConfigError(f"{out}: give a name that ends in .jsonl, .jsonl.gz or .parquet")
+        num = write_parquet(out, _records(rows, source, refused))
+    elif out.name.endswith((".jsonl", ".jsonl.gz")):
+        num = write_jsonl(out, _records(rows, source, refused))
+    else:
+        raise ConfigError(f"{out}: give a name that ends in .jsonl, .jsonl.gz or .parquet")
+    return Written(num=num, refused=refused, replaced=opened.scrubbed, export=opened.export)
 
 
 def _records(rows: Iterable[Record], source: str, refused: Counter[str]) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from haloes.errors import ConfigError, DataError
 from haloes.feedback.convert import one_per_prompt, pair, unpair
 from haloes.feedback.importers.contract import Options
+from haloes.feedback.importers.reader import ExportReader
 from haloes.feedback.raters.reliability import estimate_raters, rater_weights, weigh
 from haloes.feedback.raters.votes import Votes
 from haloes.feedback.read import FeedbackSource
@@ -25,6 +26,7 @@ NO_PARTNER = "no partner for a pair"
 _LEFT_OUT = {NOT_USED, NO_PARTNER, *NO_FAULT}
 _TOLD_EVERY = 256
 """Rows after which a progress is told how far the reading is."""
+_TOLD_REASONS = 4
 _FEW = 0.05
 """The share of a file's rows that may be empty in a file that is in order."""
 
@@ -57,6 +59,11 @@ class Rows:
         read = self.source.rows if isinstance(self.source, _Counted) else self.source
         return dict(read.scrubbed.most_common()) if isinstance(read, FeedbackSource) else {}
 
+    @property
+    def export(self) -> str | None:
+        """Return the layout of the tool's export that they are read from; None where they are from no such thing."""
+        return self.source.export if isinstance(self.source, Rows | _Counted) else None
+
     def last_line(self) -> int | None:
         """Return the line of the last row of the file that they are read from; None where they are from no file."""
         return self.source.last_line() if isinstance(self.source, Rows | _Counted | FeedbackSource) else None
@@ -81,6 +88,11 @@ class _Counted:
                 votes.add(row)
             yield row
         self.num_read = num
+
+    @property
+    def export(self) -> str | None:
+        """Return the layout of the export; None for a file of any other kind."""
+        return self.rows.read_as if isinstance(self.rows.reader, ExportReader) else None
 
     def last_line(self) -> int | None:
         """Return the line of the file's last row; None for a folder of files."""
@@ -193,6 +205,32 @@ def tell_reading(rows: Rows, progress: Progress, name: str) -> Iterator[Record]:
             progress.advance(line - told)
             told = line
         yield row
+
+
+def describe_reading(rows: Rows, name: str, *, num_used: int, refused: Mapping[str, int]) -> str | None:
+    """
+    Return in a line what a file was recognised as and what is left out of it; None where there is nothing to say.
+
+    Args:
+        rows: the rows, which were read.
+        name: the file's name.
+        num_used: number of rows that are used.
+        refused: number of rows that are left out, by reason.
+    """
+    if rows.export is None and not refused:
+        return None
+    known = "" if rows.export is None else f"{rows.export}; "
+    return f"{name}: {known}{num_used} row{'' if num_used == 1 else 's'} used{left_out(refused)}"
+
+
+def left_out(refused: Mapping[str, int]) -> str:
+    """Return how many rows are left out and the most frequent reasons, to follow what is used; empty without any."""
+    if not refused:
+        return ""
+    by_count = sorted(refused.items(), key=lambda item: -item[1])
+    more = [] if len(by_count) <= _TOLD_REASONS else [f"{len(by_count) - _TOLD_REASONS} other reasons"]
+    reasons = ", ".join([*(f"{count} x {reason}" for reason, count in by_count[:_TOLD_REASONS]), *more])
+    return f", {sum(refused.values())} left out: {reasons} (`haloes doctor` says which and why)"
 
 
 def fatal_reasons(refused: Mapping[str, int], num_read: int) -> set[str]:

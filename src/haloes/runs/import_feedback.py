@@ -1,6 +1,5 @@
 """Feedback from a tool's server: its pages into a folder, and what they hold as canonical records."""
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from haloes.locks import hold_folder
 from haloes.progress.contract import Progress
 from haloes.remote.client import Endpoint
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.convert import write_records
+from haloes.runs.convert import Written, write_records
 from haloes.runs.feedback_rows import feedback_source
 from haloes.store import read_json, write_json
 
@@ -33,10 +32,7 @@ class Imported:
 
     pages: Path
     """Folder of the pages."""
-    num_written: int
-    refused: Counter[str]
-    replaced: dict[str, int]
-    """Personal data that gave way to placeholders (`feedback.scrub`), by kind."""
+    written: Written
 
 
 def pages_folder(out: Path, source: str) -> Path:
@@ -71,8 +67,7 @@ def import_records(
         _fetch(source, folder, settings, since=since, progress=progress)
         settings = replace(settings, source=str(folder), format=source.importer)
         _check_metric(settings, source)
-        written, refused, replaced = write_records(settings, out, pairs=pairs, progress=progress)
-    return Imported(pages=folder, num_written=written, refused=refused, replaced=replaced)
+        return Imported(pages=folder, written=write_records(settings, out, pairs=pairs, progress=progress))
 
 
 def _source(name: str) -> LiveSource:

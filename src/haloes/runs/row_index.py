@@ -20,7 +20,15 @@ from haloes.progress.contract import Progress
 from haloes.records import Feedback, Pair, Refusal, Text, memory_name
 from haloes.results_json import numbers_to_json
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import NOT_USED, Rows, fatal_reasons, open_rows, tell_reading, too_many_empty
+from haloes.runs.feedback_rows import (
+    NOT_USED,
+    Rows,
+    describe_reading,
+    fatal_reasons,
+    open_rows,
+    tell_reading,
+    too_many_empty,
+)
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -72,18 +80,21 @@ class RowIndex:
             raise refused_rows(faults[:_SHOWN], sum(refused[reason] for reason in reasons), why)
         # No fault of the rows: they are counted apart, and no warning speaks of them.
         left_out = refused.pop(NOT_USED, 0)
+        name = memory_name(path) or path
         if not group:
             which = (
                 f"{refusals_by_reason(refused)}; first {next(iter(first.values()))[0]}" if first else "there are none"
             )
-            raise DataError(f"{memory_name(path) or path}: no row can be used: {which}")
-        name = memory_name(path) or path
+            raise DataError(f"{name}: no row can be used: {which}")
+        if (told := describe_reading(rows, name, num_used=len(group), refused=refused)) is not None:
+            progress.note(told)
         groups, conversations = np.array(group, np.int64), np.array(conversation, np.int64)
         return cls(name, rows, groups, conversations, refused, left_out, ends.are_sentences, rows.scrubbed)
 
     def facts(self) -> dict[str, Any]:
         refused = sum(self.refused.values())
         return {
+            **({} if self.rows.export is None else {"export": self.rows.export}),
             "read": len(self.group) + refused + self.left_out,
             "accepted": len(self.group),
             "refused": dict(self.refused),

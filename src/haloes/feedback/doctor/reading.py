@@ -20,10 +20,9 @@ def replaced_lines(replaced: Mapping[str, int]) -> Iterator[str]:
 def reading_lines(source: FeedbackSource) -> Iterator[str]:
     """Yield the lines that say how the rows are read."""
     reader = source.reader
+    yield fact_line("format", source.read_as)
     if isinstance(reader, ExportReader):
-        yield fact_line("format", reader.layout)
         return
-    yield fact_line("format", source.format_name)
     preference = reader.format.preference
     if preference is None:
         return
