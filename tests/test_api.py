@@ -33,8 +33,6 @@ OPTIONS = {"set": "settings", "judge_set": "judge_settings"}
 """Options whose argument has another name: it takes mappings, where the option takes a text at a time."""
 ONLY_COMMAND = {"plan": {"json"}, "online": {"engine"}}
 """What is about printing, or is there to be refused."""
-SHORT_FOR_SETTINGS = {"system", "scrub"}
-"""Flags that a call has as settings of the section feedback."""
 ONLY_PYTHON = {"train": {"resume", "allow_changes", "rater"}, "resume": {"rater"}}
 """One call that begins a run or continues it, as a script that is run again wants it."""
 
@@ -115,8 +113,7 @@ def options(command: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CALLS + OF_SERVERS)
 def test_a_call_has_the_arguments_of_its_command_in_their_order_with_the_same_defaults(name: str):
-    apart = SHORT_FOR_SETTINGS | ONLY_COMMAND.get(name, set())
-    theirs = [item for item in options(COMMANDS.get(name, name)).items() if item[0] not in apart]
+    theirs = [item for item in options(COMMANDS.get(name, name)).items() if item[0] not in ONLY_COMMAND.get(name, ())]
     extra = {"progress", *ONLY_PYTHON.get(name, ())}
     mine = [
         (parameter.name, () if parameter.name in OPTIONS.values() else parameter.default)
