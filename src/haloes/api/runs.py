@@ -282,8 +282,8 @@ def export(
 
     Example:
         haloes.export("runs/first", "aligned")
-        exported = haloes.export("runs/first", "aligned-gguf", to="gguf", quantize="q8_0")
-        print(exported.place, exported.comparison.distance)
+        exported = haloes.export("runs/first", "adapter", to="vllm")
+        print(exported.place, exported.usage)
 
     Args:
         run: a finished run's folder.
