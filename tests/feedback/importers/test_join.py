@@ -8,6 +8,7 @@ import pytest
 from haloes.errors import DataError
 from haloes.feedback.importers.export import open_export
 from haloes.feedback.importers.join import Lookup
+from haloes.feedback.importers.tree import Trees
 from haloes.feedback.importers.values import as_id
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Where
@@ -58,3 +59,17 @@ def test_a_folder_whose_files_link_to_others_is_refused(tmp_path: Path):
     (folder / "a.json").symlink_to(tmp_path / "secret.json")
     with pytest.raises(DataError, match="lies outside of the folder"):
         open_export(str(folder))
+
+
+def test_the_tree_of_a_chat_is_made_once_for_the_votes_that_follow_each_other():
+    rows = [
+        (Where("f", n), {"id": f"m{n}", "chat": f"c{n // 2}", "before": f"m{n - 1}" if n % 2 else None})
+        for n in range(4)
+    ]
+    with Lookup(rows, lambda row: [as_id(row["chat"])]) as found:
+        trees = Trees(found, parent=lambda message: message["before"])
+        first = trees.of("c0")
+        assert trees.of("c0") is first
+        assert [message["id"] for message in first.before(first.node("m1"))] == ["m0"]
+        assert list(trees.of("c1").nodes) == ["m2", "m3"]
+        assert not trees.of(None).nodes

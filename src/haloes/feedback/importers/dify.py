@@ -6,7 +6,7 @@ there is none, the conversation's messages that were created before. The feedbac
 has no earlier turns, and cuts answers at 500 characters: cut ones are left out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import read_messages
@@ -14,7 +14,7 @@ from haloes.feedback.importers.contract import Imported, Importer, Rated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.tree import Node, Tree, by_id, check_length
+from haloes.feedback.importers.tree import Node, Trees, check_length
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
@@ -93,14 +93,15 @@ def _api_votes(export: Export) -> Iterator[Imported]:
         Lookup(messages.rows(), lambda row: [_conversation(row)]) as chats,
         Lookup(messages.rows(), lambda row: [as_id(row.get("id"))]) as answers,
     ):
+        trees = Trees(chats, parent=_parent)
         if votes is not None:
-            yield from each_row(votes.rows(), lambda row, where: _joined(row, where, chats, answers))
+            yield from each_row(votes.rows(), lambda row, where: _joined(row, where, trees, answers))
             yield from answers.faults
         else:
-            yield from each_row(messages.rows(), lambda row, where: _own(row, where, chats))
+            yield from each_row(messages.rows(), lambda row, where: _own(row, where, trees))
 
 
-def _joined(row: RawRow, where: Where, chats: Lookup, answers: Lookup) -> Iterator[Imported]:
+def _joined(row: RawRow, where: Where, trees: Trees, answers: Lookup) -> Iterator[Imported]:
     """Yield a feedback with the message that it is on."""
     label, identity = _label(row.get("rating")), as_id(row.get("message_id"))
     found = answers.rows(identity)
@@ -109,7 +110,7 @@ def _joined(row: RawRow, where: Where, chats: Lookup, answers: Lookup) -> Iterat
     yield _rated(
         found[0][1],
         where,
-        chats,
+        trees,
         label=label,
         user=_user(row),
         id=as_id(row.get("id")),
@@ -118,7 +119,7 @@ def _joined(row: RawRow, where: Where, chats: Lookup, answers: Lookup) -> Iterat
     )
 
 
-def _own(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
+def _own(row: RawRow, where: Where, trees: Trees) -> Iterator[Imported]:
     """Yield the feedback that a message carries, if it has one."""
     own = [as_map(each) for each in (row.get("feedback"), row.get("user_feedback"), row.get("admin_feedback"))]
     for vote in own:
@@ -126,7 +127,7 @@ def _own(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
             yield _rated(
                 row,
                 where,
-                chats,
+                trees,
                 label=_label(vote["rating"]),
                 user=_user(vote) or _user(row),
                 id=as_id(row.get("id")),
@@ -136,15 +137,14 @@ def _own(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
 
 
 def _rated(
-    message: Node, where: Where, chats: Lookup, *, label: bool | None, user: str | None, **given: object
+    message: Node, where: Where, trees: Trees, *, label: bool | None, user: str | None, **given: object
 ) -> Rated:
     if message.get("status") == "error" or as_text(message.get("error")):
         raise RefusalError("unfinished answer", "the answer failed")
-    chat = [each for _, each in chats.rows(_conversation(message))]
     return Rated(
         where=where,
         messages=(
-            *(turn for each in _earlier(message, chat) for turn in (*_question(each), *_answer(each))),
+            *(turn for each in _earlier(message, trees) for turn in (*_question(each), *_answer(each))),
             *_question(message),
         ),
         completion=_answer(message),
@@ -159,10 +159,11 @@ def _rated(
     )
 
 
-def _earlier(message: Node, chat: Sequence[Node]) -> list[Node]:
+def _earlier(message: Node, trees: Trees) -> list[Node]:
     """Return the messages before one in its conversation."""
     if "parent_message_id" in message:
-        return Tree(by_id(chat), parent=_parent).before(message)
+        return trees.of(_conversation(message)).before(message)
+    chat = [each for _, each in trees.chats.rows(_conversation(message))]
     begun = seconds_of(message.get("created_at"))
     if begun is None:
         raise RefusalError("broken chat tree", "the message has no time, so what was said before is not known")

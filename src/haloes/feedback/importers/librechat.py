@@ -14,7 +14,7 @@ from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rate
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.tree import Node, Tree, by_id
+from haloes.feedback.importers.tree import Node, Trees
 from haloes.feedback.importers.values import (
     as_id,
     as_list,
@@ -45,7 +45,8 @@ def _recognise(export: Export) -> str | None:
 def _read(export: Export) -> Iterator[Imported]:
     rated = {_conversation(row) for _, row in _messages(export.rows()) if isinstance(row, Mapping) and _vote_of(row)}
     with Lookup(_messages(export.rows()), lambda row: [_conversation(row)], wanted=rated - {None}) as chats:
-        yield from each_row(_messages(export.rows()), lambda row, where: _votes(row, where, chats))
+        trees = Trees(chats, parent=_parent, key="messageId")
+        yield from each_row(_messages(export.rows()), lambda row, where: _votes(row, where, trees))
 
 
 def _messages(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
@@ -74,7 +75,7 @@ def _vote_of(row: RawRow) -> Mapping[str, Any]:
     return as_map(row.get("feedback"))
 
 
-def _votes(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
+def _votes(row: RawRow, where: Where, trees: Trees) -> Iterator[Imported]:
     """Yield the vote on a message, if it has one."""
     vote = _vote_of(row)
     if not vote:
@@ -83,7 +84,7 @@ def _votes(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
     if is_true(row.get("unfinished")) or is_true(row.get("error")):
         yield LeftOut("unfinished answer", where, "the answer was stopped, or failed")
         return
-    tree = Tree(by_id((each for _, each in chats.rows(_conversation(row))), key="messageId"), parent=_parent)
+    tree = trees.of(_conversation(row))
     answer = tree.node(as_id(row.get("messageId")))
     key = first_of(vote.get("tag"), "key") if isinstance(vote.get("tag"), Mapping) else vote.get("tag")
     yield Rated(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.values import as_id
 from haloes.feedback.refusals import RefusalError, short_repr
 
@@ -79,3 +80,23 @@ class Tree:
 def by_id(nodes: Iterable[object], *, key: str = "id") -> dict[str, Node]:
     """Return the messages of a list by their ids; what has none is left out."""
     return {name: node for node in nodes if isinstance(node, Mapping) and (name := as_id(node.get(key))) is not None}
+
+
+@dataclass(slots=True)
+class Trees:
+    """The chats of an export as trees. That of the last chat is kept: the votes on one chat follow each other."""
+
+    chats: Lookup
+    """The messages of each chat by its id."""
+    parent: Callable[[Node], object]
+    """As in `Tree`."""
+    key: str = "id"
+    """Name under which a message has its id."""
+    _last: tuple[str | None, Tree] | None = field(default=None, init=False, repr=False)
+
+    def of(self, chat: str | None) -> Tree:
+        """Return the tree of a chat; an empty one where the export has no message of it."""
+        if self._last is None or self._last[0] != chat:
+            nodes = by_id((message for _, message in self.chats.rows(chat)), key=self.key)
+            self._last = chat, Tree(nodes, self.parent)
+        return self._last[1]
