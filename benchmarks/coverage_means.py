@@ -9,6 +9,7 @@ from benchmarks.coverage import Row
 from numpy.typing import NDArray
 
 from haloes.results import Score
+from haloes.stats.both_sides import BothSides
 from haloes.stats.bounded_mean import bounded_mean_with_interval
 from haloes.stats.means import difference_with_interval, mean_with_interval
 from haloes.stats.rates import share_difference_with_interval, share_with_interval
@@ -134,7 +135,7 @@ def _mean(study: tuple[Floats, list[int]]) -> Score | None:
 
 def _mean_difference(study: tuple[Floats, Floats, list[int]]) -> Score | None:
     before, after, prompts = study
-    return difference_with_interval(before, prompts, after, prompts, name="mean")
+    return difference_with_interval(BothSides(before, prompts, after, prompts), name="mean")
 
 
 def _preference(study: tuple[Floats, list[int]]) -> Score | None:
@@ -147,4 +148,4 @@ def _share(study: tuple[Floats, list[int]]) -> Score | None:
 
 def _share_difference(study: tuple[Floats, Floats, list[int]]) -> Score | None:
     before, after, prompts = study
-    return share_difference_with_interval(before, prompts, after, prompts, name="share")
+    return share_difference_with_interval(BothSides(before, prompts, after, prompts), name="share")

@@ -168,7 +168,7 @@ def _earlier(message: Node, trees: Trees) -> list[Node]:
     if begun is None:
         raise RefusalError("broken chat tree", "the message has no time, so what was said before is not known")
     times = [(seconds_of(each.get("created_at")) or 0.0, each) for each in chat if each.get("id") != message.get("id")]
-    before = [each for time, each in sorted(times, key=lambda pair: pair[0]) if time < begun]
+    before: list[Node] = [each for time, each in sorted(times, key=lambda pair: pair[0]) if time < begun]
     check_length(before)
     return before
 

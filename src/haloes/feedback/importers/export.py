@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from haloes.errors import DataError
-from haloes.feedback.containers import NumberedRow, file_fingerprint, open_container, open_file
+from haloes.feedback.containers import NumberedRow, check_exists, file_fingerprint, open_container, open_file
 from haloes.feedback.fields import RawRow
 from haloes.feedback.folder import export_files
 from haloes.feedback.refusals import RefusalError
@@ -111,8 +111,9 @@ def open_export(path: str) -> Export | None:
     Open a file or a folder of files; None where it is neither, or no folder of plain data files.
 
     Raises:
-        DataError: A file cannot be read at all.
+        DataError: A file cannot be read at all, or there is nothing of that name.
     """
+    check_exists(path)
     location = Path(path)
     if location.is_file():
         return Export(path, (_opened(path, location.name),))

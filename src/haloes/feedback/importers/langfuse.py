@@ -15,7 +15,7 @@ from haloes.feedback.importers.contract import Imported, Importer, Rated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.langfuse_answers import answer_keys, find_answer, wanted_keys
-from haloes.feedback.importers.langfuse_rows import Score, flat, is_score, read_score
+from haloes.feedback.importers.langfuse_rows import GivenScore, flat, is_score, read_score
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict
 from haloes.feedback.importers.values import as_id, as_text, first_of, thumb
@@ -116,7 +116,7 @@ def _scores(export: Export) -> Iterator[PlacedRow]:
                 yield where, row
 
 
-def _vote(score: Score, scales: Scales, found: Lookup) -> Iterator[Imported]:
+def _vote(score: GivenScore, scales: Scales, found: Lookup) -> Iterator[Imported]:
     voter = score.voter
     if score.other is not None or (score.trace is None and score.observation is None):
         on = f"a whole {score.other}" if score.other else "nothing that it names"
@@ -150,7 +150,7 @@ def _vote(score: Score, scales: Scales, found: Lookup) -> Iterator[Imported]:
     )
 
 
-def _verdict(score: Score, scales: Scales) -> Verdict:
+def _verdict(score: GivenScore, scales: Scales) -> Verdict:
     if score.kind == "BOOLEAN":
         value = score.text if score.value is None else score.value
         return Verdict(label=thumb(value, up=(1,), down=(0,)))

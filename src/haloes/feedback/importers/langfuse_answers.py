@@ -13,7 +13,7 @@ from typing import Any
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.call import has_reply_ended, read_call
 from haloes.feedback.importers.join import Lookup
-from haloes.feedback.importers.langfuse_rows import Score, is_observation, is_trace, trace_of
+from haloes.feedback.importers.langfuse_rows import GivenScore, is_observation, is_trace, trace_of
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of
 from haloes.feedback.messages import same_completion
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -46,12 +46,12 @@ def answer_keys(row: RawRow) -> list[str | None]:
     return [f"{_IN_TRACE}{as_id(row.get('id'))}"] if is_trace(row) else []
 
 
-def wanted_keys(score: Score) -> list[str | None]:
+def wanted_keys(score: GivenScore) -> list[str | None]:
     """Return the keys of what the answer of a score is made from."""
     return [score.observation, None if score.trace is None else f"{_IN_TRACE}{score.trace}"]
 
 
-def find_answer(score: Score, found: Lookup) -> Answer:
+def find_answer(score: GivenScore, found: Lookup) -> Answer:
     """Return the answer that a score is on. Raises RefusalError where it is not in the export, or is none."""
     in_trace = [row for _, row in found.rows(wanted_keys(score)[1])]
     calls = sorted((row for row in in_trace if _is_call(row)), key=_began)

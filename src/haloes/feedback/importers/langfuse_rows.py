@@ -52,7 +52,7 @@ def trace_of(row: RawRow) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class GivenScore:
     """A score, whatever the version."""
 
     row: RawRow
@@ -100,7 +100,7 @@ class Score:
         return as_id(first_of(self.row, "sessionId", "session_id")) or as_id(at(self.row, "trace", "sessionId"))
 
 
-def read_score(row: RawRow, where: Where) -> Score:
+def read_score(row: RawRow, where: Where) -> GivenScore:
     """Return a score of any version."""
     subject = row.get("subject")
     on, named = at(subject, "kind"), as_id(at(subject, "id"))
@@ -110,7 +110,7 @@ def read_score(row: RawRow, where: Where) -> Score:
     text = first_of(row, "stringValue", "string_value", "longStringValue", "long_string_value")
     session, experiment = first_of(row, "sessionId", "session_id"), first_of(row, "datasetRunId", "dataset_run_id")
     other = "session" if session else "experiment" if experiment else None
-    return Score(
+    return GivenScore(
         row=row,
         where=where,
         kind=str(first_of(row, "dataType", "data_type") or "NUMERIC").upper(),
