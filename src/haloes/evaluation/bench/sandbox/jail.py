@@ -180,7 +180,7 @@ def _become_program(job: dict[str, Any]) -> NoReturn:
 
 
 def _leave_keyrings() -> None:
-    """Join a new, empty session keyring, so that the program cannot read the keys of whoever started it."""
+    """Join a new, empty session keyring, so that the program cannot read the keys of the user who runs haloes."""
     if _LIBC.syscall(_KEYCTL[os.uname().machine], _JOIN_SESSION_KEYRING, None) >= 0:
         return
     # Where the kernel has no keys, or a container forbids the call, the program cannot ask for any either.

@@ -33,7 +33,7 @@ class Side:
     open: dict[int, str]
     """Its pipes that have not come to their end: what it says, and what is printed."""
     said: bytearray = field(default_factory=bytearray)
-    """What it said and nobody has read yet."""
+    """Output of the process that was not read yet."""
     printed: bytearray = field(default_factory=bytearray)
     to_write: bytearray = field(default_factory=bytearray)
 

@@ -38,7 +38,7 @@ class Limits:
     memory_bytes: int = 1 << 30
     """Address space."""
     output_bytes: int = 1 << 16
-    """What it prints; a program that prints more is ended."""
+    """Most bytes of output; a program that prints more is ended."""
     answer_bytes: int = 1 << 24
     """One value that it returns, as text."""
     open_files: int = 64

@@ -1,1 +1,1 @@
-"""What runs in a jail: the program of a model in one, its tests in another; of the standard library alone."""
+"""Code that runs inside the jails (a generated program in one, its tests in another); it imports the standard library alone."""

@@ -20,7 +20,7 @@ from haloes.evaluation.bench.sandbox.inside.values import (
 )
 
 CALL, VERDICT = b"?", b"!"
-"""Begin a line for the program, and the last line, which is for whoever asked."""
+"""Beginnings of the lines that the tests write: a call for the program, and the verdict, which ends them."""
 
 
 class NoAnswer(BaseException):

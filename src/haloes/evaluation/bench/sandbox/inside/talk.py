@@ -1,4 +1,4 @@
-"""What each process in a jail does first: it sets aside its pipes, limits itself, and says that it is there."""
+"""First steps of each process in a jail: set its pipes aside, limit itself, report that it runs."""
 
 import os
 import resource
