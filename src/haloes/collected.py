@@ -30,7 +30,7 @@ CREATE TABLE answers (
     model TEXT NOT NULL, user TEXT, conversation TEXT,
     messages TEXT NOT NULL, tools TEXT, chat_template_kwargs TEXT, settings TEXT NOT NULL, message TEXT NOT NULL,
     finish_reason TEXT, first_token_ms REAL, total_ms REAL, prompt_tokens INTEGER, completion_tokens INTEGER,
-    logprob REAL, logprobs TEXT, reward REAL,
+    logprob REAL, logprobs TEXT,
     voted INTEGER NOT NULL DEFAULT 0, rating INTEGER, comment TEXT
 );
 CREATE UNIQUE INDEX answers_by_completion ON answers(completion_id, choice);
@@ -38,7 +38,7 @@ CREATE INDEX answers_by_upstream ON answers(upstream_id, id);
 CREATE INDEX answers_by_rating ON answers(rating, id);
 CREATE INDEX answers_by_voted ON answers(voted, id);
 CREATE INDEX answers_by_model ON answers(model, id);
-CREATE INDEX answers_waiting ON answers(reward IS NULL, abs(reward), logprob IS NULL, logprob, id DESC)
+CREATE INDEX answers_waiting ON answers(logprob IS NULL, logprob, id DESC)
     WHERE voted = 0 AND purpose = 'chat';
 CREATE TABLE comparisons (
     id INTEGER PRIMARY KEY,

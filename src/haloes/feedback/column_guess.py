@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.labels import LABEL_WORDS, parse_label, parse_score
+from haloes.feedback.labels import parse_label, parse_score
 from haloes.feedback.messages import is_messages, role_of
 from haloes.feedback.preferences import named_side
 from haloes.feedback.refusals import RefusalError
@@ -318,7 +318,7 @@ def _holds_verdicts(given: Sequence[object]) -> bool:
 
 def _is_label(value: object) -> bool:
     if isinstance(value, str):
-        return value.strip().casefold() in LABEL_WORDS
+        return known_label(value) is not None
     return isinstance(value, int | float) and value in (0, 1)
 
 

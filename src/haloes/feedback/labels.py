@@ -39,6 +39,11 @@ _MIN_LABELS_TO_JUDGE = 8
 _MAX_SHARE_OF_OTHER_NUMBERS = 0.1
 
 
+def known_label(value: object) -> bool | None:
+    """Return the label that a text spells; None for a text that is none, and for what is no text."""
+    return LABEL_WORDS.get(value.strip().casefold()) if isinstance(value, str) else None
+
+
 def parse_label(value: object) -> bool:
     """
     Parse a label: True for desirable, False for undesirable.
@@ -51,7 +56,7 @@ def parse_label(value: object) -> bool:
     if value is True or value is False:
         return value
     if isinstance(value, str):
-        label = LABEL_WORDS.get(value.strip().casefold())
+        label = known_label(value)
         if label is None:
             raise _refused_word(value)
         return label

@@ -12,7 +12,7 @@ from haloes.serving.writes import question_of, words_of
 
 _CUT = 300
 """Characters of a question or an answer in a list."""
-_SHORT = "id, completion_id, created_at, model, user, messages, message, rating, comment, reward"
+_SHORT = "id, completion_id, created_at, model, user, messages, message, rating, comment"
 _AT_ONCE = 2000
 """Numbers that the index of words is asked for at a time."""
 # Named, as SQLite else takes another index and sorts all that wait.
@@ -86,7 +86,7 @@ def waiting(connection: sqlite3.Connection, limit: int) -> dict[str, Any]:
     """Return answers that nobody rated, the least certain first, and how many there are."""
     rows = connection.execute(
         f"SELECT {_SHORT} FROM {_WAITING} "  # noqa: S608
-        "ORDER BY reward IS NULL, abs(reward), logprob IS NULL, logprob, id DESC LIMIT ?",
+        "ORDER BY logprob IS NULL, logprob, id DESC LIMIT ?",
         (limit,),
     ).fetchall()
     (left,) = connection.execute(f"SELECT count(*) FROM {_WAITING}").fetchone()  # noqa: S608
@@ -200,7 +200,7 @@ def _words(search: str) -> str:
 
 
 def _short(row: Sequence[Any], *, cut: int | None = _CUT) -> dict[str, Any]:
-    number, completion_id, created_at, model, user, messages, message, rating, comment, reward = row[:10]
+    number, completion_id, created_at, model, user, messages, message, rating, comment = row[:9]
     return {
         "number": number,
         "completion_id": completion_id,
@@ -211,7 +211,6 @@ def _short(row: Sequence[Any], *, cut: int | None = _CUT) -> dict[str, Any]:
         "answer": words_of(json.loads(message).get("content"))[:cut],
         "rating": rating,
         "comment": comment,
-        "reward": reward,
     }
 
 

@@ -13,7 +13,7 @@ from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.task import Entry, Task, read_task, verdicts
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
-from haloes.feedback.labels import LABEL_WORDS
+from haloes.feedback.labels import known_label
 from haloes.feedback.preferences import named_side
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Where
@@ -107,7 +107,7 @@ def _flat_value(name: str, value: object) -> object:
     if isinstance(value, list) and value and at(value[0], "rating") is not None:
         return at(value[0], "rating")
     if isinstance(value, str):
-        said = value.strip().casefold() in LABEL_WORDS or named_side(value) is not None
+        said = known_label(value) is not None or named_side(value) is not None
         return value if said else None
     is_score = any(word in name.casefold() for word in _SCORES) and isinstance(value, int | float)
     return value if is_score and not isinstance(value, bool) else None

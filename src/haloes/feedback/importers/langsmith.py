@@ -19,7 +19,7 @@ from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, is_true
-from haloes.feedback.labels import LABEL_WORDS
+from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
 from haloes.records import Message, Where
@@ -151,8 +151,7 @@ def _verdict(row: RawRow, overview: _Overview) -> Verdict:
     if row.get("score") is None:
         word = value if isinstance(value, str) else at(value, "label")
         # Free-form values are notes as often as verdicts.
-        known = isinstance(word, str) and word.strip().casefold() in LABEL_WORDS
-        return Verdict(word=word) if known else Verdict()
+        return Verdict(word=as_text(word)) if known_label(word) is not None else Verdict()
     verdict = overview.scales.read(key, row["score"])
     if key not in overview.lower_is_better:
         return verdict

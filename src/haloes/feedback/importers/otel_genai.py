@@ -21,7 +21,7 @@ from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, scales_of
 from haloes.feedback.importers.spans import attribute, attributes_of, read_span, span_id, trace_id
 from haloes.feedback.importers.values import as_id, as_list, as_text, first_of
-from haloes.feedback.labels import LABEL_WORDS
+from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
@@ -128,7 +128,7 @@ def _score(row: RawRow) -> object:
 def _verdict(row: RawRow, scales: Scales) -> Verdict:
     verdict = scales.read(_metric(row), _score(row))
     word = as_text(attribute(attributes_of(row), "gen_ai.evaluation.score.label"))
-    said = LABEL_WORDS.get(word.strip().casefold()) if word else None
+    said = known_label(word)
     if said is None:
         return Verdict(word=word) if verdict == Verdict() else verdict
     if verdict.label is not None and verdict.label != said:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from haloes.feedback.importers.values import as_number, as_text
-from haloes.feedback.labels import LABEL_WORDS
+from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
 
 
@@ -79,8 +79,8 @@ def label_of(word: str, words: Mapping[str, bool | None]) -> bool | None:
     key = word.strip().casefold()
     if key in words:
         return words[key]
-    if key in LABEL_WORDS:
-        return LABEL_WORDS[key]
+    if (label := known_label(word)) is not None:
+        return label
     raise RefusalError(
         "not a verdict",
         f"{short_repr(word)} is no known word for good or bad; feedback.words says what it means: "
@@ -98,7 +98,7 @@ def as_word(value: object) -> str:
 
 def label_word(value: object) -> bool:
     """Return the label that a word is. Raises RefusalError where it is none that haloes knows."""
-    label = LABEL_WORDS.get(value.strip().casefold()) if isinstance(value, str) else None
+    label = known_label(value)
     if label is None:
         raise RefusalError(
             "not a verdict", f"{short_repr(value)} is no known word for good or bad (good, bad, up, down, like ...)"

@@ -14,7 +14,7 @@ from typing import Any
 from haloes.feedback.importers.content import read_messages
 from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Rated, Voter
 from haloes.feedback.importers.values import as_id, as_list, as_number, as_text, at, first_of
-from haloes.feedback.labels import LABEL_WORDS
+from haloes.feedback.labels import known_label
 from haloes.feedback.preferences import named_side
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Message, Where
@@ -178,9 +178,7 @@ def _vote_id(entry: Entry) -> str | None:
 
 
 def _label(value: object) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return LABEL_WORDS.get(value.strip().casefold()) if isinstance(value, str) else None
+    return value if isinstance(value, bool) else known_label(value)
 
 
 def _score(value: object) -> float | None:

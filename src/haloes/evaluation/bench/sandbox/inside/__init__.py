@@ -1,1 +1,1 @@
-"""Code that runs inside the jails (a generated program in one, its tests in another); it imports the standard library alone."""
+"""Code that runs inside the jails, a generated program in one and its tests in another; standard library alone."""
