@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.labels import parse_label, parse_score
+from haloes.feedback.labels import known_label, parse_label, parse_score
 from haloes.feedback.messages import is_messages, role_of
 from haloes.feedback.preferences import named_side
 from haloes.feedback.refusals import RefusalError
