@@ -101,13 +101,10 @@ def length_controlled_win_rate(
     if num_scored < 2:  # noqa: PLR2004 - one prompt has no spread
         return None
     rates, coefficients = _fitted(rows, np.ones((1, num)), start_K=None)
-    low, high = expanded_interval(_rate_draws(rows, coefficients[0], draws=draws, seed=seed), level, num_scored)
-    method = f"expanded {bootstrap_method(num_scored, draws)}, refitted in each"
     value = float(rates[0])
-    # Where all prompts agree every draw is fitted to the same preferences, and the spread of the fits says nothing.
-    if np.ptp(rows.share_N[rows.is_scored_N > 0]) == 0:
-        low, high = unanimous_interval(value, num_scored, level)
-        method = f"Wilson's bound on the prompts that may differ, as all {num_scored} agree"
+    rate_D = _rate_draws(rows, coefficients[0], draws=draws, seed=seed)
+    share_N = rows.share_N[rows.is_scored_N > 0]
+    low, high, method = refitted_interval(value, rate_D, share_N, num_prompts=num_scored, draws=draws, level=level)
     score = Score(
         name=name,
         value=value,
@@ -122,6 +119,28 @@ def length_controlled_win_rate(
     )
     theta, phi, *psi = coefficients[0].tolist()
     return LengthControlled(score=score, theta=theta, phi_length=phi, psi_difficulty=psi[0] if psi else None)
+
+
+def refitted_interval(
+    value: float, rate_D: Floats, share_N: Floats, *, num_prompts: int, draws: int, level: float
+) -> tuple[float, float, str]:
+    """
+    Return the interval of a rate that was fitted again in each bootstrap draw, low and high, and its method in words.
+
+    Args:
+        value: the rate.
+        rate_D: the rate of each draw that has one.
+        share_N: the preferences that were fitted.
+        num_prompts: how many prompts they are of.
+        draws: how many draws were made.
+        level: nominal coverage of the interval.
+    """
+    # Where all prompts agree every draw is fitted to the same preferences, and the spread of the fits says nothing.
+    if np.ptp(share_N) == 0:
+        method = f"Wilson's bound on the prompts that may differ, as all {num_prompts} agree"
+        return *unanimous_interval(value, num_prompts, level), method
+    method = f"expanded {bootstrap_method(num_prompts, draws)}, refitted in each"
+    return *expanded_interval(rate_D, level, num_prompts), method
 
 
 def _rows(

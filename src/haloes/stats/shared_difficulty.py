@@ -25,14 +25,12 @@ from haloes.results import Score
 from haloes.stats.bootstrap import (
     Codes,
     Floats,
-    bootstrap_method,
     cluster_codes,
     cluster_weights,
-    expanded_interval,
     finite,
 )
-from haloes.stats.bounded_mean import unanimous_interval, unit_interval
-from haloes.stats.length_control import PRIOR_SD
+from haloes.stats.bounded_mean import unit_interval
+from haloes.stats.length_control import PRIOR_SD, refitted_interval
 from haloes.stats.logistic import sigmoid
 from haloes.stats.win_rate import Preferences
 
@@ -138,12 +136,8 @@ def length_controlled_together(
         value = float(rate_S[system])
         # In a draw without any prompt of this system there is no rate.
         own_D = drawn_DS[np.isfinite(drawn_DS[:, system]), system]
-        low, high = expanded_interval(own_D, level, num_scored)
-        method = f"expanded {bootstrap_method(num_scored, draws)}, refitted in each"
-        # Where all prompts agree the draws differ in the difficulties alone.
-        if np.ptp(rows.share_N[scored_N]) == 0:
-            low, high = unanimous_interval(value, num_scored, level)
-            method = f"Wilson's bound on the prompts that may differ, as all {num_scored} agree"
+        share_N = rows.share_N[scored_N]
+        low, high, method = refitted_interval(value, own_D, share_N, num_prompts=num_scored, draws=draws, level=level)
         score = Score(
             name=name,
             value=value,
