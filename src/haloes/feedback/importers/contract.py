@@ -13,13 +13,38 @@ Voter: TypeAlias = Literal["human", "model", "code"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rated:
-    """One verdict on one answer, as an export tells it; it becomes a `Feedback`, or with a correction a `Pair`."""
+class Vote:
+    """What every verdict of an export has, whether it is on one answer or compares two."""
 
     where: Where
     """Place of the vote."""
     messages: tuple[Message, ...]
     """The turns before the answer (`content.read_messages`)."""
+    voter: Voter = "human"
+    """Who gave the verdict; others than people count only where `feedback.voters` says so."""
+    metric: str | None = None
+    """What was rated, where the tool has names for it: the name of the score, the key of the feedback."""
+    answer: str | None = None
+    """Id of the rated answer, or of what was compared, such as both answers' ids: of one person's votes on it the last
+    counts. None: each vote stands alone."""
+    user: str | None = None
+    """Who voted; None is one person, whoever that is."""
+    conversation: str | None = None
+    id: str | None = None
+    """Id of the vote."""
+    time: object = None
+    """When the vote was given, as the export has it (see `times.seconds_of`)."""
+    comment: str | None = None
+    weight: float = 1.0
+    """How much the verdict counts, above 0 and up to 1; one of weight 0 is left out instead ("no verdict")."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Definitions of the tools that the model was offered, in the OpenAI shape."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated(Vote):
+    """One verdict on one answer, as an export tells it; it becomes a `Feedback`, or with a correction a `Pair`."""
+
     completion: tuple[Message, ...]
     """The answer: the assistant's turn, with its tool calls and their results where it made some."""
     label: bool | None = None
@@ -30,58 +55,27 @@ class Rated:
     """A verdict that is a word of the user's own, such as a category: `Options.words` says what it means."""
     correction: tuple[Message, ...] = ()
     """The answer that a person wrote instead; it makes a pair, with the answer as the rejected one."""
-    voter: Voter = "human"
-    """Who gave the verdict; others than people count only where `feedback.voters` says so."""
-    metric: str | None = None
-    """What was rated, where the tool has names for it: the name of the score, the key of the feedback."""
-    answer: str | None = None
-    """Id of the rated answer: of one person's votes on it the last counts. None: each vote stands alone."""
-    user: str | None = None
-    """Who voted; None is one person, whoever that is."""
-    conversation: str | None = None
-    id: str | None = None
-    """Id of the vote."""
     model: str | None = None
     """Name of the model that answered."""
-    time: object = None
-    """When the vote was given, as the export has it (see `times.seconds_of`)."""
-    comment: str | None = None
     hindsight: str | None = None
     """What the user wrote next, after the answer."""
-    weight: float = 1.0
-    """How much the verdict counts, above 0 and up to 1; one of weight 0 is left out instead ("no verdict")."""
     finished: bool | None = None
     """False for an answer that was cut off at a token limit. One that was stopped or failed is left out instead
     ("unfinished answer"). None where the export does not say."""
-    tools: tuple[Mapping[str, Any], ...] = ()
-    """Definitions of the tools that the model was offered, in the OpenAI shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Compared(Vote):
     """One answer that a person preferred to another, as an export tells it; `rules` makes a `Pair` of it."""
 
-    where: Where
-    messages: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
-    weight: float = 1.0
     margin: float | None = None
     """By how much the chosen is better, on whatever scale."""
-    voter: Voter = "human"
-    metric: str | None = None
-    answer: str | None = None
-    """Id of what was compared, such as both answers' ids: of one person's verdicts on it the last counts."""
-    user: str | None = None
-    conversation: str | None = None
-    id: str | None = None
     chosen_model: str | None = None
     rejected_model: str | None = None
-    time: object = None
-    comment: str | None = None
     chosen_finished: bool | None = None
     rejected_finished: bool | None = None
-    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

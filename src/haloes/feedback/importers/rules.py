@@ -10,10 +10,10 @@ The rules that are the same for every export: what becomes of `Rated`, `Compared
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Options, Rated
+from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Options, Rated, Vote
 from haloes.feedback.importers.export import PlacedRow
 from haloes.feedback.importers.scale import label_of
 from haloes.feedback.keys import number_of
@@ -21,8 +21,6 @@ from haloes.feedback.messages import check_completion, check_prompt, clean_text,
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import iso_time, seconds_of
 from haloes.records import Feedback, Pair, Record, Refusal, Where
-
-Verdict: TypeAlias = Rated | Compared
 
 
 def each_row(rows: Iterable[PlacedRow], read: Callable[[RawRow, Where], Iterator[Imported]]) -> Iterator[Imported]:
@@ -95,14 +93,14 @@ def as_records(
             yield refused.at(item.where)
 
 
-def _vote_of(verdict: Verdict) -> int | None:
+def _vote_of(verdict: Vote) -> int | None:
     """Return a number for the person, the answer and what was rated of it; None where the answer has no id."""
     if verdict.answer is None:
         return None
     return number_of(repr((verdict.voter, verdict.user, verdict.conversation, verdict.answer, verdict.metric)))
 
 
-def _not_wanted(verdict: Verdict, options: Options) -> RefusalError | None:
+def _not_wanted(verdict: Vote, options: Options) -> RefusalError | None:
     """Return why the user does not want a verdict; None where they do."""
     if verdict.voter not in options.voters:
         who = {"human": "a person", "model": "a judge model", "code": "code"}[verdict.voter]
@@ -114,7 +112,7 @@ def _not_wanted(verdict: Verdict, options: Options) -> RefusalError | None:
     return None
 
 
-def _is_bare_correction(verdict: Verdict) -> bool:
+def _is_bare_correction(verdict: Vote) -> bool:
     """Return whether a verdict is a correction that is of no metric, and so none of another."""
     return isinstance(verdict, Rated) and bool(verdict.correction) and verdict.metric is None
 
@@ -189,7 +187,7 @@ def _pair(item: Compared, source: str) -> Pair:
     )
 
 
-def _shared(item: Verdict, source: str) -> dict[str, Any]:
+def _shared(item: Vote, source: str) -> dict[str, Any]:
     """Return the fields that `Feedback` and `Pair` have in common."""
     return {
         "id": _name(item.id),
