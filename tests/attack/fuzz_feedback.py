@@ -17,7 +17,6 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from haloes.errors import UserError
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.row_reader import Reading, make_reader
 from haloes.records import Feedback, Pair, Record, Refusal, Where, row_to_json
+from spoilt_documents import deep, places
 
 TESTS = Path(__file__).parents[1]
 EXPORTS = [
@@ -42,13 +42,6 @@ LONGEST_S = 5.0
 _IN_FILES, _IN_EXPORTS = 20, 200
 """One input in this many is spoilt as the bytes of a file, and one as an export."""
 WHERE = Where("fuzz.jsonl", 1)
-
-
-def deep(levels: int) -> Any:
-    value: Any = "x"
-    for level in range(levels):
-        value = [value] if level % 2 else {"content": value}
-    return value
 
 
 VALUES: list[Any] = [
@@ -86,17 +79,6 @@ VALUES: list[Any] = [
     *({"from": "human"}, {"type": "image_url"}, [{"type": "text"}], [{"role": "tool", "content": "x"}]),
     *(deep(10), deep(120), {"tool_calls": [1]}, {"role": [], "content": {}}),
 ]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    if path:
-        yield path
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from places(item, (*path, key))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from places(item, (*path, number))
 
 
 def spoil(document: Any, rng: random.Random) -> tuple[Any, ...]:

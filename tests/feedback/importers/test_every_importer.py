@@ -9,7 +9,6 @@ as {"left_out": reason}.
 import copy
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.read import FeedbackSource
 from haloes.records import Feedback, Pair, Refusal, row_to_json
 from importer_cases import CASES, as_expected, expectations, export_of, opened
+from spoilt_documents import deep, places
 
 
 def every(*, readable: bool) -> Any:
@@ -87,24 +87,6 @@ NOTHING_THAT_VOTES: list[Any] = [
     ),
 ]
 """Values of which none is a verdict of any tool."""
-
-
-def deep(levels: int) -> Any:
-    value: Any = "x"
-    for level in range(levels):
-        value = [value] if level % 2 else {"content" if level % 4 else "messages": value}
-    return value
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    if path:
-        yield path
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from places(item, (*path, key))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from places(item, (*path, number))
 
 
 def spoil(document: Any, data: st.DataObject) -> None:
