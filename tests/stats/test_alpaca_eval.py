@@ -25,10 +25,8 @@ published = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"no published Alp
 
 JUDGE = "weighted_alpaca_eval_gpt4_turbo"
 FITTED_ELSEWHERE = {"NullModel"}
-"""Its leaderboard row is from another fit than its published weights: 86.46 there, 86.33 from the weights. The tool's
-rate is the mean prediction of the very fit whose weights it writes, over the same 805 instructions, so that both are
-one number where no judgement is missing and the weights were not replaced (`haloes.stats.alpaca_eval` names the rows);
-theta would have to be 1.917 and not 1.906 to give this one."""
+"""Its leaderboard row is from another fit than its published weights: 86.46 there, 86.33 from the weights
+(`haloes.stats.alpaca_eval` says which; LOG.md how that was found)."""
 ALL = 805
 
 

@@ -111,8 +111,10 @@ def length_controlled_from_weights(
 
     Of 199 published models it is the leaderboard's rate to seven digits, but for ten. Eight of those lack judgements of
     1 to 3 instructions; theirs is the mean over as many of the *first* difficulties (their rows were numbered anew), so
-    that it is off by up to 0.012 points (llama-2-70b-chat-hf; platolm-7b by 0.0105). dbrx-instruct (0.19) has the rate
-    of a fit that later weights replaced. NullModel's (0.13: 86.46, and 86.33 of its weights) has no known reason.
+    that it is off by up to 0.012 points (llama-2-70b-chat-hf; platolm-7b by 0.0105). Two have the rate of another fit
+    than their weights: dbrx-instruct (0.19) of one that later weights replaced, and NullModel (0.13) of one with a
+    weaker penalty. The tool chooses the penalty by cross-validation: the weights are those of C = 2.78 (86.33), the
+    rate and its standard error those of the next in its list, C = 21.5 (86.46).
 
     Raises:
         DataError: no difficulties, or a number is not finite.
