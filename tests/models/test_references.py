@@ -314,3 +314,30 @@ def test_a_value_head_is_no_part_of_it():
     policy = make_policy(tiny_model(), lora=None, reference=True, seed=0, synced=True, values=True)
 
     assert not any("value" in name for name in synced(policy).state())
+
+
+def test_a_look_at_the_base_model_leaves_the_adapter_trainable_while_it_lasts():
+    policy = disturb(make_policy(tiny_model("llama"), lora=LoRA(rank=4), reference=True, seed=0))
+    assert policy.reference is not None
+
+    with policy.reference():
+        inside = [weight.requires_grad for weight in policy.trainable().values()]
+        ours = policy.token_logps(batch())
+    with policy.model.disable_adapter():
+        peft_s = policy.token_logps(batch())
+
+    assert inside
+    assert all(inside)
+    assert torch.equal(ours, peft_s)
+    assert not torch.equal(policy.token_logps(batch()), ours)
+
+
+def test_after_an_error_in_the_look_at_the_base_model_the_adapter_is_on():
+    policy = disturb(make_policy(tiny_model("llama"), lora=LoRA(rank=4), reference=True, seed=0))
+    before = policy.token_logps(batch())
+    assert policy.reference is not None
+
+    with pytest.raises(ZeroDivisionError), policy.reference():
+        _ = 1 / 0
+
+    assert torch.equal(policy.token_logps(batch()), before)

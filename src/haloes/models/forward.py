@@ -5,9 +5,9 @@ A sequence that is longer than the model allows beside others goes through it al
 longest sequence of a pass (longrope, dynamic NTK), or a threshold up to which packing could not be tried.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,16 @@ from haloes.models.layout import Packed
 from haloes.models.lm_head import Head, target_logps
 from haloes.models.prefix_cache import PrefixCache
 from haloes.models.varlen import make_varlen
+
+T = TypeVar("T")
+
+
+class Gather(Protocol):
+    """Makes weights whole that lie in shards with several processes."""
+
+    def __call__(self, work: Callable[[], T], /) -> T:
+        """Return what the work comes to, tensors or a tuple of them; all processes come here equally often."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,19 @@ class Scorer:
     """Why there is no kernel where one would be faster; None where there is, or on a CPU."""
     alone_above: int | None = None
     """A sequence of more tokens goes through the model by itself; 0: every one does, None: none need."""
+    gather: Gather | None = None
+    """Makes the weights whole for a pass; None where they always are (`haloes.models.sharded`)."""
+
+    def with_weights(self, work: Callable[[], T]) -> T:
+        """
+        Return what work with the model's weights comes to.
+
+        `states`, `hidden` and `head_of` are for inside such work alone: outside of it the weights may be shards.
+
+        Args:
+            work: returns tensors or a tuple of them, from which gradients reach the weights; no weight itself.
+        """
+        return work() if self.gather is None else self.gather(work)
 
     @property
     def attention(self) -> str:
@@ -50,7 +73,11 @@ class Scorer:
 
     def token_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """Return log p of each trained token, (N,) in float32, differentiable unless gradients are off."""
-        return target_logps(self.hidden(packed, prefix_cache), head_of(self.model), packed.target_N)
+
+        def scored() -> Tensor:
+            return target_logps(self.hidden(packed, prefix_cache), head_of(self.model), packed.target_N)
+
+        return self.with_weights(scored)
 
     def hidden(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """Return the hidden states from which the trained tokens are predicted, (N, H)."""

@@ -22,7 +22,7 @@ from haloes.models.lm_head import Head, target_logps
 from haloes.models.own_logits import FAILURES, brief, text_ids
 from haloes.models.packing_check import make_scorer
 from haloes.models.prefix_cache import PrefixCache
-from haloes.models.references import Reference, SyncedReference, adapter_off, copied, detached, frozen
+from haloes.models.references import Reference, SyncedReference, adapter_off, copied, frozen, kept
 from haloes.models.scalar_heads import RewardHead, ValueHead
 
 _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
@@ -96,20 +96,25 @@ class Policy:
         """
         # The reference goes first, while the policy's pass has left nothing in memory yet.
         reference = self._reference_hidden(packed) if kl else None
+
         # One pass through the model for everything: what is asked for differs in what it reads from the hidden states.
-        hidden_TH, head = self.scorer.states(packed, prefix_cache), head_of(self.scorer.model)
-        hidden_NH = hidden_TH[packed.predictor_N]
-        return TokenScores(
-            logp=target_logps(hidden_NH, head, packed.target_N) if logps else None,
-            collision=log_collision(hidden_NH, head) if collision else None,
-            reference_kl=None if reference is None else reference_kl(hidden_NH, head, *reference),
-            value=None if self.value_head is None else self.value_head(hidden_NH),
-            reward=None if self.reward_head is None else self._rewards(hidden_TH, packed),
-        )
+        def read() -> tuple[Tensor | None, ...]:
+            hidden_TH, head = self.scorer.states(packed, prefix_cache), head_of(self.scorer.model)
+            hidden_NH = hidden_TH[packed.predictor_N]
+            return (
+                target_logps(hidden_NH, head, packed.target_N) if logps else None,
+                log_collision(hidden_NH, head) if collision else None,
+                None if reference is None else reference_kl(hidden_NH, head, *reference),
+                None if self.value_head is None else self.value_head(hidden_NH),
+                None if self.reward_head is None else self._rewards(hidden_TH, packed),
+            )
+
+        logp, peak, kl_N, value, reward = self.scorer.with_weights(read)
+        return TokenScores(logp=logp, collision=peak, reference_kl=kl_N, value=value, reward=reward)
 
     def rewards(self, packed: Packed) -> Tensor:
         """Return the reward of each sequence, (B,) in float32. Raises MissingInputError without a reward head."""
-        return self._rewards(self.scorer.states(packed), packed)
+        return self.scorer.with_weights(lambda: self._rewards(self.scorer.states(packed), packed))
 
     def _rewards(self, hidden_TH: Tensor, packed: Packed) -> Tensor:
         if self.reward_head is None or packed.last_B is None:
@@ -119,20 +124,31 @@ class Policy:
 
     def reference_logps(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> Tensor:
         """Return log p_reference of each trained token, as `token_logps`. Raises MissingInputError without one."""
-        return target_logps(*self._reference_hidden(packed, prefix_cache), packed.target_N)
+        with self._as_reference() as scorer:
+            return scorer.token_logps(packed, prefix_cache)
 
     def token_kl(self, packed: Packed) -> Tensor:
         """Return KL(policy || reference) of the next-token distribution at each trained token, (N,), in nats."""
-        reference = self._reference_hidden(packed)
-        with self.scoring():
-            return token_kl(self.scorer.hidden(packed), head_of(self.scorer.model), *reference)
+        hidden_NH, head = self._reference_hidden(packed)
 
-    def _reference_hidden(self, packed: Packed, prefix_cache: PrefixCache | None = None) -> tuple[Tensor, Head]:
+        def compared() -> Tensor:
+            return token_kl(self.scorer.hidden(packed), head_of(self.scorer.model), hidden_NH, head)
+
+        with self.scoring():
+            return self.scorer.with_weights(compared)
+
+    def _reference_hidden(self, packed: Packed) -> tuple[Tensor, Head]:
         """Return the reference's hidden states at the trained tokens, (N, H), and its head, both without gradient."""
+        with self._as_reference() as scorer:
+            return scorer.with_weights(lambda: (scorer.hidden(packed), kept(head_of(scorer.model), scorer)))
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[Scorer]:
+        """Give the scorer of the reference inside the block, without dropout and gradients."""
         if self.reference is None:
             raise MissingInputError("this policy was made without a reference")
         with self.scoring(), self.reference() as scorer:
-            return scorer.hidden(packed, prefix_cache), detached(head_of(scorer.model))
+            yield scorer
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """Return the parameters that are trained, by name, in a fixed order."""

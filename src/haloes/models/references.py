@@ -26,6 +26,7 @@ from torch import Tensor
 from haloes.models.cache import cache_dir
 from haloes.models.forward import Scorer
 from haloes.models.lm_head import Head
+from haloes.models.quiet import quiet
 
 Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
 """Inside the context the scorer is the reference: the same weights before training, or another model."""
@@ -36,11 +37,24 @@ _ALIGNED = 64
 
 def adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
     """Return the base model under an adapter as the reference."""
+    with quiet():  # peft imports bitsandbytes, which may log that it lacks a package nobody needs
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [module for module in peft_model.modules() if isinstance(module, BaseTunerLayer)]
+
+    # The layers' own flag: peft's `disable_adapter` freezes the adapters too, weight by weight and for every pass, and
+    # a pass through frozen shards would decide the dtype of all gradients to come.
+    def switch(*, off: bool) -> None:
+        for layer in layers:
+            layer._disable_adapters = off  # noqa: SLF001
 
     @contextmanager
     def reference() -> Iterator[Scorer]:
-        with peft_model.disable_adapter():
+        switch(off=True)
+        try:
             yield scorer
+        finally:
+            switch(off=False)
 
     return reference
 
@@ -60,13 +74,15 @@ def frozen(model: Any, scorer: Scorer) -> Reference:
     return lambda: nullcontext(fixed)
 
 
-def detached(head: Head) -> Head:
-    """Return the head without gradient, with its current weights whatever the model's parameters point to later."""
+def kept(head: Head, scorer: Scorer) -> Head:
+    """Return the head of a scorer's model without gradient, with its current weights whatever becomes of them later."""
     # A reference that swaps weights in ends with its context, and its head is used after it: `detach` holds on to the
-    # storage that is in place now, where the parameter itself would follow the swap back.
-    return replace(
-        head, weight_VH=head.weight_VH.detach(), bias_V=None if head.bias_V is None else head.bias_V.detach()
-    )
+    # storage that is in place now, where the parameter itself would follow the swap back. Weights that were gathered
+    # for the pass are gone after it.
+    weight_VH, bias_V = head.weight_VH.detach(), None if head.bias_V is None else head.bias_V.detach()
+    if scorer.gather is not None:
+        weight_VH, bias_V = weight_VH.clone(), None if bias_V is None else bias_V.clone()
+    return replace(head, weight_VH=weight_VH, bias_V=bias_V)
 
 
 class FileReference:

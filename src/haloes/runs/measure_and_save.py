@@ -65,7 +65,7 @@ class RunContext:
         settings = self.samples
         with self.policy.scoring():
             return sample(
-                self.policy.model,
+                self.policy.scorer.model,
                 self.inputs.encoder.template.tokenizer,
                 prompts,
                 max_new_tokens=settings.max_new_tokens,

@@ -38,7 +38,7 @@ def rehearse(policy: Policy, template: Template, run_dir: Path) -> None:
     """
     if policy.reward_head is not None:
         return
-    model, done = policy.model, "saved"
+    model, done = policy.scorer.model, "saved"
     weights = sum(parameter.nbytes for parameter in policy.scorer.model.parameters())
     try:
         # Loading draws random numbers, and the run's own are to be what they are without it.
