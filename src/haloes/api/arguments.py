@@ -67,6 +67,7 @@ def argument_settings(
     *,
     feedback: PathLike | None = None,
     model: PathLike | None = None,
+    init: PathLike | None = None,
     loss: "Loss[Any] | str | None" = None,
     validation: PathLike | None = None,
     columns: Columns | None = None,
@@ -86,7 +87,7 @@ def argument_settings(
             "system": None if system is None else str(system),
             "scrub": True if scrub else None,
         },
-        "model": {"name": None if model is None else str(model)},
+        "model": {"name": None if model is None else str(model), "init": None if init is None else str(init)},
         "loss": _loss_section(loss),
         "train": {"lr": lr, "epochs": epochs, "batch_size": batch_size},
         "samples": {"rater": _rater_name(rater)},
@@ -96,15 +97,24 @@ def argument_settings(
 
 
 def configured(config: ConfigLike | None, given: Mapping[str, Any], settings: Mapping[str, Any] | None) -> "RunConfig":
-    """Return the configuration with the arguments over it, and the settings over both."""
-    from haloes.runs.config_layers import config_of_file, make_config
+    """
+    Return the configuration with the arguments over it, and the settings over both.
 
+    Where it goes on from a run (`model.init`), below it is what is taken over from there.
+    """
     for mapping in (config, settings):
         if isinstance(mapping, Mapping) and callable((mapping.get("samples") or {}).get("rater")):
             raise ConfigError("samples.rater is a name in settings; give the function as an argument: rater=function")
-    if config is None or isinstance(config, Mapping):
-        return make_config(config or {}, given, settings or {})
-    return config_of_file(Path(config), given, settings or {})
+    layers = [config, given, settings or {}] if isinstance(config, Mapping) else [given, settings or {}]
+    file = None if config is None or isinstance(config, Mapping) else Path(config)
+    from haloes.runs.config_layers import config_of_file
+
+    found = config_of_file(file, *layers)
+    if found.model.init is None:
+        return found
+    from haloes.runs.go_on import taken_over
+
+    return config_of_file(file, *layers, under=taken_over(found.model.init))
 
 
 @contextmanager

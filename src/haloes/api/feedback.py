@@ -104,7 +104,7 @@ def doctor(
             from haloes.runs.token_doctor import examine_tokens
 
             encoding = tell_reading(found.rows, shown, "encoding feedback")
-            tokens = examine_tokens(config.model.name, encoding, config.tokens, reasoning=config.feedback.reasoning)
+            tokens = examine_tokens(config.model.start, encoding, config.tokens, reasoning=config.feedback.reasoning)
     errors = training_errors(config, found.findings, found.advice, tokens)
     return Diagnosis(reading=found.reading, findings=found.findings, advice=found.advice, tokens=tokens, errors=errors)
 

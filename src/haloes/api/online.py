@@ -120,11 +120,13 @@ def online(
         Interrupted: Ctrl-C during a round's training; the same call continues.
     """
     from haloes.runs.early_checks import check_function_exists, check_names
+    from haloes.runs.go_on import refuse_init
     from haloes.runs.prompts import load_asked
     from haloes.sampling._contract import Decoding
 
     given = argument_settings(model=model, loss=loss, columns=columns, lr=lr, epochs=epochs)
     run_config = configured(config, given, settings)
+    refuse_init(run_config.model, where="haloes online")
     check_names(run_config)
     for setting, function in (("rater", rater), ("rule", rule)):
         if isinstance(function, str):

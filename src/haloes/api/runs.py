@@ -33,6 +33,7 @@ def train(
     *,
     config: ConfigLike | None = None,
     model: PathLike | None = None,
+    init: PathLike | None = None,
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
@@ -62,6 +63,8 @@ def train(
             be left out where the configuration names it.
         config: a YAML file with settings, or nested mappings such as {"train": {"lr": 1e-4}}.
         model: a folder, a name on the hub, a .gguf file, or "embedded" (the default, SmolLM2-135M-Instruct).
+        init: a finished run to go on from, in place of a model: its adapter (or, with full tuning, its weights) is
+            trained further, and the reference is the model that it ended with; `model.init`.
         loss: a loss such as `haloes.KTO(beta=0.1)`, or a name; KTO with class weights from the data if left out.
         validation: held-out feedback; otherwise a tenth to a third of the prompts is held out, which
             feedback.validation_share says.
@@ -92,6 +95,7 @@ def train(
             argument_settings(
                 feedback=source,
                 model=model,
+                init=init,
                 loss=loss,
                 validation=held_out,
                 columns=columns,
@@ -188,6 +192,7 @@ def plan(
     *,
     config: ConfigLike | None = None,
     model: PathLike | None = None,
+    init: PathLike | None = None,
     loss: "Loss[Any] | str | None" = None,
     validation: FeedbackLike | None = None,
     columns: Columns | None = None,
@@ -212,6 +217,7 @@ def plan(
         feedback: as for `haloes.train`; or a YAML file with settings that names it.
         config: as for `haloes.train`, and so are the arguments up to `columns`.
         model: the model to align.
+        init: a finished run to go on from, in place of a model.
         loss: a loss or its name.
         validation: held-out feedback.
         columns: which column is what.
@@ -242,6 +248,7 @@ def plan(
         given = argument_settings(
             feedback=source,
             model=model,
+            init=init,
             loss=loss,
             validation=held_out,
             columns=columns,

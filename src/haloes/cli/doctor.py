@@ -62,7 +62,7 @@ def doctor(
 
         with Display(patience=2.0) as progress:
             tokens = examine_tokens(
-                config.model.name,
+                config.model.start,
                 tell_reading(found.rows, progress, "encoding feedback"),
                 config.tokens,
                 reasoning=config.feedback.reasoning,

@@ -14,6 +14,7 @@ def plan(
     *,
     config: ConfigFile = None,
     model: str | None = None,
+    init: str | None = None,
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
@@ -41,6 +42,8 @@ def plan(
     model
         The model to align: a folder, a name on the hub, a .gguf file, or "embedded" (the default,
         SmolLM2-135M-Instruct).
+    init
+        A finished run to go on from, in place of --model, as for `haloes train`.
     loss
         kto (the default, for thumbs), dpo (for pairs) or another of `haloes losses`, or path/to/file.py:Class.
     validation
@@ -82,6 +85,7 @@ def plan(
             source,
             config=config,
             model=model,
+            init=init,
             loss=loss,
             validation=validation,
             columns=columns,

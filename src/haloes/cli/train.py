@@ -14,6 +14,7 @@ def train(
     *,
     config: ConfigFile = None,
     model: str | None = None,
+    init: str | None = None,
     loss: str | None = None,
     validation: str | None = None,
     columns: str | None = None,
@@ -40,6 +41,9 @@ def train(
     model
         The model to align: a folder, a name on the hub, a .gguf file, or "embedded" (the default,
         SmolLM2-135M-Instruct).
+    init
+        A finished run to go on from, in place of --model: its adapter is trained further, and answers are compared with
+        those of the model that it ended with (model.init). The result is one adapter on that run's base model.
     loss
         kto (the default, for thumbs), dpo (for pairs) or another of `haloes losses`, or path/to/file.py:Class.
     validation
@@ -74,6 +78,7 @@ def train(
             source,
             config=config,
             model=model,
+            init=init,
             loss=loss,
             validation=validation,
             columns=columns,

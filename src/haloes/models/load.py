@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from haloes.errors import ModelError
 from haloes.models import gguf
-from haloes.models.cache import cache_dir
 from haloes.models.kind import is_classifier
 from haloes.models.liger import apply_liger
+from haloes.models.load_fault import load_fault
 from haloes.models.quantize import keep_differentiable, quantization
 from haloes.models.quiet import quiet
-from haloes.models.untrusted_adapter import check_adapter, check_patterns
+from haloes.models.trained_adapter import check_is_loadable, merged
 from haloes.models.untrusted_folder import read_object
 
 if TYPE_CHECKING:
     import torch
-from haloes.models.locate import ADAPTER, Location, Source, base_name, brief, is_adapter, locate
+from haloes.models.locate import Location, Source, base_name, is_adapter, locate
 
 GENERATION = "generation_config.json"
 """Settings of generation: what ends an answer, among others."""
@@ -104,7 +104,7 @@ def empty_model(name: str) -> Any:
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
     except Exception as error:
-        raise _failed(location, "model", error) from error
+        raise load_fault(location, "model", error) from error
 
 
 def saved_dtype(name: str) -> "torch.dtype | None":
@@ -157,7 +157,7 @@ def _tokenizer(location: Location) -> Any:
         with quiet():
             return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except Exception as error:
-        raise _failed(location, "tokenizer", error) from error
+        raise load_fault(location, "tokenizer", error) from error
 
 
 def _plain(location: Location, dtype: "torch.dtype", **how: Any) -> Any:
@@ -176,7 +176,7 @@ def _plain(location: Location, dtype: "torch.dtype", **how: Any) -> Any:
                 str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
             )
     except Exception as error:
-        raise _failed(location, "model", error) from error
+        raise load_fault(location, "model", error) from error
     # transformers fills such weights with random numbers and prints a warning, which is held back here.
     for fault in ("missing_keys", "mismatched_keys"):
         if report[fault]:
@@ -193,53 +193,12 @@ def _merged(location: Location, dtype: "torch.dtype") -> Any:
     import torch
     from transformers import GenerationConfig
 
-    with quiet():  # peft imports bitsandbytes, which may log that it lacks a package nobody needs
-        from peft import PeftModel
-
-    if not (location.path / "adapter_model.safetensors").is_file():
-        raise ModelError(
-            f"{location.name}: {location.path} has no adapter_model.safetensors. Pickled adapters (.bin) are not "
-            "loaded, because opening one can run any code; load it where you trust it and save it again with a "
-            "current peft."
-        )
-    name = base_name(location)
-    check_adapter(location.path / ADAPTER, _shapes(location))
-    # The sum of base and adapter in float32, and one rounding at the end: in bfloat16 small updates would vanish.
-    base = load_model(name, dtype=torch.float32, device="cpu").model
-    check_patterns(location.path / ADAPTER, [name for name, _ in base.named_modules()])
-    try:
-        with quiet():
-            _resize_to(base, location.path / "adapter_model.safetensors")
-            merged = PeftModel.from_pretrained(base, str(location.path)).merge_and_unload(safe_merge=True)
-    except Exception as error:
-        raise _failed(location, "adapter", error) from error
+    check_is_loadable(location)
+    # The sum of base and adapter in float32, and one rounding at the end.
+    model = merged(location, load_model(base_name(location), dtype=torch.float32, device="cpu").model)
     if (location.path / GENERATION).is_file():  # where a run wrote what ends an answer
-        merged.generation_config = GenerationConfig.from_pretrained(str(location.path))
-    return merged.to(dtype)
-
-
-def _shapes(adapter: Location) -> dict[str, list[int]]:
-    """Return the shape of each tensor of an adapter."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(str(adapter.path / "adapter_model.safetensors"), framework="pt") as file:
-            return {key: file.get_slice(key).get_shape() for key in list(file.keys())}
-    except Exception as error:
-        raise _failed(adapter, "adapter", error) from error
-
-
-def _resize_to(base: Any, weights: Path) -> None:
-    """Give the base as many token embeddings as its adapter brings along, which may have added marks of its own."""
-    from safetensors import safe_open
-
-    embeddings = base.get_input_embeddings()
-    name = next(name for name, module in base.named_modules() if module is embeddings)
-    with safe_open(str(weights), framework="pt") as file:
-        keys = [key for key in list(file.keys()) if key.endswith(f".{name}.weight")]
-        shapes = [file.get_slice(key).get_shape() for key in keys]
-    if shapes and shapes[0][0] != embeddings.weight.shape[0]:
-        base.resize_token_embeddings(shapes[0][0], mean_resizing=False)
+        model.generation_config = GenerationConfig.from_pretrained(str(location.path))
+    return model.to(dtype)
 
 
 def _require_safetensors(location: Location, folder: Path) -> None:
@@ -252,14 +211,3 @@ def _require_safetensors(location: Location, folder: Path) -> None:
             "safetensors."
         )
     raise ModelError(f"{location.name}: no weights in {folder}; a model folder holds config.json and *.safetensors")
-
-
-def _failed(location: Location, part: str, error: Exception) -> ModelError:
-    """Return the error for a folder that a library cannot load: most check no value, and raise errors of every kind."""
-    if "trust_remote_code" in str(error):
-        return ModelError(
-            f"{location.name}: this {part} needs Python code from its repository, which haloes does not run. "
-            "Use a model whose architecture is part of transformers."
-        )
-    cached = f" If it was cut short, delete {cache_dir() / 'gguf'} and try again." if location.is_gguf else ""
-    return ModelError(f"{location.name}: the {part} in {location.path} cannot be loaded ({brief(error)}).{cached}")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,11 +19,13 @@ from haloes.models.divergence import log_collision, reference_kl, token_kl
 from haloes.models.forward import Scorer, head_of
 from haloes.models.layout import Packed, make_packed
 from haloes.models.lm_head import Head, target_logps
+from haloes.models.locate import Location
 from haloes.models.own_logits import FAILURES, brief, text_ids
 from haloes.models.packing_check import make_scorer
 from haloes.models.prefix_cache import PrefixCache
 from haloes.models.references import Reference, SyncedReference, adapter_off, copied, frozen, kept
 from haloes.models.scalar_heads import RewardHead, ValueHead
+from haloes.models.trained_adapter import put_back
 
 _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
 """Fields of a config that say where a model came from and how it is run."""
@@ -64,6 +66,8 @@ class Policy:
     """Hash of the weights before training where the reference is another model; None where they are the reference."""
     reward_head: RewardHead | None = None
     """Trained with the policy where the loss needs it; the two together are a reward model."""
+    base_fingerprint: str | None = None
+    """Hash of the weights beside which a trained adapter goes on; None where training began with this very model."""
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +163,7 @@ class Policy:
             if head is not None
             for name, parameter in head.named_parameters(prefix=prefix)
         }
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad} | own
+        return _trainable(self.model) | own
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -184,13 +188,15 @@ def make_policy(
     rewards: bool = False,
     reference_model: Any | None = None,
     fingerprint: str | None = None,
+    adapter: Location | None = None,
 ) -> Policy:
     """
     Make a loaded model trainable, and keep what it is now as the reference.
 
     The reference is never loaded again by name, which may lead elsewhere by then: with LoRA it is the model with the
-    adapter off, which costs no memory; with full tuning it is a copy, on a CPU in a file that is mapped while the
-    reference computes. Only where a model is given for it, it is that one.
+    adapter off, which costs no memory, or with the adapter as it was, which costs a copy of that; with full tuning it
+    is a copy, on a CPU in a file that is mapped while the reference computes. Only where a model is given for it, it is
+    that one.
 
     Args:
         model: a transformers causal language model; it is changed in place.
@@ -204,6 +210,8 @@ def make_policy(
         reference_model: another loaded model, with the same tokenizer, as the reference; it is frozen in place.
             It cannot be `synced`.
         fingerprint: the model's `weights_fingerprint` where the caller knows it; None to read all weights for it.
+        adapter: a trained adapter of this model, which is trained further in place of a new one. Raises ModelError
+            where it is of another model.
     """
     if reference_model is not None and synced:
         raise ConfigError("model.reference stays what it is, and the loss moves its reference: leave it out")
@@ -214,27 +222,25 @@ def make_policy(
     if rewards:
         check_classifier(scorer)
     before: Reference | None
-    if lora is not None:
+    base = None
+    if adapter is not None:
+        trained, base = put_back(adapter, model), fingerprint
+        fingerprint = _hash_weights(hashlib.sha256(base.encode()), _trainable(trained))
+    elif lora is not None:
         trained = add_lora(model, lora, seed=seed)
         before = adapter_off(trained, scorer)
     else:
         trained = model
         wanted = reference and not synced and reference_model is None
         before = copied(model, scorer) if wanted else None
-        for module in model.modules():
-            # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded.
-            if isinstance(module, torch.nn.Embedding):
-                module.padding_idx = None
-        # A tower for images or sounds gets no gradient from text, and stays what it is.
-        model.requires_grad_(False)  # noqa: FBT003 - torch's own signature
-        parts = [text_model_of(model), model.get_output_embeddings()]
-        for part in parts if text_model_of(model) is not body_of(model) else [model]:
-            part.requires_grad_(True)  # noqa: FBT003
-    if synced:
-        before = SyncedReference({name: p for name, p in trained.named_parameters() if p.requires_grad}, scorer)
+        _make_all_trainable(model)
+    if synced or adapter is not None:
+        before = SyncedReference(_trainable(trained), scorer)
     head = ValueHead(head_of(model).weight_VH.shape[1], seed=seed).to(model.device) if values else None
     scores = RewardHead(head_of(model).weight_VH.shape[1]).to(model.device) if rewards else None
-    policy = Policy(trained, scorer, before, fingerprint, unpacked_because, head, reward_head=scores)
+    policy = Policy(
+        trained, scorer, before, fingerprint, unpacked_because, head, reward_head=scores, base_fingerprint=base
+    )
     check_gradient(policy)
     return policy if reference_model is None else _with_reference(policy, reference_model)
 
@@ -266,11 +272,34 @@ def weights_fingerprint(model: Any) -> str:
     config = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_COMPUTED_WITH}
     fields = json.dumps(config, sort_keys=True, default=str)
     digest = hashlib.sha256(f"{type(model).__name__} {model.dtype} {fields}".encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    return _hash_weights(digest, model.state_dict())
+
+
+def _hash_weights(digest: "hashlib._Hash", weights: Mapping[str, Tensor]) -> str:
+    """Return the hash of what is in the digest already and of weights after it, in the order of their names."""
+    for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         # The bytes as they are, whatever the dtype: numpy knows no bfloat16.
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _make_all_trainable(model: Any) -> None:
+    """Make all of a model's text part trainable, in place."""
+    for module in model.modules():
+        # Where the end-of-turn token doubles as padding, its embedding would get no gradient. Nothing is padded.
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None
+    # A tower for images or sounds gets no gradient from text, and stays what it is.
+    model.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+    parts = [text_model_of(model), model.get_output_embeddings()]
+    for part in parts if text_model_of(model) is not body_of(model) else [model]:
+        part.requires_grad_(True)  # noqa: FBT003
+
+
+def _trainable(model: Any) -> dict[str, torch.nn.Parameter]:
+    """Return the parameters of a model that are trained, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _with_reference(policy: Policy, model: Any) -> Policy:

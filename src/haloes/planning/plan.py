@@ -158,7 +158,7 @@ def _reference_numbers(data: PreparedData, sizes: ModelSize) -> int:
     model, needs = data.run.config.model, data.loss.needs
     if model.reference is not None:
         return sizes_by_name(model.reference, None).weights
-    if needs.sync_every is not None:
+    if needs.sync_every is not None or (model.init is not None and model.lora is not None):
         return sizes.trained
     # With full tuning it is a copy: on a GPU in its memory, on a CPU in a file that is mapped while it computes.
     copied = needs.any_reference and model.lora is None and data.run.device.type != "cpu"
@@ -222,7 +222,7 @@ def _facts(
     run, train = data.run, data.inputs.train
     lora = run.config.model.lora
     facts = {
-        "model": run.config.model.name,
+        "model": run.config.model.start,
         "loss": loss,
         "trained": "all weights" if lora is None else f"LoRA, rank {lora.rank}",
         "numbers that are trained": sizes.trained,

@@ -259,7 +259,29 @@ def trained_on(run: RunRecords) -> str:
     if is_finite(seen) and seen < 1:
         amount += f" (of which it saw {seen:.0%})"
     where = f" from {' and '.join(sources(run))}" if sources(run) else ""
-    return f"{model_name(run) or 'A model'}, trained with {loss_name(run) or 'an unnamed loss'} on {amount}{where}."
+    sentence = f"{model_name(run) or 'A model'}, trained with {loss_name(run) or 'an unnamed loss'} on {amount}{where}."
+    return " ".join([sentence, *_lineage(run)])
+
+
+def _lineage(run: RunRecords) -> Iterator[str]:
+    """Yield a sentence on the run that this one goes on from, and one on those before that."""
+    listed = run.environment.get("goes_on_from")
+    earlier = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    if not earlier:
+        return
+    yield f"It goes on from {_earlier(earlier[-1])}; the model that this run left is what before means here."
+    if rest := earlier[-2::-1]:
+        yield f"That went on from {', and that from '.join(map(_earlier, rest))}."
+
+
+def _earlier(record: Fields) -> str:
+    """Write a run that was gone on from: its name, loss, steps and feedback."""
+    named = record.get("sources")
+    files = [_last_part(str(source)) for source in named] if isinstance(named, list) else []
+    parts = [text(record, "loss").upper()] if record.get("loss") else []
+    parts += [f"{count(record['steps'])} steps"] if is_finite(record.get("steps")) else []
+    told = ", ".join(parts) + (f" on {' and '.join(files)}" if files else "")
+    return f"{_last_part(text(record, 'run'))}{f' ({told})' if told else ''}"
 
 
 def _last_part(path: str) -> str:

@@ -19,6 +19,7 @@ from haloes.runs import manifest, run_folder
 from haloes.runs.callbacks import tensorboard_if_installed
 from haloes.runs.claim import claimed
 from haloes.runs.config import RunConfig
+from haloes.runs.go_on import lineage
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.load_policy import reference_cache
 from haloes.runs.long_runs import LongRunNote
@@ -114,6 +115,8 @@ def align(
             if allow_changes:
                 # The answers before training are those of another model or to other prompts.
                 (run.run_dir / SAMPLES).unlink(missing_ok=True)
+            if run.config.model.init is not None:
+                progress.note(f"training goes on from {run.config.model.init}, which is the reference")
             rehearse(prepared.policy, prepared.inputs.encoder.template, run.run_dir)
         context = RunContext(run.run_dir, prepared.policy, prepared.inputs, settings.samples, progress)
         monitor = _make_monitor(context, prepared, rater, judge)
@@ -180,6 +183,7 @@ def _write_start(prepared: PreparedRun, clock: PartClock) -> None:
     """Write the resolved configuration, and what the run starts on."""
     run_folder.write_config(prepared.run_dir, prepared.config)
     manifest.record(prepared.run_dir, [CONFIG])
+    init = prepared.config.model.init
     run_folder.mark_started(
         prepared.run_dir,
         prepared.identity,
@@ -188,6 +192,7 @@ def _write_start(prepared: PreparedRun, clock: PartClock) -> None:
         processes=prepared.ranks.count,
         attention=prepared.policy.scorer.attention,
         rounding=None if prepared.rounding is None else dataclasses.asdict(prepared.rounding),
+        goes_on_from=None if init is None else lineage(init),
     )
 
 

@@ -88,9 +88,13 @@ def with_resolved(config: RunConfig, loss: Loss[Any], dtype: torch.dtype) -> Run
     """Return the configuration as it is saved: with the dtype, and every hyperparameter of the loss."""
     # Written out, so that the run folder still says what it was when a default changes with a later version.
     # A run's folder as its model's: "runs/first" has the shape of a hub's name, and would be taken for one later.
-    name = _model_folder(config.model.name)
-    reference = None if config.model.reference is None else _model_folder(config.model.reference)
-    model = dataclasses.replace(config.model, name=name, reference=reference, dtype=dtype_name(dtype))
+    model = dataclasses.replace(
+        config.model,
+        name=_model_folder(config.model.name),
+        init=config.model.init and _model_folder(config.model.init),
+        reference=config.model.reference and _model_folder(config.model.reference),
+        dtype=dtype_name(dtype),
+    )
     config = dataclasses.replace(config, model=model, loss=loss_settings(loss))
     return without_answers(config) if loss.needs.rewards else config
 

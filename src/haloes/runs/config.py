@@ -136,9 +136,18 @@ class ModelSettings:
     into the unquantised base."""
     liger: bool = False
     """Take Liger's kernels for norms, gated MLPs and rotary positions (GPU only; needs liger-kernel)."""
+    init: str | None = None
+    """A finished run whose model is trained further: its adapter goes on, or with full tuning its weights, and is the
+    reference as that run left it. name, lora and quantize are then that run's. --init on the command line is the
+    same."""
     reference: str | None = None
     """Another model as the loss's reference, with the same tokenizer, named like model.name; it takes memory of its
     own. Left out it is the model before training."""
+
+    @property
+    def start(self) -> str:
+        """Return the name of the model before training."""
+        return self.init or self.name
 
     def __post_init__(self) -> None:
         if self.quantize is not None and self.lora is None:

@@ -36,13 +36,13 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
         raise ConfigError("; ".join(explain_faults(faults) for faults in faults_by_setting(error.errors()))) from error
 
 
-def config_of_file(path: Path | None, *layers: Mapping[str, Any]) -> RunConfig:
-    """Make a configuration of a YAML file, if there is one, under `layers`; a fault in the file names the file."""
+def config_of_file(path: Path | None, *layers: Mapping[str, Any], under: Mapping[str, Any] | None = None) -> RunConfig:
+    """Make a configuration of a YAML file, if there is one, between layers; a fault in the file names the file."""
     if path is None:
-        return make_config(*layers)
+        return make_config(under or {}, *layers)
     sections = read_yaml(path)
     try:
-        return make_config(sections, *layers)
+        return make_config(under or {}, sections, *layers)
     except ConfigError as error:
         try:
             make_config(sections)

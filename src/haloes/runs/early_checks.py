@@ -7,6 +7,7 @@ from haloes.judging.functions import load_function
 from haloes.losses.table import check_loss_name
 from haloes.models.locate import check_model_is_found
 from haloes.runs.config import FeedbackSettings, RunConfig
+from haloes.runs.go_on import check_init
 
 
 def check_names(config: RunConfig) -> None:
@@ -17,12 +18,14 @@ def check_names(config: RunConfig) -> None:
         ConfigError: there is no such loss or rater.
         ModelError: there is no such folder or file, and no such model on the hub.
         DataError: there is no such feedback.
+        RunError: there is no such run to go on from, or it cannot be gone on from.
     """
     if isinstance(name := config.loss.get("name"), str):
         check_loss_name(name)
     if config.samples.rater is not None:
         check_function_exists(config.samples.rater, setting="samples.rater")
     check_feedback_exists(config.feedback)
+    check_init(config.model)
     # Last, as the hub may be asked.
     for model in (config.model.name, config.model.reference):
         if model is not None:

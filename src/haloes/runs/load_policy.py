@@ -10,7 +10,8 @@ from haloes.losses._contract import Needs
 from haloes.models.adapters import LoRA
 from haloes.models.architecture import window_of
 from haloes.models.cache import cache_dir
-from haloes.models.load import LoadedModel, load_model
+from haloes.models.load import LoadedModel, load_model, load_tokenizer
+from haloes.models.locate import Location, locate
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
 from haloes.runs.config import ModelSettings
@@ -55,6 +56,9 @@ def load_policy(
             f"tokens.max_length is {max_length} and the longest row has {longest} tokens, but the window "
             f"of {settings.name} is {window}: set tokens.max_length={window}"
         )
+    adapter = None if settings.init is None or settings.lora is None else locate(settings.init, weights=True)
+    if adapter is not None:
+        _check_tokenizer(settings.start, load_tokenizer(settings.start), settings.name, loaded.tokenizer, "model.init")
     other = None if settings.reference is None else _load_reference(settings, loaded, device, dtype)
     return trainable_policy(
         loaded.model,
@@ -63,11 +67,19 @@ def load_policy(
         seed=seed,
         reference=needs.any_reference or keep_start,
         reference_model=other,
+        adapter=adapter,
     )
 
 
 def trainable_policy(
-    model: Any, needs: Needs, *, lora: LoRA | None, seed: int, reference: bool, reference_model: Any | None = None
+    model: Any,
+    needs: Needs,
+    *,
+    lora: LoRA | None,
+    seed: int,
+    reference: bool,
+    reference_model: Any | None = None,
+    adapter: Location | None = None,
 ) -> Policy:
     """
     Make a loaded model trainable with a loss that has these needs.
@@ -79,6 +91,7 @@ def trainable_policy(
         seed: seed of the start of adapters and heads.
         reference: whether the model before training is kept, which an experiment measures against whatever its loss.
         reference_model: another loaded model in its stead.
+        adapter: a trained adapter that is trained further, in place of a new one.
     """
     return make_policy(
         model,
@@ -89,6 +102,7 @@ def trainable_policy(
         values=needs.values,
         rewards=needs.rewards,
         reference_model=reference_model,
+        adapter=adapter,
     )
 
 
@@ -111,10 +125,14 @@ def reference_cache(settings: TrainSettings, policy: Policy, ranks: Ranks) -> Re
 def _load_reference(settings: ModelSettings, policy: LoadedModel, device: torch.device, dtype: torch.dtype) -> Any:
     """Load the model that is named as the reference. Raises ConfigError where its tokens are not the policy's."""
     loaded = load_model(str(settings.reference), dtype=dtype, device=device)
+    _check_tokenizer(str(settings.reference), loaded.tokenizer, settings.start, policy.tokenizer, "model.reference")
+    return loaded.model
+
+
+def _check_tokenizer(name: str, tokenizer: Any, other_name: str, other: Any, setting: str) -> None:
     # The same ids must mean the same text to both, or the log-ratio compares different completions.
-    if loaded.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+    if tokenizer.get_vocab() != other.get_vocab():
         raise ConfigError(
-            f"model.reference {settings.reference} has another tokenizer than {settings.name}, so it cannot "
+            f"{setting} {name} has another tokenizer than {other_name}, so it cannot "
             "score the same tokens; name a model of the same family"
         )
-    return loaded.model

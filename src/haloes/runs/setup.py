@@ -38,6 +38,7 @@ from haloes.runs.auto_settings import (
     with_steps_open,
 )
 from haloes.runs.config import ModelSettings, RunConfig
+from haloes.runs.go_on import BASE, check_base
 from haloes.runs.inputs import make_inputs, sizes_read
 from haloes.runs.load_policy import load_policy
 from haloes.runs.prepared_run import PreparedData, PreparedRun, ResolvedRun
@@ -119,7 +120,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
     run, index = with_share(run, progress)
     config = run.config
     # The tokenizer comes without the weights: encoding may take minutes, and needs no model in memory meanwhile.
-    tokenizer = with_template_kwargs(load_tokenizer(config.model.name), config.tokens.chat_template_kwargs)
+    tokenizer = with_template_kwargs(load_tokenizer(config.model.start), config.tokens.chat_template_kwargs)
     sources = read_sources(config.feedback, sizes_read(run.run_dir) if run.same_run else ())
     for source in sources:
         if source.added:
@@ -171,7 +172,7 @@ def prepare_run(
 
     Raises:
         ConfigError: a row is longer than the model's window, or the reference has another tokenizer.
-        ModelError: a model cannot be loaded.
+        ModelError: a model cannot be loaded, or is no longer the one that the run goes on from.
         RunError: the run is resumed, and its model or its reference is not what it was.
     """
     run, config = data.run, data.run.config
@@ -191,6 +192,7 @@ def prepare_run(
         dtype=run.dtype,
         keep_start=keep_start,
     )
+    check_base(config.model, policy.base_fingerprint)
     # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
     free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
     free //= run.ranks.count if run.device.type == "cpu" else 1
@@ -215,6 +217,8 @@ def prepare_run(
     }
     if policy.start_fingerprint is not None:
         identity["model"] = policy.start_fingerprint
+    if policy.base_fingerprint is not None:
+        identity[BASE] = policy.base_fingerprint
     if config.train.dropout:
         # It falls on the numbers in the order in which they are computed; without it the size only rounds.
         sizes = (budget, config.train.microbatch_examples, run.ranks.count)

@@ -23,7 +23,7 @@ def models_of(run: Path) -> Local:
     settings = read_config(run).model
     engines = {
         AFTER: make_engine(str(run), name=AFTER),
-        BEFORE: make_engine(settings.name, name=BEFORE, dtype=settings.dtype),
+        BEFORE: make_engine(settings.start, name=BEFORE, dtype=settings.dtype),
     }
     return Local({name: engine for name, engine in engines.items() if isinstance(engine, TransformersEngine)})
 

@@ -10,6 +10,7 @@ from haloes.errors import ModelError, RunError
 from haloes.models import hub
 from haloes.models.embedded import EMBEDDED_NAMES, embedded_path
 from haloes.run_files import BENCHMARKS, ENVIRONMENT, MODEL, is_run
+from haloes.runs.go_on import BASE
 from haloes.runs.run_folder import read_config
 from haloes.store import read_json
 
@@ -50,16 +51,16 @@ def variants(source: str) -> tuple[Path, tuple[Variant, ...]]:
     trained = run_dir / MODEL
     if not trained.is_dir():
         raise RunError(f"{run_dir} has no model yet: finish it with `haloes resume {run_dir}`")
-    start = _digest(config.model.name)
+    base = _digest(config.model.name)
     before = Variant(
         name="before",
-        source=config.model.name,
+        source=config.model.start,
         dtype=config.model.dtype,
-        digest=start,
+        digest=base if config.model.init is None else f"{_digest(config.model.init)} on {base}",
         weights=_start_weights(run_dir),
     )
     after = Variant(
-        name="after", source=str(trained), dtype=config.model.dtype, digest=f"{_digest(str(trained))} on {start}"
+        name="after", source=str(trained), dtype=config.model.dtype, digest=f"{_digest(str(trained))} on {base}"
     )
     return run_dir / BENCHMARKS, (before, after)
 
@@ -89,6 +90,8 @@ def load(variant: Variant) -> Any:
 def _start_weights(run_dir: Path) -> str | None:
     path = run_dir / ENVIRONMENT
     known = read_json(path).get("fingerprints", {}) if path.exists() else {}
+    if BASE in known:
+        return None  # the hash is of base and adapter side by side, and here the two are merged
     return known.get("model") or known.get("reference model")
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from haloes.runs.config import RunConfig
 from haloes.runs.config_layers import make_config
+from haloes.runs.go_on import refuse_init
 
 
 def demo_config(*overrides: Mapping[str, Any]) -> RunConfig:
     """Return KTO on the shipped feedback, with 100 held-out prompts answered and rated before and after."""
     place = files("haloes.recipes.demo")
-    return make_config(
+    config = make_config(
         {
             "feedback": {
                 "source": str(place / "feedback.jsonl"),
@@ -35,3 +36,5 @@ def demo_config(*overrides: Mapping[str, Any]) -> RunConfig:
         },
         *overrides,
     )
+    refuse_init(config.model, where="haloes demo")
+    return config

@@ -30,6 +30,7 @@ from haloes.runs.auto_settings import compute_dtype
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.runs.config_layers import make_config
 from haloes.runs.data import encode_feedback
+from haloes.runs.go_on import refuse_init
 from haloes.runs.load_policy import reference_folder, trainable_policy
 from haloes.stats.bootstrap import Floats
 from haloes.tokens.chat_template import with_template_kwargs
@@ -50,7 +51,7 @@ def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:
     The adapters are on the upper third of the model's blocks, where the backward pass ends, so that two cores without
     an accelerator take an hour at most with the embedded model.
     """
-    return make_config(
+    config = make_config(
         {
             "feedback": {"source": source},
             "tokens": {"max_length": 512},
@@ -59,6 +60,8 @@ def experiment_config(source: str, *overrides: Mapping[str, Any]) -> RunConfig:
         },
         *overrides,
     )
+    refuse_init(config.model, where="haloes reproduce")
+    return config
 
 
 @dataclass(frozen=True, slots=True)
