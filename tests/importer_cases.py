@@ -2,7 +2,8 @@
 The cases of the importers: exports made by hand, and the records that stand in them, written down by hand too.
 
 A case is a file or folder in `tests/feedback/importers/TOOL/`, beside `NAME.expected.jsonl`: first {"layout": ...}
-(with "settings" where the user says something of the export) or {"error": a part of the message}; then each record in
+(with "settings" where the user says something of the export, and "unrated": the text, place and model of each answer
+that nobody rated) or {"error": a part of the message}; then each record in
 order, as a canonical row or as {"left_out": reason}.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.feedback.importers.contract import Options
+from haloes.feedback.importers.reader import ExportReader
 from haloes.feedback.read import FeedbackSource
 from haloes.records import Record, Refusal, row_to_json
 
@@ -41,3 +43,10 @@ def opened(path: Path, head: dict[str, Any]) -> FeedbackSource:
 
 def as_expected(record: Record) -> dict[str, Any]:
     return {"left_out": record.reason} if isinstance(record, Refusal) else row_to_json(record)
+
+
+def unrated(source: FeedbackSource) -> list[list[Any]]:
+    assert isinstance(source.reader, ExportReader)
+    read = source.reader.importer.unrated
+    found = [] if read is None else read(source.reader.export)
+    return [[each.completion[-1].content, each.number, each.model] for each in found]

@@ -41,6 +41,43 @@ def write_open_webui_votes(path: Path, num_votes: int) -> Path:
     return path
 
 
+def open_webui_chats(num_chats: int, *, every: int = 3) -> list[dict[str, Any]]:
+    """
+    Chats as all of them are exported: two questions with a short and a long answer each, of a person of their own.
+
+    In every third chat (`every`) the long answer is rated, and in every sixth the short one: up, and down.
+    """
+    return [_chat(number, every=every) for number in range(num_chats)]
+
+
+def _chat(number: int, *, every: int) -> dict[str, Any]:
+    said = [
+        ("user", f"Is {_PLACES[number % 8]} large?", {}),
+        ("assistant", f"Yes {number}.", {"rating": -1} if number % (2 * every) == 0 else None),
+        ("user", "Tell me more.", {}),
+        ("assistant", f"It has {number} parks. " * 8, {"rating": 1} if number % every == 0 else None),
+    ]
+    messages = {
+        f"m{place}": {
+            "id": f"m{place}",
+            "parentId": f"m{place - 1}" if place else None,
+            "role": role,
+            "content": content,
+            "timestamp": _START + 3600 * number + place,
+            **({"model": "m", "done": True} if role == "assistant" else {}),
+            **({"annotation": annotation} if annotation else {}),
+        }
+        for place, (role, content, annotation) in enumerate(said)
+    }
+    return {
+        "id": f"c{number}",
+        "user_id": f"u{number}",
+        "title": "Travel",
+        "chat": {"title": "Travel", "history": {"messages": messages, "currentId": "m3"}},
+        "updated_at": _START,
+    }
+
+
 def _vote(number: int, identity: str, rating: int, *, people: int, at: int) -> dict[str, Any]:
     place = _PLACES[number % len(_PLACES)]
     ids = [f"m{number}-{i}" for i in range(6)]

@@ -85,6 +85,9 @@ LEFT JOIN answers l ON l.id = c.left_answer
 LEFT JOIN answers r ON r.id = c.right_answer
 ORDER BY v.id
 """  # noqa: S608 - our own names
+_UNRATED = f"""
+SELECT id, {", ".join(_ANSWER)} FROM answers WHERE voted = 0 AND purpose = 'chat' ORDER BY id
+"""  # noqa: S608 - our own names
 _VOTE = ("vote", "rating", "correction", "verdict", "comment", "user", "created_at")
 _COMPARISON = ("comparison", "prompt_id", "candidate", "baseline")
 
@@ -138,6 +141,19 @@ def votes(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
         with closing(opened_to_read(path)) as connection:
             for row in connection.execute(_VOTES):
                 yield int(row[0]), _vote(row)
+    except sqlite3.Error as error:
+        raise DataError(f"{path}: the database cannot be read ({error}); is it damaged?") from error
+
+
+def unrated(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield each answer of a chat on which nobody voted, with its number, as `votes` does."""
+    try:
+        with closing(opened_to_read(path)) as connection:
+            for number, *values in connection.execute(_UNRATED):
+                try:
+                    yield int(number), _answer(tuple(values))
+                except (ValueError, TypeError, RecursionError):
+                    yield int(number), None
     except sqlite3.Error as error:
         raise DataError(f"{path}: the database cannot be read ({error}); is it damaged?") from error
 

@@ -159,6 +159,46 @@ class VotesOf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RatedOf:
+    """How many of the answers of one kind are rated: those of one model, of some length, at one place of the chat."""
+
+    by: str
+    """What the kinds differ in: "model", "length", "number", "code" or "hour"."""
+    name: str
+    num_shown: int
+    num_rated: int
+    rated: Score | None
+    """The share that is rated, with its interval; None where all answers were shown to one person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownAndRated:
+    """Which of the answers that people were shown they rated, and what rows weigh by 1 / P(rated)."""
+
+    num_shown: int
+    num_rated: int
+    rated: Score | None
+    """The share that is rated; None where all answers were shown to one person."""
+    kinds: tuple[RatedOf, ...]
+    too_little: str = ""
+    """Why there are no weights; empty where there are."""
+    up: Score | None = None
+    """Share of up votes on an answer, over answers with thumbs."""
+    up_of_all: Score | None = None
+    """The same of all that were shown, by weights: if it depends on nothing that P(rated) does not know."""
+    num_rows: int = 0
+    """Verdicts that weigh by these weights."""
+    num_effective: float = 0.0
+    """How many rows of equal weight say as much (Kish): (sum w)^2 / sum w^2."""
+    most: float = 1.0
+    """The largest weight; their mean over the rows is 1."""
+    num_clipped: int = 0
+    """Rated answers whose weight was clipped."""
+    is_applied: bool = False
+    """Whether the rows weigh by it (feedback.reweight=rated)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Taste:
     """Whose verdicts a set of feedback holds: how they spread over people, and what they go with."""
 
@@ -187,3 +227,5 @@ class Taste:
     """Answers on which several people voted."""
     agreed: Score | None
     """Share of these on which all agree."""
+    shown: ShownAndRated | None = None
+    """Which answers were rated; None where no answers stand in the file that nobody rated."""

@@ -32,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
         "system": None,
         "scrub": False,
         "rater_weights": None,
+        "reweight": None,
         "voters": ["human"],
         "metric": None,
         "words": None,

@@ -18,7 +18,7 @@ from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.formats.unpaired import UNPAIRED
 from haloes.feedback.formats.unsupported import recognise_export
 from haloes.feedback.importers.contract import Options
-from haloes.feedback.importers.reader import ExportReader, find_reader
+from haloes.feedback.importers.reader import ExportReader, cannot_reweight, find_reader
 from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.personal import scrub_rows
 from haloes.feedback.preferences import preference_scale
@@ -29,6 +29,7 @@ from haloes.feedback.sessions import Sessions, parse_order, read_sessions
 from haloes.feedback.system import put_system_first, read_system
 from haloes.feedback.turned_round import check_two_answers
 from haloes.records import Record, Where, memory_name
+from haloes.results import ShownAndRated
 
 _PROBED_ROWS = 100
 
@@ -117,6 +118,10 @@ class FeedbackSource:
         """Return what the rows were recognised as: the layout of a tool's export, else the name of the format."""
         return self.reader.layout if isinstance(self.reader, ExportReader) else self.reader.format.name
 
+    def shown(self) -> ShownAndRated | None:
+        """Return which of the answers that people were shown are rated; None where no unrated ones are in the file."""
+        return self.reader.shown() if isinstance(self.reader, ExportReader) else None
+
     def raw_rows(self) -> Iterator[NumberedRow]:
         """Read the rows as the file has them, each with its line."""
         return open_container(self.path, split=self.split).rows()
@@ -149,6 +154,8 @@ def _export_reader(source: FeedbackSource) -> ExportReader | None:
                     f"{source.name}: feedback.{name} is set, and this is read as {found.layout}, which says that "
                     "itself; leave it out"
                 )
+    elif source.options.reweight:
+        raise cannot_reweight(source.name, "the rows of this file are all rated")
     elif source.options != Options():
         raise DataError(
             f"{source.name}: feedback.voters and feedback.metric are for exports of tools that log and rate "

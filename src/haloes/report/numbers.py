@@ -43,6 +43,8 @@ MEASURES = {
     "liked": Measure(title="Answers the rater likes", is_share=True),
     "logged_logp": Measure(title="Log-probability of the logged answers", unit="nats a token"),
     "up": Measure(title="Thumbs that are up", is_share=True),
+    "up_of_all": Measure(title="Thumbs that would be up if all had voted", is_share=True),
+    "rated": Measure(title="Answers that are rated", is_share=True),
     "agreed": Measure(title="Answers on which all agree", is_share=True),
     "auc": Measure(title="AUC of the implied reward", chance=0.5),
     "auc_length_controlled": Measure(title="AUC at equal length", chance=0.5),

@@ -8,7 +8,9 @@ from markupsafe import Markup
 
 from haloes.report import charts
 from haloes.report.numbers import auc_of_length, count, percent, plain, show
-from haloes.results import Score, Taste, VotesOf
+from haloes.report.shown import BY as RATED_BY
+from haloes.report.shown import rated
+from haloes.results import RatedOf, Score, ShownAndRated, Taste, VotesOf
 
 BY = {
     "model": "by the model that answered",
@@ -22,6 +24,10 @@ BY = {
 _VOTES = (
     "The strips run from 0% to 100%; the dashed line is the share of all votes. Intervals are 95% and count people, as "
     "one person's votes hang together."
+)
+_RATED = (
+    "Of the answers that people were shown. Where a kind is rated more often than others, votes say more of it than it "
+    "has a share in. Intervals are 95% and count people."
 )
 _LIKELY = (
     "The mean log-probability of a token of an answer, in nats, of the model before training: at −1 each token was as "
@@ -62,7 +68,7 @@ class TasteSection:
 
 def taste_section(taste: Taste | None, logged: Sequence[Score]) -> TasteSection | None:
     """Return the section of a report; None where nothing of it was counted."""
-    sentences = [] if taste is None else [*people(taste), *thumbs(taste), UNRATED]
+    sentences = [] if taste is None else [*people(taste), *thumbs(taste), *rated(taste.shown)]
     kinds = () if taste is None else taste.kinds
     of_all = None if taste is None or taste.up is None else taste.up.value
     tables = [
@@ -71,6 +77,8 @@ def taste_section(taste: Taste | None, logged: Sequence[Score]) -> TasteSection 
     ]
     # Said once, below the last of them.
     tables = [replace(table, note="") for table in tables[:-1]] + tables[-1:]
+    if taste is not None and taste.shown is not None:
+        tables += _rated_tables(taste.shown)
     if logged:
         rows = tuple(_likely_row(score, logged) for score in logged)
         tables.insert(0, Table(title="How likely the model finds the logged answers", rows=rows, note=_LIKELY))
@@ -92,6 +100,32 @@ def _vote_row(kind: VotesOf, of_all: float | None) -> Row:
     )
 
 
+def _rated_tables(shown: ShownAndRated) -> list[Table]:
+    """Return the share of answers that are rated, of each kind of answers; what it is, below the last."""
+    of_all = shown.num_rated / shown.num_shown
+    tables = [
+        Table(
+            title=f"Answers that are rated, {RATED_BY[by]}",
+            rows=tuple(_rated_row(kind, of_all) for kind in own),
+            note="",
+        )
+        for by, own in groupby(shown.kinds, key=lambda kind: kind.by)
+    ]
+    return [*tables[:-1], *(replace(table, note=_RATED) for table in tables[-1:])]
+
+
+def _rated_row(kind: RatedOf, of_all: float) -> Row:
+    drawn = None if kind.rated is None else [("after", kind.rated.value, kind.rated.low, kind.rated.high)]
+    return Row(
+        name=kind.name,
+        note=f"{_plural(kind.num_shown, 'answer')} shown",
+        value=percent(kind.num_rated / kind.num_shown) if kind.rated is None else show(kind.rated).value,
+        interval="one person's" if kind.rated is None else show(kind.rated).interval,
+        method="one person's show nothing of others" if kind.rated is None else kind.rated.method,
+        chart=None if drawn is None else charts.intervals(drawn, guide=of_all, within=(0, 1)),
+    )
+
+
 def _likely_row(score: Score, all_scores: Sequence[Score]) -> Row:
     shown = show(score)
     lowest = min(one.low for one in all_scores)
@@ -103,13 +137,6 @@ def _likely_row(score: Score, all_scores: Sequence[Score]) -> Row:
         method=f"{shown.with_level}. {shown.method}",
         chart=charts.intervals([("after", score.value, score.low, score.high)], within=(lowest * 1.05, 0.0)),
     )
-
-
-UNRATED = (
-    "these are the votes of those who vote: how rated answers differ from unrated ones, and what people who did not "
-    "vote think, cannot be known from votes alone"
-)
-"""Stands beside whatever is said of votes."""
 
 
 def people(taste: Taste) -> list[str]:

@@ -67,6 +67,10 @@ class FeedbackSettings:
     rater_weights: Literal["em"] | None = None
     """em multiplies each row's weight by how far its rater can be relied on, estimated from who agrees with whom on the
     answers that several people rated (Dawid and Skene's model); `haloes doctor` shows it. null weighs all alike."""
+    reweight: Literal["rated"] | None = None
+    """rated multiplies each row's weight by 1 / P(rated), at most 10 times the mean: how likely such an answer (its
+    length, place in the chat, model, hour) is rated at all, estimated with the answers that nobody rated, where a
+    tool's export holds those; `haloes doctor` shows it. null weighs all alike."""
     reasoning: Literal["drop", "keep"] = "drop"
     """What becomes of the reasoning that an answer came with (<think>, reasoning_content). "drop" takes it out of the
     trained tokens: the answer is trained as it follows the reasoning, or alone where the model does not think. "keep"

@@ -17,6 +17,7 @@ from haloes.feedback.refusals import EMPTY, NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
 from haloes.progress.contract import Progress
 from haloes.records import Feedback, Record, Refusal, Where, memory_name
+from haloes.results import ShownAndRated
 from haloes.runs.config import FeedbackSettings
 
 NOT_USED = "undesirable, which this loss does not use"
@@ -50,6 +51,13 @@ class Rows:
     def rater_weights(self) -> dict[str | None, float]:
         """Return the factor on the rows of each person whose votes overlap with others'; none where all weigh alike."""
         return self.source.rater_weights if isinstance(self.source, Rows | _Counted) else {}
+
+    def shown(self) -> ShownAndRated | None:
+        """Return which of the answers that people were shown are rated; None where no unrated ones are in the file."""
+        if isinstance(self.source, Rows):
+            return self.source.shown()
+        read = self.source.rows if isinstance(self.source, _Counted) else self.source
+        return read.shown() if isinstance(read, FeedbackSource) else None
 
     @property
     def scrubbed(self) -> dict[str, int]:
@@ -178,7 +186,12 @@ def feedback_source(path: str, settings: FeedbackSettings) -> FeedbackSource:
         settings.split,
         preference_scale=settings.preference_scale,
         sessions=settings.sessions,
-        options=Options(voters=frozenset(settings.voters), metric=settings.metric, words=_words(settings)),
+        options=Options(
+            voters=frozenset(settings.voters),
+            metric=settings.metric,
+            words=_words(settings),
+            reweight=settings.reweight == "rated",
+        ),
         system=settings.system,
         scrub=settings.scrub,
     )

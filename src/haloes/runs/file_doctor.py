@@ -1,6 +1,6 @@
 """The doctor's look at a feedback file as the settings say that it is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haloes.feedback.doctor.advice import advise, worst_first
 from haloes.feedback.doctor.columns import column_advice
@@ -36,6 +36,8 @@ def examine_file(config: RunConfig, *, progress: Progress) -> FileExamination:
     source = feedback_source(config.feedback.source, config.feedback)
     rows = open_for_doctor(config.feedback, source)
     findings = examine(tell_reading(rows, progress, "reading feedback"))
+    if findings.taste is not None:
+        findings = replace(findings, taste=replace(findings.taste, shown=source.shown()))
     about_source = [*column_advice(source), *export_advice(source, findings)]
     advice = worst_first([*advise(findings), *about_source, *held_out_advice(config, findings.prompts)])
     reading = [*reading_lines(source), *replaced_lines(rows.scrubbed)]

@@ -3,7 +3,7 @@
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from haloes.feedback.raters.votes import Votes
 from haloes.losses._contract import Needs
 from haloes.progress.contract import Progress
 from haloes.records import Feedback, Pair, Refusal, Text, memory_name
+from haloes.report.shown import weighed
 from haloes.results_json import numbers_to_json
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import (
@@ -102,15 +103,17 @@ class RowIndex:
         } | ({"replaced": self.replaced} if self.replaced else {})
 
     def notes(self) -> list[str]:
-        """Say that rows weigh by their raters, and between what, where they do."""
-        factors = [factor for person, factor in self.rows.rater_weights.items() if person is not None]
-        if not factors:
-            return []
-        said = (
-            f"rows weigh by how far their raters can be relied on (feedback.rater_weights=em): {min(factors):.2f} to "
-            f"{max(factors):.2f} times, for {len(factors)} people whose votes overlap; the doctor shows them"
-        )
-        return [said]
+        """Say what rows weigh by, and between what, where they do not weigh alike."""
+        said = []
+        if factors := [factor for person, factor in self.rows.rater_weights.items() if person is not None]:
+            said.append(
+                f"rows weigh by how far their raters can be relied on (feedback.rater_weights=em): {min(factors):.2f} "
+                f"to {max(factors):.2f} times, for {len(factors)} people whose votes overlap; the doctor shows them"
+            )
+        shown = self.rows.shown()
+        if shown is not None and shown.is_applied:
+            said.append(weighed(shown))
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ def index_feedback(settings: FeedbackSettings, needs: Needs, *, progress: Progre
     votes = Votes()
     source = index(opened(settings.source, votes=votes), settings.source)
     found = taste(votes)
-    whose = None if found is None else numbers_to_json(found)
+    whose = None if found is None else numbers_to_json(replace(found, shown=source.rows.shown()))
     if settings.validation is None:
         return FeedbackIndex(source, None, whose)
     return FeedbackIndex(source, index(opened(settings.validation), settings.validation), whose)

@@ -5,7 +5,7 @@ from haloes.feedback.doctor.examine import examine
 from haloes.feedback.doctor.findings import Tally
 from haloes.feedback.doctor.render import render
 from haloes.records import Feedback, Message, Pair, Refusal, Where
-from haloes.report.taste import UNRATED
+from haloes.report.shown import UNRATED
 
 
 def test_findings_are_told_in_lines() -> None:
@@ -31,7 +31,7 @@ def test_findings_are_told_in_lines() -> None:
         "people    one person is named, by 1 of 4 verdicts",
         "thumbs    50% (95% interval 9% to 91%) of 2 thumbs are up",
         f"          {of_length} (95% interval 0.0 to 1.0), which is no more than chance may give",
-        f"          {UNRATED}",
+        f"unrated   {UNRATED}",
         "lengths                                         median     p95    most",
         "          prompt, desirable, characters              1       1       1",
         "          prompt, undesirable, characters            1       1       1",

@@ -20,7 +20,7 @@ from haloes.errors import DataError, UserError
 from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.read import FeedbackSource
 from haloes.records import Feedback, Pair, Refusal, row_to_json
-from importer_cases import CASES, as_expected, expectations, export_of, opened
+from importer_cases import CASES, as_expected, expectations, export_of, opened, unrated
 from spoilt_documents import deep, places
 
 
@@ -37,6 +37,7 @@ def test_an_export_gives_the_rows_that_stand_in_it(case: Path):
     records = list(source)
     assert list(map(as_expected, records)) == rows
     assert list(source) == records, "a second reading gives the same"
+    assert unrated(source) == head.get("unrated", [])
     for record in records:
         assert record.where is not None
         assert Path(record.where.path).is_file()
@@ -147,7 +148,11 @@ def test_a_spoilt_export_is_read_or_refused_and_never_turns_a_vote_round(
     head, expected = expectations(case)
     votes = {row["id"]: row for row in expected if row.get("id") is not None}
     try:
-        records = list(opened(copied, head))
+        source = opened(copied, head)
+        records = list(source)
+        for text, number, _ in unrated(source):
+            assert isinstance(text, str)
+            assert number is None or number >= 0
     except UserError:
         return
     for record in records:

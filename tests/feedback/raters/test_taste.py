@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from haloes.feedback.raters.taste import MOST_MODELS, taste
+from haloes.feedback.raters.kinds import MOST_MODELS
+from haloes.feedback.raters.taste import taste
 from haloes.feedback.raters.votes import Votes
 from haloes.records import Feedback, FeedbackRow, Pair
 from haloes.report.taste import people, share_up, thumbs

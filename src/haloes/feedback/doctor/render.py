@@ -17,7 +17,9 @@ from haloes.feedback.raters.reliability import Raters
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
 from haloes.report.numbers import auc_of_length, plain
-from haloes.report.taste import BY, UNRATED, people, share_up, thumbs
+from haloes.report.shown import BY as RATED_BY
+from haloes.report.shown import rated, share_rated
+from haloes.report.taste import BY, people, share_up, thumbs
 from haloes.results import Taste
 
 _SHOWN_RATERS = 8
@@ -108,11 +110,16 @@ def _taste(taste: Taste) -> Iterator[str]:
         yield fact_line("" if number else "people", sentence)
     for number, sentence in enumerate(thumbs(taste)):
         yield fact_line("" if number else "thumbs", sentence)
-    yield fact_line("", UNRATED)
-    for by, kinds in groupby(taste.kinds, key=lambda kind: kind.by):
+    for by, votes in groupby(taste.kinds, key=lambda kind: kind.by):
         yield fact_line("", f"{BY[by]} (95% intervals, over people)")
-        for kind in kinds:
+        for kind in votes:
             yield fact_line("", f"  {kind.name:32.32}{kind.num_votes:>8}   {share_up(kind)}")
+    for number, sentence in enumerate(rated(taste.shown)):
+        yield fact_line("" if number else "unrated", sentence)
+    for by, answers in groupby(() if taste.shown is None else taste.shown.kinds, key=lambda kind: kind.by):
+        yield fact_line("", f"answers that are rated, {RATED_BY[by]} (95% intervals, over people)")
+        for each in answers:
+            yield fact_line("", f"  {each.name:32.32}{each.num_shown:>8}   {share_rated(each)}")
 
 
 def _raters(found: Raters) -> Iterator[str]:

@@ -40,7 +40,9 @@ How to add an importer
    mapping should be, NaN, nesting, must end in a `LeftOut`, never in a traceback, and never in a swapped label.
 4. Where votes and answers lie in different files or rows, join them with `join.Lookup`: it keeps the rows in a
    temporary file, and only those that are wanted. Never collect rows in a list or a dict.
-5. Test it with files in `tests/feedback/importers/TOOL/`: `NAME.json` (or a folder) as the tool writes it, made by
+5. Where the export also holds the answers that people saw and nobody rated, yield these as `Unrated` from a second
+   function (`Importer.unrated`), through `each_shown`.
+6. Test it with files in `tests/feedback/importers/TOOL/`: `NAME.json` (or a folder) as the tool writes it, made by
    hand, beside `NAME.expected.jsonl`, written by hand too: first {"layout": ...} or {"error": ...}, then a line a
    record: its canonical row, or {"left_out": REASON}. The tests in `test_every_importer.py` read and mutate them.
 '''

@@ -5,17 +5,22 @@ Newer conversations are trees: a message names all its `ancestors`. Older ones a
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import REASONING, read_messages
-from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Unrated
 from haloes.feedback.importers.export import Export
-from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.rules import each_row, each_shown
 from haloes.feedback.importers.tree import Node, Tree, by_id, check_length
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.roles import ROLES
 from haloes.records import Message, Where
+
+_NONE = (None, 0.0)
+"""Scores of an answer on which nobody voted."""
 
 
 def _recognise(export: Export) -> str | None:
@@ -53,6 +58,43 @@ def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
             yield LeftOut(refused.reason, where, refused.message)
 
 
+def _unrated(export: Export) -> Iterator[Unrated]:
+    return each_shown(export.rows(), _not_voted)
+
+
+def _not_voted(row: RawRow, where: Where) -> Iterator[Unrated]:
+    """Yield the answers of a conversation on which nobody voted, or took the vote back."""
+    chat = _messages(row)
+    tree = Tree(by_id(chat), parent=_parent)
+    asked = 0
+    for answer in chat:
+        asked += answer.get("from") == "user"
+        if (
+            answer.get("from") != "assistant"
+            or answer.get("interrupted")
+            or as_number(answer.get("score")) not in _NONE
+        ):
+            continue
+        with suppress(RefusalError):
+            in_tree = "ancestors" in answer
+            yield Unrated(
+                where=where,
+                completion=_turns(answer),
+                number=tree.count_before(answer, lambda each: each.get("from") == "user") if in_tree else asked,
+                **_answered(row, answer),
+            )
+
+
+def _answered(row: RawRow, answer: Node) -> dict[str, Any]:
+    """Return what is known of an answer, rated or not, as fields."""
+    return {
+        "user": as_id(first_of(row, "userId", "sessionId")),
+        "conversation": as_id(first_of(row, "_id", "id", "sessionId")),
+        "model": as_text(at(answer, "routerMetadata", "model")) or as_text(row.get("model")),
+        "time": first_of(answer, "updatedAt", "createdAt"),
+    }
+
+
 def _parent(message: Node) -> object:
     ancestors = as_list(message.get("ancestors"))
     return ancestors[-1] if ancestors else None
@@ -61,7 +103,6 @@ def _parent(message: Node) -> object:
 def _rated(row: RawRow, where: Where, answer: Node, *, before: list[Node], after: list[Node], label: bool) -> Rated:
     if answer.get("interrupted"):
         raise RefusalError("unfinished answer", "the answer was stopped")
-    conversation = as_id(first_of(row, "_id", "id", "sessionId"))
     preprompt = as_text(row.get("preprompt"))
     check_length(before)
     turns = tuple(turn for message in before for turn in _turns(message))
@@ -74,10 +115,7 @@ def _rated(row: RawRow, where: Where, answer: Node, *, before: list[Node], after
         label=label,
         answer=as_id(answer.get("id")),
         id=as_id(answer.get("id")),
-        user=as_id(first_of(row, "userId", "sessionId")),
-        conversation=conversation,
-        model=as_text(at(answer, "routerMetadata", "model")) or as_text(row.get("model")),
-        time=first_of(answer, "updatedAt", "createdAt"),
+        **_answered(row, answer),
         hindsight=as_text(after[0].get("content")) if after and after[0].get("from") == "user" else None,
     )
 
@@ -105,4 +143,5 @@ CHAT_UI = Importer(
     votes="score 1 up, -1 down; 0 is no vote",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
 )

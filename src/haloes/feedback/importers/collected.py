@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from haloes.collected import unrated
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated
+from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated, Unrated
 from haloes.feedback.importers.export import Export
-from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.rules import each_row, each_shown
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, has_ended, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Message, Where
@@ -50,6 +51,27 @@ def _rated(answer: Mapping[str, Any], row: RawRow, shared: Mapping[str, Any]) ->
         answer=f"{answer.get('completion_id')} {answer.get('choice')}",
         model=as_text(answer.get("model")),
         finished=has_ended(answer.get("finish_reason")),
+        answered_at=answer.get("created_at"),
+    )
+
+
+def _unrated(export: Export) -> Iterator[Unrated]:
+    """Yield the answers of the store's chats on which nobody voted; its rows as text hold none."""
+    for file in export.files:
+        if file.kind == "SQLite":
+            rows = ((Where(file.path, number), row) for number, row in unrated(file.path) if row is not None)
+            yield from each_shown(rows, _not_voted)
+
+
+def _not_voted(answer: RawRow, where: Where) -> Iterator[Unrated]:
+    yield Unrated(
+        where=where,
+        completion=_said(answer),
+        number=sum(at(turn, "role") == "user" for turn in as_list(answer.get("messages"))),
+        model=as_text(answer.get("model")),
+        user=as_id(answer.get("user")),
+        conversation=as_id(answer.get("conversation")),
+        time=answer.get("created_at"),
     )
 
 
@@ -112,4 +134,5 @@ COLLECTED = Importer(
     votes="thumbs, corrections (pairs), blind comparisons (pairs; both bad: two thumbs down; a tie is left out)",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
 )

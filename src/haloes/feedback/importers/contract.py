@@ -62,6 +62,8 @@ class Rated(Vote):
     finished: bool | None = None
     """False for an answer that was cut off at a token limit. One that was stopped or failed is left out instead
     ("unfinished answer"). None where the export does not say."""
+    answered_at: object = None
+    """When the answer was given, as the export has it; None where `time` is that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,21 @@ Imported: TypeAlias = Rated | Compared | LeftOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unrated:
+    """An answer that somebody was shown, that could have been rated, and that nobody rated."""
+
+    where: Where
+    completion: tuple[Message, ...]
+    number: int | None = None
+    """How many questions the user had asked in the conversation by then: 1 for the first answer; None: unknown."""
+    model: str | None = None
+    user: str | None = None
+    conversation: str | None = None
+    time: object = None
+    """When the answer was given, as the export has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Importer:
     """One tool whose exports are read."""
 
@@ -114,6 +131,10 @@ class Importer:
     """
     read: Callable[[Export], Iterator[Imported]]
     """Yields what the export holds, with a few rows at a time in memory, and starts anew at each call."""
+    unrated: Callable[[Export], Iterator[Unrated]] | None = None
+    """Yields the answers that were shown and that nobody rated, likewise; such as could not be used had they been rated
+    (unfinished ones, images) are not among them. None where no export of the tool holds them, or where it does not show
+    which of them a person saw."""
     has_system: bool = True
     """False for an export that never holds the system prompt: the user is told to give it (`feedback.system`)."""
 
@@ -128,3 +149,5 @@ class Options:
     """The one metric whose verdicts are used; None: all."""
     words: Mapping[str, bool | None] = field(default_factory=dict, hash=False)
     """Words of verdicts, in small letters, and their labels; None: no verdict. They go before the known words."""
+    reweight: bool = False
+    """Whether rows weigh by 1 / P(rated) (`raters.chance_of_rating`)."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Unrated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
-from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.rules import each_row, each_shown
 from haloes.feedback.importers.tree import Node, Trees
 from haloes.feedback.importers.values import (
     as_id,
@@ -27,6 +27,7 @@ from haloes.feedback.importers.values import (
     parsed,
     thumb,
 )
+from haloes.feedback.keys import number_of
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Message, Where
 
@@ -107,6 +108,32 @@ def _votes(row: RawRow, where: Where, trees: Trees) -> Iterator[Imported]:
     )
 
 
+def _unrated(export: Export) -> Iterator[Unrated]:
+    """Yield the answers without feedback; a number stands with each message, 100 bytes, and no text."""
+    asked: dict[int, int] = {}
+    return each_shown(_messages(export.rows()), lambda row, where: _not_rated(row, where, asked))
+
+
+def _not_rated(row: RawRow, where: Where, asked: dict[int, int]) -> Iterator[Unrated]:
+    """Yield a message if it is an answer without feedback, and note how many questions were asked up to it."""
+    parent, is_user = as_id(_parent(row)), is_true(row.get("isCreatedByUser"))
+    # What names a message that comes later, or that is missing, has no known place.
+    before = 0 if parent is None else asked.get(number_of(f"{_conversation(row)} {parent}"))
+    if before is not None:
+        asked[number_of(f"{_conversation(row)} {as_id(row.get('messageId'))}")] = before + is_user
+    if is_user or _vote_of(row) or is_true(row.get("unfinished")) or is_true(row.get("error")):
+        return
+    yield Unrated(
+        where=where,
+        completion=_turns(row),
+        number=before,
+        model=as_text(row.get("model")),
+        user=as_id(row.get("user")),
+        conversation=_conversation(row),
+        time=first_of(row, "updatedAt", "createdAt"),
+    )
+
+
 def _parent(message: Node) -> object:
     parent = message.get("parentMessageId")
     return None if parent in (_NO_PARENT, "") else parent
@@ -142,5 +169,6 @@ LIBRECHAT = Importer(
     votes="thumbsUp up, thumbsDown down",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
     has_system=False,
 )

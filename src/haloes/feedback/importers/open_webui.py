@@ -8,13 +8,14 @@ rows of their own, which haloes pairs as it does any.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated
+from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated, Unrated
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.open_webui_chat import Chat, check_answer, turns_of
-from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.rules import each_row, each_shown
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Where
@@ -151,6 +152,29 @@ def _annotations(row: RawRow, where: Where) -> Iterator[Imported]:
             yield LeftOut(refused.reason, where, refused.message)
 
 
+def _unrated(export: Export) -> Iterator[Unrated]:
+    """Yield the answers in chats that nobody rated. A history of votes holds only chats in which somebody voted."""
+    return each_shown(export.rows(), lambda row, where: _not_annotated(row, where) if _is_chat(row) else iter(()))
+
+
+def _not_annotated(row: RawRow, where: Where) -> Iterator[Unrated]:
+    chat = Chat.of(as_map(row.get("chat")))
+    for message in chat.tree.nodes.values():
+        if message.get("role") != "assistant" or at(message, "annotation", "rating") is not None:
+            continue
+        with suppress(RefusalError):
+            check_answer(message)
+            yield Unrated(
+                where=where,
+                completion=turns_of(message),
+                number=chat.tree.count_before(message, lambda each: each.get("role") == "user"),
+                model=_model_of(message),
+                user=as_id(row.get("user_id")),
+                conversation=as_id(row.get("id")),
+                time=first_of(message, "timestamp") or row.get("updated_at"),
+            )
+
+
 OPEN_WEBUI = Importer(
     name="open-webui",
     product="Open WebUI",
@@ -159,5 +183,6 @@ OPEN_WEBUI = Importer(
     votes="1 up, -1 down; 0 (a draw) is left out; in an arena the better of two answers",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
     has_system=False,
 )

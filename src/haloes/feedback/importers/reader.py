@@ -1,14 +1,17 @@
 """An export that was recognised, as records: read by the importer of its tool, and by the rules for all tools."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from haloes.errors import DataError
 from haloes.feedback.importers.contract import Importer, Options
 from haloes.feedback.importers.export import Export, open_export
-from haloes.feedback.importers.rules import FirstLook, as_records, look_first
+from haloes.feedback.importers.rules import FirstLook, as_records, look_first, rated_answers
 from haloes.feedback.importers.table import IMPORTERS
+from haloes.feedback.raters.chance_of_rating import ChanceOfRating, chance_of_rating
+from haloes.feedback.raters.shown_answers import ShownAnswers
 from haloes.records import Record
+from haloes.results import ShownAndRated
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +25,48 @@ class ExportReader:
     options: Options
     _looks: list[FirstLook] = field(default_factory=list, repr=False)
     """The first look, once it was needed."""
+    _chances: list[ChanceOfRating] = field(default_factory=list, repr=False)
+    """Which answers are rated, once it was needed."""
 
     def records(self) -> Iterator[Record]:
-        """Yield the records of the export: `Feedback`, `Pair`, and a `Refusal` for everything that is left out."""
+        """
+        Yield the records of the export: `Feedback`, `Pair`, and a `Refusal` for everything that is left out.
+
+        Raises:
+            DataError: Rows are to weigh by how likely such answers are rated, and this cannot be known.
+        """
+        factors = self._factors() if self.options.reweight else {}
         earlier = self.first_look().earlier
         items = self.importer.read(self.export)
-        yield from as_records(items, self.options, earlier=earlier, source=self.importer.name)
+        yield from as_records(items, self.options, earlier=earlier, source=self.importer.name, factors=factors)
 
     def first_look(self) -> FirstLook:
         """Return which votes are not somebody's last, and what is voted on; one reading serves all later ones."""
         if not self._looks:
             self._looks.append(look_first(self.importer.read(self.export), self.options))
         return self._looks[0]
+
+    def shown(self) -> ShownAndRated | None:
+        """Return which of the answers that were shown are rated; None where the export holds no unrated ones."""
+        found = self._chance()
+        if found is None or found.shown.num_rated == found.shown.num_shown:
+            return None
+        return replace(found.shown, is_applied=self.options.reweight)
+
+    def _chance(self) -> ChanceOfRating | None:
+        """Compare rated with unrated answers, in a reading of both; once serves all."""
+        if self.importer.unrated is not None and not self._chances:
+            earlier = self.first_look().earlier
+            rated = rated_answers(self.importer.read(self.export), self.options, earlier=earlier)
+            self._chances.append(chance_of_rating(ShownAnswers.of(rated, self.importer.unrated(self.export))))
+        return self._chances[0] if self._chances else None
+
+    def _factors(self) -> Mapping[int, float]:
+        found = self._chance()
+        if found is None or found.shown.too_little:
+            alone = f"exports of {self.importer.product} do not show which other answers people saw"
+            raise cannot_reweight(self.export.path, alone if found is None else found.shown.too_little)
+        return found.factors
 
 
 def find_reader(path: str, *, name: str | None, options: Options) -> ExportReader | None:
@@ -60,3 +93,11 @@ def find_reader(path: str, *, name: str | None, options: Options) -> ExportReade
         known = IMPORTERS[name]
         raise DataError(f"{path}: this is no export of {known.product}: {known.files} is wanted; {known.how}")
     return None
+
+
+def cannot_reweight(path: str, why: str) -> DataError:
+    """Return the error for a file whose rows are to weigh by how likely such answers are rated, and why they cannot."""
+    return DataError(
+        f"{path}: feedback.reweight=rated weighs rows by how likely such an answer is rated, as the answers show that "
+        f"nobody rated: {why}; leave it out"
+    )

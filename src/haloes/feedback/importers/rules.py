@@ -9,11 +9,13 @@ The rules that are the same for every export: what becomes of `Rated`, `Compared
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Options, Rated, Vote
+from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Options, Rated, Unrated, Vote
 from haloes.feedback.importers.export import PlacedRow
 from haloes.feedback.importers.scale import label_of
 from haloes.feedback.keys import number_of
@@ -33,6 +35,14 @@ def each_row(rows: Iterable[PlacedRow], read: Callable[[RawRow, Where], Iterator
             yield from read(row, where)
         except RefusalError as refused:
             yield LeftOut(refused.reason, where, refused.message)
+
+
+def each_shown(rows: Iterable[PlacedRow], read: Callable[[RawRow, Where], Iterator[Unrated]]) -> Iterator[Unrated]:
+    """Yield the unrated answers that `read` finds in each row; what cannot be read holds none."""
+    for where, row in rows:
+        if not isinstance(row, RefusalError):
+            with suppress(RefusalError):
+                yield from read(row, where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +75,28 @@ def look_first(items: Iterable[Imported], options: Options) -> FirstLook:
     return FirstLook(earlier=frozenset(earlier), metrics=dict(metrics.most_common()))
 
 
+def rated_answers(
+    items: Iterable[Imported], options: Options, *, earlier: frozenset[int]
+) -> Iterator[tuple[int, Rated, bool | None]]:
+    """Yield the verdicts on one answer that count, each with its place in the order of reading, and its label."""
+    for place, item in enumerate(items):
+        if not isinstance(item, Rated) or place in earlier or _not_wanted(item, options) is not None:
+            continue
+        try:
+            label = _label(item, options)
+        except RefusalError:
+            continue
+        if label is not None or item.score is not None or item.correction:
+            yield place, item, label
+
+
 def as_records(
-    items: Iterable[Imported], options: Options, *, earlier: frozenset[int], source: str
+    items: Iterable[Imported],
+    options: Options,
+    *,
+    earlier: frozenset[int],
+    source: str,
+    factors: Mapping[int, float] = MappingProxyType({}),
 ) -> Iterator[Record]:
     """
     Make a record of each item, in order.
@@ -76,6 +106,7 @@ def as_records(
         options: What the user says of the export.
         earlier: Places of the votes that are not the last of their person (`look_first`).
         source: Name of the tool, for the records' `source`.
+        factors: Factors on the weights of some verdicts, by their place in the order of reading.
     """
     for place, item in enumerate(items):
         if isinstance(item, LeftOut):
@@ -88,7 +119,8 @@ def as_records(
                 message = f"{item.user or 'the user'} voted on this answer again later, and the last vote counts"
                 yield Refusal(item.where, "earlier vote", message)
             else:
-                yield _pair(item, source) if isinstance(item, Compared) else _rated(item, options, source)
+                weighed = replace(item, weight=item.weight * factors[place]) if place in factors else item
+                yield _pair(weighed, source) if isinstance(weighed, Compared) else _rated(weighed, options, source)
         except RefusalError as refused:
             yield refused.at(item.where)
 

@@ -32,6 +32,8 @@ class Tree:
     """Returns the id of the message before one; null or blank for the first."""
     _following: dict[int, list[Node]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The messages after each, once they were asked for."""
+    _counted: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """How many of the messages before each count, as far as this was asked for."""
 
     def node(self, identity: str | None) -> Node:
         """Return a message. Raises RefusalError where it is not there."""
@@ -69,6 +71,31 @@ class Tree:
                 before = self.nodes.get(as_id(self.parent(each)) or "")
                 self._following.setdefault(id(before), []).append(each)
         return self._following.get(id(node), [])
+
+    def count_before(self, node: Node, counts: Callable[[Node], bool]) -> int:
+        """
+        Return how many of the messages before this one count; always asked with the same `counts`.
+
+        Raises:
+            RefusalError: The way to the first one has a gap or goes in a circle.
+        """
+        way: list[Node] = []
+        seen = set[int]()
+        # Down to one that is known: so all messages of a chat take one walk over it together.
+        while id(node) not in self._counted:
+            if id(node) in seen:
+                raise RefusalError("broken chat tree", "the messages before the answer go in a circle")
+            seen.add(id(node))
+            way.append(node)
+            if (name := self.parent(node)) in (None, ""):
+                self._counted[id(node)] = 0
+            else:
+                node = self._earlier(name)
+        for after in reversed(way):
+            if id(after) not in self._counted:
+                self._counted[id(after)] = self._counted[id(node)] + counts(node)
+            node = after
+        return self._counted[id(node)]
 
     def _earlier(self, name: object) -> Node:
         found = self.nodes.get(as_id(name) or "")
