@@ -5,8 +5,11 @@ Kill tiny runs at random moments, or damage what they left, and resume them: a s
     python tests/attack/crash_runs.py damages 100
     python tests/attack/crash_runs.py ranks 100
     python tests/attack/crash_runs.py judges 20
+    python tests/attack/crash_runs.py rounds 20
+    python tests/attack/crash_runs.py benchmarks 20
 
-It prints its figures as JSON and ends with 1 where something was lost, differed, or showed a traceback.
+It prints its figures as JSON, after every ten attacks and at the end; it ends with 1 where something was lost or
+differed, or where a traceback was shown. A second number says at which seed to begin.
 """
 
 import json
@@ -18,18 +21,27 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fake_harness import FakeHarness
 from forked_ranks import begun, begun_together, ended, together
 from haloes.errors import USAGE
+from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
 from haloes.judging.pairs import read_pairs
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import make_judge
+from haloes.online_rounds.labelers import RaterLabeler
+from haloes.online_rounds.rounds import online
+from haloes.online_rounds.settings import OnlineSettings
+from haloes.progress.contract import NullProgress
 from haloes.run_files import is_run
 from haloes.runs.align import Run, align
+from haloes.runs.config_layers import make_config
+from haloes.sampling._contract import Decoding
 from tiny_runs import config, crash, rows_of, same_result, save_model, thumbs, write_rows
 
 _WAYS = {
@@ -45,7 +57,7 @@ _WAYS_OF_TWO = {
 """The same for two processes: several micro-batches a step, and each sequence twice, once from the cache."""
 
 
-def kills(folder: Path, count: int) -> Counter[str]:
+def kills(folder: Path, seeds: range) -> Counter[str]:
     """Kill each run up to three times with SIGKILL, resume it, and compare it with one that was never stopped."""
     found: Counter[str] = Counter()
     made = {}
@@ -55,7 +67,7 @@ def kills(folder: Path, count: int) -> Counter[str]:
         )
         began = time.monotonic()
         made[name] = (cfg, align(cfg, folder / name / "whole"), time.monotonic() - began)
-    for seed in range(count):
+    for seed in _told(seeds, found):
         rng = random.Random(seed)
         name = rng.choice(list(made))
         cfg, whole, seconds = made[name]
@@ -73,7 +85,7 @@ def kills(folder: Path, count: int) -> Counter[str]:
     return found
 
 
-def ranks(folder: Path, count: int) -> Counter[str]:
+def ranks(folder: Path, seeds: range) -> Counter[str]:
     """Kill one of the two processes of a run, see that the other one ends by itself, resume both, and compare."""
     found: Counter[str] = Counter()
     made = {}
@@ -88,7 +100,7 @@ def ranks(folder: Path, count: int) -> Counter[str]:
         codes = together(partial(align, cfg, whole), 2)
         assert not any(codes), codes
         made[name] = (cfg, Run(whole, (), 0), time.monotonic() - began)
-    for seed in range(count):
+    for seed in _told(seeds, found):
         rng = random.Random(seed)
         name = rng.choice(list(made))
         cfg, whole_run, seconds = made[name]
@@ -117,13 +129,13 @@ def ranks(folder: Path, count: int) -> Counter[str]:
     return found
 
 
-def damages(folder: Path, count: int) -> Counter[str]:
+def damages(folder: Path, seeds: range) -> Counter[str]:
     """Damage a random file of a run that was killed, resume it, and see whether anything is silently different."""
     found: Counter[str] = Counter()
     cfg = config(save_model(folder / "model"), write_rows(folder / "rows.jsonl", thumbs(24)))
     whole = align(cfg, folder / "whole")
     crash(cfg, folder / "crashed", step=4)
-    for seed in range(count):
+    for seed in _told(seeds, found):
         rng, run_dir = random.Random(seed), folder / f"run-{seed}"
         shutil.copytree(folder / "crashed", run_dir)
         path = rng.choice(sorted(path for path in run_dir.rglob("*") if path.is_file()))
@@ -141,7 +153,7 @@ def damages(folder: Path, count: int) -> Counter[str]:
     return found
 
 
-def judges(folder: Path, count: int) -> Counter[str]:
+def judges(folder: Path, seeds: range) -> Counter[str]:
     """Let two processes judge into one file at once, kill one of them, and count what is lost or there twice."""
     found: Counter[str] = Counter()
     for name, text in (("a", "yes yes yes"), ("b", "no")):
@@ -155,7 +167,7 @@ def judges(folder: Path, count: int) -> Counter[str]:
     )
     judge = make_judge("rule", {"rule": f"{folder / 'rules.py'}:longer"})
     paired = read_pairs(folder / "a.jsonl", folder / "b.jsonl", candidate=None, baseline=None)
-    for seed in range(count):
+    for seed in _told(seeds, found):
         rng, out = random.Random(seed), folder / f"judged-{seed}.jsonl"
         children = [begun(lambda: judge_pairs(judge, paired, out)) for _ in range(2)]
         time.sleep(rng.uniform(0, 0.3))
@@ -169,6 +181,84 @@ def judges(folder: Path, count: int) -> Counter[str]:
         found["lost"] += 200 - len(set(keys))
         found["twice"] += len(keys) - len(set(keys))
     return found
+
+
+def rounds(folder: Path, seeds: range) -> Counter[str]:
+    """Kill online rounds up to three times at random moments, go on, and compare with rounds that nobody killed."""
+    (folder / "rules.py").write_text(
+        "def rate(prompt, completion, finished):\n    return ord((completion + ' ')[0]) < 100, 'first letter'\n"
+    )
+    model = {"name": f"{save_model(folder / 'model')}", "dtype": "float32", "lora": {"rank": 4, "alpha": 8.0}}
+    train = {"lr": 1e-2, "batch_size": 4, "checkpoint_every": 1}
+    cfg = make_config({"model": model, "train": train, "tokens": {"max_length": 128}})
+    settings = OnlineSettings(
+        rounds=2, per_prompt=3, prompts_per_round=4, decoding=Decoding(max_new_tokens=6, temperature=1.0)
+    )
+
+    def go(out: Path) -> None:
+        online(
+            cfg,
+            settings,
+            RaterLabeler(f"{folder / 'rules.py'}:rate"),
+            prompts={f"p{i}": f"Say {i}" for i in range(6)},
+            held_out={f"h{i}": f"Tell {i}" for i in range(5)},
+            out=out,
+            progress=NullProgress(),
+        )
+
+    return _killed(go, folder, seeds)
+
+
+def benchmarks(folder: Path, seeds: range) -> Counter[str]:
+    """Kill a benchmark up to three times at random moments, go on, and compare with one that nobody killed."""
+    model = save_model(folder / "model")
+
+    def go(out: Path) -> None:
+        settings = BenchSettings(names="gsm8k,mmlu", out=out)
+        run_benchmarks(str(model), settings, harness=FakeHarness(), progress=NullProgress())
+
+    return _killed(go, folder, seeds)
+
+
+def _killed(go: Callable[[Path], None], folder: Path, seeds: range) -> Counter[str]:
+    """Carry work out that is killed and begun again, and count whether it leaves what whole work leaves."""
+    found: Counter[str] = Counter()
+    began = time.monotonic()
+    assert ended(begun(partial(go, folder / "whole"))) == 0
+    seconds, whole = time.monotonic() - began, _left(folder / "whole")
+    for seed in _told(seeds, found):
+        rng, out = random.Random(seed), folder / f"killed-{seed}"
+        for _ in range(rng.randint(1, 3)):
+            child = begun(partial(go, out))
+            time.sleep(rng.uniform(0, 1.1 * seconds))
+            os.kill(child, signal.SIGKILL)
+            code = ended(child)
+            found["kills"] += code < 0
+            found["failed"] += code > 0
+        found[f"resumed with {ended(begun(partial(go, out)))}"] += 1
+        found["bit-equal" if _left(out) == whole else "differ"] += 1
+        shutil.rmtree(out)
+    return found
+
+
+def _left(folder: Path) -> dict[str, bytes]:
+    """What work left: answers in any order (a killed one asks for the rest), curve and weights; no speed, no paths."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name: b"".join(sorted(path.read_bytes().splitlines(keepends=True)))
+        if path.suffix == ".jsonl"
+        else path.read_bytes()
+        for name, path in found.items()
+        if path.name == "curve.json" or (path.suffix in {".jsonl", ".safetensors"} and "metrics" not in path.name)
+    }
+
+
+def _told(seeds: range, found: Counter[str]) -> Iterator[int]:
+    """Go through the seeds, and say now and then what was found: hours of attacks may be cut short."""
+    for number, seed in enumerate(seeds):
+        if number and number % 10 == 0:
+            print(json.dumps({"seeds": number} | found), flush=True)
+        yield seed
 
 
 def _damage(path: Path, rng: random.Random) -> str:
@@ -191,11 +281,21 @@ def _damage(path: Path, rng: random.Random) -> str:
 _BAD = {"the other one took longer than 10 s", "differ", "failed", "silently different", "traceback", "lost", "twice"}
 
 
-def main(attack: str, count: int) -> int:
+_ATTACKS = {
+    "kills": kills,
+    "ranks": ranks,
+    "damages": damages,
+    "judges": judges,
+    "rounds": rounds,
+    "benchmarks": benchmarks,
+}
+
+
+def main(attack: str, count: int, first: int = 0) -> int:
     """Carry an attack out and print its figures; return 1 where something did not hold."""
     with tempfile.TemporaryDirectory() as name:
         os.environ["HALOES_CACHE"] = f"{name}/cache"
-        found = {"kills": kills, "ranks": ranks, "damages": damages, "judges": judges}[attack](Path(name), count)
+        found = _ATTACKS[attack](Path(name), range(first, first + count))
     print(json.dumps(found))
     return int(
         any(found[bad] for bad in _BAD) or any(key.startswith("resumed with ") and key[-1] != "0" for key in found)
@@ -203,4 +303,4 @@ def main(attack: str, count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -17,7 +17,10 @@ def attack(kind: str, count: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(("kind", "count"), [("kills", 2), ("ranks", 1), ("damages", 4), ("judges", 2), ("fuzz", 4000)])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("kills", 2), ("ranks", 1), ("damages", 4), ("judges", 2), ("rounds", 1), ("benchmarks", 2), ("fuzz", 4000)],
+)
 def test_a_few_attacks_do_no_harm(kind: str, count: int):
     done = attack(kind, count)
 
@@ -26,7 +29,16 @@ def test_a_few_attacks_do_no_harm(kind: str, count: int):
 
 @pytest.mark.attack
 @pytest.mark.parametrize(
-    ("kind", "count"), [("kills", 300), ("ranks", 100), ("damages", 500), ("judges", 30), ("fuzz", 1_000_000)]
+    ("kind", "count"),
+    [
+        ("kills", 300),
+        ("ranks", 100),
+        ("damages", 500),
+        ("judges", 30),
+        ("rounds", 50),
+        ("benchmarks", 50),
+        ("fuzz", 1_000_000),
+    ],
 )
 def test_many_attacks_do_no_harm(kind: str, count: int):
     done = attack(kind, count)
