@@ -208,6 +208,17 @@ def test_runs_are_compared_with_a_page_or_without(world: Path):
     assert Path("compare.html").is_file()
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_computed(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for work in ("haloes.evaluation.compare_runs.compare_runs", "haloes.evaluation.evaluate.compute_evaluation"):
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("it was computed first"))
+    with pytest.raises(haloes.DataError, match="runs: cannot be written: it is a folder"):
+        haloes.compare(["runs/first", "runs/second"], out="runs")
+    with pytest.raises(haloes.DataError, match="runs: cannot be written: it is a folder"):
+        haloes.evaluate("runs/first", out="runs")
+
+
 def test_rounds_leave_a_run_that_can_be_exported(world: Path):
     further = {"max_new_tokens": 4, "prompts_per_round": 4, "per_prompt": 3, "held_out": 4, "rounds": 1}
     result = haloes.online("prompts.txt", model="model", rater="rules.py:rate", config=quick(Path("model")), **further)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from haloes.store import (
     read_json,
     read_jsonl,
     read_parquet,
+    require_place,
     write_json,
     write_jsonl,
     write_parquet,
@@ -129,6 +131,28 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"rows.jsonl: cannot be written: .* choose another place"):
         write_text(tmp_path / "file" / "rows.jsonl", "text")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("folder", "folder: cannot be written: it is a folder"),
+        ("file/deep/rows.json", "file is a file and no folder"),
+        ("closed/deep/rows.json", "nothing may be written in .*closed"),
+    ],
+)
+def test_a_place_is_refused_before_the_work_and_nothing_is_made(
+    tmp_path: Path, path: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(os, "access", lambda folder, _: Path(folder).name != "closed")  # root may write anywhere
+    require_place(tmp_path / "new" / "rows.json")
+
+    with pytest.raises(DataError, match=why):
+        require_place(tmp_path / path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["closed", "file", "folder"]
 
 
 def test_a_text_file_is_utf8_whatever_the_system_prefers(tmp_path: Path) -> None:

@@ -149,6 +149,22 @@ def json_fault(error: Exception, *, line: int = 1) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
+def require_place(path: Path) -> None:
+    """
+    Refuse a file that could not be written, before the work whose result it is to hold. Makes nothing.
+
+    Raises:
+        DataError: there is a folder of this name, or no folder can be made for it, or none can be written to.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: cannot be written: it is a folder; give the name of a file")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise DataError(f"{path}: cannot be written: {above} is a file and no folder; choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: cannot be written: nothing may be written in {above}; choose another place")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """
     Write a UTF-8 text file; the old file stays until the new one is complete.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from haloes.api.arguments import PathLike, ProgressLike, as_path, as_paths, path_of, showing
 from haloes.errors import ConfigError
 from haloes.run_files import is_run
+from haloes.store import require_place
 
 if TYPE_CHECKING:
     from haloes.evaluation_results import Evaluation
@@ -86,6 +87,8 @@ def evaluate(
 
     paths = as_paths(sources)
     preferences = as_paths(alpaca_eval)
+    if out is not None:
+        require_place(path_of(out))
     with showing(progress) as shown:
         answers = _ask_benchmarks(
             paths,
@@ -151,6 +154,8 @@ def compare(
     from haloes.evaluation.compare_runs import compare_runs
     from haloes.report.compare_page import write_comparison
 
+    if out is not None:
+        require_place(path_of(out))
     with showing(progress, patience=2.0) as shown:
         compared = compare_runs(as_paths(runs), seed=seed, progress=shown)
     if out is not None:
