@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,9 @@ class FakeUpstream:
     """Seconds before each word."""
     status: int = 200
     ids: str = "chatcmpl-{n}"
+    models: Sequence[str] = ("big", "small")
+    says: Callable[[dict[str, Any]], list[str]] | None = None
+    """The pieces of the answer to a request, in place of the words."""
     requests: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     """The bodies of its replies."""
@@ -63,7 +67,7 @@ class FakeUpstream:
                 headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
                 body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
                 if "/models" in first:
-                    data = [{"id": name, "object": "model"} for name in ("big", "small")]
+                    data = [{"id": name, "object": "model"} for name in self.models]
                     await self._whole(writer, {"object": "list", "data": data})
                     continue
                 self.requests.append((headers, body))
@@ -75,7 +79,7 @@ class FakeUpstream:
 
     async def _answer(self, writer: asyncio.StreamWriter, body: dict[str, Any], n: int) -> None:
         name, model = self.ids.format(n=n), body.get("model")
-        words = [f"word {i} of {model} " for i in range(self.words)]
+        words = self.says(body) if self.says else [f"word {i} of {model} " for i in range(self.words)]
         if self.status != 200:
             await self._whole(writer, {"error": {"message": "no", "type": "x"}}, self.status)
             return

@@ -33,11 +33,11 @@ def post(port: int, path: str, body: Any) -> tuple[int, dict[str, str]]:
         connection.close()
 
 
-def vote_on(port: int, client: int, told: list[str], over: threading.Event) -> None:
+def vote_on(port: int, client: str, told: list[str], over: threading.Event) -> None:
     """Chat and vote until the server is gone; note the votes that were told as kept."""
     number = 0
     while not over.is_set():
-        name = f"{port} {client} {number}"
+        name = f"{client} {number}"
         number += 1
         try:
             body = {"model": "big", "messages": [{"role": "user", "content": name}], "stream": bool(number % 2)}
@@ -51,7 +51,7 @@ def vote_on(port: int, client: int, told: list[str], over: threading.Event) -> N
             return
 
 
-def kill_while_voting(store: Path, upstream: str, chance: random.Random) -> list[str]:
+def kill_while_voting(store: Path, upstream: str, kill: int, chance: random.Random) -> list[str]:
     """Start a server, vote from three clients, kill it at some moment; return the votes that were told as kept."""
     command = [sys.executable, str(SCRIPT), str(store), upstream]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -59,7 +59,7 @@ def kill_while_voting(store: Path, upstream: str, chance: random.Random) -> list
         port = int(server.stdout.readline())
         told: list[str] = []
         over = threading.Event()
-        clients = [threading.Thread(target=vote_on, args=(port, i, told, over)) for i in range(3)]
+        clients = [threading.Thread(target=vote_on, args=(port, f"{kill} {i}", told, over)) for i in range(3)]
         for client in clients:
             client.start()
         # From the first vote on, so that there is something to lose.
@@ -78,8 +78,8 @@ def survive(folder: Path, kills: int) -> int:
     """Kill a server so many times, and check after each that all is there; return how many votes were told as kept."""
     store, chance, told = folder / "collected.db", random.Random(0), set[str]()
     with FakeUpstream() as upstream:
-        for _ in range(kills):
-            told |= set(kill_while_voting(store, upstream.url, chance))
+        for kill in range(kills):
+            told |= set(kill_while_voting(store, upstream.url, kill, chance))
             with sqlite3.connect(store) as connection:
                 assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
                 kept = [row[0] for row in connection.execute("SELECT comment FROM votes")]

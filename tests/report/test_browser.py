@@ -2,13 +2,13 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from chromium import BROWSER, needs_browser
 from haloes.report.compare_page import write_comparison
 from haloes.report.compared import ComparedRuns
 from haloes.report.load import load_run
@@ -16,7 +16,6 @@ from haloes.report.page import write_report
 from haloes.results import PairedDifference, Score
 from report_folders import matchup
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MEASURE = """<script>
 addEventListener("load", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
@@ -45,8 +44,6 @@ QUIET = [
     BROWSER or "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 ]  # fmt: skip
-
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 
 
 def shown(page: Path, html: str, width: int) -> str | None:

@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_LISTED = 200
 _RATINGS = {"": None, "all": None, "up": 1, "down": -1, "none": 0}
-_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +77,7 @@ def make_app(site: Site, *, token: str = "", names: tuple[str, ...] = ()) -> Any
         route("/api/comparisons", comparing.begin, "POST"),
         route("/api/comparisons/tally", comparing.count),
         route("/api/comparisons/{name}/vote", comparing.vote, "POST"),
-        *(route(path, _file(name, kind)) for path, (name, kind) in _FILES.items()),
+        *(route(path, answer) for path, answer in _page().items()),
     ]
     handlers = dict.fromkeys((404, 405), _no_route)
     return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan), token, names)
@@ -154,13 +150,19 @@ def _guarded(answer: "Callable[[Request], Awaitable[Response]]") -> "Callable[[R
     return answered
 
 
-def _file(name: str, kind: str) -> "Callable[[Request], Awaitable[Response]]":
-    content = Path(str(files("haloes.serving") / "page" / name)).read_bytes()
+def _page() -> "dict[str, Callable[[Request], Awaitable[Response]]]":
+    """Return the page's own files by their paths."""
+    own = [Path(str(file)) for file in files("haloes.serving").joinpath("page").iterdir()]
+    return {"/" if path.name == "index.html" else f"/{path.name}": _file(path) for path in own if path.suffix in _KINDS}
+
+
+def _file(path: Path) -> "Callable[[Request], Awaitable[Response]]":
+    content, kind = path.read_bytes(), f"{_KINDS[path.suffix]}; charset=utf-8"
 
     async def sent(_: "Request") -> "Response":
         from starlette.responses import Response
 
-        return Response(content, media_type=kind)
+        return Response(content, headers={"content-type": kind})
 
     return sent
 

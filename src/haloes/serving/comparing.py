@@ -98,26 +98,36 @@ class Comparing:
             user=text(body, "user"),
         )
         kept = await written(self._store, lambda connection: add_preference(connection, vote))
-        return as_json({**kept, "tally": await self._tally(contest)})
+        return as_json({**kept, "tally": await self._tally(contest, vote.user)})
 
-    async def count(self, _: "Request") -> "Response":
-        """Say how it stands."""
-        return as_json(await self._tally(self._known()))
+    async def count(self, request: "Request") -> "Response":
+        """Say how it stands, and how many prompts a user has left."""
+        return as_json(await self._tally(self._known(), request.query_params.get("user")))
 
     def _known(self) -> Contest:
         if self._contest is None:
             raise RefusedError(404, "there are no two models to compare; start with --compare A,B", "no_comparison")
         return self._contest
 
-    async def _tally(self, contest: Contest) -> dict[str, Any]:
+    async def _tally(self, contest: Contest, user: str | None) -> dict[str, Any]:
         verdicts = await self._read(lambda connection: queries.verdicts(connection, *contest.models))
-        return {"candidate": contest.candidate, "baseline": contest.baseline, **tally(verdicts)}
+        left = await self._left(contest, user)
+        return {
+            "candidate": contest.candidate,
+            "baseline": contest.baseline,
+            **tally(verdicts),
+            "prompts_left": len(left),
+        }
+
+    async def _left(self, contest: Contest, user: str | None) -> list[str]:
+        """Return the prompts that a person has not voted on, in their order."""
+        seen = await self._read(lambda connection: queries.voted_prompts(connection, user))
+        return [name for name in contest.prompts if name not in seen]
 
     async def _next(self, contest: Contest, user: str | None) -> str:
-        seen = await self._read(lambda connection: queries.voted_prompts(connection, user))
-        for name in contest.prompts:
-            if name not in seen:
-                return name
+        left = await self._left(contest, user)
+        if left:
+            return left[0]
         raise RefusedError(404, "no prompt is left that you have not voted on; give one of your own", "no_prompt_left")
 
     async def _answers(
