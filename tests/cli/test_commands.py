@@ -39,8 +39,8 @@ def test_train_leaves_a_run_and_tells_what_came_out(model: Path, thumbs_file: Pa
         "answers before training ...",
         "training ...",
         "validation ...",
-        "saving the model ...",
         "answers after training ...",
+        "saving the model ...",
         "measuring ...",
         "divergence along the answers ...",
     ]

@@ -63,6 +63,7 @@ MEASURES = {
     "tokens": Measure(title="Tokens an answer", unit="tokens"),
     "repetition": Measure(title="Repeated four-word runs", is_share=True),
     "repeats": Measure(title="Answers that repeat themselves", is_share=True),
+    "kept_share": Measure(title="Share of the training's change that the model has", is_share=True),
     "win_rate": Measure(title="Win rate", is_share=True, chance=0.5),
     "length_controlled_win_rate": Measure(title="Win rate at equal length", is_share=True, chance=0.5),
     "win_rate_by_length": Measure(title="Win rate by length", is_share=True, chance=0.5),

@@ -1,7 +1,7 @@
 """The main job: from feedback to an aligned model, measured before and after on what was held out."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from haloes.judging._contract import Judge
 from haloes.losses._contract import Loss
 from haloes.progress.contract import NullProgress, Progress
+from haloes.records import Completion
 from haloes.report.load import load_run
 from haloes.report.numbers import rounding_sentence
 from haloes.results import Score
@@ -24,8 +25,9 @@ from haloes.runs.live_judge import configured_judge
 from haloes.runs.load_policy import reference_cache
 from haloes.runs.long_runs import LongRunNote
 from haloes.runs.measure import Rater, load_rater, rate
-from haloes.runs.measure_and_save import RunContext, answer_held_out, measure_and_save
+from haloes.runs.measure_and_save import RunContext, answer_held_out, forget_answers_after, measure_and_save
 from haloes.runs.monitor import Monitor, make_live_judge
+from haloes.runs.new_repeats import NewRepeats
 from haloes.runs.own_rows import keep_rows, with_own_rows
 from haloes.runs.parts import PartClock
 from haloes.runs.prepared_run import PreparedRun, ResolvedRun
@@ -119,11 +121,13 @@ def align(
                 progress.note(f"training goes on from {run.config.model.init}, which is the reference")
             rehearse(prepared.policy, prepared.inputs.encoder.template, run.run_dir)
         context = RunContext(run.run_dir, prepared.policy, prepared.inputs, settings.samples, progress)
-        monitor = _make_monitor(context, prepared, rater, judge)
-        outcome = _train(prepared, progress, monitor, allow_changes=allow_changes)
+        before = _answers_before(context, prepared, rater)
+        monitor = _make_monitor(context, prepared, before, rater, judge)
+        repeats = _watch_repeats(context, prepared, before)
+        outcome = _train(prepared, progress, monitor, repeats, allow_changes=allow_changes)
         scores: tuple[Score, ...] = ()
         if ranks.is_main:
-            told = _about_outcome(outcome, prepared)
+            told = [*_about_outcome(outcome, prepared), *([] if repeats is None else repeats.told(outcome.kept_share))]
             warnings = [
                 *prepared.warnings,
                 *changed,
@@ -204,27 +208,49 @@ def _keep_code(run: ResolvedRun, progress: Progress) -> None:
         progress.note(f"caution: not what the run wrote: {', '.join(damaged)} in {run.run_dir}")
 
 
-def _make_monitor(context: RunContext, prepared: PreparedRun, rater: Rater | None, judge: Judge | None) -> Monitor:
-    """Sample the baseline answers and try out rater and judge, so that a broken one fails before training."""
-    before, live_judge = [], None
-    watch, train, ranks = prepared.config.watch, prepared.config.train, prepared.ranks
-    if ranks.is_main:
+def _answers_before(context: RunContext, prepared: PreparedRun, rater: Rater | None) -> list[Completion]:
+    """Sample the baseline answers in the main process, and try out the rater, so that a broken one fails before."""
+    before = []
+    if prepared.ranks.is_main:
         before = answer_held_out(context, "before")
+        forget_answers_after(context)
         if rater is not None:
             rate(rater, before[:1])
-        if judge is not None:
-            live_judge = make_live_judge(context, watch, judge, before, same_run=prepared.same_run)
     # It measures in the main process alone: the others wait until it has answered, and have no baseline.
+    prepared.ranks.barrier()
+    return before
+
+
+def _make_monitor(
+    context: RunContext, prepared: PreparedRun, before: Sequence[Completion], rater: Rater | None, judge: Judge | None
+) -> Monitor:
+    """Return what measures at validations; the judge is tried out, so that a broken one fails before training."""
+    live_judge = None
+    watch, train, ranks = prepared.config.watch, prepared.config.train, prepared.ranks
+    if ranks.is_main and judge is not None:
+        live_judge = make_live_judge(context, watch, judge, before, same_run=prepared.same_run)
     ranks.barrier()
     return Monitor(context, watch, train, before, rater=rater, judge=live_judge)
 
 
-def _train(prepared: PreparedRun, progress: Progress, monitor: Monitor, *, allow_changes: bool) -> TrainResult:
+def _watch_repeats(context: RunContext, prepared: PreparedRun, before: Sequence[Completion]) -> NewRepeats | None:
+    """Return what asks after training whether answers go in circles; None where nothing could be taken back."""
+    budget = prepared.config.train.repeats_budget
+    # The weights before training are kept for it: those of adapters are small, those of a whole model are not.
+    if budget is None or prepared.config.model.lora is None or not prepared.inputs.prompts:
+        return None
+    return NewRepeats(context, before, budget)
+
+
+def _train(
+    prepared: PreparedRun, progress: Progress, monitor: Monitor, repeats: NewRepeats | None, *, allow_changes: bool
+) -> TrainResult:
     """Train, and tell the progress display, the monitor and TensorBoard of each step, from the main process."""
     with stop_on_interrupt() as stop:
         job = prepared.job(
             cache=reference_cache(prepared.config.train, prepared.policy, prepared.ranks),
             measure=monitor.measure,
+            falls_apart=repeats,
             stop=stop,
             cut=stop.is_time_short,
             progress=progress,

@@ -155,6 +155,20 @@ def answer_scores(
     return scores
 
 
+def kept_share_score(kept_share: float, num_answers: int) -> Score:
+    """Return the share of the change that the model has as one of the run's numbers."""
+    return Score(
+        name="kept_share",
+        value=kept_share,
+        low=kept_share,
+        high=kept_share,
+        variant="after",
+        num_rows=num_answers,
+        num_clusters=num_answers,
+        method="chosen, not estimated: the largest of eight at which the answers do not go in circles",
+    )
+
+
 def reward_pairs(validation: Validation) -> RewardPairs | None:
     """Return the held-out pairs with their rewards; None where nothing rewards them, or they are no pairs."""
     chosen, rejected = validation.pairs()

@@ -22,6 +22,7 @@ from haloes.runs.inputs import Inputs
 from haloes.runs.measure import (
     Rater,
     answer_scores,
+    kept_share_score,
     logged_answer_scores,
     rate,
     reward_pairs,
@@ -81,31 +82,51 @@ class RunContext:
 
 def answer_held_out(context: RunContext, variant: str) -> list[Completion]:
     """Return the policy's answers to the run's held-out prompts, from `samples.jsonl` if they are there already."""
-    inputs = context.inputs
-    path = context.run_dir / SAMPLES
-    earlier = read_completions(path) if path.exists() and _is_as_written(context) else []
-    answers = [completion for completion in earlier if completion.model == variant]
-    if answers or not inputs.prompts:
-        return answers
-    context.progress.stage(f"answers {variant} training", len(inputs.prompts))
-    answers = context.sample(
-        inputs.prompts,
-        variant=variant,
-        # The model before training never saw the control text of desirable answers.
-        control=inputs.encoder.template.control if variant == "after" else "",
-        advance=context.progress.advance,
-    )
-    write_jsonl(path, (row_to_json(completion) for completion in [*earlier, *answers]))
-    manifest.record(context.run_dir, [SAMPLES])
+    prompts, path = context.inputs.prompts, context.run_dir / SAMPLES
+    if path.exists() and not _is_as_written(context):
+        context.progress.note(f"{path} is not what the run wrote: the prompts are answered again")
+    answers = [completion for completion in _kept(context) if completion.model == variant]
+    if not answers and prompts:
+        answers = answer_again(context, variant, prompts)
+        keep_answers(context, variant, answers)
     return answers
 
 
+def answer_again(context: RunContext, variant: str, prompts: Mapping[str, Asked]) -> list[Completion]:
+    """Return the policy's answers to prompts as it is now."""
+    context.progress.stage(f"answers {variant} training", len(prompts))
+    return context.sample(
+        prompts,
+        variant=variant,
+        # The model before training never saw the control text of desirable answers.
+        control=context.inputs.encoder.template.control if variant == "after" else "",
+        advance=context.progress.advance,
+    )
+
+
+def keep_answers(context: RunContext, variant: str, answers: Sequence[Completion]) -> None:
+    """Write answers to the held-out prompts into `samples.jsonl`, in place of others of this variant."""
+    others = [completion for completion in _kept(context) if completion.model != variant]
+    write_jsonl(context.run_dir / SAMPLES, (row_to_json(completion) for completion in [*others, *answers]))
+    manifest.record(context.run_dir, [SAMPLES])
+
+
+def forget_answers_after(context: RunContext) -> None:
+    """Remove answers after training that an earlier end of the run left: it may go further, or end elsewhere."""
+    kept = _kept(context)
+    if any(completion.model == "after" for completion in kept):
+        keep_answers(context, "after", [])
+
+
+def _kept(context: RunContext) -> list[Completion]:
+    """Return the answers in `samples.jsonl`; none where it is not what the run wrote."""
+    path = context.run_dir / SAMPLES
+    return read_completions(path) if path.exists() and _is_as_written(context) else []
+
+
 def _is_as_written(context: RunContext) -> bool:
-    """Return whether the run's answers are those that it wrote, and say so where they are not."""
-    is_same = not manifest.changed(context.run_dir, SAMPLES)
-    if not is_same:
-        context.progress.note(f"{context.run_dir / SAMPLES} is not what the run wrote: the prompts are answered again")
-    return is_same
+    """Return whether the run's answers are those that it wrote."""
+    return not manifest.changed(context.run_dir, SAMPLES)
 
 
 def measure_and_save(
@@ -145,6 +166,8 @@ def measure_and_save(
         if ratings:
             write_ratings(run_dir / RATINGS, ratings)
         scores += answer_scores(before, after, ratings)
+        if outcome.kept_share < 1:
+            scores.append(kept_share_score(outcome.kept_share, len(after)))
         if context.policy.reference is not None:
             measured = after[:_KL_ANSWERS]
             context.progress.stage("divergence along the answers", len(measured))

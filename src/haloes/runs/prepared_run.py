@@ -91,6 +91,7 @@ class PreparedRun:
         measure: Callable[[int, Validation], Mapping[str, Any]],
         stop: Callable[[], bool],
         progress: Progress,
+        falls_apart: Callable[[], bool] | None = None,
         cut: Cut = never,
         allow_changes: bool = False,
     ) -> TrainJob:
@@ -102,6 +103,7 @@ class PreparedRun:
             measure: gives further numbers of the validation after a step.
             stop: asked after every step; True ends the run.
             progress: told how far the work is.
+            falls_apart: asked after training whether the policy answers as it must not.
             cut: asked between two passes; True gives the step up and ends the run.
             allow_changes: go on from a checkpoint of another identity.
         """
@@ -119,6 +121,7 @@ class PreparedRun:
             cache=cache,
             measure=measure,
             stop=stop,
+            falls_apart=falls_apart,
             cut=cut,
             progress=progress,
             rounding=0.0 if self.rounding is None else self.rounding.nats,

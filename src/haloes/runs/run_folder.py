@@ -42,6 +42,7 @@ _FREE = {
     "keep_checkpoints",
     "threads",
     "kl_budget",
+    "repeats_budget",
 }
 """Settings of training that do not change what is computed, but for rounding: they may change when a run is resumed."""
 

@@ -63,6 +63,10 @@ class TrainJob:
     drift: Callable[[int], float] | None = None
     """Returns how far the policy has moved, nats of KL an answer, computed with this many tokens together; None: no
     number, and `train.kl_budget` holds nothing back."""
+    falls_apart: Callable[[], bool] | None = None
+    """Returns whether the policy answers as it must not now, asked after training, in the main process alone; then part
+    of the change to the weights is taken back (`haloes.training.take_back`), for which a copy of those before is kept.
+    None: all of the change stays."""
     cut: Cut = never
     """Asked between two passes; True gives the step up and ends the run with the steps before it saved."""
     on_layout: LayoutHook = ignore_layout
@@ -87,6 +91,8 @@ class TrainResult:
     """The step whose weights the policy has; None for the last one."""
     kl_passed: tuple[int, float] | None = None
     """The step after which `train.kl_budget` was spent and the run ended, with the divergence then; None otherwise."""
+    kept_share: float = 1.0
+    """The share of the change to the weights that the policy has; below 1 where it fell apart with all of it."""
 
 
 def training_schedule(job: TrainJob, stepper: Stepper) -> Schedule:

@@ -30,6 +30,7 @@ from haloes.training.run_log import RunLog
 from haloes.training.settings import learning_rate, settled
 from haloes.training.step import Stepper
 from haloes.training.step_table import Table
+from haloes.training.take_back import SHARES, Change
 from haloes.training.update import check_finite, seed_dropout, update
 from haloes.training.validation import Validation, make_schedule, validate
 
@@ -45,6 +46,8 @@ class RunState:
     logp_before: Sequence[Floats | None]
     """log p of the sequences of `validation` and of `selection` before training, where the loss's reference is not that
     model."""
+    change: Change | None
+    """What training does to the weights, where a part of it may be taken back at the end."""
 
     def resume(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
         """Restore and return the newest intact checkpoint, if there is one, with sentences about what is damaged."""
@@ -149,6 +152,24 @@ class RunState:
             return [*damaged, f"the weights after {best}, are gone: the result is the model after the last step"]
         checkpoint.restore(saved, self.masters, self.optimizer)
         return []
+
+    def take_back(self) -> float:
+        """Take back as little of the change as the policy does not fall apart with; return the share that it keeps."""
+        if self.change is None or not self._falls_apart():
+            return 1.0
+        self.change.end()
+        for share in SHARES:
+            self.change.keep(share)
+            if not self._falls_apart():
+                return share
+        # No part of it helps, so that it is not its size that is at fault.
+        self.change.keep(1.0)
+        return 1.0
+
+    def _falls_apart(self) -> bool:
+        # One process's answer on all, so that every one of them keeps the same weights.
+        asked = self.job.falls_apart
+        return asked is not None and self.job.ranks.from_main(asked)
 
     def keep_best(self, *steps: int | None) -> None:
         """Remove what is kept of the best steps but of these, from the main process."""

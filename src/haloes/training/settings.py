@@ -29,6 +29,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
         lambda value: value is None or value >= 1,
         "at least 1, or left out",
     ),
+    (("repeats_budget",), lambda value: value is None or 0 <= value < 1, "at least 0 and below 1, or null"),
     (("warmup", "dropout"), lambda value: 0 <= value < 1, "at least 0 and below 1"),
     (("weight_decay",), lambda value: 0 <= value < inf, "at least 0 and finite"),
 )
@@ -56,6 +57,10 @@ class TrainSettings:
     few held-out answers up to twenty times on its way ends early where they have moved further, and `haloes plan
     --find-lr` proposes a rate that stays within it. "auto" is 0.015 for each token of these answers where train.lr
     is "auto", and null, for no end, where the rate is yours. Ours: at 0.09 a token answers fell apart."""
+    repeats_budget: float | None = 0.0
+    """Largest share, 0 to 1, of the answers to held-out prompts (samples.prompts) that may go in circles after training
+    though they did not before. Where more do, part of the change to the adapters is taken back, by eighths, until no
+    more do: the model stays nearer to that before. null keeps all of the change, as training all weights does."""
     optimizer: Optimizer = "adamw"
     """How gradients become changes of the weights. AdamW is what the KTO paper recommends; its 1B to 30B
     comparisons used RMSprop with a learning rate of 5e-7. adamw8bit keeps AdamW's moments in 8 bits (a quarter of

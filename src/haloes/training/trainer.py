@@ -20,6 +20,7 @@ from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.run_log import RunLog
 from haloes.training.run_state import RunState, score_before
 from haloes.training.settings import TrainSettings, budget_of, is_validated, settled
+from haloes.training.take_back import Change
 from haloes.training.validation import Validation, make_schedule
 
 
@@ -77,6 +78,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         optimizer=make_optimizer(masters, settings),
         loss_state=LossState(job.loss.needs, job.policy),
         logp_before=[None if store is None else score_before(job, store) for store in (job.validation, job.selection)],
+        change=None if job.falls_apart is None else Change(masters),
     )
     saved, damaged = run.resume()
     done = 0 if saved is None else saved.step
@@ -116,13 +118,15 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         if stopped:
             raise Interrupted(step, schedule.num_steps, job.run_dir)
     best_step, problems = run.keep_weights(best.step, last=step)
+    kept_share = run.take_back()
     # The last validation may be of other weights, or of the rows that chose.
-    if best_step is not None or job.selection is not None:
+    if best_step is not None or job.selection is not None or kept_share < 1:
         validation = None
     if validation is None and job.validation is not None:
         validation = run.validate(chooses=False)
     seconds = time.perf_counter() - began
-    return TrainResult(schedule.num_steps, seconds, validation, (*damaged, *problems), best_step, limit.passed)
+    damages = (*damaged, *problems)
+    return TrainResult(schedule.num_steps, seconds, validation, damages, best_step, limit.passed, kept_share)
 
 
 def _numbers(job: TrainJob, step: int, validation: Validation) -> Mapping[str, Any]:
