@@ -39,6 +39,9 @@ class Score:
     """Method that made the interval."""
     label: str = ""
     """Name of the number in a report; empty: `name`."""
+    no_interval: str = ""
+    """Why there is no interval, in the few words that stand in its place ("by definition"); `low` and `high` are the
+    value then. Empty where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

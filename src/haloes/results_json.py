@@ -67,8 +67,10 @@ def score_from_json(row: object) -> Score:
     names = {f.name for f in fields(Score)}
     known = {name: value for name, value in as_fields(row).items() if name in names}
     score = Score(**{"num_rows": 0, "num_clusters": 0, "method": "", **known})
-    if not all(isinstance(text, str) for text in (score.name, score.variant, score.label, score.method)):
-        raise TypeError("the name, variant, label and method of a score are texts")
+    if not all(
+        isinstance(text, str) for text in (score.name, score.variant, score.label, score.method, score.no_interval)
+    ):
+        raise TypeError("the name, variant, label and method of a score, and why it has no interval, are texts")
     if not all(is_finite(number) for number in (score.value, score.low, score.high, score.level)):
         raise ValueError(f"{score.name} ({score.variant}) has no finite value and interval")
     return score

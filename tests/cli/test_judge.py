@@ -78,7 +78,7 @@ def test_where_no_reply_holds_a_verdict_the_exit_code_says_so(capsys: Captured):
 
     assert "0 wins, 0 ties, 0 losses, 6 unscored" in out
     assert "12 of 12 replies hold no verdict" in out
-    assert "win rate:" not in out
+    assert "win rate: not known (fewer than two scored prompts)" in out
 
 
 def test_the_commonest_cause_of_lost_verdicts_is_in_the_error(capsys: Captured):
@@ -182,7 +182,7 @@ def test_canaries_are_reported(capsys: Captured):
     assert with_rule("longer", "--out", "j.jsonl", "--canaries", "4") == 0
     out = capsys.readouterr().out
 
-    assert "canaries: 8 of 8 verdicts went to an answer that only asks to be chosen" in out
+    assert "only ask to be chosen (canaries): 100.0% (95% interval" in out
     assert "Of canaries: j.canaries.jsonl" in out
 
 

@@ -67,7 +67,13 @@ def test_a_higher_rate_moves_the_answers_further_and_the_trials_are_counted(file
     assert found.lr == found.tried[-1].lr
     assert told.stages[-1] == ("trying learning rates", 40)
     assert told.done == 40
-    assert next(note for note in told.notes if note.startswith("train.lr=")).endswith("nats an answer")
+    first = found.tried[0]
+    assert first.kl is not None
+    assert first.interval is not None
+    low, high = first.interval
+    assert low < first.kl < high
+    said = next(note for note in told.notes if note.startswith("train.lr="))
+    assert said.endswith(f"KL in nats an answer {first.kl:.3g} ({low:.3g} to {high:.3g})")
 
 
 def test_the_search_ends_where_the_budget_is_passed(files: Path):

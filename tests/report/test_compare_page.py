@@ -67,7 +67,7 @@ def test_steps_and_kl_stand_beside_the_settings_that_differ(runs: list[RunRecord
     short = replace(runs[0], train=runs[0].train[:3], scores=(score(2.0, "kl"),))
     steps, kl = extent([runs[0], short])
     assert steps == ("optimizer steps", (f"{runs[0].train[-1]['step']:,}", str(short.train[-1]["step"])))
-    assert (kl[0], kl[1][1]) == ("KL to the reference, nats an answer", "2")
+    assert (kl[0], kl[1][1]) == ("KL to the reference, nats an answer", "2.00 (95% interval 1.90 to 2.10)")
     assert extent([runs[0], runs[0]]) == ()
     assert "optimizer steps" in compare_page(compared([runs[0], short]))
 

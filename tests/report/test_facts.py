@@ -130,8 +130,11 @@ def test_speed_is_the_median_step_and_memory_the_peak(run: Callable[..., RunReco
         for step, rate, memory in ((1, 10.0, 1.0), (2, 900.0, 2.5), (3, 1000.0, 2.0))
     ]
     assert facts.speed(run(metrics_jsonl=rows, environment_json={"seconds": 61})) == (
-        ("Steps", "3"), ("Time", "1 min 01 s"), ("Tokens per second (median step)", "900"), ("Peak memory", "2.50 GiB")
-    )  # fmt: skip
+        ("Steps", "3"),
+        ("Time", "1 min 01 s"),
+        ("Tokens per second (median; middle half of the steps)", "900 (10 to 1,000)"),
+        ("Peak memory", "2.50 GiB"),
+    )
 
 
 WAY = {"engine": "transformers", "max_new_tokens": 128, "temperature": 0.0, "top_p": 1.0}

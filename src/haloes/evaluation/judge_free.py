@@ -118,7 +118,8 @@ def _distinct(answers: Sequence[Completion], model: str) -> Score:
         variant=model,
         num_rows=len(answers),
         num_clusters=len({answer.prompt_id for answer in answers}),
-        method="of all answers together, without an interval: answers that are drawn twice repeat their words",
+        method="of all answers together",
+        no_interval="none: answers that are drawn twice repeat their words",
     )
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, log, sqrt
+from math import inf, log, sqrt
 
+import numpy as np
 import torch
 
 from haloes.batches.schedule import Step
@@ -14,6 +15,7 @@ from haloes.runs.answer_kl import row_kl
 from haloes.runs.drift import spread_over
 from haloes.runs.prepared_run import PreparedData, PreparedRun
 from haloes.runs.setup import prepare_run
+from haloes.stats.means import mean_with_interval
 from haloes.tokens.store import TokenRow
 from haloes.training import checkpoint
 from haloes.training.job import TrainJob, make_stepper, token_budget, training_schedule
@@ -39,6 +41,8 @@ class RateTrial:
     lr: float
     kl: float | None
     """KL to the model before training, nats an answer; None where the trial came to no number."""
+    interval: tuple[float, float] | None = None
+    """Its 95% interval over the prompts of the answers; None without `kl`, or where they have one prompt."""
 
     def passes(self, kl_budget: float) -> bool:
         """Return whether it goes further than the budget allows."""
@@ -86,8 +90,8 @@ def find_rate(data: PreparedData, *, limit: int, progress: Progress) -> RateSear
         for lr in (float(f"{factor * peak:.2g}") for factor in _FACTORS):
             optimizer = make_optimizer(masters, settings)
             checkpoint.restore(start, masters, optimizer)
-            tried.append(RateTrial(lr, trials.kl_after(lr, masters, optimizer, progress)))
-            progress.note(f"train.lr={lr:g}: {describe_kl(tried[-1])} nats an answer")
+            tried.append(trials.after(lr, masters, optimizer, progress))
+            progress.note(f"train.lr={lr:g}: KL in nats an answer {describe_kl(tried[-1])}")
             # Higher ones go further still.
             if tried[-1].passes(kl_budget):
                 break
@@ -123,8 +127,13 @@ def propose_rate(tried: Sequence[RateTrial], kl_budget: float) -> tuple[float, s
 
 
 def describe_kl(trial: RateTrial) -> str:
-    """Return the divergence of a trial to three digits, or that it is no number."""
-    return "no number of" if trial.kl is None else f"{trial.kl:.3g}"
+    """Return the divergence of a trial to three digits with its interval, or why there is none."""
+    if trial.kl is None:
+        return "no number"
+    if trial.interval is None:
+        return f"{trial.kl:.3g} (one prompt: no interval)"
+    low, high = trial.interval
+    return f"{trial.kl:.3g} ({low:.3g} to {high:.3g})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,8 @@ class _Trials:
     distance: float
     """Steps at the peak rate that a trial stands for."""
     answers: list[TokenRow]
+    prompts: list[int]
+    """The prompt of each of them."""
 
     @classmethod
     def of(cls, prepared: PreparedRun) -> "_Trials":
@@ -149,17 +160,17 @@ class _Trials:
         few = replace(job, settings=replace(settings, batch_size=examples))
         schedule = training_schedule(few, make_stepper(few, inputs.train))
         store = inputs.validation or inputs.train
+        places = [int(place) for place in spread_over(store, _ANSWERS)]
         return cls(
             job=job,
             steps=[schedule.step(index % schedule.num_steps) for index in range(_STEPS)],
             distance=min(_FARTHEST, _distance(settings, prepared.steps.num_steps)),
-            answers=[store.read(int(place)) for place in spread_over(store, _ANSWERS)],
+            answers=[store.read(place) for place in places],
+            prompts=[int(store.group[place]) for place in places],
         )
 
-    def kl_after(
-        self, lr: float, masters: Masters, optimizer: torch.optim.Optimizer, progress: Progress
-    ) -> float | None:
-        """Take the steps of a trial, and return the divergence after them; None where they come to no number."""
+    def after(self, lr: float, masters: Masters, optimizer: torch.optim.Optimizer, progress: Progress) -> RateTrial:
+        """Take the steps of a trial, and measure the divergence after them, where they come to a number."""
         job, stepper = self.job, make_stepper(self.job, self.job.train)
         rate = lr * self.distance / len(self.steps)
         try:
@@ -168,11 +179,13 @@ class _Trials:
                 update(masters, optimizer, rate, job.settings.max_grad_norm, step=number)
                 progress.advance(1)
         except RunError:  # a gradient that is not finite
-            return None
+            return RateTrial(lr, None)
         with job.policy.scoring():
             nats, _ = row_kl(job.policy, self.answers, budget=token_budget(job))
-        kl = float(nats.mean())
-        return kl if isfinite(kl) else None
+        if not np.isfinite(nats).all():
+            return RateTrial(lr, None)
+        score = mean_with_interval(nats, self.prompts, name="kl", variant="after", bounds=(0, inf))
+        return RateTrial(lr, float(nats.mean()), None if score is None else (score.low, score.high))
 
 
 def _distance(settings: TrainSettings, num_steps: int) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from haloes.evaluation_results import Matchup
 from haloes.report import facts
 from haloes.report.load import RunRecords
-from haloes.report.numbers import count, measure_of, show, signed
+from haloes.report.numbers import count, measure_of, signed, with_interval
 from haloes.results import PairedDifference, Score
 
 _FIRST = ("liked", "auc")
@@ -56,7 +56,7 @@ def extent(runs: Sequence[RunRecords]) -> tuple[tuple[str, tuple[str, ...]], ...
     """List how far each run went, where that is not the same: optimizer steps, and the KL that they led to."""
     steps = tuple(count(run.train[-1]["step"]) if run.train else "–" for run in runs)
     found = [next((s for s in run.scores if (s.name, s.variant) == ("kl", "after")), None) for run in runs]
-    kl = tuple("–" if score is None else f"{score.value:.3g}" for score in found)
+    kl = tuple("–" if score is None else with_interval(score) for score in found)
     rows = (("optimizer steps", steps), ("KL to the reference, nats an answer", kl))
     return tuple((name, values) for name, values in rows if len(set(values)) > 1)
 
@@ -102,7 +102,7 @@ def length_notes(compared: ComparedRuns) -> tuple[str, ...]:
             f"length {of_similar}"
         )
     if notes:
-        alone = "" if length is None else f" ({measure_of(length).title}: {show(length).value})"
+        alone = "" if length is None else f" ({measure_of(length).title}: {with_interval(length)})"
         notes.append(
             f"A reward that is summed over tokens drifts with length{alone}, so the one at equal length counts"
         )

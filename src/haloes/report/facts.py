@@ -197,7 +197,8 @@ def speed(run: RunRecords) -> tuple[tuple[str, str], ...]:
     # The median: the first step compiles and warms up, and would pull a mean down.
     rates = sorted(row["tokens_per_second"] for row in run.train if is_finite(row.get("tokens_per_second")))
     if rates:
-        facts.append(("Tokens per second (median step)", count(rates[len(rates) // 2])))
+        middle, low, high = (count(rates[len(rates) * quarter // 4]) for quarter in (2, 1, 3))
+        facts.append(("Tokens per second (median; middle half of the steps)", f"{middle} ({low} to {high})"))
     memory = [row["memory_gib"] for row in run.train if is_finite(row.get("memory_gib"))]
     if memory:
         facts.append(("Peak memory", size(max(memory) * GIB)))

@@ -85,14 +85,16 @@ class Shown:
 
     value: str
     interval: str
+    """Or why there is none."""
     level: str
     """Such as "95%"."""
     method: str
+    has_interval: bool = True
 
     @property
     def with_level(self) -> str:
         """Return the interval as a sentence holds it: "95% interval +17 to +37"."""
-        return self.interval if self.interval == NO_SPREAD else f"{self.level} interval {self.interval}"
+        return f"{self.level} interval {self.interval}" if self.has_interval else self.interval
 
 
 def measure_of(score: Score) -> Measure:
@@ -120,10 +122,22 @@ def show(score: Score, *, decimals: int | None = None) -> Shown:
     unit = "points" if measure.is_share else measure.unit
     return Shown(
         value=f"{value} {unit}" if is_difference and unit else value,
-        interval=f"{low} to {high}" if score.high > score.low else NO_SPREAD,
+        interval=f"{low} to {high}" if score.high > score.low else without_interval(score),
         level=percent(score.level),
         method=score.method,
+        has_interval=score.high > score.low,
     )
+
+
+def with_interval(score: Score) -> str:
+    """Write a score as a sentence holds it: "58% (95% interval 48% to 67%)"."""
+    shown = show(score)
+    return f"{shown.value} ({shown.with_level})"
+
+
+def without_interval(score: Score) -> str:
+    """Return what stands in the place of an interval of no width: why there is none."""
+    return score.no_interval or NO_SPREAD
 
 
 def common_decimals(scores: Sequence[Score]) -> int:

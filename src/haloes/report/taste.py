@@ -7,7 +7,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from haloes.report import charts
-from haloes.report.numbers import auc_of_length, count, percent, plain, show
+from haloes.report.numbers import auc_of_length, count, percent, plain, show, with_interval
 from haloes.report.shown import BY as RATED_BY
 from haloes.report.shown import rated
 from haloes.results import RatedOf, Score, ShownAndRated, Taste, VotesOf
@@ -161,7 +161,7 @@ def thumbs(taste: Taste) -> list[str]:
     """Say how many thumbs are up, whether length alone tells them, and how often votes contradict each other."""
     said = []
     if taste.up is not None:
-        said.append(f"{_with_interval(taste.up)} of {_plural(taste.up.num_rows, 'thumb')} are up")
+        said.append(f"{with_interval(taste.up)} of {_plural(taste.up.num_rows, 'thumb')} are up")
     if taste.length is not None:
         longer = "longer is better" in taste.length.label
         which = auc_of_length(taste.length.value if longer else 1 - taste.length.value)
@@ -174,7 +174,7 @@ def thumbs(taste: Taste) -> list[str]:
             "the other way"
         )
     if taste.num_shared:
-        agreed = f": on {_with_interval(taste.agreed)} of these all agree" if taste.agreed is not None else ""
+        agreed = f": on {with_interval(taste.agreed)} of these all agree" if taste.agreed is not None else ""
         said.append(f"on {_plural(taste.num_shared, 'answer')} several people voted{agreed}")
     return said
 
@@ -185,11 +185,6 @@ def share_up(kind: VotesOf) -> str:
         return f"{percent(kind.share_up)} (one person's: no interval)"
     shown = show(kind.up)
     return f"{shown.value} ({shown.interval})"
-
-
-def _with_interval(score: Score) -> str:
-    shown = show(score)
-    return f"{shown.value} ({shown.with_level})"
 
 
 def _capital(text: str) -> str:

@@ -31,6 +31,7 @@ Rater: TypeAlias = Callable[[Text, str, bool], tuple[bool, str]]
 """(prompt, completion, finished) to (liked, reason)."""
 
 _DRAWS_WHILE_TRAINING = 500
+_BY_DEFINITION = "by definition"
 """Bootstrap draws at each validation: coarse intervals will do there, and a quarter of the usual draws is quick."""
 
 
@@ -108,7 +109,8 @@ def auc_before(after: Score) -> Score:
         variant="before",
         num_rows=after.num_rows,
         num_clusters=after.num_clusters,
-        method="by definition: before training the policy is the reference, and every implied reward is 0",
+        method="before training the policy is the reference, and every implied reward is 0",
+        no_interval=_BY_DEFINITION,
         label=after.label,
     )
 
@@ -205,7 +207,8 @@ def pair_scores(pairs: RewardPairs) -> list[Score]:
         variant="before",
         num_rows=accuracy.num_rows,
         num_clusters=accuracy.num_clusters,
-        method="by definition: before training the reward head is zero, and every pair a tie that a coin decides",
+        method="before training the reward head is zero, and every pair a tie that a coin decides",
+        no_interval=_BY_DEFINITION,
     )
     return [before, accuracy, *length_bias(pairs), calibrated.slope, calibrated.brier]
 

@@ -137,8 +137,8 @@ def _per_token(mean_N: Floats, label_N: NDArray[np.bool_], prompts: Sequence[Has
     return auc_with_interval(mean_N, label_N, prompts, name="auc_per_token", label="AUC of the reward per token")
 
 
-def _within_prompts(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, seed: int) -> Score | None:
-    """Compute the mean AUC of prompts that have answers of both classes."""
+def aucs_of_prompts(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes) -> tuple[Floats, list[int]]:
+    """Return the AUC of each prompt that has answers of both classes, and which prompts those are."""
     # Ranks within a prompt, from one sort of all rows: a prompt's rows lie together, and keep their order of scores.
     order = np.lexsort((score_N, codes_N))
     bounds = np.flatnonzero(np.diff(codes_N[order])) + 1
@@ -148,14 +148,13 @@ def _within_prompts(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes,
         if value is not None:
             values.append(value)
             keys.append(int(codes_N[rows[0]]))
+    return np.array(values), keys
+
+
+def _within_prompts(score_N: Floats, label_N: NDArray[np.bool_], codes_N: Codes, *, seed: int) -> Score | None:
+    values, keys = aucs_of_prompts(score_N, label_N, codes_N)
     label = "AUC within prompts"
-    return (
-        bounded_mean_with_interval(
-            np.array(values), keys, name="auc_within_prompts", variant="after", label=label, seed=seed
-        )
-        if values
-        else None
-    )
+    return bounded_mean_with_interval(values, keys, name="auc_within_prompts", variant="after", label=label, seed=seed)
 
 
 def auc_of_length(tokens: ArrayLike, labels: ArrayLike, prompts: Sequence[Hashable]) -> Score | None:

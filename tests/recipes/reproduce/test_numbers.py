@@ -7,20 +7,36 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from haloes.errors import DataError
-from haloes.recipes.reproduce.numbers import Point, auc_rows, point, with_frontier, within_prompt
+from haloes.recipes.reproduce.numbers import Point, auc_rows, point, with_frontier
+from haloes.results import Score
 
 GOOD = np.array([True, False, True, False])
 
 
+def within(rewards: list[list[float]], labels: np.ndarray, prompts: list[int]) -> Score | None:
+    [row] = auc_rows({"a": [np.array(one) for one in rewards]}, labels, prompts, baseline="a")
+    return row.within_prompts
+
+
 def test_within_prompts_only_answers_to_one_prompt_are_compared():
     # Prompt 1: 3 beats 1. Prompt 2: 0 loses against 2. Across prompts nothing is compared.
-    assert within_prompt(np.array([3.0, 1.0, 0.0, 2.0]), GOOD, [1, 1, 2, 2]) == 0.5
+    assert within([[3.0, 1.0, 0.0, 2.0]], GOOD, [1, 1, 2, 2]).value == 0.5
     # Prompt 1: a tie. Prompt 2: right.
-    assert within_prompt(np.array([1.0, 1.0, 5.0, 2.0]), GOOD, [1, 1, 2, 2]) == 0.75
+    assert within([[1.0, 1.0, 5.0, 2.0]], GOOD, [1, 1, 2, 2]).value == 0.75
 
 
-def test_a_prompt_with_one_label_has_no_pair():
-    assert np.isnan(within_prompt(np.array([3.0, 1.0]), np.array([True, True]), [1, 1]))
+def test_within_prompts_the_spread_of_seeds_widens_the_interval():
+    one, other = [3.0, 1.0, 0.0, 2.0], [3.0, 1.0, 4.0, 2.0]
+    both, alike = within([one, other], GOOD, [1, 1, 2, 2]), within([one, one], GOOD, [1, 1, 2, 2])
+
+    assert (both.value, alike.value) == (0.75, 0.5)
+    # Of seeds alone: 0.5 and 1 have a standard error of 1/4, and t of one degree of freedom is 12.7.
+    assert (both.low, both.high) == (0.0, 1.0)
+    assert 0 < alike.low < alike.high < 1
+
+
+def test_where_no_two_prompts_have_both_labels_there_is_nothing_within():
+    assert within([[3.0, 1.0, 2.0]], np.array([True, False, True]), [1, 1, 2]) is None
 
 
 def make(seed: int, strength: float) -> tuple[np.ndarray, np.ndarray, list[int]]:

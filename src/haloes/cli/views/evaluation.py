@@ -89,10 +89,11 @@ def _judge_free(source: "JudgeFree") -> "Iterator[RenderableType]":
     if source.calibration is not None:
         fit = source.calibration
         yield Text(
-            f"The implied reward as a probability, P(desirable) = sigmoid({fit.scale:.3g} reward):\n"
+            f"The implied reward as a probability, P(desirable) = sigmoid({fit.scale:.3g} reward), its scale fitted to "
+            "these rows (in each draw of the interval anew, so that it has none of its own):\n"
             f"  Brier score {fit.brier.value:.3f} ({fit.brier.low:.3f} to {fit.brier.high:.3f}; 0.25 says nothing)\n"
-            f"  expected calibration error {fit.expected_error:.3f} (up to {fit.expected_error_by_chance:.3f} by "
-            "chance)\n"
+            f"  expected calibration error {fit.expected_error:.3f} (no interval: it is above 0 by chance alone, up to "
+            f"{fit.expected_error_by_chance:.3f})\n"
         )
 
 
@@ -103,10 +104,16 @@ def _alpaca(alpaca: "AlpacaEval") -> "Iterator[RenderableType]":
         from rich.text import Text
 
         yield Text(f"{_FITTED[is_known]} --lc-weights computes AlpacaEval's own rate, from its published weights.\n")
+    if any(row.length_controlled is not None for row in alpaca.rows):
+        yield Text(_PUBLISHED)
     if alpaca.differences:
         yield differences_table("Differences in win rate, as shares", alpaca.differences)
 
 
+_PUBLISHED = (
+    "Length-controlled rates have no interval: they are computed from published weights, whose uncertainty was not "
+    "published with them. The SE and the interval are of the win rate.\n"
+)
 _FITTED = {
     False: "Fitted at equal length: by a model's preferences alone, without the difficulty of each instruction. It is "
     "no number of the leaderboard: on published models it is 6.7 points above AlpacaEval's length-controlled rate on "

@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING
 
 from haloes.cli.views.output import say
+from haloes.cli.views.tables import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from haloes.api.judging import JudgeResult
     from haloes.records import Judgement
-    from haloes.results import Score
-
 
 _SHOWN = 200
 """Characters of a reply that are shown; all of it is in the file."""
@@ -31,16 +30,17 @@ def say_judged(judged: "JudgeResult") -> None:
     rate = win_rate([pair.preference for pair in pairs], prompts, variant=judged.candidate)
     say(f"{judged.candidate} against {judged.baseline}, both orders taken together:")
     say(f"  {rate.wins} wins, {rate.ties} ties, {rate.losses} losses, {rate.unscored} unscored")
-    _say_score("win rate", rate.score)
+    say(f"  win rate: {percent(rate.score)}")
     bias, flips = position_bias(firsts, seconds, prompts), flip_rate(firsts, seconds, prompts)
-    _say_score("verdicts for the first place", bias)
-    _say_score("verdicts that flip with the order", flips)
+    say(f"  verdicts for the first place: {percent(bias)}")
+    say(f"  verdicts that flip with the order: {percent(flips)}")
     if (note := position_note(bias, flips)) is not None:
         say(f"Warning: {note}.")
     _say_unread(judged.judgements)
     if judged.canaries:
-        points = [judgement.points for judgement in judged.canaries if judgement.points is not None]
-        say(f"  canaries: {points.count(1.0)} of {len(points)} verdicts went to an answer that only asks to be chosen")
+        fooled = comparisons(judged.canaries)
+        canary = win_rate([pair.preference for pair in fooled], [pair.prompt_id for pair in fooled], variant="canary")
+        say(f"  preference for answers that only ask to be chosen (canaries): {percent(canary.score)}")
     _say_cost([*judged.judgements, *judged.canaries])
     say(f"Judgements: {judged.path} ({judged.num_new} of {len(judged.judgements) + len(judged.canaries)} are new)")
     if judged.canaries:
@@ -99,11 +99,6 @@ def _say_unread(judgements: "Sequence[Judgement]") -> None:
 def _short(text: str) -> str:
     words = " ".join(text.split())
     return f"{words[:_SHOWN]} ..." if len(words) > _SHOWN else words
-
-
-def _say_score(label: str, score: "Score | None") -> None:
-    if score is not None:
-        say(f"  {label}: {score.value:.1%} ({score.level:.0%} interval {score.low:.1%} to {score.high:.1%})")
 
 
 def _say_cost(judgements: "Sequence[Judgement]") -> None:

@@ -54,8 +54,11 @@ def plan_lines(plan: "Plan") -> Iterator[Any]:
 def _rates(rates: "RateSearch") -> Iterator[Any]:
     from rich.text import Text
 
-    rows = [(f"{trial.lr:g}", "no number" if trial.kl is None else f"{trial.kl:.3g}") for trial in rates.tried]
-    yield table("Learning rates that were tried", ("train.lr", "KL of held-out answers, nats an answer"), rows)
+    from haloes.planning.find_rate import describe_kl
+
+    rows = [(f"{trial.lr:g}", describe_kl(trial)) for trial in rates.tried]
+    columns = ("train.lr", "KL of held-out answers, nats an answer (95% interval)")
+    yield table("Learning rates that were tried", columns, rows)
     yield Text(f"Proposed for train.kl_budget={rates.kl_budget:g}: --lr {rates.lr:g} ({rates.why}).")
 
 

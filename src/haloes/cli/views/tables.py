@@ -66,4 +66,6 @@ def percent(score: "Score | None") -> str:
 
 
 def _interval(score: "Score") -> str:
-    return f"{score.low:.4g} to {score.high:.4g}" if score.high > score.low else "–"
+    from haloes.report.numbers import without_interval
+
+    return f"{score.low:.4g} to {score.high:.4g}" if score.high > score.low else without_interval(score)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from haloes.errors import DataError
 from haloes.results import Score
-from haloes.stats.auc_by_length import similar_comparisons
+from haloes.stats.auc_by_length import aucs_of_prompts, similar_comparisons
 from haloes.stats.auc_interval import (
     Comparisons,
     all_comparisons,
@@ -20,6 +20,7 @@ from haloes.stats.auc_interval import (
     mean_comparisons,
 )
 from haloes.stats.bootstrap import Codes, Floats, cluster_codes
+from haloes.stats.bounded_mean import bounded_mean_with_interval
 from haloes.stats.means import mean_with_interval
 from haloes.stats.over_seeds import interval_over_seeds, p_value_over_seeds
 from haloes.stats.paired import holm
@@ -50,8 +51,8 @@ class Row:
     auc: float
     low: float
     high: float
-    within_prompt: float
-    """Share of pairs of a good and a bad answer to one prompt that the reward orders rightly; ties count half."""
+    within_prompts: Score | None
+    """The mean over prompts of the AUC of their own answers; None where fewer than two have both labels."""
     difference: float
     difference_low: float
     difference_high: float
@@ -89,7 +90,7 @@ def auc_rows(
     return [
         Row(
             method=method,
-            within_prompt=float(np.mean([within_prompt(r, desirable, prompts) for r in of_seeds])),
+            within_prompts=_within_prompts(method, of_seeds, desirable, codes),
             at_equal_length=AtEqualLength(**at_equal_length[method]) if similar else None,
             **numbers[method],
         )
@@ -133,16 +134,19 @@ def _numbers(seeds: Mapping[str, Sequence[Comparisons]], baseline: str) -> dict[
     return numbers
 
 
-def within_prompt(rewards: Floats, desirable: NDArray[np.bool_], prompts: Sequence[int]) -> float:
-    """Return the share of (good, bad) pairs of a prompt whose good answer has the higher reward; ties count half."""
-    wins, pairs = 0.0, 0
-    groups = np.asarray(prompts)
-    for group in np.unique(groups):
-        good, bad = rewards[(groups == group) & desirable], rewards[(groups == group) & ~desirable]
-        gap = good[:, None] - bad[None, :]
-        wins += float((gap > 0).sum() + (gap == 0).sum() / 2)
-        pairs += gap.size
-    return wins / pairs if pairs else float("nan")
+def _within_prompts(
+    method: str, of_seeds: Sequence[Floats], desirable: NDArray[np.bool_], codes: Codes
+) -> Score | None:
+    """Return the mean over seeds and prompts of a prompt's AUC, with the spread of both."""
+    by_seed = [aucs_of_prompts(rewards, desirable, codes) for rewards in of_seeds]
+    value_SC, keys = np.array([values for values, _ in by_seed]), by_seed[0][1]
+    score = bounded_mean_with_interval(
+        value_SC.mean(axis=0), keys, name="auc_within_prompts", variant=method, level=_LEVEL
+    )
+    if score is None:
+        return None
+    low, high = interval_over_seeds(lambda _: (score.low, score.high), value_SC.mean(axis=1), _LEVEL, bounds=(0, 1))
+    return replace(score, low=low, high=high, method=f"{score.method}; with the spread of {len(of_seeds)} seeds")
 
 
 @dataclass(frozen=True, slots=True)

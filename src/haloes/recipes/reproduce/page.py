@@ -4,6 +4,7 @@ from haloes.recipes.reproduce.families import Families
 from haloes.recipes.reproduce.imbalance import Imbalance
 from haloes.recipes.reproduce.numbers import AtEqualLength, Row
 from haloes.report.numbers import GIB, size
+from haloes.results import Score
 
 
 def families_page(found: Families) -> str:
@@ -24,6 +25,11 @@ def imbalance_page(found: Imbalance) -> str:
     return table + "\nAnswers to train on:\n" + "\n".join(kept) + "\n"
 
 
+def _with_interval(score: Score, decimals: int) -> str:
+    value, low, high = (f"{number:.{decimals}f}" for number in (score.value, score.low, score.high))
+    return f"{value} ({low} to {high})"
+
+
 def _difference(row: Row | AtEqualLength) -> str:
     return f"{row.difference:+.3f} ({row.difference_low:+.3f} to {row.difference_high:+.3f})"
 
@@ -39,9 +45,17 @@ def _page(found: Families | Imbalance, columns: list[str], extra: list[list[str]
     rows = found.rows
     has_lengths = any(row.at_equal_length is not None for row in rows)
     of_lengths = ["At equal length (95%)", "From it (95%)", "p (Holm)"] if has_lengths else []
-    names = ["Method", "AUC (95%)", "Within prompts", f"From {rows[0].method} (95%)", "p (Holm)", *of_lengths, *columns]
+    names = [
+        "Method",
+        "AUC (95%)",
+        "Within prompts (95%)",
+        f"From {rows[0].method} (95%)",
+        "p (Holm)",
+        *of_lengths,
+        *columns,
+    ]
     of_all = f"AUC of the implied reward on {found.num_answers} held-out answers to {found.num_prompts} prompts"
-    of_length = "" if found.length is None else f" {found.length.label}: {found.length.value:.3f}."
+    of_length = "" if found.length is None else f" {found.length.label}: {_with_interval(found.length, 3)}."
     lines = [
         f"{of_all}, mean over seeds; intervals of prompts and seeds.{of_length}",
         "",
@@ -54,7 +68,7 @@ def _page(found: Families | Imbalance, columns: list[str], extra: list[list[str]
         cells = [
             row.method,
             f"{row.auc:.3f} ({row.low:.3f} to {row.high:.3f})",
-            f"{row.within_prompt:.2f}",
+            "–" if row.within_prompts is None else _with_interval(row.within_prompts, 2),
             "–" if baseline else difference,
             "–" if baseline else f"{row.p:.3f}",
             *(_at_equal_length(row.at_equal_length, baseline=baseline) if has_lengths else []),
