@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haloes.errors import RunError
-from haloes.training import checkpoint
+from haloes.training import checkpoint, shard_files
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.settings import TrainSettings
 
@@ -255,16 +255,17 @@ def kill_at(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif call == "_sync":
         monkeypatch.setattr(checkpoint, "_sync", dying)
     else:
-        original = getattr(checkpoint, call)
+        module = shard_files if call == "save_file" else checkpoint
+        original = getattr(module, call)
 
-        def write(*args: Any) -> None:
+        def write(*args: Any, **more: Any) -> None:
             path = next(arg for arg in args if isinstance(arg, Path))
             if path.name.startswith(what):
                 path.write_bytes(b"half of it")
                 raise Killed
-            original(*args)
+            original(*args, **more)
 
-        monkeypatch.setattr(checkpoint, call, write)
+        monkeypatch.setattr(module, call, write)
 
 
 @pytest.mark.parametrize("moment", WRITES)

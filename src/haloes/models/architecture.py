@@ -27,6 +27,9 @@ _THRESHOLDS = (
 )
 """Fields of configs that name a length from which on attention or positions are computed otherwise."""
 
+COMPUTES_IN = "haloes_computes_in"
+"""Attribute of a model whose weights are of another dtype than what it computes in."""
+
 
 def body_of(model: Any) -> Any:
     """
@@ -52,6 +55,12 @@ def text_model_of(model: Any) -> Any:
     body, embeddings = body_of(model), model.get_input_embeddings()
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else body
     return decoder if any(module is embeddings for module in decoder.modules()) else body
+
+
+def compute_dtype_of(model: Any) -> torch.dtype:
+    """Return what the model computes in: the dtype of its weights, but where they are shards in float32."""
+    found: torch.dtype = getattr(model, COMPUTES_IN, model.dtype)
+    return found
 
 
 def window_of(model: Any) -> int | None:

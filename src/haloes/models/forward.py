@@ -7,7 +7,8 @@ longest sequence of a pass (longrope, dynamic NTK), or a threshold up to which p
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from types import MethodType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,12 +24,19 @@ from haloes.models.varlen import make_varlen
 T = TypeVar("T")
 
 
-class Gather(Protocol):
-    """Makes weights whole that lie in shards with several processes."""
+_GATHERS = "haloes_with_weights"
+"""Name of a model's method that does work with its weights made whole, where they lie in shards."""
 
-    def __call__(self, work: Callable[[], T], /) -> T:
-        """Return what the work comes to, tensors or a tuple of them; all processes come here equally often."""
-        ...
+
+def is_sharded(model: Any) -> bool:
+    """Return whether each process holds a part of every weight of the model (`haloes.models.sharded`)."""
+    return hasattr(model, _GATHERS)
+
+
+def mark_sharded(model: Any, gathers: Callable[[Any, Callable[[], T]], T]) -> str:
+    """Give a model the method that makes its weights whole for a pass, and return the method's name."""
+    setattr(model, _GATHERS, MethodType(gathers, model))
+    return _GATHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,6 @@ class Scorer:
     """Why there is no kernel where one would be faster; None where there is, or on a CPU."""
     alone_above: int | None = None
     """A sequence of more tokens goes through the model by itself; 0: every one does, None: none need."""
-    gather: Gather | None = None
-    """Makes the weights whole for a pass; None where they always are (`haloes.models.sharded`)."""
 
     def with_weights(self, work: Callable[[], T]) -> T:
         """
@@ -56,7 +62,11 @@ class Scorer:
         Args:
             work: returns tensors or a tuple of them, from which gradients reach the weights; no weight itself.
         """
-        return work() if self.gather is None else self.gather(work)
+        if not is_sharded(self.model):
+            return work()
+        # All processes come here equally often, and every one's pass goes through all layers.
+        found: T = getattr(self.model, _GATHERS)(work)
+        return found
 
     @property
     def attention(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from haloes.models.architecture import forget_lengths
+from haloes.models.architecture import compute_dtype_of, forget_lengths
 
 FAILURES = (
     ArithmeticError,
@@ -41,7 +41,7 @@ def text_ids(model: Any) -> Tensor:
 
 def tolerance(model: Any) -> float:
     """Return the nats that rounding explains; random tokens with their low log-probabilities magnify it."""
-    return 2e-3 if model.dtype == torch.float32 else 0.75
+    return 2e-3 if compute_dtype_of(model) == torch.float32 else 0.75
 
 
 def brief(error: Exception) -> str:

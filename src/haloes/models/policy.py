@@ -46,6 +46,12 @@ class TokenScores:
     reward: Tensor | None = None
     """The reward head's number for each sequence, (B,), with gradient."""
 
+    @property
+    def all(self) -> list[Tensor]:
+        """Return what is there."""
+        parts = (self.logp, self.collision, self.reference_kl, self.value, self.reward)
+        return [part for part in parts if part is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

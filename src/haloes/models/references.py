@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from haloes.models.cache import cache_dir
-from haloes.models.forward import Scorer
+from haloes.models.forward import Scorer, is_sharded
 from haloes.models.lm_head import Head
 from haloes.models.quiet import quiet
 
@@ -80,7 +80,7 @@ def kept(head: Head, scorer: Scorer) -> Head:
     # storage that is in place now, where the parameter itself would follow the swap back. Weights that were gathered
     # for the pass are gone after it.
     weight_VH, bias_V = head.weight_VH.detach(), None if head.bias_V is None else head.bias_V.detach()
-    if scorer.gather is not None:
+    if is_sharded(scorer.model):
         weight_VH, bias_V = weight_VH.clone(), None if bias_V is None else bias_V.clone()
     return replace(head, weight_VH=weight_VH, bias_V=bias_V)
 
@@ -126,14 +126,14 @@ class FileReference:
     def __call__(self) -> Iterator[Scorer]:
         """Put the reference in place of the model inside the context."""
         present = {name: parameter.data for name, parameter in self._parameters.items()}
-        self._put(self._mapped())
+        self._put(self.weights())
         try:
             yield self._scorer
         finally:
             # Also after an error: the policy that is trained must come out as it went in.
             self._put(present)
 
-    def _mapped(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
         """Return the weights of the file by name, as a new mapping of it into memory."""
         # "c": a write to these weights would change neither the file nor the next mapping of it.
         data = torch.from_numpy(np.memmap(self._file, np.uint8, mode="c"))

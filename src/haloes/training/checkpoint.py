@@ -1,30 +1,36 @@
 """
 Checkpoints that are whole or not there: written beside, hashed file by file, the manifest last, then renamed.
 
-safetensors and JSON only. A folder whose manifest is missing or does not fit its files is named and passed over.
+safetensors and JSON only. A folder whose manifest is missing or does not fit its files is named and passed over. Where
+the weights are shards each process writes and hashes a file of its own, and any number of processes reads them
+(`haloes.training.shard_files`).
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from haloes.errors import RunError
+from haloes.models.weight_shards import local
 from haloes.store import give_usual_permissions
+from haloes.training.distributed import Ranks
 from haloes.training.optimizer import Masters
+from haloes.training.shard_files import opened, write_own
 
 _MANIFEST, _PARTIAL = "manifest.json", ".partial-"
-_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-_LOSS_STATE, _METRICS = "memory.safetensors", "metrics.jsonl"
+_WEIGHTS, _OPTIMIZER, _LOSS_STATE = "weights", "optimizer", "memory"
+_STATE, _METRICS = "state.json", "metrics.jsonl"
+_ALONE = Ranks(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +60,41 @@ def save(
     identity: Mapping[str, str],
     metrics: bytes = b"",
     keep: int | None,
+    ranks: Ranks = _ALONE,
 ) -> Path:
     """
     Write the checkpoint of `step` into `folder`, then remove all but the newest `keep` up to this step.
 
-    Later ones can only be damaged, or the run would have resumed from them: they do not count among the kept ones. None
-    removes nothing.
+    Processes that hold shards come here together, and each writes its own; else one process alone does. Later
+    checkpoints can only be damaged, or the run would have resumed from them: they do not count among the kept ones.
+    None removes nothing.
 
     Raises RunError when the disk is full or cannot be written; earlier checkpoints stay.
     """
     final = folder / _name(step)
     partial = folder / f"{_PARTIAL}{step:08d}"
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        save_file({name: w.detach().contiguous() for name, w in masters.weights.items()}, partial / _WEIGHTS)
-        save_file(_moments(masters, optimizer), partial / _OPTIMIZER)
-        save_file(dict(loss_state), partial / _LOSS_STATE)
-        (partial / _METRICS).write_bytes(metrics)
-        _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
-        give_usual_permissions(partial)
-        # Last: a folder without a manifest is a write that was cut off.
-        _write_json(partial / _MANIFEST, {path.name: _hash(path) for path in sorted(partial.iterdir())})
+        if ranks.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        ranks.barrier()
+        kinds = {_WEIGHTS: masters.weights, _OPTIMIZER: _moments(masters, optimizer), _LOSS_STATE: loss_state}
+        files = [write_own(partial, kind, tensors, ranks) for kind, tensors in kinds.items()]
+        if ranks.is_main:
+            (partial / _METRICS).write_bytes(metrics)
+            _write_json(partial / _STATE, {"step": step, "identity": dict(identity)})
+            files += [partial / _METRICS, partial / _STATE]
         # The contents reach the disk before the name does, or a power cut could leave a whole name with empty files.
-        _sync(partial)
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
+        _sync(files)
+        hashes = ranks.gather(json.dumps({path.name: _hash(path) for path in files}).encode())
+        if ranks.is_main:
+            # Last: a folder without a manifest is a write that was cut off.
+            manifest = {name: value for own in hashes for name, value in json.loads(own).items()}
+            _write_json(partial / _MANIFEST, dict(sorted(manifest.items())))
+            give_usual_permissions(partial)
+            _sync([partial / _MANIFEST])
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         why = error.strerror if isinstance(error, OSError) else None
@@ -88,7 +103,7 @@ def save(
             "free some space (or set train.keep_checkpoints lower) and resume: earlier checkpoints are unharmed"
         ) from error
     # Only now: until the new one is whole, the old ones are what a crash would leave.
-    if keep is not None:
+    if keep is not None and ranks.is_main:
         for old in [path for path in _folders(folder) if path.name <= final.name][keep:]:
             shutil.rmtree(old)
     return final
@@ -138,34 +153,45 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, damaged
 
 
-def restore(checkpoint: Checkpoint, masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def restore(
+    checkpoint: Checkpoint,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    loss_state: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """
-    Put weights and optimizer moments back, bit for bit; return the loss's state.
+    Put weights and optimizer moments back, bit for bit, whoever wrote them; return the loss's state.
+
+    Args:
+        checkpoint: an intact one.
+        masters: the weights.
+        optimizer: theirs.
+        loss_state: what the loss keeps now: where that is in shards, what is returned is too.
 
     Raises RunError when the checkpoint holds other weights than this run trains.
     """
-    saved = load_file(checkpoint.path / _WEIGHTS)
-    if {name: w.shape for name, w in saved.items()} != {name: w.shape for name, w in masters.weights.items()}:
-        raise RunError(
-            f"{checkpoint.path} holds other weights than this run trains; was the model or its LoRA changed?"
-        )
-    with torch.no_grad():
-        for name, weight in masters.weights.items():
-            weight.copy_(saved[name])
+    with opened(checkpoint.path, _WEIGHTS) as saved:
+        if {name: saved.shape(name) for name in saved.parts} != {n: tuple(w.shape) for n, w in masters.weights.items()}:
+            raise RunError(
+                f"{checkpoint.path} holds other weights than this run trains; was the model or its LoRA changed?"
+            )
+        with torch.no_grad():
+            for name, weight in masters.weights.items():
+                saved.read_into(name, weight)
     # What is saved is float32; the model's own weights are rounded from it, as after every step.
     masters.publish()
     # Straight into the optimizer's state, so that nothing is cast on the way.
-    moments = load_file(checkpoint.path / _OPTIMIZER)
-    for index, (name, weight) in enumerate(masters.weights.items()):
-        # By number and not by name: the optimizer knows its weights in this order.
-        prefix = f"{index}/"
-        state = {key.removeprefix(prefix): value for key, value in moments.items() if key.startswith(prefix)}
-        if state:
-            optimizer.state[weight] = {key: _as_kept(value, weight.device) for key, value in state.items()}
-        elif moments:
-            raise RunError(f"{checkpoint.path} has no optimizer state for {name}")
-    loss_state: dict[str, Tensor] = load_file(checkpoint.path / _LOSS_STATE)
-    return loss_state
+    with opened(checkpoint.path, _OPTIMIZER) as saved:
+        for index, (name, weight) in enumerate(masters.weights.items()):
+            # By number and not by name: the optimizer knows its weights in this order.
+            prefix = f"{index}/"
+            state = {key.removeprefix(prefix): saved.like(key, weight) for key in saved.parts if key.startswith(prefix)}
+            if state:
+                optimizer.state[weight] = {key: _as_kept(value, weight.device) for key, value in state.items()}
+            elif saved.parts:
+                raise RunError(f"{checkpoint.path} has no optimizer state for {name}")
+    with opened(checkpoint.path, _LOSS_STATE) as saved:
+        return {name: saved.like(name, (loss_state or {}).get(name)) for name in saved.parts}
 
 
 def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -182,9 +208,9 @@ def _moments(masters: Masters, optimizer: torch.optim.Optimizer) -> dict[str, Te
             if isinstance(value, int):
                 found[f"{index}/{key}"] = torch.tensor(value)
             elif isinstance(value, Tensor):
-                shared = value.data_ptr() in addresses
-                addresses.add(value.data_ptr())
-                found[f"{index}/{key}"] = value.detach().clone() if shared else value.detach().contiguous()
+                address = local(value).data_ptr()
+                found[f"{index}/{key}"] = value.detach().clone() if address in addresses else value.detach()
+                addresses.add(address)
     return found
 
 
@@ -209,7 +235,9 @@ def _fault(path: Path) -> str | None:
         manifest: dict[str, Any] = dict(json.loads((path / _MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
         return f"its manifest cannot be read ({error})"
-    for name in dict.fromkeys((_WEIGHTS, _OPTIMIZER, _LOSS_STATE, _STATE, *manifest)):
+    kinds = {name: re.sub(r"-\d+-of-\d+$", "", Path(name).stem) for name in manifest}
+    absent = [f"{kind}.safetensors" for kind in (_WEIGHTS, _OPTIMIZER, _LOSS_STATE) if kind not in kinds.values()]
+    for name in dict.fromkeys((*absent, _STATE, *manifest)):
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
@@ -232,8 +260,8 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1))
 
 
-def _sync(folder: Path) -> None:
-    """Wait until the folder's files are on the disk."""
-    for path in folder.iterdir():
+def _sync(files: Iterable[Path]) -> None:
+    """Wait until the files are on the disk."""
+    for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -25,6 +25,7 @@ from haloes.stats.bootstrap import Floats
 from haloes.tokens.store import TokenRow, TokenStore
 from haloes.training.cut import Cut, never, refuse_if_cut
 from haloes.training.distributed import Ranks
+from haloes.training.equal_passes import Fillers, no_fillers
 from haloes.training.prefetch import prefetch, to_numpy
 from haloes.training.step_work import OnScored, ignore_count
 
@@ -83,9 +84,10 @@ def _totals(
     on_scored: OnScored,
     *,
     cut: Cut = never,
+    fillers: Fillers = no_fillers,
 ) -> Iterator[tuple[list[int], Floats]]:
     """Yield the rows of each layout of these passes with their log p(y|x), fetched from the device all at once."""
-    scored = list(_run(token_logps, rows, passes, device, on_scored, cut=cut))
+    scored = list(_run(token_logps, rows, passes, device, on_scored, cut=cut, fillers=fillers))
     for part, total in zip(scored, to_numpy([part.logps.total() for part in scored]), strict=True):
         yield part.members, total
 
@@ -108,8 +110,10 @@ def _run(
     on_scored: OnScored,
     *,
     cut: Cut,
+    fillers: Fillers,
 ) -> Iterator[_Scored]:
     """Score the rows of these passes, each in its layout; no more of them once the step is given up."""
+    others = fillers(len(passes))
 
     def prepare(part: Pass) -> Packed:
         return packed_rows([rows[i] for i in part.members], device)
@@ -127,6 +131,11 @@ def _run(
                 yield _score(token_logps, part.continued, make_continued(packed, sequences, device), prefixes)
                 prefixes.clear()
                 on_scored(len(part.continued))
+    for packed in others:
+        if cut():
+            return
+        with torch.no_grad():
+            token_logps(packed)
 
 
 def _score(token_logps: TokenLogps, members: Sequence[int], packed: Packed, prefixes: PrefixCache | None) -> _Scored:
@@ -204,6 +213,7 @@ class ReferenceTotals:
     on_scored: OnScored = ignore_count
     ranks: Ranks = Ranks(0, 1)  # noqa: RUF009 - it is frozen
     cut: Cut = never
+    fillers: Fillers = no_fillers
 
     def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), rounded to float32 so that cached and fresh values agree."""
@@ -215,7 +225,10 @@ class ReferenceTotals:
         passes = _passes_for(rows, keys, known, passes, self.budget)
         self.on_scored(len(rows) - sum(len(part.all) for part in passes))
         fresh = dict[bytes, float]()
-        for members, total in _totals(self.token_logps, rows, passes, self.device, self.on_scored, cut=self.cut):
+        found_totals = _totals(
+            self.token_logps, rows, passes, self.device, self.on_scored, cut=self.cut, fillers=self.fillers
+        )
+        for members, total in found_totals:
             for i, value in zip(members, total.astype(np.float32).tolist(), strict=True):
                 # The first of equal ones counts, now and when it is read from the cache.
                 fresh.setdefault(keys[i], value)
@@ -239,6 +252,7 @@ class ReferenceTokens:
     on_scored: OnScored = ignore_count
     ranks: Ranks = Ranks(0, 1)  # noqa: RUF009 - it is frozen
     cut: Cut = never
+    fillers: Fillers = no_fillers
 
     def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), and of each of their trained tokens."""
@@ -246,7 +260,9 @@ class ReferenceTokens:
         found = np.zeros(len(rows))
         tokens = [np.empty(0)] * len(rows)
         passes = _passes_for(rows, range(len(rows)), {}, passes, self.budget)
-        scored = list(_run(self.token_logps, rows, passes, self.device, self.on_scored, cut=self.cut))
+        scored = list(
+            _run(self.token_logps, rows, passes, self.device, self.on_scored, cut=self.cut, fillers=self.fillers)
+        )
         refuse_if_cut(self.ranks, self.cut)
         sums = to_numpy([part.logps.total() for part in scored])
         for part, total, values in zip(scored, sums, to_numpy([part.logps.token_T for part in scored]), strict=True):

@@ -45,7 +45,7 @@ class Ranks:
 
     def sum_each(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in a few calls for many small tensors."""
-        if self.group is None:
+        if self.group is None or not tensors:
             return
         for bucket in _buckets(tensors):
             total = torch.cat([tensor.flatten() for tensor in bucket])

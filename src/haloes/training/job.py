@@ -17,6 +17,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import ReferenceSource, ReferenceTokens, ReferenceTotals
 from haloes.training.cut import Cut, never
 from haloes.training.distributed import Ranks
+from haloes.training.equal_passes import fillers_for, together
 from haloes.training.microbatch_size import MAX_TOKENS
 from haloes.training.settings import TrainSettings, settled
 from haloes.training.step import LayoutHook, Stepper, ignore_layout
@@ -111,11 +112,12 @@ def make_stepper(job: TrainJob, store: TokenStore, *, cut: Cut = never) -> Stepp
     """Return the stepper of the job on this data: the trained or the held-out one; `cut` gives a step of it up."""
     budget, device, needs = token_budget(job), job.policy.device, job.loss.needs
     reference: ReferenceSource | None = None
-    work = StepWork(job.progress)
+    work, ranks, logps = StepWork(job.progress), job.ranks, job.policy.reference_logps
+    cut, fillers = together(cut, job.policy, ranks), fillers_for(job.policy, ranks)
     if needs.reference_tokens:
-        reference = ReferenceTokens(job.policy.reference_logps, budget, device, work.scored, job.ranks, cut)
+        reference = ReferenceTokens(logps, budget, device, work.scored, ranks, cut, fillers)
     elif needs.any_reference:
-        reference = ReferenceTotals(job.policy.reference_logps, job.cache, budget, device, work.scored, job.ranks, cut)
+        reference = ReferenceTotals(logps, job.cache, budget, device, work.scored, ranks, cut, fillers)
     activations: Callable[[], AbstractContextManager[Any]] = nullcontext
     if job.settings.activation_offload:
         activations = partial(offloaded, list(job.policy.model.parameters()))
@@ -124,7 +126,7 @@ def make_stepper(job: TrainJob, store: TokenStore, *, cut: Cut = never) -> Stepp
         policy=job.policy,
         loss=job.loss,
         store=store,
-        ranks=job.ranks,
+        ranks=ranks,
         reference=reference,
         max_tokens=budget,
         max_examples=settings.microbatch_examples,
@@ -134,6 +136,7 @@ def make_stepper(job: TrainJob, store: TokenStore, *, cut: Cut = never) -> Stepp
         on_layout=job.on_layout,
         work=work,
         cut=cut,
+        fillers=fillers,
     )
 
 

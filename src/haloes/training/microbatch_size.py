@@ -6,7 +6,7 @@ import psutil
 import torch
 
 from haloes.models.activation_memory import activation_bytes, kept_activation_bytes
-from haloes.models.architecture import layers_of
+from haloes.models.architecture import compute_dtype_of, layers_of
 from haloes.models.forward import head_of
 from haloes.models.lm_head import CHUNK_BYTES
 from haloes.models.policy import Policy
@@ -67,7 +67,7 @@ def _token_bytes(policy: Policy, settings: TrainSettings) -> float:
     return kept_activation_bytes(
         activation_bytes(policy),
         layers=layers_of(policy.scorer.model),
-        inputs=head_of(policy.scorer.model).weight_VH.shape[1] * policy.model.dtype.itemsize,
+        inputs=head_of(policy.scorer.model).weight_VH.shape[1] * compute_dtype_of(policy.scorer.model).itemsize,
         checkpointing=settings.gradient_checkpointing,
         offload=settings.activation_offload,
     )

@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from haloes.errors import ConfigError
 from haloes.models.quiet import quiet
+from haloes.models.weight_shards import is_shard
 from haloes.training.settings import TrainSettings, settled
 
 _SMALLEST = 4096
@@ -54,6 +55,21 @@ class Masters:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
         return [weight.grad for weight in self.weights.values() if weight.grad is not None]
+
+    def own_gradients(self) -> list[Tensor]:
+        """Return the gradients that hold this process's rows alone: shards have those of all rows already."""
+        return [gradient for gradient in self.gradients() if not is_shard(gradient)]
+
+    @property
+    def are_shards(self) -> bool:
+        """Return whether each process holds but a part of a weight."""
+        return any(map(is_shard, self.weights.values()))
+
+    def kinds(self) -> list[list[Tensor]]:
+        """Return the weights by what can be computed with at once: whole ones, and shards; in their fixed order."""
+        weights = list(self.weights.values())
+        kinds = [[weight for weight in weights if is_shard(weight) == shards] for shards in (False, True)]
+        return [kind for kind in kinds if kind]
 
 
 def make_masters(parameters: Mapping[str, torch.nn.Parameter]) -> Masters:
@@ -123,7 +139,7 @@ def _send_gradients(parameter: torch.nn.Parameter, master: Tensor) -> RemovableH
 
 def make_optimizer(masters: Masters, settings: TrainSettings) -> torch.optim.Optimizer:
     """Return AdamW (its moments in float32, or in 8 bits) or RMSprop over the float32 weights, in their fixed order."""
-    weights, lr = list(masters.weights.values()), settled(settings.lr, "lr")
+    weights, lr = [{"params": kind} for kind in masters.kinds()], settled(settings.lr, "lr")
     if settings.optimizer == "adamw8bit":
         eight_bits: torch.optim.Optimizer = _adamw8bit()(weights, lr=lr, weight_decay=settings.weight_decay)
         return eight_bits

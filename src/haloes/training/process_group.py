@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,9 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from haloes.errors import ConfigError, ProcessEnded
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 GRADIENTS, TABLES, MEETING = 10 * 60.0, 30 * 60.0, 10 * 60.0
 """Seconds that a sum of gradients waits for the other processes, which come to it together; a sum of a step's tables,
@@ -83,6 +87,21 @@ class ProcessGroup:
             rows[self.index, : len(value)] = torch.frombuffer(bytearray(value), dtype=torch.uint8)
         self.add_up(rows, longest=TABLES)
         return [row[:size].numpy().tobytes() for row, size in zip(rows, sizes.tolist(), strict=True)]
+
+    def mesh(self) -> "DeviceMesh":
+        """Return the processes as those that hold a part of every weight each; all of them come here together."""
+        from torch.distributed.device_mesh import DeviceMesh
+
+        if self.between_gpus is not None:
+            return DeviceMesh.from_group(self.between_gpus, "cuda")
+        # One of its own: who hangs in a pass is noticed, however long the main process may work alone elsewhere.
+        between = dist.new_group(backend="gloo", timeout=timedelta(seconds=GRADIENTS))
+        return DeviceMesh.from_group(between, "cpu")
+
+    def lost(self, error: RuntimeError) -> ProcessEnded | None:
+        """Return what to raise where a pass through shards failed because another process is gone; else None."""
+        is_connection = isinstance(error, dist.DistError) or "gloo" in str(error) or "by peer" in str(error)
+        return _gone(self.store, self.count) if is_connection else None
 
     def meet(self) -> None:
         """Wait until every process has come here, however long one of them works alone."""

@@ -21,6 +21,8 @@ from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.completion_logps import Pass, ReferenceTotals
 from haloes.training.cut import StepCut
+from haloes.training.distributed import Ranks
+from haloes.training.equal_passes import fillers_for
 from haloes.training.identity import refuse_changes
 from haloes.training.job import TrainJob, make_stepper, token_budget
 from haloes.training.kl_limit import KL, is_looked_at
@@ -57,7 +59,7 @@ class RunState:
             return None, damaged
         if not job.allow_changes:
             refuse_changes(saved.identity, job.identity, was=f"{saved.path} was written by a run with")
-        self.loss_state.restore(checkpoint.restore(saved, self.masters, self.optimizer))
+        self.loss_state.restore(checkpoint.restore(saved, self.masters, self.optimizer, self.loss_state.state()))
         needs = job.loss.needs
         if needs.any_reference and not needs.reference_tokens and job.cache is not None and not len(job.cache):
             damaged.append(
@@ -122,7 +124,7 @@ class RunState:
         table = stepper.run(schedule.step(step), backward=True, running_reward=self.loss_state.running_reward)
         # Before the update: what is not finite must not reach the weights, of which the last good ones are kept.
         check_finite(table, job.train)
-        job.ranks.sum_each(self.masters.gradients())
+        job.ranks.sum_each(self.masters.own_gradients())
         return table
 
     @contextmanager
@@ -130,10 +132,12 @@ class RunState:
         """Save what so many steps left where what comes inside is given up; it changes nothing of that."""
         try:
             yield
-        except (StepCut, ProcessEnded):
-            job = self.job
-            # By the main process alone, and not together: others may be gone.
-            if job.ranks.is_main and step and not checkpoint.is_there(job.run_dir / CHECKPOINTS, step):
+        except (StepCut, ProcessEnded) as why:
+            job, shards = self.job, self.masters.are_shards
+            # By the main process alone, and not together: others may be gone. With them is gone their part of what was
+            # shards; a step is given up by all of them, which are there to write.
+            writes = isinstance(why, StepCut) if shards else job.ranks.is_main
+            if writes and step and not checkpoint.is_there(job.run_dir / CHECKPOINTS, step):
                 self._write(CHECKPOINTS, step, log, keep=job.settings.keep_checkpoints)
             raise
 
@@ -192,9 +196,9 @@ class RunState:
         )
 
     def save(self, folder: str, step: int, log: RunLog, *, keep: int | None) -> None:
-        """Write a checkpoint, from the main process."""
-        # All processes hold the same weights: one of them writes, and the others wait for it.
-        if self.job.ranks.is_main:
+        """Write a checkpoint, from all processes together."""
+        # Where all of them hold the same weights one writes, and the others wait for it.
+        if self.job.ranks.is_main or self.masters.are_shards:
             self._write(folder, step, log, keep=keep)
         self.job.ranks.barrier()
 
@@ -208,6 +212,7 @@ class RunState:
             identity=self.job.identity,
             metrics=log.text,
             keep=keep,
+            ranks=self.job.ranks if self.masters.are_shards else Ranks(0, 1),
         )
 
 
@@ -237,7 +242,13 @@ def score_before(job: TrainJob, store: TokenStore) -> Floats | None:
         cache = None if has_separate_reference else job.cache
         job.progress.stage("log-probabilities before training", len(own))
         source = ReferenceTotals(
-            job.policy.token_logps, cache, token_budget(job), job.policy.device, job.progress.advance, job.ranks
+            job.policy.token_logps,
+            cache,
+            token_budget(job),
+            job.policy.device,
+            job.progress.advance,
+            job.ranks,
+            fillers=fillers_for(job.policy, job.ranks),
         )
         logp[own] = source.score(store, np.stack([own, own], axis=1), passes).totals
     return job.ranks.sum(torch.from_numpy(logp)).numpy()

@@ -38,6 +38,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training.completion_logps import ReferenceSource, bins_of, logps
 from haloes.training.cut import Cut, never, refuse_if_cut
 from haloes.training.distributed import Ranks
+from haloes.training.equal_passes import Fillers, no_fillers
 from haloes.training.prefetch import prefetch, to_numpy
 from haloes.training.step_numbers import StepNumbers
 from haloes.training.step_split import MicroBatch, StepSplit
@@ -96,6 +97,8 @@ class Stepper:
     """Told what of a step is done."""
     cut: Cut = never
     """Asked between two passes whether the step is given up."""
+    fillers: Fillers = no_fillers
+    """Passes beside those of this process's own rows, so that all processes make equally many."""
 
     def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
         """
@@ -118,12 +121,17 @@ class Stepper:
         context = self._context(split, step, running_reward)
         numbers = StepNumbers.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
         parts, device = split.micro_batches, self.policy.device
+        others = self.fillers(len(parts))
         with prefetch(parts, lambda part: self._lay_out(split, part, backward), device=device) as layouts:
             for part, packed in zip(parts, layouts, strict=True):
                 if self.cut():
                     break
                 self.forward_backward(part, packed, context, numbers, backward=backward)
                 self.work.done(len(part.rows))
+        for packed in others:
+            if self.cut():
+                break
+            self.go_along(packed, backward=backward)
         refuse_if_cut(self.ranks, self.cut)
         # The numbers stayed on the device until here, where the processor may wait for it without harm.
         numbers.fetch()
@@ -204,6 +212,7 @@ class Stepper:
             return packed
 
         # The passes follow each other without a wait for their results, which are fetched together.
+        others = self.fillers(len(split.mismatched_bins))
         with self.policy.scoring(), prefetch(split.mismatched_bins, prepare, device=device) as layouts:
             values = []
             for members, packed in zip(split.mismatched_bins, layouts, strict=True):
@@ -211,6 +220,10 @@ class Stepper:
                     break
                 values.append(self.policy.token_logps(packed))
                 self.work.scored(len(members))
+            for packed in others:
+                if self.cut():
+                    break
+                self.policy.token_logps(packed)
         refuse_if_cut(self.ranks, self.cut)
         in_order = np.array([i for members in split.mismatched_bins for i in members], np.int64)
         table.policy.put(in_order, to_numpy(values))
@@ -254,15 +267,8 @@ class Stepper:
             numbers: takes the numbers of its sequences and examples.
             backward: whether gradients are wanted.
         """
-        needs = self.loss.needs
         with torch.set_grad_enabled(backward), self.activations() if backward else nullcontext():
-            tokens = self.policy.token_scores(
-                packed,
-                logps=needs.logps,
-                collision=needs.collision,
-                kl=needs.reference_kl,
-                prefix_cache=context.prefixes,
-            )
+            tokens = self._tokens(packed, context.prefixes)
             # Between forward pass and loss: before it the prompts' keys are not there, after it the loss has no z0.
             if context.mismatched is not None and context.prefixes is not None:
                 self.score_mismatched_after(packed, context.prefixes, context.split, context.mismatched)
@@ -276,6 +282,21 @@ class Stepper:
         if backward:
             torch.autograd.backward(weighted)
         numbers.add(part, completions, output)
+
+    def go_along(self, packed: Packed, *, backward: bool) -> None:
+        """Take a layout through the policy as a micro-batch that counts nothing, for the other processes' sake."""
+        with torch.set_grad_enabled(backward), self.activations() if backward else nullcontext():
+            tokens = self._tokens(packed, None)
+            found = [part for part in tokens.all if part.requires_grad]
+        if backward:
+            torch.autograd.backward(found, [torch.zeros_like(part) for part in found])
+
+    def _tokens(self, packed: Packed, prefixes: PrefixCache | None) -> TokenScores:
+        """Return what the loss needs of a layout's tokens."""
+        needs = self.loss.needs
+        return self.policy.token_scores(
+            packed, logps=needs.logps, collision=needs.collision, kl=needs.reference_kl, prefix_cache=prefixes
+        )
 
     def _split(self, step: Step) -> StepSplit:
         """Divide a step's sequences over micro-batches and processes, the same on every process."""

@@ -43,7 +43,9 @@ def train(job: TrainJob, callbacks: Sequence[Callback] = ()) -> TrainResult:
         with trainable(job) as masters:
             return _train(job, masters, callbacks)
     except (RuntimeError, MemoryError) as error:
-        cause = _out_of_memory(error, settings, token_budget(job))
+        cause: Exception | None = _out_of_memory(error, settings, token_budget(job))
+        if cause is None and isinstance(error, RuntimeError) and job.ranks.group is not None:
+            cause = job.ranks.group.lost(error)
         if cause is None:
             raise
         raise cause from error

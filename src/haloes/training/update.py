@@ -1,9 +1,13 @@
 """From a step's numbers and gradient to new weights: nothing that is not finite reaches them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from haloes.errors import RunError
+from haloes.models.weight_shards import whole
 from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks
 from haloes.training.optimizer import Masters
@@ -47,7 +51,7 @@ def update(
     """Clip the gradients, summed over all processes, and take an optimizer step; return their norm before clipping."""
     masters.gradients()  # zeros where none arrived, so that moments do not depend on what came in a step
     # The norm of the whole step's gradient: clipped a process or a micro-batch at a time it would be another step.
-    norm = float(torch.nn.utils.clip_grad_norm_(list(masters.weights.values()), max_norm))
+    norm = _clip(masters, max_norm)
     if not np.isfinite(norm):
         raise RunError(
             f"step {step}: the gradient is not finite (norm {norm}) though every loss is. {_what_is_left(step)}, or "
@@ -59,6 +63,20 @@ def update(
     masters.publish()
     masters.zero_grad()
     return norm
+
+
+def _clip(masters: Masters, max_norm: float) -> float:
+    """Scale the gradients down to a norm, and return the one that they had together."""
+    kinds = [(weights, _norm(weights)) for weights in masters.kinds()]
+    norm = torch.linalg.vector_norm(torch.stack([norm for _, norm in kinds])) if len(kinds) > 1 else kinds[0][1]
+    for weights, _ in kinds:
+        torch.nn.utils.clip_grads_with_norm_(weights, max_norm, norm)
+    return float(norm)
+
+
+def _norm(weights: Sequence[Tensor]) -> Tensor:
+    """Return the norm of the weights' gradients, over all processes where they are shards."""
+    return whole(torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None]))
 
 
 def _what_is_left(step: int) -> str:

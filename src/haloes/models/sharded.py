@@ -1,0 +1,175 @@
+"""
+A policy whose weights are shards: each process holds a part of every weight, and makes one layer whole at a time.
+
+torch's FSDP2 (`fully_shard`) gathers a layer just before its pass, forward and backward, and adds up its gradient over
+the processes straight into the shards. What is outside the layers (embeddings, last norm, output layer) is a group of
+its own, which `Scorer.with_weights` makes whole.
+
+The shards of what is trained are float32, and so they are the master weights; the model computes in the run's dtype.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+from haloes.errors import ConfigError
+from haloes.models.architecture import COMPUTES_IN
+from haloes.models.forward import Scorer, mark_sharded
+from haloes.models.packing_check import make_scorer
+from haloes.models.policy import Policy
+from haloes.models.references import FileReference, Reference, SyncedReference, adapter_off, frozen
+from haloes.models.weight_shards import local, put
+
+
+def shard_policy(policy: Policy, mesh: DeviceMesh) -> Policy:
+    """
+    Cut the weights of a policy, and of its reference, into shards, in place; the values stay what they are.
+
+    All processes of the mesh come here together, each with the whole policy. From now on a pass through it is one that
+    all of them make: each with its own rows, all of them equally often.
+
+    Args:
+        policy: before training; its reference is what it is now, or another model.
+        mesh: the processes, in one dimension.
+
+    Raises:
+        ConfigError: a model cannot be sharded; the message says why.
+    """
+    model, dtype = policy.scorer.model, policy.scorer.model.dtype
+    check_shardable(policy.scorer)
+    other = _other_model(policy)
+    # Looked at while the weights are whole: a model of shards cannot be copied.
+    earlier = policy.reference.weights() if isinstance(policy.reference, FileReference) else None
+    twin = None if earlier is None else _without_weights(model)
+    _shard(model, mesh, dtype)
+    scorer, why = make_scorer(model)
+    reference: Reference | None = policy.reference
+    if isinstance(policy.reference, SyncedReference):
+        reference = ShardedSyncedReference(
+            {name: p for name, p in policy.model.named_parameters() if p.requires_grad}, scorer
+        )
+    elif earlier is not None:
+        reference = _filled(twin, earlier, model, mesh)
+    elif other is not None:
+        _shard(other.model, mesh, other.model.dtype)
+        reference = frozen(other.model, make_scorer(other.model)[0])
+    elif policy.reference is not None:
+        reference = adapter_off(policy.model, scorer)
+    return replace(policy, scorer=scorer, reference=reference, unpacked_because=why)
+
+
+def check_shardable(scorer: Scorer) -> None:
+    """Raise ConfigError where a model cannot be cut into shards that each process gathers in the same order."""
+    model, why = scorer.model, None
+    inside = Counter(id(p) for layer in _layers(model) for p in set(layer.parameters()))
+    outside = {id(p) for p in _outside(model, _layers(model))}
+    if not all(p.is_floating_point() for p in model.parameters()):
+        why = "its weights are quantized (model.quantize)"
+    elif any(count > 1 or key in outside for key, count in inside.items()):
+        why = "several of its layers share weights"
+    elif scorer.alone_above is not None:
+        why = "long sequences go through it one by one, so that the processes' passes would not be equally many"
+    elif len({p.dtype for p in model.parameters()}) > 1:
+        why = "it keeps some weights in another dtype than the others"
+    if why is not None:
+        raise ConfigError(f"train.shard=full cannot cut {type(model).__name__} into shards: {why}; set train.shard=off")
+
+
+class ShardedSyncedReference(SyncedReference):
+    """A reference that is synced with the policy, of shards."""
+
+    def _swap(self) -> None:
+        # In place: FSDP gathers from memory of its own, and would not see another storage.
+        for name, parameter in self._parameters.items():
+            ours, theirs = local(parameter), local(self._weights[name])
+            present = ours.clone()
+            ours.copy_(theirs)
+            theirs.copy_(present)
+
+
+def _shard(model: Any, mesh: DeviceMesh, dtype: torch.dtype) -> None:
+    """Cut a model's weights into shards, in place."""
+    layers = _layers(model)
+    for part in (*layers, model):
+        outside = _outside(part, layers) if part is model else part.parameters()
+        for parameter in outside:
+            if parameter.requires_grad:  # each layer by itself, so that all of them are never there in float32
+                parameter.data = parameter.data.float()
+        fully_shard(
+            part,
+            mesh=mesh,
+            # Also what is outside the layers: between two passes nothing is whole, so that nothing can be out of date.
+            reshard_after_forward=True,
+            mp_policy=MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False),
+        )
+    setattr(model, COMPUTES_IN, dtype)
+    register_fsdp_forward_method(model, mark_sharded(model, _with_weights))
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            # Sums, as the weights of a step's examples add up to 1 over all processes: the default is a mean, and its
+            # factor of 1 another reduction, which gloo does not have.
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
+
+
+def _with_weights(_: Any, work: Callable[[], Any]) -> Any:
+    """Return what the work comes to: the body of the method that FSDP knows as a forward pass."""
+    found = work()
+    # A view cannot carry the hook by which the weights are gathered again in the backward pass.
+    own: Any = _own(found) if isinstance(found, Tensor) else tuple(map(_own, found))
+    return own
+
+
+def _own(found: Any) -> Any:
+    is_view = isinstance(found, Tensor) and found.requires_grad and found._base is not None  # noqa: SLF001 - no public name
+    return found.clone() if is_view else found
+
+
+def _filled(twin: Any, weights: Mapping[str, Tensor], model: Any, mesh: DeviceMesh) -> Reference:
+    """Return a model without weights as the reference, whose shards each process takes from these weights."""
+    _shard(twin, mesh, getattr(model, COMPUTES_IN))
+    twin.to_empty(device=mesh.device_type)
+    parameters = dict(twin.named_parameters())
+    with torch.no_grad():
+        for name, weight in weights.items():
+            put(parameters[name], weight)
+        for ours, theirs in zip(twin.buffers(), model.buffers(), strict=True):
+            ours.copy_(theirs)
+    return frozen(twin, make_scorer(twin)[0])
+
+
+def _without_weights(model: Any) -> Any:
+    """Return a copy of a model without memory for its weights, and not to be trained."""
+    # What is in the memo is not copied: in the place of each weight stands an empty one, tied weights stay one.
+    memo = {
+        id(p): torch.nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False) for p in model.parameters()
+    }
+    return copy.deepcopy(model, memo)
+
+
+def _other_model(policy: Policy) -> Scorer | None:
+    """Return the scorer of the model that is the reference, where it is another one than the policy's."""
+    with nullcontext(None) if policy.reference is None else policy.reference() as scorer:
+        return None if scorer is None or scorer.model is policy.scorer.model else scorer
+
+
+def _layers(model: Any) -> list[torch.nn.Module]:
+    """Return the layers that are made whole one at a time: those that the architecture says belong on one device."""
+    kinds = set(getattr(model, "_no_split_modules", None) or ())
+    names = [name for name, module in model.named_modules() if type(module).__name__ in kinds]
+    # One inside another is made whole with it.
+    return [model.get_submodule(name) for name in names if not any(name.startswith(f"{outer}.") for outer in names)]
+
+
+def _outside(model: Any, layers: Iterable[torch.nn.Module]) -> list[torch.nn.Parameter]:
+    """Return the weights of a model that are in none of its layers."""
+    inside = {id(p) for layer in layers for p in layer.parameters()}
+    return [p for p in model.parameters() if id(p) not in inside]
