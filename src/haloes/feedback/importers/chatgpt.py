@@ -6,13 +6,15 @@ files; names that were seen to vary are read under each of them.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Unrated
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
-from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.rules import each_row, each_shown
 from haloes.feedback.importers.tree import Node, Tree
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, has_ended, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -41,34 +43,47 @@ def _recognise(export: Export) -> str | None:
 
 
 def _read(export: Export) -> Iterator[Imported]:
-    votes = export.with_columns("conversation_id", "rating") or Export(export.path, ())
-    chats = export.with_columns("mapping") or Export(export.path, ())
-    wanted = {
-        as_id(row.get(name)) for _, row in votes.rows() if isinstance(row, Mapping) for name in ("message_id", "id")
-    }
-    with Lookup(chats.rows(), _nodes, wanted=wanted - {None}) as found:
-        yield from each_row(votes.rows(), lambda row, where: _vote(row, where, found))
-        yield from found.faults
+    """Yield the votes conversation by conversation, as each is large and parsed once; then those without an answer."""
+    votes, chats = _parts(export)
+    found = set[Where]()
+    with Lookup(votes.rows(), _rated_names) as by_name:
+        for where, chat in chats.rows():
+            if isinstance(chat, RefusalError):
+                yield LeftOut(chat.reason, where, chat.message)
+                continue
+            tree = _tree(chat)
+            for name, node in tree.nodes.items():
+                rows = [(place, vote) for place, vote in by_name.rows(name) if place not in found]
+                found.update(place for place, _ in rows)
+                yield from each_row(rows, partial(_vote, answer=node, name=name, chat=chat, tree=tree))
+    lost = ((where, row) for where, row in votes.rows() if where not in found)
+    yield from each_row(lost, _without_answer)
 
 
-def _nodes(row: RawRow) -> list[str | None]:
-    return [as_id(name) for name in as_map(row.get("mapping"))]
+def _unrated(export: Export) -> Iterator[Unrated]:
+    """Yield the answers without a vote."""
+    votes, chats = _parts(export)
+    with Lookup(votes.rows(), _rated_names) as by_name:
+        yield from each_shown(chats.rows(), lambda chat, where: _not_voted(chat, where, by_name))
 
 
-def _vote(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
-    label = thumb(row.get("rating"), up=("thumbsUp", "thumbs_up"), down=("thumbsDown", "thumbs_down"))
-    names = [as_id(row.get("message_id")), as_id(row.get("id"))]
-    found = [(name, chat) for name in names for _, chat in chats.rows(name)[:1] if name in as_map(chat.get("mapping"))]
-    if not found:
-        raise RefusalError(
-            "answer not in the export", f"the message {short_repr(names[0])} is in none of the conversations"
-        )
-    name, chat = found[0]
-    tree = Tree(
-        {key: node for key, node in as_map(chat.get("mapping")).items() if isinstance(node, Mapping)},
-        parent=lambda node: node.get("parent"),
-    )
-    answer = tree.node(name)
+def _parts(export: Export) -> tuple[Export, Export]:
+    """Return the files of the votes and those of the conversations."""
+    nothing = Export(export.path, ())
+    return export.with_columns("conversation_id", "rating") or nothing, export.with_columns("mapping") or nothing
+
+
+def _rated_names(vote: RawRow) -> list[str | None]:
+    return [as_id(vote.get("message_id")), as_id(vote.get("id"))]
+
+
+def _tree(chat: RawRow) -> Tree:
+    nodes = {key: node for key, node in as_map(chat.get("mapping")).items() if isinstance(node, Mapping)}
+    return Tree(nodes, parent=lambda node: node.get("parent"))
+
+
+def _vote(row: RawRow, where: Where, *, answer: Node, name: str, chat: RawRow, tree: Tree) -> Iterator[Imported]:
+    label = _label(row)
     _check_answer(answer)
     yield Rated(
         where=where,
@@ -77,15 +92,55 @@ def _vote(row: RawRow, where: Where, chats: Lookup) -> Iterator[Imported]:
         label=label,
         answer=name,
         id=as_id(row.get("id")),
-        conversation=as_id(row.get("conversation_id")) or as_id(first_of(chat, "conversation_id", "id")),
-        model=as_text(at(answer, "message", "metadata", "model_slug")),
+        conversation=as_id(row.get("conversation_id")) or _conversation(chat),
+        model=_model(answer),
         time=row.get("create_time"),
+        answered_at=at(answer, "message", "create_time"),
         comment=as_text(row.get("text")) or as_text(row.get("content")),
         hindsight=next(
             (turn.content for node in tree.after(answer)[:1] for turn in _turns(node) if turn.role == "user"), None
         ),
         finished=has_ended(at(answer, "message", "metadata", "finish_details", "type")),
     )
+
+
+def _without_answer(row: RawRow, where: Where) -> Iterator[Imported]:
+    _label(row)
+    message = f"the message {short_repr(_rated_names(row)[0])} is in none of the conversations"
+    yield LeftOut("answer not in the export", where, message)
+
+
+def _not_voted(chat: RawRow, where: Where, by_name: Lookup) -> Iterator[Unrated]:
+    tree = _tree(chat)
+    for name, node in tree.nodes.items():
+        # What goes to a tool, or before the end of a turn, is no answer that a person could rate.
+        message = as_map(node.get("message"))
+        is_answer = message.get("recipient") in (None, "all") and message.get("end_turn") is not False
+        if not is_answer or at(message, "author", "role") != "assistant" or by_name.rows(name):
+            continue
+        with suppress(RefusalError):
+            _check_answer(node)
+            if turns := _turns(node):
+                yield Unrated(
+                    where=where,
+                    completion=turns,
+                    number=tree.count_before(node, lambda each: at(each, "message", "author", "role") == "user"),
+                    model=_model(node),
+                    conversation=_conversation(chat),
+                    time=message.get("create_time"),
+                )
+
+
+def _label(row: RawRow) -> bool | None:
+    return thumb(row.get("rating"), up=("thumbsUp", "thumbs_up"), down=("thumbsDown", "thumbs_down"))
+
+
+def _conversation(chat: RawRow) -> str | None:
+    return as_id(first_of(chat, "conversation_id", "id"))
+
+
+def _model(node: Node) -> str | None:
+    return as_text(at(node, "message", "metadata", "model_slug"))
 
 
 def _check_answer(node: Node) -> None:
@@ -126,5 +181,6 @@ CHATGPT = Importer(
     votes="thumbsUp up, thumbsDown down",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
     has_system=False,
 )
