@@ -1,5 +1,5 @@
 """
-Argilla: records as `to_list()` or the API give them, and flat ones with columns such as "thumbs.responses".
+Argilla: records as `to_list()` or the API give them, flat ones (columns such as "thumbs.responses"), and version 1's.
 
 Each annotator's submitted response is a vote of that person: nothing is averaged, so that people who disagree can be
 told apart. Suggestions are a model's verdicts.
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.argilla_version_1 import entries_of_version_1, is_of_version_1, task_of_version_1
 from haloes.feedback.importers.contract import Imported, Importer, LeftOut
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
@@ -23,8 +24,9 @@ _RESPONSES = ".responses"
 def _recognise(export: Export) -> str | None:
     if export.with_columns("fields", "responses"):
         return "Argilla records"
-    flat = any(f"{name}.status" in row for row in export.head() for name in row if name.endswith(_RESPONSES))
-    return "Argilla records (flat)" if flat else None
+    if any(f"{name}.status" in row for row in export.head() for name in row if name.endswith(_RESPONSES)):
+        return "Argilla records (flat)"
+    return "Argilla records (version 1)" if any(map(is_of_version_1, export.head())) else None
 
 
 def _read(export: Export) -> Iterator[Imported]:
@@ -32,13 +34,16 @@ def _read(export: Export) -> Iterator[Imported]:
 
 
 def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
-    fields = as_map(row.get("fields"))
-    nested = bool(fields)
-    entries = list(_nested(row) if nested else _flat(row))
+    if as_map(row.get("fields")):
+        fields, entries = as_map(row["fields"]), list(_nested(row))
+    elif is_of_version_1(row):
+        fields, entries = task_of_version_1(row), list(entries_of_version_1(row))
+    else:
+        fields, entries = _own_columns(row), list(_flat(row))
     if not entries:
         yield LeftOut("no verdict", where, "nobody responded to the record")
         return
-    task = read_task(fields if nested else _own_columns(row))
+    task = read_task(fields)
     for entry in entries:
         if isinstance(entry, str):
             yield LeftOut("no verdict", where, f"a response was not submitted, but is {entry}")

@@ -20,15 +20,29 @@ from haloes.feedback.times import seconds_of
 from haloes.records import Message, Where
 
 _HOW = 'export the tables "steps" and "feedbacks" ("Step" and "Feedback" in newer versions) into one folder'
+_SPELLINGS = {
+    "thread_id": "threadId",
+    "for_id": "forId",
+    "step_id": "stepId",
+    "parent_id": "parentId",
+    "user_id": "userId",
+    "user_identifier": "userIdentifier",
+    "created_at": "createdAt",
+    "start_time": "startTime",
+    "is_error": "isError",
+}
+"""Columns as data layers of some databases spell them, and Chainlit's own names."""
 _ROLES = {"user_message": "user", "assistant_message": "assistant", "system_message": "system"}
 
 
 def _recognise(export: Export) -> str | None:
     if any(
-        "threadId" in as_map(step) and "type" in step for row in export.head() for step in as_list(row.get("steps"))
+        {"threadId", "thread_id"} & as_map(step).keys() and "type" in step
+        for row in export.head()
+        for step in as_list(row.get("steps"))
     ):
         return "Chainlit threads"
-    steps = export.with_columns("threadId", "type", "output")
+    steps = _step_table(export)
     if _feedbacks(export) is not None:
         if steps is None:
             raise export.unreadable(what="these are feedbacks of Chainlit without the steps", how=_HOW)
@@ -36,12 +50,17 @@ def _recognise(export: Export) -> str | None:
     return None if steps is None or not steps.with_columns("feedback") else "Chainlit steps"
 
 
+def _step_table(export: Export) -> Export | None:
+    return export.with_columns("threadId", "type", "output") or export.with_columns("thread_id", "type", "output")
+
+
 def _feedbacks(export: Export) -> Export | None:
-    return export.with_columns("forId", "value") or export.with_columns("stepId", "value")
+    names = ("forId", "stepId", "for_id", "step_id")
+    return next((found for name in names if (found := export.with_columns(name, "value")) is not None), None)
 
 
 def _read(export: Export) -> Iterator[Imported]:
-    steps = export.with_columns("threadId", "type", "output") or export.with_columns("steps") or export
+    steps = _step_table(export) or export.with_columns("steps") or export
     votes = _feedbacks(export)
     with (
         Lookup(_steps(steps.rows()), lambda row: [as_id(row.get("threadId"))]) as threads,
@@ -50,7 +69,7 @@ def _read(export: Export) -> Iterator[Imported]:
         if votes is None:
             yield from each_row(_steps(steps.rows()), lambda row, where: _own(row, where, threads))
         else:
-            yield from each_row(votes.rows(), lambda row, where: _joined(row, where, threads, by_id))
+            yield from each_row(votes.rows(), lambda row, where: _joined(_spelt(row), where, threads, by_id))
             yield from by_id.faults
 
 
@@ -59,14 +78,19 @@ def _steps(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
     for where, row in rows:
         inside = parsed(row.get("steps")) if isinstance(row, Mapping) else None
         if not isinstance(row, Mapping) or not isinstance(inside, list):
-            yield where, row
+            yield where, _spelt(row) if isinstance(row, Mapping) else row
             continue
-        user = first_of(row, "userId", "userIdentifier")
+        user = first_of(_spelt(row), "userId", "userIdentifier")
         for step in inside:
             if isinstance(step, Mapping):
-                yield where, {"userId": user, **step}
+                yield where, {"userId": user, **_spelt(step)}
             else:
                 yield where, RefusalError("wrong type", "a step of the thread is no JSON object")
+
+
+def _spelt(row: RawRow) -> RawRow:
+    """Return a row with the columns as Chainlit spells them."""
+    return {_SPELLINGS.get(name, name): value for name, value in row.items()}
 
 
 def _own(row: RawRow, where: Where, threads: Lookup) -> Iterator[Imported]:

@@ -11,7 +11,7 @@ from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Voter
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.task import Entry, Task, read_task, verdicts
+from haloes.feedback.importers.task import Entry, Task, is_of_task, read_task, verdicts
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
 from haloes.feedback.labels import known_label
 from haloes.feedback.preferences import named_side
@@ -83,6 +83,8 @@ def _said(value: Mapping[str, object]) -> object:
 def _flat(row: RawRow, where: Where) -> Iterator[Imported]:
     fields = {name: value for name, value in row.items() if name not in _OWN}
     said = {name: found for name, value in fields.items() if (found := _flat_value(name, value)) is not None}
+    # A choice that haloes does not know looks like any text: feedback.words may.
+    said = said or {name: value for name, value in fields.items() if as_text(value) and not is_of_task(name)}
     if not said:
         yield LeftOut("no verdict", where, "no column of the task is a vote")
         return

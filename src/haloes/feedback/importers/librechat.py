@@ -73,7 +73,9 @@ def _conversation(row: RawRow) -> str | None:
 
 
 def _vote_of(row: RawRow) -> Mapping[str, Any]:
-    return as_map(row.get("feedback"))
+    """Return the feedback of a message, which some versions keep in its metadata; empty where it has none."""
+    metadata = as_map(row.get("metadata"))
+    return as_map(row.get("feedback")) or as_map(metadata.get("feedback")) or (metadata if "rating" in metadata else {})
 
 
 def _votes(row: RawRow, where: Where, trees: Trees) -> Iterator[Imported]:

@@ -14,10 +14,11 @@ from typing import Any
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated, Unrated
 from haloes.feedback.importers.export import Export
+from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.open_webui_chat import Chat, check_answer, turns_of
 from haloes.feedback.importers.rules import each_row, each_shown
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, thumb
-from haloes.feedback.refusals import RefusalError
+from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
 _HOW = "In Open WebUI: Admin › Evaluations › Feedback › Export › JSON"
@@ -30,11 +31,12 @@ def _recognise(export: Export) -> str | None:
     if rows := [row for row in export.head() if _is_vote(row)]:
         places = {_place_of(row) for row in rows} - {None}
         return f"Open WebUI feedback export ({'older' if places and _CHATS[0] not in places else '0.12'} layout)"
+    history = export.with_columns(*_CSV)
     if any(map(_is_chat, export.head())):
-        return "Open WebUI export of chats (votes in their annotations)"
-    if export.with_columns(*_CSV):
+        return f"Open WebUI export of chats (votes in their annotations{'' if history is None else ' and in a CSV'})"
+    if history is not None:
         what = "this is Open WebUI's feedback history as CSV, which has no texts"
-        raise export.unreadable(what=what, how=f"{_HOW}.")
+        raise export.unreadable(what=what, how=f"{_HOW}; or put it and the export of all chats into one folder.")
     return None
 
 
@@ -48,7 +50,20 @@ def _is_chat(row: RawRow) -> bool:
 
 
 def _read(export: Export) -> Iterator[Imported]:
-    return each_row(export.rows(), lambda row, where: _annotations(row, where) if _is_chat(row) else _vote(row, where))
+    history = export.with_columns(*_CSV)
+    if history is None:
+        yield from each_row(
+            export.rows(), lambda row, where: _annotations(row, where) if _is_chat(row) else _vote(row, where)
+        )
+        return
+    files = tuple(file for file in export.files if file not in history.files)
+    found = set[Where]()
+    with Lookup(history.rows(), lambda row: [as_id(row.get("chat_id"))]) as by_chat:
+        yield from each_row(
+            Export(export.path, files).rows(),
+            lambda row, where: _annotations(row, where, by_chat, found) if _is_chat(row) else _vote(row, where),
+        )
+    yield from each_row(((where, row) for where, row in history.rows() if where not in found), _without_answer)
 
 
 def _place_of(row: RawRow) -> tuple[str, ...] | None:
@@ -59,7 +74,7 @@ def _place_of(row: RawRow) -> tuple[str, ...] | None:
 def _vote(row: RawRow, where: Where) -> Iterator[Imported]:
     """Yield the verdict of a row of the feedback history."""
     data, meta = as_map(row.get("data")), as_map(row.get("meta"))
-    label = thumb(data.get("rating"), up=(1,), down=(-1,), none=(0,))
+    label = _label(data)
     place = _place_of(row)
     if place is None:
         raise RefusalError("answer not in the export", "the vote has no snapshot of its chat, so the answer is missing")
@@ -130,26 +145,72 @@ def _arena(
         )
 
 
-def _annotations(row: RawRow, where: Where) -> Iterator[Imported]:
-    """Yield the verdict of each message of a chat that has one."""
-    chat = Chat.of(as_map(row.get("chat")))
+def _annotations(
+    row: RawRow, where: Where, history: Lookup | None = None, found: set[Where] | None = None
+) -> Iterator[Imported]:
+    """
+    Yield the verdict of each message of a chat that has one.
+
+    Args:
+        row: The chat.
+        where: Its place.
+        history: Rows of the history's CSV by their chats, where it is there: it has no texts, and knows who voted.
+        found: Takes the places of the rows of the history that are a message's.
+    """
+    chat, name = Chat.of(as_map(row.get("chat"))), as_id(row.get("id"))
+    rows = [] if history is None else history.rows(name)
     annotated = [message for message in chat.tree.nodes.values() if at(message, "annotation", "rating") is not None]
     if not annotated:
         yield LeftOut("no label", where, "nobody rated an answer of this chat")
     for message in annotated:
         verdict, identity = as_map(message.get("annotation")), as_id(message.get("id"))
+        place, said = _row_of(message, annotated, rows) or (where, {})
+        if found is not None and said:
+            found.add(place)
         try:
-            label = thumb(verdict.get("rating"), up=(1,), down=(-1,), none=(0,))
+            label = _label(verdict)
+            if said and _label(said) is not label:
+                yield LeftOut(
+                    "not a verdict", place, "the CSV says another vote than the chat, so neither can be trusted"
+                )
+                continue
             yield Rated(
                 **_rated(chat, message, label, where, verdict=verdict),
                 answer=identity,
-                user=as_id(row.get("user_id")),
-                conversation=as_id(row.get("id")),
-                id=as_id(message.get("feedbackId")) or identity,
-                time=first_of(message, "timestamp") or row.get("updated_at"),
+                user=as_id(first_of(said, "user_id")) or as_id(row.get("user_id")),
+                conversation=name,
+                id=as_id(said.get("id")) or as_id(message.get("feedbackId")) or identity,
+                time=first_of(said, "updated_at", "created_at")
+                or first_of(message, "timestamp")
+                or row.get("updated_at"),
             )
         except RefusalError as refused:
             yield LeftOut(refused.reason, where, refused.message)
+
+
+def _row_of(
+    message: Mapping[str, Any], annotated: list[Mapping[str, Any]], rows: list[tuple[Where, dict[str, Any]]]
+) -> tuple[Where, RawRow] | None:
+    """Return the row of the history on a message: by its id, else the chat's only one on an answer of the model."""
+    identity = as_id(message.get("feedbackId"))
+    if by_id := [each for each in rows if identity is not None and as_id(each[1].get("id")) == identity]:
+        return by_id[0]
+    model = _model_of(message)
+    same = [each for each in rows if as_text(each[1].get("model_id")) == model is not None]
+    alone = len(same) == 1 and [_model_of(each) for each in annotated].count(model) == 1
+    return same[0] if alone and identity is None else None
+
+
+def _label(verdict: Mapping[str, Any]) -> bool | None:
+    return thumb(verdict.get("rating"), up=(1,), down=(-1,), none=(0,))
+
+
+def _without_answer(row: RawRow, where: Where) -> Iterator[Imported]:
+    _label(row)
+    chat = short_repr(as_id(row.get("chat_id")))
+    yield LeftOut(
+        "answer not in the export", where, f"no answer in the export is certain to be the rated one of chat {chat}"
+    )
 
 
 def _unrated(export: Export) -> Iterator[Unrated]:
@@ -178,7 +239,7 @@ def _not_annotated(row: RawRow, where: Where) -> Iterator[Unrated]:
 OPEN_WEBUI = Importer(
     name="open-webui",
     product="Open WebUI",
-    files="one JSON file: the feedback history, or all chats",
+    files="one JSON file: the feedback history, or all chats (or a folder of these with the history's CSV)",
     how=f"{_HOW} (votes); Settings › Data Controls › Export Chats (chats whose messages are annotated)",
     votes="1 up, -1 down; 0 (a draw) is left out; in an arena the better of two answers",
     recognise=_recognise,

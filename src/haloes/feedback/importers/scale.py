@@ -94,13 +94,3 @@ def as_word(value: object) -> str:
     if text is None:
         raise RefusalError("not a verdict", f"{short_repr(value)} is neither a number nor a word")
     return text
-
-
-def label_word(value: object) -> bool:
-    """Return the label that a word is. Raises RefusalError where it is none that haloes knows."""
-    label = known_label(value)
-    if label is None:
-        raise RefusalError(
-            "not a verdict", f"{short_repr(value)} is no known word for good or bad (good, bad, up, down, like ...)"
-        )
-    return label

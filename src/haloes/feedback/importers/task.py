@@ -73,6 +73,11 @@ def read_task(fields: Mapping[str, Any]) -> Task:
     return Task(before + read_messages(texts[prompt]), {name: _answer(texts[name]) for name in answers})
 
 
+def is_of_task(name: str) -> bool:
+    """Return whether a field is called a part of the task: prompt, answer, chat, system prompt, or the model."""
+    return _called(name, (*_PROMPT, *_CHAT, *_ANSWER, "system", "model"))
+
+
 def verdicts(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
     """Yield what an entry says of the task's answers: a vote, a score, a correction, comparisons, or nothing."""
     if _CORRECTION.search(entry.name) and as_text(entry.value):
@@ -83,11 +88,10 @@ def verdicts(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
         yield _compared(task, entry, where)
     elif (score := _score(entry.value)) is not None:
         yield _rated(task, entry, where, label=None, score=score)
-    elif (label := _label(entry.value)) is not None:
-        yield _rated(task, entry, where, label=label, score=None)
-    elif isinstance(entry.value, str):
-        said = f"{entry.name!r} says {short_repr(entry.value)}, which is no known word for good or bad"
-        yield LeftOut("not a verdict", where, said)
+    elif isinstance(entry.value, bool):
+        yield _rated(task, entry, where, label=entry.value, score=None)
+    elif (word := as_text(entry.value)) is not None:
+        yield _rated(task, entry, where, label=None, score=None, word=word)
     else:
         raise RefusalError("label", f"{entry.name!r} is {short_repr(entry.value)}, no verdict", column="label")
 
@@ -99,6 +103,7 @@ def _rated(
     *,
     label: bool | None,
     score: float | None,
+    word: str | None = None,
     correction: tuple[Message, ...] = (),
 ) -> Rated:
     if len(task.answers) != 1:
@@ -112,6 +117,7 @@ def _rated(
         completion=answer,
         label=label,
         score=score,
+        word=word,
         correction=correction,
         voter=entry.voter,
         metric=entry.name,
@@ -177,14 +183,10 @@ def _vote_id(entry: Entry) -> str | None:
     return None if entry.task is None else "/".join(filter(None, (entry.task, entry.user)))
 
 
-def _label(value: object) -> bool | None:
-    return value if isinstance(value, bool) else known_label(value)
-
-
 def _score(value: object) -> float | None:
     """Return a number; the text of one too, but for "0" and "1", which are words for bad and good."""
     number = as_number(value)
-    return None if isinstance(value, str) and _label(value) is not None else number
+    return None if isinstance(value, str) and known_label(value) is not None else number
 
 
 def _turn(value: object) -> object:

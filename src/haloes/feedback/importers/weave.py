@@ -12,8 +12,9 @@ from haloes.feedback.importers.contract import Imported, Importer, Rated
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.scale import label_word
+from haloes.feedback.importers.scale import as_word
 from haloes.feedback.importers.values import as_id, as_map, as_text, at, first_of
+from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
@@ -52,7 +53,7 @@ def _vote(row: RawRow, where: Where, calls: Lookup) -> Iterator[Imported]:
     kind = str(row.get("feedback_type"))
     if not kind.startswith(_REACTION):
         raise RefusalError("not a verdict", f"feedback of type {short_repr(kind)} is no reaction")
-    label = label_word(first_of(as_map(row.get("payload")), "emoji", "alias"))
+    word = as_word(first_of(as_map(row.get("payload")), "emoji", "alias"))
     identity = _call_id(row)
     found = calls.rows(identity)
     if not found:
@@ -65,8 +66,9 @@ def _vote(row: RawRow, where: Where, calls: Lookup) -> Iterator[Imported]:
         where=where,
         messages=before,
         completion=answer,
-        label=label,
-        answer=identity,
+        word=word,
+        # One reaction does not replace another, as a thumb does: eyes after a thumb up take nothing back.
+        answer=identity if known_label(word) is not None else None,
         user=as_text(row.get("creator")) or as_id(row.get("wb_user_id")),
         conversation=as_id(call.get("thread_id")),
         id=as_id(row.get("id")),
@@ -80,7 +82,7 @@ WEAVE = Importer(
     product="Weights & Biases Weave",
     files="a folder with feedback and calls",
     how=_HOW,
-    votes="the reactions 👍 up and 👎 down; others are left out",
+    votes="the reactions 👍 up and 👎 down; feedback.words says what others mean",
     recognise=_recognise,
     read=_read,
 )
