@@ -45,7 +45,7 @@ def _recognise(export: Export) -> str | None:
 def _read(export: Export) -> Iterator[Imported]:
     """Yield the votes conversation by conversation, as each is large and parsed once; then those without an answer."""
     votes, chats = _parts(export)
-    found = set[Where]()
+    found = set[int]()
     with Lookup(votes.rows(), _rated_names) as by_name:
         for where, chat in chats.rows():
             if isinstance(chat, RefusalError):
@@ -53,11 +53,11 @@ def _read(export: Export) -> Iterator[Imported]:
                 continue
             tree = _tree(chat)
             for name, node in tree.nodes.items():
-                rows = [(place, vote) for place, vote in by_name.rows(name) if place not in found]
-                found.update(place for place, _ in rows)
-                yield from each_row(rows, partial(_vote, answer=node, name=name, chat=chat, tree=tree))
-    lost = ((where, row) for where, row in votes.rows() if where not in found)
-    yield from each_row(lost, _without_answer)
+                rows = [(number, place, vote) for number, place, vote in by_name.numbered(name) if number not in found]
+                found.update(number for number, _, _ in rows)
+                read = partial(_vote, answer=node, name=name, chat=chat, tree=tree)
+                yield from each_row([(place, vote) for _, place, vote in rows], read)
+    yield from each_row((row for number, row in enumerate(votes.rows()) if number not in found), _without_answer)
 
 
 def _unrated(export: Export) -> Iterator[Unrated]:

@@ -40,7 +40,7 @@ class Lookup:
         *,
         wanted: Collection[str | None] | None = None,
     ) -> None:
-        self._last: tuple[str | None, list[tuple[Where, dict[str, Any]]]] = None, []
+        self._last: tuple[str | None, list[tuple[int, Where, dict[str, Any]]]] = None, []
         self.faults: list[LeftOut] = []
         """Rows that could not be read: an importer yields them."""
         # An empty name is a file that SQLite makes, writes once its cache is full, and removes.
@@ -73,14 +73,18 @@ class Lookup:
 
     def rows(self, key: str | None) -> list[tuple[Where, dict[str, Any]]]:
         """Return the rows of a key with their places, in the order of reading; they are not to be changed."""
+        return [(where, row) for _, where, row in self.numbered(key)]
+
+    def numbered(self, key: str | None) -> list[tuple[int, Where, dict[str, Any]]]:
+        """Return the rows of a key as `rows` does, each after its number: rows of one line have one place."""
         if key is None:
             return []
         if key == self._last[0]:  # votes on one chat follow each other
             return self._last[1]
-        query = "SELECT path, line, row FROM named JOIN held USING (number) WHERE key = ? ORDER BY number"
+        query = "SELECT number, path, line, row FROM named JOIN held USING (number) WHERE key = ? ORDER BY number"
         with _told():
             found = self._database.execute(query, (_stored(key),)).fetchall()
-        rows = [(Where(path, line), json.loads(text)) for path, line, text in found]
+        rows = [(number, Where(path, line), json.loads(text)) for number, path, line, text in found]
         self._last = key, rows
         return rows
 

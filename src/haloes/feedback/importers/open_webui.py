@@ -57,13 +57,13 @@ def _read(export: Export) -> Iterator[Imported]:
         )
         return
     files = tuple(file for file in export.files if file not in history.files)
-    found = set[Where]()
+    found = set[int]()
     with Lookup(history.rows(), lambda row: [as_id(row.get("chat_id"))]) as by_chat:
         yield from each_row(
             Export(export.path, files).rows(),
             lambda row, where: _annotations(row, where, by_chat, found) if _is_chat(row) else _vote(row, where),
         )
-    yield from each_row(((where, row) for where, row in history.rows() if where not in found), _without_answer)
+    yield from each_row((row for number, row in enumerate(history.rows()) if number not in found), _without_answer)
 
 
 def _place_of(row: RawRow) -> tuple[str, ...] | None:
@@ -146,7 +146,7 @@ def _arena(
 
 
 def _annotations(
-    row: RawRow, where: Where, history: Lookup | None = None, found: set[Where] | None = None
+    row: RawRow, where: Where, history: Lookup | None = None, found: set[int] | None = None
 ) -> Iterator[Imported]:
     """
     Yield the verdict of each message of a chat that has one.
@@ -155,18 +155,18 @@ def _annotations(
         row: The chat.
         where: Its place.
         history: Rows of the history's CSV by their chats, where it is there: it has no texts, and knows who voted.
-        found: Takes the places of the rows of the history that are a message's.
+        found: Takes the numbers of the rows of the history that are a message's.
     """
     chat, name = Chat.of(as_map(row.get("chat"))), as_id(row.get("id"))
-    rows = [] if history is None else history.rows(name)
+    rows = [] if history is None else history.numbered(name)
     annotated = [message for message in chat.tree.nodes.values() if at(message, "annotation", "rating") is not None]
     if not annotated:
         yield LeftOut("no label", where, "nobody rated an answer of this chat")
     for message in annotated:
         verdict, identity = as_map(message.get("annotation")), as_id(message.get("id"))
-        place, said = _row_of(message, annotated, rows) or (where, {})
-        if found is not None and said:
-            found.add(place)
+        number, place, said = _row_of(message, annotated, rows) or (-1, where, {})
+        if found is not None:
+            found.add(number)
         try:
             label = _label(verdict)
             if said and _label(said) is not label:
@@ -189,14 +189,14 @@ def _annotations(
 
 
 def _row_of(
-    message: Mapping[str, Any], annotated: list[Mapping[str, Any]], rows: list[tuple[Where, dict[str, Any]]]
-) -> tuple[Where, RawRow] | None:
+    message: Mapping[str, Any], annotated: list[Mapping[str, Any]], rows: list[tuple[int, Where, dict[str, Any]]]
+) -> tuple[int, Where, RawRow] | None:
     """Return the row of the history on a message: by its id, else the chat's only one on an answer of the model."""
     identity = as_id(message.get("feedbackId"))
-    if by_id := [each for each in rows if identity is not None and as_id(each[1].get("id")) == identity]:
+    if by_id := [each for each in rows if identity is not None and as_id(each[2].get("id")) == identity]:
         return by_id[0]
     model = _model_of(message)
-    same = [each for each in rows if as_text(each[1].get("model_id")) == model is not None]
+    same = [each for each in rows if as_text(each[2].get("model_id")) == model is not None]
     alone = len(same) == 1 and [_model_of(each) for each in annotated].count(model) == 1
     return same[0] if alone and identity is None else None
 
