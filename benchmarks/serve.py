@@ -1,16 +1,20 @@
 """
-Fifty chats at once through `haloes serve` beside fifty straight to the same upstream: errors, and what the way adds.
+Fifty chats through `haloes serve` beside fifty straight to the same upstream: errors, and what the way adds.
 
     python -m benchmarks.serve [--chats 50] [--rounds 6] [--words 40]
 
-The upstream is a program that answers at once; rounds straight and through the server take turns, so that both meet the
-same machine. Printed is the time to the first token at the median and the 95th percentile, and the difference.
+The chats of a round begin at one moment, and then spread over two seconds as people's do; fifty are under way either
+way. The upstream is a program that answers at once; rounds straight and through the server take turns, so that both
+meet the same machine. Printed is the time to the first token at the median and the 95th percentile, the difference with
+its 95 % interval over rounds, and how busy the machine was with other programs: where they leave no processor idle, the
+server waits for one.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import sqlite3
 import statistics
@@ -18,12 +22,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 
 import psutil
 
 _PAUSE = 0.02
 """Seconds between an upstream's words: fifty tokens a second each."""
+_SPREAD = 2.0
+"""Seconds over which the chats of a round begin."""
 
 
 async def upstream(words: int) -> None:
@@ -84,15 +91,39 @@ async def chat(port: int, words: int) -> float:
     return first
 
 
-async def measure(chats: int, rounds: int, words: int, straight: int, through: int) -> dict[str, list[float]]:
-    """Return the times to the first token, straight and through the server."""
-    found: dict[str, list[float]] = {"straight": [], "through": []}
-    await asyncio.gather(*(chat(through, words) for _ in range(chats)))  # connections and code are warm after this
-    for number in range(rounds):
-        for name in ("straight", "through")[:: 1 if number % 2 else -1]:
-            port = {"straight": straight, "through": through}[name]
-            found[name] += await asyncio.gather(*(chat(port, words) for _ in range(chats)))
+async def measure(given: argparse.Namespace, ports: dict[str, int], spread: float) -> dict[str, list[list[float]]]:
+    """Return the seconds to the first token, straight and through the server, a list for each round."""
+    found: dict[str, list[list[float]]] = {name: [] for name in ports}
+    drawn = random.Random(0)
+
+    async def begun_later(port: int, wait: float) -> float:
+        await asyncio.sleep(wait)
+        return await chat(port, given.words)
+
+    for number in range(given.rounds):
+        waits = [drawn.uniform(0, spread) for _ in range(given.chats)]
+        for name in list(ports)[:: 1 if number % 2 else -1]:
+            found[name].append(await asyncio.gather(*(begun_later(ports[name], wait) for wait in waits)))
     return found
+
+
+def added(found: dict[str, list[list[float]]]) -> tuple[float, float, float]:
+    """Return the difference of the medians in milliseconds, with the ends of its interval: rounds are drawn again."""
+    drawn = random.Random(0)
+    rounds = list(zip(found["straight"], found["through"], strict=True))
+
+    def difference(those: list[tuple[list[float], list[float]]]) -> float:
+        straight, through = (statistics.median(chain.from_iterable(side)) for side in zip(*those, strict=True))
+        return 1000 * (through - straight)
+
+    again = sorted(difference(drawn.choices(rounds, k=len(rounds))) for _ in range(1000))
+    return difference(rounds), again[25], again[974]
+
+
+def _others(ours: list[int]) -> float:
+    """Return the processor time that other programs than these have taken, in seconds."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + times.nice) - sum(map(_cpu, ours))
 
 
 def _cpu(process: int) -> float:
@@ -125,25 +156,39 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
             try:
                 assert server.stdout is not None
-                through = int(server.stdout.readline().rpartition(":")[2])
-                before = _cpu(server.pid)
-                found = asyncio.run(measure(given.chats, given.rounds, given.words, straight, through))
-                worked = _cpu(server.pid) - before
+                ports = {"straight": straight, "through": int(server.stdout.readline().rpartition(":")[2])}
+                programs = [server.pid, fake.pid, os.getpid()]
+                # Connections and code are warm after this.
+                asyncio.run(measure(argparse.Namespace(**{**vars(given), "rounds": 1}), ports, 0.0))
+                worked = -_cpu(server.pid)
+                for title, spread in (("at one moment", 0.0), (f"spread over {_SPREAD:g} s", _SPREAD)):
+                    began, others = time.perf_counter(), _others(programs)
+                    found = asyncio.run(measure(given, ports, spread))
+                    busy = (_others(programs) - others) / (time.perf_counter() - began)
+                    report(title, found, busy)
+                worked += _cpu(server.pid)
             finally:
                 server.send_signal(signal.SIGINT)
                 fake.kill()
         with sqlite3.connect(store) as connection:
             (kept,) = connection.execute("SELECT count(*) FROM answers").fetchone()
         connection.close()
-    middle = {name: 1000 * statistics.median(times) for name, times in found.items()}
-    late = {name: 1000 * statistics.quantiles(times, n=20)[-1] for name, times in found.items()}
-    print(f"{given.chats} chats at once, {given.rounds} rounds each way, {given.words} words an answer: no error")
-    for name in found:
-        print(f"first token {name}: median {middle[name]:.1f} ms, 95th percentile {late[name]:.1f} ms")
-    print(f"the way adds {middle['through'] - middle['straight']:.1f} ms at the median")
-    events = given.chats * (given.rounds + 1) * (given.words + 1)
+    events = 2 * given.chats * given.rounds * (given.words + 1)
     print(f"the server's processor time: {1e6 * worked / events:.0f} microseconds an event")
-    print(f"{kept} answers are kept of {given.chats * (given.rounds + 1)}")
+    print(f"{kept} answers are kept of {given.chats * (2 * given.rounds + 1)}")
+
+
+def report(title: str, found: dict[str, list[list[float]]], busy: float) -> None:
+    """Print what was found of chats that began in one way."""
+    num_rounds = len(found["through"])
+    print(f"{len(found['through'][0])} chats that begin {title}, {num_rounds} rounds each way: no error")
+    for name, rounds in found.items():
+        times = [1000 * each for each in chain.from_iterable(rounds)]
+        late = statistics.quantiles(times, n=20)[-1]
+        print(f"    first token {name}: median {statistics.median(times):.1f} ms, 95th percentile {late:.1f} ms")
+    value, low, high = added(found)
+    print(f"    the way adds {value:.1f} ms at the median [{low:.1f}, {high:.1f}]")
+    print(f"    other programs took {busy:.1f} of {psutil.cpu_count()} processors")
 
 
 if __name__ == "__main__":

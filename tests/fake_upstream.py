@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class FakeUpstream:
     sent: list[bytes] = field(default_factory=list)
     """The bodies of its replies."""
     hang_ups: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -40,7 +42,7 @@ class FakeUpstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.port}/v1" if self.tls is None else f"https://localhost:{self.port}/v1"
 
     def _run(self, began: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
@@ -49,7 +51,7 @@ class FakeUpstream:
 
     async def _serve(self, began: threading.Event) -> None:
         self._over = asyncio.Event()
-        server = await asyncio.start_server(self.talk, "127.0.0.1", 0, backlog=512)
+        server = await asyncio.start_server(self.talk, "127.0.0.1", 0, backlog=512, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         began.set()
         await self._over.wait()

@@ -1,5 +1,6 @@
 """Bodies that clients send, bounded and checked; and errors in the shape that OpenAI's clients read."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,13 +56,11 @@ async def body_of(request: "Request") -> tuple[bytes, dict[str, Any]]:
     Raises:
         RefusedError: it is too long, too slow, or no JSON object.
     """
-    import anyio
-
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(415, "send a JSON body with Content-Type: application/json")
     parts, size = [], 0
     try:
-        with anyio.fail_after(_SECONDS):
+        async with asyncio.timeout(_SECONDS):
             async for part in request.stream():
                 size += len(part)
                 if size > MOST_BYTES:
