@@ -1,6 +1,7 @@
 """Rows of `benchmarks.coverage` for win rates at equal length, ratings, agreement and corrected refusals."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,32 +19,13 @@ from haloes.stats.shared_difficulty import Compared, length_controlled_together
 Rng: TypeAlias = np.random.Generator
 
 _DRAWS = 200
-_TASTE = -1.5
+_TASTE = -1.9
 """The judge's weight of length."""
-_DIFFICULTY = 1.5
-"""Spread of the prompts' difficulties, as of AlpacaEval's."""
 
 
 def judged() -> Iterator[Row]:
     """List the rows."""
-    for num in (20, 100):
-        # A rate is over the prompts of a study; over all prompts it is this mean of many.
-        for theta in (-1.0, 0.5):
-            draw = partial(_compared, (theta,), num, 0.0)
-            yield Row(
-                name=f"at equal length, {num} prompts, rate {sigmoid(np.array(theta)):.2f}",
-                truth=float(sigmoid(np.array(theta))),
-                draw=draw,
-                interval=_alone,
-            )
-        for count in (2, 5):
-            thetas = (-1.0, *np.linspace(-2, 0.5, count - 1).tolist())
-            yield Row(
-                name=f"at equal length, {count} systems, {num} prompts",
-                truth=_rate(-1.0, _DIFFICULTY),
-                draw=partial(_compared, thetas, num, _DIFFICULTY),
-                interval=_together,
-            )
+    yield from _at_equal_length()
     for model in FOUND:
         draw = partial(_refused, model, 0.2, 50)
         yield Row(name=f"refusals 0.2 of 50, corrected, as {model}", truth=0.2, draw=draw, interval=_corrected)
@@ -52,40 +34,84 @@ def judged() -> Iterator[Row]:
         yield Row(name=f"rating 0.7 of 3 models, {num} prompts", truth=0.7, draw=partial(_games, num), interval=_rating)
 
 
-def _rate(theta: float, spread: float) -> float:
-    z, weight = np.polynomial.hermite_e.hermegauss(60)
-    return float(sigmoid(theta + spread * z) @ weight / weight.sum())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Systems:
+    """Systems that one judge compared with one baseline."""
 
+    thetas: tuple[float, ...]
+    """Log-odds of each at equal length, on a prompt of difficulty 0."""
+    prompts: int
+    spread: float = 1.5
+    """Standard deviation of the prompts' difficulties, as of AlpacaEval's."""
+    links: tuple[float, ...] = (0.0,)
+    """How much longer the answers of each system get with a prompt that is easier by one: their logarithm."""
+    skewed: bool = False
+    """Difficulties are exponential in place of normal."""
 
-def _compared(thetas: tuple[float, ...], num: int, spread: float, rng: Rng) -> list[Compared]:
-    """Draw systems whose lengths have nothing to do with how hard a prompt is."""
-    easy = rng.normal(0, 1, num) * spread
-    baseline = np.exp(rng.normal(7, 0.5, num))
-    systems = []
-    for number, theta in enumerate(thetas):
-        lengths = baseline * np.exp(rng.normal(-0.2, 0.4, num))
-        shorter = baseline - lengths
-        chance = sigmoid(theta + _TASTE * np.tanh(shorter / shorter.std(ddof=1)) + easy)
-        systems.append(
-            Compared(
-                variant=str(number),
-                preferences=(rng.random(num) < chance).astype(float).tolist(),
-                lengths=lengths.tolist(),
-                baseline_lengths=baseline.tolist(),
-                prompts=list(range(num)),
+    def truth(self) -> float:
+        """Return the first system's rate at equal length, over all prompts."""
+        share = (np.arange(100_000) + 0.5) / 100_000
+        return float(sigmoid(self.thetas[0] + self.spread * self._easy(share)).mean())
+
+    def draw(self, rng: Rng) -> list[Compared]:
+        """Draw verdicts on as many prompts."""
+        easy = self.spread * self._easy(rng.random(self.prompts))
+        baseline = np.exp(rng.normal(7, 0.5, self.prompts))
+        systems = []
+        for number, theta in enumerate(self.thetas):
+            link = self.links[number % len(self.links)]
+            lengths = baseline * np.exp(link * easy + rng.normal(-0.3, 0.4, self.prompts))
+            shorter = baseline - lengths
+            chance = sigmoid(theta + _TASTE * np.tanh(shorter / shorter.std(ddof=1)) + easy)
+            systems.append(
+                Compared(
+                    variant=str(number),
+                    preferences=(rng.random(self.prompts) < chance).astype(float).tolist(),
+                    lengths=lengths.tolist(),
+                    baseline_lengths=baseline.tolist(),
+                    prompts=list(range(self.prompts)),
+                )
             )
-        )
-    return systems
+        return systems
+
+    def _easy(self, share: Any) -> Any:
+        from scipy.special import ndtri
+
+        return -1 - np.log1p(-share) if self.skewed else ndtri(share)
+
+
+def _at_equal_length() -> Iterator[Row]:
+    for num in (20, 30, 100, 400):
+        for theta in (-2.0, -1.0, 0.5):
+            one = Systems(thetas=(theta,), prompts=num, spread=0)
+            name = f"at equal length, alone, {num} prompts, rate {one.truth():.2f}"
+            yield Row(name=name, truth=one.truth(), draw=one.draw, interval=_alone)
+    for num in (30, 100, 400):
+        for count in (2, 5):
+            thetas = (-1.0, *np.linspace(-2, 0.5, count - 1).tolist())
+            for said, links, skewed in _LINKED:
+                systems = Systems(thetas=thetas, prompts=num, links=links, skewed=skewed)
+                name = f"length-controlled, {count} systems, {num} prompts, {said}"
+                yield Row(name=name, truth=systems.truth(), draw=systems.draw, interval=_together)
+
+
+_LINKED: tuple[tuple[str, tuple[float, ...], bool], ...] = (
+    ("length apart from difficulty", (0.0,), False),
+    ("longer where easy", (0.25,), False),
+    ("shorter where easy", (-0.25,), False),
+    ("half of them longer where easy", (0.4, 0.0), False),
+    ("longer where easy, skewed", (0.25,), True),
+)
 
 
 def _alone(systems: list[Compared]) -> Score | None:
     (one,) = systems
-    found = length_controlled_win_rate(one.preferences, one.lengths, one.baseline_lengths, one.prompts, draws=_DRAWS)
+    found = length_controlled_win_rate(one.preferences, one.lengths, one.baseline_lengths, one.prompts)
     return None if found is None else found.score
 
 
 def _together(systems: list[Compared]) -> Score | None:
-    found = length_controlled_together(systems, draws=_DRAWS)[0]
+    found = length_controlled_together(systems)[0]
     return None if found is None else found.score
 
 

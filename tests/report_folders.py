@@ -290,7 +290,8 @@ def evaluation(judges: tuple[str, ...] = ("gpt", "rule"), num: int = 24) -> dict
             "smallest_difference": 0.28,
             "win_rate": score_row("win_rate", 0.61),
             "length_controlled": {
-                "score": score_row("length_controlled_win_rate", 0.52),
+                "score": score_row("win_rate_at_equal_length", 0.52),
+                "caution": "of one model alone",
                 "theta": 0.1,
                 "phi_length": -0.2,
                 "psi_difficulty": None,

@@ -56,6 +56,8 @@ class LengthControlled:
     """Weight of tanh(standardised baseline length - length): negative where the judge prefers longer answers."""
     psi_difficulty: float | None
     """Weight of the instruction's difficulty; 1 where that was fitted to several systems; None where not known."""
+    caution: str = ""
+    """What the rate may hold beside the answers' quality, or why it is extrapolated; empty where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,8 @@ def test_judgements_are_evaluated_and_the_numbers_kept_beside_them(capsys: Captu
 
     assert "kto against sft, by rules.py:longer, 8 scored prompts" in out
     assert "sign test:" in out
-    assert "at equal length:" in out
+    assert "win rate at equal length:" in out
+    assert "of one model alone: where easy prompts" in " ".join(out.split())
     assert "preference for answers that only ask to be chosen: 100.0%" in out
     assert "Numbers: j.evaluation.json" in out
     (matchup,) = kept["judged"]["matchups"]

@@ -34,6 +34,7 @@ def test_the_numbers_of_the_judges_are_on_the_page(judged_run_dir: Path):
         "12 won",
         "1 unscored",
         "Win rate at equal length",
+        "At equal length: of one model alone.",
         "Verdicts for the first place",
         "Preference for answers that only ask to be chosen",
         "−400 to −20 characters",

@@ -94,7 +94,7 @@ def alpaca_eval(
     fitted: dict[tuple[str, str], LengthControlled | None] = {}
     for annotator in dict.fromkeys(annotator for annotator, _ in judged) if weights is None else ():
         of_one = {model: some for (by, model), some in judged.items() if by == annotator}
-        together = _fitted(of_one, difficulties, seed=seed)
+        together = _fitted(of_one, difficulties)
         fitted |= {(annotator, model): controlled for model, controlled in together.items()}
     rows = [
         row
@@ -147,14 +147,14 @@ def _from_weights(about: Annotation, weights: Weights) -> float | None:
 
 
 def _fitted(
-    by_model: Mapping[str, Sequence[Annotation]], difficulties: Mapping[str, float] | None, *, seed: int
+    by_model: Mapping[str, Sequence[Annotation]], difficulties: Mapping[str, float] | None
 ) -> dict[str, LengthControlled | None]:
     """Fit each model's rate at equal length: with the difficulties given, or those of several models, or without."""
     compared = {model: _compared(model, some) for model, some in by_model.items()}
     # The baseline itself, which a table of AlpacaEval holds, says nothing of which instruction is difficult.
     others = [one for one in compared.values() if any(preference != _EVEN for preference in one.preferences)]
     if difficulties is None and shared_prompts(others):
-        together = length_controlled_together(others, label=_annotator(by_model), seed=seed)
+        together = length_controlled_together(others, label=_annotator(by_model))
         return {one.variant: controlled for one, controlled in zip(others, together, strict=True)}
     return {
         model: length_controlled_win_rate(
@@ -165,8 +165,6 @@ def _fitted(
             difficulties=None if difficulties is None else [_known(difficulties, prompt) for prompt in one.prompts],
             variant=model,
             label=_annotator(by_model),
-            draws=500,
-            seed=seed,
         )
         for model, one in compared.items()
     }

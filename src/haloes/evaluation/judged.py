@@ -48,7 +48,7 @@ def judged_numbers(files: Sequence[JudgedFile], *, seed: int = 0) -> JudgedNumbe
     # Canaries are judged like answers, but kept apart: they are not the candidate's.
     canary_pairs = comparisons(judgement for judged in files for judgement in judged.canaries)
     groups = _grouped(pairs)
-    at_equal_length = _at_equal_length(groups, seed=seed)
+    at_equal_length = _at_equal_length(groups)
     matchups = [
         _matchup(
             group,
@@ -120,16 +120,16 @@ def _matchup(
     )
 
 
-def _at_equal_length(groups: "_Grouped", *, seed: int) -> dict[tuple[str, str, str], LengthControlled | None]:
+def _at_equal_length(groups: "_Grouped") -> dict[tuple[str, str, str], LengthControlled | None]:
     """Fit the win rates at equal length: of all candidates at once, where one judge saw several on the same prompts."""
     found: dict[tuple[str, str, str], LengthControlled | None] = {}
     for opponent in dict.fromkeys(key[1:] for key in groups):
         keys = [key for key in groups if key[1:] == opponent]
         compared = [_compared(groups[key]) for key in keys]
         if shared_prompts(compared):
-            together = length_controlled_together(compared, seed=seed)
+            together = length_controlled_together(compared)
         else:
-            together = [_length_controlled(one, seed=seed) for one in compared]
+            together = [_length_controlled(one) for one in compared]
         found |= dict(zip(keys, together, strict=True))
     return found
 
@@ -145,9 +145,9 @@ def _compared(pairs: Sequence[JudgedPair]) -> Compared:
     )
 
 
-def _length_controlled(one: Compared, *, seed: int) -> LengthControlled | None:
+def _length_controlled(one: Compared) -> LengthControlled | None:
     return length_controlled_win_rate(
-        one.preferences, one.lengths, one.baseline_lengths, one.prompts, variant=one.variant, seed=seed
+        one.preferences, one.lengths, one.baseline_lengths, one.prompts, variant=one.variant
     )
 
 

@@ -9,41 +9,37 @@ difficulty g of an instruction, where it is known,
 so that phi is negative where the judge prefers longer answers, and the rate is the mean of sigmoid(theta + psi * g).
 AlpacaEval chooses an L1 penalty by cross-validation and adds the judgements of two reference models as a prior; both
 need its own data. Here a wide normal prior on the coefficients keeps them finite, and nothing else is added: with its
-difficulties it is 1.5 points from AlpacaEval's on average. Without difficulties it is another number: on published
-models 6.7 points above on average, 25.6 at most, for easy instructions are also those whose answers are about equally
-long. Several systems on the same prompts tell which are easy: see `shared_difficulty`.
+difficulties it is 1.5 points from AlpacaEval's on average. Without difficulties it is another number with another name:
+on published models 6.7 points above on average, 25.6 at most, for easy instructions are also those whose answers are
+about equally long. Several systems on the same prompts tell which are easy: see `shared_difficulty`.
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from haloes.errors import DataError
 from haloes.evaluation_results import LengthControlled
 from haloes.results import Score
-from haloes.stats.bootstrap import (
-    DRAWS,
-    Codes,
-    Floats,
-    bootstrap_method,
-    cluster_weights,
-    codes_for,
-    expanded_interval,
-    finite,
-)
-from haloes.stats.bounded_mean import unanimous_interval, unit_interval
+from haloes.stats.bootstrap import Codes, Floats, codes_for, finite
+from haloes.stats.bounded_mean import unit_interval
 from haloes.stats.logistic import fit_logistic, sigmoid
+from haloes.stats.penalised import PenalisedFit, fit_without_each, judged_interval
 from haloes.stats.win_rate import Preferences
 
-# Shapes: N comparisons, C prompts, D bootstrap draws, K coefficients.
+# Shapes: N comparisons, C prompts, K coefficients.
 
 PRIOR_SD = 5.0
 """Prior standard deviation of the coefficients: those that AlpacaEval published lie between -4.2 and 2, so that only
 separable rows feel it."""
+CONTROLLED, NOT_CONTROLLED = "length_controlled_win_rate", "win_rate_at_equal_length"
+"""Names of the rate: with each prompt's difficulty, and where that is not known."""
+_NO_DIFFICULTY = (
+    "of one model alone: where easy prompts are those with answers of about equal length, their ease is in it"
+)
 _ONE_SIDED = 0.05
-_CHUNK = 400_000
-"""Draws x rows held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ class _Rows:
     """The rows of the regression: one without a preference is predicted, as AlpacaEval does, but not fitted."""
 
     share_N: Floats
-    is_scored_N: Floats
+    is_scored_N: NDArray[np.bool_]
     shorter_by_N: Floats
     difficulty_N: Floats | None
     codes_N: Codes
@@ -66,15 +62,12 @@ def length_controlled_win_rate(
     prompts: Sequence[Hashable],
     *,
     difficulties: Sequence[float] | None = None,
-    name: str = "length_controlled_win_rate",
     variant: str = "after",
     label: str = "",
     level: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> LengthControlled | None:
     """
-    Compute the win rate at equal length, with an interval that resamples prompts and refits in each draw.
+    Compute the win rate at equal length, with an interval over prompts like these.
 
     Args:
         preferences: in [0, 1] for the model's answer, ties 0.5, None where a comparison could not be scored.
@@ -82,31 +75,39 @@ def length_controlled_win_rate(
         baseline_lengths: characters of the answers they are compared with.
         prompts: the prompt of each comparison.
         difficulties: difficulty of each comparison's instruction, such as AlpacaEval's; None where not known.
-        name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
         level: coverage of the interval.
-        draws: number of bootstrap draws.
-        seed: seed of the draws.
 
     Returns:
-        The score and the coefficients; None with fewer than two scored prompts.
+        The score and the coefficients; None with fewer than two scored prompts. Without difficulties the score has the
+        name "win_rate_at_equal_length" and a caution.
 
     Raises:
         DataError: the lengths differ, a preference is not in [0, 1], or another number is not finite.
     """
-    rows = _rows(preferences, lengths, baseline_lengths, prompts, difficulties=difficulties, name=name)
-    num = int(rows.codes_N.max(initial=-1)) + 1
-    num_scored = len(np.unique(rows.codes_N[rows.is_scored_N > 0]))
+    rows = _rows(preferences, lengths, baseline_lengths, prompts, difficulties)
+    num_scored = len(np.unique(rows.codes_N[rows.is_scored_N]))
     if num_scored < 2:  # noqa: PLR2004 - one prompt has no spread
         return None
-    rates, coefficients = _fitted(rows, np.ones((1, num)), start_K=None)
-    value = float(rates[0])
-    rate_D = _rate_draws(rows, coefficients[0], draws=draws, seed=seed)
-    share_N = rows.share_N[rows.is_scored_N > 0]
-    low, high, method = refitted_interval(value, rate_D, share_N, num_prompts=num_scored, draws=draws, level=level)
+    length_N = np.tanh(standardised(rows.shorter_by_N, rows.per_prompt_N))
+    known = [] if rows.difficulty_N is None else [rows.difficulty_N]
+    features_NK = np.column_stack([np.ones_like(length_N), length_N, *known])
+    weight_N = rows.per_prompt_N * rows.is_scored_N
+    coefficient_K = fit_logistic(features_NK, rows.share_N, weight_N[None], prior_sd=PRIOR_SD)[0]
+    # The rate is read off where tanh is 0.
+    at_equal_NK = features_NK * np.where(np.arange(features_NK.shape[1]) == 1, 0, 1)
+    value, slope_K, own_C = _mean_chance(at_equal_NK, coefficient_K, rows)
+    fit = _without_each(features_NK, coefficient_K, rows, weight_N)
+    low, high, method = judged_interval(
+        value,
+        fit.variance(slope_K, own_C),
+        rows.share_N[rows.is_scored_N],
+        num_prompts=num_scored,
+        level=level,
+    )
     score = Score(
-        name=name,
+        name=CONTROLLED if known else NOT_CONTROLLED,
         value=value,
         low=low,
         high=high,
@@ -114,33 +115,39 @@ def length_controlled_win_rate(
         variant=variant,
         num_rows=int(rows.is_scored_N.sum()),
         num_clusters=num_scored,
-        method=method + _extrapolation(rows),
+        method=method,
         label=label,
     )
-    theta, phi, *psi = coefficients[0].tolist()
-    return LengthControlled(score=score, theta=theta, phi_length=phi, psi_difficulty=psi[0] if psi else None)
+    theta, phi, *psi = coefficient_K.tolist()
+    cautions = [] if known else [_NO_DIFFICULTY]
+    cautions += [extrapolation(rows.shorter_by_N[rows.is_scored_N])]
+    return LengthControlled(
+        score=score,
+        theta=theta,
+        phi_length=phi,
+        psi_difficulty=psi[0] if psi else None,
+        caution="; ".join(filter(None, cautions)),
+    )
 
 
-def refitted_interval(
-    value: float, rate_D: Floats, share_N: Floats, *, num_prompts: int, draws: int, level: float
-) -> tuple[float, float, str]:
-    """
-    Return the interval of a rate that was fitted again in each bootstrap draw, low and high, and its method in words.
+def standardised(value_N: Floats, weight_N: Floats) -> Floats:
+    """Divide values by their standard deviation (n - 1), without centring; zero where they do not vary."""
+    total = weight_N.sum()
+    if total == 0:
+        return np.zeros_like(value_N)
+    mean = weight_N @ value_N / total
+    sd = np.sqrt(weight_N @ (value_N - mean) ** 2 / max(total - 1, 1))
+    # Not centred: zero has to stay equal length, since that is where the rate is read off.
+    return np.asarray(value_N / sd) if sd > 0 else np.zeros_like(value_N)
 
-    Args:
-        value: the rate.
-        rate_D: the rate of each draw that has one.
-        share_N: the preferences that were fitted.
-        num_prompts: how many prompts they are of.
-        draws: how many draws were made.
-        level: nominal coverage of the interval.
-    """
-    # Where all prompts agree every draw is fitted to the same preferences, and the spread of the fits says nothing.
-    if np.ptp(share_N) == 0:
-        method = f"Wilson's bound on the prompts that may differ, as all {num_prompts} agree"
-        return *unanimous_interval(value, num_prompts, level), method
-    method = f"expanded {bootstrap_method(num_prompts, draws)}, refitted in each"
-    return *expanded_interval(rate_D, level, num_prompts), method
+
+def extrapolation(shorter_by_N: Floats) -> str:
+    """Return a caution where one side's answers are nearly always longer: then equal length was hardly seen."""
+    longer, shorter = (shorter_by_N < 0).mean(), (shorter_by_N > 0).mean()
+    if min(longer, shorter) >= _ONE_SIDED or longer == shorter or longer + shorter < _ONE_SIDED:
+        return ""
+    side, share = ("longer", longer) if longer > shorter else ("shorter", shorter)
+    return f"{share:.0%} of the answers are {side} than the baseline's, so equal length is extrapolated"
 
 
 def _rows(
@@ -148,74 +155,45 @@ def _rows(
     lengths: Sequence[float],
     baseline_lengths: Sequence[float],
     prompts: Sequence[Hashable],
-    *,
     difficulties: Sequence[float] | None,
-    name: str,
 ) -> _Rows:
     sizes = [len(preferences), len(lengths), len(baseline_lengths)]
     sizes += [] if difficulties is None else [len(difficulties)]
     if len(set(sizes)) > 1:
-        raise DataError(f"{name}: preferences, lengths and difficulties must be as many as each other, got {sizes}")
+        raise DataError(
+            f"{CONTROLLED}: preferences, lengths and difficulties must be as many as each other, got {sizes}"
+        )
     # What stands in for a missing preference weighs nothing.
-    share_N = unit_interval([0.5 if value is None else value for value in preferences], name)
-    codes_N = codes_for(share_N, prompts, name)
+    share_N = unit_interval([0.5 if value is None else value for value in preferences], CONTROLLED)
+    codes_N = codes_for(share_N, prompts, CONTROLLED)
     return _Rows(
         share_N=share_N,
         # A row without a preference still has a length and a difficulty to predict for, as in AlpacaEval.
-        is_scored_N=np.array([value is not None for value in preferences], dtype=np.float64),
-        shorter_by_N=finite(baseline_lengths, f"{name}: baseline length") - finite(lengths, f"{name}: length"),
-        difficulty_N=None if difficulties is None else finite(difficulties, f"{name}: difficulty"),
+        is_scored_N=np.array([value is not None for value in preferences], dtype=bool),
+        shorter_by_N=finite(baseline_lengths, f"{CONTROLLED}: baseline length")
+        - finite(lengths, f"{CONTROLLED}: length"),
+        difficulty_N=None if difficulties is None else finite(difficulties, f"{CONTROLLED}: difficulty"),
         codes_N=codes_N,
         per_prompt_N=(1 / np.bincount(codes_N))[codes_N] if len(codes_N) else share_N,
     )
 
 
-def _fitted(rows: _Rows, weight_DC: Floats, *, start_K: Floats | None) -> tuple[Floats, Floats]:
-    """Return the length-controlled rate and the coefficients (D, K) of each draw."""
-    weight_DN = weight_DC[:, rows.codes_N] * rows.per_prompt_N
-    # Standardised anew in each draw: the spread of lengths is estimated from the same rows as the coefficients.
-    length_DN = np.tanh(_standardised(rows.shorter_by_N, weight_DN))
-    columns = [np.ones_like(length_DN), length_DN]
-    if rows.difficulty_N is not None:
-        columns.append(np.broadcast_to(rows.difficulty_N, length_DN.shape))
-    coefficient_DK = fit_logistic(
-        np.stack(columns, axis=-1), rows.share_N, weight_DN * rows.is_scored_N, prior_sd=PRIOR_SD, start_K=start_K
-    )
-    if rows.difficulty_N is None:
-        # At equal length tanh is 0, and without difficulties every row has the same rate.
-        return sigmoid(coefficient_DK[:, 0]), coefficient_DK
-    chance_DN = sigmoid(coefficient_DK[:, :1] + coefficient_DK[:, 2:] * rows.difficulty_N)
-    return np.asarray((weight_DN * chance_DN).sum(axis=1) / weight_DN.sum(axis=1)), coefficient_DK
+def _mean_chance(features_NK: Floats, coefficient_K: Floats, rows: _Rows) -> tuple[float, Floats, Floats]:
+    """Return the mean over prompts of the chances, its slope, and how it changes where a prompt is left out."""
+    chance_N = sigmoid(features_NK @ coefficient_K)
+    weight_N = rows.per_prompt_N / rows.per_prompt_N.sum()
+    value = float(weight_N @ chance_N)
+    by_prompt_C = np.bincount(rows.codes_N, rows.per_prompt_N * chance_N)
+    slope_K = (weight_N * chance_N * (1 - chance_N)) @ features_NK
+    return value, slope_K, (value - by_prompt_C) / (len(by_prompt_C) - 1)
 
 
-def _standardised(value_N: Floats, weight_DN: Floats) -> Floats:
-    """Divide values by their standard deviation (n - 1) in each draw, without centring; zero where they do not vary."""
-    total_D = weight_DN.sum(axis=1)
-    mean_D = weight_DN @ value_N / total_D
-    square_D = (weight_DN * (value_N - mean_D[:, None]) ** 2).sum(axis=1)
-    sd_D = np.sqrt(square_D / np.maximum(total_D - 1, 1))
-    # Not centred: zero has to stay equal length, since that is where the rate is read off.
-    scaled_DN = np.zeros_like(weight_DN)
-    np.divide(value_N, sd_D[:, None], out=scaled_DN, where=sd_D[:, None] > 0)
-    return scaled_DN
-
-
-def _rate_draws(rows: _Rows, start_K: Floats, *, draws: int, seed: int) -> Floats:
-    num = int(rows.codes_N.max()) + 1
-    at_once = max(1, _CHUNK // len(rows.codes_N))
-    rates = [
-        _fitted(rows, weight_DC[start : start + at_once], start_K=start_K)[0]
-        for weight_DC in cluster_weights(num, draws=draws, seed=seed)
-        for start in range(0, len(weight_DC), at_once)
-    ]
-    return np.concatenate(rates)
-
-
-def _extrapolation(rows: _Rows) -> str:
-    """Return a warning where one side's answers are nearly always longer: then equal length was hardly seen."""
-    is_scored_N = rows.is_scored_N > 0
-    longer, shorter = (rows.shorter_by_N[is_scored_N] < 0).mean(), (rows.shorter_by_N[is_scored_N] > 0).mean()
-    if min(longer, shorter) >= _ONE_SIDED or longer == shorter or longer + shorter < _ONE_SIDED:
-        return ""
-    side, share = ("longer", longer) if longer > shorter else ("shorter", shorter)
-    return f"; {share:.0%} of the answers are {side} than the baseline's, so equal length is extrapolated"
+def _without_each(features_NK: Floats, coefficient_K: Floats, rows: _Rows, weight_N: Floats) -> PenalisedFit:
+    precision_KK = np.eye(len(coefficient_K)) / PRIOR_SD**2
+    chance_N = sigmoid(features_NK @ coefficient_K)
+    bent_N = weight_N * chance_N * (1 - chance_N)
+    gradient_NK = (weight_N * (chance_N - rows.share_N))[:, None] * features_NK
+    order = np.argsort(rows.codes_N, kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(rows.codes_N))[:-1])
+    parts = ((gradient_NK[own].sum(axis=0), (features_NK[own].T * bent_N[own]) @ features_NK[own]) for own in groups)
+    return fit_without_each(parts, (features_NK.T * bent_N) @ features_NK + precision_KK, precision_KK)
