@@ -182,3 +182,27 @@ def test_what_anybody_writes_is_shown_as_text(browser: Browser, server: Served, 
         assert (opened.locator("p").last.text_content() or "").count(text) == 3
         assert page.title() == "haloes: chat, compare, rate"
         assert page.locator("main img, main script").count() == 0
+
+
+def test_the_page_says_how_far_the_loading_is_until_the_models_are_there(browser: Browser, server: Served):
+    with visit(browser, server) as page:
+        told = server.json("GET", "/api/info")[1]
+        parts = iter([{"model": "after", "done": 0, "of": 2}, {"model": "before", "done": 1, "of": 2}])
+        seen = []
+
+        def answer(route: Any) -> None:
+            seen.append(next(parts, None))
+            route.fulfill(json={**told, "loading": seen[-1]})
+
+        page.route("**/api/info", answer)
+        page.clock.install()
+        page.reload()
+        loading = page.locator("#loading")
+        expect(loading).to_contain_text("Loading the model after (1 of 2)")
+        page.clock.run_for(600)
+        expect(loading).to_contain_text("Loading the model before (2 of 2)")
+        assert page.get_by_role("progressbar").evaluate("(bar) => bar.position") == 0.5
+        page.clock.run_for(600)
+        expect(loading).to_be_hidden()
+        page.clock.run_for(6000)
+        assert len(seen) == 3

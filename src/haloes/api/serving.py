@@ -1,6 +1,7 @@
 """Serve a model, and collect feedback on what it says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from haloes.api.arguments import PathLike, ProgressLike, as_path, showing
@@ -37,13 +38,15 @@ def serve(
         port: its port; 0 for any that is free.
         token_env: the NAME of the environment variable with the token that every request must bring.
         allow_hosts: further names under which browsers may ask the server.
-        ready: told the page's address and the store once requests are taken.
+        ready: told the page's address and the store once requests are taken; those for a model that is being loaded
+            wait for it.
         progress: told how far the loading is; shown in a terminal or notebook if left out, None for silence.
 
     Raises:
         ConfigError: arguments that do not fit together, or packages that are missing.
         RunError: the folder holds no trained run, the address is taken, or another server holds the store.
         DataError: the store is some other file, or there are no prompts.
+        ModelError: a model cannot be loaded.
     """
     from haloes.serving.run import Address, bound, check_installed, check_is_trained, serve_until_stopped
 
@@ -76,8 +79,18 @@ def serve(
         else:
             from haloes.serving.of_run import site_of_run
 
-            with showing(progress) as shown:
-                shown.stage("loading both models")
-                site = site_of_run(folder, opened, prompts=prompts)
+            site = site_of_run(folder, opened, prompts=prompts, shown=lambda: _loading(progress))
         app = make_app(site, token=token, names=taken.names)
-        serve_until_stopped(app, listening, ready=lambda: None if ready is None else ready(taken.url, place))
+        serve_until_stopped(
+            app,
+            listening,
+            ready=lambda: None if ready is None else ready(taken.url, place),
+            failure=site.backend.failure,
+        )
+
+
+@contextmanager
+def _loading(progress: ProgressLike) -> Iterator[None]:
+    with showing(progress) as shown:
+        shown.stage("loading both models")
+        yield

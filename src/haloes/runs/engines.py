@@ -58,17 +58,36 @@ def make_engine(
         return HttpEngine(model, Endpoint(base_url=base_url, key_env=key_env), concurrency, chat_template_kwargs)
     if base_url is not None or key_env is not None:
         raise ConfigError(f"sample.base_url and sample.key_env are for --engine http, and the engine is {engine}")
-    path = model
-    if is_trained_run(Path(model)):
-        # A run stands for its trained model, in the dtype in which it was trained and measured.
-        path = str(Path(model) / MODEL)
-        dtype = run_folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype
     if engine == "vllm":
+        path, _ = _place(model, dtype)
         tokenizer = with_template_kwargs(load_tokenizer(path), chat_template_kwargs)
         return VLLMEngine(path, tokenizer, name or model, chat_template_kwargs=chat_template_kwargs)
+    return make_transformers_engine(
+        model, name=name, batch_size=batch_size, dtype=dtype, device=device, chat_template_kwargs=chat_template_kwargs
+    )
+
+
+def make_transformers_engine(
+    model: str,
+    *,
+    name: str | None = None,
+    batch_size: int = 64,
+    dtype: str = "auto",
+    device: str = "auto",
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+) -> TransformersEngine:
+    """Load a model into this process; arguments and errors are those of `make_engine`."""
+    path, dtype = _place(model, dtype)
     where = choose_device(device)
     loaded = load_model(path, dtype=choose_dtype(dtype, where), device=where)
     tokenizer = with_template_kwargs(loaded.tokenizer, chat_template_kwargs)
     return TransformersEngine(
         loaded.model, tokenizer, name or model, batch_size, place=path, chat_template_kwargs=chat_template_kwargs
     )
+
+
+def _place(model: str, dtype: str) -> tuple[str, str]:
+    """Return where a model lies, and its dtype: a run stands for its trained model, in the dtype of its training."""
+    if not is_trained_run(Path(model)):
+        return model, dtype
+    return str(Path(model) / MODEL), run_folder.read_config(Path(model)).model.dtype if dtype == "auto" else dtype

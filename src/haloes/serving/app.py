@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,13 +96,14 @@ class _Reading:
         return as_json({"object": "list", "data": data})
 
     async def info(self, request: "Request") -> "Response":
-        contest = self._site.contest
+        contest, loading = self._site.contest, self._site.backend.loading()
         return as_json(
             {
                 "models": await self._names(request),
                 "compared": None if contest is None else list(contest.models),
                 "prompts": 0 if contest is None else len(contest.prompts),
                 "run": self._site.run,
+                "loading": None if loading is None else asdict(loading),
                 **await self._read(queries.counts),
             }
         )

@@ -19,6 +19,17 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """How far the loading of models is."""
+
+    model: str
+    """Name of the one that is being loaded."""
+    done: int
+    """How many are there."""
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What comes back, as it goes to the client."""
 
@@ -40,6 +51,14 @@ class Backend(Protocol):
 
     async def models(self, authorization: bytes | None = None) -> list[str]:
         """Return the names of the models. Raises RefusedError where they cannot be had."""
+        ...
+
+    def loading(self) -> Loading | None:
+        """Return how far the loading of models is; None where none is being loaded."""
+        ...
+
+    def failure(self) -> Exception | None:
+        """Return why the server must end; None while it need not."""
         ...
 
     def answer(self, ask: Ask) -> AbstractAsyncContextManager[Reply]:

@@ -3,8 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -17,8 +17,8 @@ from haloes.feedback.refusals import RefusalError
 from haloes.records import Asked, Completion, Prompt, as_asked
 from haloes.sampling._contract import Decoding
 from haloes.sampling.stream import Growing, stream
-from haloes.sampling.transformers_engine import TransformersEngine
-from haloes.serving.backend import Ask, Reply
+from haloes.serving.backend import Ask, Loading, Reply
+from haloes.serving.models import Models
 from haloes.serving.requests import RefusedError, messages_of
 from haloes.serving.writes import new_id, words_of
 
@@ -53,23 +53,33 @@ class _HungUpError(Exception):
 class Local:
     """Answers with models in this process."""
 
-    def __init__(self, engines: Mapping[str, TransformersEngine]) -> None:
-        """Take the models by name."""
-        self._engines = dict(engines)
+    def __init__(self, models: Models) -> None:
+        """Take the models."""
+        self._models = models
         self._turn = anyio.Lock()
         self._seeds = 0
 
-    def opened(self) -> AbstractAsyncContextManager[object]:
-        """Return a context that does nothing: the models are there."""
-        return nullcontext()
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Begin to load the models."""
+        self._models.load()
+        yield
 
     async def models(self, authorization: bytes | None = None) -> list[str]:  # noqa: ARG002 - of the interface
         """Return the names of the models."""
-        return list(self._engines)
+        return self._models.names
+
+    def loading(self) -> Loading | None:
+        """Return how far the loading is."""
+        return self._models.loading()
+
+    def failure(self) -> Exception | None:
+        """Return why there is a model that cannot be loaded."""
+        return self._models.failure
 
     @asynccontextmanager
     async def answer(self, ask: Ask) -> AsyncIterator[Reply]:
-        """Answer once those who asked before have their answers."""
+        """Answer once the model is there, and those who asked before have their answers."""
         try:
             async with self._answered(ask) as reply:
                 yield reply
@@ -79,7 +89,11 @@ class Local:
 
     @asynccontextmanager
     async def _answered(self, ask: Ask) -> AsyncIterator[Reply]:
-        wanted = _Wanted(ask.body, self._engines)
+        wanted = _Wanted(ask.body, self._models.names)
+        try:
+            engine = await self._models.get(wanted.model)
+        except Exception as error:  # whatever it is, the server is about to end with it
+            raise RefusedError(503, f"the model {wanted.model} cannot be loaded", "not_loaded") from error
         if wanted.seed is None:
             self._seeds += 1
         seed = self._seeds if wanted.seed is None else wanted.seed
@@ -102,8 +116,8 @@ class Local:
 
                 try:
                     done = stream(
-                        wanted.engine.model,
-                        wanted.engine.tokenizer,
+                        engine.model,
+                        engine.tokenizer,
                         wanted.prompt,
                         decoding=wanted.decoding,
                         seed=seed,
@@ -143,16 +157,15 @@ async def _in_thread(work: Any, give: MemoryObjectSendStream[Any]) -> None:
 class _Wanted:
     """A request, checked."""
 
-    def __init__(self, body: Mapping[str, Any], engines: Mapping[str, TransformersEngine]) -> None:
+    def __init__(self, body: Mapping[str, Any], models: Collection[str]) -> None:
         """Raise RefusedError where the request cannot be answered as it is."""
         odd = next((name for name, value in body.items() if name not in _KNOWN and value not in (None, [], {})), None)
         if odd is not None:
             raise RefusedError(400, f"{odd!r:.80} is not supported by this server", "unsupported_parameter", odd)
         self.model = str(body.get("model"))
-        if self.model not in engines:
-            known = ", ".join(engines)
+        if self.model not in models:
+            known = ", ".join(models)
             raise RefusedError(404, f"there is no model {self.model!r:.80}, only {known}", "model_not_found", "model")
-        self.engine = engines[self.model]
         self.streams = body.get("stream") is True
         options = body.get("stream_options")
         self.counts = not self.streams or (isinstance(options, Mapping) and options.get("include_usage") is True)

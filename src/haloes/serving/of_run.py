@@ -1,6 +1,10 @@
 """What of a run is served: its model and the one before training, and what of it can be compared."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from haloes.run_files import SAMPLES
 from haloes.runs.config import FeedbackSettings
@@ -9,36 +13,38 @@ from haloes.sampling.run import read_completions
 from haloes.serving.app import Site
 from haloes.serving.comparing import Contest
 from haloes.serving.local import Local
+from haloes.serving.models import Models
 from haloes.serving.store import Store
 
 AFTER, BEFORE = "after", "before"
+Shown: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 
-def models_of(run: Path) -> Local:
-    """Load a run's model and the one before training."""
-    from haloes.runs.engines import make_engine  # brings torch in
+def models_of(run: Path, shown: Shown = nullcontext) -> Models:
+    """Return a run's model and the one before training, of which none is loaded yet."""
+    from haloes.runs.engines import make_transformers_engine  # brings torch in
     from haloes.runs.run_folder import read_config
-    from haloes.sampling.transformers_engine import TransformersEngine
 
     settings = read_config(run).model
-    engines = {
-        AFTER: make_engine(str(run), name=AFTER),
-        BEFORE: make_engine(settings.start, name=BEFORE, dtype=settings.dtype),
+    loaders = {
+        AFTER: partial(make_transformers_engine, str(run), name=AFTER),
+        BEFORE: partial(make_transformers_engine, settings.start, name=BEFORE, dtype=settings.dtype),
     }
-    return Local({name: engine for name, engine in engines.items() if isinstance(engine, TransformersEngine)})
+    return Models(loaders, shown)
 
 
-def site_of_run(run: Path, store: Store, *, prompts: str | None) -> Site:
+def site_of_run(run: Path, store: Store, *, prompts: str | None, shown: Shown = nullcontext) -> Site:
     """
-    Load what is served of a run.
+    Return what is served of a run; its models are loaded when the server starts.
 
     Args:
         run: the run's folder.
         store: where answers and votes are kept.
         prompts: what is compared on; None: the run's held-out prompts.
+        shown: is open while the models are loaded.
     """
     contest = contest_of(run, prompts)
-    return Site(store=store, backend=models_of(run), contest=contest, run=str(run))
+    return Site(store=store, backend=Local(models_of(run, shown)), contest=contest, run=str(run))
 
 
 def contest_of(run: Path, prompts: str | None) -> Contest:

@@ -89,14 +89,27 @@ def bound(address: Address) -> Iterator[tuple[socket.socket, Address]]:
         yield listening, Address(host=address.host, port=port, token_env=address.token_env, names=address.names)
 
 
-def serve_until_stopped(app: Any, listening: socket.socket, *, ready: Callable[[], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; answers that are on their way get a few seconds to end."""
+def serve_until_stopped(
+    app: Any, listening: socket.socket, *, ready: Callable[[], None], failure: Callable[[], Exception | None]
+) -> None:
+    """
+    Serve until Ctrl-C or SIGTERM; answers that are on their way get a few seconds to end.
+
+    Args:
+        app: what is served.
+        listening: the socket that it is asked on.
+        ready: told once requests are taken.
+        failure: what else ends it; it is raised then.
+    """
     import uvicorn
 
     class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is an extra
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             ready()
+
+        async def on_tick(self, counter: int) -> bool:
+            return bool(await super().on_tick(counter)) or failure() is not None
 
     config = uvicorn.Config(
         app,
@@ -113,6 +126,9 @@ def serve_until_stopped(app: Any, listening: socket.socket, *, ready: Callable[[
     )
     with contextlib.suppress(KeyboardInterrupt):  # the usual end
         Server(config).run(sockets=[listening])
+    ended_by = failure()
+    if ended_by is not None:
+        raise ended_by
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from haloes.errors import ConfigError
 from haloes.remote.client import Endpoint, checked_key
-from haloes.serving.backend import Ask, Reply
+from haloes.serving.backend import Ask, Loading, Reply
 from haloes.serving.connection import BrokenOffError, Connections, UnreachableError
 from haloes.serving.requests import RefusedError
 
@@ -62,6 +62,14 @@ class Upstream:
             return [str(model["id"]) for model in json.loads(raw)["data"]]
         except (ValueError, LookupError, TypeError, RecursionError):
             raise RefusedError(502, f"{self._name} does not list its models (HTTP {reply.status})") from None
+
+    def loading(self) -> Loading | None:
+        """Return None: models are the server's own affair."""
+        return None
+
+    def failure(self) -> Exception | None:
+        """Return None: a server that is not there may come back."""
+        return None
 
     @asynccontextmanager
     async def answer(self, ask: Ask) -> AsyncIterator[Reply]:
