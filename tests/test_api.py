@@ -31,7 +31,8 @@ OF_SERVERS = ["import_feedback"]
 """Calls whose example needs a server."""
 OPTIONS = {"set": "settings", "judge_set": "judge_settings"}
 """Options whose argument has another name: it takes mappings, where the option takes a text at a time."""
-ONLY_COMMAND = {"plan": {"json"}, "online": {"engine"}}
+STARTING = {"processes", "nodes", "node_rank", "rendezvous", "max_restarts"}
+ONLY_COMMAND = {"train": STARTING, "resume": STARTING, "plan": {"json"}, "online": {"engine"}}
 """What is about printing, or is there to be refused."""
 ONLY_PYTHON = {"train": {"resume", "allow_changes", "rater"}, "resume": {"rater"}}
 """One call that begins a run or continues it, as a script that is run again wants it."""

@@ -18,6 +18,8 @@ JUDGEMENTS, EVALUATION, REPORT = "judgements.jsonl", "evaluation.json", "report.
 """Files that `haloes judge` and `haloes eval` add by default, and the page that shows all of it."""
 COLLECTED = "collected.db"
 """Answers and votes that `haloes serve` keeps."""
+PROCESSES = "processes"
+"""Folder: what the processes beside the first printed, where `haloes train --processes N` started them."""
 
 MODEL, CHECKPOINTS, BEST = "model", "checkpoints", "best"
 """Folders: the trained model or adapter, the newest checkpoints, and the best one where the run keeps it."""

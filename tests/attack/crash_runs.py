@@ -4,6 +4,7 @@ Kill tiny runs at random moments, or damage what they left, and resume them: a s
     python tests/attack/crash_runs.py kills 100
     python tests/attack/crash_runs.py damages 100
     python tests/attack/crash_runs.py ranks 100
+    python tests/attack/crash_runs.py launched 50
     python tests/attack/crash_runs.py judges 20
     python tests/attack/crash_runs.py rounds 20
     python tests/attack/crash_runs.py benchmarks 20
@@ -27,8 +28,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import psutil
+import yaml
+
 from fake_harness import FakeHarness
 from forked_ranks import begun, begun_together, ended, together
+from haloes.cli.main import main as haloes
 from haloes.errors import USAGE
 from haloes.evaluation.bench.run import BenchSettings, run_benchmarks
 from haloes.judging.pairs import read_pairs
@@ -40,6 +45,7 @@ from haloes.online_rounds.settings import OnlineSettings
 from haloes.progress.contract import NullProgress
 from haloes.run_files import is_run
 from haloes.runs.align import Run, align
+from haloes.runs.config import as_mapping
 from haloes.runs.config_layers import make_config
 from haloes.sampling._contract import Decoding
 from tiny_runs import config, crash, rows_of, same_result, save_model, thumbs, write_rows
@@ -127,6 +133,70 @@ def ranks(folder: Path, seeds: range) -> Counter[str]:
         found["bit-equal" if same_result(Run(run_dir, (), 0), whole_run, files=["data.json"]) else "differ"] += 1
         shutil.rmtree(run_dir)
     return found
+
+
+def launched(folder: Path, seeds: range) -> Counter[str]:
+    """
+    Kill processes that `haloes train --processes 2` started, which starts them again, and see that the run is the same.
+
+    In each fifth run the command itself is killed: its processes have to end by themselves, and the run is resumed.
+    """
+    found: Counter[str] = Counter()
+    made = {}
+    for name, sections in _WAYS_OF_TWO.items():
+        cfg = config(
+            save_model(folder / name / "model"), write_rows(folder / name / "rows.jsonl", thumbs(24)), **sections
+        )
+        os.environ["HALOES_CACHE"] = f"{folder / name / 'cache'}"
+        codes = together(partial(align, cfg, folder / name / "whole"), 2)
+        assert not any(codes), codes
+        (folder / name / "settings.yaml").write_text(yaml.safe_dump(as_mapping(cfg)))
+        made[name] = (folder / name / "settings.yaml", Run(folder / name / "whole", (), 0))
+    for seed in _told(seeds, found):
+        rng = random.Random(seed)
+        settings_file, whole = made[rng.choice(list(made))]
+        run_dir, said = folder / f"run-{seed}", folder / f"said-{seed}"
+        os.environ["HALOES_CACHE"] = f"{folder / 'caches' / str(seed)}"
+        start = ["train", "--config", f"{settings_file}", "--out", f"{run_dir}", "--processes=2", "--max-restarts=9"]
+        launcher = begun(partial(haloes, start), said=said)
+        if seed % 5 == 4:
+            processes = _await_a_moment(launcher, run_dir, rng)
+            os.kill(launcher, signal.SIGKILL)
+            found["kills of the command"] += ended(launcher) == -signal.SIGKILL
+            _, left = psutil.wait_procs(processes, timeout=120)
+            found["processes that outlived it"] += len(left)
+            again = ["resume", f"{run_dir}"] if is_run(run_dir) else start[:-2]
+            launcher = begun(partial(haloes, [*again, "--processes=2"]), said=said)
+        else:
+            for _ in range(rng.randint(1, 3)):
+                if processes := _await_a_moment(launcher, run_dir, rng):
+                    found["kills"] += 1
+                    rng.choice(processes).kill()
+                    psutil.wait_procs(processes, timeout=120)
+        code = ended(launcher)
+        found[f"resumed with {code}"] += 1
+        is_same = code == 0 and same_result(Run(run_dir, (), 0), whole, files=["data.json"])
+        found["bit-equal" if is_same else "differ"] += 1
+        if not is_same or "Traceback" in said.read_text():
+            found["failed"] += 1
+            print(f"seed {seed}: {code}\n{said.read_text()}", file=sys.stderr)
+        shutil.rmtree(run_dir)
+    return found
+
+
+def _await_a_moment(launcher: int, run_dir: Path, rng: random.Random) -> list[psutil.Process]:
+    """Wait for a random moment before or amid the steps, and return the launcher's processes; none where it is over."""
+    parent, metrics = psutil.Process(launcher), run_dir / "metrics.jsonl"
+    lines = rng.choice([0, 1, 2, 3, 5, 8])
+    while parent.status() != psutil.STATUS_ZOMBIE and lines:
+        if metrics.exists() and len(metrics.read_bytes().splitlines()) >= lines:
+            break
+        time.sleep(0.02)
+    # Before the first step much takes long, as importing torch does.
+    time.sleep(rng.uniform(0, 0.5 if lines else 10))
+    while parent.status() != psutil.STATUS_ZOMBIE and len(parent.children()) < 2:
+        time.sleep(0.02)
+    return parent.children()
 
 
 def damages(folder: Path, seeds: range) -> Counter[str]:
@@ -278,12 +348,22 @@ def _damage(path: Path, rng: random.Random) -> str:
     return f"{what} at {at} of {len(content)}"
 
 
-_BAD = {"the other one took longer than 10 s", "differ", "failed", "silently different", "traceback", "lost", "twice"}
+_BAD = {
+    "the other one took longer than 10 s",
+    "processes that outlived it",
+    "differ",
+    "failed",
+    "silently different",
+    "traceback",
+    "lost",
+    "twice",
+}
 
 
 _ATTACKS = {
     "kills": kills,
     "ranks": ranks,
+    "launched": launched,
     "damages": damages,
     "judges": judges,
     "rounds": rounds,

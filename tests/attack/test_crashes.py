@@ -33,6 +33,7 @@ def test_a_few_attacks_do_no_harm(kind: str, count: int):
     [
         ("kills", 300),
         ("ranks", 100),
+        ("launched", 50),
         ("damages", 500),
         ("judges", 30),
         ("rounds", 50),

@@ -135,6 +135,18 @@ def train(
         )
 
 
+def folder_to_train_in(
+    feedback: str | None, *, out: PathLike | None, settings: Mapping[str, Any], config: ConfigLike | None, **given: Any
+) -> Path:
+    """Return the folder in which `train` with these arguments would begin. Raises UserError for a name of nothing."""
+    from haloes.runs.early_checks import check_names
+    from haloes.runs.run_folder import new_run_dir
+
+    run_config = configured(config, argument_settings(feedback=feedback, **given), settings)
+    check_names(run_config)
+    return new_run_dir(run_config) if out is None else path_of(out)
+
+
 def resume(
     run: PathLike,
     *,

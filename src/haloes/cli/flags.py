@@ -57,7 +57,25 @@ class RoundDecodingOptions(DecodingOptions):
     batch_size: int = 32
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessOptions:
+    """Options of `haloes train` and `haloes resume` that start several processes."""
+
+    processes: int = 1
+    """Processes on this machine, which share each step: one for each GPU. They need no torchrun."""
+    max_restarts: int = 0
+    """How often all of them are started again, from the newest checkpoint, after one of them was killed."""
+    nodes: int = 1
+    """Machines with so many processes each; the same command is given on all of them."""
+    node_rank: int = 0
+    """Which of the machines this is, from 0."""
+    rendezvous: str | None = None
+    """HOST:PORT of machine 0, where several machines meet."""
+
+
 # Defaults of parameters, which cyclopts asks for where all options of a class have one.
+ONE_PROCESS = ProcessOptions()
 NO_JUDGE_OPTIONS = JudgeOptions()
 DECODING = DecodingOptions()
 ROUND_DECODING = RoundDecodingOptions()

@@ -67,6 +67,9 @@ for _position, (_name, _help) in enumerate(COMMANDS.items()):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit with 0, with 2 for what the user can put right, with 130 after Ctrl-C or SIGTERM."""
+    from haloes.runs.launched import end_with_launcher
+
+    end_with_launcher()
     code = run(sys.argv[1:] if arguments is None else arguments)
     if code and _is_one_of_several():
         # Not as Python ends: what waits for processes that are gone, or hang, would wait on.
@@ -89,7 +92,12 @@ def run(arguments: list[str]) -> int:
     try:
         _refuse_empty(arguments)
         with interrupt_on_terminate():
-            app(arguments, exit_on_error=False, print_error=False, result_action="return_none")
+            code = app(
+                arguments,
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_int_as_exit_code_else_zero",
+            )
         sys.stdout.flush()  # here, where it can still be told that it cannot be written
     except CycloptsError as error:
         from haloes.cli.mistakes import explained
@@ -106,7 +114,7 @@ def run(arguments: list[str]) -> int:
             raise
         traceback.print_exc()
         return _end(None, BUG)
-    return 0
+    return int(code)
 
 
 def _is_one_of_several() -> bool:

@@ -1,11 +1,11 @@
 """`haloes resume`: go on with a run from its newest checkpoint."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import Settings
+from haloes.cli.flags import ONE_PROCESS, ProcessOptions, Settings
 
 
 def resume(
@@ -14,8 +14,9 @@ def resume(
     *,
     allow_changes: bool = False,
     trust_run_code: bool = False,
+    processes: ProcessOptions = ONE_PROCESS,
     settings: Settings = (),
-) -> None:
+) -> int | None:
     """Go on with a run that was stopped, from its newest intact checkpoint.
 
     Python that its config.yaml names (a loss, a rater, a rule) is run where you trained with the very same before.
@@ -33,16 +34,15 @@ def resume(
         Settings to change, as section.key=value; those that decide memory only (train.microbatch_tokens) may differ.
     """
     import haloes.api.runs
+    from haloes.cli.processes import start, starts_others
     from haloes.cli.views.run import show_run
     from haloes.progress.display import Display
     from haloes.runs.read_settings import parse_settings
 
+    options: dict[str, Any] = {"allow_changes": allow_changes, "trust_run_code": trust_run_code}
+    if starts_others(processes):
+        return start(["resume", str(run)], processes, run, options=options, settings=settings)
     with Display() as progress:
-        finished = haloes.api.runs.resume(
-            run,
-            allow_changes=allow_changes,
-            trust_run_code=trust_run_code,
-            settings=parse_settings(settings),
-            progress=progress,
-        )
+        finished = haloes.api.runs.resume(run, **options, settings=parse_settings(settings), progress=progress)
     show_run(finished)
+    return None

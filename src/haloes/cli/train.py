@@ -1,10 +1,10 @@
 """`haloes train`: from a feedback file to an aligned model, measured."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from haloes.cli.flags import ConfigFile, Out, Settings
+from haloes.cli.flags import ONE_PROCESS, ConfigFile, Out, ProcessOptions, Settings
 from haloes.training.settings import Auto
 
 
@@ -24,8 +24,9 @@ def train(
     epochs: float | Auto | None = None,
     batch_size: int | Auto | None = None,
     out: Out = None,
+    processes: ProcessOptions = ONE_PROCESS,
     settings: Settings = (),
-) -> None:
+) -> int | None:
     """Align a model with feedback, and measure it on held-out prompts.
 
     The run's folder then holds the model, report.html and every number. Ctrl-C ends the run after the step that it is
@@ -69,26 +70,36 @@ def train(
         Any setting as section.key=value, such as loss.beta=0.2, over all other options; may be given several times.
     """
     import haloes.api.runs
+    from haloes.cli.processes import goes_on, start, starts_others
     from haloes.cli.views.run import show_run
     from haloes.progress.display import Display
     from haloes.runs.read_settings import parse_settings
 
+    options: dict[str, Any] = {
+        "config": config,
+        "model": model,
+        "init": init,
+        "loss": loss,
+        "validation": validation,
+        "columns": columns,
+        "system": system,
+        "scrub": scrub,
+        "lr": lr,
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
+    if starts_others(processes):
+        folder = haloes.api.runs.folder_to_train_in(source, out=out, settings=parse_settings(settings), **options)
+        command = ["train"] if source is None else ["train", source]
+        return start(command, processes, folder, options={**options, "out": folder}, settings=settings)
     with Display() as progress:
         run = haloes.api.runs.train(
             source,
-            config=config,
-            model=model,
-            init=init,
-            loss=loss,
-            validation=validation,
-            columns=columns,
-            system=system,
-            scrub=scrub,
-            lr=lr,
-            epochs=epochs,
-            batch_size=batch_size,
+            **options,
             out=out,
             settings=parse_settings(settings),
+            resume=goes_on(out, progress),
             progress=progress,
         )
     show_run(run)
+    return None

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from haloes.runs.callbacks import tensorboard_if_installed
 from haloes.runs.claim import claimed
 from haloes.runs.config import RunConfig
 from haloes.runs.go_on import lineage
+from haloes.runs.launched import own_output
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.load_policy import reference_cache
 from haloes.runs.long_runs import LongRunNote
@@ -98,11 +100,12 @@ def align(
         rater = load_rater(settings.samples.rater)
     judge = configured_judge(settings.watch, num_prompts=settings.samples.prompts, keep_best=settings.train.keep_best)
     claim = claimed(run.run_dir, ranks, clock, resume=resume, progress=progress)
-    with claim, computing_with(settings.train.threads):
+    with claim, computing_with(settings.train.threads), ExitStack() as stack:
         if ranks.is_main:
             keep_rows(config, run.run_dir, replace=not run.same_run)
             _check_config(run.run_dir, progress)
         ranks.barrier()
+        stack.enter_context(own_output(run.run_dir, ranks.index))
         data = prepare_data(run, progress=progress)
         if data.could_show is not None:
             progress.note(data.could_show)

@@ -16,7 +16,7 @@ from haloes.errors import ProcessEnded, RunError, exit_code
 from haloes.locks import LOCK, empty_held_folder, hold_folder
 from haloes.progress.contract import Progress
 from haloes.records import memory_name
-from haloes.run_files import BEST, CHECKPOINTS, DATA, ENCODED, MANIFEST, METRICS, is_run
+from haloes.run_files import BEST, CHECKPOINTS, DATA, ENCODED, MANIFEST, METRICS, PROCESSES, is_run
 from haloes.runs import run_folder
 from haloes.runs.parts import PartClock
 from haloes.runs.process import end_undisturbed
@@ -26,7 +26,7 @@ from haloes.training import checkpoint
 from haloes.training.distributed import Ranks
 from haloes.training.process_group import last_word
 
-_OF_A_START = {LOCK, ENCODED, DATA, MANIFEST}
+_OF_A_START = {LOCK, ENCODED, DATA, MANIFEST, PROCESSES}
 """All that a run that was killed before it wrote its configuration leaves behind: it can be started again there."""
 
 

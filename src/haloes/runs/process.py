@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from haloes.runs.launched import is_launched
+
 _FOR_THE_STEP = 5.0
 """Seconds that a step may go on after a signal that a kill follows. Docker kills 10 s after SIGTERM, torchrun and
 Kubernetes 30 s: what is left is for a checkpoint."""
@@ -32,8 +34,9 @@ class Stop:
 
     def ask(self, number: int) -> None:
         """Ask by this signal."""
-        # torchrun hands Ctrl-C on to its processes, and kills those that are still there after half a minute.
-        if number == signal.SIGTERM or "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun hands Ctrl-C on to its processes, and kills those that are still there after half a minute; our own
+        # launcher waits.
+        if number == signal.SIGTERM or ("TORCHELASTIC_RUN_ID" in os.environ and not is_launched()):
             self._until = time.monotonic() + _FOR_THE_STEP
         self._asked.set()
 
@@ -56,7 +59,7 @@ def stop_on_interrupt() -> Iterator[Stop]:
             signal.default_int_handler(number, frame)
         stop.ask(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, *_ends())}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, *ending_signals())}
     try:
         yield stop
     finally:
@@ -72,7 +75,7 @@ def interrupt_on_terminate() -> Iterator[None]:
     One that somebody handles or ignores already stays as it is, and outside the main thread nothing is changed.
     """
     is_main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in _ends() if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    ours = [number for number in ending_signals() if is_main and signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, _interrupt)
     try:
@@ -86,7 +89,7 @@ def interrupt_on_terminate() -> Iterator[None]:
 def end_undisturbed() -> None:
     """Ignore SIGTERM and SIGHUP from now on where they would raise KeyboardInterrupt: this process ends already."""
     # torchrun sends SIGTERM to those that are left when one of them has ended, in the middle of what they have to say.
-    for number in _ends():
+    for number in ending_signals():
         if signal.getsignal(number) is _interrupt:
             signal.signal(number, signal.SIG_IGN)
 
@@ -95,7 +98,7 @@ def _interrupt(number: int, _: object) -> None:
     raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
 
-def _ends() -> list[signal.Signals]:
+def ending_signals() -> list[signal.Signals]:
     """Return the signals that end a process; SIGHUP only where it is not ignored, as `nohup` has it."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGHUP]

@@ -33,7 +33,8 @@ _EVER = timedelta(days=365)
 """The limit of gloo's own: who waits for a process that works alone waits as long as it works."""
 _LOOK = 0.5
 """Seconds between two looks at whether another process has ended."""
-_ENDED = "ended"
+_ENDED, _LOST = "ended", "lost"
+"""What the store says of a process that ended early: by itself, or killed, which who started it saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +187,8 @@ def wait_for(is_done: Callable[[], bool], store: Store, count: int, longest: flo
         now = time.monotonic()
         if now - looked > _LOOK:
             looked = now
-            if (ending := _ending(store)) is not None:
-                raise _told(ending, count)
+            if (ended := _told(store, count)) is not None:
+                raise ended
         if longest is not None and now - began > longest:
             raise ProcessEnded(
                 f"another of the {count} processes has not answered for {longest / 60:.0f} minutes: it hangs, or its "
@@ -195,6 +196,26 @@ def wait_for(is_done: Callable[[], bool], store: Store, count: int, longest: flo
             )
         time.sleep(pause)
         pause = min(1.2 * pause, 0.01)
+
+
+def of_start(store: Store, run_id: str, attempt: int | str) -> Store:
+    """Return the part of a store that belongs to one start of a run's processes: they may be started anew with it."""
+    while isinstance(store, PrefixStore):
+        store = store.underlying_store
+    return PrefixStore(f"haloes/{run_id}/{attempt}", store)
+
+
+def tell_lost(store: Store, index: int, count: int, signal_name: str) -> None:
+    """Tell all processes that one of them was killed: it cannot say so itself, and need not have met them."""
+    store.set(_LOST, f"process {index} of {count} was killed ({signal_name})")
+
+
+def is_one_lost(store: Store) -> bool:
+    """Return whether a process was killed, on this machine or another; False where nobody can say."""
+    try:
+        return bool(store.check([_LOST]))
+    except RuntimeError:  # the process that had the store is gone
+        return False
 
 
 @cache
@@ -207,9 +228,8 @@ def _store() -> Store:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and the environment does not say where these processes meet "
             f"({error}): start them with torchrun, or unset WORLD_SIZE for one process"
         ) from error
-    # Of this start of them alone: torchrun may start them anew, with the same store.
-    attempt = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")]
-    return PrefixStore("/".join(["haloes", *attempt]), store)
+    run_id, attempt = (os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"))
+    return of_start(store, run_id, attempt)
 
 
 def _own_gpu() -> torch.device:
@@ -224,21 +244,20 @@ def _own_gpu() -> torch.device:
     return torch.device("cuda", index)
 
 
-def _ending(store: Store) -> Ending | None:
-    """Return how another process ended early; None where none did, or nobody can say."""
-    try:
-        return Ending(**json.loads(store.get(_ENDED))) if store.check([_ENDED]) else None
-    except RuntimeError:  # the process that had the store is gone
-        return None
-
-
 def _gone(store: Store, count: int) -> ProcessEnded:
     """Return what to raise where the connection broke off."""
-    ending = _ending(store)
-    if ending is not None:
-        return _told(ending, count)
-    return ProcessEnded(f"another of the {count} processes was killed, or cannot be reached any more")
+    killed = ProcessEnded(f"another of the {count} processes was killed, or cannot be reached any more")
+    return _told(store, count) or killed
 
 
-def _told(ending: Ending, count: int) -> ProcessEnded:
-    return ProcessEnded(f"process {ending.index} of {count} has ended, and says why itself")
+def _told(store: Store, count: int) -> ProcessEnded | None:
+    """Return what to raise where another process ended early; None where none did, or nobody can say."""
+    try:
+        if store.check([_LOST]):
+            return ProcessEnded(store.get(_LOST).decode())
+        if store.check([_ENDED]):
+            ending = Ending(**json.loads(store.get(_ENDED)))
+            return ProcessEnded(f"process {ending.index} of {count} has ended, and says why itself")
+    except RuntimeError:  # the process that had the store is gone
+        pass
+    return None
