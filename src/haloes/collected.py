@@ -17,8 +17,14 @@ from urllib.parse import quote
 from haloes.errors import DataError
 
 MAGIC = b"SQLite format 3\x00"
-_APPLICATION, _VERSION = 0x48414C4F, 1
+_APPLICATION, _VERSION = 0x48414C4F, 2
 """Marks in the header of the database: "HALO", and the version of these tables."""
+
+_WAITS = "voted = 0 AND purpose = 'chat'"
+_QUEUE = f"""
+CREATE INDEX answers_waiting ON answers(reward, id) WHERE {_WAITS};
+CREATE INDEX answers_unscored ON answers(id) WHERE {_WAITS} AND scored_by IS NULL;
+"""
 
 SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION};
@@ -31,15 +37,14 @@ CREATE TABLE answers (
     messages TEXT NOT NULL, tools TEXT, chat_template_kwargs TEXT, settings TEXT NOT NULL, message TEXT NOT NULL,
     finish_reason TEXT, first_token_ms REAL, total_ms REAL, prompt_tokens INTEGER, completion_tokens INTEGER,
     logprob REAL, logprobs TEXT,
-    voted INTEGER NOT NULL DEFAULT 0, rating INTEGER, comment TEXT
+    voted INTEGER NOT NULL DEFAULT 0, rating INTEGER, comment TEXT, scored_by TEXT, reward REAL
 );
 CREATE UNIQUE INDEX answers_by_completion ON answers(completion_id, choice);
 CREATE INDEX answers_by_upstream ON answers(upstream_id, id);
 CREATE INDEX answers_by_rating ON answers(rating, id);
 CREATE INDEX answers_by_voted ON answers(voted, id);
 CREATE INDEX answers_by_model ON answers(model, id);
-CREATE INDEX answers_waiting ON answers(logprob IS NULL, logprob, id DESC)
-    WHERE voted = 0 AND purpose = 'chat';
+{_QUEUE}
 CREATE TABLE comparisons (
     id INTEGER PRIMARY KEY,
     comparison_id TEXT NOT NULL UNIQUE, prompt_id TEXT, created_at REAL NOT NULL, user TEXT,
@@ -59,6 +64,17 @@ CREATE VIRTUAL TABLE answers_text USING fts5(
     question, answer, content='', tokenize='unicode61 remove_diacritics 2', prefix='2 3'
 );
 """
+
+UPGRADES = {
+    1: f"""
+DROP INDEX answers_waiting;
+ALTER TABLE answers ADD COLUMN scored_by TEXT;
+ALTER TABLE answers ADD COLUMN reward REAL;
+{_QUEUE}
+PRAGMA user_version = 2;
+"""
+}
+"""What makes tables of an older version those of the next; who only reads takes them as they are."""
 
 _ANSWER = [
     "completion_id",
@@ -86,7 +102,7 @@ LEFT JOIN answers r ON r.id = c.right_answer
 ORDER BY v.id
 """  # noqa: S608 - our own names
 _UNRATED = f"""
-SELECT id, {", ".join(_ANSWER)} FROM answers WHERE voted = 0 AND purpose = 'chat' ORDER BY id
+SELECT id, {", ".join(_ANSWER)} FROM answers WHERE {_WAITS} ORDER BY id
 """  # noqa: S608 - our own names
 _VOTE = ("vote", "rating", "correction", "verdict", "comment", "user", "created_at")
 _COMPARISON = ("comparison", "prompt_id", "candidate", "baseline")
@@ -119,7 +135,9 @@ def opened_to_read(path: str | Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
         raise DataError(f"{path}: the database cannot be read ({error})") from error
-    if version != _VERSION or any(kinds.get(name) != "table" for name in ("answers", "comparisons", "votes")):
+    if version not in {*UPGRADES, _VERSION} or any(
+        kinds.get(name) != "table" for name in ("answers", "comparisons", "votes")
+    ):
         connection.close()
         raise DataError(
             f"{path}: this is no store of `haloes serve` (version {_VERSION}); give the file that it wrote, or export "

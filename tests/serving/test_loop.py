@@ -11,16 +11,10 @@ from haloes.collected import is_collected
 from haloes.errors import DataError
 from haloes.feedback.read import FeedbackSource
 from haloes.records import Feedback, Pair
-from haloes.serving.records import Answer, Preference, Rating
+from haloes.serving.records import Preference, Rating
 from haloes.serving.store import Store
 from haloes.serving.writes import NewComparison, add_answers, add_comparison, add_preference, add_rating
-
-
-def answer(name: str, words: str, **more: Any) -> Answer:
-    turns = [{"role": "user", "content": f"Question of {name}?"}]
-    said = {"role": "assistant", "content": words}
-    given = {"model": "after", "finish_reason": "stop", "created_at": 1.0} | more
-    return Answer(completion_id=name, messages=turns, message=said, **given)
+from store_answers import answer
 
 
 def write(store: Store, work: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from chromium import needs_browser
 from fake_upstream import FakeUpstream
+from haloes.serving.implied_reward import add_reward
 from served import Served, served
 from visits import chromium, visit
 
@@ -44,7 +46,7 @@ def server(tmp_path: Path) -> Iterator[Served]:
 
 def test_the_queue_counts_what_waits_and_goes_on_after_the_last_of_a_page(browser: Browser, server: Served):
     with visit(browser, server, "queue") as page:
-        expect(page.locator("#left")).to_contain_text(f"{NUM_ANSWERS} answers wait")
+        expect(page.locator("#left")).to_have_text(f"{NUM_ANSWERS} answers wait for a vote, the newest first.")
         expect(page.get_by_role("article").first).to_contain_text(f"Which number is {NUM_ANSWERS - 1}?")
         for number, article in enumerate(page.get_by_role("article").all(), start=1):
             article.get_by_role("button", name="Good").click()
@@ -52,6 +54,16 @@ def test_the_queue_counts_what_waits_and_goes_on_after_the_last_of_a_page(browse
         page.get_by_role("button", name="Next answers").click()
         expect(page.get_by_role("article").first).to_contain_text(f"Which number is {NUM_ANSWERS - 11}?")
         assert server.json("GET", "/api/info")[1]["votes"] == 10
+
+
+def test_the_queue_says_that_the_least_certain_come_first(browser: Browser, server: Served):
+    for number, reward in ((3, 5.0), (7, 0.5), (20, -2.0)):
+        server.store.write(partial(add_reward, number=number, reward=reward, run="run")).result(20)
+    with visit(browser, server, "queue") as page:
+        expect(page.locator("#left")).to_contain_text("the implied reward nearest to the median of 0.50 nats")
+        expect(page.locator("#left")).to_contain_text(f"then {NUM_ANSWERS - 3} without a reward, the newest first")
+        for place, number in enumerate((7, 20, 3, NUM_ANSWERS)):
+            expect(page.get_by_role("article").nth(place)).to_contain_text(f"Which number is {number - 1}?")
 
 
 def test_a_vote_that_is_taken_back_waits_again(browser: Browser, server: Served):

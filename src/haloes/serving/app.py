@@ -1,12 +1,13 @@
 """The routes, put together."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
 
 from haloes.serving import queries
@@ -39,6 +40,8 @@ class Site:
     """The run's folder, for the page."""
     secret: str = ""
     """The upstream's key, which is kept nowhere."""
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """What goes on beside the requests until the server ends."""
 
 
 def make_app(site: Site, *, token: str = "", names: tuple[str, ...] = ()) -> Any:
@@ -63,8 +66,11 @@ def make_app(site: Site, *, token: str = "", names: tuple[str, ...] = ()) -> Any
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        async with site.backend.opened():
+        async with site.backend.opened(), anyio.create_task_group() as tasks:
+            if site.beside is not None:
+                tasks.start_soon(site.beside)
             yield
+            tasks.cancel_scope.cancel()
 
     routes = [
         Route("/v1/chat/completions", chat, methods=["POST"]),

@@ -3,9 +3,9 @@
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -17,6 +17,7 @@ from haloes.feedback.refusals import RefusalError
 from haloes.records import Asked, Completion, Prompt, as_asked
 from haloes.sampling._contract import Decoding
 from haloes.sampling.stream import Growing, stream
+from haloes.sampling.transformers_engine import TransformersEngine
 from haloes.serving.backend import Ask, Loading, Reply
 from haloes.serving.models import Models
 from haloes.serving.requests import RefusedError, messages_of
@@ -42,7 +43,11 @@ _KNOWN = frozenset(
         "store",
     ]
 )
+Result = TypeVar("Result")
+
 _MOST_TOKENS = 256
+_IDLE = 0.2
+"""Seconds until it is looked again whether somebody waits."""
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
@@ -68,6 +73,17 @@ class Local:
     async def models(self, authorization: bytes | None = None) -> list[str]:  # noqa: ARG002 - of the interface
         """Return the names of the models."""
         return self._models.names
+
+    async def model(self, name: str) -> TransformersEngine:
+        """Return a model once it is there. Raises what kept it from being loaded."""
+        return await self._models.get(name)
+
+    async def when_idle(self, work: Callable[[], Result]) -> Result:
+        """Return what work with a model comes to, begun when nobody waits for an answer; who asks meanwhile waits."""
+        while self._turn.locked():  # noqa: ASYNC110 - an event would be set when the next in line begins
+            await anyio.sleep(_IDLE)
+        async with self._turn:
+            return await anyio.to_thread.run_sync(work)
 
     def loading(self) -> Loading | None:
         """Return how far the loading is."""

@@ -1,12 +1,13 @@
 """What of a run is served: its model and the one before training, and what of it can be compared."""
 
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from haloes.run_files import SAMPLES
+from haloes.run_files import MODEL, SAMPLES
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.prompts import load_asked
 from haloes.sampling.run import read_completions
@@ -14,6 +15,7 @@ from haloes.serving.app import Site
 from haloes.serving.comparing import Contest
 from haloes.serving.local import Local
 from haloes.serving.models import Models
+from haloes.serving.scoring import Scoring
 from haloes.serving.store import Store
 
 AFTER, BEFORE = "after", "before"
@@ -43,8 +45,16 @@ def site_of_run(run: Path, store: Store, *, prompts: str | None, shown: Shown = 
         prompts: what is compared on; None: the run's held-out prompts.
         shown: is open while the models are loaded.
     """
-    contest = contest_of(run, prompts)
-    return Site(store=store, backend=Local(models_of(run, shown)), contest=contest, run=str(run))
+    local = Local(models_of(run, shown))
+    scoring = Scoring(store, local, policy=AFTER, reference=BEFORE, run=weights_of(run))
+    return Site(store=store, backend=local, contest=contest_of(run, prompts), run=str(run), beside=scoring.go_on)
+
+
+def weights_of(run: Path) -> str:
+    """Return what stands for a run's weights without reading them: place, size and time of its model's files."""
+    files = sorted(path for path in (run / MODEL).iterdir() if path.is_file())
+    known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr((str(run.resolve()), known)).encode()).hexdigest()
 
 
 def contest_of(run: Path, prompts: str | None) -> Contest:

@@ -12,11 +12,11 @@ from haloes.serving.writes import question_of, words_of
 
 _CUT = 300
 """Characters of a question or an answer in a list."""
-_SHORT = "id, completion_id, created_at, model, user, messages, message, rating, comment"
+_SHORT = "id, completion_id, created_at, model, user, messages, message, rating, comment, reward"
 _AT_ONCE = 2000
 """Numbers that the index of words is asked for at a time."""
 # Named, as SQLite else takes another index and sorts all that wait.
-_WAITING = "answers INDEXED BY answers_waiting WHERE voted = 0 AND purpose = 'chat'"
+_WAITING = "answers INDEXED BY answers_waiting WHERE voted = 0 AND purpose = 'chat' AND reward"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +83,31 @@ def _found(connection: sqlite3.Connection, wanted: Listing, condition: str, valu
 
 
 def waiting(connection: sqlite3.Connection, limit: int) -> dict[str, Any]:
-    """Return answers that nobody rated, the least certain first, and how many there are."""
-    rows = connection.execute(
-        f"SELECT {_SHORT} FROM {_WAITING} "  # noqa: S608
-        "ORDER BY logprob IS NULL, logprob, id DESC LIMIT ?",
-        (limit,),
-    ).fetchall()
-    (left,) = connection.execute(f"SELECT count(*) FROM {_WAITING}").fetchone()  # noqa: S608
-    return {"answers": [{**_short(row), **_turns(row)} for row in rows], "left": left}
+    """
+    Return answers that nobody rated, and how many there are: the least certain first, then the newest without a reward.
+
+    Least certain are the answers whose implied reward is nearest to the median of all that wait. The mean of it over a
+    model's own answers is KL(model || the one before), which is KTO's reference point, from which an answer counts as
+    a gain (Ethayarajh et al., 2024); the median minds no outliers.
+    """
+    (scored,) = connection.execute(f"SELECT count(*) FROM {_WAITING} IS NOT NULL").fetchone()  # noqa: S608 - our words
+    (others,) = connection.execute(f"SELECT count(*) FROM {_WAITING} IS NULL").fetchone()  # noqa: S608
+    middle, rows = None, list[Any]()
+    if scored:
+        place = (scored - 1) // 2
+        (middle,) = connection.execute(
+            f"SELECT reward FROM {_WAITING} IS NOT NULL ORDER BY reward LIMIT 1 OFFSET ?",  # noqa: S608
+            (place,),
+        ).fetchone()
+        for side in (">= ? ORDER BY reward", "< ? ORDER BY reward DESC"):
+            rows += connection.execute(f"SELECT {_SHORT} FROM {_WAITING} {side} LIMIT ?", (middle, limit))  # noqa: S608
+        rows = sorted(rows, key=lambda row: abs(row[9] - middle))[:limit]
+    rows += connection.execute(
+        f"SELECT {_SHORT} FROM {_WAITING} IS NULL ORDER BY id DESC LIMIT ?",  # noqa: S608
+        (limit - len(rows),),
+    )
+    answers = [{**_short(row), **_turns(row)} for row in rows]
+    return {"answers": answers, "left": scored + others, "scored": scored, "middle": middle}
 
 
 def answer(connection: sqlite3.Connection, completion_id: str) -> dict[str, Any]:
@@ -200,7 +217,7 @@ def _words(search: str) -> str:
 
 
 def _short(row: Sequence[Any], *, cut: int | None = _CUT) -> dict[str, Any]:
-    number, completion_id, created_at, model, user, messages, message, rating, comment = row[:9]
+    number, completion_id, created_at, model, user, messages, message, rating, comment, reward = row[:10]
     return {
         "number": number,
         "completion_id": completion_id,
@@ -211,6 +228,7 @@ def _short(row: Sequence[Any], *, cut: int | None = _CUT) -> dict[str, Any]:
         "answer": words_of(json.loads(message).get("content"))[:cut],
         "rating": rating,
         "comment": comment,
+        "reward": reward,
     }
 
 

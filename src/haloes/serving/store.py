@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from haloes.collected import SCHEMA, opened_to_read
+from haloes.collected import SCHEMA, UPGRADES, opened_to_read
 from haloes.errors import RunError
 from haloes.locks import hold_file
 from haloes.serving.records import NotKeptError
@@ -104,6 +104,9 @@ class Store:
             if not tables:
                 connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
             opened_to_read(self.path).close()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version in UPGRADES:
+                connection.executescript(f"BEGIN IMMEDIATE; {UPGRADES[version]} COMMIT;")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")

@@ -8,8 +8,10 @@ export async function show() {
   const found = await read("/api/queue?limit=10");
   const open = new Set(found.answers.map((each) => each.completion_id));
   let left = found.left;
+  const order = !found.scored ? "the newest first" : `the least certain first: the implied reward nearest to the median of ${found.middle.toFixed(2)} nats`;
+  const others = found.scored && found.scored < found.left ? `, then ${found.left - found.scored} without a reward, the newest first` : "";
   function count() {
-    $("left").textContent = left ? `${left} ${left === 1 ? "answer waits" : "answers wait"} for a vote, the least certain first.` : "No answer waits for a vote.";
+    $("left").textContent = left ? `${left} ${left === 1 ? "answer waits" : "answers wait"} for a vote, ${order}${others}.` : "No answer waits for a vote.";
   }
   const voted = (name) => (value) => {
     if (value === null ? !open.has(name) : open.has(name)) {
