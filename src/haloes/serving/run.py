@@ -60,7 +60,7 @@ class Address:
 
 def check_installed() -> None:
     """Raise ConfigError where the packages of the server are not installed."""
-    missing = [name for name in ("starlette", "uvicorn", "httptools") if find_spec(name) is None]
+    missing = [name for name in ("starlette", "uvicorn", "httptools", "aiohttp") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"haloes serve needs {' and '.join(missing)}: pip install 'haloes[web]'")
 

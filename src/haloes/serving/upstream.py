@@ -1,20 +1,26 @@
 """A server of the OpenAI kind, asked in place of a model: requests and replies pass through byte by byte."""
 
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
+from ssl import create_default_context
 from urllib.parse import quote, urlsplit
 
+import anyio.to_thread
+
 from haloes.errors import ConfigError
+from haloes.remote.addresses import safe_addresses
 from haloes.remote.client import Endpoint, checked_key
 from haloes.serving.backend import Ask, Loading, Reply
-from haloes.serving.connection import BrokenOffError, Connections, UnreachableError
 from haloes.serving.requests import RefusedError
 
 _PASSED_ON = frozenset({b"content-type", b"content-length", b"content-encoding", b"retry-after", b"x-request-id"})
 """Headers of a reply that the client gets; cookies and what describes the connection stay behind."""
+_CONNECT, _SILENCE, _IDLE = 10.0, 600.0, 30.0
+"""Seconds to connect, of silence within a reply, and that an unused connection is kept."""
 _MOST_BYTES = 4 << 20
-_PORTS = {"http": 80, "https": 443}
 
 
 class Upstream:
@@ -24,26 +30,30 @@ class Upstream:
         """Read the key. Raises ConfigError where it is missing, or the address must not be asked."""
         self._key = checked_key(endpoint)
         parts = urlsplit(endpoint.base_url.strip())
-        self._path = quote(parts.path.rstrip("/"), safe="/%:@!$&()*+,;=~")
+        self._base = f"{parts.scheme}://{parts.netloc}{quote(parts.path.rstrip('/'), safe='/%:@!$&()*+,;=~')}"
         self._name = endpoint.base_url
-        host = _ascii(parts.hostname or "")
-        self._connections = Connections(host, parts.port or _PORTS[parts.scheme], tls=parts.scheme == "https")
-        shown = f"[{host}]" if ":" in host else host
-        # No cookies, nothing packed: what comes is what is passed on.
-        self._headers = (
-            f"Host: {shown}{f':{parts.port}' if parts.port else ''}".encode(),
-            b"User-Agent: haloes",
-            b"Accept: */*",
-            b"Accept-Encoding: identity",
-        )
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Keep connections while the block lasts."""
-        try:
+        from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
+        # What Python trusts now (SSL_CERT_FILE, SSL_CERT_DIR), and not what it did when aiohttp was imported.
+        trusted = create_default_context()
+        connector = TCPConnector(
+            limit=0, keepalive_timeout=_IDLE, resolver=_resolver(), use_dns_cache=False, ssl=trusted
+        )
+        limits = ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENCE)
+        # Nothing of the environment, no cookies, nothing unpacked: what comes is what is passed on.
+        async with ClientSession(
+            connector=connector,
+            timeout=limits,
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"User-Agent": "haloes", "Accept-Encoding": "identity"},
+        ) as self._session:
             yield
-        finally:
-            self._connections.close()
 
     @property
     def key(self) -> str:
@@ -81,31 +91,48 @@ class Upstream:
     async def _asked(
         self, method: str, path: str, content: bytes | None, authorization: bytes | None
     ) -> AsyncIterator[Reply]:
-        request = self._request(method, path, content, authorization)
-        try:
-            async with self._connections.asked(request) as connection:
-                if 300 <= connection.status < 400:  # noqa: PLR2004 - redirects
-                    raise RefusedError(502, f"{self._name} redirects, and redirects are not followed")
-                passed = [(name, value) for name, value in connection.headers if name in _PASSED_ON]
-                yield Reply(connection.status, passed, connection.parts(), connection.size)
-        except UnreachableError as error:
-            raise RefusedError(502, f"{self._name} cannot be reached ({error})", code="upstream") from error
-        except BrokenOffError as error:
-            raise RefusedError(502, f"{self._name} broke off ({error})", code="upstream") from error
+        from aiohttp import ClientConnectorError, ClientError
+        from yarl import URL
 
-    def _request(self, method: str, path: str, content: bytes | None, authorization: bytes | None) -> bytes:
-        """Return a request as it is sent."""
-        lines = [f"{method} {self._path}{path} HTTP/1.1".encode(), *self._headers]
+        url = URL(self._base + path, encoded=True)
+        headers = {} if content is None else {"Content-Type": "application/json"}
         if self._key or authorization:
-            lines.append(b"Authorization: " + (f"Bearer {self._key}".encode() if self._key else authorization or b""))
-        if content is not None:
-            lines += [b"Content-Type: application/json", f"Content-Length: {len(content)}".encode()]
-        return b"\r\n".join([*lines, b"", content or b""])
+            headers["Authorization"] = f"Bearer {self._key}" if self._key else (authorization or b"").decode("latin-1")
+        try:
+            async with self._session.request(
+                method, url, headers=headers, data=content and BytesIO(content), allow_redirects=False
+            ) as response:
+                if 300 <= response.status < 400:  # noqa: PLR2004 - redirects
+                    raise RefusedError(502, f"{self._name} redirects, and redirects are not followed")
+                passed = [(name.lower(), value) for name, value in response.raw_headers if name.lower() in _PASSED_ON]
+                yield Reply(response.status, passed, response.content.iter_any(), response.content_length)
+        except (ClientConnectorError, ConfigError) as error:
+            raise RefusedError(502, f"{self._name} cannot be reached ({error})", code="upstream") from error
+        except (ClientError, TimeoutError, OSError, ValueError) as error:
+            raise RefusedError(502, f"{self._name} broke off ({type(error).__name__})", code="upstream") from error
 
 
-def _ascii(host: str) -> str:
-    """Return a host's name as it is asked. Raises ConfigError where there is no such name."""
-    try:
-        return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError as error:
-        raise ConfigError(f"{host} is not the name of a host") from error
+def _resolver() -> object:
+    """Return what looks names up for aiohttp, so that none leads to an address that is never asked."""
+    from aiohttp.abc import AbstractResolver, ResolveResult
+
+    class Resolver(AbstractResolver):  # type: ignore[misc]  # aiohttp is an extra
+        async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
+            del family
+            addresses = await anyio.to_thread.run_sync(safe_addresses, host, port)
+            return [
+                ResolveResult(
+                    hostname=host,
+                    host=address,
+                    port=port,
+                    family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                    proto=0,
+                    flags=socket.AI_NUMERICHOST,
+                )
+                for address in addresses
+            ]
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    return Resolver()
