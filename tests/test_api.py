@@ -25,7 +25,7 @@ COMMANDS = {"evaluate": "eval", "import_feedback": "import"}
 """Calls whose command has another name, as Python has a function of that name."""
 CALLS = [
     *("train", "resume", "plan", "export", "doctor", "convert"),
-    *("sample", "judge", "evaluate", "compare", "online"),
+    *("sample", "judge", "refusals", "evaluate", "compare", "online"),
 ]
 OF_SERVERS = ["import_feedback"]
 """Calls whose example needs a server."""
@@ -68,6 +68,9 @@ def made_once(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "    return len(completion) % 2 == 0, 'even'\n"
         "def shorter(prompt, first, second):\n"
         "    return 'tie' if len(first) == len(second) else 'first' if len(first) < len(second) else 'second'\n"
+        "def declines(prompt, first, second):\n"
+        "    refuses = len(prompt[-1].content) % 2 == 0\n"
+        "    return 'first' if refuses == ('does not' not in first) else 'second'\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALOES_CACHE", str(folder / "cache"))

@@ -18,7 +18,7 @@ HOME_OF = _OF_LOSSES | homes_by_name(
     {
         "haloes.api.evaluation": ("EvaluationResult", "compare", "evaluate"),
         "haloes.api.feedback": ("Conversion", "Diagnosis", "convert", "doctor", "import_feedback"),
-        "haloes.api.judging": ("JudgeResult", "judge"),
+        "haloes.api.judging": ("JudgeResult", "RefusalResult", "judge", "refusals"),
         "haloes.api.online": ("OnlineResult", "online"),
         "haloes.api.runs": ("export", "plan", "resume", "train"),
         "haloes.api.sampling": ("SampleResult", "sample"),

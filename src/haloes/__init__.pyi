@@ -11,7 +11,9 @@ from haloes.api.feedback import doctor as doctor
 from haloes.api.feedback import import_feedback as import_feedback
 from haloes.api.feedback import recommend as recommend
 from haloes.api.judging import JudgeResult as JudgeResult
+from haloes.api.judging import RefusalResult as RefusalResult
 from haloes.api.judging import judge as judge
+from haloes.api.judging import refusals as refusals
 from haloes.api.online import OnlineResult as OnlineResult
 from haloes.api.online import online as online
 from haloes.api.runs import export as export

@@ -98,6 +98,9 @@ class JudgedNumbers:
     """Paired, with p-values that are corrected by Holm's method within each judge and opponent."""
     comparisons: tuple[JudgedPair, ...]
     notes: tuple[str, ...] = ()
+    refusals: tuple[Score, ...] = ()
+    """How many answers of each model (`variant`) refuse, by each judge that was asked, and by phrases beside it; the
+    label says by what."""
 
 
 # --- AlpacaEval

@@ -18,6 +18,8 @@ JUDGEMENTS, EVALUATION, REPORT = "judgements.jsonl", "evaluation.json", "report.
 """Files that `haloes judge` and `haloes eval` add by default, and the page that shows all of it."""
 EXPORTS = "exports.jsonl"
 """How files that the model was converted to compared with it."""
+REFUSALS = "refusals.jsonl"
+"""What a judge said of whether each answer refuses (`haloes refusals`)."""
 COLLECTED = "collected.db"
 """Answers and votes that `haloes serve` keeps."""
 PROCESSES = "processes"

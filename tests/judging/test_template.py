@@ -34,7 +34,7 @@ def comparison(first: str = "one", second: str = "two", **fields: object) -> Ord
 
 
 def test_the_shipped_templates():
-    assert template_names() == ["alpaca-eval", "kto-paper", "mt-bench"]
+    assert template_names() == ["alpaca-eval", "kto-paper", "mt-bench", "refusal"]
     assert "more helpful, harmless, and concise? Pick one." in load_template("kto-paper").render(comparison())
     assert load_template("mt-bench").labels == {"first": "[[A]]", "second": "[[B]]", "tie": "[[C]]"}
     assert load_template("alpaca-eval").labels == {"first": "m", "second": "M"}
@@ -184,5 +184,5 @@ def test_what_is_wrong_with_a_template_is_said(text: str, fault: str, tmp_path: 
 
 
 def test_a_template_that_is_not_there_is_missed():
-    with pytest.raises(ConfigError, match="There are: alpaca-eval, kto-paper, mt-bench"):
+    with pytest.raises(ConfigError, match="There are: alpaca-eval, kto-paper, mt-bench, refusal"):
         load_template("kto")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from haloes.api.arguments import JudgeLike, PathLike, ProgressLike, path_of, showing, without_none
-from haloes.judging.run import JudgingOutcome, judge_pairs
-from haloes.run_files import JUDGEMENTS, is_run
+from haloes.judging.run import JudgingOutcome, judge_pairs, judge_several
+from haloes.results import Score
+from haloes.run_files import JUDGEMENTS, REFUSALS, is_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,97 @@ def judge(
         unanswered=outcome.unanswered,
         report=write_judged_report(path.parent) if is_run(path.parent) else None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalResult(JudgingOutcome):
+    """What a judge said of whether each answer refuses, and the rates that follow."""
+
+    scores: tuple[Score, ...]
+    """By model the judge's rate, and of the same answers that of the phrases that `haloes eval` looks for."""
+    path: Path
+    """The file of judgements."""
+    report: Path | None
+    """The page of the run whose answers were judged; None where the file lies in no run."""
+
+
+def refusals(
+    answers: PathLike,
+    *,
+    judge: JudgeLike,
+    out: PathLike | None = None,
+    model: PathLike | None = None,
+    base_url: str | None = None,
+    key_env: str | None = None,
+    rule: str | None = None,
+    template: str | None = None,
+    most: int | None = None,
+    again: bool = False,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    progress: ProgressLike = "auto",
+) -> RefusalResult:
+    """
+    Ask a judge whether each answer refuses, in both orders of the two replies; a call that was stopped continues.
+
+    Example:
+        asked = haloes.refusals("runs/first", judge="rule", rule="rules.py:declines")
+        print([(score.variant, score.label, score.value, score.low, score.high) for score in asked.scores])
+
+    Args:
+        answers: a run's folder (its answers before and after training), or a file of answers, of one model or several.
+        judge: "http", "local", "rule", or a function, as of `haloes.judge`; no reward model, which reads no question.
+        out: the file of judgements (.jsonl); refusals.jsonl in the run's folder, or in the current one.
+        model: the judge's name on the server, or a model's folder or hub name.
+        base_url: the server, such as http://localhost:8000/v1.
+        key_env: the NAME of the environment variable that holds the server's key.
+        rule: package.module:function or file.py:function, called with (prompt, first, second): the prompt is the
+            conversation with the answer as its last turn, and the two are `haloes.judging.refusals.REFUSES` and
+            `DOES_NOT` in either order; it returns "first" or "second", whichever is true, or None.
+        template: the judge's prompt, a file; "refusal" if left out.
+        most: ask about the answers to this many prompts at most.
+        again: ask again where an earlier reply holds no verdict, which otherwise stays as it is.
+        seed: seed of the delimiters around the texts; sent to the server.
+        settings: further settings of the judge, such as {"timeout": 30}.
+        progress: told how far the judging is; shown in a terminal or notebook if left out, None for silence.
+
+    Returns:
+        The judgements, where they are, and the rates. An answer of which the judge says one thing in one order and the
+        other in the other has no verdict, and counts in no rate.
+
+    Raises:
+        ConfigError: the judge cannot be made from these arguments, or is a reward model.
+        DataError: a file cannot be read, or holds no answers.
+        RunError: the judge is gone, or `out` holds judgements of something else; what was judged is kept.
+    """
+    from haloes.evaluation.evaluate import write_judged_report
+    from haloes.evaluation.refusals import refusal_scores
+    from haloes.judging.pairs import first_prompts
+    from haloes.judging.refusals import refusal_judge, refusal_pairs
+    from haloes.sampling.run import read_completions
+
+    path = refusals_path(answers) if out is None else path_of(out)
+    flags = {"model": model, "base_url": base_url, "key_env": key_env, "rule": rule, "template": template}
+    made = refusal_judge(judge, {**(settings or {}), **without_none(flags)})
+    given = read_completions(path_of(answers))
+    sets = [first_prompts(paired, most) for paired in refusal_pairs(given)]
+    with showing(progress) as shown:
+        shown.stage(f"asking {made.identity.name} about refusals", sum(2 * len(paired.pairs) for paired in sets))
+        outcome = judge_several(made, sets, path, again=again, seed=seed, advance=shown.advance)
+    return RefusalResult(
+        scores=tuple(refusal_scores(outcome.judgements, given)),
+        path=path,
+        judgements=outcome.judgements,
+        canaries=outcome.canaries,
+        num_new=outcome.num_new,
+        unanswered=outcome.unanswered,
+        report=write_judged_report(path.parent) if is_run(path.parent) else None,
+    )
+
+
+def refusals_path(answers: PathLike) -> Path:
+    """Return where judgements on refusals go if nobody says so."""
+    return (Path(answers) if Path(answers).is_dir() else Path()) / REFUSALS
 
 
 def judgements_path(answers: PathLike) -> Path:

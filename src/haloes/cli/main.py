@@ -39,6 +39,7 @@ COMMANDS = {
     "sample": "Answer prompts with a model, into a file of records; stopped, the same command goes on with it.",
     "serve": "Serve a run's model, or stand before another server, and collect votes on what it says.",
     "judge": "Have a judge compare two models' answers, in both orders; stopped, the same command goes on with it.",
+    "refusals": "Ask a judge whether each answer refuses; stopped, the same command goes on with it.",
     "eval": "Win rates, ratings, agreement of judges and judge-free numbers with intervals, from records on disk.",
     "online": "Align a model in rounds: it answers, a rater or judge decides, it learns from the verdicts, and again.",
     "compare": "Several runs on one page: differing settings, paired differences on shared rows, win rates, curves.",

@@ -1,6 +1,7 @@
 """All numbers of what was sampled and judged, as one record that is kept beside it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,10 +11,12 @@ from haloes.evaluation.bench.answers import answer_files
 from haloes.evaluation.bench.numbers import benchmark_numbers
 from haloes.evaluation.judge_free import judge_free
 from haloes.evaluation.judged import judged_numbers
-from haloes.evaluation.sources import Source, judgement_paths, read_source, sampling_differences
+from haloes.evaluation.refusals import refusal_scores
+from haloes.evaluation.sources import Source, judgement_paths, read_source, refusal_paths, sampling_differences
 from haloes.evaluation_results import Evaluation
 from haloes.progress.contract import NullProgress, Progress
 from haloes.records import Completion
+from haloes.results import Score
 from haloes.results_json import write_evaluation
 from haloes.run_files import BENCHMARKS, EVALUATION
 from haloes.runs.run_folder import write_pages
@@ -65,9 +68,13 @@ def compute_evaluation(
     weights = None if lc_weights is None else read_weights(lc_weights, difficulties)
     known = read_difficulties(difficulties) if difficulties is not None and weights is None else None
     measured = [source for source in read if source.answers or source.held_out]
-    progress.stage("computing the numbers", bool(judged_files) + len(measured) + bool(preferences))
+    refusals = [score for source in read for score in _refusals(source, named=len(read) > 1)]
+    is_judged = bool(judged_files or refusals)
+    progress.stage("computing the numbers", is_judged + len(measured) + bool(preferences))
     return Evaluation(
-        judged=_told(progress, judged_numbers(judged_files, seed=seed)) if judged_files else None,
+        judged=_told(progress, replace(judged_numbers(judged_files, seed=seed), refusals=tuple(refusals)))
+        if is_judged
+        else None,
         judge_free=tuple(_told(progress, judge_free(source, seed=seed)) for source in measured),
         alpaca_eval=_told(progress, alpaca_eval(preferences, weights, difficulties=known, seed=seed))
         if preferences
@@ -75,6 +82,12 @@ def compute_evaluation(
         benchmarks=benchmarked,
         notes=tuple(sampling_differences(_by_model(read))),
     )
+
+
+def _refusals(source: Source, *, named: bool) -> list[Score]:
+    """Return the rates of refusals of a source; `named`: with the source's name in their labels."""
+    scores = refusal_scores(source.refusals, source.answers)
+    return [replace(score, label=f"{source.name}: {score.label}") for score in scores] if named else scores
 
 
 def _told(progress: Progress, part: _Part) -> _Part:
@@ -114,7 +127,8 @@ def write_judged_report(run_dir: Path) -> Path:
         DataError: a judgement is damaged; the report is written all the same, with what was evaluated before.
     """
     try:
-        if run_dir.is_dir() and (judgement_paths(run_dir) or answer_files(run_dir / BENCHMARKS)):
+        judged = [*judgement_paths(run_dir), *refusal_paths(run_dir)]
+        if run_dir.is_dir() and (judged or answer_files(run_dir / BENCHMARKS)):
             write_evaluation(run_dir / EVALUATION, compute_evaluation([run_dir]))
     finally:
         path = write_pages(run_dir)

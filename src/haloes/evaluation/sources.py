@@ -14,6 +14,7 @@ from typing import TypeAlias
 from haloes.collected import is_collected
 from haloes.errors import DataError
 from haloes.evaluation.people import judgements_of_people
+from haloes.judging.refusals import refusing_model
 from haloes.judging.run import canary_path
 from haloes.records import Completion, Judgement, Sampling, judgement_from_json
 from haloes.report.load import load_run
@@ -46,6 +47,8 @@ class Source:
     name: str
     path: Path
     judged: Sequence[JudgedFile] = ()
+    refusals: Sequence[Judgement] = ()
+    """What judges said of whether an answer refuses; each judge has a name of its own."""
     answers: Sequence[Completion] = ()
     held_out: Sequence[HeldOutRow] = ()
     measured: Sequence[Score] = field(default=())
@@ -72,7 +75,10 @@ def read_source(path: Path, *, may_be_empty: bool = False) -> Source:
         return Source(name=_stem(path), path=path, judged=judged)
     _, first = next(read_jsonl(path), (0, {}))
     if "judge" in first and "candidate_first" in first:
-        return Source(name=_stem(path), path=path, judged=[_read_judged_file(path, _stem(path))])
+        read = _read_judged_file(path, _stem(path))
+        if all(refusing_model(judgement) is not None for judgement in read.judgements):
+            return Source(name=_stem(path), path=path, refusals=read.judgements)
+        return Source(name=_stem(path), path=path, judged=[read])
     if "completion" in first:
         return Source(name=_stem(path), path=path, answers=read_completions(path))
     raise DataError(
@@ -84,6 +90,11 @@ def read_source(path: Path, *, may_be_empty: bool = False) -> Source:
 def judgement_paths(run_dir: Path) -> list[Path]:
     """List the files of judgements in a run's folder: judgements*.jsonl, without those of canaries."""
     return sorted(path for path in run_dir.glob("judgements*.jsonl") if ".canaries" not in path.suffixes)
+
+
+def refusal_paths(run_dir: Path) -> list[Path]:
+    """List the files of judgements on refusals in a run's folder: refusals*.jsonl."""
+    return sorted(run_dir.glob("refusals*.jsonl"))
 
 
 def read_judged_files(run_dir: Path, name: str) -> list[JudgedFile]:
@@ -106,13 +117,20 @@ def _run_folder(path: Path, *, may_be_empty: bool) -> Source:
     name = path.resolve().name
     answers = read_completions(path) if (path / SAMPLES).is_file() else []
     judged = read_judged_files(path, name)
+    asked = _with_judges_apart([_read_judged_file(file, name) for file in refusal_paths(path)])
     held_out = read_held_out(path)
-    if not answers and not judged and not held_out and not may_be_empty:
+    if not answers and not judged and not asked and not held_out and not may_be_empty:
         raise DataError(
             f"{path}: the folder has nothing to evaluate: no judgements*.jsonl, no {SAMPLES} and no {HELD_OUT}"
         )
     return Source(
-        name=name, path=path, judged=judged, answers=answers, held_out=held_out, measured=load_run(path).scores
+        name=name,
+        path=path,
+        judged=judged,
+        refusals=[judgement for file in asked for judgement in file.judgements],
+        answers=answers,
+        held_out=held_out,
+        measured=load_run(path).scores,
     )
 
 

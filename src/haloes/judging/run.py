@@ -61,6 +61,20 @@ def judge_pairs(
     seed: int = 0,
     advance: Callable[[int], None] | None = None,
 ) -> JudgingOutcome:
+    """Have the pairs of two models judged: as `judge_several`, which takes those of several."""
+    return judge_several(judge, [paired], out, num_canaries=num_canaries, again=again, seed=seed, advance=advance)
+
+
+def judge_several(
+    judge: Judge,
+    sets: Sequence[AnswerPairs],
+    out: Path,
+    *,
+    num_canaries: int = 0,
+    again: bool = False,
+    seed: int = 0,
+    advance: Callable[[int], None] | None = None,
+) -> JudgingOutcome:
     """
     Have each pair judged in both orders, and write each judgement to `out` as it comes.
 
@@ -69,7 +83,7 @@ def judge_pairs(
 
     Args:
         judge: the judge that is asked.
-        paired: the answers.
+        sets: the answers, those of each two models together.
         out: the file of judgements (.jsonl); new, or of an earlier start with the same answers and the same judge.
         num_canaries: number of prompts for which a canary answer is mixed in.
         again: ask again where a reply on disk holds no verdict.
@@ -85,12 +99,12 @@ def judge_pairs(
         raise ConfigError(f"the number of canaries must be at least 0, got {num_canaries}")
     # Two judges at one file would ask everything twice, and the one that ends first would put the other's lines away.
     with hold_file(out):
-        return _judge_pairs(judge, paired, out, num_canaries=num_canaries, again=again, seed=seed, advance=advance)
+        return _judge_several(judge, sets, out, num_canaries=num_canaries, again=again, seed=seed, advance=advance)
 
 
-def _judge_pairs(
+def _judge_several(
     judge: Judge,
-    paired: AnswerPairs,
+    sets: Sequence[AnswerPairs],
     out: Path,
     *,
     num_canaries: int,
@@ -98,9 +112,11 @@ def _judge_pairs(
     seed: int,
     advance: Callable[[int], None] | None,
 ) -> JudgingOutcome:
-    """Carry `judge_pairs` out on a file that no other process adds to."""
+    """Carry `judge_several` out on a file that no other process adds to."""
     identity = judge.identity
-    questions = list(_questions(paired, identity, num_canaries=num_canaries, seed=seed))
+    questions = [
+        question for paired in sets for question in _questions(paired, identity, num_canaries=num_canaries, seed=seed)
+    ]
     journals = {False: judgement_journal(out)}
     if num_canaries:
         journals[True] = judgement_journal(canary_path(out))

@@ -74,6 +74,7 @@ MEASURES = {
     "benchmark": Measure(title="Benchmark", is_share=True),
     "refusal": Measure(title="Answers that refuse", is_share=True),
     "refusal_corrected": Measure(title="Answers that refuse, with those that phrases miss", is_share=True),
+    "refusal_judged": Measure(title="Answers that refuse, by a judge", is_share=True),
     "kl": Measure(title="KL to the reference", unit="nats an answer"),
     "kl_per_token": Measure(title="KL to the reference", unit="nats a token"),
 }

@@ -75,6 +75,7 @@ def page(run: RunRecords) -> str:
         subtask_sides=subtask_sides,
         write=show,
         agreement=[(score, show(score)) for score in run.judged.agreement],
+        refusals=[(score, show(score)) for score in run.judged.refusals],
         taste=taste_section(run.taste, run.logged_answers),
         alarms=[warning for warning in run.warnings if is_alarm(warning)],
         other_warnings=[warning for warning in run.warnings if not is_alarm(warning)],

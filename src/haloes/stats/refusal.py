@@ -81,7 +81,7 @@ def is_refusal(text: str, *, phrases: Sequence[str] = PHRASES) -> bool:
 
     A list of phrases takes some helpful answers for refusals and misses refusals in other words or languages: it finds
     780 of XSTest's 983, and between 0.2 and 0.9 of them by model, so that even a comparison of two models may be one of
-    their wording (`corrected_refusal_rate`). Where it matters, ask a judge.
+    their wording (`corrected_refusal_rate`). Where it matters, ask a judge (`haloes refusals`).
     """
     opening = plain_words(text[:OPENING])
     return any(re.search(rf"\b{re.escape(phrase)}", opening) for phrase in phrases)

@@ -45,6 +45,8 @@ def _judged(numbers: "JudgedNumbers") -> "Iterator[RenderableType]":
         yield Text("\n".join(_matchup(matchup)) + "\n")
     if numbers.agreement:
         yield scores_table("Agreement of judges, beyond chance", numbers.agreement)
+    if numbers.refusals:
+        yield scores_table("Refusals, as shares", numbers.refusals)
     if numbers.ratings:
         yield scores_table("Bradley-Terry ratings, in log-odds around a mean of 0", numbers.ratings)
     for name, label in dict.fromkeys((d.score.name, d.score.label) for d in numbers.differences):

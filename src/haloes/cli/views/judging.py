@@ -1,14 +1,15 @@
 """A judge's verdicts, on the terminal."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from haloes.cli.views.output import say
+from haloes.cli.views.output import say, show
 from haloes.cli.views.tables import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haloes.api.judging import JudgeResult
+    from haloes.api.judging import JudgeResult, RefusalResult
     from haloes.records import Judgement
 
 _SHOWN = 200
@@ -47,7 +48,25 @@ def say_judged(judged: "JudgeResult") -> None:
         say(f"Of canaries: {canary_path(judged.path)}")
 
 
-def left_undone(judged: "JudgeResult") -> str | None:
+def say_refusals(asked: "RefusalResult") -> None:
+    """Print how many answers refuse by the judge and by phrases, how it replied, and where the judgements are."""
+    from haloes.cli.views.tables import scores_table
+    from haloes.stats.comparisons import comparisons
+
+    replies = [replace(judgement, preference=None) for judgement in asked.judgements]
+    preferences = [pair.preference for pair in comparisons(replies)]
+    show([scores_table("Refusals, as shares", asked.scores)])
+    both, none = preferences.count(0.5), preferences.count(None)
+    say(
+        f"{len(preferences)} answers: of {both} the judge said one thing in one order and the other in the other, and "
+        f"{none} have no verdict; these count in no rate"
+    )
+    _say_unread(asked.judgements)
+    _say_cost(asked.judgements)
+    say(f"Judgements: {asked.path} ({asked.num_new} of {len(asked.judgements)} are new)")
+
+
+def left_undone(judged: "JudgeResult | RefusalResult") -> str | None:
     """Return what a judge left undone, with what to do; None where there are verdicts and no question is open."""
     from haloes.stats.comparisons import comparisons
 
