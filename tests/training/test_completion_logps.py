@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from haloes.batches.collate import read_pair
+from haloes.batches.collate import read_pair, row_key
 from haloes.losses.kto import KTO
 from haloes.models.layout import Packed
 from haloes.models.policy import Policy
@@ -160,6 +160,21 @@ def test_a_pass_that_is_known_in_part_is_not_computed_again(store: TokenStore, t
     assert score.sequences == [2, 2, 4]
     assert sum(told) == 8
     assert found.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).score(store, matched(store)).totals.tolist()
+
+
+def test_what_is_known_is_computed_anew_where_that_is_asked_for_and_stays_as_it_was(store: TokenStore, tmp_path: Path):
+    score = Counting()
+    cache = ReferenceCache(tmp_path / "cache")
+    key = row_key(store.read(0))
+    cache.put({key: -1.5})
+    reference = ReferenceTotals(score, cache, 10_000, CPU)
+
+    found = reference.score(store, matched(store), PASSES, anew=True).totals
+
+    assert score.sequences == [2, 3, 3]
+    assert found.tolist() == ReferenceTotals(Counting(), None, 10_000, CPU).score(store, matched(store)).totals.tolist()
+    assert cache.get(key) == -1.5
+    assert reference.score(store, matched(store)).totals[0] == -1.5
 
 
 def test_tokens_of_the_reference_are_computed_in_the_policys_passes(store: TokenStore):

@@ -349,16 +349,25 @@ def test_pairs_and_tokens_of_the_reference_are_laid_out_as_the_policys_too(name:
 
 
 @pytest.mark.usefixtures("rounding_of_layouts")
-def test_a_cache_that_was_filled_in_other_layouts_shows_their_rounding(tmp_path: Path):
+def test_a_cache_that_was_filled_in_other_layouts_leaves_the_first_step_at_zero_and_shows_their_rounding_later(
+    tmp_path: Path,
+):
     loss = KTO()
     store = write_store(tmp_path / "store", thumbs(16))
     policy = policy_for(loss, dtype=torch.bfloat16)
     run(policy, loss, store, cache=ReferenceCache(tmp_path / "cache"), most=1)
+    stepper = make_stepper(policy, loss, store, cache=ReferenceCache(tmp_path / "cache"))
+    step = first_step(stepper)
 
-    table, _ = run(policy, loss, store, cache=ReferenceCache(tmp_path / "cache"))
+    first = stepper.run(step, backward=True)
+    later = stepper.run(dataclasses.replace(step, index=1), backward=True)
 
-    assert table.log_ratio is not None
-    assert table.log_ratio.any()
+    assert first.log_ratio is not None
+    assert first.mismatched is not None
+    assert later.log_ratio is not None
+    assert not first.log_ratio.any()
+    assert not first.mismatched.any()
+    assert later.log_ratio.any()
 
 
 def test_the_first_loss_of_dpo_is_log_two(tmp_path: Path):

@@ -206,11 +206,13 @@ class _Timed:
     seconds: float = 0.0
     tokens: int = 0
 
-    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
+    def score(
+        self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = (), *, anew: bool = False
+    ) -> ReferenceScores:
         if self.inner is None:
             raise TypeError("there is no reference to ask")
         began = time.perf_counter()
-        found = self.inner.score(store, pairs, passes)
+        found = self.inner.score(store, pairs, passes, anew=anew)
         self.seconds += time.perf_counter() - began
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         self.tokens += sum(len(row.prompt) + len(row.completion) for row in rows)

@@ -185,7 +185,9 @@ class ReferenceScores:
 class ReferenceSource(Protocol):
     """Provides a loss's reference log-probabilities."""
 
-    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
+    def score(
+        self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = (), *, anew: bool = False
+    ) -> ReferenceScores:
         """
         Return log p_reference of these sequences.
 
@@ -193,6 +195,7 @@ class ReferenceSource(Protocol):
             store: their store.
             pairs: the sequences.
             passes: those of the policy over them: one of which nothing is known yet has the policy's layout.
+            anew: compute what is known too, in the policy's layouts: while the weights are equal, so are the values.
         """
         ...
 
@@ -215,12 +218,14 @@ class ReferenceTotals:
     cut: Cut = never
     fillers: Fillers = no_fillers
 
-    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
+    def score(
+        self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = (), *, anew: bool = False
+    ) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), rounded to float32 so that cached and fresh values agree."""
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         keys = [row_key(row) for row in rows]
         known = dict[bytes, float]()
-        if self.cache is not None:
+        if self.cache is not None and not anew:
             known = {key: value for key in keys if (value := self.cache.get(key)) is not None}
         passes = _passes_for(rows, keys, known, passes, self.budget)
         self.on_scored(len(rows) - sum(len(part.all) for part in passes))
@@ -254,7 +259,14 @@ class ReferenceTokens:
     cut: Cut = never
     fillers: Fillers = no_fillers
 
-    def score(self, store: TokenStore, pairs: SequencePairs, passes: Sequence[Pass] = ()) -> ReferenceScores:
+    def score(
+        self,
+        store: TokenStore,
+        pairs: SequencePairs,
+        passes: Sequence[Pass] = (),
+        *,
+        anew: bool = False,  # noqa: ARG002 - nothing is kept, and all of it computed anew
+    ) -> ReferenceScores:
         """Return log p_reference of these sequences, (n,), and of each of their trained tokens."""
         rows = [read_pair(store, x, y) for x, y in pairs.tolist()]
         found = np.zeros(len(rows))

@@ -118,7 +118,7 @@ class Stepper:
             reference=self.reference is not None,
             backward=backward,
         )
-        context = self._context(split, step, running_reward)
+        context = self._context(split, step, running_reward, is_first=backward and step.index == 0)
         numbers = StepNumbers.zeros(len(split.sequences), len(step.examples), declared_metrics(self.loss))
         parts, device = split.micro_batches, self.policy.device
         others = self.fillers(len(parts))
@@ -174,7 +174,7 @@ class Stepper:
         return [np.array(members) for members in bins]
 
     def score_reference(
-        self, split: StepSplit, *, continues: bool
+        self, split: StepSplit, *, continues: bool, anew: bool
     ) -> tuple[ReferenceTable | None, ReferenceTable | None]:
         """
         Score this process's rows with the reference: (x, y) of the step's sequences, and (x, y').
@@ -182,6 +182,7 @@ class Stepper:
         Args:
             split: the step's work.
             continues: whether the policy's (x, y') continue from the prompts of its only micro-batch.
+            anew: whether what the cache holds is computed again.
 
         Returns:
             A table of (x, y) with S rows and one of (x, y') with M rows, zeros in the rows of other processes; None
@@ -194,7 +195,7 @@ class Stepper:
         pairs = np.concatenate([matched, split.mismatched[mismatched_rows]])
         # As the policy's passes are laid out: how bfloat16 rounds depends on it, and equal weights have equal numbers.
         passes = split.passes(continues=continues and self.policy.start_fingerprint is None)
-        scores = self.reference.score(self.store, pairs, passes)
+        scores = self.reference.score(self.store, pairs, passes, anew=anew)
         lengths = self.store.trained_length[split.sequences]
         return (
             ReferenceTable.of(scores, slice(len(rows)), rows, lengths),
@@ -317,11 +318,13 @@ class Stepper:
             mismatched_bins=self.ranks.shard(bins),
         )
 
-    def _context(self, split: StepSplit, step: Step, running_reward: float) -> StepContext:
+    def _context(self, split: StepSplit, step: Step, running_reward: float, *, is_first: bool) -> StepContext:
         """Score what all losses of the step depend on: the reference, and (x, y') where no micro-batch scores it."""
         # The reference goes first: no activations wait for a backward pass yet, so its pass has all the memory.
         prefixes = PrefixCache() if self._reuses_prompts(split) else None
-        reference, mismatched_reference = self.score_reference(split, continues=prefixes is not None)
+        # What is cached was rounded as another run's passes had it. In the first step of a training nothing but that
+        # rounding would show, for the weights are equal; later steps show what was learnt, and save the pass.
+        reference, mismatched_reference = self.score_reference(split, continues=prefixes is not None, anew=is_first)
         mismatched: MismatchedTable | None = None
         if self.loss.needs.mismatched:
             mismatched = MismatchedTable(Ragged.zeros(split.mismatched_lengths), mismatched_reference)
