@@ -64,9 +64,26 @@ def covered(row: Row, *, studies: int, seed: int = 0) -> Covered:
     )
 
 
+def interval(value: float, low: float, high: float) -> Score:
+    """Make a score of an interval that stands in another record."""
+    return Score(name="", value=value, low=low, high=high, variant="", num_rows=0, num_clusters=0, method="")
+
+
+def turned(score: Score) -> Score:
+    """Return the score of the other side's difference."""
+    return interval(-score.value, -score.high, -score.low)
+
+
 def tables() -> dict[str, Callable[[], Iterable[Row]]]:
     """Return the tables by name."""
-    from benchmarks import coverage_auc, coverage_judged, coverage_means, coverage_others
+    from benchmarks import (
+        coverage_agreement,
+        coverage_auc,
+        coverage_fits,
+        coverage_judged,
+        coverage_means,
+        coverage_others,
+    )
 
     return {
         "auc": coverage_auc.alone,
@@ -77,6 +94,8 @@ def tables() -> dict[str, Callable[[], Iterable[Row]]]:
         "shares": coverage_means.shares,
         "others": coverage_others.others,
         "judged": coverage_judged.judged,
+        "agreement": coverage_agreement.agreement,
+        "fits": coverage_fits.fits,
     }
 
 

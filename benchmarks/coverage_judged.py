@@ -1,4 +1,4 @@
-"""Rows of `benchmarks.coverage` for win rates at equal length, ratings, agreement and corrected refusals."""
+"""Rows of `benchmarks.coverage` for win rates at equal length and corrected refusals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +9,13 @@ import numpy as np
 from benchmarks.coverage import Row
 
 from haloes.results import Score
-from haloes.stats.agreement import cohens_kappa
 from haloes.stats.length_control import length_controlled_win_rate
 from haloes.stats.logistic import sigmoid
-from haloes.stats.ratings import bradley_terry
 from haloes.stats.refusal import FOUND, corrected_refusal_rate
 from haloes.stats.shared_difficulty import Compared, length_controlled_together
 
 Rng: TypeAlias = np.random.Generator
 
-_DRAWS = 200
 _TASTE = -1.9
 """The judge's weight of length."""
 
@@ -29,9 +26,6 @@ def judged() -> Iterator[Row]:
     for model in FOUND:
         draw = partial(_refused, model, 0.2, 50)
         yield Row(name=f"refusals 0.2 of 50, corrected, as {model}", truth=0.2, draw=draw, interval=_corrected)
-    for num in (10, 50):
-        yield Row(name=f"kappa 0.5, {num} rows", truth=0.5, draw=partial(_raters, num), interval=_kappa)
-        yield Row(name=f"rating 0.7 of 3 models, {num} prompts", truth=0.7, draw=partial(_games, num), interval=_rating)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,30 +119,3 @@ def _refused(model: str, truth: float, num: int, rng: Rng) -> list[bool]:
 
 def _corrected(refused: list[bool]) -> Score | None:
     return corrected_refusal_rate(refused, [str(row) for row in range(len(refused))])
-
-
-def _raters(num: int, rng: Rng) -> Any:
-    first = rng.random(num) < 0.5
-    return first, np.where(rng.random(num) < 0.5, first, rng.random(num) < 0.5)
-
-
-def _kappa(study: Any) -> Score | None:
-    first, second = study
-    return cohens_kappa(first.tolist(), second.tolist(), list(range(len(first))), draws=_DRAWS)
-
-
-_RATINGS = {"a": 0.7, "b": 0.0, "c": -0.7}
-
-
-def _games(num: int, rng: Rng) -> Any:
-    """Draw a verdict of each pair of models on each prompt."""
-    pairs = [(one, other) for one in _RATINGS for other in _RATINGS if one < other] * num
-    chance = sigmoid(np.array([_RATINGS[one] - _RATINGS[other] for one, other in pairs]))
-    prompts = np.repeat(np.arange(num), len(_RATINGS)).tolist()
-    return [one for one, _ in pairs], [other for _, other in pairs], (rng.random(len(pairs)) < chance) * 1.0, prompts
-
-
-def _rating(study: Any) -> Score | None:
-    first, second, preferences, prompts = study
-    rated = bradley_terry(first, second, preferences.tolist(), prompts, draws=_DRAWS)
-    return next((score for score in rated.scores if score.variant == "a"), None)

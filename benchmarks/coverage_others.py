@@ -16,7 +16,7 @@ from haloes.stats.win_rate import win_rate
 Rng: TypeAlias = np.random.Generator
 
 _DRAWS = 300
-_SIZES = {
+SIZES = {
     "10 prompts": (1,) * 10,
     "50 prompts": (1,) * 50,
     "20 prompts of 4": (4,) * 20,
@@ -28,7 +28,7 @@ _SIZES = {
 
 def others() -> Iterator[Row]:
     """List the rows."""
-    for name, sizes in _SIZES.items():
+    for name, sizes in SIZES.items():
         for chances in ((0.3, 0.2, 0.5), (0.1, 0.8, 0.1)):
             draw = partial(_verdicts, sizes, chances)
             truth = chances[1] / 2 + chances[2]
@@ -47,20 +47,21 @@ def others() -> Iterator[Row]:
 _SLOPE = 0.5
 
 
-def _prompts(sizes: tuple[int, ...]) -> Any:
+def prompts_of(sizes: tuple[int, ...]) -> Any:
+    """Number the prompt of each row."""
     return np.repeat(np.arange(len(sizes)), sizes)
 
 
 def _verdicts(sizes: tuple[int, ...], chances: tuple[float, ...], rng: Rng) -> tuple[list[float], list[int]]:
     """Draw verdicts; those of a prompt are alike in three of ten cases."""
-    prompt = _prompts(sizes)
+    prompt = prompts_of(sizes)
     own = rng.choice([0.0, 0.5, 1.0], p=chances, size=len(prompt))
     common = rng.choice([0.0, 0.5, 1.0], p=chances, size=len(sizes))[prompt]
     return np.where(rng.random(len(prompt)) < 0.3, common, own).tolist(), prompt.tolist()
 
 
 def _ranked(sizes: tuple[int, ...], correlation: float, rng: Rng) -> tuple[Any, Any, list[int]]:
-    prompt = _prompts(sizes)
+    prompt = prompts_of(sizes)
     alike = rng.normal(size=(len(sizes), 2))[prompt] * 0.3**0.5 + rng.normal(size=(len(prompt), 2)) * 0.7**0.5
     one = alike[:, 0]
     return one, correlation * one + (1 - correlation**2) ** 0.5 * alike[:, 1], prompt.tolist()
@@ -68,7 +69,7 @@ def _ranked(sizes: tuple[int, ...], correlation: float, rng: Rng) -> tuple[Any, 
 
 def _margins(sizes: tuple[int, ...], rng: Rng) -> RewardPairs:
     """Draw pairs of which the one with the higher reward was chosen as often as the slope says."""
-    prompt = _prompts(sizes)
+    prompt = prompts_of(sizes)
     margin = rng.normal(scale=2, size=len(prompt))
     right = rng.random(len(prompt)) < 1 / (1 + np.exp(-_SLOPE * margin))
     zero = np.zeros(len(prompt))

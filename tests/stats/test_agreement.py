@@ -115,9 +115,13 @@ def test_where_no_disagreement_is_possible_there_is_no_number():
     assert cohens_kappa(["a", "b"], ["a", "b"], ["p", "p"]) is None
 
 
-def test_draws_of_one_kind_are_left_out_and_counted():
-    score = cohens_kappa(["a", "a", "b"], ["a", "b", "b"], range(3))
-    assert "left out because they held one kind of verdict only" in score.method
+def test_a_few_verdicts_of_nearly_one_kind_do_not_make_a_narrow_interval():
+    # Nine ties that both gave, and one verdict on which they differ: kappa is 0, and may as well be 0.5.
+    one, other = ["tie"] * 9 + ["won"], ["tie"] * 10
+    kappa = cohens_kappa(one, other, range(10))
+    alpha = krippendorffs_alpha(list(zip(one, other, strict=True)), range(10))
+    assert kappa.low <= kappa.value <= kappa.high
+    assert min(kappa.high, alpha.high) > 0.5
 
 
 def test_lengths_must_agree():

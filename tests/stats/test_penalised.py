@@ -36,7 +36,7 @@ def test_what_a_mean_over_prompts_changes_without_one_counts_as_well():
 
 
 def test_the_interval_is_students_in_log_odds_and_stays_inside():
-    low, high = rate_interval(0.9, 0.01, 5, 0.95)
+    low, high = rate_interval(0.9, 0.01, 4, 0.95)
     half = 2.7764 * 0.1 / 0.09
     assert math.log(high / (1 - high)) == pytest.approx(math.log(9) + half, abs=1e-3)
     assert math.log(low / (1 - low)) == pytest.approx(math.log(9) - half, abs=1e-3)

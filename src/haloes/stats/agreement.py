@@ -22,6 +22,8 @@ from haloes.stats.rates import wilson_interval
 
 _Disagreements = Callable[[Floats], tuple[Floats, Floats]]
 """From tables (D, K, K): the observed disagreement, and the one expected by chance."""
+_IMAGINED = 0.5
+"""How many prompts are imagined in each draw."""
 
 
 def cohens_kappa(
@@ -49,7 +51,7 @@ def cohens_kappa(
         variant: who is compared, for the record.
         label: how a report calls the number.
         level: coverage of the interval.
-        draws: number of bootstrap draws over prompts; `method` counts those in which nothing can be said.
+        draws: number of bootstrap draws over prompts.
         seed: seed of the draws.
 
     Returns:
@@ -95,7 +97,7 @@ def krippendorffs_alpha(
         variant: who is compared, for the record.
         label: how a report calls the number.
         level: coverage of the interval.
-        draws: number of bootstrap draws over prompts; `method` counts those in which nothing can be said.
+        draws: number of bootstrap draws over prompts.
         seed: seed of the draws.
 
     Returns:
@@ -140,18 +142,20 @@ def _score(
     if num < 2 or num_kinds < 2:  # noqa: PLR2004 - one prompt has no spread, one kind no chance to disagree
         return None
     value, by_chance = (float(part[0]) for part in _coefficients(table_CKK.sum(axis=0)[None], disagreements))
+    rng = np.random.default_rng([seed, 1])
     drawn_D = np.concatenate(
         [
-            _coefficients(np.tensordot(weight_DC, table_CKK, axes=1), disagreements)[0]
+            _coefficients(
+                np.tensordot(weight_DC, table_CKK, axes=1) + _imagined(table_CKK, len(weight_DC), rng), disagreements
+            )[0]
             for weight_DC in cluster_weights(num, draws=draws, seed=seed)
         ]
     )
     kept_D = drawn_D[np.isfinite(drawn_D)]
-    method = f"expanded {bootstrap_method(num, draws)}"
-    if len(kept_D) < draws:
-        method += f", {draws - len(kept_D)} of them left out because they held one kind of verdict only"
+    method = f"expanded {bootstrap_method(num, draws)}, each with about half a prompt of any verdicts"
     low, high = expanded_interval(kept_D, level, num)
-    if low == high:
+    low, high = min(low, value), max(high, value)
+    if value == 1:
         # Full agreement: Wilson's bound on the prompts that may disagree, in units of chance disagreement.
         same, _ = wilson_interval(num, num, z=normal_quantile((1 + level) / 2))
         low, high = max(-1.0, value - (1 - same) / by_chance), value
@@ -159,6 +163,21 @@ def _score(
     return Score(
         name=name, value=value, low=low, high=high, level=level, variant="", num_rows=0, num_clusters=num, method=method
     )
+
+
+def _imagined(table_CKK: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """
+    Draw tables (D, K, K) of about half a prompt, in which verdicts agree as often as not.
+
+    Where nearly all verdicts are of one kind, a draw of prompts has hardly another one in it, and says too little of
+    what others would do: of ten prompts with 80 % ties it covered 61 to 77 %. In many prompts it changes nothing.
+    """
+    num, num_kinds = table_CKK.shape[:2]
+    same_KK = np.eye(num_kinds)
+    # Spread evenly, so that it does not matter what the verdicts are called, or which rater is which.
+    both_2KK = np.stack([same_KK / num_kinds, (1 - same_KK) / (num_kinds * (num_kinds - 1))])
+    much_D2 = rng.gamma(_IMAGINED / 2, size=(draws, 2)) * table_CKK.sum() / num
+    return np.asarray(np.tensordot(much_D2, both_2KK, axes=1))
 
 
 def _coefficients(table_DKK: Floats, disagreements: _Disagreements) -> tuple[Floats, Floats]:

@@ -58,18 +58,18 @@ def fit_without_each(parts: Iterable[tuple[Floats, Floats]], total_KK: Floats, p
     return PenalisedFit(np.array(changes), np.asarray(np.linalg.inv(total_KK), dtype=np.float64), precision_KK)
 
 
-def rate_interval(rate: float, variance: float, num_prompts: int, level: float) -> tuple[float, float]:
+def rate_interval(rate: float, variance: float, degrees_of_freedom: float, level: float) -> tuple[float, float]:
     """
     Return the interval of a rate between 0 and 1.
 
     Args:
         rate: the rate.
         variance: its variance (see `PenalisedFit.variance`).
-        num_prompts: how many prompts it is of.
+        degrees_of_freedom: of that variance: one fewer than prompts.
         level: nominal coverage.
     """
     odds = np.log(rate) - np.log1p(-rate)
-    half = t_quantile((1 + level) / 2, num_prompts - 1) * np.sqrt(variance) / (rate * (1 - rate))
+    half = t_quantile((1 + level) / 2, degrees_of_freedom) * np.sqrt(variance) / (rate * (1 - rate))
     low, high = sigmoid(np.array([odds - half, odds + half]))
     return float(low), float(high)
 
@@ -92,4 +92,4 @@ def judged_interval(
         method = f"Wilson's bound on the prompts that may differ, as all {num_prompts} agree"
         return *unanimous_interval(rate, num_prompts, level), method
     method = f"jackknife over {num_prompts} prompts with the priors' pull, in log-odds"
-    return *rate_interval(rate, variance, num_prompts, level), method
+    return *rate_interval(rate, variance, num_prompts - 1, level), method
