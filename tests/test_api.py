@@ -32,7 +32,12 @@ OF_SERVERS = ["import_feedback"]
 OPTIONS = {"set": "settings", "judge_set": "judge_settings"}
 """Options whose argument has another name: it takes mappings, where the option takes a text at a time."""
 STARTING = {"processes", "nodes", "node_rank", "rendezvous", "max_restarts"}
-ONLY_COMMAND = {"train": STARTING, "resume": STARTING, "plan": {"json"}, "online": {"engine"}}
+ONLY_COMMAND = {
+    "train": STARTING,
+    "resume": STARTING,
+    "plan": {"json", "processes", "gpu_memory", "shard"},
+    "online": {"engine"},
+}
 """What is about printing, or is there to be refused."""
 ONLY_PYTHON = {"train": {"resume", "allow_changes", "rater"}, "resume": {"rater"}}
 """One call that begins a run or continues it, as a script that is run again wants it."""

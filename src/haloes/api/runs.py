@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from haloes.api.arguments import (
     Columns,
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from haloes.exports.request import Exported
     from haloes.losses._contract import Loss
     from haloes.planning.plan import Plan
+    from haloes.planning.several import SharedPlan
     from haloes.runs.align import Run
+
+T = TypeVar("T")
 
 
 def train(
@@ -251,10 +254,7 @@ def plan(
     Raises:
         UserError: what `haloes.train` would refuse of the configuration, the data or the model.
     """
-    if isinstance(feedback, str | Path) and Path(feedback).suffix in {".yaml", ".yml"}:
-        if config is not None:
-            raise ConfigError(f"{feedback} and {config} are both settings; give one of them")
-        config, feedback = feedback, None
+    config, feedback = _file_of_settings(feedback, config)
     if memory is not None and not memory > 0:
         raise ConfigError(f"--memory must be positive, got {memory:g}")
     with as_files(feedback, validation) as (source, held_out), showing(progress) as shown:
@@ -281,6 +281,32 @@ def plan(
         return make_plan(
             run_config, limit=None if memory is None else int(memory * GIB), find_lr=find_lr, progress=shown
         )
+
+
+def plan_processes(
+    feedback: str | None,
+    *,
+    config: ConfigLike | None,
+    settings: Mapping[str, Any],
+    processes: int,
+    gpu_memory: str,
+    shard: bool,
+    **given: Any,
+) -> "SharedPlan":
+    """
+    Compute what each of several processes holds in memory, from the model's shape alone; no feedback is read.
+
+    Raises:
+        UserError: there is no such model or loss, or a number cannot be meant.
+    """
+    if processes < 1:
+        raise ConfigError(f"--processes must be at least 1, got {processes}")
+    from haloes.planning.several import parse_memory, plan_shared
+
+    bytes_of_one = parse_memory(gpu_memory)
+    config, feedback = _file_of_settings(feedback, config)
+    run_config = configured(config, argument_settings(feedback=feedback, **given), settings)
+    return plan_shared(run_config, processes=processes, gpu_memory=bytes_of_one, shard=shard)
 
 
 def export(
@@ -345,3 +371,12 @@ def export(
 
     with showing(progress) as shown:
         return export_run(request, shown)
+
+
+def _file_of_settings(feedback: T, config: ConfigLike | None) -> tuple[ConfigLike | None, T | None]:
+    """Return settings and feedback where the first argument of a plan may be either."""
+    if not (isinstance(feedback, str | Path) and Path(feedback).suffix in {".yaml", ".yml"}):
+        return config, feedback
+    if config is not None:
+        raise ConfigError(f"{feedback} and {config} are both settings; give one of them")
+    return feedback, None

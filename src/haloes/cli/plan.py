@@ -1,6 +1,6 @@
 """`haloes plan`: what a run will take, before it is started."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -25,6 +25,9 @@ def plan(
     batch_size: int | Auto | None = None,
     memory: float | None = None,
     find_lr: Annotated[bool, Parameter(negative=())] = False,
+    processes: int = 1,
+    gpu_memory: str | None = None,
+    shard: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
     settings: Settings = (),
 ) -> None:
@@ -66,6 +69,13 @@ def plan(
     find_lr
         Try the learning rate and multiples of it with a few steps, and propose one that keeps the KL divergence of
         held-out answers within train.kl_budget.
+    processes
+        With --gpu-memory: how many processes there are to be, each with a GPU of its own, here or elsewhere.
+    gpu_memory
+        The memory of one GPU, such as 80G. What each process would hold is then computed from the model's shape alone:
+        in a second, with no feedback read, nothing tried, and no GPU needed.
+    shard
+        With --gpu-memory: whether the weights are to lie in shards (train.shard=full); both are shown.
     json
         Print the numbers as JSON, in bytes and seconds, and nothing else.
     settings
@@ -74,12 +84,21 @@ def plan(
     """
     import haloes.api.runs
     from haloes.cli.views.output import say, show
-    from haloes.cli.views.plan import as_json, plan_lines
+    from haloes.cli.views.plan import as_json, end_of_shared, plan_lines
     from haloes.errors import ConfigError
     from haloes.progress.display import Display
     from haloes.report.numbers import size
     from haloes.runs.read_settings import parse_settings
 
+    if gpu_memory is not None:
+        shape: dict[str, Any] = {"config": config, "model": model, "init": init, "loss": loss}
+        shared = haloes.api.runs.plan_processes(
+            source, **shape, processes=processes, gpu_memory=gpu_memory, shard=shard, settings=parse_settings(settings)
+        )
+        end_of_shared(shared, json=json)
+        return
+    if processes > 1 or shard:
+        raise ConfigError("--processes and --shard are computed for a GPU: give its memory, such as --gpu-memory 80G")
     with Display() as progress:
         run_plan = haloes.api.runs.plan(
             source,

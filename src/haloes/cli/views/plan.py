@@ -5,16 +5,61 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from haloes.cli.views.output import say, show
 from haloes.cli.views.tables import table
+from haloes.errors import ConfigError
 from haloes.report.numbers import size
 
 if TYPE_CHECKING:
     from haloes.planning.find_rate import RateSearch
     from haloes.planning.plan import Plan, StepCost
+    from haloes.planning.several import SharedPlan
 
 _SMALL = 10
 _LEAST = 0.05
 """Seconds that are still written as 0.1."""
+
+
+def end_of_shared(plan: "SharedPlan", *, json: bool) -> None:
+    """Print a plan of several processes. Raises ConfigError where the run does not fit."""
+    if json:
+        say(shared_as_json(plan))
+    else:
+        show(shared_lines(plan))
+    if not plan.fits:
+        least = sum((plan.shards if plan.shard and plan.shards is not None else plan.whole).values())
+        raise ConfigError(f"the run does not fit: it takes {_gb(least)} GB of a GPU, and {_gb(plan.limit)} are there")
+
+
+def shared_lines(plan: "SharedPlan") -> Iterator[Any]:
+    """Draw what each of several processes holds: a column for everything, and one for shards."""
+    from rich.text import Text
+
+    facts = [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in plan.facts.items()]
+    yield table("Run", ("", ""), facts)
+    columns = {"all of it": plan.whole}
+    if plan.shards is not None:
+        columns["in shards"] = plan.shards
+    names = dict.fromkeys(name for parts in columns.values() for name in parts)
+    rows = [(name, *(_gb(parts.get(name, 0)) for parts in columns.values())) for name in names]
+    rows.append(("in all", *(_gb(sum(parts.values())) for parts in columns.values())))
+    rows.append(("there are, without CUDA and gaps", *([_gb(plan.limit)] * len(columns))))
+    yield table("Memory of each process, GB (10^9 bytes)", ("", *columns), [row for row in rows if any(row[1:])])
+    yield Text(
+        "Computed from the model's shape: no feedback was read, nothing was tried, and activations are an estimate."
+    )
+    for sentence in plan.advice:
+        yield Text(f"{sentence}.")
+
+
+def shared_as_json(plan: "SharedPlan") -> str:
+    """Return all numbers of such a plan as JSON, in bytes."""
+    return json.dumps(asdict(plan), indent=1)
+
+
+def _gb(size: int) -> str:
+    """Write bytes in GB; nothing for none."""
+    return f"{size / 1e9:.1f}" if size else ""
 
 
 def as_json(plan: "Plan") -> str:
