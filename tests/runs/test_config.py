@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "model": {
         "name": "embedded",
         "reference": None,
+        "init": None,
         "dtype": "auto",
         "device": "auto",
         "lora": {"rank": 16, "alpha": 32.0, "targets": "all-linear", "layers": None},
@@ -73,6 +74,8 @@ DEFAULTS: dict[str, Any] = {
         "gradient_checkpointing": False,
         "activation_offload": False,
         "prompts_together": False,
+        "repeats_budget": 0.0,
+        "shard": "auto",
         "threads": None,
         "reference_cache": True,
         "validate_every": None,

@@ -87,7 +87,7 @@ def test_the_rehearsal_leaves_chance_and_the_model_as_they_were(model: Path, thu
     policy.model.peft_config["default"].base_model_name_or_path = str(model)
     before, state = weights_fingerprint(policy.model), torch.random.get_rng_state()
 
-    rehearse.rehearse(policy, make_template(byte_tokenizer()), tmp_path)
+    rehearse.rehearse(policy, make_template(byte_tokenizer()), tmp_path, whole=policy)
 
     assert weights_fingerprint(policy.model) == before
     assert torch.equal(torch.random.get_rng_state(), state)

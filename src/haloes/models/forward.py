@@ -5,7 +5,8 @@ A sequence that is longer than the model allows beside others goes through it al
 longest sequence of a pass (longrope, dynamic NTK), or a threshold up to which packing could not be tried.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MethodType
 from typing import Any, TypeVar
@@ -37,6 +38,23 @@ def mark_sharded(model: Any, gathers: Callable[[Any, Callable[[], T]], T]) -> st
     """Give a model the method that makes its weights whole for a pass, and return the method's name."""
     setattr(model, _GATHERS, MethodType(gathers, model))
     return _GATHERS
+
+
+@contextmanager
+def told_before_gathering(model: Any, tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` each time before that method makes weights whole inside the block."""
+    gathers = getattr(model, _GATHERS)
+
+    def told(work: Callable[[], T]) -> T:
+        tell()
+        found: T = gathers(work)
+        return found
+
+    setattr(model, _GATHERS, told)
+    try:
+        yield
+    finally:
+        setattr(model, _GATHERS, gathers)
 
 
 @dataclass(frozen=True, slots=True)

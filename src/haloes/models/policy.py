@@ -74,6 +74,8 @@ class Policy:
     """Trained with the policy where the loss needs it; the two together are a reward model."""
     base_fingerprint: str | None = None
     """Hash of the weights beside which a trained adapter goes on; None where training began with this very model."""
+    shell: Any | None = None
+    """The model without its weights, as which it is saved where they are shards (`haloes.models.sharded`)."""
 
     @property
     def device(self) -> torch.device:

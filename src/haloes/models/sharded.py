@@ -10,8 +10,8 @@ The shards of what is trained are float32, and so they are the master weights; t
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +22,11 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from haloes.errors import ConfigError
 from haloes.models.architecture import COMPUTES_IN
-from haloes.models.forward import Scorer, mark_sharded
+from haloes.models.forward import Scorer, mark_sharded, told_before_gathering
 from haloes.models.packing_check import make_scorer
 from haloes.models.policy import Policy
 from haloes.models.references import FileReference, Reference, SyncedReference, adapter_off, frozen
-from haloes.models.weight_shards import local, put
+from haloes.models.weight_shards import local, put, whole
 
 
 def shard_policy(policy: Policy, mesh: DeviceMesh) -> Policy:
@@ -46,6 +46,7 @@ def shard_policy(policy: Policy, mesh: DeviceMesh) -> Policy:
     model, dtype = policy.scorer.model, policy.scorer.model.dtype
     check_shardable(policy.scorer)
     other = _other_model(policy)
+    shell = _without_weights(policy.model)
     # Looked at while the weights are whole: a model of shards cannot be copied.
     earlier = policy.reference.weights() if isinstance(policy.reference, FileReference) else None
     twin = None if earlier is None else _without_weights(model)
@@ -63,7 +64,7 @@ def shard_policy(policy: Policy, mesh: DeviceMesh) -> Policy:
         reference = frozen(other.model, make_scorer(other.model)[0])
     elif policy.reference is not None:
         reference = adapter_off(policy.model, scorer)
-    return replace(policy, scorer=scorer, reference=reference, unpacked_because=why)
+    return replace(policy, scorer=scorer, reference=reference, unpacked_because=why, shell=shell)
 
 
 def check_shardable(scorer: Scorer) -> None:
@@ -83,10 +84,65 @@ def check_shardable(scorer: Scorer) -> None:
         raise ConfigError(f"train.shard=full cannot cut {type(model).__name__} into shards: {why}; set train.shard=off")
 
 
+def assemble(policy: Policy, *, keep: bool) -> Policy | None:
+    """
+    Return the policy with its weights whole in host memory, as it is saved; it cannot compute beside the old one.
+
+    All processes come here together, and put one weight together at a time. Beside an adapter, weights that are not
+    trained stay empty, unless they are saved with it.
+
+    Args:
+        policy: returned as it is where its weights are whole.
+        keep: whether this process is the one that saves; the others get None.
+    """
+    if policy.shell is None:
+        return policy
+    shell = policy.shell
+    empty, found = dict(shell.named_parameters()), {}
+    for name, weight in policy.model.named_parameters():
+        if weight.requires_grad or policy.model is policy.scorer.model or policy.reward_head is not None:
+            values = whole(weight)
+            if keep:
+                values = values.to("cpu", empty[name].dtype)
+                found[id(empty[name])] = torch.nn.Parameter(values, requires_grad=weight.requires_grad)
+    if not keep:
+        return None
+    # In the place of each empty weight stands its value: tied weights stay one.
+    model = copy.deepcopy(shell, found)
+    inner = model if policy.model is policy.scorer.model else model.get_base_model()
+    return replace(policy, model=model, scorer=replace(policy.scorer, model=inner), reference=None, shell=None)
+
+
+@contextmanager
+def announcing(model: Any, tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` before each pass through a model of shards inside the block."""
+    with told_before_gathering(model, tell):
+        # First of all: the layers' own hooks gather.
+        hook = model.register_forward_pre_hook(lambda *_: tell(), prepend=True)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+def models_of(policy: Policy) -> list[tuple[Any, Callable[[], bool]]]:
+    """Return the models of shards of a policy and its reference, each with what tells whether it is the reference."""
+    reference, model = policy.reference, policy.scorer.model
+    if isinstance(reference, ShardedSyncedReference):
+        return [(model, lambda: reference.is_in_place)]
+    other = _other_model(policy)
+    found: list[tuple[Any, Callable[[], bool]]] = [(model, lambda: False)]
+    return found if other is None else [*found, (other.model, lambda: True)]
+
+
 class ShardedSyncedReference(SyncedReference):
     """A reference that is synced with the policy, of shards."""
 
+    is_in_place = False
+    """Whether the model has the reference's weights now."""
+
     def _swap(self) -> None:
+        self.is_in_place = not self.is_in_place
         # In place: FSDP gathers from memory of its own, and would not see another storage.
         for name, parameter in self._parameters.items():
             ours, theirs = local(parameter), local(self._weights[name])

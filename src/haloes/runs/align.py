@@ -1,20 +1,17 @@
 """The main job: from feedback to an aligned model, measured before and after on what was held out."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from haloes.judging._contract import Judge
 from haloes.losses._contract import Loss
 from haloes.progress.contract import NullProgress, Progress
 from haloes.records import Completion
 from haloes.report.load import load_run
-from haloes.report.numbers import rounding_sentence
 from haloes.results import Score
 from haloes.run_files import CONFIG, SAMPLES
 from haloes.runs import manifest, run_folder
@@ -27,18 +24,27 @@ from haloes.runs.live_judge import configured_judge
 from haloes.runs.load_policy import reference_cache
 from haloes.runs.long_runs import LongRunNote
 from haloes.runs.measure import Rater, load_rater, rate
-from haloes.runs.measure_and_save import RunContext, answer_held_out, forget_answers_after, measure_and_save
+from haloes.runs.measure_and_save import (
+    RunContext,
+    answer_held_out,
+    forget_answers_after,
+    measure_trained,
+    save_trained,
+)
 from haloes.runs.monitor import Monitor, make_live_judge
 from haloes.runs.new_repeats import NewRepeats
+from haloes.runs.outcome import about_outcome
 from haloes.runs.own_rows import keep_rows, with_own_rows
 from haloes.runs.parts import PartClock
 from haloes.runs.prepared_run import PreparedRun, ResolvedRun
 from haloes.runs.process import computing_with, stop_on_interrupt
-from haloes.runs.rehearse import rehearse
+from haloes.runs.rehearse import rehearse, saves_weights
 from haloes.runs.setup import prepare_data, prepare_run, resolve_run
+from haloes.runs.sharding import whole
+from haloes.runs.start_line import StartLine
 from haloes.runs.trusted_code import remember
 from haloes.runs.user_code import keep_code
-from haloes.training.choose_steps import describe_steps
+from haloes.training.follow import on_main
 from haloes.training.job import Callback, TrainResult
 from haloes.training.settings import budget_of
 from haloes.training.trainer import train
@@ -110,74 +116,78 @@ def align(
         if data.could_show is not None:
             progress.note(data.could_show)
         prepared = prepare_run(data, progress=progress)
-        if ranks.is_main:
-            changed = run_folder.changes(run.run_dir, prepared.identity)
-            _write_start(prepared, clock)
-            _keep_code(run, progress)
-            # Before it trains on them: what is wrong with the feedback can be put right now.
-            for text in (*prepared.warnings, *changed):
-                progress.note(f"warning: {text}")
-            if allow_changes:
-                # The answers before training are those of another model or to other prompts.
-                (run.run_dir / SAMPLES).unlink(missing_ok=True)
-            if run.config.model.init is not None:
-                progress.note(f"training goes on from {run.config.model.init}, which is the reference")
-            rehearse(prepared.policy, prepared.inputs.encoder.template, run.run_dir)
+        changed = _begin(run, prepared, clock, progress) if ranks.is_main else []
+        _rehearse(prepared)
         context = RunContext(run.run_dir, prepared.policy, prepared.inputs, settings.samples, progress)
         before = _answers_before(context, prepared, rater)
         monitor = _make_monitor(context, prepared, before, rater, judge)
         repeats = _watch_repeats(context, prepared, before)
         outcome = _train(prepared, progress, monitor, repeats, allow_changes=allow_changes)
-        scores: tuple[Score, ...] = ()
+        # First of all: whatever fails from here on, what was trained is there.
+        _save(context, prepared)
+
+        def measured() -> tuple[Score, ...]:
+            told = [*about_outcome(outcome, prepared), *([] if repeats is None else repeats.told(outcome.kept_share))]
+            alarms = [*monitor.alarms(), *monitor.never_measured(), *told]
+            warnings = [*prepared.warnings, *changed, *outcome.damaged, *alarms]
+            return measure_trained(context, outcome, rater, warnings, kl_budget=budget_of(settings.train))
+
+        scores = on_main(prepared.policy, ranks, measured) or ()
         if ranks.is_main:
-            told = [*_about_outcome(outcome, prepared), *([] if repeats is None else repeats.told(outcome.kept_share))]
-            warnings = [
-                *prepared.warnings,
-                *changed,
-                *outcome.damaged,
-                *monitor.alarms(),
-                *monitor.never_measured(),
-                *told,
-            ]
-            scores = measure_and_save(context, outcome, rater, warnings, kl_budget=budget_of(settings.train))
             run_folder.mark_finished(run.run_dir, prepared.identity, clock, steps=outcome.num_steps)
         # Nobody leaves before the files are there: a caller may read them on every process.
         ranks.barrier()
     return Run(run.run_dir, scores, outcome.num_steps, ranks.is_main)
 
 
-def _about_outcome(outcome: TrainResult, prepared: PreparedRun) -> Iterator[str]:
-    """Yield which step the model is of where that is not the last, and why training ended before it."""
-    if outcome.best_step is not None:
-        yield _about_best_step(prepared, outcome)
-    if outcome.kl_passed is not None:
-        step, kl = outcome.kl_passed
-        yield (
-            f"training ended after step {step} of {outcome.num_steps}: held-out answers have moved {kl:.3g} nats of KL "
-            f"each from the model before, beyond train.kl_budget={budget_of(prepared.config.train):g}; read "
-            "the answers, and where they are whole, go on with: haloes resume --set train.kl_budget=null "
-            f"{prepared.run_dir}"
-        )
-
-
-def _about_best_step(prepared: PreparedRun, outcome: TrainResult) -> str:
-    """Return which step's model this is, and on what it was chosen."""
-    name, selection = prepared.config.train.keep_best, prepared.inputs.selection
-    text = f"the model is that after step {outcome.best_step} of {outcome.num_steps}, where {name} was best"
-    if name is not None and name.startswith("sampled/"):
-        return (
-            f"{text} on the answers to {prepared.config.watch.prompts} of the prompts that are reported: what is "
-            "reported of these answers is too good by what choosing among the validations gains"
-        )
-    if selection is None:
-        return text
-    return f"{text} on {selection.num_examples} held-out examples of other prompts than those reported"
-
-
 def _finished_steps(config: RunConfig, run_dir: Path) -> int | None:
     """Return the steps of a run that is finished and was started with this very configuration; else None."""
     steps = run_folder.finished_steps(run_dir)
     return None if steps is None or run_folder.read_config(run_dir) != config else steps
+
+
+def _begin(run: ResolvedRun, prepared: PreparedRun, clock: PartClock, progress: Progress) -> list[str]:
+    """Write what the run starts on and tell of it, in the main process; return what has changed since it was begun."""
+    changed = run_folder.changes(run.run_dir, prepared.identity)
+    _write_start(prepared, clock)
+    _keep_code(run, progress)
+    # Before it trains on them: what is wrong with the feedback can be put right now.
+    for text in (*prepared.warnings, *changed):
+        progress.note(f"warning: {text}")
+    if not run.same_run:
+        # Answers before training that are there are those of another model or to other prompts.
+        (run.run_dir / SAMPLES).unlink(missing_ok=True)
+    if run.config.model.init is not None:
+        progress.note(f"training goes on from {run.config.model.init}, which is the reference")
+    if run.shares_weights:
+        progress.note(_about_shards(prepared))
+    return changed
+
+
+def _about_shards(prepared: PreparedRun) -> str:
+    """Tell that the processes share the weights, and what answers cost then."""
+    text = f"each of {prepared.ranks.count} processes holds a part of every weight (train.shard)"
+    if not prepared.inputs.prompts:
+        return text
+    return (
+        f"{text}; the held-out prompts are answered by all of them together, and every token gathers all weights: "
+        "samples.prompts=0 leaves that out, and haloes sample answers with the saved model afterwards"
+    )
+
+
+def _rehearse(prepared: PreparedRun) -> None:
+    """Try the end of the run out, in the main process; where weights are shards, with the others' parts."""
+    policy, ranks = prepared.policy, prepared.ranks
+    trial = whole(policy, ranks) if saves_weights(policy) and policy.reward_head is None else None
+    template = prepared.inputs.encoder.template
+    on_main(policy, ranks, lambda: rehearse(policy, template, prepared.run_dir, whole=trial))
+
+
+def _save(context: RunContext, prepared: PreparedRun) -> None:
+    """Save the trained model, from the main process; where weights are shards, with the others' parts."""
+    trained = whole(prepared.policy, prepared.ranks)
+    if prepared.ranks.is_main and trained is not None:
+        save_trained(context, trained)
 
 
 def _check_config(run_dir: Path, progress: Progress) -> None:
@@ -213,12 +223,15 @@ def _keep_code(run: ResolvedRun, progress: Progress) -> None:
 
 def _answers_before(context: RunContext, prepared: PreparedRun, rater: Rater | None) -> list[Completion]:
     """Sample the baseline answers in the main process, and try out the rater, so that a broken one fails before."""
-    before = []
-    if prepared.ranks.is_main:
+
+    def answered() -> list[Completion]:
         before = answer_held_out(context, "before")
         forget_answers_after(context)
         if rater is not None:
             rate(rater, before[:1])
+        return before
+
+    before = on_main(prepared.policy, prepared.ranks, answered) or []
     # It measures in the main process alone: the others wait until it has answered, and have no baseline.
     prepared.ranks.barrier()
     return before
@@ -259,42 +272,7 @@ def _train(
             progress=progress,
             allow_changes=allow_changes,
         )
-        start = _StartLine(prepared, progress)
+        start = StartLine(prepared, progress)
         hours = LongRunNote(prepared.steps.epochs, progress.note)
         callbacks: list[Callback] = [progress, start, hours, monitor, *tensorboard_if_installed(prepared.run_dir)]
         return train(job, callbacks if prepared.ranks.is_main else [])
-
-
-class _StartLine:
-    """Tells the user what the steps are computed with, how many there are, and the learning rate, as they begin."""
-
-    def __init__(self, prepared: PreparedRun, progress: Progress) -> None:
-        self._prepared, self._progress = prepared, progress
-
-    def on_start(self, *, step: int, num_steps: int) -> None:
-        """Tell it, where steps are left."""
-        if step < num_steps:
-            for line in _describe_start(self._prepared, step=step, num_steps=num_steps):
-                self._progress.note(line)
-
-    def on_metrics(self, numbers: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-
-def _describe_start(prepared: PreparedRun, *, step: int, num_steps: int) -> Iterator[str]:
-    """Yield lines on dtype, device and threads, on steps, and on the rate; `step` of `num_steps` steps are done."""
-    train, processes, num_examples = prepared.config.train, prepared.ranks.count, prepared.inputs.train.num_examples
-    machine = f"{prepared.config.model.dtype} on {prepared.device}, {_counted(torch.get_num_threads(), 'thread')}"
-    if processes > 1:
-        machine += f" in each of {processes} processes"
-    left = f"{num_steps - step:,} left of " if step else ""
-    steps = f"{left}{describe_steps(num_examples, prepared.steps)}"
-    yield f"{machine}; {steps}; micro-batches of up to {train.microbatch_tokens:,} tokens"
-    why = "" if prepared.rate is None else f": {prepared.rate.why}"
-    yield f"learning rate {train.lr:g}{why}"
-    if prepared.rounding is not None:
-        yield f"rounding: {rounding_sentence(**dataclasses.asdict(prepared.rounding))}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

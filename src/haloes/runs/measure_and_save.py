@@ -1,4 +1,4 @@
-"""The end of a run: answers to held-out prompts before and after training, the saved model, and all scores."""
+"""The end of a run: the saved model, answers to held-out prompts before and after training, and all scores."""
 
 import copy
 import shutil
@@ -129,11 +129,11 @@ def _is_as_written(context: RunContext) -> bool:
     return not manifest.changed(context.run_dir, SAMPLES)
 
 
-def measure_and_save(
+def measure_trained(
     context: RunContext, outcome: TrainResult, rater: Rater | None, warnings: Sequence[str], *, kl_budget: float
 ) -> tuple[Score, ...]:
     """
-    Save the model, answer the held-out prompts again, measure, and write all of it into the run's folder.
+    Answer the held-out prompts again, measure, and write all of it into the run's folder.
 
     Args:
         context: the run.
@@ -143,9 +143,6 @@ def measure_and_save(
         kl_budget: nats an answer above which the answers' divergence is warned of.
     """
     run_dir, encoder = context.run_dir, context.inputs.encoder
-    # First of all: whatever fails from here on, what was trained is there.
-    context.progress.stage("saving the model")
-    save_model(context.policy, encoder.template, run_dir / MODEL)
     before, after = answer_held_out(context, "before"), answer_held_out(context, "after")
     context.progress.stage("measuring")
     scores: list[Score] = []
@@ -180,6 +177,12 @@ def measure_and_save(
     ]
     write_json(run_dir / WARNINGS, [{"severity": "warning", "message": text} for text in texts])
     return tuple(scores)
+
+
+def save_trained(context: RunContext, trained: Policy) -> None:
+    """Save the trained model into the run's folder."""
+    context.progress.stage("saving the model")
+    save_model(trained, context.inputs.encoder.template, context.run_dir / MODEL)
 
 
 def save_model(policy: Policy, template: Template, folder: Path) -> None:

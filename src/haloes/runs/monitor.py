@@ -116,7 +116,8 @@ class Monitor:
             numbers[ENDS_LOST], numbers[ENDS_GAINED] = changes.count((True, False)), changes.count((False, True))
             if context.policy.reference is not None:
                 scores = kl_scores(context.policy, encoder, answers, budget=_KL_TOKENS)
-                numbers["sampled/kl"] = next(score.value for score in scores if score.name == "kl")
+                # Of a single prompt there is no mean with an interval, and no number.
+                numbers |= {f"sampled/{score.name}": score.value for score in scores if score.name == "kl"}
             if self._judge is not None:
                 numbers |= self._judge.numbers(step, answers)
         return numbers

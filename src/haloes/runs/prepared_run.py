@@ -42,6 +42,8 @@ class ResolvedRun:
     """Whether the folder's run is resumed as it was, so that everything that decides its result must be the same."""
     code: tuple[UserCode, ...] = ()
     """The user's own loss, rater and rule."""
+    shares_weights: bool = False
+    """Whether each of its processes holds a part of every weight, and not all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

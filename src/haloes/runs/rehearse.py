@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from haloes.errors import ModelError, UserError
+from haloes.models.architecture import compute_dtype_of
 from haloes.models.load import load_model, load_tokenizer
 from haloes.models.own_logits import FAILURES, brief
 from haloes.models.policy import Policy
@@ -25,7 +26,12 @@ _SMALL = 2**28
 """Bytes of weights up to which the whole model is saved and loaded: a second loading of a larger one costs too much."""
 
 
-def rehearse(policy: Policy, template: Template, run_dir: Path) -> None:
+def saves_weights(policy: Policy) -> bool:
+    """Return whether a rehearsal saves the weights too: those of an adapter, or of a small model."""
+    return _bytes(policy) <= _SMALL or policy.model is not policy.scorer.model
+
+
+def rehearse(policy: Policy, template: Template, run_dir: Path, *, whole: Policy | None) -> None:
     """
     Save the untrained model into a folder beside where it will be, load it again, and answer with a single token.
 
@@ -33,25 +39,30 @@ def rehearse(policy: Policy, template: Template, run_dir: Path) -> None:
     are saved and no weights, and instead of a large model that was loaded the policy itself answers. A reward model was
     tried as it was made (`haloes.models.classifier`).
 
+    Args:
+        policy: what answers.
+        template: its template, with the tokenizer.
+        run_dir: the run's folder.
+        whole: what is saved: the policy with all of its weights; None where it `saves_weights` not.
+
     Raises:
         ModelError: one of these fails; the message says which.
     """
     if policy.reward_head is not None:
         return
     model, done = policy.scorer.model, "saved"
-    weights = sum(parameter.nbytes for parameter in policy.scorer.model.parameters())
     try:
         # Loading draws random numbers, and the run's own are to be what they are without it.
         with tempfile.TemporaryDirectory(dir=run_dir, prefix=REHEARSAL) as beside, torch.random.fork_rng(devices=[]):
             folder = Path(beside) / "model"
-            if weights <= _SMALL or policy.model is not policy.scorer.model:
-                save_model(policy, template, folder)
+            if whole is not None:
+                save_model(whole, template, folder)
             else:
                 _save_settings(policy.scorer.model, template.tokenizer, folder)
             done = "loaded again"
             tokenizer = load_tokenizer(str(folder))
-            if weights <= _SMALL:
-                model = load_model(str(folder), dtype=model.dtype, device="cpu").model
+            if _bytes(policy) <= _SMALL:
+                model = load_model(str(folder), dtype=compute_dtype_of(model), device="cpu").model
             done = "sampled from"
             sample(model, tokenizer, {"rehearsal": "Hello"}, max_new_tokens=1)
     except UserError as error:
@@ -59,6 +70,12 @@ def rehearse(policy: Policy, template: Template, run_dir: Path) -> None:
     except FAILURES as error:
         name = type(policy.scorer.model).__name__
         raise ModelError(f"{name} could not be {done}, so nothing was trained ({brief(error)})") from error
+
+
+def _bytes(policy: Policy) -> int:
+    model = policy.scorer.model
+    weights: int = sum(parameter.numel() for parameter in model.parameters())
+    return weights * int(compute_dtype_of(model).itemsize)
 
 
 def _save_settings(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -41,6 +41,7 @@ _FREE = {
     "checkpoint_every",
     "keep_checkpoints",
     "threads",
+    "shard",
     "kl_budget",
     "repeats_budget",
 }

@@ -42,6 +42,7 @@ from haloes.runs.go_on import BASE, check_base
 from haloes.runs.inputs import make_inputs, sizes_read
 from haloes.runs.load_policy import load_policy
 from haloes.runs.prepared_run import PreparedData, PreparedRun, ResolvedRun
+from haloes.runs.sharding import check_sharding, shared, shares_weights
 from haloes.runs.sources import read_sources
 from haloes.runs.user_code import code_identity, user_code
 from haloes.runs.warnings import data_warnings, speed_warnings
@@ -94,6 +95,7 @@ def resolve_run(
     loss = loss or configured_loss(config.loss)
     check_output(loss, device)
     return ResolvedRun(
+        shares_weights=shares_weights(config, ranks, device, dtype),
         config=with_resolved(config, loss, dtype),
         run_dir=run_dir,
         loss=loss,
@@ -188,7 +190,8 @@ def prepare_run(
         ),
         max_length=config.tokens.max_length,
         seed=config.train.seed,
-        device=run.device,
+        # What is shared is cut out of host memory, layer by layer: no GPU ever holds all of it.
+        device=torch.device("cpu") if run.shares_weights else run.device,
         dtype=run.dtype,
         keep_start=keep_start,
     )
@@ -197,7 +200,11 @@ def prepare_run(
     free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
     free //= run.ranks.count if run.device.type == "cpu" else 1
     # The least that fits on any of them: GPUs may not be equally free.
-    budget = min(map(int, run.ranks.gather(str(choose_budget(policy, config.train, free=free)).encode())))
+    sharing = run.ranks.count if run.shares_weights else 1
+    own = choose_budget(policy, config.train, free=free, device=run.device, processes=sharing)
+    budget = min(map(int, run.ranks.gather(str(own).encode())))
+    if run.shares_weights:
+        policy = shared(policy, run.ranks)
     num_examples = data.inputs.train.num_examples
     steps = choose_steps(num_examples, batch_size=config.train.batch_size, epochs=config.train.epochs)
     rate = choose_open_rate(config, data.loss, policy, steps)
@@ -271,6 +278,7 @@ def check_extras(model: ModelSettings, train: TrainSettings, device: torch.devic
     if train.activation_offload:
         check_offload(device)
     check_optimizer(train, device)
+    check_sharding(model, train)
 
 
 def configured_loss(section: Mapping[str, Any]) -> Loss[Any]:

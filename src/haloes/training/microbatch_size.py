@@ -24,20 +24,24 @@ _GAPS = 2.0
 _SAFE = 0.9
 
 
-def choose_budget(policy: Policy, settings: TrainSettings, *, free: int) -> int:
+def choose_budget(
+    policy: Policy, settings: TrainSettings, *, free: int, device: torch.device | None = None, processes: int = 1
+) -> int:
     """
     Return the tokens of a micro-batch: what the settings say, else as many as make it faster and fit.
 
     Args:
         policy: as it is before training: its gradients and its optimizer are still to come.
         settings: settings of the training.
-        free: bytes that the process can come to hold on the policy's device beside what it holds now.
+        free: bytes that the process can come to hold on the device beside what it holds now.
+        device: where it will compute; where it is now if left out.
+        processes: among how many the weights will be shared.
     """
     if settings.microbatch_tokens is not None:
         return settings.microbatch_tokens
-    fastest = MAX_TOKENS.get(policy.device.type, MAX_TOKENS["cpu"])
+    fastest = MAX_TOKENS.get((device or policy.device).type, MAX_TOKENS["cpu"])
     token = _token_bytes(policy, settings)
-    fitting = int((_SAFE * free - _later_bytes(policy, settings)) / (_GAPS * token))
+    fitting = int((_SAFE * free - _later_bytes(policy, settings, processes)) / (_GAPS * token))
     return max(MIN_TOKENS, min(fastest, fitting // MIN_TOKENS * MIN_TOKENS))
 
 
@@ -73,11 +77,11 @@ def _token_bytes(policy: Policy, settings: TrainSettings) -> float:
     )
 
 
-def _later_bytes(policy: Policy, settings: TrainSettings) -> int:
+def _later_bytes(policy: Policy, settings: TrainSettings, processes: int) -> int:
     """Return the bytes that training adds whatever the micro-batch: gradients, moments, float32 weights, logits."""
-    # A chunk of logits, and as much again for what is computed from it.
-    later = 2 * CHUNK_BYTES
+    later = 0
     for weight in policy.trainable().values():
         copy = 0 if weight.dtype == torch.float32 else _FLOAT32
         later += weight.numel() * (copy + _FLOAT32 + MOMENTS[settings.optimizer])
-    return later
+    # A chunk of logits, and as much again for what is computed from it.
+    return 2 * CHUNK_BYTES + later // processes

@@ -23,6 +23,7 @@ from haloes.training.completion_logps import Pass, ReferenceTotals
 from haloes.training.cut import StepCut
 from haloes.training.distributed import Ranks
 from haloes.training.equal_passes import fillers_for
+from haloes.training.follow import from_main
 from haloes.training.identity import refuse_changes
 from haloes.training.job import TrainJob, make_stepper, token_budget
 from haloes.training.kl_limit import KL, is_looked_at
@@ -110,7 +111,7 @@ class RunState:
         looked_at: Mapping[str, Any] = {}
         if job.drift is not None and is_looked_at(step + 1, schedule.num_steps):
             # One process's number on all, so that every one of them ends at the same step or not.
-            looked_at = job.ranks.from_main(partial(_look, job.drift, token_budget(job)))
+            looked_at = from_main(job.policy, job.ranks, partial(_look, job.drift, token_budget(job)))
         per_epoch = schedule.steps_per_epoch
         log.step(table, looked_at, rate=rate, norm=norm, seconds=seconds, per_epoch=per_epoch)
         self.loss_state.update(table, step=step + 1)
@@ -173,7 +174,7 @@ class RunState:
     def _falls_apart(self) -> bool:
         # One process's answer on all, so that every one of them keeps the same weights.
         asked = self.job.falls_apart
-        return asked is not None and self.job.ranks.from_main(asked)
+        return asked is not None and from_main(self.job.policy, self.job.ranks, asked)
 
     def keep_best(self, *steps: int | None) -> None:
         """Remove what is kept of the best steps but of these, from the main process."""

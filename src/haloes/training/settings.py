@@ -9,12 +9,14 @@ from haloes.errors import ConfigError
 
 Optimizer: TypeAlias = Literal["adamw", "adamw8bit", "rmsprop"]
 Shape: TypeAlias = Literal["constant", "linear", "cosine"]
+Shard: TypeAlias = Literal["auto", "off", "full"]
 Auto: TypeAlias = Literal["auto"]
 Number = TypeVar("Number", int, float)
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("optimizer",), lambda value: value in get_args(Optimizer), " or ".join(get_args(Optimizer))),
     (("schedule",), lambda value: value in get_args(Shape), " or ".join(get_args(Shape))),
+    (("shard",), lambda value: value in get_args(Shard), " or ".join(get_args(Shard))),
     (("lr", "epochs"), lambda value: value == "auto" or 0 < value < inf, 'positive and finite, or "auto"'),
     (("max_grad_norm",), lambda value: 0 < value < inf, "positive and finite"),
     (
@@ -98,6 +100,11 @@ class TrainSettings:
     activation_offload: bool = False
     """Keep activations in host memory between the forward and the backward pass (GPU only). Together with
     train.gradient_checkpointing for the longest sequences; alone it is slow."""
+    shard: Shard = "auto"
+    """Whether each of several processes holds a part of every weight (full), or all of them (off): full takes a part of
+    the memory and more talk between the processes, and the results are the same up to rounding. "auto" is full where
+    one process has no room for all. One process has nothing to share. Not with adamw8bit, model.quantize or
+    train.activation_offload."""
     threads: int | None = None
     """Threads that a CPU computes with, and most processes that rows are encoded in. null for as many as torch
     takes by itself (OMP_NUM_THREADS, or all cores), and as many as there are processors. More than the cores are

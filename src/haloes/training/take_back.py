@@ -9,6 +9,7 @@ begins at the model before training, so that whatever training broke is whole ag
 import torch
 from torch import Tensor
 
+from haloes.models.weight_shards import local
 from haloes.training.optimizer import Masters
 
 SHARES = tuple(eighths / 8 for eighths in range(7, 0, -1))
@@ -34,9 +35,9 @@ class Change:
             for name, weight in self._masters.weights.items():
                 # Whole, it is the very weights: a sum would round.
                 after = self._after[name]
-                weight.copy_(after if share == 1 else torch.lerp(self._before[name], after, share))
+                local(weight).copy_(after if share == 1 else torch.lerp(self._before[name], after, share))
         self._masters.publish()
 
 
 def _copied(masters: Masters) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in masters.weights.items()}
+    return {name: local(weight).clone() for name, weight in masters.weights.items()}

@@ -13,6 +13,7 @@ from haloes.models.dropout import set_dropout
 from haloes.models.quiet import quiet
 from haloes.run_files import BEST, CHECKPOINTS
 from haloes.training.early_stopping import EarlyStopping
+from haloes.training.follow import from_main
 from haloes.training.job import Callback, TrainJob, TrainResult, make_stepper, token_budget, training_schedule
 from haloes.training.kl_limit import KLLimit
 from haloes.training.loss_state import LossState
@@ -103,7 +104,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         if _is_due(job, step, schedule.num_steps, ends=limit.should_stop):
             validation = run.validate(chooses=True)
             # One process's numbers on all, so that every one of them stops early at the same step or not.
-            numbers = job.ranks.from_main(partial(_numbers, job, step, validation))
+            numbers = from_main(job.policy, job.ranks, partial(_numbers, job, step, validation))
             log.validation(step, numbers)
             if best.update(step, numbers):
                 run.save(BEST, step, log, keep=None)

@@ -1,0 +1,181 @@
+"""A run whose processes share the weights is that of one process, to the saved model; it stops, and goes on anyhow."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import sharded_runs_script
+from haloes.errors import ConfigError
+from haloes.models.adapters import LoRA
+from haloes.models.load import load_model
+from haloes.run_files import MODEL
+from haloes.runs.config import ModelSettings, RunConfig
+from haloes.runs.sharding import bytes_of_a_copy, check_sharding, shares_weights
+from haloes.training.distributed import Ranks
+from haloes.training.metrics_log import read_metrics
+from haloes.training.settings import TrainSettings
+from haloes.training.shard_files import opened
+from tiny_runs import TIMING, save_model
+
+ALONE, CPU = Ranks(0, 1), torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs are."""
+    made = tmp_path_factory.mktemp("sharded runs")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, sharded_runs_script.__file__, str(made)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return made
+
+
+def lines(run_dir: Path) -> list[dict[str, Any]]:
+    """The numbers of a run's metrics, without times."""
+    return [{k: v for k, v in line.items() if k not in TIMING} for line in read_metrics(run_dir / "metrics.jsonl")]
+
+
+def saved(run_dir: Path) -> Mapping[str, Tensor]:
+    """The weights of the saved model, or of its adapter."""
+    path = next((run_dir / MODEL).glob("*.safetensors"))
+    return dict(load_file(path))
+
+
+def last_weights(run_dir: Path) -> dict[str, Tensor]:
+    """The weights of the newest checkpoint."""
+    with opened(max((run_dir / "checkpoints").iterdir()), "weights") as files:
+        return {name: files.whole(name) for name in files.parts}
+
+
+@pytest.mark.parametrize("name", [name for name in sharded_runs_script.RUNS if name != "in bfloat16"])
+def test_a_run_whose_processes_share_the_weights_is_that_of_one(name: str, folder: Path):
+    one, two = (lines(folder / f"{name} of {count}") for count in ("one", "two"))
+
+    assert len(one) == len(two) >= 3
+    for a, b in zip(one, two, strict=True):
+        assert a.pop("split") == b.pop("split")
+        assert b == pytest.approx(a, rel=1e-3, abs=1e-3)
+
+
+def test_a_run_in_bfloat16_is_that_of_one_process_up_to_its_rounding(folder: Path):
+    one, two = (lines(folder / f"in bfloat16 of {count}") for count in ("one", "two"))
+
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=0.1, abs=0.1)
+
+
+@pytest.mark.parametrize("name", list(sharded_runs_script.RUNS))
+def test_the_saved_model_is_whole_and_has_the_dtype_and_name_of_one_process(name: str, folder: Path):
+    one, two = (saved(folder / f"{name} of {count}") for count in ("one", "two"))
+
+    assert {key: (w.shape, w.dtype) for key, w in two.items()} == {key: (w.shape, w.dtype) for key, w in one.items()}
+    apart = 0.1 if name == "in bfloat16" else 1e-3
+    assert all(float((two[key].float() - one[key].float()).abs().max()) < apart for key in one)
+    texts = [(folder / f"{name} of {count}" / MODEL) for count in ("one", "two")]
+    files = [{path.name for path in text.iterdir()} for text in texts]
+    assert files[0] == files[1]
+    for config in sorted(files[0] & {"config.json", "adapter_config.json"}):
+        first, second = (json.loads((text / config).read_text()) for text in texts)
+        assert second == first
+
+
+def test_the_answers_are_those_of_one_process(folder: Path):
+    one, two = ((folder / f"all weights of {count}" / "samples.jsonl").read_text() for count in ("one", "two"))
+
+    assert '"after"' in two
+    assert two == one
+
+
+def test_what_answers_cost_is_said(folder: Path):
+    said = " ".join((folder / "all weights of two.txt").read_text().split())
+
+    assert "each of 2 processes holds a part of every weight (train.shard)" in said
+    assert "every token gathers all weights" in said
+    assert "a part of every weight" not in (folder / "all weights of one.txt").read_text()
+
+
+def test_a_model_that_was_trained_in_shards_loads_as_any_other(folder: Path):
+    model = load_model(str(folder / "all weights of two" / MODEL), dtype=torch.float32, device="cpu").model
+
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("name", ["stopped", "cut"])
+def test_a_run_that_stopped_goes_on_to_the_same_bits(name: str, folder: Path):
+    whole, resumed = last_weights(folder / "whole"), last_weights(folder / name)
+
+    assert 0 < int((folder / name / "stopped").read_text()) < 8
+    assert all(torch.equal(resumed[key], weight) for key, weight in whole.items())
+    assert lines(folder / name) == lines(folder / "whole")
+
+
+@pytest.mark.parametrize("name", ["on one", "on three", "without shards"])
+def test_a_run_that_stopped_goes_on_with_others_or_without_shards(name: str, folder: Path):
+    whole, resumed = last_weights(folder / "whole"), last_weights(folder / name)
+
+    assert int((folder / name / "stopped").read_text()) == 5
+    for key, weight in whole.items():
+        np.testing.assert_allclose(resumed[key], weight, atol=1e-4, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "named"),
+    [
+        (ModelSettings(quantize="4bit", lora=LoRA(rank=4)), TrainSettings(shard="full"), "model.quantize"),
+        (ModelSettings(), TrainSettings(shard="full", optimizer="adamw8bit"), "train.optimizer=adamw8bit"),
+        (ModelSettings(), TrainSettings(shard="full", activation_offload=True), "train.activation_offload"),
+    ],
+)
+def test_settings_that_shards_do_not_go_with_are_refused_by_name(model: Any, train: TrainSettings, named: str):
+    with pytest.raises(ConfigError, match=named):
+        check_sharding(model, train)
+
+
+def test_no_such_way_to_share_is_refused():
+    with pytest.raises(ConfigError, match=r"train\.shard must be auto or off or full"):
+        TrainSettings(shard="zero3")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("shard", "shares"), [("off", False), ("full", True), ("auto", False)])
+def test_a_small_model_is_shared_only_on_request(shard: Any, shares: bool, tmp_path: Path):
+    model = ModelSettings(name=str(save_model(tmp_path / "model")), lora=None)
+    config = RunConfig(model=model, train=TrainSettings(shard=shard))
+
+    assert shares_weights(config, Ranks(0, 2), CPU, torch.float32) is shares
+    assert not shares_weights(config, ALONE, CPU, torch.float32)
+
+
+def test_a_model_of_which_one_process_has_no_room_for_a_copy_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = ModelSettings(name=str(save_model(tmp_path / "model")), lora=None)
+    config = RunConfig(model=model, train=TrainSettings())
+    room = 2 * bytes_of_a_copy(model, config.train, torch.float32)
+    monkeypatch.setattr("haloes.runs.sharding.free_memory", lambda _: room)
+
+    assert shares_weights(config, Ranks(0, 2), CPU, torch.float32)
+
+
+def test_a_copy_takes_what_its_weights_their_reference_moments_and_gradients_do(tmp_path: Path):
+    name = str(save_model(tmp_path / "model"))
+    numbers = sum(p.numel() for p in load_model(name, dtype=torch.float32, device="cpu").model.parameters())
+    full, adapters = ModelSettings(name=name, lora=None), ModelSettings(name=name, lora=LoRA(rank=4))
+
+    assert bytes_of_a_copy(full, TrainSettings(), torch.bfloat16) == numbers * (2 + 2 + 4 + 4 + 8)
+    assert bytes_of_a_copy(full, TrainSettings(), torch.float32) == numbers * (4 + 4 + 4 + 8)
+    assert bytes_of_a_copy(adapters, TrainSettings(), torch.bfloat16) == numbers * 2
