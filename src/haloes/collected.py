@@ -21,7 +21,8 @@ _APPLICATION, _VERSION = 0x48414C4F, 2
 """Marks in the header of the database: "HALO", and the version of these tables."""
 
 _WAITS = "voted = 0 AND purpose = 'chat'"
-_QUEUE = f"""
+_INDEXES = f"""
+CREATE INDEX answers_listed ON answers(id, rating, voted, model);
 CREATE INDEX answers_waiting ON answers(reward, id) WHERE {_WAITS};
 CREATE INDEX answers_unscored ON answers(id) WHERE {_WAITS} AND scored_by IS NULL;
 """
@@ -41,10 +42,7 @@ CREATE TABLE answers (
 );
 CREATE UNIQUE INDEX answers_by_completion ON answers(completion_id, choice);
 CREATE INDEX answers_by_upstream ON answers(upstream_id, id);
-CREATE INDEX answers_by_rating ON answers(rating, id);
-CREATE INDEX answers_by_voted ON answers(voted, id);
-CREATE INDEX answers_by_model ON answers(model, id);
-{_QUEUE}
+{_INDEXES}
 CREATE TABLE comparisons (
     id INTEGER PRIMARY KEY,
     comparison_id TEXT NOT NULL UNIQUE, prompt_id TEXT, created_at REAL NOT NULL, user TEXT,
@@ -68,9 +66,12 @@ CREATE VIRTUAL TABLE answers_text USING fts5(
 UPGRADES = {
     1: f"""
 DROP INDEX answers_waiting;
+DROP INDEX answers_by_rating;
+DROP INDEX answers_by_voted;
+DROP INDEX answers_by_model;
 ALTER TABLE answers ADD COLUMN scored_by TEXT;
 ALTER TABLE answers ADD COLUMN reward REAL;
-{_QUEUE}
+{_INDEXES}
 PRAGMA user_version = 2;
 """
 }

@@ -140,10 +140,11 @@ def test_an_answer_that_has_no_reward_holds_nothing_up(trained: Path, tmp_path: 
 def test_a_store_of_the_version_before_is_upgraded_and_read_as_it_is(tmp_path: Path):
     path = tmp_path / "old.db"
     old = SCHEMA.replace("user_version = 2", "user_version = 1").replace(", scored_by TEXT, reward REAL", "")
-    lines = [line for line in old.splitlines() if "answers_waiting" not in line and "answers_unscored" not in line]
+    new = ("answers_waiting", "answers_unscored", "answers_listed")
     with sqlite3.connect(path) as connection:
-        connection.executescript("\n".join(lines))
-        connection.execute("CREATE INDEX answers_waiting ON answers(logprob) WHERE voted = 0")
+        connection.executescript("\n".join(line for line in old.splitlines() if not any(name in line for name in new)))
+        for name in ("answers_waiting", "answers_by_rating", "answers_by_voted", "answers_by_model"):
+            connection.execute(f"CREATE INDEX {name} ON answers(voted, id)")
         add_answers(connection, [answer("one", "words")])
     connection.close()
     assert list(UPGRADES) == [1]

@@ -13,8 +13,8 @@ from haloes.serving.writes import question_of, words_of
 _CUT = 300
 """Characters of a question or an answer in a list."""
 _SHORT = "id, completion_id, created_at, model, user, messages, message, rating, comment, reward"
-_AT_ONCE = 2000
-"""Numbers that the index of words is asked for at a time."""
+_NOTHING = '""'
+"""A search that finds nothing: of signs without a word."""
 # Named, as SQLite else takes another index and sorts all that wait.
 _WAITING = "answers INDEXED BY answers_waiting WHERE voted = 0 AND purpose = 'chat' AND reward"
 
@@ -35,51 +35,29 @@ class Listing:
 
 def listed(connection: sqlite3.Connection, wanted: Listing) -> dict[str, Any]:
     """Return answers, the newest first, and the number before which the next ones stand."""
-    most = wanted.before if wanted.before is not None else 1 << 62
-    conditions = ["id < ?"]
-    values: list[Any] = [most]
-    more: list[Any] = []
-    if wanted.rating == 0:
-        conditions.append("voted = 0")
-    elif wanted.rating is not None:
-        conditions.append("rating = ?")
-        more.append(wanted.rating)
-    if wanted.model is not None:
-        conditions.append("model = ?")
-        more.append(wanted.model)
+    # The index holds all that is asked of a row beside its words: only those that are shown are read.
+    tables, conditions, values = "answers a INDEXED BY answers_listed", ["a.id < ?"], list[Any]()
+    values.append(1 << 62 if wanted.before is None else wanted.before)
     if wanted.search.strip():
-        rows = _found(connection, wanted, " AND ".join(["1", *conditions[1:]]), more)
-    else:
-        rows = connection.execute(
-            f"SELECT {_SHORT} FROM answers WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",  # noqa: S608
-            (*values, *more, wanted.limit + 1),
-        ).fetchall()
-    shown = rows[: wanted.limit]
-    following = shown[-1][0] if len(rows) > wanted.limit else None
-    return {"answers": [_short(row) for row in shown], "next": following}
-
-
-def _found(connection: sqlite3.Connection, wanted: Listing, condition: str, values: Sequence[Any]) -> list[Any]:
-    """Return answers that hold words: the index of words gives numbers in order, and no more are read than needed."""
-    words, rows, before = _words(wanted.search), list[Any](), wanted.before if wanted.before is not None else 1 << 62
-    most = wanted.limit + 1
-    while words and len(rows) < most:
-        numbers = connection.execute(
-            "SELECT rowid FROM answers_text WHERE answers_text MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?",
-            (words, before, _AT_ONCE),
-        ).fetchall()
-        for (number,) in numbers:
-            row = connection.execute(
-                f"SELECT {_SHORT} FROM answers WHERE id = ? AND {condition}",  # noqa: S608
-                (number, *values),
-            ).fetchone()
-            rows += [] if row is None else [row]
-            if len(rows) == most:
-                break
-        if len(numbers) < _AT_ONCE:
-            break
-        before = numbers[-1][0]
-    return rows
+        tables = f"answers_text t CROSS JOIN {tables} ON a.id = t.rowid"
+        conditions += ["t.rowid < ?", "answers_text MATCH ?"]
+        values += [values[0], _words(wanted.search) or _NOTHING]
+    if wanted.rating == 0:
+        conditions.append("a.voted = 0")
+    elif wanted.rating is not None:
+        conditions.append("a.rating = ?")
+        values.append(wanted.rating)
+    if wanted.model is not None:
+        conditions.append("a.model = ?")
+        values.append(wanted.model)
+    order = "t.rowid" if wanted.search.strip() else "a.id"
+    found = connection.execute(
+        f"SELECT a.id FROM {tables} WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT ?",  # noqa: S608
+        (*values, wanted.limit + 1),
+    ).fetchall()
+    shown = [number for (number,) in found[: wanted.limit]]
+    rows = [connection.execute(f"SELECT {_SHORT} FROM answers WHERE id = ?", (n,)).fetchone() for n in shown]  # noqa: S608
+    return {"answers": [_short(row) for row in rows], "next": shown[-1] if len(found) > wanted.limit else None}
 
 
 def waiting(connection: sqlite3.Connection, limit: int) -> dict[str, Any]:
