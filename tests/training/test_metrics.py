@@ -86,6 +86,13 @@ def test_rewards_and_their_margin_count_rows_as_the_loss_does(store: TokenStore)
     assert found["reward_margin"] == pytest.approx(7.0)
 
 
+def test_the_reference_point_counts_examples_alike_whatever_their_rows_weigh(store: TokenStore):
+    weight = np.array([0.7, 0.1, 0.1, 0.1])
+    found = step_metrics(table([0, 1, 2, 3], weight=weight, mismatched=np.array([4.0, 1.0, 2.0, 1.0])), store)
+
+    assert found["reference_point"] == 2.0
+
+
 def test_both_answers_of_a_pair_count_as_the_pair_does(tmp_path: Path):
     rows = [Row("p", "a", True), Row("p", "b", False), Row("q", "d", True), Row("q", "e", False)]
     store = write_store(tmp_path / "pairs", rows, paired=True)
