@@ -398,6 +398,24 @@ def test_rows_count_by_their_weight(name: str, tmp_path: Path):
     assert_same(found, {n: p.grad for n, p in model.named_parameters()}, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sft", "dpo"])
+def test_rows_count_by_their_weight_however_few_are_in_a_step(name: str, tmp_path: Path):
+    loss = LOSSES[name]
+    rows = [dataclasses.replace(r, weight=(9.0, 1.0, 0.5)[r.group % 3]) for r in rows_for(loss, 6)]
+    store = write_store(tmp_path / "store", rows, paired=loss.needs.pairs)
+    policy = disturb(policy_for(loss))
+    _, whole = run(policy, loss, store)
+    for weight in policy.trainable().values():
+        weight.grad = None
+    stepper = make_stepper(policy, loss, store)
+    schedule = make_schedule(stepper, batch_size=1, epochs=1, seed=3)
+    for i in range(schedule.num_steps):
+        stepper.run(schedule.step(i), backward=True)
+
+    # One example a step: by its share of the step alone each would count as much as any other.
+    assert_same({n: g / 6 for n, g in gradients(policy).items()}, whole, atol=1e-5)
+
+
 @pytest.mark.parametrize("label", [True, False])
 def test_a_step_of_one_label_is_fine(label: bool, tmp_path: Path):
     loss = LOSSES["kto"]

@@ -91,6 +91,10 @@ class TokenStore:
         # Where each sequence begins follows from the lengths, and is not stored.
         lengths = self.prompt_length.astype(np.int64) + self.completion_length
         self._offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        # Of pairs the weight is the chosen one's, as in a step.
+        weights = self.weight[:: self.sequences_per_example].astype(np.float64)
+        self.mean_weight = float(weights.mean()) if len(weights) else 1.0
+        """What an example weighs, over all of the data."""
         self.longest = int(lengths.max(initial=0))
         """Tokens of the longest sequence, prompt and completion."""
         if num_bytes != 4 * self.num_tokens:

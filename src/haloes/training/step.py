@@ -64,6 +64,8 @@ class StepContext:
     split: StepSplit
     weight: Floats
     """Weight of each example of the step, (E,); they add up to 1."""
+    importance: float
+    """The mean weight of the step's examples by that of all data; 1 where all weigh alike."""
     running_reward: float
     reference: ReferenceTable | None
     mismatched: MismatchedTable | None
@@ -102,7 +104,9 @@ class Stepper:
 
     def run(self, step: Step, *, backward: bool, running_reward: float = 0.0) -> Table:
         """
-        Return a step's numbers and, when asked to, add the gradient of its weighted mean loss to the policy's.
+        Return a step's numbers and, when asked to, add the gradient of its loss to the policy's.
+
+        It is that of its examples' losses summed by their weights, over their number and the mean weight of all data.
 
         Args:
             step: its examples and their mismatched partners.
@@ -276,9 +280,10 @@ class Stepper:
             completions = _scored(tokens, packed, context.reference, part.rows)
             output = call_loss(self.loss, self._batch(completions, packed, part, context))
             per_example = output.per_example
-            # The weights add up to 1 over the whole step: a plain sum, here and over processes, is the weighted mean.
-            weight_B = tensor(context.weight[part.examples], per_example.device, per_example.dtype)
-            weighted = (per_example * weight_B).sum()
+            # The weights add up to 1 over the whole step: a plain sum, here and over processes, is the weighted mean. A
+            # step of rows that weigh much moves the policy further, or in small steps no row would weigh anything.
+            share_B = tensor(context.weight[part.examples], per_example.device, per_example.dtype)
+            weighted = (per_example * share_B).sum() * context.importance
         # At once, so that a micro-batch's activations are gone before those of the next one come.
         if backward:
             torch.autograd.backward(weighted)
@@ -331,20 +336,17 @@ class Stepper:
         if mismatched is not None and prefixes is None:
             # They make the reference point of every example: not even the first loss exists without all of them.
             self.score_mismatched_before(split, mismatched)
+        # In float64, as all that is summed over a step.
+        weight = self.store.weight[split.sequences[: len(step.examples)]].astype(np.float64)
         return StepContext(
             split=split,
-            weight=self._weight(split, step),
+            weight=weight / weight.sum(),
+            importance=float(weight.mean()) / self.store.mean_weight,
             running_reward=running_reward,
             reference=reference,
             mismatched=mismatched,
             prefixes=prefixes,
         )
-
-    def _weight(self, split: StepSplit, step: Step) -> Floats:
-        """Return the weight of each example, (E,); they add up to 1, in float64 as all that is summed over a step."""
-        weight: Floats = self.store.weight[split.sequences[: len(step.examples)]].astype(np.float64)
-        weight /= weight.sum()
-        return weight
 
     def _lay_out(self, split: StepSplit, part: MicroBatch, backward: bool) -> Packed:
         """Read a micro-batch's sequences and lay them out on the policy's device."""
