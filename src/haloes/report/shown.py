@@ -1,7 +1,7 @@
 """Which of the answers that people were shown they rated, in sentences: for the report and for `haloes doctor`."""
 
-from haloes.report.numbers import count, percent, plain, show
-from haloes.results import RatedOf, Score, ShownAndRated
+from haloes.report.numbers import count, percent, plain, show, with_interval
+from haloes.results import RatedOf, ShownAndRated
 
 BY = {
     "model": "by the model that answered",
@@ -23,14 +23,14 @@ def rated(shown: ShownAndRated | None) -> list[str]:
     """Say how many answers are rated, and what their votes would be of all; or that it cannot be known."""
     if shown is None:
         return [UNRATED]
-    share = percent(shown.num_rated / shown.num_shown) if shown.rated is None else _with_interval(shown.rated)
+    share = percent(shown.num_rated / shown.num_shown) if shown.rated is None else with_interval(shown.rated)
     said = [f"{count(shown.num_rated)} of {count(shown.num_shown)} answers that people were shown are rated: {share}"]
     if shown.too_little:
         return [*said, f"what people who did not vote think cannot be estimated: {shown.too_little}"]
     if shown.up is not None and shown.up_of_all is not None:
         said.append(
-            f"{_with_interval(shown.up)} of votes on a rated answer are up; of all that were shown it would be "
-            f"{_with_interval(shown.up_of_all)}, if length, place, model and hour decide who rates"
+            f"{with_interval(shown.up)} of votes on a rated answer are up; of all that were shown it would be "
+            f"{with_interval(shown.up_of_all)}, if length, place, model and hour decide who rates"
         )
     said.append(weighed(shown))
     said.append(
@@ -59,8 +59,3 @@ def share_rated(kind: RatedOf) -> str:
         return f"{percent(kind.num_rated / kind.num_shown)} (one person's: no interval)"
     shown = show(kind.rated)
     return f"{shown.value} ({shown.interval})"
-
-
-def _with_interval(score: Score) -> str:
-    shown = show(score)
-    return f"{shown.value} ({shown.with_level})"
