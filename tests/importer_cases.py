@@ -50,3 +50,21 @@ def unrated(source: FeedbackSource) -> list[list[Any]]:
     read = source.reader.importer.unrated
     found = [] if read is None else read(source.reader.export)
     return [[each.completion[-1].content, each.number, each.model] for each in found]
+
+
+def is_turned(row: dict[str, Any], vote: dict[str, Any]) -> bool:
+    """Whether a row says the opposite of what the vote with its id said before the export was spoilt."""
+    if "label" in row and "label" in vote:
+        return bool(row["label"] != vote["label"])
+    # A comparison of which one answer was lost is a thumb for the other.
+    good = row["completion"] if row.get("label") is True else row.get("chosen")
+    bad = row["completion"] if row.get("label") is False else row.get("rejected")
+    return "chosen" in vote and (good == vote["rejected"] or bad == vote["chosen"])
+
+
+def documents(path: Path) -> list[Path]:
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    return [each for each in files if each.suffix in {".json", ".jsonl"}]
+
+
+JSON_CASES = [case for case in CASES if "layout" in expectations(case)[0] and documents(export_of(case))]

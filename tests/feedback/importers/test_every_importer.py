@@ -20,7 +20,17 @@ from haloes.errors import DataError, UserError
 from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.read import FeedbackSource
 from haloes.records import Feedback, Pair, Refusal, row_to_json
-from importer_cases import CASES, as_expected, expectations, export_of, opened, unrated
+from importer_cases import (
+    CASES,
+    JSON_CASES,
+    as_expected,
+    documents,
+    expectations,
+    export_of,
+    is_turned,
+    opened,
+    unrated,
+)
 from spoilt_documents import deep, places
 
 
@@ -108,24 +118,6 @@ def spoil(document: Any, data: st.DataObject) -> None:
             holder[last].reverse()
         case _:
             holder[last] = data.draw(st.sampled_from([*NOTHING_THAT_VOTES, deep(12), deep(50)]), label="value")
-
-
-def is_turned(row: dict[str, Any], vote: dict[str, Any]) -> bool:
-    """Whether a row says the opposite of what the vote with its id said before the export was spoilt."""
-    if "label" in row and "label" in vote:
-        return bool(row["label"] != vote["label"])
-    # A comparison of which one answer was lost is a thumb for the other.
-    good = row["completion"] if row.get("label") is True else row.get("chosen")
-    bad = row["completion"] if row.get("label") is False else row.get("rejected")
-    return "chosen" in vote and (good == vote["rejected"] or bad == vote["chosen"])
-
-
-def documents(path: Path) -> list[Path]:
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    return [each for each in files if each.suffix in {".json", ".jsonl"}]
-
-
-JSON_CASES = [case for case in CASES if "layout" in expectations(case)[0] and documents(export_of(case))]
 
 
 @settings(max_examples=300, deadline=None)

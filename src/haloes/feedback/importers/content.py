@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
 
-from haloes.feedback.importers.values import as_text, at, first_of, parsed, parsed_twice
+from haloes.feedback.importers.values import MAPPING, as_text, at, first_of, parsed, parsed_twice
 from haloes.feedback.messages import clean_json, clean_text
 from haloes.feedback.reasoning import (
     folded_blocks,
@@ -123,7 +123,7 @@ def _turns(value: object, *, role: str, levels: int) -> Iterator[_Turn]:
             yield from _of_text(value, role=role)
             return
         value = shaped
-    if isinstance(value, Mapping):
+    if isinstance(value, MAPPING):
         yield from _of_mapping(value, role=role, levels=levels)
     elif isinstance(value, list | tuple):
         yield from _of_list(value, role=role, levels=levels)
@@ -133,7 +133,7 @@ def _turns(value: object, *, role: str, levels: int) -> Iterator[_Turn]:
 
 def _is_chat(value: object) -> bool:
     """Return whether what a text spells as JSON is turns, and not an answer that happens to be JSON."""
-    if isinstance(value, Mapping):
+    if isinstance(value, MAPPING):
         said = any(name in value for name in ("content", "parts", "tool_calls", "kwargs", "summary", "call_id"))
         wrapped = any(isinstance(value.get(name), list) for name in ("messages", "choices", "output"))
         return (
@@ -142,7 +142,7 @@ def _is_chat(value: object) -> bool:
             or ((str(value.get("type")) in _TEXT or is_reasoning_part(value)) and "text" in value)
         )
     return (
-        isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) and _is_chat(item) for item in value)
+        isinstance(value, list) and bool(value) and all(isinstance(item, MAPPING) and _is_chat(item) for item in value)
     )
 
 
@@ -168,9 +168,9 @@ def _of_mapping(value: Mapping[str, Any], *, role: str, levels: int) -> Iterator
 
 def _of_list(value: "list[Any] | tuple[Any, ...]", *, role: str, levels: int) -> Iterator[_Turn]:
     for item in value:
-        if isinstance(item, Mapping) and (_role(item) is not None or "type" not in item):
+        if isinstance(item, MAPPING) and (_role(item) is not None or "type" not in item):
             yield from _of_mapping(item, role=role, levels=levels - 1)
-        elif isinstance(item, Mapping):
+        elif isinstance(item, MAPPING):
             yield from _of_block(item, role=role, levels=levels)
         elif isinstance(item, list):
             yield from (
@@ -182,7 +182,7 @@ def _of_list(value: "list[Any] | tuple[Any, ...]", *, role: str, levels: int) ->
 
 def _of_turn(value: Mapping[str, Any], *, levels: int) -> Iterator[_Turn]:
     """Yield the turns of a mapping that says its role: itself, and the results of tools that it holds."""
-    value = value["kwargs"] | {"role": _role(value)} if isinstance(value.get("kwargs"), Mapping) else value
+    value = value["kwargs"] | {"role": _role(value)} if isinstance(value.get("kwargs"), MAPPING) else value
     role = _role(value) or "user"
     content = first_of(value, "content", "parts", "value", "text")
     parts = [] if content is None or content == "" else content
@@ -209,11 +209,11 @@ def _of_turn(value: Mapping[str, Any], *, levels: int) -> Iterator[_Turn]:
 def _pieces(parts: object, *, role: str, levels: int) -> Iterator[_Turn]:
     if isinstance(parts, str):
         yield from _of_text(parts, role=role)
-    elif isinstance(parts, Mapping):
+    elif isinstance(parts, MAPPING):
         yield from _of_block(parts, role=role, levels=levels)
     elif isinstance(parts, list | tuple):
         for part in parts:
-            if isinstance(part, Mapping):
+            if isinstance(part, MAPPING):
                 yield from _of_block(part, role=role, levels=levels)
             else:
                 yield from _of_text(part, role=role)
@@ -227,8 +227,8 @@ def _add_fields(turn: _Turn, value: Mapping[str, Any]) -> None:
         turn.thoughts.insert(0, clean_text(thought, subject="the reasoning"))
     calls = first_of(value, "tool_calls", "toolCalls") or at(value, "additional_kwargs", "tool_calls")
     if isinstance(calls, list):
-        turn.calls += [_call(call) for call in calls if isinstance(call, Mapping)]
-    elif isinstance(value.get("function_call"), Mapping):
+        turn.calls += [_call(call) for call in calls if isinstance(call, MAPPING)]
+    elif isinstance(value.get("function_call"), MAPPING):
         turn.calls.append(_call(value["function_call"]))
     if turn.role == "tool":
         for name, given in (
@@ -275,7 +275,7 @@ def _words(block: Mapping[str, Any]) -> object:
     """Return the text of a block."""
     words = first_of(block, "text", "content", "refusal", "value")
     # OpenAI's assistants: {"text": {"value": ...}}
-    return words.get("value") if isinstance(words, Mapping) else words
+    return words.get("value") if isinstance(words, MAPPING) else words
 
 
 def _of_text(text: object, *, role: str) -> Iterator[_Turn]:
@@ -317,7 +317,7 @@ def _written_call(named: Mapping[str, str]) -> tuple[Mapping[str, Any], _Turn]:
 
 def _call(block: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a tool call in the OpenAI shape."""
-    function = block["function"] if isinstance(block.get("function"), Mapping) else block
+    function = block["function"] if isinstance(block.get("function"), MAPPING) else block
     kind = str(block.get("type") or "")
     name = first_of(function, "name", "toolName", "tool_name")
     if name is None and kind.startswith("tool-"):

@@ -19,6 +19,8 @@ from haloes.feedback.importers.export import PlacedRow
 from haloes.feedback.refusals import RefusalError
 from haloes.records import Where
 
+_WRITTEN = json.JSONEncoder(default=str)
+
 
 class Lookup:
     """
@@ -67,7 +69,7 @@ class Lookup:
             names = {key for key in keys(row) if key is not None and (wanted is None or key in wanted)}
             if names:
                 # Columns of times, which Parquet has, become text as `times` reads it.
-                text = json.dumps(row, default=str)
+                text = _WRITTEN.encode(row)
                 self._database.execute("INSERT INTO held VALUES (?, ?, ?, ?)", (number, where.path, where.line, text))
                 self._database.executemany("INSERT INTO named VALUES (?, ?)", [(_stored(key), number) for key in names])
 

@@ -7,14 +7,14 @@ often logs the question alone and its call the whole chat. Where a trace says no
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.call import has_reply_ended, read_call
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.langfuse_rows import GivenScore, is_observation, is_trace, trace_of
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of, parsed_twice
 from haloes.feedback.messages import same_completion
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
@@ -75,12 +75,14 @@ def _answer(own: RawRow, calls: list[dict[str, Any]], rows: tuple[RawRow, ...]) 
     """Return the answer of a row, with the prompt of the call that gave it."""
     call, (before, answer) = own, _read(own)
     if not _is_call(own):
+        # An application may log a text as JSON, in quotes, which the call that gave it does not have.
+        told = (answer[-1:], _without_quotes(answer[-1:]))
         for other in calls:
             try:
                 asked, said = _read(other)
             except RefusalError:
                 continue
-            if same_completion(said[-1:], answer[-1:]):
+            if any(same_completion(said[-1:], each) for each in told):
                 call, before, answer = other, asked, said
     return Answer(
         before=before,
@@ -90,6 +92,14 @@ def _answer(own: RawRow, calls: list[dict[str, Any]], rows: tuple[RawRow, ...]) 
         session=_first(rows, "sessionId", "session_id"),
         finished=has_reply_ended(call.get("output")),
         tools=_tools(call.get("input")),
+    )
+
+
+def _without_quotes(answer: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return an answer with the text that its words spell as JSON; one that spells none unchanged."""
+    return tuple(
+        replace(turn, content=words) if isinstance(words := parsed_twice(turn.content), str) else turn
+        for turn in answer
     )
 
 

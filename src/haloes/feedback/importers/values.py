@@ -7,6 +7,8 @@ from typing import Any
 
 from haloes.feedback.refusals import RefusalError, short_repr
 
+MAPPING = (dict, Mapping)
+"""What is a mapping: asked for `dict` first, which nearly all are, `isinstance` takes a tenth of the time."""
 _AT_LIMIT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 """Finish reasons, in small letters, of answers that were cut off at a token limit."""
 
@@ -18,19 +20,23 @@ def at(row: object, *keys: str) -> Any:
     A mapping on the way may be spelled as JSON, as in a cell of a CSV; the value itself is returned as it stands.
     """
     for key in keys:
-        row = as_map(row).get(key)
+        row = row.get(key) if isinstance(row, dict) else as_map(row).get(key)
     return row
 
 
 def first_of(row: object, *names: str) -> Any:
     """Return the first value that is not null under one of several names of the same thing."""
-    return next((row[name] for name in names if row.get(name) is not None), None) if isinstance(row, Mapping) else None
+    if isinstance(row, MAPPING):
+        for name in names:
+            if (value := row.get(name)) is not None:
+                return value
+    return None
 
 
 def as_map(value: object) -> Mapping[str, Any]:
     """Return a mapping, or the one that a text spells as JSON; an empty one for anything else."""
     value = parsed(value)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, MAPPING) else {}
 
 
 def as_list(value: object) -> list[Any]:
