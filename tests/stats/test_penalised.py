@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from haloes.stats.penalised import PenalisedFit, fit_without_each, judged_interval, rate_interval
+from haloes.stats.penalised import PenalisedFit, fit_without_each, judged_score, rate_interval
 
 
 def fit_of(won: int, lost: int, precision: float) -> PenalisedFit:
@@ -43,7 +43,7 @@ def test_the_interval_is_students_in_log_odds_and_stays_inside():
 
 
 def test_prompts_that_all_agree_have_wilsons_bound():
-    low, high, method = judged_interval(0.99, 1e-9, np.ones(20), num_prompts=20, level=0.95)
-    assert low == pytest.approx(0.99 * 20 / (20 + 1.96**2), abs=1e-4)
-    assert high > 0.99
-    assert "as all 20 agree" in method
+    score = judged_score(0.99, 1e-9, np.ones(20), num_prompts=20, level=0.95)
+    assert score.low == pytest.approx(0.99 * 20 / (20 + 1.96**2), abs=1e-4)
+    assert score.high > 0.99
+    assert "as all 20 agree" in score.method

@@ -15,18 +15,17 @@ about equally long. Several systems on the same prompts tell which are easy: see
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
 from haloes.evaluation_results import LengthControlled
-from haloes.results import Score
 from haloes.stats.bootstrap import Codes, Floats, codes_for, finite
 from haloes.stats.bounded_mean import unit_interval
 from haloes.stats.logistic import fit_logistic, sigmoid
-from haloes.stats.penalised import PenalisedFit, fit_without_each, judged_interval
+from haloes.stats.penalised import PenalisedFit, fit_without_each, judged_score
 from haloes.stats.win_rate import Preferences
 
 # Shapes: N comparisons, C prompts, K coefficients.
@@ -99,30 +98,14 @@ def length_controlled_win_rate(
     at_equal_NK = features_NK * np.where(np.arange(features_NK.shape[1]) == 1, 0, 1)
     value, slope_K, own_C = _mean_chance(at_equal_NK, coefficient_K, rows)
     fit = _without_each(features_NK, coefficient_K, rows, weight_N)
-    low, high, method = judged_interval(
-        value,
-        fit.variance(slope_K, own_C),
-        rows.share_N[rows.is_scored_N],
-        num_prompts=num_scored,
-        level=level,
-    )
-    score = Score(
-        name=CONTROLLED if known else NOT_CONTROLLED,
-        value=value,
-        low=low,
-        high=high,
-        level=level,
-        variant=variant,
-        num_rows=int(rows.is_scored_N.sum()),
-        num_clusters=num_scored,
-        method=method,
-        label=label,
-    )
+    share_N = rows.share_N[rows.is_scored_N]
+    variance = fit.variance(slope_K, own_C)
+    score = judged_score(value, variance, share_N, num_prompts=num_scored, level=level)
     theta, phi, *psi = coefficient_K.tolist()
     cautions = [] if known else [_NO_DIFFICULTY]
     cautions += [extrapolation(rows.shorter_by_N[rows.is_scored_N])]
     return LengthControlled(
-        score=score,
+        score=replace(score, name=CONTROLLED if known else NOT_CONTROLLED, variant=variant, label=label),
         theta=theta,
         phi_length=phi,
         psi_difficulty=psi[0] if psi else None,

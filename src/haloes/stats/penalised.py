@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from haloes.results import Score
 from haloes.stats.bootstrap import Floats, t_quantile
 from haloes.stats.bounded_mean import unanimous_interval
 from haloes.stats.logistic import sigmoid
@@ -74,11 +75,9 @@ def rate_interval(rate: float, variance: float, degrees_of_freedom: float, level
     return float(low), float(high)
 
 
-def judged_interval(
-    rate: float, variance: float, share_N: Floats, *, num_prompts: int, level: float
-) -> tuple[float, float, str]:
+def judged_score(rate: float, variance: float, share_N: Floats, *, num_prompts: int, level: float) -> Score:
     """
-    Return the interval of a rate that was fitted to preferences, low and high, and its method in words.
+    Return the score of a rate that was fitted to preferences; its name, variant and label are the caller's to say.
 
     Args:
         rate: the rate.
@@ -89,7 +88,19 @@ def judged_interval(
     """
     # Where all prompts agree none of them, left out, changes anything.
     if np.ptp(share_N) == 0:
+        low, high = unanimous_interval(rate, num_prompts, level)
         method = f"Wilson's bound on the prompts that may differ, as all {num_prompts} agree"
-        return *unanimous_interval(rate, num_prompts, level), method
-    method = f"jackknife over {num_prompts} prompts with the priors' pull, in log-odds"
-    return *rate_interval(rate, variance, num_prompts - 1, level), method
+    else:
+        low, high = rate_interval(rate, variance, num_prompts - 1, level)
+        method = f"jackknife over {num_prompts} prompts with the priors' pull, in log-odds"
+    return Score(
+        name="rate",
+        value=rate,
+        low=low,
+        high=high,
+        level=level,
+        variant="",
+        num_rows=len(share_N),
+        num_clusters=num_prompts,
+        method=method,
+    )

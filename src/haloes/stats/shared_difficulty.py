@@ -8,19 +8,18 @@ The rate of a system is that over prompts like its own, at equal length.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
 from haloes.evaluation_results import LengthControlled
-from haloes.results import Score
 from haloes.stats.bootstrap import Codes, Floats, cluster_codes, finite
 from haloes.stats.bounded_mean import unit_interval
 from haloes.stats.difficulty_model import PRIOR_SD, DifficultyModel, JudgedRows
 from haloes.stats.length_control import CONTROLLED, NOT_CONTROLLED, extrapolation, standardised
-from haloes.stats.penalised import judged_interval
+from haloes.stats.penalised import judged_score
 from haloes.stats.win_rate import Preferences
 
 # Shapes: N comparisons, S systems, C prompts.
@@ -97,29 +96,14 @@ def length_controlled_together(
             found.append(None)
             continue
         value, slope_K, own_C = model.rate(coefficient_K, system)
-        low, high, method = judged_interval(
-            value,
-            fit.variance(slope_K, own_C),
-            given.share_N[is_scored_N],
-            num_prompts=num_scored,
-            level=level,
-        )
-        score = Score(
-            name=CONTROLLED if is_known else NOT_CONTROLLED,
-            value=value,
-            low=low,
-            high=high,
-            level=level,
-            variant=one.variant,
-            num_rows=int(is_scored_N.sum()),
-            num_clusters=num_scored,
-            method=f"{method}; each prompt's difficulty is fitted to {len(systems)} systems",
-            label=label,
-        )
+        share_N, variance = given.share_N[is_scored_N], fit.variance(slope_K, own_C)
+        score = judged_score(value, variance, share_N, num_prompts=num_scored, level=level)
+        method = f"{score.method}; each prompt's difficulty is fitted to {len(systems)} systems"
+        name = CONTROLLED if is_known else NOT_CONTROLLED
         caution = extrapolation(given.shorter_by_N[is_scored_N])
         found.append(
             LengthControlled(
-                score=score,
+                score=replace(score, name=name, variant=one.variant, label=label, method=method),
                 theta=float(coefficient_K[system]),
                 phi_length=float(coefficient_K[len(systems) + system]),
                 psi_difficulty=1.0,
