@@ -39,6 +39,8 @@ class Systems:
     """Standard deviation of the prompts' difficulties, as of AlpacaEval's."""
     links: tuple[float, ...] = (0.0,)
     """How much longer the answers of each system get with a prompt that is easier by one: their logarithm."""
+    own: float = 0.4
+    """Standard deviation of what is an answer's own of the logarithm of its length."""
     skewed: bool = False
     """Difficulties are exponential in place of normal."""
 
@@ -54,7 +56,7 @@ class Systems:
         systems = []
         for number, theta in enumerate(self.thetas):
             link = self.links[number % len(self.links)]
-            lengths = baseline * np.exp(link * easy + rng.normal(-0.3, 0.4, self.prompts))
+            lengths = baseline * np.exp(link * easy + rng.normal(-0.3, self.own, self.prompts))
             shorter = baseline - lengths
             chance = sigmoid(theta + _TASTE * np.tanh(shorter / shorter.std(ddof=1)) + easy)
             systems.append(
@@ -87,6 +89,11 @@ def _at_equal_length() -> Iterator[Row]:
                 systems = Systems(thetas=thetas, prompts=num, links=links, skewed=skewed)
                 name = f"length-controlled, {count} systems, {num} prompts, {said}"
                 yield Row(name=name, truth=systems.truth(), draw=systems.draw, interval=_together)
+    for own in (0.2, 0.1, 0.02):
+        # At the end nothing tells length from difficulty, and the number has another name.
+        systems = Systems(thetas=(-1.0, 0.5), prompts=100, links=(0.4,), own=own)
+        name = f"length-controlled, 2 systems, 100 prompts, lengths of one prompt {own} apart"
+        yield Row(name=name, truth=systems.truth(), draw=systems.draw, interval=_together)
 
 
 _LINKED: tuple[tuple[str, tuple[float, ...], bool], ...] = (

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from haloes.cli.views.compare import comparison_tables
 from haloes.cli.views.tables import differences_table
 from haloes.report.compare_page import compare_page, overlaid
 from haloes.report.compared import ComparedRuns, differing_settings, extent, length_notes, zero_notes
@@ -122,6 +123,17 @@ def test_where_interval_and_p_value_seem_to_disagree_the_page_and_the_terminal_s
         assert said in notes[0]
         assert said in compare_page(compared(runs, auc_differences=(found,)))
         assert said in str(differences_table("Differences", [found]).caption)
+
+
+def test_a_rate_that_may_hold_more_than_quality_says_so_once(runs: list[RunRecords]):
+    alone = matchup("kto", "j", score(0.66, "win_rate"), score(0.55, "win_rate_at_equal_length"))
+    controlled = replace(alone.length_controlled, caution="of one model alone")
+    rates = tuple(replace(alone, candidate=name, length_controlled=controlled) for name in ("kto", "dpo"))
+    both = compared(runs, win_rates=rates)
+
+    assert compare_page(both).count("At equal length: of one model alone.") == 1
+    assert [str(drawn) for drawn in comparison_tables(both)].count("At equal length: of one model alone.") == 1
+    assert "At equal length: " not in compare_page(compared(runs))
 
 
 def test_the_page_shows_what_was_found(runs: list[RunRecords]):

@@ -7,7 +7,15 @@ from markupsafe import Markup
 
 from haloes.report import charts, facts
 from haloes.report.charts import Chart
-from haloes.report.compared import ComparedRuns, differing_settings, extent, length_notes, measured, zero_notes
+from haloes.report.compared import (
+    ComparedRuns,
+    differing_settings,
+    extent,
+    length_notes,
+    measured,
+    rate_notes,
+    zero_notes,
+)
 from haloes.report.curves import Style, line
 from haloes.report.numbers import Measure, Shown, common_decimals, measure_of, show
 from haloes.report.rendering import render
@@ -62,6 +70,7 @@ def compare_page(compared: ComparedRuns) -> str:
             for found in compared.win_rates
             if found.win_rate is not None
         ],
+        rate_notes=rate_notes(compared),
         win_rate_differences=[(found, show(found.score)) for found in compared.win_rate_differences],
         charts=[(chart, charts.curves(chart)) for chart in overlaid(compared)],
         facts=facts,

@@ -81,6 +81,12 @@ def zero_notes(differences: Sequence[PairedDifference]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def rate_notes(compared: ComparedRuns) -> list[str]:
+    """Return what win rates at equal length may hold beside the answers' quality, each said once."""
+    rates = [rate.length_controlled for rate in compared.win_rates if rate.length_controlled is not None]
+    return [f"At equal length: {caution}" for caution in dict.fromkeys(rate.caution for rate in rates) if caution]
+
+
 def length_notes(compared: ComparedRuns) -> tuple[str, ...]:
     """
     Return a sentence for each pair of runs that differs in AUC, but not at equal length, or the other way round.

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def comparison_tables(compared: "ComparedRuns") -> "list[RenderableType]":
     """Draw what differs in the settings, then every number of every run and the paired differences."""
-    from haloes.report.compared import differing_settings, extent, measured
+    from rich.text import Text
+
+    from haloes.report.compared import differing_settings, extent, measured, rate_notes
     from haloes.report.numbers import measure_of
 
     names = compared.names
@@ -40,6 +42,7 @@ def comparison_tables(compared: "ComparedRuns") -> "list[RenderableType]":
             for rate in compared.win_rates
         ]
         tables.append(table("Win rates", ("Compared", "Judge", "Win rate", "At equal length"), rates))
+        tables += [Text(f"{note}.") for note in rate_notes(compared)]
     if compared.win_rate_differences:
         tables.append(differences_table("Paired differences in win rate", compared.win_rate_differences))
     return tables
