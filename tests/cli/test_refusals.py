@@ -59,6 +59,8 @@ def test_a_judge_that_goes_by_place_gives_no_rate(capsys: Captured):
     out = " ".join(capsys.readouterr().out.split())
 
     assert "by rules.py:first" not in out
+    assert "No rate of refusals: there are fewer than two prompts with a verdict" in out
+    assert "this judge goes by the place of a statement and not by what it says" in out
     assert "8 answers: of 8 the judge said one thing in one order" in out
 
 

@@ -55,8 +55,13 @@ def say_refusals(asked: "RefusalResult") -> None:
 
     replies = [replace(judgement, preference=None) for judgement in asked.judgements]
     preferences = [pair.preference for pair in comparisons(replies)]
-    show([scores_table("Refusals, as shares", asked.scores)])
     both, none = preferences.count(0.5), preferences.count(None)
+    if asked.scores:
+        show([scores_table("Refusals, as shares", asked.scores)])
+    else:
+        say("No rate of refusals: there are fewer than two prompts with a verdict")
+    if both > len(preferences) / 2:
+        say("Warning: this judge goes by the place of a statement and not by what it says; take another judge.")
     say(
         f"{len(preferences)} answers: of {both} the judge said one thing in one order and the other in the other, and "
         f"{none} have no verdict; these count in no rate"
