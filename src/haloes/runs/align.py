@@ -19,7 +19,6 @@ from haloes.runs.callbacks import tensorboard_if_installed
 from haloes.runs.claim import claimed
 from haloes.runs.config import RunConfig
 from haloes.runs.go_on import lineage
-from haloes.runs.launched import own_output
 from haloes.runs.live_judge import configured_judge
 from haloes.runs.load_policy import reference_cache
 from haloes.runs.long_runs import LongRunNote
@@ -41,6 +40,7 @@ from haloes.runs.process import computing_with, stop_on_interrupt
 from haloes.runs.rehearse import rehearse, saves_weights
 from haloes.runs.setup import prepare_data, prepare_run, resolve_run
 from haloes.runs.sharding import whole
+from haloes.runs.shared_start import in_one_folder
 from haloes.runs.start_line import StartLine
 from haloes.runs.trusted_code import remember
 from haloes.runs.user_code import keep_code
@@ -110,8 +110,7 @@ def align(
         if ranks.is_main:
             keep_rows(config, run.run_dir, replace=not run.same_run)
             _check_config(run.run_dir, progress)
-        ranks.barrier()
-        stack.enter_context(own_output(run.run_dir, ranks.index))
+        stack.enter_context(in_one_folder(run.run_dir, ranks, progress))
         data = prepare_data(run, progress=progress)
         if data.could_show is not None:
             progress.note(data.could_show)

@@ -43,6 +43,7 @@ from haloes.runs.inputs import make_inputs, sizes_read
 from haloes.runs.load_policy import load_policy
 from haloes.runs.prepared_run import PreparedData, PreparedRun, ResolvedRun
 from haloes.runs.sharding import check_sharding, shared, shares_weights
+from haloes.runs.shared_start import check_same
 from haloes.runs.sources import read_sources
 from haloes.runs.user_code import code_identity, user_code
 from haloes.runs.warnings import data_warnings, speed_warnings
@@ -132,6 +133,7 @@ def prepare_data(run: ResolvedRun, *, progress: Progress) -> PreparedData:
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "configuration": _configuration_digest(config, loss),
     }
+    check_same(run.ranks, identity)
     # Once more with the model's hashes in `prepare_run`: here it costs no loading of a model to refuse.
     if run.same_run:
         run_folder.check_identity(run.run_dir, identity | code_identity(run.code))
@@ -230,6 +232,7 @@ def prepare_run(
         # It falls on the numbers in the order in which they are computed; without it the size only rounds.
         sizes = (budget, config.train.microbatch_examples, run.ranks.count)
         identity["size of the micro-batches, by which dropout falls"] = str(sizes)
+    check_same(run.ranks, identity)
     if run.same_run:
         run_folder.check_identity(run.run_dir, identity)
     warnings = data_warnings(data.inputs.facts, data.loss)
