@@ -117,18 +117,34 @@ def test_these_are_the_gigabytes_of_a_gpu(name: str, lora: Any, whole: float, ov
     assert {count: gigabytes(plan.shards) for count, plan in plans.items()} == over
 
 
+def test_a_run_has_shards_where_one_copy_does_not_fit_or_where_they_are_asked_for(models: Path):
+    full = {"lora": None}
+    small, large = models / "1.2B", models / "8B"
+
+    def of(place: Path, *, shard: bool, setting: str) -> SharedPlan:
+        return planned(place, shard=shard, model=full, train={"shard": setting})
+
+    as_it_is = of(small, shard=False, setting="auto")
+    assert (as_it_is.needed, as_it_is.advice) == (
+        sum(as_it_is.whole.values()),
+        ("It fits with everything on each process",),
+    )
+    by_itself = of(large, shard=False, setting="auto")
+    assert by_itself.advice == ("It fits with the weights in shards, as train.shard=auto has them then",)
+    assert of(small, shard=True, setting="auto").advice == ("It fits with the weights in shards",)
+    assert of(small, shard=False, setting="full").needed < as_it_is.needed
+    assert not of(large, shard=False, setting="off").fits
+
+
 def test_what_is_told_to_be_set_is_what_makes_it_fit(models: Path):
     full = {"lora": None}
-    assert planned(models / "8B", model=full).advice == ("It fits with train.shard=full",)
-    assert planned(models / "1.2B", shard=False, model=full).fits
-    as_it_is = planned(models / "8B", shard=False, model=full)
-    assert not as_it_is.fits
-    assert as_it_is.advice[0] == "It fits with train.shard=full on 3 processes or more"
+    too_few = planned(models / "8B", processes=2, model=full)
+    assert not too_few.fits
+    assert too_few.advice[0] == "It fits with the weights in shards on 3 processes or more"
     assert planned(models / "8B", processes=3, model=full).fits
-    assert not planned(models / "8B", processes=2, model=full).fits
     largest = planned(models / "70B", model=full)
     assert largest.advice[0] == (
-        "It fits with train.shard=full and train.gradient_checkpointing=true on 26 processes or more"
+        "It fits with the weights in shards and train.gradient_checkpointing=true on 26 processes or more"
     )
     train = {"gradient_checkpointing": True}
     assert planned(models / "70B", processes=26, model=full, train=train).fits
@@ -136,9 +152,9 @@ def test_what_is_told_to_be_set_is_what_makes_it_fit(models: Path):
 
 
 def test_what_cannot_be_sharded_is_refused_by_name(models: Path):
-    with pytest.raises(ConfigError, match=r"adamw8bit cannot be sharded; set train.optimizer=adamw"):
+    with pytest.raises(ConfigError, match=r"does not go with train.optimizer=adamw8bit"):
         planned(models / "1.2B", model={"lora": None}, train={"optimizer": "adamw8bit"})
-    with pytest.raises(ConfigError, match=r"set model.quantize=null"):
+    with pytest.raises(ConfigError, match=r"does not go with model.quantize=4bit"):
         planned(models / "1.2B", model={"quantize": "4bit"})
     assert planned(models / "1.2B", shard=False, model={"quantize": "4bit"}).shards is None
 
@@ -178,12 +194,12 @@ def test_the_command_shows_both_columns_and_ends_with_2_where_it_does_not_fit(mo
     shape = ["plan", "--model", str(models / "8B"), "--set", "model.lora=null", "--gpu-memory", "80G"]
     assert run([*shape, "--processes", "8", "--shard"]) == 0
     shown = capsys.readouterr().out
-    assert run([*shape, "--processes", "8"]) == 2
+    assert run([*shape, "--processes", "8", "--set", 'train.shard="off"']) == 2
     refused = capsys.readouterr()
 
     assert "all of it  in shards" in shown
     assert "optimizer                         64.2       8.0" in shown
-    assert "It fits with train.shard=full on 3 processes or more." in refused.out
+    assert "It fits with the weights in shards on 3 processes or more." in refused.out
     assert "it takes 176.0 GB of a GPU, and 72.0 are there" in refused.err
     assert run([*shape, "--processes", "8", "--shard", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["shards"]["optimizer"] == 8_030_261_248

@@ -75,7 +75,8 @@ def plan(
         The memory of one GPU, such as 80G. What each process would hold is then computed from the model's shape alone:
         in a second, with no feedback read, nothing tried, and no GPU needed.
     shard
-        With --gpu-memory: whether the weights are to lie in shards (train.shard=full); both are shown.
+        With --gpu-memory: the weights lie in shards in any case, as with train.shard=full; auto if left out, as in a
+        run.
     json
         Print the numbers as JSON, in bytes and seconds, and nothing else.
     settings

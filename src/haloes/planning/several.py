@@ -13,6 +13,7 @@ from haloes.planning.shares import kept_by_shape, shard_parts, whole_parts
 from haloes.planning.workload import moments
 from haloes.runs.config import RunConfig
 from haloes.runs.setup import configured_loss
+from haloes.runs.sharding import check_sharding, obstacle
 
 _FILLED = 0.9
 """Share of a GPU's memory that is planned with: CUDA itself and gaps between tensors take the rest."""
@@ -32,8 +33,8 @@ class SharedPlan:
     """Where each process holds everything."""
     shards: Mapping[str, int] | None
     """Where the weights lie in shards; None where they cannot, as in four bits."""
-    shard: bool
-    """Whether the run is to have shards."""
+    needed: int
+    """Bytes of a process as the run would be: whole, or in shards."""
     limit: int
     """Bytes of a GPU's memory that are planned with."""
     fits: bool
@@ -49,7 +50,7 @@ def plan_shared(config: RunConfig, *, processes: int, gpu_memory: int, shard: bo
         config: all settings.
         processes: how many, each with a GPU of its own.
         gpu_memory: bytes of a GPU's memory.
-        shard: whether the weights are to lie in shards.
+        shard: whether the weights are to lie in shards in any case, as train.shard=full has them.
 
     Raises:
         ConfigError: there is no such loss, or shards are asked for with what cannot be sharded.
@@ -58,13 +59,16 @@ def plan_shared(config: RunConfig, *, processes: int, gpu_memory: int, shard: bo
     loss = configured_loss(config.loss)
     sizes = sizes_by_name(config.model.name, config.model.lora, values=loss.needs.values)
     load = _load(config, sizes, any_reference=loss.needs.any_reference, logps=loss.needs.logps)
-    refused = _unsharded(config)
-    if shard and refused is not None:
-        raise ConfigError(f"--shard: {refused}")
+    wanted = "full" if shard else config.train.shard
+    check_sharding(config.model, replace(config.train, shard=wanted))
     whole = whole_parts(sizes, load)
-    shards = None if refused is not None or processes == 1 else shard_parts(sizes, load, over=processes)
+    can_share = processes > 1 and obstacle(config.model, config.train) is None
+    shards = shard_parts(sizes, load, over=processes) if can_share else None
     limit = int(_FILLED * gpu_memory)
-    fits = sum((shards if shard and shards is not None else whole).values()) <= limit
+    # As a run decides: shards only where one copy does not fit, unless the settings say which.
+    is_whole = shards is None or wanted == "off" or (wanted == "auto" and _total(whole) <= limit)
+    chosen = whole if is_whole or shards is None else shards
+    fits = _total(chosen) <= limit
     return SharedPlan(
         facts={
             "model": config.model.name,
@@ -77,10 +81,10 @@ def plan_shared(config: RunConfig, *, processes: int, gpu_memory: int, shard: bo
         },
         whole=whole,
         shards=shards,
-        shard=shard,
+        needed=_total(chosen),
         limit=limit,
         fits=fits,
-        advice=(_how_it_fits(shard),) if fits else tuple(_advice(config, sizes, load, limit=limit)),
+        advice=(_how_it_fits(is_whole, wanted),) if fits else tuple(_advice(config, sizes, load, limit=limit)),
     )
 
 
@@ -116,25 +120,22 @@ def _load(config: RunConfig, sizes: ModelSize, *, any_reference: bool, logps: bo
     )
 
 
-def _unsharded(config: RunConfig) -> str | None:
-    """Return why the weights cannot lie in shards; None where they can."""
-    if config.model.quantize is not None:
-        return f"weights in {config.model.quantize} cannot be sharded; set model.quantize=null"
-    if config.train.optimizer == "adamw8bit":
-        return "moments of adamw8bit cannot be sharded; set train.optimizer=adamw"
-    return None
+def _total(parts: Mapping[str, int]) -> int:
+    return sum(parts.values())
 
 
-def _how_it_fits(shard: bool) -> str:
-    return "It fits with train.shard=full" if shard else "It fits with nothing to set: each process holds everything"
+def _how_it_fits(is_whole: bool, shard: str) -> str:
+    if is_whole:
+        return "It fits with everything on each process"
+    return "It fits with the weights in shards" + (", as train.shard=auto has them then" if shard == "auto" else "")
 
 
 def _advice(config: RunConfig, sizes: ModelSize, load: StepLoad, *, limit: int) -> Iterator[str]:
     """Yield what to set where it does not fit, in sentences."""
-    if _unsharded(config) is None:
+    if obstacle(config.model, config.train) is None:
         for tried, more in ((load, ""), (replace(load, checkpointing=True), " and train.gradient_checkpointing=true")):
             if (enough := _enough(sizes, tried, limit=limit)) is not None:
-                yield f"It fits with train.shard=full{more} on {enough} processes or more"
+                yield f"It fits with the weights in shards{more} on {enough} processes or more"
                 break
     if not load.checkpointing:
         yield "train.gradient_checkpointing=true keeps fewer activations, for about a third more time a step"
@@ -145,4 +146,4 @@ def _advice(config: RunConfig, sizes: ModelSize, load: StepLoad, *, limit: int) 
 
 def _enough(sizes: ModelSize, load: StepLoad, *, limit: int) -> int | None:
     """Return over how many processes the shards fit; None where the parts that are not sharded do not."""
-    return next((n for n in range(2, _MOST + 1) if sum(shard_parts(sizes, load, over=n).values()) <= limit), None)
+    return next((n for n in range(2, _MOST + 1) if _total(shard_parts(sizes, load, over=n)) <= limit), None)

@@ -17,7 +17,7 @@ _ROOM = 0.8
 
 def check_sharding(model: ModelSettings, train: TrainSettings) -> None:
     """Raise ConfigError where the settings ask for shards of what cannot be cut into them."""
-    cause = _obstacle(model, train)
+    cause = obstacle(model, train)
     if train.shard == "full" and cause is not None:
         raise ConfigError(f"train.shard=full does not go with {cause} yet: set train.shard=off, or leave that out")
 
@@ -29,7 +29,7 @@ def shares_weights(config: RunConfig, ranks: Ranks, device: torch.device, dtype:
         return False
     if train.shard == "full":
         return True
-    if _obstacle(model, train) is not None:
+    if obstacle(model, train) is not None:
         return False
     free = free_memory(device) // (ranks.count if device.type == "cpu" else 1)
     # The least of all: GPUs may not be equally free, and all of them share or none.
@@ -68,8 +68,8 @@ def whole(policy: Policy, ranks: Ranks) -> Policy | None:
     return assemble(policy, keep=ranks.is_main)
 
 
-def _obstacle(model: ModelSettings, train: TrainSettings) -> str | None:
-    """Return the setting that keeps weights from being shared."""
+def obstacle(model: ModelSettings, train: TrainSettings) -> str | None:
+    """Return the setting that keeps weights from being shared; None where there is none."""
     if model.quantize is not None:
         return f"model.quantize={model.quantize}"
     if train.optimizer == "adamw8bit":

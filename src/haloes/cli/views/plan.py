@@ -27,8 +27,9 @@ def end_of_shared(plan: "SharedPlan", *, json: bool) -> None:
     else:
         show(shared_lines(plan))
     if not plan.fits:
-        least = sum((plan.shards if plan.shard and plan.shards is not None else plan.whole).values())
-        raise ConfigError(f"the run does not fit: it takes {_gb(least)} GB of a GPU, and {_gb(plan.limit)} are there")
+        raise ConfigError(
+            f"the run does not fit: it takes {_gb(plan.needed)} GB of a GPU, and {_gb(plan.limit)} are there"
+        )
 
 
 def shared_lines(plan: "SharedPlan") -> Iterator[Any]:
