@@ -4,16 +4,20 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from haloes.recipes.demo.make_feedback import SEED, make_feedback, wanted_labels
+from haloes.progress.contract import NullProgress
+from haloes.recipes.demo.make_feedback import SEED, asking, make_feedback, wanted_labels
+from haloes.recipes.demo.recipe import demo_config
 from haloes.recipes.demo.rule import rate
-from haloes.records import Completion
+from haloes.records import Completion, Sampling
 from haloes.runs.prompts import everyday_prompts
+from haloes.sampling._contract import Advance, Ask, Decoding, ignore_parts
 from haloes.stats.auc import auc
 
 FOLDER = files("haloes.recipes.demo")
@@ -137,6 +141,62 @@ def test_a_prompt_that_has_its_answer_is_not_asked_again():
     assert model.seeds == [SEED + draw for draw in range(DRAWS)]
 
 
+class Engine:
+    """A model whose answer says which draw it is; it is stopped where it comes to a prompt that it is told of."""
+
+    name = "m"
+
+    def __init__(self, stopped_at: str | None = None) -> None:
+        self.stopped_at = stopped_at
+        self.asked: list[str] = []
+
+    def sampling(self, decoding: Decoding) -> Sampling:
+        return decoding.by("scripted", "m")
+
+    def answer(self, asks: Sequence[Ask], decoding: Decoding, advance: Advance = ignore_parts) -> Iterator[Completion]:
+        for ask in asks:
+            if ask.prompt_id == self.stopped_at:
+                raise KeyboardInterrupt
+            self.asked.append(ask.prompt_id)
+            advance(1)
+            yield Completion(
+                prompt_id=ask.prompt_id,
+                prompt="Why?",
+                completion=f"draw {ask.seed - SEED}",
+                model=self.name,
+                num_tokens=3,
+                finished=True,
+                seed=ask.seed,
+            )
+
+
+class Told(NullProgress):
+    """The stages with what was done of each."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, tuple[int | None, float]] = {}
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.done[name] = (total, 0)
+
+    def advance(self, count: float) -> None:
+        name, (total, done) = list(self.done.items())[-1]
+        self.done[name] = (total, done + count)
+
+
+def test_a_script_that_was_stopped_asks_only_for_what_is_missing(tmp_path: Path):
+    prompts, path = dict.fromkeys("abc", "Why?"), tmp_path / "answers.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        asking(Engine("c"), path, NullProgress())(prompts, SEED)
+    engine, told = Engine(), Told()
+    ask = asking(engine, path, told)
+
+    assert [answer.completion for answer in ask(prompts, SEED)] == ["draw 0"] * 3
+    assert [answer.completion for answer in ask({"b": "Why?"}, SEED + 1)] == ["draw 1"]
+    assert engine.asked == ["c", "b"]
+    assert told.done == {"answers, draw 1": (3, 3), "answers, draw 2": (1, 1)}
+
+
 # --- what it made
 
 
@@ -170,10 +230,13 @@ def test_no_file_has_changed_since_its_hash_was_noted(name: str):
     assert noted == [hashlib.sha256(FOLDER.joinpath(name).read_bytes()).hexdigest()]
 
 
-def test_both_kinds_are_there_to_learn_from():
-    liked = sum(bool(row["label"]) for row in rows("feedback.jsonl"))
+def test_both_kinds_are_weighed_as_the_paper_advises():
+    # Eq. 9 of the KTO paper: 1 to 1.5 times as much for the liked ones.
+    labels = Counter(bool(row["label"]) for row in rows("feedback.jsonl"))
+    loss = demo_config().loss
+    ratio = loss["desirable_weight"] * labels[True] / (loss["undesirable_weight"] * labels[False])
 
-    assert 60 <= liked <= 200
+    assert 1 <= ratio <= 1.5
 
 
 def test_length_alone_does_not_tell_which_answers_are_liked():

@@ -1,8 +1,9 @@
 """
 How the demo's feedback was made: answers of the embedded model to the demo's prompts, rated by the demo's rule.
 
-Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes about ten minutes on two cores. It writes
-`feedback.jsonl` from the training prompts and `validation.jsonl` from the held-out ones, in the same way.
+Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes about ten minutes of a processor. It writes
+`feedback.jsonl` from the training prompts and `validation.jsonl` from the held-out ones, in the same way. Answers are
+added to `answers-train.jsonl` or `answers-held-out.jsonl` as they come: stopped and run again, it goes on.
 
 One answer a prompt is kept (the KTO paper's "one y per x"), and which kind is decided before anything is sampled: the
 prompts are shuffled, and two of every three are to show a liked answer. For these several answers are sampled, one
@@ -19,17 +20,33 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from haloes.progress.contract import Progress
 from haloes.recipes.demo.rule import rate
 from haloes.records import Completion, Feedback, row_to_json
 from haloes.runs.prompts import everyday_prompts
+from haloes.sampling._contract import Decoding, Engine
+from haloes.sampling.run import read_completions, sample_to_file
 from haloes.store import write_jsonl
 
 SEED = 2024
 DRAWS_TRAIN, DRAWS_HELD_OUT = 7, 1
-TEMPERATURE, TOP_P, MAX_NEW_TOKENS = 0.7, 0.95, 48
+DECODING = Decoding(temperature=0.7, top_p=0.95, max_new_tokens=48)
 
 Ask = Callable[[Mapping[str, str], int], list[Completion]]
 """(prompts, seed) to one answer each."""
+
+
+def asking(engine: Engine, answers: Path, progress: Progress) -> Ask:
+    """Return what samples answers and adds them to a file; those that the file has already are not sampled again."""
+
+    def ask(prompts: Mapping[str, str], seed: int) -> list[Completion]:
+        progress.stage(f"{answers.stem}, draw {seed - SEED + 1}", len(prompts))
+        seeds = range(seed, seed + 1)
+        sample_to_file(engine, prompts, answers, decoding=DECODING, seeds=seeds, advance=progress.advance)
+        found = {answer.prompt_id: answer for answer in read_completions(answers) if answer.seed == seed}
+        return [found[name] for name in prompts]
+
+    return ask
 
 
 def make_feedback(prompts: Mapping[str, str], ask: Ask, *, draws: int) -> list[dict[str, Any]]:
@@ -38,7 +55,7 @@ def make_feedback(prompts: Mapping[str, str], ask: Ask, *, draws: int) -> list[d
     kept: dict[str, tuple[Completion, bool]] = {}
     missing = dict(prompts)
     for draw in range(draws):
-        for answer in ask(missing, SEED + draw):
+        for answer in ask(missing, SEED + draw) if missing else ():
             name = answer.prompt_id
             label = rate(answer.prompt, answer.completion, answer.finished).liked
             if answer.completion.strip() and (label == wanted[name] or name not in kept):
@@ -67,27 +84,16 @@ def _row(answer: Completion, label: bool) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     """Sample, rate and write the two files into `folder`."""
-    import torch
+    from haloes.progress.display import Display
+    from haloes.runs.engines import make_engine
 
-    from haloes.models.load import load_model
-    from haloes.sampling.generate import sample
-
-    loaded = load_model("embedded", dtype=torch.float32, device="cpu")
-
-    def ask(prompts: Mapping[str, str], seed: int) -> list[Completion]:
-        return sample(
-            loaded.model,
-            loaded.tokenizer,
-            prompts,
-            max_new_tokens=MAX_NEW_TOKENS,
-            temperature=TEMPERATURE,
-            top_p=TOP_P,
-            seed=seed,
-        )
-
-    write_jsonl(folder / "feedback.jsonl", make_feedback(everyday_prompts("train"), ask, draws=DRAWS_TRAIN))
-    write_jsonl(folder / "validation.jsonl", make_feedback(everyday_prompts("held_out"), ask, draws=DRAWS_HELD_OUT))
+    # float32 on one kind of device: answers then differ between processors only where two tokens are as likely.
+    engine = make_engine("embedded", dtype="float32", device="cpu")
+    with Display() as progress:
+        for split, name, draws in (("train", "feedback", DRAWS_TRAIN), ("held_out", "validation", DRAWS_HELD_OUT)):
+            ask = asking(engine, folder / f"answers-{split.replace('_', '-')}.jsonl", progress)
+            write_jsonl(folder / f"{name}.jsonl", make_feedback(everyday_prompts(split), ask, draws=draws))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path())
