@@ -1,7 +1,7 @@
 """
 How the demo's feedback was made: answers of the embedded model to the demo's prompts, rated by the demo's rule.
 
-Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes about ten minutes of a processor. It writes
+Run it with `python -m haloes.recipes.demo.make_feedback [FOLDER]`; it takes ten to twenty processor minutes. It writes
 `feedback.jsonl` from the training prompts and `validation.jsonl` from the held-out ones, in the same way. Answers are
 added to `answers-train.jsonl` or `answers-held-out.jsonl` as they come: stopped and run again, it goes on.
 
@@ -90,9 +90,12 @@ def main(folder: Path) -> None:
     # float32 on one kind of device: answers then differ between processors only where two tokens are as likely.
     engine = make_engine("embedded", dtype="float32", device="cpu")
     with Display() as progress:
-        for split, name, draws in (("train", "feedback", DRAWS_TRAIN), ("held_out", "validation", DRAWS_HELD_OUT)):
-            ask = asking(engine, folder / f"answers-{split.replace('_', '-')}.jsonl", progress)
-            write_jsonl(folder / f"{name}.jsonl", make_feedback(everyday_prompts(split), ask, draws=draws))
+        ask = asking(engine, folder / "answers-train.jsonl", progress)
+        rows = make_feedback(everyday_prompts("train"), ask, draws=DRAWS_TRAIN)
+        write_jsonl(folder / "feedback.jsonl", rows)
+        ask = asking(engine, folder / "answers-held-out.jsonl", progress)
+        rows = make_feedback(everyday_prompts("held_out"), ask, draws=DRAWS_HELD_OUT)
+        write_jsonl(folder / "validation.jsonl", rows)
 
 
 if __name__ == "__main__":
