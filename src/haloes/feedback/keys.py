@@ -5,7 +5,8 @@ Rows that share a prompt or a completion share a key, whatever file, order or sp
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -44,6 +45,25 @@ def completion_key(row: Feedback) -> str:
     one key are votes on one completion.
     """
     return _hash([_canonical(row.prompt, role="user"), _canonical(row.completion, role="assistant")])
+
+
+@dataclass(frozen=True, slots=True)
+class RowKeys:
+    """The identities in a row, hashed once for all who count by them."""
+
+    prompt: str
+    """`prompt_key` of its prompt's words."""
+    group: str
+    """`group_of` the row."""
+    answers: tuple[str, ...]
+    """`completion_key` of each of its answers."""
+
+
+def keys_of(row: FeedbackRow, answers: Sequence[Feedback]) -> RowKeys:
+    """Return the identities in a row, of which these are the answers: itself, or the two halves of a pair."""
+    prompt = prompt_key(row.prompt)
+    answer_keys = tuple(completion_key(answer) for answer in answers)
+    return RowKeys(prompt, prompt if row.group is None else row.group, answer_keys)
 
 
 def number_of(name: str) -> int:

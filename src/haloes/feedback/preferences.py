@@ -28,6 +28,8 @@ _SIDES: tuple[tuple[Side, tuple[str, ...]], ...] = (("a", ("a", "left", "first")
 for _side, _words in _SIDES:
     NAMES |= dict.fromkeys((f"{thing}{word}{end}" for thing in _THINGS for word in _words for end in _BETTER), _side)
 
+_LONGEST_NAME = 200
+"""Characters, with room for the blanks and marks around a name."""
 _ACCEPTED = '"A"/"B", "model_a"/"model_b", "left"/"right", "first"/"second", "tie", "both_bad"'
 _PARTS: tuple[Side, ...] = ("a", "b", "tie")
 
@@ -180,7 +182,8 @@ def how_to_say(low: str, high: str) -> str:
 
 def named_side(value: object) -> Side | None:
     """Return the side that a text names by itself; None for other values."""
-    return NAMES.get(str(_key(value))) if isinstance(value, str) else None
+    # A whole answer is no name, and takes a second for ten megabytes.
+    return NAMES.get(str(_key(value))) if isinstance(value, str) and len(value) <= _LONGEST_NAME else None
 
 
 def _key(value: object) -> object:

@@ -12,7 +12,7 @@ from haloes.feedback.doctor.endings import LONG_ANSWER
 from haloes.feedback.doctor.findings import Findings, Tally, TextFaults
 from haloes.feedback.doctor.text_signs import ends_a_sentence, has_html, is_cut_off
 from haloes.feedback.doctor.vote_index import VoteIndex, add_row
-from haloes.feedback.keys import prompt_key, where_of
+from haloes.feedback.keys import keys_of, where_of
 from haloes.feedback.personal import PLACEHOLDERS, personal_kinds
 from haloes.feedback.raters.reliability import estimate_raters
 from haloes.feedback.raters.taste import taste
@@ -139,15 +139,16 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
         half if words == half.completion else replace(half, completion=words)
         for half, (words, _) in zip(halves, split, strict=True)
     ]
-    add_row(seen.votes, row, answers, where)
-    seen.raters.add(row, answers)
+    keys = keys_of(row, answers)
+    add_row(seen.votes, row, answers, keys, where)
+    seen.raters.add(row, answers, keys)
     for kind in personal_kinds(row):
         seen.personal.setdefault(kind, _TallyBuilder()).add(str(where), seen.num_examples)
     for answer in answers:
         _count_faults(seen, answer, where)
     # The last turn alone: those before it are the history of several rows.
-    if has_html(_last_user_turn(row.prompt)) and (key := prompt_key(row.prompt)) not in seen.html_prompts:
-        seen.html_prompts.add(key)
+    if has_html(_last_user_turn(row.prompt)) and keys.prompt not in seen.html_prompts:
+        seen.html_prompts.add(keys.prompt)
         seen.html.add(str(where), seen.num_examples)
     texts = (row.prompt, *(answer.completion for answer in answers))
     for marker in {marker for text in texts for marker in _markers(text)}:

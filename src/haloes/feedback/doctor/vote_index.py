@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from haloes.feedback.keys import completion_key, conversation_number, group_of, number_of, prompt_key
+from haloes.feedback.keys import RowKeys, conversation_number, number_of
 from haloes.records import Feedback, FeedbackRow, Pair, Where, plain_text
 
 NO_LABEL = -1
@@ -71,20 +71,16 @@ class VoteIndex:
         return str(Where(name, self.line[row]))
 
 
-def add_row(votes: VoteIndex, row: FeedbackRow, answers: Sequence[Feedback], where: Where) -> None:
-    """Add a row and its answers: itself, or the two halves of a pair."""
-    # Computed once, for the row as a whole and for each of its votes.
-    keys = [completion_key(answer) for answer in answers]
-    votes.content.append(number_of(f"{keys} {_verdict(row)}"))
+def add_row(votes: VoteIndex, row: FeedbackRow, answers: Sequence[Feedback], keys: RowKeys, where: Where) -> None:
+    """Add a row and its answers (itself, or the two halves of a pair), of which these are the `keys_of`."""
+    votes.content.append(number_of(f"{keys.answers} {_verdict(row)}"))
     votes.file.append(votes.files.setdefault(where.path, len(votes.files)))
     votes.line.append(where.line)
     # Both are kept: where they disagree, a group holds several prompts or a prompt stands under several groups.
-    words_key = prompt_key(row.prompt)
-    group_key = words_key if row.group is None else group_of(row)
-    for answer, key in zip(answers, keys, strict=True):
+    for answer, key in zip(answers, keys.answers, strict=True):
         votes.row.append(len(votes.content) - 1)
-        votes.group.append(number_of(group_key))
-        votes.prompt.append(number_of(words_key))
+        votes.group.append(number_of(keys.group))
+        votes.prompt.append(number_of(keys.prompt))
         votes.answer.append(number_of(key))
         votes.conversation.append(conversation_number(answer))
         votes.user.append(NO_USER if answer.user is None else votes.users.setdefault(answer.user, len(votes.users)))

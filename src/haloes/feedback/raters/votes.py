@@ -1,7 +1,8 @@
 """
 An index of who voted how on what: numbers and no text, so that any number of rows can be counted after one reading.
 
-About 45 bytes a verdict. Names of people and of models are kept once each.
+About 45 bytes a verdict. Names of people and of models are kept once each. The doctor's index (`doctor.vote_index`) is
+one of answers, of which a pair has two, with places and lengths that only it needs; a run fills this one alone.
 """
 
 from array import array
@@ -11,7 +12,7 @@ from functools import partial
 from typing import TypeAlias
 
 from haloes.feedback.convert import unpair
-from haloes.feedback.keys import completion_key, group_number, number_of
+from haloes.feedback.keys import RowKeys, keys_of, number_of
 from haloes.feedback.reasoning import split_reasoning
 from haloes.feedback.times import seconds_of
 from haloes.records import Feedback, FeedbackRow, Pair, plain_text
@@ -52,10 +53,10 @@ class Votes:
         """Return the number of verdicts."""
         return len(self.label)
 
-    def add(self, row: FeedbackRow, answers: Sequence[Feedback] | None = None) -> None:
-        """Add the verdict of a row, whose `spoken_answers` these are, if they are known already."""
+    def add(self, row: FeedbackRow, answers: Sequence[Feedback] | None = None, keys: RowKeys | None = None) -> None:
+        """Add the verdict of a row, whose `spoken_answers` and `keys_of` these are, if they are known already."""
         answers = spoken_answers(row) if answers is None else answers
-        keys = [completion_key(answer) for answer in answers]
+        keys = keys_of(row, answers) if keys is None else keys
         thumb = row.label if isinstance(row, Feedback) else None
         model = row.model if isinstance(row, Feedback) else None
         seconds = seconds_of(row.rated_at)
@@ -66,8 +67,8 @@ class Votes:
         text = None if isinstance(row, Pair) else plain_text(answers[0].completion)
         self.words.append(UNKNOWN if text is None else len(text.split()))
         self.characters.append(UNKNOWN if text is None else len(text))
-        self.answer.append(number_of(" ".join(keys)))
-        self.prompt.append(group_number(row))
+        self.answer.append(number_of(" ".join(keys.answers)))
+        self.prompt.append(number_of(keys.group))
 
 
 def spoken_answers(row: FeedbackRow) -> list[Feedback]:
