@@ -5,11 +5,12 @@ A step of type user_message or assistant_message is a turn; other steps (tool, l
 inside of one, and no turns. A vote on a run is on the run's last message.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.contract import Imported, Importer, Rated, Unrated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
@@ -86,6 +87,44 @@ def _steps(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
                 yield where, {"userId": user, **_spelt(step)}
             else:
                 yield where, RefusalError("wrong type", "a step of the thread is no JSON object")
+
+
+def _unrated(export: Export) -> Iterator[Unrated]:
+    """Yield the assistant's messages without a vote, thread by thread in the order of time."""
+    steps = _step_table(export) or export.with_columns("steps") or export
+    votes = _feedbacks(export) or Export(export.path, ())
+    voted = {
+        as_id(first_of(_spelt(row), "forId", "stepId")) for _, row in votes.rows() if not isinstance(row, RefusalError)
+    }
+    done = set[str | None]({None})
+    with Lookup(_steps(steps.rows()), lambda row: [as_id(row.get("threadId"))]) as threads:
+        for _, step in _steps(steps.rows()):
+            thread = None if isinstance(step, RefusalError) else as_id(step.get("threadId"))
+            if thread not in done:
+                done.add(thread)
+                yield from _not_voted(threads.rows(thread), voted - {None})
+
+
+def _not_voted(steps: Sequence[tuple[Where, Node]], voted: Collection[str | None]) -> Iterator[Unrated]:
+    asked = 0
+    for where, step in sorted(steps, key=lambda placed: _begun(placed[1])):
+        asked += step.get("type") == "user_message"
+        # A vote on a run is on one of its messages.
+        is_voted = not {as_id(step.get("id")), as_id(step.get("parentId"))}.isdisjoint(voted)
+        own = as_map(step.get("feedback")).get("value")
+        is_answer = step.get("type") == "assistant_message" and asked and not is_true(step.get("isError"))
+        if not is_answer or is_voted or own is not None:
+            continue
+        with suppress(RefusalError):
+            yield Unrated(
+                where=where,
+                completion=_turns(step),
+                number=asked,
+                model=as_text(first_of(as_map(step.get("generation")), "model")),
+                user=as_id(step.get("userId")),
+                conversation=as_id(step.get("threadId")),
+                time=step.get("createdAt"),
+            )
 
 
 def _spelt(row: RawRow) -> RawRow:
@@ -172,5 +211,6 @@ CHAINLIT = Importer(
     votes="1 up, 0 down",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
     has_system=False,
 )

@@ -6,14 +6,14 @@ there is none, the conversation's messages that were created before. The feedbac
 has no earlier turns, and cuts answers at 500 characters: cut ones are left out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.contract import Imported, Importer, Rated, Unrated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
-from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.rules import each_row, each_shown
 from haloes.feedback.importers.tree import Node, Trees, check_length
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -155,7 +155,36 @@ def _rated(
         model=as_text(first_of(message, "model_id", "model_name")),
         id=as_id(given["id"]),
         time=given["time"],
+        answered_at=message.get("created_at"),
         comment=as_text(given["comment"]),
+    )
+
+
+def _unrated(export: Export) -> Iterator[Unrated]:
+    """Yield the answers without feedback; the log page's export has none."""
+    if _in_one(export) or export.with_columns(*_LOG) is not None:
+        return
+    messages = export.with_columns("conversation_id", "query", "answer") or Export(export.path, ())
+    votes = export.with_columns(*_VOTE) or Export(export.path, ())
+    voted = {as_id(row.get("message_id")) for _, row in votes.rows() if not isinstance(row, RefusalError)}
+    with Lookup(messages.rows(), lambda row: [_conversation(row)]) as chats:
+        trees = Trees(chats, parent=_parent)
+        yield from each_shown(messages.rows(), lambda row, where: _not_rated(row, where, trees, voted))
+
+
+def _not_rated(row: RawRow, where: Where, trees: Trees, voted: Collection[str | None]) -> Iterator[Unrated]:
+    own = (as_map(row.get(name)).get("rating") for name in ("feedback", "user_feedback", "admin_feedback"))
+    failed = row.get("status") == "error" or as_text(row.get("error"))
+    if as_id(row.get("id")) in voted or any(rating is not None for rating in own) or failed:
+        return
+    yield Unrated(
+        where=where,
+        completion=_answer(row),
+        number=1 + len(_earlier(row, trees)),
+        model=as_text(first_of(row, "model_id", "model_name")),
+        user=_user(row),
+        conversation=_conversation(row),
+        time=row.get("created_at"),
     )
 
 
@@ -209,5 +238,6 @@ DIFY = Importer(
     votes="like up, dislike down",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
     has_system=False,
 )

@@ -4,12 +4,13 @@ Vercel's AI chatbot: its tables of messages and votes, exported from Postgres (J
 A vote names a chat and a message; the turns before it are the chat's messages that were created earlier.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from haloes.errors import DataError
 from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.contract import Imported, Importer, Rated, Unrated
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
@@ -73,11 +74,52 @@ def _vote(row: RawRow, where: Where, chats: Lookup, owners: Lookup) -> Iterator[
         label=label,
         answer=identity,
         id=identity,
-        user=next((as_id(owner.get("userId")) for _, owner in owners.rows(chat)), None),
+        user=_owner(chat, owners),
         conversation=chat,
         time=messages[place].get("createdAt"),
         hindsight=next((turn.content for each in following for turn in _turns(each) if turn.role == "user"), None),
     )
+
+
+def _unrated(export: Export) -> Iterator[Unrated]:
+    """Yield the assistant's messages without a vote, chat by chat in the order of time."""
+    messages = _part(export, "chatId", "role")
+    votes = _part(export, "chatId", "messageId", "isUpvoted").rows()
+    voted = {as_id(row.get("messageId")) for _, row in votes if isinstance(row, Mapping)}
+    done = set[str | None]({None})
+    with (
+        Lookup(messages.rows(), lambda row: [as_id(row.get("chatId"))]) as chats,
+        Lookup(_owners(export).rows(), lambda row: [as_id(row.get("id"))]) as owners,
+    ):
+        for _, message in messages.rows():
+            chat = None if isinstance(message, RefusalError) else as_id(message.get("chatId"))
+            if chat not in done:
+                done.add(chat)
+                user = _owner(chat, owners)
+                yield from _not_voted(chats.rows(chat), voted, user)
+
+
+def _not_voted(
+    chat: Sequence[tuple[Where, RawRow]], voted: Collection[str | None], user: str | None
+) -> Iterator[Unrated]:
+    asked = 0
+    for where, message in sorted(chat, key=lambda placed: seconds_of(placed[1].get("createdAt")) or 0.0):
+        asked += message.get("role") == "user"
+        if message.get("role") != "assistant" or not asked or as_id(message.get("id")) in voted:
+            continue
+        with suppress(RefusalError):
+            yield Unrated(
+                where=where,
+                completion=_turns(message),
+                number=asked,
+                user=user,
+                conversation=as_id(message.get("chatId")),
+                time=message.get("createdAt"),
+            )
+
+
+def _owner(chat: str | None, owners: Lookup) -> str | None:
+    return next((as_id(owner.get("userId")) for _, owner in owners.rows(chat)), None)
 
 
 def _turns(message: RawRow) -> tuple[Message, ...]:
@@ -95,5 +137,6 @@ VERCEL_CHAT = Importer(
     votes="isUpvoted true up, false down",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
     has_system=False,
 )
