@@ -471,3 +471,12 @@ def test_the_schema_shows_the_defaults():
 
     assert found["TrainSettings.lr"]["default"] == "auto"
     assert found["FeedbackSettings.validation_share"]["default"] == "auto"
+
+
+@pytest.mark.parametrize("text", ["off", '"off"', "full", "auto"])
+def test_whether_weights_are_shared_is_set_as_it_is_said(text: str, tmp_path: Path):
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"train:\n  shard: {text}\n")
+
+    assert make_config(parse_settings([f"train.shard={text}"])).train.shard == text.strip('"')
+    assert config_of_file(file).train.shard == text.strip('"')

@@ -29,6 +29,10 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     for layer in layers:
         merged = _layered(merged, layer)
     merged = _layered({"loss": default_loss()}, merged)
+    train = merged.get("train")
+    if isinstance(train, Mapping) and train.get("shard") is False:
+        # To YAML a bare off is false.
+        merged["train"] = {**train, "shard": "off"}
     try:
         # As JSON a section may be a mapping while every value must be of its own type: "3" and true are no numbers.
         return config_adapter().validate_json(json.dumps(merged, default=str), strict=True)

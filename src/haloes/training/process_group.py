@@ -238,7 +238,7 @@ def _own_gpu() -> torch.device:
     if index >= there:
         raise ConfigError(
             f"process {index} of this machine has no GPU of its own: there are {there}; start as many processes "
-            f"(torchrun --nproc-per-node {there})"
+            f"(--processes {there}; of torchrun --nproc-per-node {there})"
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
