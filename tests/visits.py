@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 from chromium import BROWSER
 from served import Served
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 120_000
+"""Long, as a busy machine takes as long as it takes."""
 PHONE, DESK = 360, 1280
 
 expect.set_options(timeout=PATIENCE_MS)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from chromium import needs_browser
 from fake_upstream import FakeUpstream
 from served import Served, served
-from visits import chromium, visit
+from visits import PHONE, chromium, visit
 
 pytestmark = needs_browser
 
@@ -143,3 +143,16 @@ def test_a_vote_that_is_not_kept_can_be_given_again(browser: Browser, server: Se
         page.keyboard.press("1")
         expect(page.locator("#tally")).to_contain_text("1 vote")
         expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_after_a_vote_below_long_answers_the_next_prompt_is_in_sight(browser: Browser, tmp_path: Path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("First?\nSecond?\n")
+    with (
+        FakeUpstream(says=lambda _: ["word "] * 600, models=("new", "old")) as upstream,
+        served(tmp_path, upstream.url, compare=("new", "old"), prompts=str(prompts)) as server,
+        visit(browser, server, "compare", width=PHONE) as page,
+    ):
+        expect(page.get_by_text("First?")).to_be_in_viewport()
+        page.get_by_role("button", name="Left is better").click()
+        expect(page.get_by_text("Second?")).to_be_in_viewport()

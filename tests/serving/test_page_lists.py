@@ -116,3 +116,14 @@ def test_the_browser_goes_back_to_the_view_before(browser: Browser, server: Serv
         page.go_back()
         expect(page.get_by_role("article").first).to_be_visible()
         expect(page.get_by_role("link", name="Rate")).to_have_attribute("aria-current", "page")
+
+
+def test_what_was_logged_is_there_though_the_upstream_is_gone(browser: Browser, tmp_path: Path):
+    with FakeUpstream() as upstream:
+        url = upstream.url
+        with served(tmp_path, url) as server:
+            server.chat("Where is it?")
+    with served(tmp_path, url) as server, visit(browser, server, "queue") as page:
+        expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+        page.get_by_role("article").get_by_role("button", name="Good").click()
+        expect(page.locator("#left")).to_have_text("No answer waits for a vote.")

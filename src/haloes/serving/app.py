@@ -18,6 +18,7 @@ from haloes.serving.records import UnknownError
 from haloes.serving.requests import RefusedError, as_json, refusal
 from haloes.serving.safety import Guard
 from haloes.serving.store import Store
+from haloes.serving.tally import tally
 from haloes.serving.voting import Voting
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def make_app(site: Site, *, token: str = "", names: tuple[str, ...] = ()) -> Any
         async with site.backend.opened(), anyio.create_task_group() as tasks:
             if site.beside is not None:
                 tasks.start_soon(site.beside)
+            if site.contest is not None:  # so that who compares first does not wait for imports
+                tasks.start_soon(anyio.to_thread.run_sync, tally, ())
             yield
             tasks.cancel_scope.cancel()
 
@@ -103,9 +106,15 @@ class _Reading:
 
     async def info(self, request: "Request") -> "Response":
         contest, loading = self._site.contest, self._site.backend.loading()
+        names, problem = list[str](), None
+        try:
+            names = await self._names(request)
+        except RefusedError as error:  # what was logged is there all the same
+            problem = error.message
         return as_json(
             {
-                "models": await self._names(request),
+                "models": names,
+                "problem": problem,
                 "compared": None if contest is None else list(contest.models),
                 "prompts": 0 if contest is None else len(contest.prompts),
                 "run": self._site.run,

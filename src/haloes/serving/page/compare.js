@@ -65,6 +65,7 @@ function showPair(pair) {
   current = vote;
   // So that it is read out, and a key for a button reaches none of the last pair.
   $("pair").focus({ preventScroll: true });
+  if ($("pair").getBoundingClientRect().top < 0) $("pair").scrollIntoView();
 }
 
 async function begin(request) {

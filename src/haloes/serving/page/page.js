@@ -3,7 +3,7 @@
 import * as answers from "./answers.js";
 import * as chat from "./chat.js";
 import * as compare from "./compare.js";
-import { $, guarded, make } from "./dom.js";
+import { $, guarded, make, problem } from "./dom.js";
 import * as queue from "./queue.js";
 import { ofBrowser, ofTab, read } from "./server.js";
 
@@ -40,6 +40,7 @@ async function start() {
   if (info.models.includes(last)) $("model").value = last;
   showLoading();
   await showView();
+  problem(info.problem); // what was logged can be seen and rated all the same
 }
 
 addEventListener("hashchange", guarded(() => info && showView()));
