@@ -46,7 +46,7 @@ def rows(table: str) -> dict[str, Row]:
         ("shares", "0.5, difference, 12 prompts of 1 to 30"),
         ("others", "win rate (0.3, 0.2, 0.5), 20 prompts of 4"),
         ("others", "rank correlation 0.68, 10 prompts"),
-        ("others", "slope of the calibration, 20 prompts of 4"),
+        ("others", "slope of the calibration, 10 prompts"),
         ("others", "3 subtasks of 40, 0.9, 0.6 and 0.1"),
         ("agreement", "kappa 0.5, heavy ties, 10 prompts"),
         ("agreement", "kappa 0.8, few ties, 20 prompts, one with half of the rows"),

@@ -84,11 +84,6 @@ def test_no_interval_reaches_beyond_what_such_a_number_can_be():
     assert mean([0.0, 1.0, 1.0], list("abc"), bounds=(0, 1)).high == 1
 
 
-def test_few_clusters_are_flagged_in_the_method():
-    assert "fewer than 10 prompts" in mean([1.0, 2.0, 3.0], list("abc")).method
-    assert "fewer" not in mean(np.arange(10.0), list(range(10))).method
-
-
 @pytest.mark.parametrize("num", [0, 1, 3])
 def test_fewer_than_two_prompts_have_no_interval(num: int):
     assert mean([1.0] * num, ["a"] * num) is None
@@ -143,3 +138,14 @@ def test_values_must_be_finite_and_have_one_key_each():
         mean([math.inf, 1.0], ["a", "b"])
     with pytest.raises(DataError, match="3 prompt keys for values of shape"):
         mean([0.0, 1.0], ["a", "b", "c"])
+
+
+def test_few_prompts_and_one_with_half_of_the_rows_are_named_with_what_their_intervals_covered():
+    def method(prompts: list[int]) -> str:
+        score = mean_with_interval(np.arange(len(prompts)), prompts, name="words", variant="after")
+        return score.method
+
+    uneven = [0] * 20 + list(range(1, 21))
+    assert "covered 86 to 95 % in simulations" in method(list(range(10)))
+    assert "covered 86 to 95 % in simulations" in method(uneven)
+    assert "covered" not in method(list(range(20)))

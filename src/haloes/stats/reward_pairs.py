@@ -23,11 +23,12 @@ from haloes.stats.bootstrap import (
     codes_for,
     expanded_interval,
     finite,
+    t_quantile,
 )
 from haloes.stats.bounded_mean import bounded_mean_with_interval
 from haloes.stats.calibration import reliability
 from haloes.stats.logistic import fit_logistic, sigmoid
-from haloes.stats.means import mean_with_interval
+from haloes.stats.means import mean_spread, mean_with_interval
 
 _PRIOR_SD = 100.0
 """Prior standard deviation of the slope, in units of 1 / (root mean square margin): finite if every pair is right."""
@@ -159,13 +160,7 @@ def pair_calibration(
     size = float(np.sqrt((margin_N**2).mean())) or 1.0
     scaled_N1, ones_N = (margin_N / size)[:, None], np.ones(len(margin_N))
     slope_1 = fit_logistic(scaled_N1, ones_N, ones_N[None], prior_sd=_PRIOR_SD)[0]
-    drawn_D = np.concatenate(
-        [
-            fit_logistic(scaled_N1, ones_N, weight_DC[:, codes_N], prior_sd=_PRIOR_SD, start_K=slope_1)[:, 0]
-            for weight_DC in cluster_weights(num, draws=draws, seed=seed)
-        ]
-    )
-    low, high = expanded_interval(drawn_D / size, level, num)
+    low, high = _slope_interval(scaled_N1[:, 0], codes_N, float(slope_1[0]), level)
     brier = mean_with_interval(
         (1 - sigmoid(margin_N)) ** 2, pairs.prompts, name="pair_brier", variant="after", bounds=(0, 1)
     )
@@ -177,17 +172,44 @@ def pair_calibration(
         slope=Score(
             name="calibration_slope",
             value=float(slope_1[0]) / size,
-            low=low,
-            high=high,
+            low=low / size,
+            high=high / size,
             level=level,
             variant="after",
             num_rows=len(margin_N),
             num_clusters=num,
-            method=f"maximum likelihood, expanded {bootstrap_method(num, draws)}",
+            method=f"maximum likelihood; slopes whose score is within its t interval, {num} prompts",
         ),
         brier=brier,
         reliability=reliability(sigmoid(np.abs(margin_N)), right_N.astype(np.float64), draws=draws, seed=seed),
     )
+
+
+def _slope_interval(scaled_N: Floats, codes_N: Codes, slope: float, level: float) -> tuple[float, float]:
+    """
+    Return the slopes at which the log-likelihood's gradient, a mean over rows, may be zero by its t interval.
+
+    Resampling prompts covers 86 % of ten pairs: a slope is skewed, and its gradient at the true slope is not.
+    """
+    from scipy.optimize import brentq
+
+    def off(at: float) -> float:
+        """Return how far the gradient is from zero, in half-widths of its interval."""
+        gradient_N = scaled_N * sigmoid(-at * scaled_N) - at / (_PRIOR_SD**2 * len(scaled_N))
+        spread = mean_spread(gradient_N, codes_N)
+        chance_N = sigmoid(at * scaled_N)
+        # Where every pair is right the rows' spread says nothing, and that which such chances have stands in.
+        by_chance = float(np.sqrt((scaled_N**2 * chance_N * (1 - chance_N)).sum())) / len(scaled_N)
+        half = t_quantile((1 + level) / 2, spread.degrees_of_freedom) * max(spread.standard_error, by_chance)
+        return abs(float(gradient_N.mean())) - half
+
+    ends = []
+    for sign in (-1, 1):
+        # The priors keep the slope finite, and so there is an end on either side.
+        reach = next((reach for reach in 2.0 ** np.arange(-8, 12) if off(slope + sign * reach) > 0), 2.0**12)
+        end = slope + sign * reach
+        ends.append(float(brentq(off, slope, end)) if off(slope) < 0 < off(end) else end)
+    return min(ends), max(ends)
 
 
 def _margins(pairs: RewardPairs) -> Floats:
