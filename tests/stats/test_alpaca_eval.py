@@ -95,7 +95,6 @@ def test_the_regression_on_published_preferences_comes_near_the_published_rate(
         [annotation.baseline_length for annotation in judged],
         [annotation.instruction for annotation in judged],
         difficulties=[difficulty[annotation.instruction] for annotation in judged],
-        draws=200,
     )
     assert 100 * found.score.value == pytest.approx(rates["claude"], abs=2)
     assert 100 * found.score.low < rates["claude"] < 100 * found.score.high
