@@ -119,6 +119,15 @@ def test_an_answer_that_several_rated_is_one_answer_and_as_many_rows() -> None:
     assert chance.shown.up.value == pytest.approx(2 / 3)
 
 
+def test_an_answer_that_is_rated_elsewhere_in_the_export_is_not_unrated() -> None:
+    votes = [vote(n, user=f"u{n}", conversation="c") for n in range(30)]
+    others = [unrated(user=f"u{n}", conversation="c", answer=str(n)) for n in range(20, 60)]
+
+    shown = found(votes, others).shown
+
+    assert (shown.num_shown, shown.num_rated) == (60, 30)
+
+
 def test_time_is_that_of_the_answer_where_the_export_has_it() -> None:
     night, noon = "2026-01-01T02:00:00Z", "2026-01-01T12:00:00Z"
     votes = [vote(n, user=f"u{n}", time=noon, answered_at=night) for n in range(20)]

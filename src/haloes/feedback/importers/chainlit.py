@@ -118,6 +118,7 @@ def _not_voted(steps: Sequence[tuple[Where, Node]], voted: Collection[str | None
         with suppress(RefusalError):
             yield Unrated(
                 where=where,
+                answer=as_id(step.get("id")),
                 completion=_turns(step),
                 number=asked,
                 model=as_text(first_of(as_map(step.get("generation")), "model")),

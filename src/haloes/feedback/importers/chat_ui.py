@@ -79,6 +79,7 @@ def _not_voted(row: RawRow, where: Where) -> Iterator[Unrated]:
             in_tree = "ancestors" in answer
             yield Unrated(
                 where=where,
+                answer=as_id(answer.get("id")),
                 completion=_turns(answer),
                 number=tree.count_before(answer, lambda each: each.get("from") == "user") if in_tree else asked,
                 **_answered(row, answer),

@@ -123,6 +123,7 @@ def _not_voted(chat: RawRow, where: Where, by_name: Lookup) -> Iterator[Unrated]
             if turns := _turns(node):
                 yield Unrated(
                     where=where,
+                    answer=name,
                     completion=turns,
                     number=tree.count_before(node, lambda each: at(each, "message", "author", "role") == "user"),
                     model=_model(node),

@@ -66,6 +66,7 @@ def _unrated(export: Export) -> Iterator[Unrated]:
 def _not_voted(answer: RawRow, where: Where) -> Iterator[Unrated]:
     yield Unrated(
         where=where,
+        answer=f"{answer.get('completion_id')} {answer.get('choice')}",
         completion=_said(answer),
         number=sum(at(turn, "role") == "user" for turn in as_list(answer.get("messages"))),
         model=as_text(answer.get("model")),

@@ -99,6 +99,8 @@ class Unrated:
 
     where: Where
     completion: tuple[Message, ...]
+    answer: str | None = None
+    """Its id, as `Vote.answer`: one that a verdict elsewhere in the export is on is rated after all."""
     number: int | None = None
     """How many questions the user had asked in the conversation by then: 1 for the first answer; None: unknown."""
     model: str | None = None

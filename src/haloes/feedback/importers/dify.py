@@ -179,6 +179,7 @@ def _not_rated(row: RawRow, where: Where, trees: Trees, voted: Collection[str | 
         return
     yield Unrated(
         where=where,
+        answer=as_id(row.get("id")),
         completion=_answer(row),
         number=1 + len(_earlier(row, trees)),
         model=as_text(first_of(row, "model_id", "model_name")),

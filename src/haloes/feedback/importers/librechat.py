@@ -127,6 +127,7 @@ def _not_rated(row: RawRow, where: Where, asked: dict[int, int]) -> Iterator[Unr
         return
     yield Unrated(
         where=where,
+        answer=as_id(row.get("messageId")),
         completion=_turns(row),
         number=before,
         model=as_text(row.get("model")),

@@ -227,6 +227,7 @@ def _not_annotated(row: RawRow, where: Where) -> Iterator[Unrated]:
             check_answer(message)
             yield Unrated(
                 where=where,
+                answer=as_id(message.get("id")),
                 completion=turns_of(message),
                 number=chat.tree.count_before(message, lambda each: each.get("role") == "user"),
                 model=_model_of(message),

@@ -110,6 +110,7 @@ def _not_voted(
         with suppress(RefusalError):
             yield Unrated(
                 where=where,
+                answer=as_id(message.get("id")),
                 completion=_turns(message),
                 number=asked,
                 user=user,

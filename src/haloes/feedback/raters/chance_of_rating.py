@@ -6,6 +6,8 @@ its place in the conversation, the model that gave it, and the hour. Rows then w
 rate stand for all who were shown an answer (`stats.reweighted_share`): if it is these things that decide who rates, and
 not how much the answer was liked, which votes alone can never tell.
 
+Memory while fitting is 700 bytes an answer.
+
 Shapes: N answers, R of them rated, K features.
 """
 

@@ -59,7 +59,7 @@ class ShownAnswers:
         shown = cls()
         known: dict[int, int] = {}
         for place, item, label in rated:
-            name = number_of(repr((item.conversation, item.answer)) if item.answer is not None else repr(place))
+            name = number_of(repr(place)) if item.answer is None else _name(item)
             if name not in known:
                 known[name] = len(shown)
                 shown._add(item, number=sum(turn.role == "user" for turn in item.messages), time=item.answered_at)
@@ -68,7 +68,8 @@ class ShownAnswers:
             shown.ups[answer] += label is True
             shown.downs[answer] += label is False
         for each in unrated:
-            shown._add(each, number=each.number, time=None)
+            if each.answer is None or _name(each) not in known:
+                shown._add(each, number=each.number, time=None)
         return shown
 
     def _add(self, item: Rated | Unrated, *, number: int | None, time: object) -> None:
@@ -85,3 +86,8 @@ class ShownAnswers:
         self.person.append(number_of(person) if named else len(self))
         for column in (self.verdicts, self.ups, self.downs):
             column.append(0)
+
+
+def _name(item: Rated | Unrated) -> int:
+    """Return a number for an answer that has an id."""
+    return number_of(repr((item.conversation, item.answer)))
