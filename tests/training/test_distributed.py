@@ -1,11 +1,15 @@
 """The processes of a run, as far as one process can show; two of them are in test_two_processes.py."""
 
+import socket
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haloes.errors import ProcessEnded
 from haloes.training import distributed as ranks_module
+from haloes.training import process_group
 from haloes.training.distributed import Ranks, this_rank
 
 
@@ -64,3 +68,22 @@ def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
 
     assert this_rank(torch.device("cpu")) == Ranks(0, 1)
+
+
+def test_who_finds_that_what_started_it_is_gone_has_the_last_word_at_once(monkeypatch: pytest.MonkeyPatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    for name, value in {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }.items():
+        monkeypatch.setenv(name, value)
+    process_group._store.cache_clear()
+
+    assert process_group.last_word(130) == (130, True)
+    with pytest.raises(ProcessEnded, match="what started this process is gone"):
+        this_rank(torch.device("cpu"))

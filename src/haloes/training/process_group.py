@@ -8,6 +8,7 @@ waits for a process that is no more, and one of them alone says why the run ende
 import atexit
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _EVER = timedelta(days=365)
 """The limit of gloo's own: who waits for a process that works alone waits as long as it works."""
 _LOOK = 0.5
 """Seconds between two looks at whether another process has ended."""
+_ANSWERS = 30.0
+"""Seconds in which a store answers that is there."""
 _ENDED, _LOST = "ended", "lost"
 """What the store says of a process that ended early: by itself, or killed, which who started it saw."""
 
@@ -167,7 +170,7 @@ def last_word(code: int) -> tuple[int, bool]:
         if not (is_torchruns or _store.cache_info().currsize):
             return code, True
         said = _store().compare_set(_ENDED, "", mine)
-    except (RuntimeError, ConfigError):  # the process that had the store is gone, or there never was one
+    except (RuntimeError, ConfigError, ProcessEnded):  # the process that had the store is gone, or there never was one
         return code, True
     first = Ending(**json.loads(said))
     if first.index == index == 0 and not is_torchruns:
@@ -221,6 +224,8 @@ def is_one_lost(store: Store) -> bool:
 @cache
 def _store() -> Store:
     """Return the store that all processes share; it is torchrun's own, or else the main process has it."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not _is_there():
+        raise ProcessEnded("what started this process is gone, or its machine cannot be reached")
     try:
         store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=MEETING)))
     except (ValueError, KeyError) as error:
@@ -230,6 +235,16 @@ def _store() -> Store:
         ) from error
     run_id, attempt = (os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"))
     return of_start(store, run_id, attempt)
+
+
+def _is_there() -> bool:
+    """Return whether the store of what started this process answers; torch would try for long, deaf to signals."""
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        with socket.create_connection(place, timeout=_ANSWERS):
+            return True
+    except OSError:
+        return False
 
 
 def _own_gpu() -> torch.device:
