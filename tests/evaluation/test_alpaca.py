@@ -13,10 +13,13 @@ DATA = Path(os.environ.get("HALOES_DATA_DIR", Path(__file__).parents[2].parent /
 REFERENCE = DATA / "alpaca_eval_reference"
 
 
-def write_preferences(path: Path, generator: str, preferences: list[float], *, annotator: str = "a") -> Path:
+def write_preferences(
+    path: Path, generator: str, preferences: list[float], *, annotator: str = "a", every: int = 1000
+) -> Path:
+    """Write a model's preferences; its answers get longer up to each `every`-th instruction, and then start again."""
     rows = [
         {"annotator": annotator, "generator": generator, "instruction_id": f"i{i}", "preference": p}
-        | {"len_output": 10 * i, "len_baseline": 35}
+        | {"len_output": 10 * (i % every), "len_baseline": 35}
         for i, p in enumerate(preferences)
     ]
     write_jsonl(path, rows)
@@ -96,9 +99,9 @@ def test_what_is_missing_is_said(tmp_path: Path):
 
 def test_difficulties_come_from_all_models_together_or_from_a_file(tmp_path: Path):
     files = [
-        write_preferences(tmp_path / "low.jsonl", "low", [1, 1, 1, 2, 1, 1.5]),
-        write_preferences(tmp_path / "high.jsonl", "high", [2, 2, 1, 2, 2, 1.5]),
-        write_preferences(tmp_path / "baseline.jsonl", "baseline", [1.5] * 6),
+        write_preferences(tmp_path / "low.jsonl", "low", [1, 1, 1, 2, 1, 1.5] * 10, every=7),
+        write_preferences(tmp_path / "high.jsonl", "high", [2, 2, 1, 2, 2, 1.5] * 10, every=4),
+        write_preferences(tmp_path / "baseline.jsonl", "baseline", [1.5] * 60),
     ]
     together = {row.generator: row for row in alpaca_eval(files, None).rows}
     assert together["low"].fitted_with_difficulty
@@ -108,7 +111,12 @@ def test_difficulties_come_from_all_models_together_or_from_a_file(tmp_path: Pat
     (alone,) = alpaca_eval(files[:1], None).rows
     assert not alone.fitted_with_difficulty
 
-    known = {f"i{i}": float(i) for i in range(6)}
+    alike = [
+        write_preferences(tmp_path / f"{name}.jsonl", name, [1, 2, 1.5] * 20, every=7) for name in ("one", "other")
+    ]
+    assert not any(row.fitted_with_difficulty for row in alpaca_eval(alike, None).rows)
+
+    known = {f"i{i}": float(i) for i in range(60)}
     given = {row.generator: row for row in alpaca_eval(files, None, difficulties=known).rows}
     assert given["low"].fitted_with_difficulty
     assert "systems" not in given["low"].fitted.method

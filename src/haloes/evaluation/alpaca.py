@@ -14,7 +14,7 @@ from haloes.stats.alpaca_eval import (
     length_controlled_from_weights,
     read_annotations,
 )
-from haloes.stats.length_control import length_controlled_win_rate
+from haloes.stats.length_control import CONTROLLED, length_controlled_win_rate
 from haloes.stats.paired import paired_differences
 from haloes.stats.shared_difficulty import Compared, length_controlled_together, shared_prompts
 from haloes.stats.win_rate import win_rate
@@ -132,7 +132,7 @@ def _row(
         average_length=sum(lengths) / len(lengths) if lengths else None,
         length_controlled=None if weights is None else _from_weights(about, weights),
         fitted=None if fitted is None else fitted.score,
-        fitted_with_difficulty=fitted is not None and fitted.psi_difficulty is not None,
+        fitted_with_difficulty=fitted is not None and fitted.score.name == CONTROLLED,
     )
 
 

@@ -120,9 +120,9 @@ _PUBLISHED = (
     "published with them. The SE and the interval are of the win rate.\n"
 )
 _FITTED = {
-    False: "Fitted at equal length: by a model's preferences alone, without the difficulty of each instruction. It is "
-    "no number of the leaderboard: on published models it is 6.7 points above AlpacaEval's length-controlled rate on "
-    "average, 25.6 at most.",
+    False: "Fitted at equal length: by a model's preferences alone, without the difficulty of each instruction (or "
+    "with answers so alike in length that it cannot be told from length). It is no number of the leaderboard: on "
+    "published models it is 6.7 points above AlpacaEval's length-controlled rate on average, 25.6 at most.",
     True: "Fitted at equal length, with the difficulty of each instruction: given, or fitted to all models at once. On "
     "17 published models it is off from AlpacaEval's length-controlled rate by 1.5 points on average with AlpacaEval's "
     "difficulties, and with those of two to 17 models 2.7 to 3.6 points below it: AlpacaEval shrinks difficulties, "
