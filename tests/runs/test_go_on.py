@@ -110,6 +110,19 @@ def test_all_weights_go_on_as_well(model: Path, thumbs_file: Path, tmp_path: Pat
     assert answers(second, "before") == answers(tmp_path / "first", "after")
 
 
+def test_an_adapter_beside_a_base_in_four_bits_goes_on_beside_it(thumbs_file: Path, tmp_path: Path):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    base = save_model(tmp_path / "base", hidden_size=64, intermediate_size=64, head_dim=16)
+    four = {"dtype": "bfloat16", "quantize": "4bit"}
+    haloes.train(config=settings(base, thumbs_file, model=four), out=tmp_path / "first", progress=None)
+
+    second = go_on(tmp_path / "first", thumbs_file, tmp_path / "second", train=STILL, model={"dtype": "bfloat16"})
+
+    assert read_config(second).model.quantize == "4bit"
+    rewards = [value for line in metrics(second) for name, value in line.items() if name.startswith("reward/")]
+    assert set(rewards) == {0}
+
+
 def test_a_run_that_was_stopped_is_resumed_as_if_it_had_not_been(first: Path, thumbs_file: Path, tmp_path: Path):
     whole = go_on(first, thumbs_file, tmp_path / "whole")
     crash = CrashAt(step=2, error=KeyboardInterrupt())
@@ -149,6 +162,12 @@ def test_the_report_tells_where_a_run_comes_from(first: Path, thumbs_file: Path,
     assert "It goes on from second (KTO, 3 steps on thumbs.jsonl)" in told
     assert "That went on from first (KTO, 3 steps on thumbs.jsonl)." in told
     assert "goes on from second" in (third / "report.html").read_text()
+
+    # What it left needs neither of them.
+    shutil.rmtree(first)
+    shutil.rmtree(second)
+    haloes.export(third, tmp_path / "merged", progress=None)
+    assert haloes.resume(third, progress=None).was_finished
 
 
 def test_a_plan_takes_the_run_and_counts_the_reference(first: Path, thumbs_file: Path):
