@@ -19,6 +19,7 @@ from haloes.records import Completion, Sampling
 from haloes.runs.prompts import everyday_prompts
 from haloes.sampling._contract import Advance, Ask, Decoding, ignore_parts
 from haloes.stats.auc import auc
+from haloes.training.choose_steps import choose_steps, too_few_steps
 
 FOLDER = files("haloes.recipes.demo")
 PROMPTS = files("haloes.runs").joinpath("everyday.jsonl")
@@ -237,6 +238,14 @@ def test_both_kinds_are_weighed_as_the_paper_advises():
     ratio = loss["desirable_weight"] * labels[True] / (loss["undesirable_weight"] * labels[False])
 
     assert 1 <= ratio <= 1.5
+
+
+def test_ten_steps_are_trained_and_no_run_calls_them_too_few():
+    train = demo_config().train
+    steps = choose_steps(len(rows("feedback.jsonl")), batch_size=train.batch_size, epochs=train.epochs)
+
+    assert steps.num_steps == 10
+    assert not too_few_steps(len(rows("feedback.jsonl")), steps)
 
 
 def test_length_alone_does_not_tell_which_answers_are_liked():
