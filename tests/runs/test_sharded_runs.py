@@ -20,7 +20,7 @@ from haloes.models.adapters import LoRA
 from haloes.models.load import load_model
 from haloes.run_files import MODEL
 from haloes.runs.config import ModelSettings, RunConfig
-from haloes.runs.sharding import bytes_of_a_copy, check_sharding, shares_weights
+from haloes.runs.sharding import bytes_of_a_copy, check_sharding, shares_weights, turn_of
 from haloes.training.distributed import Ranks
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
@@ -169,6 +169,14 @@ def test_a_model_of_which_one_process_has_no_room_for_a_copy_is_shared(tmp_path:
     monkeypatch.setattr("haloes.runs.sharding.free_memory", lambda _: room)
 
     assert shares_weights(config, Ranks(0, 2), CPU, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("free", "turns"),
+    [(100, [0, 0, 0, 0]), (50, [0, 0, 0, 0]), (49, [0, 0, 0, 1]), (25, [0, 0, 1, 1]), (5, [0, 1, 2, 3])],
+)
+def test_as_many_processes_load_at_a_time_as_the_machine_has_room_for(free: int, turns: list[int]):
+    assert [turn_of(place, free=free, needed=10) for place in range(4)] == turns
 
 
 def test_a_copy_takes_what_its_weights_their_reference_moments_and_gradients_do(tmp_path: Path):

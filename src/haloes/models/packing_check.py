@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from haloes.errors import ModelError
-from haloes.models.architecture import field_of, renewal_of, thresholds_of, window_of
+from haloes.models.architecture import compute_dtype_of, field_of, renewal_of, thresholds_of, window_of
 from haloes.models.attention import NAME
 from haloes.models.forward import Scorer, head_of, lay_out, whole_sequences
 from haloes.models.kernels import choose_kernel
@@ -74,7 +74,7 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
                 f"{type(model).__name__}: its logits are not its output layer applied to its hidden states "
                 f"(log-probabilities differ by {rounding:.2g}), so haloes cannot train it; take another architecture"
             )
-        kernel, why = choose_kernel(model.config.get_text_config(), dtype=model.dtype, device=model.device)
+        kernel, why = choose_kernel(model.config.get_text_config(), dtype=compute_dtype_of(model), device=model.device)
         packing = Scorer(model, packs=True, kernel=kernel, no_kernel_because=why, alone_above=alone_above)
         reason = _fault(packing, probe, other, expected, rounding)
         # A kernel that proved right on random heads may still fail in the model; packing may be exact without it.

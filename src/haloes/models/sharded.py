@@ -25,7 +25,7 @@ from haloes.models.architecture import COMPUTES_IN
 from haloes.models.forward import Scorer, mark_sharded, told_before_gathering
 from haloes.models.packing_check import make_scorer
 from haloes.models.policy import Policy
-from haloes.models.references import FileReference, Reference, SyncedReference, adapter_off, frozen
+from haloes.models.references import FileReference, SyncedReference, adapter_off, frozen
 from haloes.models.weight_shards import local, put, whole
 
 
@@ -43,28 +43,44 @@ def shard_policy(policy: Policy, mesh: DeviceMesh) -> Policy:
     Raises:
         ConfigError: a model cannot be sharded; the message says why.
     """
+    return set_up(cut(policy, mesh))
+
+
+def cut(policy: Policy, mesh: DeviceMesh) -> Policy:
+    """Do the part of `shard_policy` that takes no other process; nothing can be computed before `set_up`."""
     model, dtype = policy.scorer.model, policy.scorer.model.dtype
     check_shardable(policy.scorer)
-    other = _other_model(policy)
-    shell = _without_weights(policy.model)
+    other, shell = _other_model(policy), _without_weights(policy.model)
     # Looked at while the weights are whole: a model of shards cannot be copied.
     earlier = policy.reference.weights() if isinstance(policy.reference, FileReference) else None
     twin = None if earlier is None else _without_weights(model)
     _shard(model, mesh, dtype)
-    scorer, why = make_scorer(model)
-    reference: Reference | None = policy.reference
-    if isinstance(policy.reference, SyncedReference):
-        reference = ShardedSyncedReference(
-            {name: p for name, p in policy.model.named_parameters() if p.requires_grad}, scorer
-        )
+    reference = policy.reference
+    if isinstance(reference, SyncedReference):
+        reference = ShardedSyncedReference(_trained(policy), policy.scorer)
     elif earlier is not None:
-        reference = _filled(twin, earlier, model, mesh)
+        _shard(twin, mesh, dtype)
+        _fill(twin, earlier, model)
+        reference = frozen(twin, policy.scorer)
     elif other is not None:
         _shard(other.model, mesh, other.model.dtype)
+    for head in (policy.value_head, policy.reward_head):
+        if head is not None:  # whole in each process, on the device to which the shards went
+            head.to(policy.device)
+    return replace(policy, reference=reference, shell=shell)
+
+
+def set_up(policy: Policy) -> Policy:
+    """Do the other part of `shard_policy`, with all processes: try out how the model is scored on its device."""
+    scorer, why = make_scorer(policy.scorer.model)
+    reference, other = policy.reference, _other_model(policy)
+    if isinstance(reference, SyncedReference):
+        reference = ShardedSyncedReference(_trained(policy), scorer)
+    elif other is not None:
         reference = frozen(other.model, make_scorer(other.model)[0])
-    elif policy.reference is not None:
+    elif reference is not None:
         reference = adapter_off(policy.model, scorer)
-    return replace(policy, scorer=scorer, reference=reference, unpacked_because=why, shell=shell)
+    return replace(policy, scorer=scorer, reference=reference, unpacked_because=why)
 
 
 def check_shardable(scorer: Scorer) -> None:
@@ -189,17 +205,19 @@ def _own(found: Any) -> Any:
     return found.clone() if is_view else found
 
 
-def _filled(twin: Any, weights: Mapping[str, Tensor], model: Any, mesh: DeviceMesh) -> Reference:
-    """Return a model without weights as the reference, whose shards each process takes from these weights."""
-    _shard(twin, mesh, getattr(model, COMPUTES_IN))
-    twin.to_empty(device=mesh.device_type)
+def _fill(twin: Any, weights: Mapping[str, Tensor], model: Any) -> None:
+    """Give a model without weights its shards of these, and the buffers of another one."""
+    twin.to_empty(device=model.device)
     parameters = dict(twin.named_parameters())
     with torch.no_grad():
         for name, weight in weights.items():
             put(parameters[name], weight)
         for ours, theirs in zip(twin.buffers(), model.buffers(), strict=True):
             ours.copy_(theirs)
-    return frozen(twin, make_scorer(twin)[0])
+
+
+def _trained(policy: Policy) -> dict[str, torch.nn.Parameter]:
+    return {name: parameter for name, parameter in policy.model.named_parameters() if parameter.requires_grad}
 
 
 def _without_weights(model: Any) -> Any:

@@ -8,6 +8,7 @@ where not even the weights would fit. Below these three a function takes the sec
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from haloes.runs.go_on import BASE, check_base
 from haloes.runs.inputs import make_inputs, sizes_read
 from haloes.runs.load_policy import load_policy
 from haloes.runs.prepared_run import PreparedData, PreparedRun, ResolvedRun
-from haloes.runs.sharding import check_sharding, shared, shares_weights
+from haloes.runs.sharding import bytes_of_weights, check_sharding, load_in_shards, shares_weights
 from haloes.runs.shared_start import check_same
 from haloes.runs.sources import read_sources
 from haloes.runs.user_code import code_identity, user_code
@@ -181,32 +182,13 @@ def prepare_run(
     """
     run, config = data.run, data.run.config
     progress.stage("loading the model")
-    # The longest row decides whether the window is large enough, and only the encoded data know it.
-    policy = load_policy(
-        config.model,
-        data.loss.needs,
-        longest=max(
-            store.longest
-            for store in (data.inputs.train, data.inputs.validation, data.inputs.selection)
-            if store is not None
-        ),
-        max_length=config.tokens.max_length,
-        seed=config.train.seed,
-        # What is shared is cut out of host memory, layer by layer: no GPU ever holds all of it.
-        device=torch.device("cpu") if run.shares_weights else run.device,
-        dtype=run.dtype,
-        keep_start=keep_start,
-    )
-    check_base(config.model, policy.base_fingerprint)
-    # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
-    free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
-    free //= run.ranks.count if run.device.type == "cpu" else 1
-    # The least that fits on any of them: GPUs may not be equally free.
-    sharing = run.ranks.count if run.shares_weights else 1
-    own = choose_budget(policy, config.train, free=free, device=run.device, processes=sharing)
-    budget = min(map(int, run.ranks.gather(str(own).encode())))
+    load = partial(_load, data, limit=limit, keep_start=keep_start)
     if run.shares_weights:
-        policy = shared(policy, run.ranks)
+        policy, own = load_in_shards(load, run.ranks, needed=bytes_of_weights(config.model, run.dtype))
+    else:
+        policy, own = load()
+    # The least that fits on any of them: GPUs may not be equally free.
+    budget = min(map(int, run.ranks.gather(str(own).encode())))
     num_examples = data.inputs.train.num_examples
     steps = choose_steps(num_examples, batch_size=config.train.batch_size, epochs=config.train.epochs)
     rate = choose_open_rate(config, data.loss, policy, steps)
@@ -256,6 +238,33 @@ def prepare_run(
         rounding=_rounding(policy, data, progress),
         warnings=tuple(warnings),
     )
+
+
+def _load(data: PreparedData, *, limit: int | None, keep_start: bool) -> tuple[Policy, int]:
+    """Load the model, and return it with the tokens of a micro-batch that fit beside it on this process's device."""
+    run, config = data.run, data.run.config
+    # The longest row decides whether the window is large enough, and only the encoded data know it.
+    policy = load_policy(
+        config.model,
+        data.loss.needs,
+        longest=max(
+            store.longest
+            for store in (data.inputs.train, data.inputs.validation, data.inputs.selection)
+            if store is not None
+        ),
+        max_length=config.tokens.max_length,
+        seed=config.train.seed,
+        # What is shared is cut out of host memory, layer by layer: no GPU ever holds all of it.
+        device=torch.device("cpu") if run.shares_weights else run.device,
+        dtype=run.dtype,
+        keep_start=keep_start,
+    )
+    check_base(config.model, policy.base_fingerprint)
+    # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
+    free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
+    free //= run.ranks.count if run.device.type == "cpu" else 1
+    sharing = run.ranks.count if run.shares_weights else 1
+    return policy, choose_budget(policy, config.train, free=free, device=run.device, processes=sharing)
 
 
 def _rounding(policy: Policy, data: PreparedData, progress: Progress) -> Rounding | None:

@@ -1,5 +1,9 @@
 """Whether the processes of a run share the weights (`train.shard`), and what then cannot be done."""
 
+import os
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 
 from haloes.errors import ConfigError
@@ -9,6 +13,9 @@ from haloes.runs.config import ModelSettings, RunConfig
 from haloes.training.distributed import Ranks
 from haloes.training.microbatch_size import MOMENTS, free_memory
 from haloes.training.settings import TrainSettings
+
+Loaded: TypeAlias = tuple[Policy, int]
+"""A policy, and the tokens of its micro-batches."""
 
 _FLOAT32 = 4
 _ROOM = 0.8
@@ -37,6 +44,13 @@ def shares_weights(config: RunConfig, ranks: Ranks, device: torch.device, dtype:
     return bytes_of_a_copy(model, train, dtype) > _ROOM * least
 
 
+def bytes_of_weights(model: ModelSettings, dtype: torch.dtype) -> int:
+    """Return the bytes of a model's weights, with those of a second one that is its reference."""
+    names = [model.name, *([] if model.reference is None else [model.reference])]
+    weights: int = sum(parameter.numel() for name in names for parameter in empty_model(name).parameters())
+    return weights * int(dtype.itemsize)
+
+
 def bytes_of_a_copy(model: ModelSettings, train: TrainSettings, dtype: torch.dtype) -> int:
     """Return the bytes of one copy of the weights while they are trained; an adapter's own are next to nothing."""
     weights: int = sum(parameter.numel() for parameter in empty_model(model.name).parameters())
@@ -47,12 +61,46 @@ def bytes_of_a_copy(model: ModelSettings, train: TrainSettings, dtype: torch.dty
     return weights * (2 * int(dtype.itemsize) + master + _FLOAT32 + MOMENTS[train.optimizer])
 
 
-def shared(policy: Policy, ranks: Ranks) -> Policy:
-    """Return the policy with its weights cut into shards over the processes, which come here together."""
-    # Not at the top: it takes seconds, which a run without shards does not need.
-    from haloes.models.sharded import shard_policy
+def load_in_shards(load: Callable[[], Loaded], ranks: Ranks, *, needed: int) -> Loaded:
+    """
+    Load the policy in each process, and cut its weights into shards over all of them, which come here together.
 
-    return policy if ranks.group is None else shard_policy(policy, ranks.group.mesh())
+    Each process has the whole policy in host memory until its shards are cut out. Where a machine has no room for as
+    many as it has processes they take turns.
+
+    Args:
+        load: returns the policy in host memory, and a number that is handed on.
+        ranks: the processes.
+        needed: bytes that a policy takes in host memory.
+    """
+    # Not at the top: it takes seconds, which a run without shards does not need.
+    from haloes.models.sharded import cut, set_up
+
+    if ranks.group is None:
+        return load()
+    mesh, place = ranks.group.mesh(), int(os.environ.get("LOCAL_RANK", ranks.index))
+    own = turn_of(place, free=free_memory(torch.device("cpu")), needed=needed)
+    # Machines may differ in the number of turns, and all wait for the last.
+    last = max(map(int, ranks.gather(str(own).encode())))
+    for _ in range(own):
+        ranks.barrier()
+    policy, number = load()
+    policy = cut(policy, mesh)
+    for _ in range(own, last):
+        ranks.barrier()
+    return set_up(policy), number
+
+
+def turn_of(place: int, *, free: int, needed: int) -> int:
+    """
+    Return when a process of a machine loads, counted from 0: as many do at a time as there is room for.
+
+    Args:
+        place: of the process on its machine.
+        free: bytes that are free on it.
+        needed: bytes that each takes.
+    """
+    return place // max(1, int(_ROOM * free) // max(1, needed))
 
 
 def whole(policy: Policy, ranks: Ranks) -> Policy | None:
