@@ -51,15 +51,19 @@ class Served:
 
 
 @contextmanager
-def served_site(site: Site, **guard: Any) -> Iterator[Served]:
-    """Serve a site."""
+def served_site(site: Site, *, while_loading: bool = False, **guard: Any) -> Iterator[Served]:
+    """
+    Serve a site.
+
+    Its models are there, unless it is served `while_loading`: one process does not load two models at the same time.
+    """
     with bound(Address(port=0)) as (listening, address):
         config = uvicorn.Config(make_app(site, **guard), log_level="error", ws="none", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            while not server.started:
+            while not server.started or (site.backend.loading() is not None and not while_loading):
                 assert thread.is_alive()
                 threading.Event().wait(0.01)
             yield Served(address.port, site.store)

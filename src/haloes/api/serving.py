@@ -38,8 +38,8 @@ def serve(
         port: its port; 0 for any that is free.
         token_env: the NAME of the environment variable with the token that every request must bring.
         allow_hosts: further names under which browsers may ask the server.
-        ready: told the page's address and the store once requests are taken; those for a model that is being loaded
-            wait for it.
+        ready: told the page's address and the store once requests are taken; chats wait until the models are
+            loaded.
         progress: told how far the loading is; shown in a terminal or notebook if left out, None for silence.
 
     Raises:

@@ -75,7 +75,7 @@ class Local:
         return self._models.names
 
     async def model(self, name: str) -> TransformersEngine:
-        """Return a model once it is there. Raises what kept it from being loaded."""
+        """Return a model once all are there. Raises what kept it from being loaded."""
         return await self._models.get(name)
 
     async def when_idle(self, work: Callable[[], Result]) -> Result:
@@ -95,7 +95,7 @@ class Local:
 
     @asynccontextmanager
     async def answer(self, ask: Ask) -> AsyncIterator[Reply]:
-        """Answer once the model is there, and those who asked before have their answers."""
+        """Answer once the models are there, and those who asked before have their answers."""
         try:
             async with self._answered(ask) as reply:
                 yield reply

@@ -11,7 +11,7 @@ from haloes.serving.backend import Loading
 
 
 class Models:
-    """Models by name; who asks for one that is not there yet waits for it."""
+    """Models by name; who asks for one waits until all are there."""
 
     def __init__(
         self,
@@ -45,9 +45,11 @@ class Models:
         return Loading(waiting[0], len(self._there) - len(waiting), len(self._there)) if waiting else None
 
     async def get(self, name: str) -> TransformersEngine:
-        """Return a model once it is there. Raises what kept it from being loaded."""
-        # Who stops waiting takes it from nobody else.
-        return await asyncio.shield(asyncio.wrap_future(self._there[name]))
+        """Return a model once all are there. Raises what kept one from being loaded."""
+        # transformers sets torch's default dtype while it loads, for all threads: nothing computes meanwhile. Who stops
+        # waiting takes a model from nobody else.
+        engines = [await asyncio.shield(asyncio.wrap_future(there)) for there in self._there.values()]
+        return engines[self.names.index(name)]
 
     def _load(self) -> None:
         try:

@@ -26,7 +26,7 @@ function showLoading() {
   const loading = info.loading;
   $("loading").hidden = !loading;
   if (!loading) return;
-  $("loading-words").textContent = `Loading the model ${loading.model} (${loading.done + 1} of ${loading.of}); questions wait until it is there.`;
+  $("loading-words").textContent = `Loading the model ${loading.model} (${loading.done + 1} of ${loading.of}); questions wait until all are there.`;
   $("loading-bar").max = loading.of;
   $("loading-bar").value = loading.done;
   setTimeout(guarded(async () => { info = await read("/api/info"); showLoading(); }), ASK_AGAIN_MS);
