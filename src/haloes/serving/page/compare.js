@@ -73,7 +73,7 @@ async function begin(request) {
   try {
     const pair = await send("/api/comparisons", { ...request, user: user() });
     ofTab.set("pair", pair);
-    showPair(pair);
+    if (!current) showPair(pair); // else the last pair is shown again, to change its vote
   } catch (error) {
     $("pair").replaceChildren();
     throw error;
