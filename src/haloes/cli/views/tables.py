@@ -24,13 +24,16 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]], *, 
 
 def scores_table(title: str, scores: "Iterable[Score]") -> "Table":
     """Return a table of scores: measure, model, value, interval and number of prompts."""
-    columns = ("Measure", "Of", "Value", "95% interval", "Prompts")
-    return table(
+    shown = list(scores)
+    drawn = table(
         title,
-        columns,
-        ((s.label or s.name, s.variant, f"{s.value:.4g}", _interval(s), str(s.num_clusters)) for s in scores),
-        whole=columns[2:],
+        ("Measure", "Of", "Value", "95% interval", "Prompts"),
+        ((s.label or s.name, s.variant, f"{s.value:.4g}", _interval(s), str(s.num_clusters)) for s in shown),
+        whole=("Value", "Prompts"),
     )
+    # Two numbers stay in one line; a reason why there is no interval may take several.
+    drawn.columns[3].min_width = max((len(_interval(s)) for s in shown if s.high > s.low), default=0)
+    return drawn
 
 
 def differences_table(title: str, differences: "Sequence[PairedDifference]") -> "Table":
