@@ -187,6 +187,17 @@ def test_a_run_answers_prompts_at_each_validation_and_its_alarms_are_shown_and_k
     assert shown.removeprefix("alarm: ") in warnings
 
 
+def test_of_one_prompt_there_is_no_divergence_with_an_interval_and_the_run_goes_on(tmp_path: Path):
+    model, source = save_model(tmp_path / "model", seed=1), write_rows(tmp_path / "rows.jsonl", thumbs())
+    sections = {"watch": {"prompts": 1}, "train": {"validate_every": 1}, "samples": {"prompts": 2, "max_new_tokens": 4}}
+
+    align(config(model, source, **sections), tmp_path / "run")
+
+    lines = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["split"] == "validation"]
+    assert len(lines) > 1
+    assert all("sampled/words" in line and "sampled/kl" not in line for line in lines)
+
+
 def test_ends_of_turn_are_paired_by_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model, source = save_model(tmp_path / "model", seed=1), write_rows(tmp_path / "rows.jsonl", thumbs(40))
     number = itertools.count()

@@ -15,6 +15,7 @@ from haloes.records import Feedback
 from haloes.report.taste import taste_section
 from haloes.results import Taste
 from haloes.results_json import from_json
+from haloes.runs.align import align
 from haloes.runs.config import FeedbackSettings, RunConfig
 from haloes.runs.feedback_rows import open_rows
 from haloes.runs.file_doctor import examine_file
@@ -23,6 +24,7 @@ from haloes.serving.records import Answer, Rating
 from haloes.serving.store import Store
 from haloes.serving.writes import add_answers, add_rating
 from open_webui_votes import open_webui_chats, open_webui_votes
+from tiny_runs import config
 
 
 @pytest.fixture
@@ -64,6 +66,25 @@ def test_training_says_what_rows_weigh_by_and_the_report_what_is_rated(chats: Pa
     assert "Rows weigh by 1 / P(rated)" in said
     titles = [table.title for table in section.tables]
     assert "Answers that are rated, by its place in the conversation" in titles
+
+
+def test_a_run_trains_on_the_weights_and_its_report_says_so(chats: Path, model: Path, tmp_path: Path) -> None:
+    found = {}
+    for name in ("alike", "weighed"):
+        feedback = {"reweight": "rated"} if name == "weighed" else {}
+        align(config(model, chats, feedback=feedback, train={"epochs": 0.1}, samples={"prompts": 0}), tmp_path / name)
+        found[name] = json.loads((tmp_path / name / "data.json").read_text())
+
+    alike, weighed = (found[name]["train"] for name in ("alike", "weighed"))
+    counts = {label: alike[label] for label in ("desirable", "undesirable")}
+    assert alike["weight"] == counts == {label: weighed[label] for label in counts}
+    # An answer of the kind that is liked is rated twice as often, so that each stands for half as many.
+    ratio = weighed["weight"]["desirable"] / weighed["weight"]["undesirable"]
+    assert ratio == pytest.approx(counts["desirable"] / counts["undesirable"] / 2, rel=0.05)
+    # The loss's own weights balance what is left of the imbalance, and do not undo the other.
+    assert found["weighed"]["weights"] != found["alike"]["weights"]
+    assert "Rows weigh by 1 / P(rated)" in (tmp_path / "weighed" / "report.html").read_text()
+    assert "Rows weigh by 1 / P(rated)" not in (tmp_path / "alike" / "report.html").read_text()
 
 
 def test_the_doctor_compares_rated_and_unrated_answers(chats: Path) -> None:

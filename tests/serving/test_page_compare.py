@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 pytest.importorskip("playwright", reason="the test extra is not installed whole")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from chromium import needs_browser
 from fake_upstream import FakeUpstream
@@ -111,6 +111,31 @@ def test_a_vote_is_changed_and_counts_once(browser: Browser, server: Served):
 
         _, tally = server.json("GET", "/api/comparisons/tally")
         assert (tally["votes"], tally["wins"]) == (1, 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_pair_that_comes_while_a_vote_is_changed_does_not_take_its_place(
+    browser: Browser, server: Served, fails: bool
+):
+    with visit(browser, server, "compare", forgiven="Failed to load resource") as page:
+        expect(page.locator(".sides .words")).to_have_count(2)
+        held: list[Route] = []
+        page.route("**/api/comparisons", lambda route: held.append(route))  # noqa: PLW0108 - no builtin is taken
+        page.keyboard.press("1")
+        page.get_by_role("button", name="Change this vote").click()
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 0 it?")
+        with page.expect_response("**/api/comparisons"):
+            if fails:
+                held[0].fulfill(status=502, json={"error": {"message": "the model is gone"}})
+            else:
+                held[0].continue_()
+        page.evaluate("new Promise((done) => setTimeout(done))")  # what waits for the reply has run
+
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 0 it?")
+        page.unroute("**/api/comparisons")
+        page.keyboard.press("2")
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 1 it?")
+        assert server.json("GET", "/api/comparisons/tally")[1]["votes"] == 1
 
 
 def test_a_prompt_of_ones_own_and_a_reason_are_compared_without_a_mouse(browser: Browser, server: Served):

@@ -75,7 +75,7 @@ async function begin(request) {
     ofTab.set("pair", pair);
     if (!current) showPair(pair); // else the last pair is shown again, to change its vote
   } catch (error) {
-    $("pair").replaceChildren();
+    if (!current) $("pair").replaceChildren();
     throw error;
   }
 }
