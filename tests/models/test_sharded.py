@@ -1,8 +1,5 @@
 """Steps of two and four processes that hold a part of every weight each are those of one process with all weights."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +14,7 @@ from haloes.models.adapters import LoRA
 from haloes.models.packing_check import make_scorer
 from haloes.models.policy import make_policy
 from haloes.models.sharded import check_shardable
+from started_scripts import carry_out
 from tiny_architectures import tiny_architecture
 from training_jobs import EVERY
 
@@ -29,21 +27,7 @@ DRAWS_AT_RANDOM = {"humanline"}
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What everything came to in process R of N, by "N-R"."""
-    folder = tmp_path_factory.mktemp("shards")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "OMP_NUM_THREADS": "1",
-        "HALOES_CACHE": str(folder / "cache"),
-    }
-    done = subprocess.run(
-        [sys.executable, "-W", "error", shards_script.__file__, str(folder)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    folder = carry_out(shards_script, tmp_path_factory.mktemp("shards"), "-W", "error", seconds=600)
     return {path.stem: dict(np.load(path)) for path in folder.glob("*.npz")}
 
 

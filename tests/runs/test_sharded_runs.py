@@ -1,9 +1,6 @@
 """A run whose processes share the weights is that of one process, to the saved model; it stops, and goes on anyhow."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from haloes.training.distributed import Ranks
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
 from haloes.training.shard_files import opened
+from started_scripts import carry_out
 from tiny_runs import TIMING, save_model
 
 ALONE, CPU = Ranks(0, 1), torch.device("cpu")
@@ -33,18 +31,7 @@ ALONE, CPU = Ranks(0, 1), torch.device("cpu")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the runs are."""
-    made = tmp_path_factory.mktemp("sharded runs")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, sharded_runs_script.__file__, str(made)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return made
+    return carry_out(sharded_runs_script, tmp_path_factory.mktemp("sharded runs"), seconds=900)
 
 
 def lines(run_dir: Path) -> list[dict[str, Any]]:

@@ -1,9 +1,6 @@
 """A checkpoint that any number of processes wrote is read by any other number of them, bit for bit."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ from safetensors import safe_open
 import elastic_script
 from haloes.errors import RunError
 from haloes.training import checkpoint, shard_files
+from started_scripts import carry_out
 
 ways = pytest.mark.parametrize("way", list(elastic_script.WAYS))
 
@@ -20,22 +18,7 @@ ways = pytest.mark.parametrize("way", list(elastic_script.WAYS))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all were written and read."""
-    made = tmp_path_factory.mktemp("elastic")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "OMP_NUM_THREADS": "1",
-        "HALOES_CACHE": str(made / "cache"),
-    }
-    done = subprocess.run(
-        [sys.executable, "-W", "error", elastic_script.__file__, str(made)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return made
+    return carry_out(elastic_script, tmp_path_factory.mktemp("elastic"), "-W", "error", seconds=600)
 
 
 @ways

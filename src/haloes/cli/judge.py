@@ -61,34 +61,29 @@ def judge(
         Further settings of the judge, such as timeout=30, concurrency=8, price_prompt=2.5, tie_margin=0.05.
     """
     import haloes.api.judging
-    from haloes.cli.views.judging import left_undone, say_judged
+    from haloes.cli.views.judging import judging_into, left_undone, say_judged
     from haloes.cli.views.output import say
     from haloes.errors import RunError
-    from haloes.progress.display import Display
     from haloes.runs.read_settings import parse_settings
 
     file = out or haloes.api.judging.judgements_path(answers)
-    try:
-        with Display() as progress:
-            judged = haloes.api.judging.judge(
-                answers,
-                other,
-                judge=kind,
-                out=file,
-                model=model,
-                **asdict(judging),
-                candidate=candidate,
-                baseline=baseline,
-                canaries=canaries,
-                most=most,
-                again=again,
-                seed=seed,
-                settings=parse_settings(settings),
-                progress=progress,
-            )
-    except KeyboardInterrupt as stopped:
-        message = f"stopped; what was judged is in {file}, and the same command goes on with it"
-        raise KeyboardInterrupt(message) from stopped
+    with judging_into(file) as progress:
+        judged = haloes.api.judging.judge(
+            answers,
+            other,
+            judge=kind,
+            out=file,
+            model=model,
+            **asdict(judging),
+            candidate=candidate,
+            baseline=baseline,
+            canaries=canaries,
+            most=most,
+            again=again,
+            seed=seed,
+            settings=parse_settings(settings),
+            progress=progress,
+        )
     say_judged(judged)
     if judged.report is not None:
         say(f"Report: {judged.report}")

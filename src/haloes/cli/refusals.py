@@ -55,30 +55,25 @@ def refusals(
         Further settings of the judge, such as timeout=30, concurrency=8, price_prompt=2.5.
     """
     import haloes.api.judging
-    from haloes.cli.views.judging import left_undone, say_refusals
+    from haloes.cli.views.judging import judging_into, left_undone, say_refusals
     from haloes.cli.views.output import say
     from haloes.errors import RunError
-    from haloes.progress.display import Display
     from haloes.runs.read_settings import parse_settings
 
     file = out or haloes.api.judging.refusals_path(answers)
-    try:
-        with Display() as progress:
-            asked = haloes.api.judging.refusals(
-                answers,
-                judge=kind,
-                out=file,
-                model=model,
-                **asdict(judging),
-                most=most,
-                again=again,
-                seed=seed,
-                settings=parse_settings(settings),
-                progress=progress,
-            )
-    except KeyboardInterrupt as stopped:
-        message = f"stopped; what was judged is in {file}, and the same command goes on with it"
-        raise KeyboardInterrupt(message) from stopped
+    with judging_into(file) as progress:
+        asked = haloes.api.judging.refusals(
+            answers,
+            judge=kind,
+            out=file,
+            model=model,
+            **asdict(judging),
+            most=most,
+            again=again,
+            seed=seed,
+            settings=parse_settings(settings),
+            progress=progress,
+        )
     say_refusals(asked)
     if asked.report is not None:
         say(f"Report: {asked.report}")

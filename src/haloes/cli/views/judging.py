@@ -1,15 +1,18 @@
 """A judge's verdicts, on the terminal."""
 
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haloes.cli.views.output import say, show
 from haloes.cli.views.tables import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from haloes.api.judging import JudgeResult, RefusalResult
+    from haloes.progress.display import Display
     from haloes.records import Judgement
 
 _SHOWN = 200
@@ -69,6 +72,19 @@ def say_refusals(asked: "RefusalResult") -> None:
     _say_unread(asked.judgements)
     _say_cost(asked.judgements)
     say(f"Judgements: {asked.path} ({asked.num_new} of {len(asked.judgements)} are new)")
+
+
+@contextmanager
+def judging_into(file: Path) -> "Iterator[Display]":
+    """Show how far a judge is while the block lasts; Ctrl-C says where its verdicts are, and that they are kept."""
+    from haloes.progress.display import Display
+
+    try:
+        with Display() as progress:
+            yield progress
+    except KeyboardInterrupt as stopped:
+        message = f"stopped; what was judged is in {file}, and the same command goes on with it"
+        raise KeyboardInterrupt(message) from stopped
 
 
 def left_undone(judged: "JudgeResult | RefusalResult") -> str | None:
