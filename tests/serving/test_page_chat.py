@@ -50,10 +50,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def ask(page: Page, question: str) -> None:
+    answered = page.get_by_role("log").get_by_role("button", name="Good")
+    before = answered.count()
     page.get_by_label("Your message").fill(question)
     page.keyboard.press("Enter")
-    # Its thumbs come when it is over.
-    expect(page.get_by_role("log").get_by_role("button", name="Good").last).to_be_visible()
+    # Its thumbs come when it is over; those of earlier answers are there all the time.
+    expect(answered).to_have_count(before + 1)
+    expect(answered.last).to_be_visible()
 
 
 def votes_on(server: Served, question: str) -> list[dict[str, Any]]:
