@@ -79,7 +79,8 @@ def test_of_a_large_model_only_what_is_cheap_is_rehearsed(
 
 def test_the_rehearsal_leaves_chance_and_the_model_as_they_were(model: Path, thumbs_file: Path, tmp_path: Path):
     from haloes.models.adapters import LoRA
-    from haloes.models.policy import make_policy, weights_fingerprint
+    from haloes.models.fingerprint import weights_fingerprint
+    from haloes.models.policy import make_policy
     from haloes.tokens.template import make_template
 
     policy = make_policy(tiny_model(), lora=LoRA(rank=2), reference=True, seed=0)

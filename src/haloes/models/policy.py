@@ -1,8 +1,6 @@
 """The model that is trained, and the one that it was before: two ways to score the same completions."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +14,7 @@ from haloes.models.adapters import LoRA, add_lora
 from haloes.models.architecture import body_of, text_model_of
 from haloes.models.classifier import check_classifier
 from haloes.models.divergence import log_collision, reference_kl, token_kl
+from haloes.models.fingerprint import adapter_fingerprint, weights_fingerprint
 from haloes.models.forward import Scorer, head_of
 from haloes.models.layout import Packed, make_packed
 from haloes.models.lm_head import Head, target_logps
@@ -26,9 +25,6 @@ from haloes.models.prefix_cache import PrefixCache
 from haloes.models.references import Reference, SyncedReference, adapter_off, copied, frozen, kept
 from haloes.models.scalar_heads import RewardHead, ValueHead
 from haloes.models.trained_adapter import put_back
-
-_NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
-"""Fields of a config that say where a model came from and how it is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +193,7 @@ def make_policy(
     reference_model: Any | None = None,
     fingerprint: str | None = None,
     adapter: Location | None = None,
+    recorded: str | None = None,
 ) -> Policy:
     """
     Make a loaded model trainable, and keep what it is now as the reference.
@@ -220,11 +217,12 @@ def make_policy(
         fingerprint: the model's `weights_fingerprint` where the caller knows it; None to read all weights for it.
         adapter: a trained adapter of this model, which is trained further in place of a new one. Raises ModelError
             where it is of another model.
+        recorded: a fingerprint with which those of this policy are compared (`weights_fingerprint`'s `like`).
     """
     if reference_model is not None and synced:
         raise ConfigError("model.reference stays what it is, and the loss moves its reference: leave it out")
     # Before anything is changed: what is hashed are the weights from which the run starts.
-    fingerprint = weights_fingerprint(model) if fingerprint is None else fingerprint
+    fingerprint = weights_fingerprint(model, like=recorded) if fingerprint is None else fingerprint
     # Before adapters too: the scorer calls the bare model, in which peft puts its layers in place.
     scorer, unpacked_because = make_scorer(model)
     if rewards:
@@ -233,7 +231,7 @@ def make_policy(
     base = None
     if adapter is not None:
         trained, base = put_back(adapter, model), fingerprint
-        fingerprint = _hash_weights(hashlib.sha256(base.encode()), _trainable(trained))
+        fingerprint = adapter_fingerprint(base, _trainable(trained))
     elif lora is not None:
         trained = add_lora(model, lora, seed=seed)
         before = adapter_off(trained, scorer)
@@ -250,7 +248,7 @@ def make_policy(
         trained, scorer, before, fingerprint, unpacked_because, head, reward_head=scores, base_fingerprint=base
     )
     check_gradient(policy)
-    return policy if reference_model is None else _with_reference(policy, reference_model)
+    return policy if reference_model is None else _with_reference(policy, reference_model, recorded)
 
 
 def check_gradient(policy: Policy) -> None:
@@ -275,23 +273,6 @@ def check_gradient(policy: Policy) -> None:
         ) from error
 
 
-def weights_fingerprint(model: Any) -> str:
-    """Hash a model's architecture, config, weights and dtype: what it computes, whatever it is called."""
-    config = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_COMPUTED_WITH}
-    fields = json.dumps(config, sort_keys=True, default=str)
-    digest = hashlib.sha256(f"{type(model).__name__} {model.dtype} {fields}".encode())
-    return _hash_weights(digest, model.state_dict())
-
-
-def _hash_weights(digest: "hashlib._Hash", weights: Mapping[str, Tensor]) -> str:
-    """Return the hash of what is in the digest already and of weights after it, in the order of their names."""
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        # The bytes as they are, whatever the dtype: numpy knows no bfloat16.
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _make_all_trainable(model: Any) -> None:
     """Make all of a model's text part trainable, in place."""
     for module in model.modules():
@@ -310,9 +291,9 @@ def _trainable(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _with_reference(policy: Policy, model: Any) -> Policy:
+def _with_reference(policy: Policy, model: Any, recorded: str | None) -> Policy:
     """Return the policy with another model as its reference, which is frozen in place."""
-    fingerprint = weights_fingerprint(model)
+    fingerprint = weights_fingerprint(model, like=recorded)
     scorer, _ = make_scorer(model)
     return replace(
         policy,

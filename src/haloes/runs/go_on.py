@@ -72,14 +72,28 @@ def check_base(model: ModelSettings, fingerprint: str | None) -> None:
     before = run_folder.read_config(run).model
     if (before.dtype, before.quantize) != (model.dtype, model.quantize):
         return  # their hashes are others, whatever the weights are
-    path = run / ENVIRONMENT
-    known = read_json(path).get("fingerprints", {}) if path.is_file() else {}
-    was = known.get(BASE) or known.get("model") or known.get("reference model")
-    if was not in {None, fingerprint}:
+    if _recorded(run) not in {None, fingerprint}:
         raise ModelError(
             f"{model.name} is no longer the model that {run} was trained on: its weights are others now, and the "
             "adapter does not belong to them. Give it back its old contents"
         )
+
+
+def recorded_weights(model: ModelSettings, run_dir: Path) -> str | None:
+    """
+    Return the fingerprint with which those of a run's weights are compared, whatever weights it is of.
+
+    It is one that the run itself recorded when it began, or the run that it goes on from; None where neither did.
+    """
+    return _recorded(run_dir) or (None if model.init is None else _recorded(_folder(model.init)))
+
+
+def _recorded(run: Path) -> str | None:
+    """Return the fingerprint of the weights that a run began with; of those beneath its adapter, if that went on."""
+    path = run / ENVIRONMENT
+    known = read_json(path).get("fingerprints", {}) if path.is_file() else {}
+    found: str | None = known.get(BASE) or known.get("model") or known.get("reference model")
+    return found
 
 
 def lineage(init: str) -> list[dict[str, Any]]:

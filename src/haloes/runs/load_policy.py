@@ -29,6 +29,7 @@ def load_policy(
     device: torch.device,
     dtype: torch.dtype,
     keep_start: bool = False,
+    recorded: str | None = None,
 ) -> Policy:
     """
     Load a model ready to be trained, with the reference that its loss needs.
@@ -42,6 +43,7 @@ def load_policy(
         device: where it computes.
         dtype: what it computes in.
         keep_start: keep a reference even if the loss needs none.
+        recorded: a fingerprint of weights that those of this policy are compared with.
 
     Raises:
         ConfigError: a row is longer than the model's window, or the reference has another tokenizer.
@@ -68,6 +70,7 @@ def load_policy(
         reference=needs.any_reference or keep_start,
         reference_model=other,
         adapter=adapter,
+        recorded=recorded,
     )
 
 
@@ -80,6 +83,7 @@ def trainable_policy(
     reference: bool,
     reference_model: Any | None = None,
     adapter: Location | None = None,
+    recorded: str | None = None,
 ) -> Policy:
     """
     Make a loaded model trainable with a loss that has these needs.
@@ -92,6 +96,7 @@ def trainable_policy(
         reference: whether the model before training is kept, which an experiment measures against whatever its loss.
         reference_model: another loaded model in its stead.
         adapter: a trained adapter that is trained further, in place of a new one.
+        recorded: a fingerprint of weights that those of this policy are compared with.
     """
     return make_policy(
         model,
@@ -103,6 +108,7 @@ def trainable_policy(
         rewards=needs.rewards,
         reference_model=reference_model,
         adapter=adapter,
+        recorded=recorded,
     )
 
 

@@ -39,7 +39,7 @@ from haloes.runs.auto_settings import (
     with_steps_open,
 )
 from haloes.runs.config import ModelSettings, RunConfig
-from haloes.runs.go_on import BASE, check_base
+from haloes.runs.go_on import BASE, check_base, recorded_weights
 from haloes.runs.inputs import make_inputs, sizes_read
 from haloes.runs.load_policy import load_policy
 from haloes.runs.prepared_run import PreparedData, PreparedRun, ResolvedRun
@@ -258,6 +258,7 @@ def _load(data: PreparedData, *, limit: int | None, keep_start: bool) -> tuple[P
         device=torch.device("cpu") if run.shares_weights else run.device,
         dtype=run.dtype,
         keep_start=keep_start,
+        recorded=recorded_weights(config.model, run.run_dir),
     )
     check_base(config.model, policy.base_fingerprint)
     # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.

@@ -74,12 +74,13 @@ def load(variant: Variant) -> Any:
         ModelError: it cannot be loaded.
     """
     from haloes.models.device import choose_device, choose_dtype
+    from haloes.models.fingerprint import weights_fingerprint
     from haloes.models.load import load_model
-    from haloes.models.policy import weights_fingerprint
 
     device = choose_device("auto")
     loaded = load_model(variant.source, dtype=choose_dtype(variant.dtype, device), device=device)
-    if variant.weights is not None and weights_fingerprint(loaded.model) != variant.weights:
+    known = variant.weights
+    if known is not None and weights_fingerprint(loaded.model, like=known) != known:
         raise RunError(
             f"{variant.source} is not the model that the run started from: its weights are others now, and what it "
             'scores would not be the run\'s "before". Give it back its old contents'
