@@ -31,6 +31,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks, this_rank
 from haloes.training.optimizer import make_masters, make_optimizer
+from haloes.training.save_checkpoint import Snapshot, save, snapshot
 from haloes.training.settings import TrainSettings
 from haloes.training.update import update
 from training_jobs import thumbs, write_store
@@ -68,14 +69,16 @@ class Training:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint."""
-        checkpoint.save(
-            folder,
+        save(folder, self.taken(), keep=1)
+
+    def taken(self) -> Snapshot:
+        """What a checkpoint keeps now."""
+        return snapshot(
             step=STEPS,
             masters=self.masters,
             optimizer=self.optimizer,
             loss_state=self.reference.state(),
             identity={},
-            keep=1,
             ranks=self.ranks,
         )
 

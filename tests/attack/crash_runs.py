@@ -29,6 +29,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psutil
+import torch.distributed.fsdp  # noqa: F401 - once, and not in every process that is forked
 import yaml
 
 from fake_harness import FakeHarness
@@ -58,9 +59,12 @@ _WAYS = {
 """Kinds of runs that are killed."""
 _WAYS_OF_TWO = {
     name: {**sections, "train": {**sections.get("train", {}), "epochs": 2.0, "microbatch_tokens": 128}}
-    for name, sections in _WAYS.items()
+    for name, sections in (
+        _WAYS | {"shards": {"model": {"lora": None}, "train": {"lr": 1e-3, "shard": "full"}}}
+    ).items()
 }
-"""The same for two processes: several micro-batches a step, and each sequence twice, once from the cache."""
+"""The same for two processes: several micro-batches a step, and each sequence twice, once from the cache; and of two
+that hold a part of every weight each."""
 
 
 def kills(folder: Path, seeds: range) -> Counter[str]:

@@ -620,6 +620,7 @@ def test_settings_of_memory_and_of_what_is_written_when_may_change(model: Path, 
             "reference_cache": False,
             "validate_every": 1,
             "checkpoint_every": 7,
+            "save_while_training": False,
             "keep_checkpoints": 1,
         }
     }

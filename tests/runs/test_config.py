@@ -82,6 +82,7 @@ DEFAULTS: dict[str, Any] = {
         "keep_best": None,
         "early_stop": None,
         "checkpoint_every": 50,
+        "save_while_training": "auto",
         "keep_checkpoints": 2,
         "seed": 0,
     },

@@ -14,12 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haloes.errors import RunError
-from haloes.training import checkpoint, shard_files
-from haloes.training.optimizer import Masters, make_masters, make_optimizer
-from haloes.training.settings import TrainSettings
+from haloes.training import checkpoint, save_checkpoint, shard_files
+from haloes.training.optimizer import Masters
+from tiny_checkpoints import IDENTITY, make, names, take_steps, taken, weights
 
-STATE = {"running_reward": torch.tensor([1.5, 3.0], dtype=torch.float64)}
-IDENTITY = {"data": "d", "configuration": "c"}
 FILES = (
     "manifest.json",
     "memory.safetensors",
@@ -30,51 +28,9 @@ FILES = (
 )
 
 
-def make(
-    *, steps: int = 0, dtype: torch.dtype = torch.bfloat16, optimizer: Any = "adamw", size: int = 3
-) -> tuple[Masters, torch.optim.Optimizer]:
-    """Two weights after some steps of an optimizer."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = {"a.lora_A": (size, 2), "b": (5,)}
-    parameters = {
-        name: torch.nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for name, shape in shapes.items()
-    }
-    masters = make_masters(parameters)
-    made = make_optimizer(masters, TrainSettings(optimizer=optimizer, lr=0.01))
-    take_steps(masters, made, steps)
-    return masters, made
-
-
-def take_steps(masters: Masters, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    for step in range(steps):
-        for i, weight in enumerate(masters.parameters.values()):
-            (weight * (i + step + 1.5)).sum().backward()
-        optimizer.step()
-        masters.publish()
-        masters.zero_grad()
-
-
 def save(folder: Path, step: int, *, keep: int | None = 2, steps: int = 2, **fields: Any) -> Path:
     masters, optimizer = make(steps=steps, **fields)
-    return checkpoint.save(
-        folder,
-        step=step,
-        masters=masters,
-        optimizer=optimizer,
-        loss_state=STATE,
-        identity=IDENTITY,
-        metrics=b'{"step": 1, "split": "train"}\n',
-        keep=keep,
-    )
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def weights(masters: Masters) -> list[list[float]]:
-    tensors = [*masters.weights.values(), *masters.parameters.values()]
-    return [tensor.detach().flatten().tolist() for tensor in tensors]
+    return save_checkpoint.save(folder, taken(step, masters, optimizer), keep=keep)
 
 
 def found_step(folder: Path) -> int | None:
@@ -86,7 +42,7 @@ def found_step(folder: Path) -> int | None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_what_was_saved_goes_on_bit_for_bit(tmp_path: Path, optimizer: str, dtype: torch.dtype):
     masters, made = make(steps=2, optimizer=optimizer, dtype=dtype)
-    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=made, loss_state=STATE, identity=IDENTITY, keep=1)
+    save_checkpoint.save(tmp_path, taken(2, masters, made), keep=1)
     resumed, again = make(optimizer=optimizer, dtype=dtype)
     found, damaged = checkpoint.newest(tmp_path)
     assert found is not None
@@ -102,7 +58,7 @@ def test_what_was_saved_goes_on_bit_for_bit(tmp_path: Path, optimizer: str, dtyp
 
 def test_a_checkpoint_before_the_first_update_is_fine(tmp_path: Path):
     masters, optimizer = make(steps=0)
-    checkpoint.save(tmp_path, step=0, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=1)
+    save_checkpoint.save(tmp_path, taken(0, masters, optimizer), keep=1)
     found, _ = checkpoint.newest(tmp_path)
     assert found is not None
 
@@ -253,9 +209,9 @@ def kill_at(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if call in {"mkdir", "rename"}:
         monkeypatch.setattr(Path, call, dying)
     elif call == "_sync":
-        monkeypatch.setattr(checkpoint, "_sync", dying)
+        monkeypatch.setattr(save_checkpoint, "_sync", dying)
     else:
-        module = shard_files if call == "save_file" else checkpoint
+        module = shard_files if call == "save_file" else save_checkpoint
         original = getattr(module, call)
 
         def write(*args: Any, **more: Any) -> None:
@@ -374,7 +330,7 @@ def take(masters: Masters, optimizer: torch.optim.Optimizer, steps: int) -> None
 
 def test_whole_numbers_bytes_and_shared_tables_of_an_optimizer_come_back(tmp_path: Path):
     masters, optimizer = eight_bit(steps=2)
-    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=1)
+    save_checkpoint.save(tmp_path, taken(2, masters, optimizer), keep=1)
     again, restored = eight_bit(steps=0)
     found, _ = checkpoint.newest(tmp_path)
     assert found is not None
@@ -395,7 +351,7 @@ def test_a_run_with_moments_in_8_bits_goes_on_as_if_never_stopped(tmp_path: Path
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     # 90 x 90 numbers: smaller weights have their moments in float32.
     masters, optimizer = make(optimizer="adamw8bit", size=4096, steps=2)
-    checkpoint.save(tmp_path, step=2, masters=masters, optimizer=optimizer, loss_state=STATE, identity=IDENTITY, keep=1)
+    save_checkpoint.save(tmp_path, taken(2, masters, optimizer), keep=1)
     again, restored = make(optimizer="adamw8bit", size=4096)
     found, _ = checkpoint.newest(tmp_path)
     assert found is not None

@@ -66,6 +66,7 @@ def test_the_peak_scales_the_rates():
         ("batch_size", 0, 'at least 1, or "auto"'),
         ("checkpoint_every", 0, "at least 1"),
         ("keep_checkpoints", 0, "at least 1"),
+        ("save_while_training", "later", 'true, false, or "auto"'),
         ("microbatch_tokens", 0, "at least 1, or left out"),
         ("microbatch_examples", 0, "at least 1, or left out"),
         ("validate_every", 0, "at least 1, or left out"),

@@ -20,6 +20,7 @@ from haloes.tokens.store import TokenRow
 from haloes.training import checkpoint
 from haloes.training.job import TrainJob, make_stepper, token_budget, training_schedule
 from haloes.training.optimizer import Masters, make_optimizer
+from haloes.training.save_checkpoint import save, snapshot
 from haloes.training.settings import TrainSettings, budget_of, learning_rate, settled
 from haloes.training.trainer import trainable
 from haloes.training.update import update
@@ -197,15 +198,9 @@ def _distance(settings: TrainSettings, num_steps: int) -> float:
 def _saved(prepared: PreparedRun, masters: Masters) -> checkpoint.Checkpoint:
     """Write the weights as they are, and return where they are."""
     folder = prepared.run_dir / "start"
-    checkpoint.save(
-        folder,
-        step=0,
-        masters=masters,
-        optimizer=make_optimizer(masters, prepared.config.train),
-        loss_state={},
-        identity=prepared.identity,
-        keep=1,
-    )
+    optimizer = make_optimizer(masters, prepared.config.train)
+    start = snapshot(step=0, masters=masters, optimizer=optimizer, loss_state={}, identity=prepared.identity)
+    save(folder, start, keep=1)
     saved, _ = checkpoint.newest(folder)
     if saved is None:
         raise RunError(f"the weights that were written to {folder} cannot be read again")

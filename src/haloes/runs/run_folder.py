@@ -39,6 +39,7 @@ _FREE = {
     "reference_cache",
     "validate_every",
     "checkpoint_every",
+    "save_while_training",
     "keep_checkpoints",
     "threads",
     "shard",

@@ -1,7 +1,7 @@
 """A run that is under way: what is trained, validated, saved and restored together."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,12 +30,14 @@ from haloes.training.kl_limit import KL, is_looked_at
 from haloes.training.loss_state import LossState
 from haloes.training.optimizer import Masters
 from haloes.training.run_log import RunLog
+from haloes.training.save_checkpoint import Snapshot, save, snapshot
 from haloes.training.settings import learning_rate, settled
 from haloes.training.step import Stepper
 from haloes.training.step_table import Table
 from haloes.training.take_back import SHARES, Change
 from haloes.training.update import check_finite, seed_dropout, update
 from haloes.training.validation import Validation, make_schedule, validate
+from haloes.training.write_behind import CheckpointWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class RunState:
     model."""
     change: Change | None
     """What training does to the weights, where a part of it may be taken back at the end."""
+    writer: CheckpointWriter
 
     def resume(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
         """Restore and return the newest intact checkpoint, if there is one, with sentences about what is damaged."""
@@ -138,8 +141,10 @@ class RunState:
             # By the main process alone, and not together: others may be gone. With them is gone their part of what was
             # shards; a step is given up by all of them, which are there to write.
             writes = isinstance(why, StepCut) if shards else job.ranks.is_main
-            if writes and step and not checkpoint.is_there(job.run_dir / CHECKPOINTS, step):
-                self._write(CHECKPOINTS, step, log, keep=job.settings.keep_checkpoints)
+            if writes and step:
+                self.writer.finish()
+                if not checkpoint.is_there(job.run_dir / CHECKPOINTS, step):
+                    save(job.run_dir / CHECKPOINTS, self._taken(step, log), keep=job.settings.keep_checkpoints)
             raise
 
     def keep_weights(self, best: int | None, *, last: int) -> tuple[int | None, list[str]]:
@@ -176,11 +181,6 @@ class RunState:
         asked = self.job.falls_apart
         return asked is not None and from_main(self.job.policy, self.job.ranks, asked)
 
-    def keep_best(self, *steps: int | None) -> None:
-        """Remove what is kept of the best steps but of these, from the main process."""
-        if self.job.ranks.is_main:
-            checkpoint.keep_steps(self.job.run_dir / BEST, {step for step in steps if step is not None})
-
     def validate(self, *, chooses: bool) -> Validation:
         """Score what is held out: the rows that choose the best step, where there are such, or those to report on."""
         job = self.job
@@ -196,25 +196,42 @@ class RunState:
             running_reward=self.loss_state.running_reward,
         )
 
-    def save(self, folder: str, step: int, log: RunLog, *, keep: int | None) -> None:
-        """Write a checkpoint, from all processes together."""
-        # Where all of them hold the same weights one writes, and the others wait for it.
-        if self.job.ranks.is_main or self.masters.are_shards:
-            self._write(folder, step, log, keep=keep)
-        self.job.ranks.barrier()
+    def save(self, folder: str, step: int, log: RunLog, *, bests: Collection[int | None]) -> None:
+        """
+        Write a checkpoint, from all processes together; `writer` knows when it is complete.
 
-    def _write(self, folder: str, step: int, log: RunLog, *, keep: int | None) -> None:
-        checkpoint.save(
-            self.job.run_dir / folder,
+        Args:
+            folder: the best ones', which all stay, or the newest ones'.
+            step: steps that are done.
+            log: the run's numbers up to here.
+            bests: the best steps that stay once it is complete.
+        """
+        job = self.job
+        keep = job.settings.keep_checkpoints if folder == CHECKPOINTS else None
+        steps = {step for step in bests if step is not None}
+        self.writer.save(
+            job.run_dir / folder,
+            self._taken(step, log),
+            keep=keep,
+            then=partial(checkpoint.keep_steps, job.run_dir / BEST, steps),
+        )
+
+    def _taken(self, step: int, log: RunLog) -> Snapshot:
+        return snapshot(
             step=step,
             masters=self.masters,
             optimizer=self.optimizer,
             loss_state=self.loss_state.state(),
             identity=self.job.identity,
             metrics=log.text,
-            keep=keep,
             ranks=self.job.ranks if self.masters.are_shards else Ranks(0, 1),
         )
+
+
+def make_writer(job: TrainJob, masters: Masters) -> CheckpointWriter:
+    """Return what writes a job's checkpoints: where all processes hold the same weights one of them does."""
+    writers = job.ranks if masters.are_shards else Ranks(0, 1) if job.ranks.is_main else None
+    return CheckpointWriter(job.ranks, writers, behind=job.settings.save_while_training)
 
 
 def score_before(job: TrainJob, store: TokenStore) -> Floats | None:

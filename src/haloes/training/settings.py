@@ -25,6 +25,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
         'positive and finite, "auto", or null',
     ),
     (("batch_size",), lambda value: value == "auto" or value >= 1, 'at least 1, or "auto"'),
+    (("save_while_training",), lambda value: value in {True, False, "auto"}, 'true, false, or "auto"'),
     (("checkpoint_every", "keep_checkpoints"), lambda value: value >= 1, "at least 1"),
     (
         ("microbatch_tokens", "microbatch_examples", "validate_every", "early_stop", "threads"),
@@ -126,6 +127,10 @@ class TrainSettings:
     checkpoint_every: int = 50
     """Steps between two checkpoints, from which `haloes resume` goes on: raised, a crash costs more work, and less
     time goes into writing. One is also written at the end and on Ctrl-C."""
+    save_while_training: bool | Auto = "auto"
+    """Whether the next steps run while a checkpoint is written: it is copied to host memory, and the run waits for the
+    copy alone. "auto" does so where the copy takes at most half of the memory that is free beside the most that the
+    run has held so far. What is written is the same either way."""
     keep_checkpoints: int = 2
     """How many checkpoints stay on disk, the newest ones. Two, so that one is intact if a power cut tears the
     other."""

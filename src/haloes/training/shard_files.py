@@ -31,14 +31,36 @@ def file_name(kind: str, index: int, count: int) -> str:
     return f"{kind}.safetensors" if count == 1 else f"{kind}-{index + 1}-of-{count}.safetensors"
 
 
-def write_own(folder: Path, kind: str, tensors: Mapping[str, Tensor], ranks: Ranks) -> Path:
-    """Write what this process holds of the tensors, and return the file."""
-    held = {name: tensor for name, tensor in tensors.items() if ranks.is_main or is_shard(tensor)}
-    begins = {name: rows_of(tensor).start for name, tensor in held.items() if is_shard(tensor)}
-    path = folder / file_name(kind, ranks.index, ranks.count)
-    header = {_BEGINS: json.dumps(begins)} if begins else None
-    save_file({name: local(tensor).contiguous() for name, tensor in held.items()}, path, metadata=header)
-    return path
+@dataclass(frozen=True, slots=True)
+class HeldTensors:
+    """What one process holds of some tensors, and writes."""
+
+    tensors: Mapping[str, Tensor]
+    begins: Mapping[str, int]
+    """The first row of each that is a shard."""
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that they take."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    def copied(self) -> "HeldTensors":
+        """Return the same in memory of their own on the host: what becomes of the originals does not change it."""
+        return HeldTensors({name: tensor.to("cpu", copy=True) for name, tensor in self.tensors.items()}, self.begins)
+
+    def write(self, folder: Path, kind: str, ranks: Ranks) -> Path:
+        """Write them into this process's file, and return it."""
+        path = folder / file_name(kind, ranks.index, ranks.count)
+        header = {_BEGINS: json.dumps(dict(self.begins))} if self.begins else None
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, path, metadata=header)
+        return path
+
+
+def held(tensors: Mapping[str, Tensor], ranks: Ranks) -> HeldTensors:
+    """Return what this process holds of the tensors, without a copy: whole ones are the main process's."""
+    own = {name: tensor for name, tensor in tensors.items() if ranks.is_main or is_shard(tensor)}
+    begins = {name: rows_of(tensor).start for name, tensor in own.items() if is_shard(tensor)}
+    return HeldTensors({name: local(tensor) for name, tensor in own.items()}, begins)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,11 @@ from haloes.training.kl_limit import KLLimit
 from haloes.training.loss_state import LossState
 from haloes.training.optimizer import Masters, make_masters, make_optimizer
 from haloes.training.run_log import RunLog
-from haloes.training.run_state import RunState, score_before
+from haloes.training.run_state import RunState, make_writer, score_before
 from haloes.training.settings import TrainSettings, budget_of, is_validated, settled
 from haloes.training.take_back import Change
 from haloes.training.validation import Validation, make_schedule
+from haloes.training.write_behind import CheckpointWriter
 
 
 def train(job: TrainJob, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -41,8 +42,8 @@ def train(job: TrainJob, callbacks: Sequence[Callback] = ()) -> TrainResult:
             "one: set train.reference_cache=false"
         )
     try:
-        with trainable(job) as masters:
-            return _train(job, masters, callbacks)
+        with trainable(job) as masters, closing(make_writer(job, masters)) as writer:
+            return _train(job, masters, writer, callbacks)
     except (RuntimeError, MemoryError) as error:
         cause: Exception | None = _out_of_memory(error, settings, token_budget(job))
         if cause is None and isinstance(error, RuntimeError) and job.ranks.group is not None:
@@ -69,7 +70,7 @@ def trainable(job: TrainJob) -> Iterator[Masters]:
         job.policy.model.eval()
 
 
-def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> TrainResult:
+def _train(job: TrainJob, masters: Masters, writer: CheckpointWriter, callbacks: Sequence[Callback]) -> TrainResult:
     """Run the steps that are left; what can be refused is refused before the first of them."""
     settings = job.settings
     stepper = make_stepper(job, job.train, cut=job.cut)
@@ -82,6 +83,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
         loss_state=LossState(job.loss.needs, job.policy),
         logp_before=[None if store is None else score_before(job, store) for store in (job.validation, job.selection)],
         change=None if job.falls_apart is None else Change(masters),
+        writer=writer,
     )
     saved, damaged = run.resume()
     done = 0 if saved is None else saved.step
@@ -99,6 +101,7 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
     validation: Validation | None = None
     step = done
     while step < schedule.num_steps and not (best.should_stop or limit.should_stop):
+        writer.look()
         limit.update(step + 1, run.take_step(stepper, schedule, step, log))
         step += 1
         if _is_due(job, step, schedule.num_steps, ends=limit.should_stop):
@@ -107,19 +110,19 @@ def _train(job: TrainJob, masters: Masters, callbacks: Sequence[Callback]) -> Tr
             numbers = from_main(job.policy, job.ranks, partial(_numbers, job, step, validation))
             log.validation(step, numbers)
             if best.update(step, numbers):
-                run.save(BEST, step, log, keep=None)
-                run.keep_best(safe_best, step)
+                run.save(BEST, step, log, bests=(safe_best, step))
         last = step == schedule.num_steps or best.should_stop or limit.should_stop
         # Asked of all: a signal reaches the processes at different times, and they must stop after the same step.
         with run.kept(step, log):
             stopped = not last and job.ranks.any(job.stop())
         due = last or stopped or step % settings.checkpoint_every == 0
         if due:
-            run.save(CHECKPOINTS, step, log, keep=settings.keep_checkpoints)
             safe_best = best.step
-            run.keep_best(safe_best)
+            run.save(CHECKPOINTS, step, log, bests=(safe_best,))
         if stopped:
+            writer.wait()
             raise Interrupted(step, schedule.num_steps, job.run_dir)
+    writer.wait()
     best_step, problems = run.keep_weights(best.step, last=step)
     kept_share = run.take_back()
     # The last validation may be of other weights, or of the rows that chose.
