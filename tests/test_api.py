@@ -1,5 +1,6 @@
 """The calls from Python: each has the arguments of its command, and the examples of their docstrings run."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -35,7 +36,7 @@ STARTING = {"processes", "nodes", "node_rank", "rendezvous", "max_restarts"}
 ONLY_COMMAND = {
     "train": STARTING,
     "resume": STARTING,
-    "plan": {"json", "processes", "gpu_memory", "shard"},
+    "plan": {"json"},
     "online": {"engine"},
 }
 """What is about printing, or is there to be refused."""
@@ -185,6 +186,34 @@ def test_a_plan_says_whether_it_fits_and_may_be_of_a_file_of_settings(model: Pat
     assert haloes.plan(tmp_path / "run.yaml").facts["model"] == str(model)
     with pytest.raises(haloes.ConfigError, match="are both settings"):
         haloes.plan(tmp_path / "run.yaml", config=tmp_path / "run.yaml")
+
+
+def test_a_plan_of_several_processes_reads_no_feedback_and_is_that_of_the_command(model: Path, capsys: Any):
+    plan = haloes.plan("no-such.jsonl", model=model, processes=4, gpu_memory="80G", shard=True)
+    with pytest.raises(SystemExit) as ended:
+        app(["plan", "--model", str(model), "--processes", "4", "--gpu-memory", "80G", "--shard", "--json"])
+
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out) == {**dataclasses.asdict(plan), "advice": list(plan.advice)}
+    assert plan.fits
+    assert plan.shards is not None
+    assert sum(plan.shards.values()) == plan.needed < sum(plan.whole.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"processes": 2}, "give its memory, such as --gpu-memory 80G"),
+        ({"shard": True}, "give its memory, such as --gpu-memory 80G"),
+        ({"gpu_memory": "80G", "memory": 4}, "leave them out beside --gpu-memory"),
+        ({"gpu_memory": "80G", "find_lr": True}, "leave them out beside --gpu-memory"),
+        ({"gpu_memory": "80G", "processes": 0}, "--processes must be at least 1, got 0"),
+        ({"gpu_memory": ""}, "--gpu-memory must be such as 80G"),
+    ],
+)
+def test_arguments_of_a_plan_that_do_not_go_together_are_refused(given: dict[str, Any], message: str, model: Path):
+    with pytest.raises(haloes.ConfigError, match=message):
+        haloes.plan(model=model, **given)
 
 
 def test_what_was_sampled_is_read_back_and_not_asked_again(world: Path):

@@ -20,7 +20,7 @@ from haloes.training.optimizer import make_masters
 from haloes.training.settings import TrainSettings
 from haloes.training.trainer import train
 from haloes.training.validation import make_schedule, validate
-from training_jobs import LOSSES, Row, disturb, make_job, make_stepper, policy_for, rows_for, thumbs, write_store
+from training_jobs import EVERY, LOSSES, Row, disturb, make_job, make_stepper, policy_for, rows_for, thumbs, write_store
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ CASES = {
     "kto lora": Case("kto", rows_for(LOSSES["kto"], 9), lora=LoRA(rank=4)),
     "dpo": Case("dpo", rows_for(LOSSES["dpo"], 5)),
     "sft": Case("sft", rows_for(LOSSES["sft"], 5)),
+    "a reference that is synced": Case("humanline", rows_for(EVERY["humanline"], 9)),
     # With a budget of one token every row is a micro-batch, and goes to the processes in turn.
     "one label each": Case("kto", thumbs(2), budget=1),
     "a process without rows": Case("kto", thumbs(3), budget=1),
@@ -47,7 +48,7 @@ CASES = {
 def make_stores(folder: Path) -> None:
     """The data of all cases and of the whole run, for all processes."""
     for name, case in CASES.items():
-        write_store(folder / name, case.rows, paired=LOSSES[case.loss].needs.pairs)
+        write_store(folder / name, case.rows, paired=EVERY[case.loss].needs.pairs)
     write_store(folder / "train", rows_for(LOSSES["kto"], 12))
     write_store(folder / "held out", rows_for(LOSSES["kto"], 5, seed=1))
 
@@ -55,7 +56,7 @@ def make_stores(folder: Path) -> None:
 def steps(folder: Path, ranks: Ranks) -> Iterator[tuple[str, dict[str, Any]]]:
     """What every case's step comes to, by the name of the case: table, metrics, and gradients after their sum."""
     for name, case in CASES.items():
-        loss = LOSSES[case.loss]
+        loss = EVERY[case.loss]
         store = TokenStore(folder / name)
         policy = disturb(policy_for(loss, lora=case.lora), seed=12)
         stepper = make_stepper(policy, loss, store, budget=case.budget, ranks=ranks)
@@ -103,7 +104,6 @@ def main(folder: Path) -> None:
     whole_run(folder, folder / "run of two", ranks)
     whole_run(folder, folder / "stopped run", ranks, stop_on=1)
     (folder / f"count {ranks.index}").write_text(str(ranks.count))
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

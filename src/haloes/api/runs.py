@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from haloes.api.arguments import (
     Columns,
@@ -203,6 +203,46 @@ def resume(
         )
 
 
+class PlanArguments(TypedDict, total=False):
+    """The arguments that every plan takes, as `plan` explains them."""
+
+    config: ConfigLike | None
+    model: PathLike | None
+    init: PathLike | None
+    loss: "Loss[Any] | str | None"
+    validation: FeedbackLike | None
+    columns: Columns | None
+    system: PathLike | None
+    scrub: bool
+    lr: float | Auto | None
+    epochs: float | Auto | None
+    batch_size: int | Auto | None
+    settings: Mapping[str, Any] | None
+    progress: ProgressLike
+
+
+@overload
+def plan(
+    feedback: FeedbackLike | None = None,
+    *,
+    memory: float | None = None,
+    find_lr: bool = False,
+    gpu_memory: None = None,
+    **given: Unpack[PlanArguments],
+) -> "Plan": ...
+
+
+@overload
+def plan(
+    feedback: FeedbackLike | None = None,
+    *,
+    processes: int = 1,
+    gpu_memory: str,
+    shard: bool = False,
+    **given: Unpack[PlanArguments],
+) -> "SharedPlan": ...
+
+
 def plan(
     feedback: FeedbackLike | None = None,
     *,
@@ -219,15 +259,23 @@ def plan(
     batch_size: int | Auto | None = None,
     memory: float | None = None,
     find_lr: bool = False,
+    processes: int = 1,
+    gpu_memory: str | None = None,
+    shard: bool = False,
     settings: Mapping[str, Any] | None = None,
     progress: ProgressLike = "auto",
-) -> "Plan":
+) -> "Plan | SharedPlan":
     """
     Find out what a run will take in memory, time and disk, from a few of its own steps, and whether it fits.
+
+    With `gpu_memory` it is computed what each of several processes holds in memory, from the model's shape alone: in a
+    second, with no feedback read, nothing tried, and no GPU needed.
 
     Example:
         plan = haloes.plan("thumbs.jsonl", model="model", memory=16)
         print(plan.fits, plan.training / 2**30, sum(plan.seconds.values()))
+        plan = haloes.plan(model="model", processes=8, gpu_memory="80G", shard=True)
+        print(plan.fits, plan.needed / 1e9, plan.shards, plan.advice)
 
     Args:
         feedback: as for `haloes.train`; or a YAML file with settings that names it.
@@ -245,18 +293,22 @@ def plan(
         memory: memory that the run may take, in GiB; what is free on the device if left out.
         find_lr: try the learning rate and multiples of it with a few steps, and propose one for train.kl_budget, in
             `rates` of the plan.
+        processes: with `gpu_memory`: how many processes there are to be, each with a GPU of its own.
+        gpu_memory: the memory of one GPU: "80G" (of 10^9 bytes), "80GiB", or "80" (GiB).
+        shard: with `gpu_memory`: the weights lie in shards in any case, as with train.shard=full.
         settings: nested mappings, over all other arguments.
         progress: told how far the planning is; shown in a terminal or notebook if left out, None for silence.
 
     Returns:
-        The plan, in bytes and seconds; `fits` says whether the run would start.
+        The plan, in bytes and seconds; `fits` says whether the run would start. With `gpu_memory` the bytes by part of
+        a process that holds everything (`whole`), and of one that holds a part of every weight (`shards`).
 
     Raises:
-        UserError: what `haloes.train` would refuse of the configuration, the data or the model.
+        UserError: what `haloes.train` would refuse of the configuration, the data or the model; or two arguments do
+            not go together.
     """
     config, feedback = _file_of_settings(feedback, config)
-    if memory is not None and not memory > 0:
-        raise ConfigError(f"--memory must be positive, got {memory:g}")
+    _check_plan(memory=memory, find_lr=find_lr, processes=processes, gpu_memory=gpu_memory, shard=shard)
     with as_files(feedback, validation) as (source, held_out), showing(progress) as shown:
         given = argument_settings(
             feedback=source,
@@ -271,9 +323,13 @@ def plan(
             epochs=epochs,
             batch_size=batch_size,
         )
+        run_config = configured(config, given, settings)
+        if gpu_memory is not None:
+            from haloes.planning.several import parse_memory, plan_shared
+
+            return plan_shared(run_config, processes=processes, gpu_memory=parse_memory(gpu_memory), shard=shard)
         from haloes.runs.early_checks import check_names
 
-        run_config = configured(config, given, settings)
         check_names(run_config)
         from haloes.planning.plan import make_plan
         from haloes.report.numbers import GIB
@@ -283,30 +339,16 @@ def plan(
         )
 
 
-def plan_processes(
-    feedback: str | None,
-    *,
-    config: ConfigLike | None,
-    settings: Mapping[str, Any],
-    processes: int,
-    gpu_memory: str,
-    shard: bool,
-    **given: Any,
-) -> "SharedPlan":
-    """
-    Compute what each of several processes holds in memory, from the model's shape alone; no feedback is read.
-
-    Raises:
-        UserError: there is no such model or loss, or a number cannot be meant.
-    """
+def _check_plan(*, memory: float | None, find_lr: bool, processes: int, gpu_memory: str | None, shard: bool) -> None:
+    """Raise ConfigError for what cannot be meant, in the words of the command."""
+    if memory is not None and not memory > 0:
+        raise ConfigError(f"--memory must be positive, got {memory:g}")
     if processes < 1:
         raise ConfigError(f"--processes must be at least 1, got {processes}")
-    from haloes.planning.several import parse_memory, plan_shared
-
-    bytes_of_one = parse_memory(gpu_memory)
-    config, feedback = _file_of_settings(feedback, config)
-    run_config = configured(config, argument_settings(feedback=feedback, **given), settings)
-    return plan_shared(run_config, processes=processes, gpu_memory=bytes_of_one, shard=shard)
+    if gpu_memory is None and (processes > 1 or shard):
+        raise ConfigError("--processes and --shard are computed for a GPU: give its memory, such as --gpu-memory 80G")
+    if gpu_memory is not None and (memory is not None or find_lr):
+        raise ConfigError("--memory and --find-lr try a run out on this machine: leave them out beside --gpu-memory")
 
 
 def export(

@@ -84,47 +84,28 @@ def plan(
         options; may be given several times.
     """
     import haloes.api.runs
-    from haloes.cli.views.output import say, show
-    from haloes.cli.views.plan import as_json, end_of_shared, plan_lines
-    from haloes.errors import ConfigError
+    from haloes.cli.views.plan import end_of_plan
     from haloes.progress.display import Display
-    from haloes.report.numbers import size
     from haloes.runs.read_settings import parse_settings
 
-    if gpu_memory is not None:
-        shape: dict[str, Any] = {"config": config, "model": model, "init": init, "loss": loss}
-        shared = haloes.api.runs.plan_processes(
-            source, **shape, processes=processes, gpu_memory=gpu_memory, shard=shard, settings=parse_settings(settings)
-        )
-        end_of_shared(shared, json=json)
-        return
-    if processes > 1 or shard:
-        raise ConfigError("--processes and --shard are computed for a GPU: give its memory, such as --gpu-memory 80G")
+    options: dict[str, Any] = {
+        "config": config,
+        "model": model,
+        "init": init,
+        "loss": loss,
+        "validation": validation,
+        "columns": columns,
+        "system": system,
+        "scrub": scrub,
+        "lr": lr,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "memory": memory,
+        "find_lr": find_lr,
+        "processes": processes,
+        "gpu_memory": gpu_memory,
+        "shard": shard,
+    }
     with Display() as progress:
-        run_plan = haloes.api.runs.plan(
-            source,
-            config=config,
-            model=model,
-            init=init,
-            loss=loss,
-            validation=validation,
-            columns=columns,
-            system=system,
-            scrub=scrub,
-            lr=lr,
-            epochs=epochs,
-            batch_size=batch_size,
-            memory=memory,
-            find_lr=find_lr,
-            settings=parse_settings(settings),
-            progress=progress,
-        )
-    if json:
-        say(as_json(run_plan))
-    else:
-        show(plan_lines(run_plan))
-    if not run_plan.fits:
-        raise ConfigError(
-            f"the run does not fit: it takes {size(max(run_plan.training, run_plan.sampling))}, "
-            f"and {size(run_plan.limit)} are there"
-        )
+        run_plan = haloes.api.runs.plan(source, **options, settings=parse_settings(settings), progress=progress)
+    end_of_plan(run_plan, json=json)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ def cut(policy: Policy, mesh: DeviceMesh) -> Policy:
     _shard(model, mesh, dtype)
     reference = policy.reference
     if isinstance(reference, SyncedReference):
-        reference = ShardedSyncedReference(_trained(policy), policy.scorer)
+        reference = ShardedSyncedReference.of(reference, _trained(policy), policy.scorer)
     elif earlier is not None:
         _shard(twin, mesh, dtype)
         _fill(twin, earlier, model)
@@ -74,8 +74,8 @@ def set_up(policy: Policy) -> Policy:
     """Do the other part of `shard_policy`, with all processes: try out how the model is scored on its device."""
     scorer, why = make_scorer(policy.scorer.model)
     reference, other = policy.reference, _other_model(policy)
-    if isinstance(reference, SyncedReference):
-        reference = ShardedSyncedReference(_trained(policy), scorer)
+    if isinstance(reference, ShardedSyncedReference):
+        reference = reference.scored_by(scorer)
     elif other is not None:
         reference = frozen(other.model, make_scorer(other.model)[0])
     elif reference is not None:
@@ -156,6 +156,20 @@ class ShardedSyncedReference(SyncedReference):
 
     is_in_place = False
     """Whether the model has the reference's weights now."""
+
+    @classmethod
+    def of(cls, uncut: SyncedReference, parameters: Mapping[str, torch.nn.Parameter], scorer: Scorer) -> Self:
+        """Return a reference of whole weights as one of shards, beside these parameters, which are cut already."""
+        found = cls(parameters, scorer)
+        for name, weight in uncut.state().items():
+            put(found._weights[name], weight)
+        return found
+
+    def scored_by(self, scorer: Scorer) -> Self:
+        """Return the same reference with another scorer of its model."""
+        found = copy.copy(self)
+        found._scorer = scorer
+        return found
 
     def _swap(self) -> None:
         self.is_in_place = not self.is_in_place

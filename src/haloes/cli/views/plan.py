@@ -20,16 +20,22 @@ _LEAST = 0.05
 """Seconds that are still written as 0.1."""
 
 
-def end_of_shared(plan: "SharedPlan", *, json: bool) -> None:
-    """Print a plan of several processes. Raises ConfigError where the run does not fit."""
-    if json:
-        say(shared_as_json(plan))
+def end_of_plan(plan: "Plan | SharedPlan", *, json: bool) -> None:
+    """Print a plan. Raises ConfigError where the run does not fit."""
+    from haloes.planning.several import SharedPlan
+
+    if isinstance(plan, SharedPlan):
+        text, lines = shared_as_json(plan), shared_lines(plan)
+        lacks = f"{_gb(plan.needed)} GB of a GPU, and {_gb(plan.limit)} are there"
     else:
-        show(shared_lines(plan))
+        text, lines = as_json(plan), plan_lines(plan)
+        lacks = f"{size(max(plan.training, plan.sampling))}, and {size(plan.limit)} are there"
+    if json:
+        say(text)
+    else:
+        show(lines)
     if not plan.fits:
-        raise ConfigError(
-            f"the run does not fit: it takes {_gb(plan.needed)} GB of a GPU, and {_gb(plan.limit)} are there"
-        )
+        raise ConfigError(f"the run does not fit: it takes {lacks}")
 
 
 def shared_lines(plan: "SharedPlan") -> Iterator[Any]:
