@@ -27,7 +27,7 @@ from haloes.models.adapters import LoRA
 from haloes.models.policy import Policy, make_policy
 from haloes.models.quiet import quiet
 from haloes.models.reference_cache import ReferenceCache
-from haloes.models.references import SyncedReference
+from haloes.models.references import FileReference, SyncedReference
 from haloes.models.sharded import shard_policy
 from haloes.models.weight_shards import is_shard, local, whole
 from haloes.tokens.store import TokenStore
@@ -74,6 +74,8 @@ CASES = {
     f"all weights {BFLOAT16}": Case(dtype=torch.bfloat16),
     f"adapters {BFLOAT16}": Case(lora=LoRA(rank=4), dtype=torch.bfloat16),
 }
+HELD = ["all weights, untied", "adapters, untied", f"all weights {BFLOAT16}", f"adapters {BFLOAT16}"]
+"""Cases of which it is counted what a process holds."""
 
 
 def make_stores(folder: Path) -> None:
@@ -231,6 +233,41 @@ def dtypes(ranks: Ranks, folder: Path) -> Iterator[tuple[str, Any]]:
         yield "shards of all", all(is_shard(w) for w in policy.model.parameters())
 
 
+def held(folder: Path, ranks: Ranks) -> Iterator[tuple[str, Any]]:
+    """The bytes that this process holds of each part of the model after a step."""
+    for name in HELD:
+        case, loss, store = CASES[name], LOSSES["kto"], TokenStore(folder / name)
+        policy = policy_of(loss, case, ranks)
+        stepper = stepper_of(policy, loss, store, ranks, budget=case.budget)
+        masters = make_masters(policy.trainable())
+        optimizer = make_optimizer(masters, TrainSettings(lr=1e-3))
+        stepper.run(make_schedule(stepper, batch_size=32, epochs=1, seed=0).step(0), backward=True)
+        gradients = masters.gradients()
+        optimizer.step()
+        trained = list(masters.weights.values())
+        # One of float32 is its own copy, as is any shard.
+        weights = [p for p in policy.model.parameters() if all(p is not weight for weight in trained)]
+        moments = [m for state in optimizer.state.values() for m in state.values() if m.ndim or m.numel() > 1]
+        parts = {
+            "weights and trained copy": [*weights, *trained],
+            "gradients": gradients,
+            "optimizer": moments,
+            "reference": reference_weights(policy),
+        }
+        for part, tensors in parts.items():
+            yield f"held, {name}: {part}", sum(local(tensor).nbytes for tensor in tensors)
+        masters.release()
+
+
+def reference_weights(policy: Policy) -> list[torch.Tensor]:
+    """The weights of a reference that is another model, in a file or not; none where it is the policy itself."""
+    if isinstance(policy.reference, FileReference):
+        return list(policy.reference.weights().values())
+    assert policy.reference is not None
+    with policy.reference() as scorer:
+        return [] if scorer.model is policy.scorer.model else list(scorer.model.parameters())
+
+
 def everything(folder: Path) -> None:
     """Do it all as one of several processes."""
     torch.set_num_threads(1)
@@ -239,7 +276,7 @@ def everything(folder: Path) -> None:
     for name, case in CASES.items():
         found |= {f"{name}: {key}": value for key, value in three_steps(name, case, folder, ranks)}
     found |= dict(the_rest(folder, ranks)) | dict(synced(ranks, folder)) | dict(dtypes(ranks, folder))
-    found |= dict(every_loss(folder, ranks))
+    found |= dict(every_loss(folder, ranks)) | dict(held(folder, ranks))
     arrays = {
         key: value.detach().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         for key, value in found.items()

@@ -1,6 +1,7 @@
 """Steps of two and four processes that hold a part of every weight each are those of one process with all weights."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from haloes.models.adapters import LoRA
 from haloes.models.packing_check import make_scorer
 from haloes.models.policy import make_policy
 from haloes.models.sharded import check_shardable
+from haloes.planning.several import plan_shared
+from haloes.runs.config_layers import make_config
 from started_scripts import carry_out
 from tiny_architectures import tiny_architecture
 from training_jobs import EVERY
@@ -97,6 +100,27 @@ def test_gradients_are_float32_though_the_reference_was_looked_at_first(process:
 def test_the_processes_have_the_same_numbers_to_the_bit(found: Found):
     for name, value in found["2-0"].items():
         assert np.array_equal(value, found["2-1"][name]), name
+
+
+@pytest.mark.parametrize("count", shards_script.COUNTS)
+@pytest.mark.parametrize("name", shards_script.HELD)
+def test_the_processes_hold_what_the_plan_says(name: str, count: int, found: Found, tmp_path: Path):
+    case = shards_script.CASES[name]
+    tiny_model("llama", tied=case.tied).config.save_pretrained(tmp_path)
+    lora = None if case.lora is None else {"rank": case.lora.rank}
+    dtype = str(case.dtype).removeprefix("torch.")
+    config = make_config({"loss": {"name": "kto"}, "model": {"name": str(tmp_path), "lora": lora, "dtype": dtype}})
+    plan = plan_shared(config, processes=count, gpu_memory=10**9, shard=False)
+    parts = plan.whole if count == 1 else plan.shards
+    assert parts is not None
+    held = {name: parts.get(name, 0) for name in ("gradients", "optimizer", "reference")}
+    held["weights and trained copy"] = parts["weights"] + parts["trained copy (float32)"]
+    processes = [found[f"{count}-{index}"] for index in range(count)]
+    for part, planned in held.items():
+        counted = [int(process[f"held, {name}: {part}"]) for process in processes]
+        # In all it is exact. A weight whose rows do not come out even leaves some processes up to one row more.
+        assert sum(counted) == pytest.approx(count * planned, abs=2 * count), part
+        assert counted == pytest.approx([planned] * count, rel=0.1, abs=64), part
 
 
 @pytest.mark.parametrize(
