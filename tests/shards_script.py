@@ -155,7 +155,7 @@ def every_loss(folder: Path, ranks: Ranks) -> Iterator[tuple[str, Any]]:
     """What one step of each loss of the table comes to."""
     for name, loss in EVERY.items():
         # Four processes differ from two where something is kept of the steps before, which each holds a part of.
-        if ranks.count > 2 and loss.needs.sync_every is None:  # noqa: PLR2004
+        if ranks.count > 2 and loss.needs.sync_every is None:
             continue
         policy = policy_of(loss, Case(), ranks)
         store = TokenStore(folder / "loss" / name)

@@ -75,7 +75,7 @@ def set_up(policy: Policy) -> Policy:
     scorer, why = make_scorer(policy.scorer.model)
     reference, other = policy.reference, _other_model(policy)
     if isinstance(reference, ShardedSyncedReference):
-        reference = reference.scored_by(scorer)
+        reference.score_with(scorer)
     elif other is not None:
         reference = frozen(other.model, make_scorer(other.model)[0])
     elif reference is not None:
@@ -165,11 +165,9 @@ class ShardedSyncedReference(SyncedReference):
             put(found._weights[name], weight)
         return found
 
-    def scored_by(self, scorer: Scorer) -> Self:
-        """Return the same reference with another scorer of its model."""
-        found = copy.copy(self)
-        found._scorer = scorer
-        return found
+    def score_with(self, scorer: Scorer) -> None:
+        """Take another scorer of the same model."""
+        self._scorer = scorer
 
     def _swap(self) -> None:
         self.is_in_place = not self.is_in_place
