@@ -18,12 +18,14 @@ import pytest
 import torch
 import torch.distributed.fsdp
 import torch.distributed.tensor
+from safetensors.torch import save_file
 
 from forked_ranks import together
 from haloes.cli.main import main as haloes
 from haloes.errors import Interrupted
 from haloes.models.reference_cache import ReferenceCache
 from haloes.models.sharded import shard_policy
+from haloes.models.weight_shards import whole
 from haloes.runs import setup
 from haloes.tokens.store import TokenStore
 from haloes.training.cut import Cut, never
@@ -70,7 +72,13 @@ def _in_turn(command: Callable[[], object]) -> None:
 
 
 def train_part(
-    folder: Path, run: str, *, stop_after: int | None = None, cut_after: int | None = None, shards: bool = True
+    folder: Path,
+    run: str,
+    *,
+    stop_after: int | None = None,
+    cut_after: int | None = None,
+    shards: bool = True,
+    takes_back: bool = False,
 ) -> None:
     """
     Train a run of eight steps as one of several processes, or the part of it that is left.
@@ -81,6 +89,8 @@ def train_part(
         stop_after: the last process is asked to stop after this many steps of this part.
         cut_after: the last process gives the step up that it is in when it has been asked this often.
         shards: whether the processes share the weights.
+        takes_back: the policy falls apart with all of the change and with 7/8 of it, and is sound with 6/8; its weights
+            are left in `result.safetensors`.
     """
     torch.set_num_threads(1)
     ranks, run_dir, asked = this_rank(torch.device("cpu")), folder / run, count(1)
@@ -104,9 +114,15 @@ def train_part(
         cache=ReferenceCache(run_dir / "cache", known) if cache is None else cache,
         stop=lambda: stop_after is not None and is_last and next(asked) >= stop_after,
         cut=cut,
+        falls_apart=partial(next, iter((True, True, False))) if takes_back else None,
     )
     try:
-        train(job)
+        result = train(job)
+        if takes_back:
+            assert result.kept_share == 0.75
+            weights = {name: whole(weight).contiguous() for name, weight in policy.trainable().items()}
+            if ranks.is_main:
+                save_file(weights, run_dir / "result.safetensors")
     except Interrupted as stopped:
         if ranks.is_main:
             (run_dir / "stopped").write_text(str(stopped.step))
@@ -119,6 +135,8 @@ def parts(folder: Path) -> None:
     work = partial(train_part, folder)
     for run, before, processes, after in (
         ("whole", None, 2, {}),
+        ("part of it by one", None, 1, {"takes_back": True}),
+        ("part of it by two", None, 2, {"takes_back": True}),
         ("stopped", {"stop_after": 5}, 2, {}),
         ("cut", {"cut_after": 30}, 2, {}),
         ("on one", {"stop_after": 5}, 1, {}),

@@ -139,7 +139,7 @@ def test_a_disk_that_fills_up_leaves_nothing_open(monkeypatch: pytest.MonkeyPatc
         def close(self) -> None:
             Full.closed = True
 
-    monkeypatch.setattr("haloes.models.references.tempfile.TemporaryFile", Full)
+    monkeypatch.setattr("haloes.models.weights_file.tempfile.TemporaryFile", Full)
     with pytest.raises(OSError, match="No space left"):
         parked(tmp_path)
     assert Full.closed

@@ -1,6 +1,5 @@
 """After training the answers are asked for: where they go in circles part of the change is taken back."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,6 @@ from haloes.report.load import load_run
 from haloes.runs import new_repeats
 from haloes.runs.align import align
 from haloes.runs.new_repeats import NewRepeats
-from haloes.runs.run_folder import read_config
 from haloes.stats.text_stats import repeats_itself
 from tiny_runs import config, rows_of, save_model, warnings_of, write_rows
 
@@ -129,12 +127,30 @@ def circles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"model": save_model(folder / "model"), "rows": write_rows(folder / "rows.jsonl", rows)}
 
 
-def run(circles: dict[str, Path], run_dir: Path, budget: float | None, **how: Any) -> Any:
+Adapters = dict[str, float] | None
+ADAPTERS, ALL = {"rank": 4, "alpha": 8.0}, None
+
+
+def run(
+    circles: dict[str, Path],
+    run_dir: Path,
+    budget: float | None,
+    *,
+    lora: Adapters = ADAPTERS,
+    **how: Any,
+) -> Any:
     cfg = config(
         circles["model"],
         circles["rows"],
+        model={"lora": lora},
         loss={"name": "sft"},
-        train={"lr": 3e-2, "epochs": 12.0, "repeats_budget": budget, "microbatch_tokens": 512, "checkpoint_every": 50},
+        train={
+            "lr": 3e-2 if lora else 3e-3,
+            "epochs": 12.0,
+            "repeats_budget": budget,
+            "microbatch_tokens": 512,
+            "checkpoint_every": 50,
+        },
         samples={"max_new_tokens": 12},
     )
     return align(cfg, run_dir, **how)
@@ -147,11 +163,14 @@ def in_circles(run_dir: Path) -> dict[str, bool]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("lora", "weights"), [(ADAPTERS, "adapter_model"), (ALL, "model")], ids=["adapters", "all weights"]
+)
 def test_a_run_whose_answers_go_in_circles_takes_back_what_it_must_and_says_so(
-    circles: dict[str, Path], tmp_path: Path
+    circles: dict[str, Path], tmp_path: Path, lora: Adapters, weights: str
 ):
-    all_of_it = run(circles, tmp_path / "all", None)
-    part = run(circles, tmp_path / "part", 0.0)
+    all_of_it = run(circles, tmp_path / "all", None, lora=lora)
+    part = run(circles, tmp_path / "part", 0.0, lora=lora)
 
     assert in_circles(tmp_path / "all") == {"before": False, "after": True}
     assert in_circles(tmp_path / "part") == {"before": False, "after": False}
@@ -164,14 +183,6 @@ def test_a_run_whose_answers_go_in_circles_takes_back_what_it_must_and_says_so(
     assert f"{kept:.0%}" in (tmp_path / "part" / "report.html").read_text()
 
     # As the warning says: all of the change, and the answers of the model that has it.
-    run(circles, tmp_path / "part", None, resume=True)
-    for name in ("samples.jsonl", "model/adapter_model.safetensors"):
+    run(circles, tmp_path / "part", None, lora=lora, resume=True)
+    for name in ("samples.jsonl", f"model/{weights}.safetensors"):
         assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
-
-
-def test_all_weights_are_not_watched_for_which_a_copy_would_be_needed(circles: dict[str, Path], tmp_path: Path):
-    cfg = read_config(run(circles, tmp_path / "part", 0.0).run_dir)
-    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, lora=None))
-    whole = align(cfg, tmp_path / "full")
-
-    assert not [score for score in whole.scores if score.name == "kept_share"]

@@ -122,6 +122,16 @@ def test_a_run_that_stopped_goes_on_with_others_or_without_shards(name: str, fol
         np.testing.assert_allclose(resumed[key], weight, atol=1e-4, err_msg=key)
 
 
+def test_processes_that_share_all_weights_take_back_what_one_does(folder: Path):
+    one, two = (load_file(folder / f"part of it by {count}" / "result.safetensors") for count in ("one", "two"))
+    all_of_it = last_weights(folder / "part of it by one")
+
+    assert one.keys() == two.keys() == all_of_it.keys()
+    assert not all(torch.equal(weight, all_of_it[key]) for key, weight in one.items())
+    for key, weight in one.items():
+        np.testing.assert_allclose(two[key], weight, atol=1e-4, err_msg=key)
+
+
 @pytest.mark.parametrize(
     ("model", "train", "named"),
     [

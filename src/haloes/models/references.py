@@ -10,16 +10,12 @@ Nothing of a reference is ever loaded again by its name: what a name leads to ma
 """
 
 import copy
-import math
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,12 +23,10 @@ from haloes.models.cache import cache_dir
 from haloes.models.forward import Scorer, is_sharded
 from haloes.models.lm_head import Head
 from haloes.models.quiet import quiet
+from haloes.models.weights_file import WeightsFile
 
 Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
 """Inside the context the scorer is the reference: the same weights before training, or another model."""
-
-_ALIGNED = 64
-"""Bytes at whose multiples a weight begins in the file, as matrix products like it."""
 
 
 def adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
@@ -98,7 +92,8 @@ class FileReference:
         Write the weights into the file: the reference is the model as it is now.
 
         Args:
-            parameters: every weight that training may change, in host memory.
+            parameters: every weight that training may change, in host memory. A tied one appears once among them, and
+                so it stays one.
             scorer: the scorer of their model.
             folder: where the file is; it is made if need be.
 
@@ -106,21 +101,7 @@ class FileReference:
             OSError: the file cannot be written.
         """
         self._parameters, self._scorer = dict(parameters), scorer
-        self._starts: dict[str, int] = {}
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as this object lives
-        # A reference lives as long as its policy, and has no owner that would close it.
-        close = weakref.finalize(self, self._file.close)
-        try:
-            for name, parameter in self._parameters.items():
-                self._file.seek(math.ceil(self._file.tell() / _ALIGNED) * _ALIGNED)
-                # A tied weight appears once among the parameters, and so it stays one.
-                self._starts[name] = self._file.tell()
-                self._file.write(_bytes(parameter.detach()).numpy().data)
-            self._file.flush()
-        except OSError:
-            close()
-            raise
+        self._file = WeightsFile(self._parameters, folder)
 
     @contextmanager
     def __call__(self) -> Iterator[Scorer]:
@@ -135,12 +116,7 @@ class FileReference:
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights of the file by name, as a new mapping of it into memory."""
-        # "c": a write to these weights would change neither the file nor the next mapping of it.
-        data = torch.from_numpy(np.memmap(self._file, np.uint8, mode="c"))
-        return {
-            name: data[self._starts[name] :][: parameter.nbytes].view(parameter.dtype).view(parameter.shape)
-            for name, parameter in self._parameters.items()
-        }
+        return self._file.read()
 
     def _put(self, weights: Mapping[str, Tensor]) -> None:
         """Point the model's parameters at these weights, without a copy."""
@@ -188,7 +164,3 @@ class SyncedReference:
         """Exchange the storage of the present weights and the kept ones, without a copy."""
         for name, parameter in self._parameters.items():
             parameter.data, self._weights[name] = self._weights[name], parameter.data
-
-
-def _bytes(weight: Tensor) -> Tensor:
-    return weight.contiguous().reshape(-1).view(torch.uint8)

@@ -251,8 +251,7 @@ def _make_monitor(
 def _watch_repeats(context: RunContext, prepared: PreparedRun, before: Sequence[Completion]) -> NewRepeats | None:
     """Return what asks after training whether answers go in circles; None where nothing could be taken back."""
     budget = prepared.config.train.repeats_budget
-    # The weights before training are kept for it: those of adapters are small, those of a whole model are not.
-    if budget is None or prepared.config.model.lora is None or not prepared.inputs.prompts:
+    if budget is None or not prepared.inputs.prompts:
         return None
     return NewRepeats(context, before, budget)
 

@@ -66,8 +66,8 @@ class TrainJob:
     number, and `train.kl_budget` holds nothing back."""
     falls_apart: Callable[[], bool] | None = None
     """Returns whether the policy answers as it must not now, asked after training, in the main process alone; then part
-    of the change to the weights is taken back (`haloes.training.take_back`), for which a copy of those before is kept.
-    None: all of the change stays."""
+    of the change to the weights is taken back (`haloes.training.take_back`), for which those before are kept in a
+    file. None: all of the change stays."""
     cut: Cut = never
     """Asked between two passes; True gives the step up and ends the run with the steps before it saved."""
     on_layout: LayoutHook = ignore_layout

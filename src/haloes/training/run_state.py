@@ -167,7 +167,6 @@ class RunState:
         """Take back as little of the change as the policy does not fall apart with; return the share that it keeps."""
         if self.change is None or not self._falls_apart():
             return 1.0
-        self.change.end()
         for share in SHARES:
             self.change.keep(share)
             if not self._falls_apart():

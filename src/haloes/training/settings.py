@@ -62,8 +62,8 @@ class TrainSettings:
     is "auto", and null, for no end, where the rate is yours. Ours: at 0.09 a token answers fell apart."""
     repeats_budget: float | None = 0.0
     """Largest share, 0 to 1, of the answers to held-out prompts (samples.prompts) that may go in circles after training
-    though they did not before. Where more do, part of the change to the adapters is taken back, by eighths, until no
-    more do: the model stays nearer to that before. null keeps all of the change, as training all weights does."""
+    though they did not before. Where more do, part of the change to the weights is taken back, by eighths, until no
+    more do: the model stays nearer to that before. null keeps all of the change."""
     optimizer: Optimizer = "adamw"
     """How gradients become changes of the weights. AdamW is what the KTO paper recommends; its 1B to 30B
     comparisons used RMSprop with a learning rate of 5e-7. adamw8bit keeps AdamW's moments in 8 bits (a quarter of

@@ -82,7 +82,7 @@ def _train(job: TrainJob, masters: Masters, writer: CheckpointWriter, callbacks:
         optimizer=make_optimizer(masters, settings),
         loss_state=LossState(job.loss.needs, job.policy),
         logp_before=[None if store is None else score_before(job, store) for store in (job.validation, job.selection)],
-        change=None if job.falls_apart is None else Change(masters),
+        change=None if job.falls_apart is None else Change(masters, job.run_dir),
         writer=writer,
     )
     saved, damaged = run.resume()
