@@ -288,7 +288,9 @@ def test_a_run_goes_on_without_unrated_and_a_few_empty_rows_and_says_so(
     write_rows(Path("f.jsonl"), given)
 
     assert run(["train", "f.jsonl", *flags(model, samples__prompts="0"), "--out", "run"]) == 0
-    assert "rows left out: 20 no label, 1 empty completion" in " ".join(capsys.readouterr().out.split())
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "f.jsonl: 32 rows used, 21 left out: 20 x no label, 1 x empty completion" in said
+    assert said.count("left out") == 1
 
 
 def test_the_advice_for_stars_leads_to_a_run(model: Path):

@@ -88,6 +88,10 @@ def test_rows_that_were_not_used_are_told_by_reason_the_most_frequent_first(run:
         "1,000 undesirable answers were left out: this loss learns from the others alone.",
         "Weights in the loss: 1 for desirable answers, 0.5 for undesirable answers.",
     )
+    held_out = {"read": 9, "accepted": 7, "refused": {"NaN": 2}}
+    assert facts.data_notes(run(data_json={"validation rows": held_out})) == (
+        "Left out of the held-out file: 2 for NaN.",
+    )
 
 
 def test_settings_are_listed_by_the_keys_that_set_takes() -> None:

@@ -367,7 +367,8 @@ def test_cautions_of_the_data_reach_the_run(model: Path, tmp_path: Path):
     rows = [*thumbs(12), {"prompt": "p", "completion": "c", "label": None}]
     run = align(config(model, write_rows(tmp_path / "f.jsonl", rows), samples={"prompts": 0}), tmp_path / "run")
 
-    assert "rows left out: 1 no label" in warnings_of(run.run_dir)
+    assert "left out" not in warnings_of(run.run_dir)  # told as they were read, and in the report beside the rows
+    assert "24 accepted. Left out: 1 for no label." in (run.run_dir / "report.html").read_text()
     assert "the run has only" in warnings_of(run.run_dir)
 
 

@@ -10,8 +10,18 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.score_rules import AboveMean, Threshold
 from haloes.records import Feedback, Pair, Refusal
 from haloes.runs.config import FeedbackSettings
-from haloes.runs.feedback_rows import NO_PARTNER, NOT_USED, Rows, fatal_reasons, open_for_doctor, open_rows, score_rule
-from tiny_runs import write_rows
+from haloes.runs.feedback_rows import (
+    NO_PARTNER,
+    NOT_USED,
+    Rows,
+    describe_reading,
+    fatal_reasons,
+    open_for_doctor,
+    open_rows,
+    score_rule,
+)
+from tiny_runs import pairs as paired_rows
+from tiny_runs import thumbs, write_rows
 
 
 def rows_of(path: Path, *, pairs: bool = False, undesirable: bool = True, **settings: Any) -> list[Any]:
@@ -47,6 +57,24 @@ def test_pairs_are_taken_apart_where_single_answers_are_needed(tmp_path: Path):
         Feedback(prompt="p", completion="good", label=True),
         Feedback(prompt="p", completion="bad", label=False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (paired_rows(3), "f.jsonl: 6 rows used; 3 pairs are read as a good and a bad answer each, as the loss"),
+        (paired_rows(1), "f.jsonl: 2 rows used; 1 pair is read as a good and a bad answer each"),
+        (thumbs(2), None),
+    ],
+)
+def test_it_is_told_that_pairs_become_single_answers(rows: Any, told: str | None, tmp_path: Path):
+    path = str(write_rows(tmp_path / "f.jsonl", rows))
+    opened = open_rows(path, FeedbackSettings(), pairs=False)
+    said = describe_reading(opened, "f.jsonl", num_used=len(list(opened)), refused={})
+
+    assert said is None if told is None else (said or "").startswith(told)
+    as_pairs = open_rows(path, FeedbackSettings(), pairs=True)
+    assert describe_reading(as_pairs, "f.jsonl", num_used=len(list(as_pairs)), refused={}) is None
 
 
 def test_single_answers_to_one_prompt_make_pairs_where_pairs_are_needed(thumbs_file: Path):

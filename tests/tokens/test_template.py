@@ -253,6 +253,18 @@ def test_words_that_a_template_drops_before_a_tool_call_are_a_disagreement() -> 
         assert template(chat_template).render("1 + 1?", (bot("", CALL),)).agrees
 
 
+@pytest.mark.parametrize("words", ["", "Let me look."])
+def test_an_answer_whose_tool_calls_the_template_leaves_out_is_refused(words: str) -> None:
+    with pytest.raises(
+        DataError, match="the chat template leaves tool calls out, so that this answer would be trained"
+    ):
+        template().render("1 + 1?", (bot(words, CALL),))
+
+    # What was called before is told by the template as inference sees it.
+    asked = (user("1 + 1?"), bot(words, CALL), Message("tool", "2"))
+    assert template().render(asked, "It is 2.").agrees
+
+
 @pytest.mark.parametrize(
     ("arguments", "written"),
     [({"a": 1}, '{"a": 1}'), (json.dumps({"a": 1}), '{"a": 1}'), ("", "{}"), ("{broken", '"{broken"')],

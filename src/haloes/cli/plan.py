@@ -48,7 +48,8 @@ def plan(
     init
         A finished run to go on from, in place of --model, as for `haloes train`.
     loss
-        kto (the default, for thumbs), dpo (for pairs) or another of `haloes losses`, or path/to/file.py:Class.
+        kto (the default: of pairs it takes each answer by itself), dpo (for pairs) or another of `haloes losses`, or
+        path/to/file.py:Class; `haloes losses recommend FEEDBACK` says which suits.
     validation
         A file of held-out feedback; if left out, a tenth to a third of the feedback is held out, by
         prompt: feedback.validation_share.

@@ -46,7 +46,8 @@ def train(
         A finished run to go on from, in place of --model: its adapter is trained further, and answers are compared with
         those of the model that it ended with (model.init). The result is one adapter on that run's base model.
     loss
-        kto (the default, for thumbs), dpo (for pairs) or another of `haloes losses`, or path/to/file.py:Class.
+        kto (the default: of pairs it takes each answer by itself), dpo (for pairs) or another of `haloes losses`, or
+        path/to/file.py:Class; `haloes losses recommend FEEDBACK` says which suits.
     validation
         A file of held-out feedback; if left out, a tenth to a third of the feedback is held out, by
         prompt: feedback.validation_share.

@@ -117,10 +117,7 @@ def data_notes(run: RunRecords) -> tuple[str, ...]:
     if isinstance(rows, Mapping) and rows:
         export = f" of the {rows['export']}" if rows.get("export") else ""
         note = f"{count(rows.get('read'))} rows{export} were read and {count(rows.get('accepted'))} accepted."
-        refused = rows.get("refused")
-        reasons = refused.items() if isinstance(refused, Mapping) else ()
-        numbers = [(int(number), str(reason)) for reason, number in reasons if is_finite(number) and number]
-        listed = ", ".join(f"{count(number)} for {reason}" for number, reason in sorted(numbers, reverse=True))
+        listed = _left_out(rows)
         notes.append(f"{note} Left out: {listed}." if listed else note)
         replaced = rows.get("replaced")
         if isinstance(replaced, Mapping) and replaced:
@@ -128,10 +125,21 @@ def data_notes(run: RunRecords) -> tuple[str, ...]:
             notes.append(f"Personal data that gave way to placeholders: {listed}.")
         if is_finite(unused := rows.get("undesirable left out")) and unused:
             notes.append(f"{count(unused)} undesirable answers were left out: this loss learns from the others alone.")
+    held_out = run.data.get("validation rows")
+    if isinstance(held_out, Mapping) and (listed := _left_out(held_out)):
+        notes.append(f"Left out of the held-out file: {listed}.")
     if isinstance(weights, Mapping) and weights:
         listed = ", ".join(f"{_weight(weight)} for {label} answers" for label, weight in weights.items())
         notes.append(f"Weights in the loss: {listed}.")
     return tuple(notes)
+
+
+def _left_out(rows: Fields) -> str:
+    """Return how many rows of a file were left out, by reason; empty where none was."""
+    refused = rows.get("refused")
+    reasons = refused.items() if isinstance(refused, Mapping) else ()
+    numbers = [(int(number), str(reason)) for reason, number in reasons if is_finite(number) and number]
+    return ", ".join(f"{count(number)} for {reason}" for number, reason in sorted(numbers, reverse=True))
 
 
 def written_by(run: RunRecords) -> str:

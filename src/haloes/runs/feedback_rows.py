@@ -16,7 +16,7 @@ from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import EMPTY, NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
 from haloes.progress.contract import Progress
-from haloes.records import Feedback, Record, Refusal, Where, memory_name
+from haloes.records import Feedback, Pair, Record, Refusal, Where, memory_name
 from haloes.results import ShownAndRated
 from haloes.runs.config import FeedbackSettings
 
@@ -46,6 +46,11 @@ class Rows:
     def num_read(self) -> int:
         """Return how many rows the file gave in the last whole reading, whatever conversions made of them."""
         return self.source.num_read if isinstance(self.source, Rows | _Counted) else 0
+
+    @property
+    def num_split(self) -> int:
+        """Return how many pairs of the last whole reading became a good and a bad answer each."""
+        return self.source.num_split if isinstance(self.source, Rows | _Counted) else 0
 
     @property
     def rater_weights(self) -> dict[str | None, float]:
@@ -82,20 +87,24 @@ class _Counted:
     """The rows of a file as they are, counted as they are read."""
 
     rows: FeedbackSource
+    splits_pairs: bool
+    """Whether pairs become single answers."""
     votes: Votes | None = None
     """Takes the verdicts of the first reading, as they are before any conversion."""
     rater_weights: dict[str | None, float] = field(default_factory=dict)
     """The factors on the rows of each person, where they have some (`raters.reliability.rater_weights`)."""
     num_read: int = 0
+    num_split: int = 0
 
     def __iter__(self) -> Iterator[Record]:
-        num, votes = 0, None if self.votes else self.votes
+        num, num_split, votes = 0, 0, None if self.votes else self.votes
         for row in self.rows:
             num += 1
+            num_split += self.splits_pairs and isinstance(row, Pair)
             if votes is not None and not isinstance(row, Refusal):
                 votes.add(row)
             yield row
-        self.num_read = num
+        self.num_read, self.num_split = num, num_split
 
     @property
     def export(self) -> str | None:
@@ -133,7 +142,7 @@ def open_rows(
     """
     if pairs and settings.one_per_prompt:
         raise ConfigError("feedback.one_per_prompt is for single answers, and pairs are needed here; leave it out")
-    counted = _Counted(feedback_source(path, settings), votes)
+    counted = _Counted(feedback_source(path, settings), not pairs, votes)
     rows: Rows | _Counted = counted
     if settings.labels_from is not None:
         rule = score_rule(settings.labels_from)
@@ -222,7 +231,9 @@ def tell_reading(rows: Rows, progress: Progress, name: str) -> Iterator[Record]:
 
 def describe_reading(rows: Rows, name: str, *, num_used: int, refused: Mapping[str, int]) -> str | None:
     """
-    Return in a line what a file was recognised as and what is left out of it; None where there is nothing to say.
+    Return in a line what a file was recognised as, what its pairs became and what is left out of it.
+
+    None where there is nothing to say.
 
     Args:
         rows: the rows, which were read.
@@ -230,10 +241,17 @@ def describe_reading(rows: Rows, name: str, *, num_used: int, refused: Mapping[s
         num_used: number of rows that are used.
         refused: number of rows that are left out, by reason.
     """
-    if rows.export is None and not refused:
+    if rows.export is None and not refused and not rows.num_split:
         return None
     known = "" if rows.export is None else f"{rows.export}; "
-    return f"{name}: {known}{num_used} row{'' if num_used == 1 else 's'} used{left_out(refused)}"
+    told = f"{name}: {known}{num_used} row{'' if num_used == 1 else 's'} used{left_out(refused)}"
+    if not rows.num_split:
+        return told
+    count = f"{rows.num_split} pair{' is' if rows.num_split == 1 else 's are'}"
+    return (
+        f"{told}; {count} read as a good and a bad answer each, as the loss learns from single ones (`haloes losses "
+        "recommend` with the same file says whether one for pairs, such as --loss dpo, suits it better)"
+    )
 
 
 def left_out(refused: Mapping[str, int]) -> str:

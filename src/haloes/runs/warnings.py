@@ -20,11 +20,6 @@ def data_warnings(facts: Mapping[str, Any], loss: Loss[Any]) -> list[str]:
     """Warn of the data as the run uses it."""
     train = facts["train"]
     warnings = list(facts["warnings"])
-    for name, what in (("rows", "rows"), ("validation rows", "rows of the validation file")):
-        refused = facts.get(name, {}).get("refused")
-        if refused:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
-            warnings.append(f"{what} left out: {reasons} (`haloes doctor` says which and why)")
     if train["truncated"] > 0:
         share = train["truncated"] / max(train["desirable"] + train["undesirable"], 1)
         warnings.append(

@@ -105,6 +105,12 @@ class ModelTurns:
         self, joint: str, seen: str, before: tuple[Message, ...], answer: Message, given: Given
     ) -> tuple[str, bool]:
         """Return the text of tool calls, which only the template can write, without words that it puts before them."""
+        if joint == self.chat.render_if_taken((*before, replace(answer, tool_calls=())), given):
+            # Trained without them it would be an answer that nobody gave, and without words one that says nothing.
+            raise DataError(
+                "the chat template leaves tool calls out, so that this answer would be trained without its calls; take "
+                "a model whose template writes them, or give the calls as the text that the model wrote"
+            )
         # Words before the calls come as they were written, and then the calls follow as the template has them.
         content, tail = answer.content.strip(), joint[len(seen) :]
         if joint.startswith(seen) and content and tail.lstrip().startswith(content):

@@ -100,6 +100,15 @@ def test_a_correction_that_changes_nothing_is_none():
     assert isinstance(row, Feedback)
 
 
+def test_a_thumb_down_and_a_correction_under_another_name_are_two_rows():
+    correction = replace(VOTE, label=None, correction=BETTER, metric=None)
+    down, pair = records(replace(VOTE, metric="thumb"), correction)
+
+    assert isinstance(down, Feedback)
+    assert isinstance(pair, Pair)
+    assert (down.label, down.completion) == (False, pair.rejected)
+
+
 def test_a_correction_of_an_answer_that_is_liked_is_left_out():
     assert reasons(replace(VOTE, label=True, correction=BETTER)) == ["corrected and liked"]
 
