@@ -55,7 +55,7 @@ def covered(row: Row, *, studies: int, seed: int = 0) -> Covered:
     """Run the studies of a row; the same seed draws the same."""
     rng = np.random.default_rng(seed)
     scores = [row.interval(row.draw(rng)) for _ in range(studies)]
-    found = [score for score in scores if score is not None]
+    found = [score for score in scores if score is not None and not score.no_interval]
     return Covered(
         share=float(np.mean([score.low <= row.truth <= score.high for score in found])),
         below=float(np.mean([score.low > row.truth for score in found])),

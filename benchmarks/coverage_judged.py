@@ -1,4 +1,4 @@
-"""Rows of `benchmarks.coverage` for win rates at equal length and corrected refusals."""
+"""Rows of `benchmarks.coverage` for win rates at equal length, corrected refusals, and refusals by judges that err."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from benchmarks.coverage import Row
 from haloes.results import Score
 from haloes.stats.length_control import length_controlled_win_rate
 from haloes.stats.logistic import sigmoid
+from haloes.stats.rates import share_with_interval
 from haloes.stats.refusal import FOUND, corrected_refusal_rate
 from haloes.stats.shared_difficulty import Compared, length_controlled_together
 
@@ -23,9 +24,29 @@ _TASTE = -1.9
 def judged() -> Iterator[Row]:
     """List the rows."""
     yield from _at_equal_length()
+    yield from refusals()
+
+
+def refusals() -> Iterator[Row]:
+    """List the rows of refusals: corrected ones of the phrases, and a judge's, which nothing corrects."""
     for model in FOUND:
-        draw = partial(_refused, model, 0.2, 50)
-        yield Row(name=f"refusals 0.2 of 50, corrected, as {model}", truth=0.2, draw=draw, interval=_corrected)
+        for truth in (0.05, 0.2, 0.6):
+            draw = partial(_refused, model, truth, (1,) * 50)
+            yield Row(
+                name=f"refusals {truth} of 50, corrected, as {model}", truth=truth, draw=draw, interval=_corrected
+            )
+        draw = partial(_refused, model, 0.2, (4,) * 20)
+        name = f"refusals 0.2 of 20 prompts of 4, corrected, as {model}"
+        yield Row(name=name, truth=0.2, draw=draw, interval=_corrected)
+    for finds, names in JUDGES:
+        for truth in (0.05, 0.2, 0.6):
+            draw = partial(_judged_refusals, finds, names, truth, 100)
+            name = f"refusals {truth} of 100, by a judge that finds {finds} and names {names}"
+            yield Row(name=name, truth=truth, draw=draw, interval=_share)
+
+
+JUDGES = ((1.0, 0.0), (0.98, 0.01), (0.95, 0.02), (0.9, 0.05), (0.8, 0.1))
+"""Share of the refusals that a judge names in one order of the two statements, and of the other answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +137,29 @@ def _together(systems: list[Compared]) -> Score | None:
     return None if found is None else found.score
 
 
-def _refused(model: str, truth: float, num: int, rng: Rng) -> list[bool]:
-    hits, refusals, false_alarms, helpful = FOUND[model]
-    sensitivity = rng.beta(hits + 0.5, refusals - hits + 0.5)
+def _refused(model: str, truth: float, sizes: tuple[int, ...], rng: Rng) -> tuple[list[bool], list[str]]:
+    """Draw what the phrases find; whether the answers to a prompt refuse is alike in three of ten cases."""
+    hits, count, false_alarms, helpful = FOUND[model]
+    sensitivity = rng.beta(hits + 0.5, count - hits + 0.5)
     named = rng.beta(false_alarms + 0.5, helpful - false_alarms + 0.5)
-    found: list[bool] = (rng.random(num) < truth * sensitivity + (1 - truth) * named).tolist()
-    return found
+    prompt = np.repeat(np.arange(len(sizes)), sizes)
+    common, own = rng.random(len(sizes))[prompt], rng.random(len(prompt))
+    refuses = np.where(rng.random(len(prompt)) < 0.3, common, own) < truth
+    found = rng.random(len(prompt)) < np.where(refuses, sensitivity, named)
+    return found.tolist(), prompt.astype(str).tolist()
 
 
-def _corrected(refused: list[bool]) -> Score | None:
-    return corrected_refusal_rate(refused, [str(row) for row in range(len(refused))])
+def _corrected(study: tuple[list[bool], list[str]]) -> Score | None:
+    return corrected_refusal_rate(*study)
+
+
+def _judged_refusals(finds: float, names: float, truth: float, num: int, rng: Rng) -> tuple[list[bool], list[str]]:
+    """Draw a judge's verdicts in both orders; an answer of which it says both has none."""
+    refuses = rng.random(num) < truth
+    first, second = (rng.random(num) < np.where(refuses, finds, names) for _ in range(2))
+    verdicts = first[first == second]
+    return verdicts.tolist(), [str(number) for number in range(len(verdicts))]
+
+
+def _share(study: tuple[list[bool], list[str]]) -> Score | None:
+    return share_with_interval(*study, name="refusal_judged", variant="after")

@@ -24,13 +24,22 @@ _SEVERAL = {
     "10 prompts of 4": (4,) * 10,
     "24 prompts of 4": (4,) * 24,
     "12 prompts of 1 to 30": (1, 1, 1, 2, 2, 3, 3, 5, 6, 8, 16, 30),
+    "10 prompts, one with half of the rows": (27, *(3,) * 9),
     "20 prompts, one with half of the rows": (38, *(2,) * 19),
+    "40 prompts, one with half of the rows": (78, *(2,) * 39),
 }
+_UNLIKE = {
+    "20 prompts of 1 before and 4 after": ((1,) * 20, (4,) * 20),
+    "12 prompts of 1 to 30 before and 1 after": (_SEVERAL["12 prompts of 1 to 30"], (1,) * 12),
+    "20 prompts, one with half of the rows before": ((38, *(2,) * 19), (2,) * 20),
+}
+"""Prompts with different numbers of rows before and after."""
 _SHAPES: dict[str, Shape] = {
     "normal": lambda z: z,
     "lognormal": np.exp,
     "lognormal, less skewed": lambda z: np.exp(z / 2),
     "lognormal, heavy ties": lambda z: np.round(np.exp(z)),
+    "lognormal less 1, half of them 0": lambda z: np.maximum(np.exp(z) - 1, 0.0),
     "left-skewed": lambda z: -np.exp(z),
 }
 
@@ -54,6 +63,9 @@ def mean_differences() -> Iterator[Row]:
         for sizes_name, sizes in (_ALONE | _SEVERAL).items():
             draw = partial(_two_sides, sizes, shape)
             # After is before times what a change of the same shape makes of it, less what that is on average.
+            yield Row(name=f"{shape_name}, {sizes_name}", truth=_mean_of(shape), draw=draw, interval=_mean_difference)
+        for sizes_name, (before, after) in _UNLIKE.items():
+            draw = partial(_unlike_sides, before, after, shape)
             yield Row(name=f"{shape_name}, {sizes_name}", truth=_mean_of(shape), draw=draw, interval=_mean_difference)
 
 
@@ -102,10 +114,24 @@ def _values(sizes: tuple[int, ...], alike: float, shape: Shape, rng: Rng) -> tup
     return shape(noise), prompt.tolist()
 
 
-def _two_sides(sizes: tuple[int, ...], shape: Shape, rng: Rng) -> tuple[Floats, Floats, list[int]]:
+def _two_sides(sizes: tuple[int, ...], shape: Shape, rng: Rng) -> BothSides:
     before, prompt = _noise(sizes, 0.6, rng)
     change, _ = _noise(sizes, 0.3, rng)
-    return 3 * before, 3 * before + shape(change), prompt.tolist()
+    return BothSides(3 * before, prompt.tolist(), 3 * before + shape(change), prompt.tolist())
+
+
+def _unlike_sides(before: tuple[int, ...], after: tuple[int, ...], shape: Shape, rng: Rng) -> BothSides:
+    """Draw answers that share what is easy about a prompt, as many a prompt as the sides have."""
+    easy = 3 * 0.6**0.5 * rng.normal(size=len(before))
+    was, prompt_before = _noise(before, 0.0, rng)
+    now, prompt_after = _noise(after, 0.0, rng)
+    change, _ = _noise(after, 0.3, rng)
+    return BothSides(
+        easy[prompt_before] + 1.9 * was,
+        prompt_before.tolist(),
+        easy[prompt_after] + 1.9 * now + shape(change),
+        prompt_after.tolist(),
+    )
 
 
 def _soft(num: int, mean: float, total: float, rng: Rng) -> tuple[Floats, list[int]]:
@@ -133,9 +159,8 @@ def _mean(study: tuple[Floats, list[int]]) -> Score | None:
     return mean_with_interval(*study, name="mean", variant="after")
 
 
-def _mean_difference(study: tuple[Floats, Floats, list[int]]) -> Score | None:
-    before, after, prompts = study
-    return difference_with_interval(BothSides(before, prompts, after, prompts), name="mean")
+def _mean_difference(sides: BothSides) -> Score | None:
+    return difference_with_interval(sides, name="mean")
 
 
 def _preference(study: tuple[Floats, list[int]]) -> Score | None:

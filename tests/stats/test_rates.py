@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest, norm
+from scipy.stats import binom, binomtest, norm
 
 from haloes.errors import DataError
 from haloes.results import Score
 from haloes.stats.both_sides import BothSides
 from haloes.stats.rates import (
+    agresti_coull_interval,
     independent_rows,
     share_difference_with_interval,
     share_with_interval,
@@ -29,8 +30,9 @@ def test_statsmodels_gives_the_same_interval(successes: int, trials: int):
     proportion = pytest.importorskip(
         "statsmodels.stats.proportion", reason="statsmodels is not installed (make test-peers runs it)"
     )
-    low, high = proportion.proportion_confint(successes, trials, method="wilson")
-    assert wilson_interval(successes, trials, z=norm.ppf(0.975)) == pytest.approx((low, high), abs=1e-12)
+    for method, interval in (("wilson", wilson_interval), ("agresti_coull", agresti_coull_interval)):
+        low, high = proportion.proportion_confint(successes, trials, method=method)
+        assert interval(successes, trials, z=norm.ppf(0.975)) == pytest.approx((max(low, 0), min(high, 1)), abs=1e-12)
 
 
 def share(outcomes: ArrayLike, keys: Sequence[Hashable], **settings: Any) -> Score | None:
@@ -45,16 +47,32 @@ def difference(
 
 
 @given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
-def test_independent_rows_have_scipys_wilson_interval(counts: tuple[int, int], level: float):
+def test_independent_rows_have_an_interval_around_scipys_wilson_interval(counts: tuple[int, int], level: float):
     successes, trials = counts
     oracle = binomtest(successes, trials).proportion_ci(confidence_level=level, method="wilson")
+    assert wilson_interval(successes, trials, z=norm.ppf((1 + level) / 2)) == pytest.approx(oracle, abs=1e-12)
     score = share([True] * successes + [False] * (trials - successes), list(range(trials)), level=level)
     if trials == 1:
         assert score is None
     else:
-        assert (score.low, score.high) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
-        assert score.value == successes / trials
-        assert score.low <= score.value <= score.high
+        assert 0 <= score.low <= oracle.low + 1e-12 <= score.value + 1e-12
+        assert score.value - 1e-12 <= oracle.high - 1e-12 <= score.high <= 1
+
+
+def test_agresti_and_coulls_interval_by_hand():
+    # With z = 2 two successes and two failures are imagined: 3 of 10 become 5 of 14.
+    half = 2 * math.sqrt(5 / 14 * 9 / 14 / 14)
+    assert agresti_coull_interval(3, 10, z=2.0) == pytest.approx((5 / 14 - half, 5 / 14 + half))
+    assert agresti_coull_interval(0, 10, z=2.0)[0] == 0
+
+
+@pytest.mark.parametrize("num", [10, 20, 50])
+def test_no_share_from_0_01_to_0_99_is_covered_by_less_than_92_per_cent(num: int):
+    intervals = [share([True] * k + [False] * (num - k), list(range(num))) for k in range(num + 1)]
+    for truth in np.linspace(0.01, 0.99, 99):
+        chance = binom.pmf(np.arange(num + 1), num, truth)
+        held = [score.low <= truth <= score.high for score in intervals]
+        assert chance @ held > 0.92
 
 
 def test_the_bounds_are_exact_where_no_row_or_every_row_is_true():
@@ -81,8 +99,15 @@ def test_clustered_rows_that_all_agree_count_one_each_prompt():
     assert score.high == 1.0
     # 2.093 is the t quantile with 19 degrees of freedom.
     worth = 20 * (1.959964 / 2.093024) ** 2
-    assert score.low == pytest.approx(worth / (worth + 1.959964**2), rel=1e-5)
+    assert score.low == pytest.approx(agresti_coull_interval(worth, worth, z=1.959964)[0], rel=1e-5)
     assert score.low < alone.low
+
+
+def test_few_prompts_and_one_with_half_of_the_rows_are_named_with_what_their_intervals_covered():
+    uneven = share([True, False] * 20, [0] * 20 + list(range(20)))
+    assert "covered 88 to 100 % in simulations" in uneven.method
+    assert "covered 88 to 100 % in simulations" in share([True, False] * 5, list(range(10))).method
+    assert "simulations" not in share([True, False] * 10, list(range(20))).method
 
 
 def test_fewer_than_two_prompts_have_no_interval():

@@ -14,7 +14,7 @@ from haloes.errors import DataError
 from haloes.results import Calibration, Reliability, ReliabilityBin, Score
 from haloes.stats.bootstrap import DRAWS, Codes, Floats, codes_for, finite, normal_quantile
 from haloes.stats.logistic import fit_logistic, sigmoid
-from haloes.stats.means import mean_spread
+from haloes.stats.mean_spread import mean_spread
 from haloes.stats.penalised import rate_interval
 from haloes.stats.rates import wilson_interval
 

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike
 from haloes.errors import DataError
 from haloes.results import Score, SignTest
 from haloes.stats.bootstrap import (
-    FEW_CLUSTERS,
     Codes,
     Floats,
     codes_for,
@@ -17,7 +16,8 @@ from haloes.stats.bootstrap import (
     t_quantile,
 )
 from haloes.stats.both_sides import BothSides
-from haloes.stats.means import difference_with_interval, mean_spread, paired_changes
+from haloes.stats.mean_spread import mean_spread, said_of_few
+from haloes.stats.means import difference_with_interval, paired_changes
 
 # Shapes: N and M rows, C prompts.
 
@@ -37,6 +37,19 @@ def wilson_interval(successes: float, trials: float, *, z: float) -> tuple[float
     return low, high
 
 
+def agresti_coull_interval(successes: float, trials: float, *, z: float) -> tuple[float, float]:
+    """
+    Return the interval of Agresti and Coull (Am. Stat. 52, 1998, 119-126), a plain one around the centre of Wilson's.
+
+    With ten rows, Wilson's covers 86 to 91 % of shares below 0.06, this one never less than 92.8 %; it is 5 % wider
+    with ten rows, 2 % with fifty. `successes` and `trials` need not be whole.
+    """
+    worth = trials + z**2
+    centre = (successes + z**2 / 2) / worth
+    half = z * float(np.sqrt(centre * (1 - centre) / worth))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def share_with_interval(
     outcomes: ArrayLike,
     keys: Sequence[Hashable],
@@ -47,10 +60,10 @@ def share_with_interval(
     level: float = 0.95,
 ) -> Score | None:
     """
-    Compute the share of rows that are true, with Wilson's interval.
+    Compute the share of rows that are true, with the interval of Agresti and Coull.
 
-    With one row a prompt the rows are independent and the interval is Wilson's own. Otherwise it is that of as many
-    independent rows as they are worth (`independent_rows`).
+    With one row a prompt the rows are independent. Otherwise the interval is that of as many independent rows as they
+    are worth (`independent_rows`).
 
     Args:
         outcomes: true or false for each row.
@@ -74,13 +87,14 @@ def share_with_interval(
     share = float(outcome_N.mean())
     z = normal_quantile((1 + level) / 2)
     if num_clusters == num_rows:
-        trials, method = float(num_rows), f"Wilson, {num_rows} independent rows"
+        trials, method = float(num_rows), f"Agresti-Coull interval, {num_rows} independent rows"
     else:
         trials = independent_rows(outcome_N, codes_N, level)
-        method = f"Wilson, {num_rows} rows worth {trials:.1f} independent ones over {num_clusters} prompts"
-    if num_clusters < FEW_CLUSTERS:
-        method += f"; fewer than {FEW_CLUSTERS} prompts"
-    low, high = wilson_interval(share * trials, trials, z=z)
+        method = (
+            f"Agresti-Coull interval, {num_rows} rows worth {trials:.1f} independent ones over {num_clusters} prompts"
+        )
+    method += said_of_few(np.bincount(codes_N))
+    low, high = agresti_coull_interval(share * trials, trials, z=z)
     return Score(
         name=name,
         value=share,
@@ -99,7 +113,7 @@ def independent_rows(value_N: Floats, codes_N: Codes, level: float) -> float:
     """
     Return how many independent rows these are worth, for an interval that knows no t distribution.
 
-    It is the variance of a row by that of the mean (`means.mean_spread`), at most all rows, adjusted to the t
+    It is the variance of a row by that of the mean (`mean_spread.mean_spread`), at most all rows, adjusted to the t
     distribution as Korn and Graubard (1998) do for surveys. Where all rows are equal no spread can be seen, and each
     prompt counts as one row.
     """

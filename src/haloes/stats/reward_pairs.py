@@ -28,7 +28,8 @@ from haloes.stats.bootstrap import (
 from haloes.stats.bounded_mean import bounded_mean_with_interval
 from haloes.stats.calibration import reliability
 from haloes.stats.logistic import fit_logistic, sigmoid
-from haloes.stats.means import mean_spread, mean_with_interval
+from haloes.stats.mean_spread import mean_spread
+from haloes.stats.means import mean_with_interval
 
 _PRIOR_SD = 100.0
 """Prior standard deviation of the slope, in units of 1 / (root mean square margin): finite if every pair is right."""

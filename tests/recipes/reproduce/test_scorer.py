@@ -53,8 +53,8 @@ def test_accuracy_is_the_share_of_held_out_reviews_told_right():
 
     assert score is not None
     assert (score.value, score.num_clusters) == (0.75, 4)
-    # Wilson's interval of 3 in 4, by hand: (p + z2/2n +- z sqrt(pq/n + z2/4n2)) / (1 + z2/n).
-    assert (score.low, score.high) == pytest.approx((0.3006, 0.9544), abs=1e-4)
+    # Agresti and Coull's interval of 3 in 4, by hand: c +- z sqrt(c (1 - c) / (n + z2)) with c = (3 + z2/2) / (n + z2).
+    assert (score.low, score.high) == pytest.approx((0.2891, 0.9659), abs=1e-4)
 
 
 def test_reviews_are_read_from_several_files_and_faults_are_named_by_line(tmp_path: Path):
