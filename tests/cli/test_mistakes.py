@@ -9,6 +9,8 @@ from haloes.cli.main import run
     ("arguments", "message"),
     [
         ("losses recomend f.jsonl", 'losses has no subcommand "recomend". Did you mean "recommend"? There are: show'),
+        ("recommend f.jsonl", 'Unknown command "recommend". Did you mean "losses recommend"? See `haloes --help`.'),
+        ("zzz", 'Unknown command "zzz".'),
         ("losses zzz", 'losses has no subcommand "zzz". There are: '),
         ("train f.jsonl --learning-rate 1e-4", "Unknown option: --learning-rate. Did you mean --lr?"),
         ("train f.jsonl --num-train-epochs=2", "Unknown option: --num-train-epochs. Did you mean --epochs?"),

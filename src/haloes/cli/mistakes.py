@@ -3,7 +3,13 @@
 import difflib
 from typing import TYPE_CHECKING
 
-from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts.exceptions import (
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -32,6 +38,8 @@ def explained(error: CycloptsError, app: "App") -> str:
         text = _missing(error.argument, command, " ".join(chain), error.keyword)
     elif isinstance(error, UnknownOptionError) and chain and chain[0] in _SETTINGS_OF_A_RUN:
         text = _setting(error) or text
+    elif isinstance(error, UnknownCommandError) and not chain and error.unused_tokens:
+        text = _subcommand(error.unused_tokens[0], app) or text
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         text = _left_over(error.unused_tokens, command, " ".join(chain), error.root_input_tokens or [])
     end = "" if text.endswith("\n") else " "
@@ -64,6 +72,14 @@ def _setting(error: UnknownOptionError) -> str | None:
     if any(ours in argument.names for argument in error.argument_collection):
         return f"Unknown option: {option}. Did you mean {ours}?"
     return f"Unknown option: {option}. It is a setting: --set {meant}=VALUE."
+
+
+def _subcommand(word: str, app: "App") -> str | None:
+    """Return that the word is a command of another command, if it is; None otherwise."""
+    for name in app:
+        if not name.startswith("-") and word in [each for each in app[name] if not each.startswith("-")]:
+            return f'Unknown command "{word}". Did you mean "{name} {word}"?'
+    return None
 
 
 def _left_over(words: list[str], command: "App", called: str, typed: list[str]) -> str:

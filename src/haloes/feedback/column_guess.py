@@ -21,7 +21,7 @@ _PREFERENCE = ("preference", "prefer", "winner", "better", "verdict", "choice", 
 _NAMED_AFTER = {
     "conversation": ("session", "conversation", "conv", "thread", "dialog", "dialogue", "chat"),
     "user": ("user", "rater", "annotator", "worker", "labeler", "labeller", "reviewer", "evaluator", "customer",
-             "account", "assessor", "rated"),
+             "account", "assessor", "rated", "voter", "who"),
     "group": ("group", "prompt", "question", "instruction", "task", "query"),
     "weight": ("weight", "importance"),
     "order": ("turn", "position", "step", "seq", "sequence", "order", "index", "timestamp", "created", "time", "date",

@@ -32,6 +32,7 @@ def rows_with(num: int = 12, **columns: Any) -> list[dict[str, Any]]:
         ("threadId", "conversation", lambda n: f"t{n // 2}"),
         ("annotator", "user", lambda n: f"ann{n % 3}"),
         ("rated_by", "user", lambda n: f"ann{n % 3}"),
+        ("who", "user", lambda n: f"rider{n % 3}"),
         ("prompt_id", "group", lambda n: n // 2),
         ("sample_weight", "weight", lambda n: str(1 + n % 2)),
     ],

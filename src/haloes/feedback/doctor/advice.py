@@ -133,7 +133,7 @@ def _balance(findings: Findings) -> Iterator[DataAdvice]:
         name="imbalance",
         finding=f"n_desirable / n_undesirable is {balance.ratio:.3g}, outside [{LOWEST_RATIO:g}, {HIGHEST_RATIO:g}]",
         meaning=f"unweighted, the {rarer} answers count too little (KTO paper, eq. 9)",
-        action=f"set the class weights to auto, or {rarer}_weight to {weight:.4g}",
+        action=f"nothing: the class weights are auto by default, and loss.{rarer}_weight is {weight:.4g} then",
     )
 
 

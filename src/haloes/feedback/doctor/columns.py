@@ -118,7 +118,7 @@ def _proposal(found: Mapping[str, str], mapping: Mapping[str, str | None], num_r
         name="columns that are not used",
         finding=f"columns that seem to hold more, checked on {num_rows} rows: {columns}",
         meaning="; ".join(_MEANINGS[name] for name in found),
-        action=f"if they are what they seem, {columns_option(mapping)}",
+        action=f"if they are what they seem, beside the other options: {columns_option(mapping)}",
     )
 
 

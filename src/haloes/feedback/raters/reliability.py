@@ -144,7 +144,8 @@ def _too_little(answer_M: NDArray[np.int64], rater_M: NDArray[np.int64], *, num_
     from scipy.sparse import coo_array
 
     if num_answers < FEWEST_SHARED:
-        return f"several people voted on {num_answers} answers, and {FEWEST_SHARED} is the least to go by"
+        answers = f"{num_answers} answer{'' if num_answers == 1 else 's'}"
+        return f"several people voted on {answers}, and {FEWEST_SHARED} is the least to go by"
     votes = coo_array((np.ones(len(answer_M)), (rater_M, answer_M)), shape=(num_raters, num_answers)).tocsr()
     together = votes @ votes.T
     together.setdiag(0)
