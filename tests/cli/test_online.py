@@ -35,7 +35,7 @@ def test_thumbs_are_learnt_from_and_the_curve_is_shown(model: Path, capsys: Capt
 
     assert "4 held-out prompts; reference of a round: previous" in out
     assert "Rating: share of answers that the rater likes." in out
-    assert "0.00 (0.00 to 0.00)" in out
+    assert "0.00 (no spread: all equal)" in out
     told = [line for line in err.splitlines() if line.startswith("round ") and line.endswith(" ...")]
     assert {"round 0: held-out answers ...", "round 1: answers ...", "round 1: held-out answers ..."} < set(told)
     assert sorted(told) == sorted(set(told))

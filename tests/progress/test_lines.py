@@ -14,10 +14,11 @@ RATE = {"sampled/win_rate": 0.625, "sampled/win_rate/low": 0.4, "sampled/win_rat
     [
         ({}, ""),
         ({"auc": 0.6123}, "  AUC 0.612"),
+        ({"auc": 0.6123, "auc/low": 0.4871, "auc/high": 0.7249}, "  AUC 0.612 (0.49-0.72)"),
         ({"auc": 0.6, **RATE}, "  AUC 0.600  win rate 62% (40%-81%)"),
         ({"auc": 0.6, **dict.fromkeys(RATE)}, "  AUC 0.600"),
     ],
-    ids=["nothing", "auc", "judged", "the judge failed"],
+    ids=["nothing", "auc", "with its interval", "judged", "the judge failed"],
 )
 def test_the_last_validation_is_told_in_a_few_words(numbers: dict[str, float], text: str):
     assert describe_validation(numbers) == text

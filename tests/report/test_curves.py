@@ -119,3 +119,13 @@ def test_steps_whose_numbers_are_no_more_than_rounding_are_marked_and_counted(ba
     assert list(margin.rug) == [1]
     assert margin.caption.endswith("At 1 of 4 steps it is no more than rounding, marked along the bottom.")
     assert point.caption.endswith("At 2 of 4 steps it is no more than rounding.")
+
+
+def test_numbers_of_sampled_answers_have_whiskers_where_their_intervals_are_known(bare_run: Write) -> None:
+    words = {"sampled/words": 30.0}
+    (old,) = training_charts(load_run(bare_run(metrics_jsonl=[row(1, "validation", **words)])))
+    assert (list(old.lines[0].ys), old.lines[0].low, old.caption) == ([30.0], (), "")
+    told = words | {"sampled/words/low": 20.0, "sampled/words/high": 50.0}
+    (new,) = training_charts(load_run(bare_run(metrics_jsonl=[row(1, "validation", **told)])))
+    assert (list(new.lines[0].low), list(new.lines[0].high)) == ([20.0], [50.0])
+    assert "95% interval" in new.caption

@@ -181,6 +181,7 @@ def test_a_run_answers_prompts_at_each_validation_and_its_alarms_are_shown_and_k
     assert len(lines) > 1
     names = {"sampled/words", "sampled/repetition", "sampled/finished", "sampled/kl"}
     assert all(names <= set(line) for line in lines)
+    assert all(line[f"{name}/low"] <= line[name] <= line[f"{name}/high"] for line in lines for name in names)
     assert all(line["sampled/finished/lost"] + line["sampled/finished/gained"] <= 2 for line in lines)
     [shown] = [text for text in progress.notes if text.startswith("alarm: step 1: the KL divergence")]
     warnings = [item["message"] for item in json.loads((tmp_path / "run" / "warnings.json").read_text())]
@@ -196,6 +197,7 @@ def test_of_one_prompt_there_is_no_divergence_with_an_interval_and_the_run_goes_
     lines = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["split"] == "validation"]
     assert len(lines) > 1
     assert all("sampled/words" in line and "sampled/kl" not in line for line in lines)
+    assert not any(name.startswith("sampled/") and name.endswith(("/low", "/high")) for name in lines[0])
 
 
 def test_ends_of_turn_are_paired_by_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

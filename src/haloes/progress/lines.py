@@ -79,8 +79,10 @@ def log_line(stage: Stage, *, now: float) -> str:
 
 
 def describe_validation(numbers: Mapping[str, Any]) -> str:
-    """Return the numbers of a validation that a user waits for: AUC, and a judge's win rate with its interval."""
+    """Return the numbers of a validation that a user waits for, with intervals: AUC, and a judge's win rate."""
     text = f"  AUC {numbers['auc']:.3f}" if "auc" in numbers else ""
+    if "auc/low" in numbers:
+        text += f" ({numbers['auc/low']:.2f}-{numbers['auc/high']:.2f})"
     if numbers.get("sampled/win_rate") is not None:
         low, high = numbers["sampled/win_rate/low"], numbers["sampled/win_rate/high"]
         text += f"  win rate {numbers['sampled/win_rate']:.0%} ({low:.0%}-{high:.0%})"

@@ -94,9 +94,10 @@ def overlaid(compared: ComparedRuns) -> tuple[Chart, ...]:
 def _overlaid(
     names: Sequence[str], rows: Sequence[Sequence[Fields]], key: str, title: str, unit: str, *, style: Style
 ) -> Chart | None:
-    ends = (f"{key}/low", f"{key}/high") if key in _WITH_INTERVAL else None
+    ends = (f"{key}/low", f"{key}/high")
     lines = [
         line(steps, key, name, _tone(i), ends=ends, style=style)
+        or (None if key in _WITH_INTERVAL else line(steps, key, name, _tone(i), style=style))
         for i, (name, steps) in enumerate(zip(names, rows, strict=True))
     ]
     drawn = tuple(series for series in lines if series is not None)

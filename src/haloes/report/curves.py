@@ -242,7 +242,12 @@ def _small(title: str, unit: str, rows: Sequence[Fields], key: str, *, style: St
 
 
 def _sampled(rows: Sequence[Fields], key: str, title: str, unit: str) -> Chart | None:
-    return _small(title, unit, rows, key, style="dots")
+    label = key.rpartition("/")[2].replace("_", " ")
+    with_interval = line(rows, key, label, "held", ends=(f"{key}/low", f"{key}/high"), style="dots")
+    # Runs from before these had intervals, and answers to a single prompt.
+    lines = _present(with_interval or line(rows, key, label, "held", style="dots"))
+    caption = "" if with_interval is None else "Whiskers: 95% interval, counting prompts."
+    return Chart(title=title, unit=unit, lines=lines, caption=caption, small=True) if lines else None
 
 
 def _chart(

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TypeAlias
@@ -77,8 +78,13 @@ def validation_numbers(validation: Validation) -> Mapping[str, float]:
         return accuracy_numbers(pairs)
     columns = _columns(validation)
     scores = [] if columns is None else [auc_score(validation), auc_at_equal_length(*columns)]
+    return as_metrics(scores)
+
+
+def as_metrics(scores: Iterable[Score | None], *, prefix: str = "") -> dict[str, float]:
+    """Return scores as numbers of the metrics while training: each value, with the ends of its interval beside it."""
     return {
-        f"{score.name}{end}": value
+        f"{prefix}{score.name}{end}": value
         for score in scores
         if score is not None
         for end, value in (("", score.value), ("/low", score.low), ("/high", score.high))
@@ -188,9 +194,7 @@ def reward_pairs(validation: Validation) -> RewardPairs | None:
 def accuracy_numbers(pairs: RewardPairs) -> Mapping[str, float]:
     """Return the accuracy with its interval, for the metrics while training."""
     accuracy = pair_accuracy(pairs, draws=_DRAWS_WHILE_TRAINING)
-    if accuracy is None:
-        return {}
-    return {"accuracy": accuracy.value, "accuracy/low": accuracy.low, "accuracy/high": accuracy.high}
+    return {} if accuracy is None else as_metrics([replace(accuracy, name="accuracy")])
 
 
 def pair_scores(pairs: RewardPairs) -> list[Score]:

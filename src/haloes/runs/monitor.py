@@ -13,9 +13,11 @@ from haloes.run_files import METRICS, WATCHED
 from haloes.runs.answer_kl import kl_scores
 from haloes.runs.config import WatchSettings
 from haloes.runs.live_judge import JUDGE_ERROR, LiveJudge
-from haloes.runs.measure import Rater, rate, validation_numbers
+from haloes.runs.measure import Rater, as_metrics, rate, validation_numbers
 from haloes.runs.measure_and_save import RunContext
-from haloes.stats.rates import sign_test
+from haloes.stats.before_after import ANSWER_BOUNDS
+from haloes.stats.means import mean_with_interval
+from haloes.stats.rates import share_with_interval, sign_test
 from haloes.stats.text_stats import repetition_rate, words
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings, budget_of, is_validated
@@ -117,7 +119,7 @@ class Monitor:
             if context.policy.reference is not None:
                 scores = kl_scores(context.policy, encoder, answers, budget=_KL_TOKENS)
                 # Of a single prompt there is no mean with an interval, and no number.
-                numbers |= {f"sampled/{score.name}": score.value for score in scores if score.name == "kl"}
+                numbers |= as_metrics((score for score in scores if score.name == "kl"), prefix="sampled/")
             if self._judge is not None:
                 numbers |= self._judge.numbers(step, answers)
         return numbers
@@ -153,17 +155,25 @@ class Monitor:
             self._context.progress.note(f"alarm: {text}")
 
     def _numbers(self, answers: Sequence[Completion]) -> dict[str, float]:
-        """Describe answers: words, repetition, ends of turn, and the share that the rater likes."""
+        """Describe answers, with intervals: words, repetition, ends of turn, and the share that the rater likes."""
         if not answers:
             return {}
-        numbers = {
-            "sampled/words": np.mean([len(words(answer.completion)) for answer in answers]),
-            "sampled/repetition": np.mean([repetition_rate(answer.completion) for answer in answers]),
-            "sampled/finished": np.mean([answer.finished for answer in answers]),
+        keys = [answer.prompt_id for answer in answers]
+        means: dict[str, list[float]] = {
+            "words": [len(words(answer.completion)) for answer in answers],
+            "repetition": [repetition_rate(answer.completion) for answer in answers],
         }
+        shares = {"finished": [answer.finished for answer in answers]}
         if self._rater is not None:
-            numbers["sampled/liked"] = np.mean([rating.liked for rating in rate(self._rater, answers)])
-        return {name: float(value) for name, value in numbers.items()}
+            shares["liked"] = [rating.liked for rating in rate(self._rater, answers)]
+        # The answer to a single prompt has numbers, and they have no interval.
+        alone = {f"sampled/{name}": float(np.mean(values)) for name, values in (means | shares).items()}
+        scores = [
+            mean_with_interval(values, keys, name=name, variant="during", bounds=ANSWER_BOUNDS[name])
+            for name, values in means.items()
+        ]
+        scores += [share_with_interval(values, keys, name=name, variant="during") for name, values in shares.items()]
+        return alone | as_metrics(scores, prefix="sampled/")
 
 
 class Alarms:

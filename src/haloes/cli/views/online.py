@@ -42,7 +42,10 @@ def show_curve(points: "Sequence[CurvePoint]", num_prompts: int, reference: str)
 def _interval(score: "Score | None", form: str) -> str:
     if score is None:
         return "–"
-    return f"{form.format(score.value)} ({form.format(score.low)} to {form.format(score.high)})"
+    from haloes.report.numbers import without_interval
+
+    ends = f"{form.format(score.low)} to {form.format(score.high)}"
+    return f"{form.format(score.value)} ({ends if score.high > score.low else without_interval(score)})"
 
 
 def _learnt(counts: Mapping[str, Any]) -> str:
