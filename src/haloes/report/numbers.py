@@ -188,6 +188,14 @@ def auc_of_length(auc: float) -> str:
     return f"{written} for {which} one"
 
 
+def length_sentence(score: Score) -> str:
+    """Say with which AUC the length of an answer alone predicts its label, with its interval (`auc_beside_length`)."""
+    # The record's AUC is that of the better direction, which its label names.
+    which = auc_of_length(score.value if "longer is better" in score.label else 1 - score.value)
+    told = "" if score.low > 1 / 2 else ", which is no more than chance may give"
+    return f"the length of an answer alone predicts its label with AUC {which} ({show(score).with_level}){told}"
+
+
 def signed(value: float, decimals: int) -> str:
     """Write a difference: as `plain`, with a plus sign where it is above zero."""
     text = plain(value, decimals)

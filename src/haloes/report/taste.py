@@ -7,7 +7,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from haloes.report import charts
-from haloes.report.numbers import auc_of_length, count, percent, plain, show, with_interval
+from haloes.report.numbers import count, length_sentence, percent, plain, show, with_interval
 from haloes.report.shown import BY as RATED_BY
 from haloes.report.shown import rated
 from haloes.results import RatedOf, Score, ShownAndRated, Taste, VotesOf
@@ -163,11 +163,7 @@ def thumbs(taste: Taste) -> list[str]:
     if taste.up is not None:
         said.append(f"{with_interval(taste.up)} of {_plural(taste.up.num_rows, 'thumb')} are up")
     if taste.length is not None:
-        longer = "longer is better" in taste.length.label
-        which = auc_of_length(taste.length.value if longer else 1 - taste.length.value)
-        shown = show(taste.length)
-        told = "" if taste.length.low > 1 / 2 else ", which is no more than chance may give"
-        said.append(f"the length of an answer alone predicts its label with AUC {which} ({shown.with_level}){told}")
+        said.append(length_sentence(taste.length))
     if taste.num_again:
         said.append(
             f"on {_plural(taste.num_again, 'answer')} one person voted again, on {count(taste.num_changed)} of them "

@@ -161,7 +161,7 @@ def test_length_that_separates_the_labels_is_a_warning_in_either_direction() -> 
     rows = votes(50, True, "A long answer, number {}.") + votes(50, False, "No, {}.")
     swapped = votes(50, False, "A long answer, number {}.") + votes(50, True, "No, {}.")
 
-    assert "longer one in 100% of cases" in named(rows)["length separates the labels"].finding
+    assert "longer one in 100% of cases (95% interval 9" in named(rows)["length separates the labels"].finding
     assert "shorter one in 100% of cases" in named(swapped)["length separates the labels"].finding
 
 

@@ -151,7 +151,7 @@ def test_lengths_are_counted_by_label_in_characters_and_words() -> None:
     assert length_of(found, "prompt", "desirable", "words").maximum == 2
     assert length_of(found, "prompt", "undesirable", "characters").median == 5
     # Of two comparisons, 8 > 4 is won and 1 > 4 is lost.
-    assert found.length_auc == 0.5
+    assert found.length_auc.value == 0.5
 
 
 def test_answers_that_are_no_answers_are_counted() -> None:
@@ -217,7 +217,7 @@ def test_among_many_users_some_vote_the_same_by_chance() -> None:
 def test_answers_without_label_do_not_count_in_the_auc_of_the_length() -> None:
     rows = [vote(1, "p", "longer"), vote(2, "q", "short", False), vote(3, "r", "the longest", None, score=1.0)]
 
-    assert examine(rows).length_auc == 1.0
+    assert examine(rows).length_auc.value == 1.0
 
 
 def test_no_rows_at_all_are_no_error() -> None:

@@ -113,3 +113,12 @@ def test_how_far_raters_can_be_relied_on_is_told_where_their_votes_overlap() -> 
         "least to go by"
         for line in few
     )
+
+
+def test_what_length_tells_of_pairs_that_nobody_voted_on_has_its_interval_too() -> None:
+    pairs = [Pair(prompt=f"p{k}", chosen="a long answer", rejected="short") for k in range(12)]
+
+    told = [line for line in render(examine(pairs)) if "predicts its label" in line]
+
+    assert len(told) == 1
+    assert "AUC 1.00 for the longer one (95% interval" in told[0]

@@ -286,15 +286,16 @@ def _lengths(findings: Findings) -> Iterator[DataAdvice]:
     auc, balance = findings.length_auc, findings.balance
     if auc is None:
         return
-    distance = abs(auc - 0.5)
+    distance = auc.value - 0.5
     # Three standard deviations: among few rows an AUC of 0.65 is nothing.
     if distance < TELLING_AUC or distance < 3 * auc_noise(balance.num_desirable, balance.num_undesirable):
         return
-    which = "longer" if auc > 0.5 else "shorter"  # noqa: PLR2004  (the AUC of chance)
+    which = "longer" if "longer is better" in auc.label else "shorter"
     yield DataAdvice(
         severity="warning",
         name="length separates the labels",
-        finding=f"the desirable answer of two is the {which} one in {max(auc, 1 - auc):.0%} of cases",
+        finding=f"the desirable answer of two is the {which} one in {auc.value:.0%} of cases (95% "
+        f"interval {auc.low:.0%} to {auc.high:.0%})",
         meaning=f"a model can please by {which} answers alone, and a validation AUC up to this shows nothing else",
         action="compare lengths before and after training; if length is not what people meant, add feedback in which "
         f"{which} answers are undesirable",

@@ -15,7 +15,8 @@ from haloes.feedback.doctor.vote_index import NO_LABEL, NO_USER, Column, LengthU
 from haloes.feedback.keys import NO_NUMBER, Int64s
 from haloes.feedback.split import components
 from haloes.feedback.weights import class_weights, ratio
-from haloes.stats.auc import auc
+from haloes.results import Score
+from haloes.stats.auc_by_length import auc_of_length
 
 CHANCE = 0.01
 """A user votes one-sidedly when fewer users than this would be expected to vote so by chance."""
@@ -77,12 +78,17 @@ def summarize_lengths(votes: VoteIndex) -> tuple[LengthSummary, ...]:
     )
 
 
-def length_auc(votes: VoteIndex) -> float | None:
-    """Return the AUC with which an answer's number of characters predicts its label; None unless both labels occur."""
+def length_auc(votes: VoteIndex) -> Score | None:
+    """
+    Measure the AUC with which an answer's number of characters predicts its label, for the direction above one half.
+
+    None unless both labels occur, in several prompts.
+    """
     label_N = as_array(votes.label)
     is_labelled_N = label_N != NO_LABEL
     length_N = as_array(votes.completion_length["characters"])
-    return auc(length_N[is_labelled_N], label_N[is_labelled_N] == 1)
+    group_N = as_array(votes.group)[is_labelled_N]
+    return auc_of_length(length_N[is_labelled_N], label_N[is_labelled_N] == 1, group_N.tolist())
 
 
 def count_users(votes: VoteIndex, *, num_examples: int) -> UserCounts:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from haloes.feedback.raters.reliability import Raters
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import ClassWeights
-from haloes.results import Taste
+from haloes.results import Score, Taste
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 """error: training cannot use this; warning: the result suffers; note: good to know."""
@@ -147,8 +147,8 @@ class Findings:
     repeats: Repeats
     texts: TextFaults
     lengths: tuple[LengthSummary, ...]
-    length_auc: float | None
-    """AUC with which an answer's length in characters alone predicts its label: 0.5 not at all, 1 longer is better."""
+    length_auc: Score | None
+    """AUC with which an answer's length in characters alone predicts its label, in the direction its `label` names."""
     users: UserCounts
     reasoning: Tally = Tally()
     """Rows with an answer that came with reasoning; all else that is said of answers is of the words after it."""

@@ -16,7 +16,7 @@ from haloes.feedback.personal import NAMES
 from haloes.feedback.raters.reliability import Raters
 from haloes.feedback.refusals import NO_FAULT
 from haloes.feedback.weights import HIGHEST_RATIO, LOWEST_RATIO
-from haloes.report.numbers import auc_of_length, plain
+from haloes.report.numbers import length_sentence, plain
 from haloes.report.shown import BY as RATED_BY
 from haloes.report.shown import rated, share_rated
 from haloes.report.taste import BY, people, share_up, thumbs
@@ -59,9 +59,7 @@ def _facts(findings: Findings) -> Iterator[str]:
     yield from _lengths(findings.lengths)
     by_people = findings.taste is not None and findings.taste.length is not None
     if findings.length_auc is not None and not by_people:
-        yield fact_line(
-            "", f"the length of an answer alone predicts its label with AUC {auc_of_length(findings.length_auc)}"
-        )
+        yield fact_line("", length_sentence(findings.length_auc))
 
     yield from _reasoning(findings.reasoning)
 
