@@ -311,7 +311,8 @@ def test_a_run_that_goes_further_than_its_budget_ends_there_and_says_so(model: P
     [told] = [text for text in warnings_of(run.run_dir).splitlines() if text.startswith("training ended after step ")]
     last = int(told.split()[4])
     assert 0 < last < run.num_steps
-    assert "beyond train.kl_budget=0.01" in told
+    assert "beyond train.kl_budget=0.01, which keeps answers from falling apart" in told
+    assert f"of 3, before {24 - 8 * last} of the 24 examples were seen: held-out answers" in told
     assert [row["step"] for row in metrics(run.run_dir)][-1] == last
     assert align(cfg, tmp_path / "run", resume=True).was_finished
 

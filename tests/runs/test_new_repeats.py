@@ -82,8 +82,21 @@ def test_those_that_went_in_circles_are_asked_first_and_the_others_only_where_th
     assert policy.asked == ["abcd", "b", "b", "abcd", "d", "abcd"]
     assert policy.kept == [SOUND] * 4
     assert notes.texts == [
-        "1 of 4 answers go in circles that did not before training: part of what training changed is taken back"
+        "1 of 4 answers go in circles that did not before training: less of what training changed is tried"
     ]
+
+
+def test_where_no_part_of_the_change_is_better_the_answers_with_all_of_it_are_kept(monkeypatch: pytest.MonkeyPatch):
+    policy = Asked(monkeypatch, ["b"], ["b"], ["b"])
+    found = repeats(before=["a"])
+
+    assert [found(), found(), found()] == [True, True, True]
+    assert policy.kept == [SOUND, ROUND, SOUND, SOUND]
+    [said] = found.told(1.0)
+    assert "1 of 4 answers to held-out prompts go in circles that did not before (train.repeats_budget=0)" in said
+    assert (
+        "; before training 1 did, and so they do, these or others, with any part of it, so that it was all kept" in said
+    )
 
 
 def test_an_answer_that_went_in_circles_before_training_does_not_count(monkeypatch: pytest.MonkeyPatch):
@@ -103,7 +116,7 @@ def test_the_budget_is_a_share_of_the_answers(budget: float, too_many: bool, mon
     ("kept", "text"),
     [
         (0.625, "so the model has 62% of the change, with which no more than that do"),
-        (1.0, "and so they do, these or others, with any part of it: read them, and lower train.lr"),
+        (1.0, "and so they do, these or others, with any part of it, so that it was all kept: read them"),
     ],
 )
 def test_what_was_taken_back_is_told_with_the_reason(kept: float, text: str, monkeypatch: pytest.MonkeyPatch):

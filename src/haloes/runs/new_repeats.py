@@ -11,7 +11,7 @@ class NewRepeats:
     """
     Asks the policy for its answers as often as it is called, and says whether too many of them are in circles.
 
-    Answers that pass are kept as those after training.
+    Answers that pass are kept as those after training; until some do, those with all of the change are.
     """
 
     def __init__(self, context: RunContext, before: Sequence[Completion], budget: float) -> None:
@@ -25,6 +25,7 @@ class NewRepeats:
         """
         self._context, self._budget = context, budget
         self._sound = {answer.prompt_id for answer in before if not repeats_itself(answer.completion)}
+        self._at_start = len(before) - len(self._sound)
         self._most = budget * len(before)
         self._suspects: list[str] = []
         self.at_first: int | None = None
@@ -42,11 +43,14 @@ class NewRepeats:
         self._suspects = self._new(answers)
         if self.at_first is None:
             self.at_first = len(self._suspects)
+            # Where no part of the change is any better, all of it stays, and nobody has to ask for these again.
+            keep_answers(self._context, "after", answers)
             if self.at_first > self._most:
                 self._context.progress.note(
-                    f"{self.at_first} of {len(answers)} answers go in circles that did not before training: part of "
-                    "what training changed is taken back"
+                    f"{self.at_first} of {len(answers)} answers go in circles that did not before training: less of "
+                    "what training changed is tried"
                 )
+            return self.at_first > self._most
         if len(self._suspects) > self._most:
             return True
         keep_answers(self._context, "after", answers)
@@ -65,7 +69,12 @@ class NewRepeats:
             f"(train.repeats_budget={self._budget:g})"
         )
         if kept_share == 1:
-            return [f"{seen}, and so they do, these or others, with any part of it: read them, and lower train.lr"]
+            start = f"; before training {self._at_start} did" if self._at_start else ""
+            text = (
+                f"{seen}{start}, and so they do, these or others, with any part of it, so that it was all kept: read "
+                "them, and lower train.lr where they matter"
+            )
+            return [text]
         text = (
             f"{seen}, so the model has {kept_share:.0%} of the change, with which no more than that do. That was seen "
             "on the very answers that are reported: on other prompts some may. All of the change: haloes resume --set "

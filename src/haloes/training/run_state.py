@@ -168,6 +168,7 @@ class RunState:
         if self.change is None or not self._falls_apart():
             return 1.0
         for share in SHARES:
+            self.job.progress.note(f"trying {share:.0%} of the change")
             self.change.keep(share)
             if not self._falls_apart():
                 return share
