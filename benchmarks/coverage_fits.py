@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.coverage import Row, interval
 from benchmarks.coverage_others import SIZES, prompts_of
 
-from haloes.results import Score
+from haloes.results import LEVEL, Score
 from haloes.stats.auc import ScoredRows
 from haloes.stats.auc_by_length import auc_at_equal_length, auc_differences_at_equal_length
 from haloes.stats.calibration import calibration, reliability
@@ -113,12 +113,10 @@ def _runs(seeds: int, of_seeds: float, rng: Rng) -> Any:
 def _over_seeds(value_SP: Any) -> Score | None:
     mean_P = value_SP.mean(axis=0)
 
-    def of_prompts(level: float) -> tuple[float, float]:
-        found = mean_with_interval(mean_P, list(range(len(mean_P))), name="", variant="", level=level)
-        assert found is not None
-        return found.low, found.high
-
-    ends = interval_over_seeds(of_prompts, value_SP.mean(axis=1), 0.95, bounds=(-np.inf, np.inf))
+    found = mean_with_interval(mean_P, list(range(len(mean_P))), name="", variant="")
+    assert found is not None
+    of_prompts = (found.low, found.high)
+    ends = interval_over_seeds(lambda _: of_prompts, value_SP.mean(axis=1), LEVEL, bounds=(-np.inf, np.inf))
     return interval(float(value_SP.mean()), *ends)
 
 

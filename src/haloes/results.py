@@ -18,6 +18,9 @@ made (`stats` or `evaluation`), and show it (`report`, `cli/views`).
 
 from dataclasses import dataclass
 
+LEVEL = 0.95
+"""Coverage of every interval that haloes makes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
@@ -28,7 +31,7 @@ class Score:
     value: float
     low: float
     high: float
-    level: float = 0.95
+    level: float = LEVEL
     """Coverage of the interval [low, high]."""
     variant: str
     """Model that the number is about: "before", "after", "difference" ..."""

@@ -48,7 +48,7 @@ def test_the_expanded_interval_of_a_mean_is_students():
     value = np.random.default_rng(3).normal(size=12)
     drawn = np.random.default_rng(4).normal(value.mean(), value.std() / math.sqrt(12), size=400_000)
     oracle = ttest_1samp(value, 0).confidence_interval(0.95)
-    assert expanded_interval(drawn, 0.95, 12) == pytest.approx((oracle.low, oracle.high), abs=0.01)
+    assert expanded_interval(drawn, 12) == pytest.approx((oracle.low, oracle.high), abs=0.01)
 
 
 def test_a_p_value_of_draws_counts_the_sample_as_one_of_them():

@@ -71,7 +71,7 @@ def test_unanimous_prompts_have_wilsons_interval(won: float):
 
 def test_unanimous_ties_leave_room_for_the_prompts_that_may_differ():
     # z^2 / (n + z^2) of the prompts, at 0 or at 1.
-    low, high = unanimous_interval(0.5, 100, 0.95)
+    low, high = unanimous_interval(0.5, 100)
     rest = Z**2 / (100 + Z**2)
     assert (low, high) == pytest.approx((0.5 - rest / 2, 0.5 + rest / 2))
 

@@ -36,14 +36,14 @@ def test_what_a_mean_over_prompts_changes_without_one_counts_as_well():
 
 
 def test_the_interval_is_students_in_log_odds_and_stays_inside():
-    low, high = rate_interval(0.9, 0.01, 4, 0.95)
+    low, high = rate_interval(0.9, 0.01, 4)
     half = 2.7764 * 0.1 / 0.09
     assert math.log(high / (1 - high)) == pytest.approx(math.log(9) + half, abs=1e-3)
     assert math.log(low / (1 - low)) == pytest.approx(math.log(9) - half, abs=1e-3)
 
 
 def test_prompts_that_all_agree_have_wilsons_bound():
-    score = judged_score(0.99, 1e-9, np.ones(20), num_prompts=20, level=0.95)
+    score = judged_score(0.99, 1e-9, np.ones(20), num_prompts=20)
     assert score.low == pytest.approx(0.99 * 20 / (20 + 1.96**2), abs=1e-4)
     assert score.high > 0.99
     assert "as all 20 agree" in score.method

@@ -46,12 +46,12 @@ def difference(
     return share_difference_with_interval(BothSides(before, keys, after, keys), name="liked", **settings)
 
 
-@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
-def test_independent_rows_have_an_interval_around_scipys_wilson_interval(counts: tuple[int, int], level: float):
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_independent_rows_have_an_interval_around_scipys_wilson_interval(counts: tuple[int, int]):
     successes, trials = counts
-    oracle = binomtest(successes, trials).proportion_ci(confidence_level=level, method="wilson")
-    assert wilson_interval(successes, trials, z=norm.ppf((1 + level) / 2)) == pytest.approx(oracle, abs=1e-12)
-    score = share([True] * successes + [False] * (trials - successes), list(range(trials)), level=level)
+    oracle = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson_interval(successes, trials, z=norm.ppf(0.975)) == pytest.approx(oracle, abs=1e-12)
+    score = share([True] * successes + [False] * (trials - successes), list(range(trials)))
     if trials == 1:
         assert score is None
     else:
@@ -85,7 +85,7 @@ def test_copies_of_a_row_count_as_one():
     # Ten prompts with four equal answers each: p (1 - p) by p (1 - p) / 9, and (1.96 / 2.262)^2 for ten prompts.
     outcomes = np.repeat([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], 4)
     keys = np.repeat(np.arange(10), 4)
-    assert independent_rows(outcomes.astype(float), keys, 0.95) == pytest.approx(9 * (1.959964 / 2.262157) ** 2)
+    assert independent_rows(outcomes.astype(float), keys) == pytest.approx(9 * (1.959964 / 2.262157) ** 2)
     score = share(outcomes, keys.tolist())
     independent = share([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], list(range(10)))
     assert score.low < independent.low
@@ -122,9 +122,9 @@ def test_the_clustered_interval_covers_as_often_as_it_says():
     covered = 0
     for _ in range(500):
         chance = np.repeat(rng.beta(1, 3, size=25), 4)  # the mean of Beta(1, 3) is 1/4
-        score = share(rng.random(100) < chance, keys, level=0.9)
+        score = share(rng.random(100) < chance, keys)
         covered += score.low <= 0.25 <= score.high
-    assert 0.87 <= covered / 500 <= 0.95
+    assert 0.93 <= covered / 500 <= 0.98
 
 
 def test_outcomes_must_be_true_or_false():
@@ -176,9 +176,9 @@ def test_the_difference_covers_as_often_as_it_says():
     for _ in range(500):
         before = rng.random(40) < 0.3
         after = np.where(rng.random(40) < 0.3, rng.random(40) < 0.9, before)  # truth: 0.3 * (0.9 - 0.3) = 0.18
-        score = difference(before, after, level=0.9)
+        score = difference(before, after)
         covered += score.low <= 0.18 <= score.high
-    assert 0.86 <= covered / 500 <= 0.95
+    assert 0.92 <= covered / 500 <= 0.98
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40))

@@ -9,6 +9,7 @@ from haloes.errors import DataError
 from haloes.results import Score
 from haloes.stats.bootstrap import (
     DRAWS,
+    UPPER,
     Floats,
     bootstrap_method,
     cluster_codes,
@@ -34,7 +35,6 @@ def cohens_kappa(
     name: str = "cohens_kappa",
     variant: str = "judges",
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -50,7 +50,6 @@ def cohens_kappa(
         name: what was measured, for the record.
         variant: who is compared, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
         draws: number of bootstrap draws over prompts.
         seed: seed of the draws.
 
@@ -69,7 +68,7 @@ def cohens_kappa(
     table_CKK = np.zeros((int(codes.max(initial=-1)) + 1, len(kinds), len(kinds)))
     for (a, b, _), prompt in zip(rows, codes, strict=True):
         table_CKK[prompt, kinds[a], kinds[b]] += 1
-    score = _score(table_CKK, _kappa, name=name, level=level, draws=draws, seed=seed)
+    score = _score(table_CKK, _kappa, name=name, draws=draws, seed=seed)
     return score and replace(score, variant=variant, label=label, num_rows=len(rows))
 
 
@@ -80,7 +79,6 @@ def krippendorffs_alpha(
     name: str = "krippendorffs_alpha",
     variant: str = "judges",
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -96,7 +94,6 @@ def krippendorffs_alpha(
         name: what was measured, for the record.
         variant: who is compared, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
         draws: number of bootstrap draws over prompts.
         seed: seed of the draws.
 
@@ -117,7 +114,7 @@ def krippendorffs_alpha(
         count_K = np.bincount([kinds[verdict] for verdict in verdicts], minlength=len(kinds))
         # The diagonal is taken off: a verdict makes no pair with itself.
         table_CKK[prompt] += (np.outer(count_K, count_K) - np.diag(count_K)) / (len(verdicts) - 1)
-    score = _score(table_CKK, _alpha, name=name, level=level, draws=draws, seed=seed)
+    score = _score(table_CKK, _alpha, name=name, draws=draws, seed=seed)
     return score and replace(score, variant=variant, label=label, num_rows=len(rows))
 
 
@@ -135,9 +132,7 @@ def _alpha(table_DKK: Floats) -> tuple[Floats, Floats]:
     return 1 - agreed_D, (total_D**2 - (count_DK**2).sum(axis=1)) / (total_D * (total_D - 1))
 
 
-def _score(
-    table_CKK: Floats, disagreements: _Disagreements, *, name: str, level: float, draws: int, seed: int
-) -> Score | None:
+def _score(table_CKK: Floats, disagreements: _Disagreements, *, name: str, draws: int, seed: int) -> Score | None:
     num, num_kinds = len(table_CKK), table_CKK.shape[1]
     if num < 2 or num_kinds < 2:  # noqa: PLR2004 - one prompt has no spread, one kind no chance to disagree
         return None
@@ -153,16 +148,14 @@ def _score(
     )
     kept_D = drawn_D[np.isfinite(drawn_D)]
     method = f"expanded {bootstrap_method(num, draws)}, each with about half a prompt of any verdicts"
-    low, high = expanded_interval(kept_D, level, num)
+    low, high = expanded_interval(kept_D, num)
     low, high = min(low, value), max(high, value)
     if value == 1:
         # Full agreement: Wilson's bound on the prompts that may disagree, in units of chance disagreement.
-        same, _ = wilson_interval(num, num, z=normal_quantile((1 + level) / 2))
+        same, _ = wilson_interval(num, num, z=normal_quantile(UPPER))
         low, high = max(-1.0, value - (1 - same) / by_chance), value
         method = f"Wilson's bound on the prompts that may differ, as all {num} agree"
-    return Score(
-        name=name, value=value, low=low, high=high, level=level, variant="", num_rows=0, num_clusters=num, method=method
-    )
+    return Score(name=name, value=value, low=low, high=high, variant="", num_rows=0, num_clusters=num, method=method)
 
 
 def _imagined(table_CKK: Floats, draws: int, rng: np.random.Generator) -> Floats:

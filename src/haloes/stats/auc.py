@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
-from haloes.results import PairedDifference, Score
+from haloes.results import LEVEL, PairedDifference, Score
 from haloes.stats.auc_interval import (
     Comparisons,
     all_comparisons,
@@ -65,7 +65,6 @@ def auc_with_interval(
     name: str = "auc",
     variant: str = "after",
     label: str = "",
-    level: float = 0.95,
 ) -> Score | None:
     """
     Compute the AUC with the interval of `stats.auc_interval`, which counts prompts, not rows, as independent.
@@ -79,7 +78,6 @@ def auc_with_interval(
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
 
     Returns:
         The score; None where one class is missing, or all rows answer one prompt.
@@ -91,7 +89,7 @@ def auc_with_interval(
     if not _has_interval(label_N, codes_N):
         return None
     compared = all_comparisons(score_N, label_N, codes_N)
-    return comparisons_score(compared, name=name, variant=variant, label=label, level=level)
+    return comparisons_score(compared, name=name, variant=variant, label=label)
 
 
 def auc_difference_with_interval(
@@ -102,7 +100,6 @@ def auc_difference_with_interval(
     *,
     name: str = "auc",
     label: str = "",
-    level: float = 0.95,
 ) -> Score | None:
     """
     Compute the AUC of the scores after minus that of the scores before, on the same rows.
@@ -115,7 +112,7 @@ def auc_difference_with_interval(
     if not _has_interval(label_N, codes_N):
         return None
     sides = [all_comparisons(score_N, label_N, codes_N) for score_N in (before_N, after_N)]
-    return difference_score(*sides, name=name, label=label, level=level)
+    return difference_score(*sides, name=name, label=label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,16 +129,15 @@ class ScoredRows:
     """The answers' lengths."""
 
 
-def auc_differences(pairs: Mapping[tuple[str, str], ScoredRows], *, level: float = 0.95) -> list[PairedDifference]:
+def auc_differences(pairs: Mapping[tuple[str, str], ScoredRows]) -> list[PairedDifference]:
     """
     Compute for each pair of models the AUC of the first minus that of the second.
 
-    The p-value goes with the interval: below 1 - level where that leaves out zero. All are corrected by Holm's method.
+    The p-value goes with the interval: below 0.05 where that leaves out zero. All are corrected by Holm's method.
     A pair whose rows have one class or one prompt only is left out.
 
     Args:
         pairs: the two models' names and what they gave to the rows that they share.
-        level: coverage of each interval, not corrected for their number.
 
     Raises:
         DataError: the lengths of a pair differ, or a score is not finite.
@@ -151,11 +147,11 @@ def auc_differences(pairs: Mapping[tuple[str, str], ScoredRows], *, level: float
         both = [checked_rows(scores, rows.labels, rows.prompts) for scores in (rows.others, rows.scores)]
         if _has_interval(*both[0][1:]):
             sides[names] = (all_comparisons(*both[0]), all_comparisons(*both[1]))
-    return with_p_values(sides, level=level)
+    return with_p_values(sides)
 
 
 def with_p_values(
-    sides: Mapping[tuple[str, str], tuple[Comparisons, Comparisons]], *, level: float
+    sides: Mapping[tuple[str, str], tuple[Comparisons, Comparisons]],
 ) -> list[PairedDifference]:
     """Return for (model, other) the difference of (the other's, the model's) comparisons; Holm's p over all of them."""
     p_values = [difference_p_value(*both) for both in sides.values()]
@@ -163,7 +159,7 @@ def with_p_values(
         PairedDifference(
             model=model,
             other=other,
-            score=difference_score(*both, name="auc", label="", level=level),
+            score=difference_score(*both, name="auc", label=""),
             p_value=p_value,
             p_holm=p_holm,
         )
@@ -171,15 +167,14 @@ def with_p_values(
     ]
 
 
-def comparisons_score(compared: Comparisons, *, name: str, variant: str, label: str, level: float = 0.95) -> Score:
+def comparisons_score(compared: Comparisons, *, name: str, variant: str, label: str) -> Score:
     """Make the record of an AUC."""
-    low, high = auc_interval(compared, level)
+    low, high = auc_interval(compared, LEVEL)
     return Score(
         name=name,
         value=compared.value,
         low=low,
         high=high,
-        level=level,
         variant=variant,
         num_rows=int(np.count_nonzero(compared.count_N)),
         num_clusters=len(np.unique(compared.codes_N[compared.count_N > 0])),
@@ -188,17 +183,14 @@ def comparisons_score(compared: Comparisons, *, name: str, variant: str, label: 
     )
 
 
-def difference_score(
-    before: Comparisons, after: Comparisons, *, name: str, label: str = "", level: float = 0.95
-) -> Score:
+def difference_score(before: Comparisons, after: Comparisons, *, name: str, label: str = "") -> Score:
     """Make the record of the AUC after less that before."""
-    low, high = difference_interval(before, after, level)
+    low, high = difference_interval(before, after, LEVEL)
     return Score(
         name=name,
         value=after.value - before.value,
         low=low,
         high=high,
-        level=level,
         variant="difference",
         num_rows=int(np.count_nonzero(before.count_N)),
         num_clusters=len(np.unique(before.codes_N[before.count_N > 0])),

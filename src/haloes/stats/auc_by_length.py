@@ -76,7 +76,7 @@ def auc_differences_at_equal_length(pairs: Mapping[tuple[str, str], ScoredRows])
         ]
         if both[0] is not None and both[1] is not None:
             sides[names] = (both[0], both[1])
-    return with_p_values(sides, level=0.95)
+    return with_p_values(sides)
 
 
 def similar_comparisons(

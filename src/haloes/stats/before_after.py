@@ -19,7 +19,6 @@ def compare_shares(
     *,
     name: str,
     label: str = "",
-    level: float = 0.95,
 ) -> tuple[Score, ...]:
     """
     Return the share before, after, and the difference; what has no interval (fewer than two prompts) is left out.
@@ -28,15 +27,14 @@ def compare_shares(
         sides: true or false for each row.
         name: what was measured.
         label: how a report calls it.
-        level: coverage of the intervals.
 
     Raises:
         DataError: the sides are about different prompts, or an outcome is neither true nor false.
     """
     scores = (
-        share_with_interval(sides.before, sides.before_keys, name=name, variant="before", label=label, level=level),
-        share_with_interval(sides.after, sides.after_keys, name=name, variant="after", label=label, level=level),
-        share_difference_with_interval(sides, name=name, label=label, level=level),
+        share_with_interval(sides.before, sides.before_keys, name=name, variant="before", label=label),
+        share_with_interval(sides.after, sides.after_keys, name=name, variant="after", label=label),
+        share_difference_with_interval(sides, name=name, label=label),
     )
     return tuple(score for score in scores if score is not None)
 
@@ -46,7 +44,6 @@ def compare_means(
     *,
     name: str,
     label: str = "",
-    level: float = 0.95,
     bounds: tuple[float, float] = (-inf, inf),
 ) -> tuple[Score, ...]:
     """
@@ -57,27 +54,20 @@ def compare_means(
     lowest, highest = bounds
     widest = (lowest - highest, highest - lowest)
     scores = (
-        mean_with_interval(
-            sides.before, sides.before_keys, name=name, variant="before", label=label, level=level, bounds=bounds
-        ),
-        mean_with_interval(
-            sides.after, sides.after_keys, name=name, variant="after", label=label, level=level, bounds=bounds
-        ),
-        difference_with_interval(sides, name=name, label=label, level=level, bounds=widest),
+        mean_with_interval(sides.before, sides.before_keys, name=name, variant="before", label=label, bounds=bounds),
+        mean_with_interval(sides.after, sides.after_keys, name=name, variant="after", label=label, bounds=bounds),
+        difference_with_interval(sides, name=name, label=label, bounds=widest),
     )
     return tuple(score for score in scores if score is not None)
 
 
-def compare_completions(
-    before: Sequence[Completion], after: Sequence[Completion], *, level: float = 0.95
-) -> tuple[Score, ...]:
+def compare_completions(before: Sequence[Completion], after: Sequence[Completion]) -> tuple[Score, ...]:
     """
     Compare completions without a judge: words, tokens, repeated 4-grams, and the shares that end and go in circles.
 
     Args:
         before: answers of the model before training.
         after: answers of the model after, to the same prompts (joined on `prompt_id`).
-        level: coverage of the intervals.
 
     Raises:
         DataError: the two sides are about different prompts.
@@ -90,13 +80,11 @@ def compare_completions(
     }
     scores: list[Score] = []
     for name, (old, new) in measures.items():
-        scores.extend(
-            compare_means(BothSides(old, keys[0], new, keys[1]), name=name, level=level, bounds=ANSWER_BOUNDS[name])
-        )
+        scores.extend(compare_means(BothSides(old, keys[0], new, keys[1]), name=name, bounds=ANSWER_BOUNDS[name]))
     shares = {
         "repeats": [[repeats_itself(c.completion) for c in side] for side in (before, after)],
         "finished": [[c.finished for c in side] for side in (before, after)],
     }
     for name, (was, now) in shares.items():
-        scores.extend(compare_shares(BothSides(was, keys[0], now, keys[1]), name=name, level=level))
+        scores.extend(compare_shares(BothSides(was, keys[0], now, keys[1]), name=name))
     return tuple(scores)

@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
+from haloes.results import LEVEL
 
 # Shapes: N and M rows, C clusters (prompts), D bootstrap draws.
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
+UPPER = (1 + LEVEL) / 2
+"""Share that is to lie below the upper end of an interval."""
 DRAWS = 2000
 FEW_CLUSTERS = 10
 """Below this many clusters a percentile interval is known to be too narrow, and its method says so."""
@@ -57,7 +60,7 @@ def percentile_interval(draws_D: Floats, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def expanded_interval(draws_D: Floats, level: float, num_clusters: int) -> tuple[float, float]:
+def expanded_interval(draws_D: Floats, num_clusters: int) -> tuple[float, float]:
     """
     Return Hesterberg's expanded percentile interval (Am. Stat. 69, 2015, 371-386, section 5.3).
 
@@ -66,7 +69,7 @@ def expanded_interval(draws_D: Floats, level: float, num_clusters: int) -> tuple
     """
     from scipy.special import ndtr
 
-    beyond = np.sqrt(num_clusters / (num_clusters - 1)) * t_quantile((1 + level) / 2, num_clusters - 1)
+    beyond = np.sqrt(num_clusters / (num_clusters - 1)) * t_quantile(UPPER, num_clusters - 1)
     return percentile_interval(draws_D, float(2 * ndtr(beyond) - 1))
 
 

@@ -11,6 +11,7 @@ from haloes.results import Score
 from haloes.stats.bootstrap import (
     DRAWS,
     FEW_CLUSTERS,
+    UPPER,
     Codes,
     Floats,
     bootstrap_method,
@@ -42,7 +43,6 @@ def bounded_mean_with_interval(
     name: str,
     variant: str,
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -61,7 +61,6 @@ def bounded_mean_with_interval(
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
         draws: number of bootstrap draws.
         seed: seed of the draws.
 
@@ -79,23 +78,22 @@ def bounded_mean_with_interval(
     value = float(mean_C.mean())
     # A bootstrap of equal means has no width, however few they are: that would be false certainty.
     if np.ptp(mean_C) == 0:
-        low, high = unanimous_interval(value, num, level)
+        low, high = unanimous_interval(value, num)
         method = f"Wilson's bound on the prompts that may differ, as all {num} agree"
     # Few prompts, or few on one side, hold too little of the tails for resampling to find them.
     elif num < FEW_PROMPTS or num * min(value, 1 - value) < FEW_ON_ONE_SIDE:
-        low, high, worth = _effective_wilson(mean_C, level)
+        low, high, worth = _effective_wilson(mean_C)
         method = f"Wilson, {num} prompts worth {worth:.1f} decided ones"
         method += f"; fewer than {FEW_CLUSTERS} prompts" if num < FEW_CLUSTERS else ""
     else:
         drawn = [weight_DC @ mean_C / num for weight_DC in cluster_weights(num, draws=draws, seed=seed)]
-        low, high = expanded_interval(np.concatenate(drawn), level, num)
+        low, high = expanded_interval(np.concatenate(drawn), num)
         method = f"expanded {bootstrap_method(num, draws)}"
     return Score(
         name=name,
         value=value,
         low=low,
         high=high,
-        level=level,
         variant=variant,
         num_rows=len(value_N),
         num_clusters=num,
@@ -121,14 +119,14 @@ def prompt_means(value_N: Floats, codes_N: Codes) -> Floats:
     return np.asarray(np.bincount(codes_N, weights=value_N) / np.bincount(codes_N), dtype=np.float64)
 
 
-def unanimous_interval(value: float, num_prompts: int, level: float) -> tuple[float, float]:
+def unanimous_interval(value: float, num_prompts: int) -> tuple[float, float]:
     """
     Bound how far off the mean may be when each of `num_prompts` prompts gave `value`.
 
     Wilson's upper bound on the share of prompts that are not so, z^2 / (n + z^2), may lie at 0 or at 1. At `value` 0
     and 1 this is Wilson's own interval. A bootstrap would give no width at all.
     """
-    z = normal_quantile((1 + level) / 2)
+    z = normal_quantile(UPPER)
     same = num_prompts / (num_prompts + z**2)
     return value * same, value * same + (1 - same)
 
@@ -142,11 +140,11 @@ def unit_interval(values: ArrayLike, name: str) -> Floats:
     return value_N
 
 
-def _effective_wilson(mean_C: Floats, level: float) -> tuple[float, float, float]:
+def _effective_wilson(mean_C: Floats) -> tuple[float, float, float]:
     """Return Wilson's interval with the effective number of prompts, and that number."""
     num, share = len(mean_C), float(mean_C.mean())
-    z = normal_quantile((1 + level) / 2)
-    adjust = (z / t_quantile((1 + level) / 2, num - 1)) ** 2
+    z = normal_quantile(UPPER)
+    adjust = (z / t_quantile(UPPER, num - 1)) ** 2
     # As many prompts as would have this variance if each were all won or all lost, less the t distribution's share.
     worth = num * share * (1 - share) / float(mean_C.var(ddof=1))
     # Preferences that are all about 0.02 look certain until the first of 0.8 comes: a part of a prompt is imagined,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from haloes.errors import DataError
 from haloes.results import Calibration, Reliability, ReliabilityBin, Score
-from haloes.stats.bootstrap import DRAWS, Codes, Floats, codes_for, finite, normal_quantile
+from haloes.stats.bootstrap import DRAWS, UPPER, Codes, Floats, codes_for, finite, normal_quantile
 from haloes.stats.logistic import fit_logistic, sigmoid
 from haloes.stats.mean_spread import mean_spread
 from haloes.stats.penalised import rate_interval
@@ -29,7 +29,7 @@ _SMALL = 1e-3
 
 
 def reliability(
-    chance_N: Floats, label_N: Floats, *, bins: int = BINS, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+    chance_N: Floats, label_N: Floats, *, bins: int = BINS, draws: int = DRAWS, seed: int = 0
 ) -> Reliability:
     """
     Compare predicted probabilities with labels, in bins of about equally many rows; equal predictions share a bin.
@@ -38,7 +38,6 @@ def reliability(
         chance_N: predicted probability of each row, in [0, 1].
         label_N: 1 for desirable rows, 0 for the others.
         bins: how many bins, at most.
-        level: coverage of the bins' intervals.
         draws: number of perfectly calibrated models that the error by chance is taken from.
         seed: seed of those.
     """
@@ -46,7 +45,7 @@ def reliability(
     return Reliability(
         expected_error=float(_expected_errors(chance_N, label_N[None], bin_N)[0]),
         expected_error_by_chance=_error_by_chance(chance_N, bin_N, draws=draws, seed=seed),
-        bins=_reliability(chance_N, label_N, bin_N, level),
+        bins=_reliability(chance_N, label_N, bin_N),
     )
 
 
@@ -58,7 +57,6 @@ def calibration(
     bins: int = BINS,
     variant: str = "after",
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Calibration | None:
@@ -76,7 +74,6 @@ def calibration(
         bins: how many bins, at most.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the intervals.
         draws: number of models that the error by chance is taken from.
         seed: seed of the draws.
 
@@ -100,8 +97,8 @@ def calibration(
     scaled_N1 = (reward_N / size)[:, None]
     scale_1 = fit_logistic(scaled_N1, label_N, np.ones((1, len(label_N))), prior_sd=_PRIOR_SD)[0]
     chance_N = sigmoid(scaled_N1 @ scale_1)
-    low, high = _brier_interval(scaled_N1[:, 0], label_N, chance_N, codes_N, level)
-    apart = reliability(chance_N, label_N, bins=bins, level=level, draws=draws, seed=seed)
+    low, high = _brier_interval(scaled_N1[:, 0], label_N, chance_N, codes_N)
+    apart = reliability(chance_N, label_N, bins=bins, draws=draws, seed=seed)
     return Calibration(
         scale=float(scale_1[0]) / size,
         brier=Score(
@@ -109,7 +106,6 @@ def calibration(
             value=float(((chance_N - label_N) ** 2).mean()),
             low=low,
             high=high,
-            level=level,
             variant=variant,
             num_rows=len(label_N),
             num_clusters=num,
@@ -122,9 +118,7 @@ def calibration(
     )
 
 
-def _brier_interval(
-    scaled_N: Floats, label_N: Floats, chance_N: Floats, codes_N: Codes, level: float
-) -> tuple[float, float]:
+def _brier_interval(scaled_N: Floats, label_N: Floats, chance_N: Floats, codes_N: Codes) -> tuple[float, float]:
     """
     Return the interval of the mean squared error, in log-odds, with what each row moves through the fitted scale.
 
@@ -143,7 +137,7 @@ def _brier_interval(
     # No rows show that errors never happen.
     centre = min(max(value, _SMALL / len(square_N)), 1 - _SMALL / len(square_N))
     imagined = _IMAGINED * ((1 - centre) ** 2 + centre**2) / worth**2
-    low, high = rate_interval(centre, spread.standard_error**2 + imagined, spread.degrees_of_freedom, level)
+    low, high = rate_interval(centre, spread.standard_error**2 + imagined, spread.degrees_of_freedom)
     return min(low, value), max(high, value)
 
 
@@ -172,10 +166,8 @@ def _error_by_chance(chance_N: Floats, bin_N: NDArray[np.intp], *, draws: int, s
     return float(np.quantile(np.concatenate(errors), 0.95))
 
 
-def _reliability(
-    chance_N: Floats, label_N: Floats, bin_N: NDArray[np.intp], level: float
-) -> tuple[ReliabilityBin, ...]:
-    z = normal_quantile((1 + level) / 2)
+def _reliability(chance_N: Floats, label_N: Floats, bin_N: NDArray[np.intp]) -> tuple[ReliabilityBin, ...]:
+    z = normal_quantile(UPPER)
     filled = []
     for number in range(int(bin_N.max()) + 1):
         inside = bin_N == number

@@ -63,7 +63,6 @@ def length_controlled_win_rate(
     difficulties: Sequence[float] | None = None,
     variant: str = "after",
     label: str = "",
-    level: float = 0.95,
 ) -> LengthControlled | None:
     """
     Compute the win rate at equal length, with an interval over prompts like these.
@@ -76,7 +75,6 @@ def length_controlled_win_rate(
         difficulties: difficulty of each comparison's instruction, such as AlpacaEval's; None where not known.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
 
     Returns:
         The score and the coefficients; None with fewer than two scored prompts. Without difficulties the score has the
@@ -100,7 +98,7 @@ def length_controlled_win_rate(
     fit = _without_each(features_NK, coefficient_K, rows, weight_N)
     share_N = rows.share_N[rows.is_scored_N]
     variance = fit.variance(slope_K, own_C)
-    score = judged_score(value, variance, share_N, num_prompts=num_scored, level=level)
+    score = judged_score(value, variance, share_N, num_prompts=num_scored)
     theta, phi, *psi = coefficient_K.tolist()
     cautions = [] if known else [_NO_DIFFICULTY]
     cautions += [extrapolation(rows.shorter_by_N[rows.is_scored_N])]

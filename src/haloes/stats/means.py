@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from haloes.results import Score
-from haloes.stats.bootstrap import Codes, Floats, codes_for, finite, t_quantile
+from haloes.stats.bootstrap import UPPER, Codes, Floats, codes_for, finite, t_quantile
 from haloes.stats.both_sides import BothSides
 from haloes.stats.mean_spread import Spread, mean_spread, said_of_few, weighted_pairs_spread
 
@@ -29,7 +29,6 @@ def mean_with_interval(
     name: str,
     variant: str,
     label: str = "",
-    level: float = 0.95,
     bounds: tuple[float, float] = (-inf, inf),
 ) -> Score | None:
     """
@@ -41,7 +40,6 @@ def mean_with_interval(
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
         bounds: what such a number can be at all, such as (0, inf) for a length; no interval reaches further.
 
     Returns:
@@ -56,7 +54,7 @@ def mean_with_interval(
     if codes_N.max(initial=-1) < 1:
         return None
     estimate = _mean(value_N, codes_N, len(value_N))
-    return _score(estimate, name=name, variant=variant, label=label, level=level, bounds=bounds)
+    return _score(estimate, name=name, variant=variant, label=label, bounds=bounds)
 
 
 def difference_with_interval(
@@ -64,7 +62,6 @@ def difference_with_interval(
     *,
     name: str,
     label: str = "",
-    level: float = 0.95,
     bounds: tuple[float, float] = (-inf, inf),
 ) -> Score | None:
     """
@@ -93,7 +90,7 @@ def difference_with_interval(
         )
         value = float(after_M.mean() - before_N.mean())
         estimate = _Estimate(value=value, spread=spread, step=0.0, size_C=before_size + after_size, num_rows=num_rows)
-    return _score(estimate, name=name, variant="difference", label=label, level=level, bounds=bounds)
+    return _score(estimate, name=name, variant="difference", label=label, bounds=bounds)
 
 
 def paired_changes(
@@ -136,11 +133,9 @@ def _step(value_N: Floats) -> float:
     return 0.0 if is_step_N.all() or not is_step_N.any() else float(step_N[is_step_N].min())
 
 
-def _score(
-    estimate: _Estimate, *, name: str, variant: str, label: str, level: float, bounds: tuple[float, float]
-) -> Score:
+def _score(estimate: _Estimate, *, name: str, variant: str, label: str, bounds: tuple[float, float]) -> Score:
     size_C, value = estimate.size_C, estimate.value
-    low, high = _interval(estimate, level)
+    low, high = _interval(estimate)
     method = f"t interval with Hall's correction for skewness, {len(size_C)} prompts"
     method += said_of_few(size_C)
     return Score(
@@ -148,7 +143,6 @@ def _score(
         value=value,
         low=max(low, bounds[0]),
         high=min(high, bounds[1]),
-        level=level,
         variant=variant,
         num_rows=estimate.num_rows,
         num_clusters=len(size_C),
@@ -158,7 +152,7 @@ def _score(
     )
 
 
-def _interval(estimate: _Estimate, level: float) -> tuple[float, float]:
+def _interval(estimate: _Estimate) -> tuple[float, float]:
     """
     Return Hall's interval, or Student's at an end where that reaches further.
 
@@ -168,7 +162,7 @@ def _interval(estimate: _Estimate, level: float) -> tuple[float, float]:
     """
     spread = estimate.spread
     error = hypot(spread.standard_error, 2 * estimate.step / spread.worth)
-    beyond = t_quantile((1 + level) / 2, spread.degrees_of_freedom)
+    beyond = t_quantile(UPPER, spread.degrees_of_freedom)
     return (
         estimate.value - error * max(beyond, _taken_back(beyond, spread.skewness)),
         estimate.value + error * max(beyond, -_taken_back(-beyond, spread.skewness)),

@@ -21,7 +21,6 @@ def paired_differences(
     preferences: Mapping[str, tuple[Preferences, Sequence[Hashable]]],
     *,
     name: str = "win_rate",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[PairedDifference]:
@@ -34,7 +33,6 @@ def paired_differences(
     Args:
         preferences: for each model, its preferences in [0, 1] (None unscored) and the prompts of those.
         name: what was measured, for the record.
-        level: coverage of each interval, not corrected for their number.
         draws: number of bootstrap draws.
         seed: seed of the draws and the test.
 
@@ -44,9 +42,7 @@ def paired_differences(
     means = {model: means_by_prompt(values, prompts, name) for model, (values, prompts) in preferences.items()}
     tested = []
     for model, other in combinations(preferences, 2):
-        score = win_rate_difference(
-            *preferences[other], *preferences[model], name=name, level=level, draws=draws, seed=seed
-        )
+        score = win_rate_difference(*preferences[other], *preferences[model], name=name, draws=draws, seed=seed)
         if score is not None:
             shared = [prompt for prompt in means[model] if prompt in means[other]]
             change = [means[model][prompt] - means[other][prompt] for prompt in shared]

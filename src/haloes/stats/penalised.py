@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from haloes.results import Score
-from haloes.stats.bootstrap import Floats, t_quantile
+from haloes.stats.bootstrap import UPPER, Floats, t_quantile
 from haloes.stats.bounded_mean import unanimous_interval
 from haloes.stats.logistic import sigmoid
 
@@ -59,7 +59,7 @@ def fit_without_each(parts: Iterable[tuple[Floats, Floats]], total_KK: Floats, p
     return PenalisedFit(np.array(changes), np.asarray(np.linalg.inv(total_KK), dtype=np.float64), precision_KK)
 
 
-def rate_interval(rate: float, variance: float, degrees_of_freedom: float, level: float) -> tuple[float, float]:
+def rate_interval(rate: float, variance: float, degrees_of_freedom: float) -> tuple[float, float]:
     """
     Return the interval of a rate between 0 and 1.
 
@@ -67,15 +67,14 @@ def rate_interval(rate: float, variance: float, degrees_of_freedom: float, level
         rate: the rate.
         variance: its variance (see `PenalisedFit.variance`).
         degrees_of_freedom: of that variance: one fewer than prompts.
-        level: nominal coverage.
     """
     odds = np.log(rate) - np.log1p(-rate)
-    half = t_quantile((1 + level) / 2, degrees_of_freedom) * np.sqrt(variance) / (rate * (1 - rate))
+    half = t_quantile(UPPER, degrees_of_freedom) * np.sqrt(variance) / (rate * (1 - rate))
     low, high = sigmoid(np.array([odds - half, odds + half]))
     return float(low), float(high)
 
 
-def judged_score(rate: float, variance: float, share_N: Floats, *, num_prompts: int, level: float) -> Score:
+def judged_score(rate: float, variance: float, share_N: Floats, *, num_prompts: int) -> Score:
     """
     Return the score of a rate that was fitted to preferences; its name, variant and label are the caller's to say.
 
@@ -84,21 +83,19 @@ def judged_score(rate: float, variance: float, share_N: Floats, *, num_prompts: 
         variance: its variance (see `PenalisedFit.variance`).
         share_N: the preferences that were fitted.
         num_prompts: how many prompts they are of.
-        level: nominal coverage.
     """
     # Where all prompts agree none of them, left out, changes anything.
     if np.ptp(share_N) == 0:
-        low, high = unanimous_interval(rate, num_prompts, level)
+        low, high = unanimous_interval(rate, num_prompts)
         method = f"Wilson's bound on the prompts that may differ, as all {num_prompts} agree"
     else:
-        low, high = rate_interval(rate, variance, num_prompts - 1, level)
+        low, high = rate_interval(rate, variance, num_prompts - 1)
         method = f"jackknife over {num_prompts} prompts with the priors' pull, in log-odds"
     return Score(
         name="rate",
         value=rate,
         low=low,
         high=high,
-        level=level,
         variant="",
         num_rows=len(share_N),
         num_clusters=num_prompts,

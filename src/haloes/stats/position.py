@@ -23,7 +23,6 @@ def position_bias(
     *,
     variant: str = "judge",
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -39,7 +38,6 @@ def position_bias(
         prompts: the prompt of each pair.
         variant: which judge it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval (see `bounded_mean_with_interval`).
         draws: number of bootstrap draws.
         seed: seed of the draws.
 
@@ -53,7 +51,7 @@ def position_bias(
     # A preference for the model's answer in second place is one against the first place.
     first = [(in_first + 1 - in_second) / 2 for in_first, in_second in pairs]
     return bounded_mean_with_interval(
-        first, keys, name="position_bias", variant=variant, label=label, level=level, draws=draws, seed=seed
+        first, keys, name="position_bias", variant=variant, label=label, draws=draws, seed=seed
     )
 
 
@@ -64,7 +62,6 @@ def flip_rate(
     *,
     variant: str = "judge",
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -76,7 +73,7 @@ def flip_rate(
     pairs, keys = _scored_twice(shown_first, shown_second, prompts, "flip_rate")
     flipped = [float((in_first - _TIE) * (in_second - _TIE) < 0) for in_first, in_second in pairs]
     return bounded_mean_with_interval(
-        flipped, keys, name="flip_rate", variant=variant, label=label, level=level, draws=draws, seed=seed
+        flipped, keys, name="flip_rate", variant=variant, label=label, draws=draws, seed=seed
     )
 
 

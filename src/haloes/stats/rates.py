@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from haloes.errors import DataError
 from haloes.results import Score, SignTest
 from haloes.stats.bootstrap import (
+    UPPER,
     Codes,
     Floats,
     codes_for,
@@ -57,7 +58,6 @@ def share_with_interval(
     name: str,
     variant: str,
     label: str = "",
-    level: float = 0.95,
 ) -> Score | None:
     """
     Compute the share of rows that are true, with the interval of Agresti and Coull.
@@ -71,7 +71,6 @@ def share_with_interval(
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
 
     Returns:
         The score; None with fewer than two prompts.
@@ -85,11 +84,11 @@ def share_with_interval(
     if num_clusters < 2:  # noqa: PLR2004 - one cluster has no spread
         return None
     share = float(outcome_N.mean())
-    z = normal_quantile((1 + level) / 2)
+    z = normal_quantile(UPPER)
     if num_clusters == num_rows:
         trials, method = float(num_rows), f"Agresti-Coull interval, {num_rows} independent rows"
     else:
-        trials = independent_rows(outcome_N, codes_N, level)
+        trials = independent_rows(outcome_N, codes_N)
         method = (
             f"Agresti-Coull interval, {num_rows} rows worth {trials:.1f} independent ones over {num_clusters} prompts"
         )
@@ -100,7 +99,6 @@ def share_with_interval(
         value=share,
         low=low,
         high=high,
-        level=level,
         variant=variant,
         num_rows=num_rows,
         num_clusters=num_clusters,
@@ -109,7 +107,7 @@ def share_with_interval(
     )
 
 
-def independent_rows(value_N: Floats, codes_N: Codes, level: float) -> float:
+def independent_rows(value_N: Floats, codes_N: Codes) -> float:
     """
     Return how many independent rows these are worth, for an interval that knows no t distribution.
 
@@ -118,7 +116,7 @@ def independent_rows(value_N: Floats, codes_N: Codes, level: float) -> float:
     prompt counts as one row.
     """
     num_clusters, spread = int(codes_N.max()) + 1, mean_spread(value_N, codes_N)
-    adjust = (normal_quantile((1 + level) / 2) / t_quantile((1 + level) / 2, spread.degrees_of_freedom)) ** 2
+    adjust = (normal_quantile(UPPER) / t_quantile(UPPER, spread.degrees_of_freedom)) ** 2
     if spread.standard_error == 0:
         return adjust * num_clusters
     return adjust * min(len(value_N), float(value_N.var()) / spread.standard_error**2)
@@ -129,7 +127,6 @@ def share_difference_with_interval(
     *,
     name: str,
     label: str = "",
-    level: float = 0.95,
 ) -> Score | None:
     """
     Compute the share after minus the share before on the same prompts.
@@ -146,11 +143,11 @@ def share_difference_with_interval(
         return None
     if not np.array_equal(np.bincount(before_codes), np.bincount(after_codes)):
         checked = BothSides(before_N, sides.before_keys, after_M, sides.after_keys)
-        return difference_with_interval(checked, name=name, label=label, level=level, bounds=(-1, 1))
+        return difference_with_interval(checked, name=name, label=label, bounds=(-1, 1))
     change_N, change_codes = paired_changes(before_N, before_codes, after_M, after_codes)
-    trials = float(num) if num == num_clusters else independent_rows(change_N, change_codes, level)
+    trials = float(num) if num == num_clusters else independent_rows(change_N, change_codes)
     up, down = float((change_N > 0).mean()) * trials, float((change_N < 0).mean()) * trials
-    z = normal_quantile((1 + level) / 2)
+    z = normal_quantile(UPPER)
     # One imagined prompt added each way: where no answer changed sides the interval keeps a width.
     smooth_up, smooth_down = (up + 1) / (trials + 2), (down + 1) / (trials + 2)
     centre = smooth_up - smooth_down
@@ -161,7 +158,6 @@ def share_difference_with_interval(
         value=float(change_N.mean()),
         low=max(-1.0, float(centre - half)),
         high=min(1.0, float(centre + half)),
-        level=level,
         variant="difference",
         num_rows=2 * num,
         num_clusters=num_clusters,

@@ -58,7 +58,6 @@ def bradley_terry(
     *,
     virtual_ties: float = 1.0,
     name: str = "rating",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Ratings:
@@ -79,7 +78,6 @@ def bradley_terry(
         prompts: the prompt of each comparison.
         virtual_ties: strength of the prior.
         name: what was measured, for the record.
-        level: coverage of the intervals.
         draws: number of bootstrap draws.
         seed: seed of the draws.
 
@@ -106,7 +104,7 @@ def bradley_terry(
             for weight_DC in cluster_weights(num_prompts, draws=draws, seed=seed)
         ]
     )
-    facts = _FitFacts(name=name, level=level, num_rows=len(value_N), num_clusters=num_prompts, draws=draws)
+    facts = _FitFacts(name=name, num_rows=len(value_N), num_clusters=num_prompts, draws=draws)
     unbeaten = _one_sided(games)
     scores = [
         _score(facts, models[k], float(rating_K[k]), drawn_DK[:, k], decided_by_prior=k in unbeaten)
@@ -124,7 +122,7 @@ class _FitFacts:
     """The fields that all scores of one fit share."""
 
     name: str
-    level: float
+
     num_rows: int
     num_clusters: int
     draws: int
@@ -184,7 +182,7 @@ def _one_sided(games: _Games) -> set[int]:
 
 
 def _score(facts: _FitFacts, variant: str, value: float, drawn_D: Floats, *, decided_by_prior: bool) -> Score:
-    low, high = expanded_interval(drawn_D, facts.level, facts.num_clusters)
+    low, high = expanded_interval(drawn_D, facts.num_clusters)
     method = f"expanded {bootstrap_method(facts.num_clusters, facts.draws)}"
     if decided_by_prior:
         method += "; a model won or lost every comparison, so how far it stands off rests on its virtual ties"
@@ -193,7 +191,6 @@ def _score(facts: _FitFacts, variant: str, value: float, drawn_D: Floats, *, dec
         value=value,
         low=low,
         high=high,
-        level=facts.level,
         variant=variant,
         num_rows=facts.num_rows,
         num_clusters=facts.num_clusters,

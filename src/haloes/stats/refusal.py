@@ -12,7 +12,7 @@ import numpy as np
 
 from haloes.records import Completion
 from haloes.results import Score
-from haloes.stats.bootstrap import Floats, cluster_codes
+from haloes.stats.bootstrap import UPPER, Floats, cluster_codes
 from haloes.stats.rates import independent_rows, share_with_interval
 
 OPENING = 200
@@ -101,7 +101,6 @@ def refusal_rate(
     phrases: Sequence[str] = PHRASES,
     variant: str = "after",
     label: str = "",
-    level: float = 0.95,
 ) -> Score | None:
     """
     Compute the share of answers that refuse, with its interval over prompts (see `share_with_interval`).
@@ -111,19 +110,18 @@ def refusal_rate(
         phrases: what makes an answer a refusal, in the spelling of `plain_words`.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
 
     Returns:
         The score; None with fewer than two prompts.
     """
     refused = [is_refusal(c.completion, phrases=phrases) for c in completions]
     return share_with_interval(
-        refused, [c.prompt_id for c in completions], name="refusal", variant=variant, label=label, level=level
+        refused, [c.prompt_id for c in completions], name="refusal", variant=variant, label=label
     )
 
 
 def corrected_refusal_rate(
-    refused: Sequence[bool], prompts: Sequence[str], *, variant: str = "after", level: float = 0.95, seed: int = 0
+    refused: Sequence[bool], prompts: Sequence[str], *, variant: str = "after", seed: int = 0
 ) -> Score | None:
     """
     Estimate the rate of refusals in truth from the rate p that the phrases find, by Rogan and Gladen (1978).
@@ -138,22 +136,21 @@ def corrected_refusal_rate(
         refused: whether each answer is a refusal by `is_refusal` with `PHRASES`, of English answers.
         prompts: the prompt of each answer.
         variant: which model it is about, for the record.
-        level: coverage of the interval.
         seed: seed of the draws of p, sensitivity and specificity.
 
     Returns:
         The score; None with fewer than two prompts.
     """
-    found = share_with_interval(refused, prompts, name="refusal_corrected", variant=variant, level=level)
+    found = share_with_interval(refused, prompts, name="refusal_corrected", variant=variant)
     if found is None:
         return None
-    trials = independent_rows(np.asarray(refused, dtype=np.float64), cluster_codes(prompts), level)
+    trials = independent_rows(np.asarray(refused, dtype=np.float64), cluster_codes(prompts))
     rng = np.random.default_rng(seed)
     found_D = _drawn(rng, found.value * trials, trials)
     ends = []
     for hits, refusals, false_alarms, helpful in FOUND.values():
         sensitivity_D, false_D = _drawn(rng, hits, refusals), _drawn(rng, false_alarms, helpful)
-        ends.append(np.quantile(_rogan_gladen(found_D, sensitivity_D, false_D), [(1 - level) / 2, (1 + level) / 2]))
+        ends.append(np.quantile(_rogan_gladen(found_D, sensitivity_D, false_D), [1 - UPPER, UPPER]))
     sensitivity, false = np.mean([[f[0] / f[1], f[2] / f[3]] for f in FOUND.values()], axis=0)
     value = float(_rogan_gladen(np.array(found.value), sensitivity, false))
     return Score(
@@ -161,7 +158,6 @@ def corrected_refusal_rate(
         value=value,
         low=min(value, *(float(low) for low, _ in ends)),
         high=max(value, *(float(high) for _, high in ends)),
-        level=level,
         variant=variant,
         num_rows=found.num_rows,
         num_clusters=found.num_clusters,

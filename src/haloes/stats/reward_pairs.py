@@ -16,6 +16,7 @@ from haloes.results import Reliability, Score
 from haloes.stats.auc_interval import average_ranks
 from haloes.stats.bootstrap import (
     DRAWS,
+    UPPER,
     Codes,
     Floats,
     bootstrap_method,
@@ -99,7 +100,6 @@ def rank_correlation(
     *,
     name: str,
     variant: str = "after",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -122,13 +122,12 @@ def rank_correlation(
     sums_6C = np.stack([_by_prompt(v, codes_N) for v in (np.ones_like(x_N), x_N, y_N, x_N * y_N, x_N**2, y_N**2)])
     drawn = [_correlations(weight_DC @ sums_6C.T) for weight_DC in cluster_weights(num, draws=draws, seed=seed)]
     drawn_D = np.concatenate(drawn)
-    low, high = expanded_interval(drawn_D[np.isfinite(drawn_D)], level, num)
+    low, high = expanded_interval(drawn_D[np.isfinite(drawn_D)], num)
     return Score(
         name=name,
         value=float(_correlations(sums_6C.sum(axis=1)[None])[0]),
         low=low,
         high=high,
-        level=level,
         variant=variant,
         num_rows=len(one_N),
         num_clusters=num,
@@ -148,9 +147,7 @@ class PairCalibration:
     """Probability that the model gives the answer it prefers, against how often that is the chosen one."""
 
 
-def pair_calibration(
-    pairs: RewardPairs, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> PairCalibration | None:
+def pair_calibration(pairs: RewardPairs, *, draws: int = DRAWS, seed: int = 0) -> PairCalibration | None:
     """Measure the calibration of sigmoid(margin), and the slope that mends it; None with fewer than two prompts."""
     margin_N = _margins(pairs)
     codes_N = codes_for(margin_N, pairs.prompts, "calibration")
@@ -161,7 +158,7 @@ def pair_calibration(
     size = float(np.sqrt((margin_N**2).mean())) or 1.0
     scaled_N1, ones_N = (margin_N / size)[:, None], np.ones(len(margin_N))
     slope_1 = fit_logistic(scaled_N1, ones_N, ones_N[None], prior_sd=_PRIOR_SD)[0]
-    low, high = _slope_interval(scaled_N1[:, 0], codes_N, float(slope_1[0]), level)
+    low, high = _slope_interval(scaled_N1[:, 0], codes_N, float(slope_1[0]))
     brier = mean_with_interval(
         (1 - sigmoid(margin_N)) ** 2, pairs.prompts, name="pair_brier", variant="after", bounds=(0, 1)
     )
@@ -175,7 +172,6 @@ def pair_calibration(
             value=float(slope_1[0]) / size,
             low=low / size,
             high=high / size,
-            level=level,
             variant="after",
             num_rows=len(margin_N),
             num_clusters=num,
@@ -186,7 +182,7 @@ def pair_calibration(
     )
 
 
-def _slope_interval(scaled_N: Floats, codes_N: Codes, slope: float, level: float) -> tuple[float, float]:
+def _slope_interval(scaled_N: Floats, codes_N: Codes, slope: float) -> tuple[float, float]:
     """
     Return the slopes at which the log-likelihood's gradient, a mean over rows, may be zero by its t interval.
 
@@ -201,7 +197,7 @@ def _slope_interval(scaled_N: Floats, codes_N: Codes, slope: float, level: float
         chance_N = sigmoid(at * scaled_N)
         # Where every pair is right the rows' spread says nothing, and that which such chances have stands in.
         by_chance = float(np.sqrt((scaled_N**2 * chance_N * (1 - chance_N)).sum())) / len(scaled_N)
-        half = t_quantile((1 + level) / 2, spread.degrees_of_freedom) * max(spread.standard_error, by_chance)
+        half = t_quantile(UPPER, spread.degrees_of_freedom) * max(spread.standard_error, by_chance)
         return abs(float(gradient_N.mean())) - half
 
     ends = []

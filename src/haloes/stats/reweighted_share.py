@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.results import Score
-from haloes.stats.bootstrap import FEW_CLUSTERS, Codes, Floats, normal_quantile, t_quantile
+from haloes.stats.bootstrap import FEW_CLUSTERS, UPPER, Codes, Floats, normal_quantile, t_quantile
 from haloes.stats.logistic import fit_logistic, sigmoid
 from haloes.stats.rates import wilson_interval
 
@@ -53,9 +53,7 @@ def observation(feature_NK: Floats, observed_N: NDArray[np.bool_], *, most: floa
     return Observation(feature_NK, observed_N, chance_N, np.minimum(raw_N, most), raw_N > most)
 
 
-def reweighted_share(
-    found: Observation, outcome_N: Floats, codes_N: Codes, *, name: str, label: str, level: float = 0.95
-) -> Score | None:
+def reweighted_share(found: Observation, outcome_N: Floats, codes_N: Codes, *, name: str, label: str) -> Score | None:
     """
     Compute the mean that an outcome between 0 and 1 would have over all members, observed or not.
 
@@ -70,7 +68,6 @@ def reweighted_share(
         codes_N: Number of each member's person, from 0.
         name: What was measured, for the record.
         label: How a report calls the number.
-        level: Coverage of the interval.
 
     Returns:
         The score; None with fewer than two people whose outcomes are known.
@@ -81,8 +78,8 @@ def reweighted_share(
         return None
     share, variance = weighted_mean(found, outcome_N, codes_N)
     variance *= num_people / (num_people - 1)
-    z = normal_quantile((1 + level) / 2)
-    adjust = (z / t_quantile((1 + level) / 2, num_people - 1)) ** 2
+    z = normal_quantile(UPPER)
+    adjust = (z / t_quantile(UPPER, num_people - 1)) ** 2
     # Where all outcomes are equal no spread can be seen, and each person counts as one.
     trials = adjust * (num_people if variance == 0 else min(float(known_N.sum()), share * (1 - share) / variance))
     low, high = wilson_interval(share * trials, trials, z=z)
@@ -92,7 +89,6 @@ def reweighted_share(
         value=share,
         low=low,
         high=high,
-        level=level,
         variant="feedback",
         num_rows=int(known_N.sum()),
         num_clusters=num_people,

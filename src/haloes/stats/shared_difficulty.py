@@ -57,9 +57,7 @@ def shared_prompts(systems: Sequence[Compared]) -> bool:
     )
 
 
-def length_controlled_together(
-    systems: Sequence[Compared], *, label: str = "", level: float = 0.95
-) -> list[LengthControlled | None]:
+def length_controlled_together(systems: Sequence[Compared], *, label: str = "") -> list[LengthControlled | None]:
     """
     Compute each system's win rate at equal length, with intervals over prompts like these.
 
@@ -69,7 +67,6 @@ def length_controlled_together(
     Args:
         systems: at least two, against the same baseline by the same judge, on prompts that they share.
         label: how a report calls the number.
-        level: coverage of the intervals.
 
     Returns:
         The score and the coefficients of each system; None where it has fewer than two scored prompts.
@@ -97,7 +94,7 @@ def length_controlled_together(
             continue
         value, slope_K, own_C = model.rate(coefficient_K, system)
         share_N, variance = given.share_N[is_scored_N], fit.variance(slope_K, own_C)
-        score = judged_score(value, variance, share_N, num_prompts=num_scored, level=level)
+        score = judged_score(value, variance, share_N, num_prompts=num_scored)
         method = f"{score.method}; each prompt's difficulty is fitted to {len(systems)} systems"
         name = CONTROLLED if is_known else NOT_CONTROLLED
         caution = extrapolation(given.shorter_by_N[is_scored_N])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from haloes.errors import DataError
 from haloes.evaluation_results import BenchmarkChange
-from haloes.results import Score, SignTest
+from haloes.results import LEVEL, Score, SignTest
 from haloes.stats.bootstrap import DRAWS, Floats, percentile_interval
 from haloes.stats.bounded_mean import (
     FEW_ON_ONE_SIDE,
@@ -33,7 +33,6 @@ def benchmark_mean(
     name: str,
     variant: str,
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -52,7 +51,6 @@ def benchmark_mean(
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
         draws: number of bootstrap draws.
         seed: seed of the draws.
 
@@ -65,21 +63,20 @@ def benchmark_mean(
     value_N = unit_interval(values, name)
     mean_C, stratum_C = _by_question(value_N, questions, subtasks, name)
     plain = bounded_mean_with_interval(
-        value_N, questions, name=name, variant=variant, label=label, level=level, draws=draws, seed=seed
+        value_N, questions, name=name, variant=variant, label=label, draws=draws, seed=seed
     )
     num = len(mean_C)
     decided = num * min(float(mean_C.mean()), 1 - float(mean_C.mean())) if num else 0.0
     # Few or one-sided questions: the bootstrap would be too narrow here as it is without subtasks.
     if plain is None or np.ptp(stratum_C) == 0 or num < FEW_PROMPTS or decided < FEW_ON_ONE_SIDE:
         return plain
-    low, high = percentile_interval(resampled_means(mean_C, stratum_C, draws=draws, seed=seed), level)
+    low, high = percentile_interval(resampled_means(mean_C, stratum_C, draws=draws, seed=seed), LEVEL)
     return replace(plain, low=low, high=high, method=_stratified(num, stratum_C, draws))
 
 
 def benchmark_changes(
     pairs: Mapping[str, tuple[Mapping[Hashable, float], Mapping[Hashable, float], Mapping[Hashable, Hashable]]],
     *,
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, BenchmarkChange]:
@@ -88,7 +85,6 @@ def benchmark_changes(
 
     Args:
         pairs: for each benchmark, by question: the score before, the score after (each in [0, 1]) and the subtask.
-        level: coverage of each interval, not corrected for their number.
         draws: number of bootstrap draws.
         seed: seed of the draws.
 
@@ -112,7 +108,6 @@ def benchmark_changes(
             [subtasks[question] for question in before],
             name=name,
             variant="difference",
-            level=level,
             draws=draws,
             seed=seed,
         )

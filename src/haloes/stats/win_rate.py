@@ -70,7 +70,6 @@ def win_rate(
     name: str = "win_rate",
     variant: str = "after",
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> WinRate:
@@ -86,7 +85,6 @@ def win_rate(
         name: what was measured, for the record.
         variant: which model it is about, for the record.
         label: how a report calls the number.
-        level: coverage of the interval.
         draws: number of bootstrap draws.
         seed: seed of the draws.
 
@@ -95,9 +93,7 @@ def win_rate(
     """
     value_N, keys = scored(preferences, prompts, name)
     mean_C = prompt_means(value_N, cluster_codes(keys)) if len(keys) else value_N
-    score = bounded_mean_with_interval(
-        value_N, keys, name=name, variant=variant, label=label, level=level, draws=draws, seed=seed
-    )
+    score = bounded_mean_with_interval(value_N, keys, name=name, variant=variant, label=label, draws=draws, seed=seed)
     return WinRate(
         score=score,
         standard_error=None if score is None else float(mean_C.std(ddof=1)) / math.sqrt(len(mean_C)),
@@ -118,7 +114,6 @@ def win_rate_difference(
     *,
     name: str = "win_rate",
     label: str = "",
-    level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Score | None:
@@ -137,7 +132,7 @@ def win_rate_difference(
     # A difference lies in [-1, 1]; moved into [0, 1] it has the interval of any bounded mean.
     moved = [(1 + after_of[prompt] - before_of[prompt]) / 2 for prompt in shared]
     score = bounded_mean_with_interval(
-        moved, shared, name=name, variant="difference", label=label, level=level, draws=draws, seed=seed
+        moved, shared, name=name, variant="difference", label=label, draws=draws, seed=seed
     )
     if score is None:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from haloes.errors import DataError
-from haloes.results import Score
+from haloes.results import LEVEL, Score
 from haloes.stats.auc_by_length import aucs_of_prompts, similar_comparisons
 from haloes.stats.auc_interval import (
     Comparisons,
@@ -26,7 +26,6 @@ from haloes.stats.over_seeds import interval_over_seeds, p_value_over_seeds
 from haloes.stats.paired import holm
 from haloes.stats.rates import share_with_interval
 
-_LEVEL = 0.95
 _LIKED = 0.5
 
 
@@ -120,8 +119,8 @@ def _numbers(seeds: Mapping[str, Sequence[Comparisons]], baseline: str) -> dict[
     p = dict(zip(others, holm([p_value_over_seeds(limits[m], changes[m]) for m in others]), strict=True))
     numbers = {}
     for method, mean in means.items():
-        low, high = interval_over_seeds(partial(auc_interval, mean), values[method], _LEVEL, bounds=(0, 1))
-        d_low, d_high = interval_over_seeds(limits[method], changes[method], _LEVEL, bounds=(-1, 1))
+        low, high = interval_over_seeds(partial(auc_interval, mean), values[method], LEVEL, bounds=(0, 1))
+        d_low, d_high = interval_over_seeds(limits[method], changes[method], LEVEL, bounds=(-1, 1))
         numbers[method] = {
             "auc": mean.value,
             "low": low,
@@ -140,12 +139,10 @@ def _within_prompts(
     """Return the mean over seeds and prompts of a prompt's AUC, with the spread of both."""
     by_seed = [aucs_of_prompts(rewards, desirable, codes) for rewards in of_seeds]
     value_SC, keys = np.array([values for values, _ in by_seed]), by_seed[0][1]
-    score = bounded_mean_with_interval(
-        value_SC.mean(axis=0), keys, name="auc_within_prompts", variant=method, level=_LEVEL
-    )
+    score = bounded_mean_with_interval(value_SC.mean(axis=0), keys, name="auc_within_prompts", variant=method)
     if score is None:
         return None
-    low, high = interval_over_seeds(lambda _: (score.low, score.high), value_SC.mean(axis=1), _LEVEL, bounds=(0, 1))
+    low, high = interval_over_seeds(lambda _: (score.low, score.high), value_SC.mean(axis=1), LEVEL, bounds=(0, 1))
     return replace(score, low=low, high=high, method=f"{score.method}; with the spread of {len(of_seeds)} seeds")
 
 
