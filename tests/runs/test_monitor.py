@@ -41,6 +41,7 @@ def given(*lines: dict[str, Any], **limits: float) -> dict[str, str]:
         ({"words": 19}, "shorter", "answers have 19 words, and 40 before training"),
         ({"repetition": 0.16}, "repetition", "16% of an answer's four-word runs are repeated, 11 points more"),
         ({"kl": 51}, "kl", "is 51 nats an answer, above watch.kl=50"),
+        ({"kl": 51, "kl/low": 40, "kl/high": 70}, "kl", "is 51 [40, 70] nats an answer, above watch.kl=50"),
     ],
 )
 def test_each_limit_has_an_alarm_that_says_what_to_do(numbers: dict[str, float], name: str, text: str):

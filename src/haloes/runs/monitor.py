@@ -230,19 +230,20 @@ def _of_answers(
         ratio = words / words_before
         if ratio > limits.length:
             alarms["longer"] = (
-                f"answers have {words:.0f} words, {ratio:.1f} times as many as before training; are long answers liked "
-                "more often in the feedback (`haloes doctor`)? Raise loss.beta, or lower train.lr"
+                f"answers have {_told(line, 'sampled/words', '.0f')} words, {ratio:.1f} times as many as before "
+                "training; are long answers liked more often in the feedback (`haloes doctor`)? Raise loss.beta, or "
+                "lower train.lr"
             )
         if ratio < 1 / limits.length:
             alarms["shorter"] = (
-                f"answers have {words:.0f} words, and {words_before:.0f} before training; raise loss.beta, or lower "
-                "train.lr"
+                f"answers have {_told(line, 'sampled/words', '.0f')} words, and {words_before:.0f} before training; "
+                "raise loss.beta, or lower train.lr"
             )
     risen = _change("sampled/repetition", line, before)
     if risen is not None and risen > limits.repetition:
         alarms["repetition"] = (
-            f"{line['sampled/repetition']:.0%} of an answer's four-word runs are repeated, {risen * 100:.0f} points "
-            "more than before training; lower train.lr"
+            f"{_told(line, 'sampled/repetition', '.0%')} of an answer's four-word runs are repeated, "
+            f"{risen * 100:.0f} points more than before training; lower train.lr"
         )
     unended = _fewer_ends(line, before, limits)
     if unended is not None:
@@ -252,13 +253,14 @@ def _of_answers(
     kl = line.get("sampled/kl")
     if kl is not None and kl > limits.kl:
         alarms["kl"] = (
-            f"the KL divergence to the reference is {kl:.0f} nats an answer, above watch.kl={limits.kl:g}; "
-            "raise loss.beta, or lower train.lr"
+            f"the KL divergence to the reference is {_told(line, 'sampled/kl', '.0f')} nats an answer, above "
+            f"watch.kl={limits.kl:g}; raise loss.beta, or lower train.lr"
         )
     elif kl is not None and kl > kl_budget:
         alarms["kl budget"] = (
-            f"the KL divergence to the reference is {kl:.2g} nats an answer, above train.kl_budget={kl_budget:g}; read "
-            "the answers, and lower train.lr (`haloes plan --find-lr` measures one) if they fall apart"
+            f"the KL divergence to the reference is {_told(line, 'sampled/kl', '.2g')} nats an answer, above "
+            f"train.kl_budget={kl_budget:g}; read the answers, and lower train.lr (`haloes plan --find-lr` "
+            "measures one) if they fall apart"
         )
     return alarms
 
@@ -274,10 +276,16 @@ def _fewer_ends(line: Mapping[str, Any], before: Mapping[str, float], limits: Wa
     if p_value >= _BY_CHANCE:
         return None
     return (
-        f"the model ends {line['sampled/finished']:.0%} of its answers itself, {-change * 100:.0f} points less than "
-        f"before training ({lost} prompts lost their end, {gained} gained one, exact p = {p_value:.2g}); were answers "
-        "in the feedback cut off without being marked (finished: false)?"
+        f"the model ends {_told(line, 'sampled/finished', '.0%')} of its answers itself, "
+        f"{-change * 100:.0f} points less than before training ({lost} prompts lost their end, {gained} gained one, "
+        f"exact p = {p_value:.2g}); were answers in the feedback cut off without being marked (finished: false)?"
     )
+
+
+def _told(line: Mapping[str, Any], name: str, form: str) -> str:
+    """Write a number of a validation, with its interval where there is one."""
+    value, low, high = (line.get(f"{name}{end}") for end in ("", "/low", "/high"))
+    return f"{value:{form}}" if low is None or high is None else f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def _change(name: str, line: Mapping[str, Any], before: Mapping[str, float]) -> float | None:
