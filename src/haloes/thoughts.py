@@ -51,7 +51,7 @@ def split_thought(text: str, *, opened: bool = False) -> Thought | None:
         text: the answer, as the model wrote it.
         opened: whether the prompt has begun the thought (see `opening_at_end`), so that the answer need not.
     """
-    if not opened and not any(sign in text for sign in _SIGNS):
+    if not opened and not any(map(text.__contains__, _SIGNS)):
         return None
     opening = _OPENING.match(text)
     start = opening.end() if opening else 0

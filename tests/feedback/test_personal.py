@@ -138,3 +138,21 @@ def test_a_scrubbed_text_holds_no_more_of_it(text: str) -> None:
 def test_a_long_text_of_beginnings_ends(piece: str) -> None:
     # Half an hour, where a pattern is quadratic.
     assert len(find_personal(piece * (200_000 // len(piece)))) <= 200_000
+
+
+@given(st.lists(st.sampled_from(["ann@firm.org", "4111 1111 1111 1111", "93.184.216.34", "call", "a: b: c", "1-2"])))
+def test_what_is_counted_in_a_row_is_what_would_be_replaced(words: list[str]) -> None:
+    text = " and ".join(words)
+    call = {"function": {"name": "mail", "arguments": text}}
+    row = Feedback(
+        prompt=(Message("user", text, extra=(("name", text),)),),
+        completion=(Message("assistant", text, (call,)),),
+        label=True,
+        comment=text,
+        user=text or None,
+    )
+    counts = Counter[str]()
+    scrub_row(row, counts)
+    assert personal_kinds(row) == counts
+    personal = sum(word in {"ann@firm.org", "4111 1111 1111 1111", "93.184.216.34"} for word in words)
+    assert sum(counts.values()) == 6 * personal  # in six places

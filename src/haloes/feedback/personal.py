@@ -53,24 +53,13 @@ _PHONE = re.compile(
     r"(?<=hone)(?: number)?(?: is)?[.: ]{1,3}\(?\d(?:[ ./()-]{0,2}\d){6,13}(?!\d)",
     re.ASCII | re.IGNORECASE,
 )
-_KEYS_BEGIN = (
-    *(
-        "PRIVATE KEY",
-        "sk-",
-        "k_live_",
-        "k_test_",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "github_pat_",
-        "glpat-",
-        "xox",
-    ),
-    *("hf_", "npm_", "pypi-", "AKIA", "ASIA", "AIza", "SG.", "eyJ"),
-)
-_DIGITS = re.compile(r"\d(?:[ ()./-]{0,3}\d){6}|\d\.\d{1,3}\.\d", re.ASCII)
+_KEYS_BEGIN = {
+    "-": ("PRIVATE KEY", "sk-", "glpat-", "xox", "pypi-"),
+    "_": ("k_live_", "k_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_", "npm_"),
+    "": ("AKIA", "ASIA", "AIza", "SG.", "eyJ"),
+}
+"""What keys begin with, by a mark that such a key has: most texts have none, and are not looked through for them."""
+_DIGITS = re.compile(r"[0-9](?:(?:[ ()./-]{0,3}[0-9]){6}|\.[0-9]{1,3}\.[0-9])")
 """What every text with a card, an account, a phone number or an IPv4 address has: most texts have not."""
 
 _IBAN_LENGTHS = {
@@ -107,10 +96,8 @@ def kinds_in_words(counts: Mapping[str, int]) -> str:
 def find_personal(text: str) -> list[Found]:
     """Return the personal data in a text, in order, without overlaps."""
     taken: list[Found] = []
-    has_digits = _DIGITS.search(text) is not None
-    for kind, find in _FINDERS.items():
-        if not has_digits and kind in _OF_DIGITS:
-            continue
+    finders = _FINDERS if _DIGITS.search(text) else _WITHOUT_DIGITS
+    for kind, find in finders.items():
         for start, end in find(text):
             if all(end <= other.start or other.end <= start for other in taken):
                 taken.append(Found(kind, start, end))
@@ -146,7 +133,7 @@ def scrub_row(row: Row, counts: Counter[str]) -> Row:
         value = getattr(row, name)
         if (scrubbed := _scrubbed(value, counts)) != value:
             changed[name] = scrubbed
-    for name in ("user", "conversation", "id", "group"):
+    for name in _NAMED:
         value = getattr(row, name)
         if value is not None and find_personal(value):
             counts.update(found.kind for found in find_personal(value))
@@ -155,10 +142,28 @@ def scrub_row(row: Row, counts: Counter[str]) -> Row:
 
 
 def personal_kinds(row: FeedbackRow) -> dict[str, int]:
-    """Count the personal data in a row's texts by kind."""
+    """Count the personal data in a row's texts and names by kind."""
     counts = Counter[str]()
-    scrub_row(row, counts)
+    for name in (*_TEXTS[type(row)], *_NAMED):
+        for text in _texts(getattr(row, name)):
+            for found in find_personal(text):
+                counts[found.kind] += 1
     return counts
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a value of a row."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Message):
+        yield value.content
+        if value.tool_calls or value.extra:
+            yield from _texts((value.tool_calls, value.extra))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, Mapping):
+        yield from _texts(tuple(value.values()))
 
 
 def _scrubbed(value: Any, counts: Counter[str]) -> Any:
@@ -179,7 +184,7 @@ def _scrubbed(value: Any, counts: Counter[str]) -> Any:
 
 
 def _keys(text: str) -> Iterator[tuple[int, int]]:
-    if not any(beginning in text for beginning in _KEYS_BEGIN):
+    if not any(mark in text and any(first in text for first in firsts) for mark, firsts in _KEYS_BEGIN.items()):
         return
     # A prefix with nothing but letters after it is a word with hyphens.
     for match in _KEY.finditer(text):
@@ -217,7 +222,7 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _ips(text: str) -> Iterator[tuple[int, int]]:
-    for pattern in [_IPV4] + [_IPV6] * (text.count(":") > 1):
+    for pattern in [_IPV4] * ("." in text) + [_IPV6] * (text.count(":") > 1):
         for match in pattern.finditer(text):
             try:
                 # Those of a home network, of examples and of this machine are nobody's.
@@ -241,20 +246,11 @@ _FINDERS: Mapping[str, Callable[[str], Iterator[tuple[int, int]]]] = {
     "IP address": _ips,
     "phone number": _phones,
 }
-_OF_DIGITS = {"bank account", "card number", "phone number"}
-"""Kinds that only stand in texts with `_DIGITS`; so do IPv4 addresses, but not IPv6."""
-_NOT_TEXT = {
-    "user",
-    "conversation",
-    "id",
-    "group",
-    "source",
-    "model",
-    "chosen_model",
-    "rejected_model",
-    "rated_at",
-    "where",
-}
+_WITHOUT_DIGITS = {kind: _FINDERS[kind] for kind in ("secret key", "e-mail address", "IP address")}
+"""Kinds that also stand in texts without `_DIGITS`; of IP addresses those of version 6 do."""
+_NAMED = ("user", "conversation", "id", "group")
+"""Fields with names of people and of what is theirs."""
+_NOT_TEXT = {*_NAMED, "source", "model", "chosen_model", "rejected_model", "rated_at", "where"}
 _TEXTS: Mapping[type, Sequence[str]] = {
     kind: tuple(f.name for f in fields(kind) if f.name not in _NOT_TEXT) for kind in (Feedback, Pair)
 }

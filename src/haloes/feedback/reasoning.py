@@ -41,7 +41,11 @@ def reasoning_of_part(part: Mapping[str, Any]) -> str:
 
 def reasoning_of_fields(turn: Mapping[str, Any]) -> str:
     """Return the text of the first field of a turn that holds reasoning; empty where none does."""
-    return next((turn[key] for key in KEYS if isinstance(turn.get(key), str) and turn[key].strip()), "")
+    for key in KEYS:
+        value = turn.get(key)
+        if isinstance(value, str) and value.strip():
+            return value
+    return ""
 
 
 def folded_blocks(text: str, *, types: Sequence[str] = ()) -> Iterator[tuple[str, Mapping[str, str], str]]:

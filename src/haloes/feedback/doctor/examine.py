@@ -129,6 +129,7 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
     else:
         seen.kinds["labelled"] += row.label is not None
         seen.kinds["scored"] += row.score is not None
+    asked = _last_user_turn(row.prompt)
     # From here on a pair is two answers, a desirable and an undesirable one.
     halves = [half for half in unpair([row]) if isinstance(half, Feedback)]
     split = [split_reasoning(half.completion) for half in halves]
@@ -145,9 +146,9 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
     for kind in personal_kinds(row):
         seen.personal.setdefault(kind, _TallyBuilder()).add(str(where), seen.num_examples)
     for answer in answers:
-        _count_faults(seen, answer, where)
+        _count_faults(seen, answer, where, asked=asked)
     # The last turn alone: those before it are the history of several rows.
-    if has_html(_last_user_turn(row.prompt)) and keys.prompt not in seen.html_prompts:
+    if has_html(asked) and keys.prompt not in seen.html_prompts:
         seen.html_prompts.add(keys.prompt)
         seen.html.add(str(where), seen.num_examples)
     texts = (row.prompt, *(answer.completion for answer in answers))
@@ -155,8 +156,8 @@ def _count_row(seen: _Examination, row: FeedbackRow, where: Where) -> None:
         seen.markers.setdefault(marker, _TallyBuilder()).add(str(where), seen.num_examples)
 
 
-def _count_faults(seen: _Examination, answer: Feedback, where: Where) -> None:
-    """Count an answer that a model should perhaps not learn from."""
+def _count_faults(seen: _Examination, answer: Feedback, where: Where, *, asked: str) -> None:
+    """Count an answer that a model should perhaps not learn from; `asked` is the user's last turn in small letters."""
     pieces = list(_pieces(answer.completion))
     words = "\n".join(pieces).strip()
     if not words:
@@ -176,7 +177,6 @@ def _count_faults(seen: _Examination, answer: Feedback, where: Where) -> None:
     if answer.finished is None and pieces and is_cut_off(pieces[-1]):
         seen.cut_off.add(f"{where} {'...' + words[-24:]!r}", seen.num_examples)
     # An answer may quote a short question; only a long one at its beginning is an export that repeats the prompt.
-    asked = _last_user_turn(answer.prompt)
     if len(asked) >= SHORTEST_ECHO and words.casefold().startswith(asked):
         seen.echoes.add(str(where), seen.num_examples)
 

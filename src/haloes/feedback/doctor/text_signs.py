@@ -2,14 +2,18 @@
 
 import re
 
-_SENTENCE_END = re.compile(r"[.!?…:;。！？।؟][\"'”’)\]}*_`»]*$|[\"'”’)\]}`>|]$")
+_ENDS, _AFTER_ENDS = frozenset(".!?…:;。！？।؟"), "\"'”’)]}*_`»"
+_ENDS_ALONE = frozenset("\"'”’)]}`>|")
+"""Letters that end a sentence, those that may follow such a one, and those that end a quotation or a block."""
 _INNER_END = re.compile(r"[.!?…][\"'”’)\]]*\s+")
 _OPEN_END = re.compile(
     r"[,(\[{–—]$|\b(the|a|an|and|or|of|to|in|for|with|that|is|are|was|were|by|on|at|as|from|your|their|its|this|which|be|"
     r"can|will|not|if|but|because)$",
     re.IGNORECASE,
 )
-_NO_PROSE = re.compile(r"[=#:|<>{}\\]|^([-*•>]|\d+[.)])\s")
+_LONGEST_OPEN_END = 8
+"""Letters from the end in which `_OPEN_END` begins, at most."""
+_NO_PROSE, _LIST_MARK = re.compile(r"[=#:|<>{}\\]"), re.compile(r"([-*•>]|\d+[.)])\s")
 _SHORTEST_OPEN, _SHORTEST_ALONE = 4, 8
 """Words that a sentence without end has at least: after another sentence, or with an open end; and alone."""
 
@@ -39,7 +43,8 @@ CUT_OFF_RULE = (
 
 def ends_a_sentence(text: str) -> bool:
     """Return whether a text ends as sentences, quotations and blocks do."""
-    return _SENTENCE_END.search(text.rstrip()) is not None
+    words = text.rstrip()
+    return words[-1:] in _ENDS_ALONE or words.rstrip(_AFTER_ENDS)[-1:] in _ENDS
 
 
 def is_cut_off(text: str) -> bool:
@@ -50,17 +55,19 @@ def is_cut_off(text: str) -> bool:
     *earlier, last = map(str.strip, words.splitlines() or [""])
     # Lines that follow each other without ending are verse, or a list without marks.
     in_verse = bool(earlier and earlier[-1]) and not ends_a_sentence(earlier[-1])
-    if in_verse or _NO_PROSE.search(last) or ends_a_sentence(last):
+    if in_verse or _LIST_MARK.match(last) or _NO_PROSE.search(last) or ends_a_sentence(last):
         return False
     num_words = len(_INNER_END.split(last)[-1].split())
     after_another = _INNER_END.search(words) is not None
-    if _OPEN_END.search(last):
+    if _OPEN_END.search(last, max(0, len(last) - _LONGEST_OPEN_END)):
         return after_another or num_words >= _SHORTEST_OPEN
     return num_words >= (_SHORTEST_OPEN if after_another else _SHORTEST_ALONE) and last[-1].islower()
 
 
 def has_html(text: str) -> bool:
     """Return whether a text holds HTML tags or entities outside of code."""
+    if "<" not in text and "&" not in text:
+        return False
     return _HTML.search(text) is not None and _HTML.search(_CODE.sub("", text)) is not None
 
 

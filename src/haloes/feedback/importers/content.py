@@ -46,6 +46,8 @@ _NO_WORDS = {
     "agent_update",
 }
 _MEDIA = re.compile("image|audio|video|file|document")
+_WORDS_ALONE = frozenset({"role", "content"})
+"""Keys of a turn that says nothing but its words."""
 _MOST_LEVELS = 60
 """Blocks and turns inside each other."""
 
@@ -81,9 +83,9 @@ class _Turn:
     """Whether the next turn of the same role is a part of it: items of one answer."""
 
     def message(self) -> Message:
-        extra = dict(self.extra)
-        if thought := join_reasoning(self.thoughts):
-            extra[REASONING] = thought
+        extra = self.extra
+        if self.thoughts and (thought := join_reasoning(self.thoughts)):
+            extra = extra | {REASONING: thought}
         return Message(self.role, self.words, tuple(self.calls), tuple(extra.items()))
 
     def is_empty(self) -> bool:
@@ -147,8 +149,8 @@ def _is_chat(value: object) -> bool:
 
 
 def _of_mapping(value: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_Turn]:
-    if _role(value) is not None:
-        for turn in _of_turn(value, levels=levels):
+    if (own := _role(value)) is not None:
+        for turn in _of_turn(value, role=own, levels=levels):
             turn.goes_on = value.get("type") == "message"  # an item among those of one answer
             yield turn
         return
@@ -180,11 +182,13 @@ def _of_list(value: "list[Any] | tuple[Any, ...]", *, role: str, levels: int) ->
             yield from _of_text(item, role=role)
 
 
-def _of_turn(value: Mapping[str, Any], *, levels: int) -> Iterator[_Turn]:
+def _of_turn(value: Mapping[str, Any], *, role: str, levels: int) -> Iterator[_Turn]:
     """Yield the turns of a mapping that says its role: itself, and the results of tools that it holds."""
-    value = value["kwargs"] | {"role": _role(value)} if isinstance(value.get("kwargs"), MAPPING) else value
-    role = _role(value) or "user"
+    value = value["kwargs"] | {"role": role} if isinstance(value.get("kwargs"), MAPPING) else value
     content = first_of(value, "content", "parts", "value", "text")
+    if isinstance(content, str) and role != "assistant" and value.keys() <= _WORDS_ALONE:  # as most turns are
+        yield _Turn(role, clean_text(content, subject=f"the {role} turn"))
+        return
     parts = [] if content is None or content == "" else content
     turn = _Turn(role)
     for part in _pieces(parts, role=role, levels=levels):

@@ -71,7 +71,8 @@ class Lookup:
                 # Columns of times, which Parquet has, become text as `times` reads it.
                 text = _WRITTEN.encode(row)
                 self._database.execute("INSERT INTO held VALUES (?, ?, ?, ?)", (number, where.path, where.line, text))
-                self._database.executemany("INSERT INTO named VALUES (?, ?)", [(_stored(key), number) for key in names])
+                for key in names:
+                    self._database.execute("INSERT INTO named VALUES (?, ?)", (_stored(key), number))
 
     def rows(self, key: str | None) -> list[tuple[Where, dict[str, Any]]]:
         """Return the rows of a key with their places, in the order of reading; they are not to be changed."""

@@ -6,7 +6,7 @@ no call, is on what that says itself: its prompt is that of the call which gave 
 often logs the question alone and its call the whole chat. Where a trace says nothing, its last call counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,12 +54,12 @@ def wanted_keys(score: GivenScore) -> list[str | None]:
 def find_answer(score: GivenScore, found: Lookup) -> Answer:
     """Return the answer that a score is on. Raises RefusalError where it is not in the export, or is none."""
     in_trace = [row for _, row in found.rows(wanted_keys(score)[1])]
-    calls = sorted((row for row in in_trace if _is_call(row)), key=_began)
+    calls = _in_order(row for row in in_trace if _is_call(row))
     if score.observation is not None:
         own = [row for _, row in found.rows(score.observation) if is_observation(row)]
         what = f"the observation {short_repr(score.observation)}"
     else:
-        roots = sorted((row for row in in_trace if is_observation(row) and _is_root(row)), key=_began)
+        roots = _in_order(row for row in in_trace if is_observation(row) and _is_root(row))
         traces = [row for row in in_trace if is_trace(row)]
         # The trace itself, else the step that began it, else its last call.
         own = _with_output(traces) or _with_output(roots) or calls or roots or traces
@@ -113,6 +113,11 @@ def _is_call(row: RawRow) -> bool:
 
 def _is_root(row: RawRow) -> bool:
     return row.get("isRootObservation") is True or not first_of(row, "parentObservationId", "parent_observation_id")
+
+
+def _in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    several = list(rows)
+    return sorted(several, key=_began) if len(several) > 1 else several
 
 
 def _began(row: RawRow) -> float:

@@ -24,7 +24,7 @@ def flat(rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
         yield where, row
         if not isinstance(row, RefusalError):
             for name in ("observations", "scores"):
-                for item in as_list(row.get(name)):
+                for item in as_list(row[name]) if name in row else ():
                     if isinstance(item, dict):
                         yield where, item
 

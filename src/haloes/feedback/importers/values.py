@@ -20,6 +20,8 @@ def at(row: object, *keys: str) -> Any:
     A mapping on the way may be spelled as JSON, as in a cell of a CSV; the value itself is returned as it stands.
     """
     for key in keys:
+        if row is None:
+            return None
         row = row.get(key) if isinstance(row, dict) else as_map(row).get(key)
     return row
 
@@ -52,6 +54,8 @@ def as_text(value: object) -> str | None:
 
 def as_id(value: object) -> str | None:
     """Return an id as text: a text that is not blank, a whole number, or MongoDB's {"$oid": ...}; else None."""
+    if value is None or isinstance(value, str):
+        return as_text(value)
     if isinstance(value, Mapping):
         value = value.get("$oid")
     if isinstance(value, float) and value.is_integer():
