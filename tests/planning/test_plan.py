@@ -73,6 +73,15 @@ def test_the_numbers_are_those_of_the_run(files: Path):
     assert plan.disk > on_disk
 
 
+def test_both_ends_of_a_change_that_may_be_taken_back_take_room_on_disk(files: Path):
+    whole = {"lora": None, "dtype": "float32"}
+    plans = [make_plan(settings(files, model=whole, train={"repeats_budget": budget})) for budget in (0.0, None)]
+
+    # The weights before training in the model's dtype, and those after it in float32.
+    weights = sum(path.stat().st_size for path in (files / "model").glob("*.safetensors"))
+    assert plans[0].disk - plans[1].disk == pytest.approx(2 * weights, rel=0.05)
+
+
 def test_looks_at_the_divergence_take_the_time_of_their_tokens_and_none_without_a_budget(files: Path):
     looking = settings(files, train={"epochs": 2.0, "kl_budget": 5.0})
     align(looking, files / "run")

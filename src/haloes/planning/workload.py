@@ -136,7 +136,9 @@ def disk_bytes(settings: TrainSettings, sizes: ModelSize, work: Workload, *, tra
     mean = max(train.num_tokens / max(len(train), 1), 1.0)
     records = round(work.reference_tokens / mean) * CACHE_RECORD if settings.reference_cache else 0
     model = model_bytes(sizes, itemsize=itemsize)
-    return kept * checkpoint_bytes(sizes, settings) + best + model + FLOAT32 * train.num_tokens + records
+    # Both ends of the line on which a part of the change is taken back, where the answers after training need that.
+    ends = 0 if settings.repeats_budget is None else model + FLOAT32 * sizes.trained
+    return kept * checkpoint_bytes(sizes, settings) + best + model + ends + FLOAT32 * train.num_tokens + records
 
 
 def answers_at_once(samples: SampleSettings, prompts: list[list[int]]) -> int:
