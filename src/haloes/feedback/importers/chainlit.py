@@ -15,7 +15,17 @@ from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.tree import Node, check_length
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of, is_true, parsed, thumb
+from haloes.feedback.importers.values import (
+    as_id,
+    as_list,
+    as_map,
+    as_number,
+    as_text,
+    first_of,
+    is_true,
+    parsed,
+    thumb,
+)
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
 from haloes.records import Message, Where
@@ -63,14 +73,15 @@ def _feedbacks(export: Export) -> Export | None:
 def _read(export: Export) -> Iterator[Imported]:
     steps = _step_table(export) or export.with_columns("steps") or export
     votes = _feedbacks(export)
+    is_signed = _is_signed(_steps(steps.rows()) if votes is None else votes.rows())
     with (
         Lookup(_steps(steps.rows()), lambda row: [as_id(row.get("threadId"))]) as threads,
         Lookup(_steps(steps.rows()), lambda row: [as_id(row.get("id"))]) as by_id,
     ):
         if votes is None:
-            yield from each_row(_steps(steps.rows()), lambda row, where: _own(row, where, threads))
+            yield from each_row(_steps(steps.rows()), lambda row, where: _own(row, where, threads, is_signed))
         else:
-            yield from each_row(votes.rows(), lambda row, where: _joined(_spelt(row), where, threads, by_id))
+            yield from each_row(votes.rows(), lambda row, where: _joined(_spelt(row), where, threads, by_id, is_signed))
             yield from by_id.faults
 
 
@@ -133,24 +144,37 @@ def _spelt(row: RawRow) -> RawRow:
     return {_SPELLINGS.get(name, name): value for name, value in row.items()}
 
 
-def _own(row: RawRow, where: Where, threads: Lookup) -> Iterator[Imported]:
+def _is_signed(rows: Iterable[PlacedRow]) -> bool:
+    """Return whether votes are -1, 0 and 1, as before version 1.1, when a 0 was a vote taken back."""
+    return any(
+        as_number(first_of(each, "value")) == -1
+        for _, row in rows
+        if isinstance(row, Mapping)
+        for each in (row, as_map(row.get("feedback")))
+    )
+
+
+def _label(value: object, *, is_signed: bool) -> bool | None:
+    return thumb(value, up=(1,), down=(-1,), none=(0,)) if is_signed else thumb(value, up=(1,), down=(0,))
+
+
+def _own(row: RawRow, where: Where, threads: Lookup, is_signed: bool) -> Iterator[Imported]:
     """Yield the feedback that a step carries, if it has one."""
     vote = as_map(row.get("feedback"))
     if vote.get("value") is not None:
-        yield _rated(vote, row, where, threads)
+        yield _rated(vote, row, where, threads, _label(vote["value"], is_signed=is_signed))
 
 
-def _joined(row: RawRow, where: Where, threads: Lookup, by_id: Lookup) -> Iterator[Imported]:
+def _joined(row: RawRow, where: Where, threads: Lookup, by_id: Lookup, is_signed: bool) -> Iterator[Imported]:
     """Yield a feedback with the step that it is on."""
     identity = as_id(first_of(row, "forId", "stepId"))
     found = by_id.rows(identity)
     if not found:
         raise RefusalError("answer not in the export", f"the step {short_repr(identity)} is not among the steps")
-    yield _rated(row, found[0][1], where, threads)
+    yield _rated(row, found[0][1], where, threads, _label(row.get("value"), is_signed=is_signed))
 
 
-def _rated(vote: RawRow, step: Node, where: Where, threads: Lookup) -> Rated:
-    label = thumb(vote.get("value"), up=(1,), down=(0,))
+def _rated(vote: RawRow, step: Node, where: Where, threads: Lookup, label: bool | None) -> Rated:
     thread = as_id(step.get("threadId"))
     chat = sorted((each for _, each in threads.rows(thread)), key=_begun)
     answer = _message_of(step, chat)
@@ -209,7 +233,7 @@ CHAINLIT = Importer(
     product="Chainlit",
     files="threads with their steps, or a folder with the tables of steps and feedbacks",
     how=_HOW,
-    votes="1 up, 0 down",
+    votes="1 up, 0 down; where there are votes of -1, as before version 1.1, these are down and 0 is no verdict",
     recognise=_recognise,
     read=_read,
     unrated=_unrated,

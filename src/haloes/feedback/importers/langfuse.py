@@ -17,7 +17,7 @@ from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.langfuse_answers import answer_keys, find_answer, wanted_keys
 from haloes.feedback.importers.langfuse_rows import GivenScore, flat, is_score, read_score
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.scale import Scales, Verdict
+from haloes.feedback.importers.scale import Scales, Verdict, thumb_on
 from haloes.feedback.importers.values import as_id, as_text, first_of, thumb
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
@@ -153,7 +153,8 @@ def _vote(score: GivenScore, scales: Scales, found: Lookup) -> Iterator[Imported
 def _verdict(score: GivenScore, scales: Scales) -> Verdict:
     if score.kind == "BOOLEAN":
         value = score.text if score.value is None else score.value
-        return Verdict(label=thumb(value, up=(1,), down=(0,)))
+        label = thumb(value, up=(1,), down=(0,))
+        return Verdict() if label is None else thumb_on(score.name, label)
     if score.kind == "NUMERIC":
         return scales.read(score.scale, score.value)
     if score.kind == "CATEGORICAL":

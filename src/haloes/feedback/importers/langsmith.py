@@ -17,7 +17,7 @@ from haloes.feedback.importers.contract import Compared, Imported, Importer, Lef
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.scale import Scales, Verdict
+from haloes.feedback.importers.scale import Scales, Verdict, check_agreed, thumb_on
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, is_true
 from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -152,14 +152,16 @@ def _verdict(row: RawRow, overview: _Overview) -> Verdict:
         word = value if isinstance(value, str) else at(value, "label")
         # Free-form values are notes as often as verdicts.
         return Verdict(word=as_text(word)) if known_label(word) is not None else Verdict()
-    verdict = overview.scales.read(key, row["score"])
-    if key not in overview.lower_is_better:
-        return verdict
-    return Verdict(
-        label=None if verdict.label is None else not verdict.label,
-        score=None if verdict.score is None else -verdict.score,
-        word=verdict.word,
-    )
+    verdict = overview.scales.read_upwards(key, row["score"])
+    if key in overview.lower_is_better:
+        return Verdict(
+            label=None if verdict.label is None else not verdict.label,
+            score=None if verdict.score is None else -verdict.score,
+            word=verdict.word,
+        )
+    # Of a category the value is the word, and the score whatever number the category has.
+    check_agreed(verdict, value if isinstance(value, str) else at(value, "label"))
+    return verdict if verdict.label is None else thumb_on(key, verdict.label)
 
 
 def _compared(members: list[dict[str, Any]], where: Where, overview: _Overview, calls: Lookup) -> Iterator[Imported]:

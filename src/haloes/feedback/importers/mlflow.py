@@ -5,6 +5,7 @@ A feedback is a verdict; an expectation that is a text is the answer that was wa
 was given. Assessments that are invalid, or that a later one overrides, are left out.
 """
 
+import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,12 +16,16 @@ from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rate
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, scales_of
-from haloes.feedback.importers.spans import Answered, as_json, is_root, read_span
+from haloes.feedback.importers.spans import Answered, as_json, attributes_of, is_root, read_span, span_id
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
 _HOW = "[trace.to_dict() for trace in mlflow.search_traces(..., return_type='list')] as JSON lines"
+_NO_ANSWERS = {"guidelines", "expected_facts", "expected_retrieved_context"}
+"""Expectations of MLflow's own names that say something of an answer, and are none."""
+_SPEAKS = {"LLM", "CHAT_MODEL", "AGENT"}
+"""Types of spans whose output is an answer."""
 _VOTERS: dict[str, Voter] = {"HUMAN": "human", "LLM_JUDGE": "model", "AI_JUDGE": "model", "CODE": "code"}
 
 
@@ -75,7 +80,8 @@ def _rated(assessment: object, row: RawRow, where: Where, scales: Scales, *, ove
     kind = str(at(assessment, "source", "source_type") or "").removeprefix("SOURCE_TYPE_").upper()
     if kind not in _VOTERS:
         raise RefusalError("not a verdict", f"the assessment's source is {short_repr(kind)}")
-    answered = _answered(row)
+    on = _span_of(assessment, row)
+    answered = _answered(row, on)
     correction, verdict = _wanted(assessment), Verdict()
     if not correction:
         verdict = _verdict(assessment, scales)
@@ -89,7 +95,9 @@ def _rated(assessment: object, row: RawRow, where: Where, scales: Scales, *, ove
         correction=() if not correction else read_messages(correction, role="assistant"),
         voter=_VOTERS[kind],
         metric=name,
-        answer=as_id(at(assessment, "trace_id")) or as_id(_info(row).get("trace_id")),
+        answer="/".join(
+            filter(None, (as_id(at(assessment, "trace_id")) or as_id(_info(row).get("trace_id")), _own(on)))
+        ),
         user=as_id(at(assessment, "source", "source_id")) or answered.user,
         conversation=answered.conversation,
         id=identity,
@@ -123,6 +131,8 @@ def _wanted(assessment: object) -> str | None:
     expectation = at(assessment, "expectation")
     if expectation is None:
         return None
+    if _name(assessment) in _NO_ANSWERS:
+        raise RefusalError("not a verdict", f"the expectation {short_repr(_name(assessment))} is no answer")
     value = at(expectation, "value")
     if value is None:
         value = parsed(at(expectation, "serialized_value", "value"))
@@ -131,14 +141,50 @@ def _wanted(assessment: object) -> str | None:
     return as_text(value)
 
 
-def _answered(row: RawRow) -> Answered:
-    """Return what was asked and answered: in the trace's root span, else in its request and response."""
+def _span_of(assessment: object, row: RawRow) -> Mapping[str, Any] | None:
+    """Return the span within the trace that an assessment is on; None where it is on the trace or its root."""
+    named = as_id(at(assessment, "span_id"))
+    if named is None:
+        return None
+    found = [span for span in _spans(row) if named.removeprefix("0x") in _span_names(span)]
+    if not found:
+        raise RefusalError("answer not in the export", f"the span {short_repr(named)} is not in the trace")
+    kind = str(as_json(attributes_of(found[0]).get("mlflow.spanType")) or "").upper()
+    if is_root(found[0]):
+        return None
+    if kind not in _SPEAKS:
+        raise RefusalError(
+            "not a verdict", f"the assessment is on a step of type {short_repr(kind)}, which is no answer"
+        )
+    return found[0]
+
+
+def _spans(row: RawRow) -> list[Mapping[str, Any]]:
+    spans = as_list(at(row, "data", "spans")) or as_list(row.get("spans"))
+    return [span for span in spans if isinstance(span, Mapping)]
+
+
+def _span_names(span: Mapping[str, Any]) -> set[str]:
+    """Return the id of a span as assessments name it: in hexadecimal, which the span's own base64 may spell."""
+    own = (span_id(span) or "").removeprefix("0x")
+    try:
+        return {own, base64.b64decode(own, validate=True).hex()}
+    except ValueError:
+        return {own}
+
+
+def _own(span: Mapping[str, Any] | None) -> str | None:
+    return None if span is None else span_id(span)
+
+
+def _answered(row: RawRow, on: Mapping[str, Any] | None) -> Answered:
+    """Return what was asked and answered: in this span, else in the trace's root, else in its request and response."""
     info = _info(row)
     if "OK" not in str(first_of(info, "state", "status") or "OK").upper():
         raise RefusalError("unfinished answer", f"the trace ended as {short_repr(first_of(info, 'state', 'status'))}")
-    spans = as_list(at(row, "data", "spans")) or as_list(row.get("spans"))
+    spans = _spans(row)
     metadata = as_map(first_of(info, "trace_metadata", "request_metadata"))
-    roots = [span for span in spans if isinstance(span, Mapping) and is_root(span)]
+    roots = [on] if on is not None else [span for span in spans if is_root(span)]
     if roots:
         found = read_span(roots[0])
         before, answer, model = found.before, found.answer, found.model
@@ -148,7 +194,7 @@ def _answered(row: RawRow) -> Answered:
     return Answered(
         before=before,
         answer=answer,
-        model=model or next((name for span in spans if (name := _model(span)) is not None), None),
+        model=model or next((name for span in ([on] if on else spans) if (name := _model(span)) is not None), None),
         user=as_id(metadata.get("mlflow.trace.user")),
         conversation=as_id(metadata.get("mlflow.trace.session")),
     )

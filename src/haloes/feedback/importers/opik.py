@@ -12,8 +12,9 @@ from haloes.feedback.importers.call import read_call
 from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Voter
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.scale import Scales, scales_of
+from haloes.feedback.importers.scale import Scales, Verdict, scales_of
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of
+from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
@@ -70,7 +71,9 @@ def _rated(score: Mapping[str, Any], trace: Mapping[str, Any], where: Where, sca
         raise RefusalError("unfinished answer", "the call failed")
     before, answer = read_call(trace.get("input"), trace.get("output"))
     name = as_text(score.get("name"))
-    verdict = scales.read(name, score.get("value"))
+    # A category has whatever number its author gave it: "good" may be 0.
+    category = as_text(score.get("category_name"))
+    verdict = scales.read(name, score.get("value")) if known_label(category) is None else Verdict(word=category)
     user = as_id(first_of(score, "created_by", "last_updated_by"))
     return Rated(
         where=where,

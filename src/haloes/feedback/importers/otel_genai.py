@@ -18,11 +18,10 @@ from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rate
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.scale import Scales, Verdict, scales_of
+from haloes.feedback.importers.scale import Scales, Verdict, check_agreed, scales_of
 from haloes.feedback.importers.spans import attribute, attributes_of, read_span, span_id, trace_id
 from haloes.feedback.importers.values import as_id, as_list, as_text, first_of
 from haloes.feedback.labels import known_label
-from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
 
 _RESULT, _USER = "gen_ai.evaluation.result", "gen_ai.evaluation.user_feedback"
@@ -128,14 +127,10 @@ def _score(row: RawRow) -> object:
 def _verdict(row: RawRow, scales: Scales) -> Verdict:
     verdict = scales.read(_metric(row), _score(row))
     word = as_text(attribute(attributes_of(row), "gen_ai.evaluation.score.label"))
-    said = known_label(word)
-    if said is None:
+    if known_label(word) is None:
         return Verdict(word=word) if verdict == Verdict() else verdict
-    if verdict.label is not None and verdict.label != said:
-        raise RefusalError(
-            "label", f"the label {short_repr(word)} and the score {short_repr(_score(row))} say the opposite"
-        )
-    return Verdict(label=said)
+    check_agreed(verdict, word)
+    return Verdict(word=word)
 
 
 def _voter(row: RawRow) -> Voter:

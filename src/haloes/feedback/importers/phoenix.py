@@ -12,7 +12,7 @@ from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rate
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
-from haloes.feedback.importers.scale import Scales, Verdict, as_word, scales_of
+from haloes.feedback.importers.scale import Scales, Verdict, as_word, check_agreed, scales_of
 from haloes.feedback.importers.spans import attributes_of, numbered, read_span, span_id
 from haloes.feedback.importers.values import as_id, as_text, at, first_of
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -121,10 +121,11 @@ def _rated(row: RawRow, where: Where, span: Mapping[str, Any], scales: Scales) -
 
 def _verdict(row: RawRow, scales: Scales) -> Verdict:
     """Return what the score says, or, where there is none, the label's word."""
-    score = _result(row, "score")
+    score, word = _result(row, "score"), _result(row, "label")
     if score is not None:
-        return scales.read(_name(row), score)
-    word = _result(row, "label")
+        verdict = scales.read(_name(row), score)
+        check_agreed(verdict, word)
+        return verdict
     return Verdict() if word is None or word == "" else Verdict(word=as_word(word))
 
 

@@ -173,7 +173,7 @@ def _label(item: Rated, options: Options) -> bool | None:
     if item.word is None:
         return item.label
     try:
-        return label_of(item.word, options.words)
+        return label_of(item.word, options.words, metric=item.metric)
     except RefusalError:
         if item.correction:
             return None

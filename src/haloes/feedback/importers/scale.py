@@ -9,6 +9,7 @@ and `feedback.labels_from` says which points are good.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from haloes.feedback.importers.faults import check_direction, names_a_fault
 from haloes.feedback.importers.values import as_number, as_text
 from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -46,6 +47,11 @@ class Scales:
         Raises:
             RefusalError: It is neither a number nor a word.
         """
+        verdict = self.read_upwards(metric, value)
+        return verdict if verdict.label is None else thumb_on(metric, verdict.label)
+
+    def read_upwards(self, metric: str | None, value: object) -> Verdict:
+        """Return what `read` does, of a metric on which a yes is known to be a yes, whatever its name is."""
         if value is None or (isinstance(value, str) and not value.strip()):
             return Verdict()
         if isinstance(value, bool):
@@ -69,16 +75,30 @@ def scales_of(values: Iterable[tuple[str | None, object]]) -> Scales:
     return scales
 
 
-def label_of(word: str, words: Mapping[str, bool | None]) -> bool | None:
+def thumb_on(metric: str | None, is_up: bool) -> Verdict:
+    """Return a yes or no on a metric as a label; on one that has the name of a fault as a word, "true" or "false"."""
+    return Verdict(word=str(is_up).lower()) if names_a_fault(metric) else Verdict(label=is_up)
+
+
+def check_agreed(verdict: Verdict, word: object) -> None:
+    """Raise RefusalError where a thumb and a known word beside it say the opposite of each other."""
+    said = known_label(word)
+    if verdict.label is not None and said is not None and verdict.label != said:
+        number = "up" if verdict.label else "down"
+        raise RefusalError("label", f"the score is a thumb {number}, and the word beside it is {short_repr(word)}")
+
+
+def label_of(word: str, words: Mapping[str, bool | None], *, metric: str | None = None) -> bool | None:
     """
     Return the label that a word is, by the user's own words, else by those that haloes knows.
 
     Raises:
-        RefusalError: It is neither; the message says how to tell what it means.
+        RefusalError: It is neither, or a yes or no on a fault; the message says how to tell what it means.
     """
     key = word.strip().casefold()
     if key in words:
         return words[key]
+    check_direction(metric, word)
     if (label := known_label(word)) is not None:
         return label
     raise RefusalError(

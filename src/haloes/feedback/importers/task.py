@@ -13,6 +13,7 @@ from typing import Any
 
 from haloes.feedback.importers.content import read_messages
 from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Rated, Voter
+from haloes.feedback.importers.scale import thumb_on
 from haloes.feedback.importers.values import as_id, as_list, as_number, as_text, at, first_of
 from haloes.feedback.labels import known_label
 from haloes.feedback.preferences import named_side
@@ -22,6 +23,18 @@ from haloes.records import Message, Where
 _PROMPT = ("prompt", "instruction", "question", "query", "input", "user")
 _CHAT = ("messages", "chat", "conversation", "dialogue", "dialog", "turns")
 _ANSWER = ("response", "completion", "answer", "output", "reply", "generation")
+_SIDES = {
+    ("a", "b"),
+    ("1", "2"),
+    ("0", "1"),
+    ("left", "right"),
+    ("first", "second"),
+    ("one", "two"),
+    ("", "2"),
+    ("", "b"),
+}
+"""How the names of two answers differ that are called after their sides, in the order of the names."""
+_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _CORRECTION = re.compile(r"correct(ed|ion)|improved?|rewrit|edited|better[ _-]?(answer|response)", re.IGNORECASE)
 
 
@@ -80,6 +93,9 @@ def is_of_task(name: str) -> bool:
 
 def verdicts(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
     """Yield what an entry says of the task's answers: a vote, a score, a correction, comparisons, or nothing."""
+    if _CORRECTION.search(entry.name) and (isinstance(entry.value, bool) or known_label(entry.value) is not None):
+        # "needs_correction: yes" is no corrected answer, and no thumb up.
+        raise RefusalError("not a verdict", f"{entry.name!r} is {short_repr(entry.value)}, and no corrected answer")
     if _CORRECTION.search(entry.name) and as_text(entry.value):
         yield _rated(task, entry, where, label=None, score=None, correction=_answer(entry.value))
     elif isinstance(entry.value, list):
@@ -89,7 +105,8 @@ def verdicts(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
     elif (score := _score(entry.value)) is not None:
         yield _rated(task, entry, where, label=None, score=score)
     elif isinstance(entry.value, bool):
-        yield _rated(task, entry, where, label=entry.value, score=None)
+        verdict = thumb_on(entry.name, entry.value)
+        yield _rated(task, entry, where, label=verdict.label, score=None, word=verdict.word)
     elif (word := as_text(entry.value)) is not None:
         yield _rated(task, entry, where, label=None, score=None, word=word)
     else:
@@ -133,17 +150,34 @@ def _compared(task: Task, entry: Entry, where: Where) -> Compared:
     names = list(task.answers)
     if len(names) != 2:  # noqa: PLR2004  # a side each
         raise RefusalError("preference", f"{entry.name!r} is about {len(names)} answers, and no ranking of them")
-    chosen = names.index(entry.value) if entry.value in names else _side(entry)
+    chosen = names.index(entry.value) if entry.value in names else _side(entry, names)
     return _pair(task, entry, where, chosen=names[chosen], rejected=names[1 - chosen])
 
 
-def _side(entry: Entry) -> int:
+def _side(entry: Entry, names: list[str]) -> int:
     side = named_side(entry.value)
     if side is None:
         raise RefusalError("preference", f"{entry.name!r} is {short_repr(entry.value)}, which names neither answer")
     if side == "tie":
         raise RefusalError("tie", f"{entry.name!r} is {short_repr(entry.value)}: neither answer is better")
+    if not _are_sides(*names):
+        which = " or ".join(map(repr, names))
+        raise RefusalError(
+            "preference", f"{entry.name!r} is {short_repr(entry.value)}, and whether that is {which} is not known"
+        )
     return ("a", "b").index(side)
+
+
+def _are_sides(first: str, second: str) -> bool:
+    """Return whether the names of two answers say which is the first, as "answer_a" and "answer_b" do."""
+    one, other = (_PIECE.findall(name) for name in (first, second))
+    while one and other and one[0].casefold() == other[0].casefold():
+        one, other = one[1:], other[1:]
+    while one and other and one[-1].casefold() == other[-1].casefold():
+        one, other = one[:-1], other[:-1]
+    left, right = "".join(one).casefold(), "".join(other).casefold()
+    # Of "answera" and "answerb" the last letters are what differs.
+    return ((left[-1:], right[-1:]) if left[:-1] == right[:-1] else (left, right)) in _SIDES
 
 
 def _ranked(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:

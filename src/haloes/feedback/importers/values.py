@@ -142,5 +142,5 @@ def _key(value: object) -> object:
         return number
     if isinstance(value, str):
         word = value.strip().casefold()
-        return {"true": 1.0, "false": 0.0}.get(word, word)
+        return {"true": 1.0, "false": 0.0, "t": 1.0, "f": 0.0}.get(word, word)  # Postgres writes t and f
     return object()

@@ -59,7 +59,7 @@ def _owners(export: Export) -> Export:
 
 def _vote(row: RawRow, where: Where, chats: Lookup, owners: Lookup) -> Iterator[Imported]:
     chat, identity = as_id(row.get("chatId")), as_id(row.get("messageId"))
-    label = thumb(row.get("isUpvoted"), up=(True, "t"), down=(False, "f"))
+    label = thumb(row.get("isUpvoted"), up=(True,), down=(False,))
     # Rows of a table have no order of their own; sorted() keeps those of one moment as they stand.
     messages = sorted((each for _, each in chats.rows(chat)), key=lambda each: seconds_of(each.get("createdAt")) or 0.0)
     place = next((place for place, each in enumerate(messages) if as_id(each.get("id")) == identity), None)
