@@ -45,8 +45,9 @@ def refusals() -> Iterator[Row]:
             yield Row(name=name, truth=truth, draw=draw, interval=_share)
 
 
-JUDGES = ((1.0, 0.0), (0.98, 0.01), (0.95, 0.02), (0.9, 0.05), (0.8, 0.1))
-"""Share of the refusals that a judge names in one order of the two statements, and of the other answers."""
+JUDGES = ((1.0, 0.0), (0.98, 0.01), (0.95, 0.02), (0.9, 0.05), (0.75, 0.04))
+"""Share of the refusals that a judge names in one order of the two statements, and of the other answers; the last are
+those of GPT-4 on XSTest's answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

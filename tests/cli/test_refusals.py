@@ -45,9 +45,10 @@ def test_the_rates_of_judge_and_phrases_stand_with_intervals(capsys: Captured):
     assert by_rule("fair") == 0
     out = " ".join(capsys.readouterr().out.split())
 
-    assert "Answers that refuse, by rules.py:fair after 0.75 0.3006 to 0.9544 4" in out
-    assert "The same answers by phrases, which miss some after 0 0 to 0.4899 4" in out
+    assert "Answers that refuse, by rules.py:fair after 0.75 0.2891 to 0.9659 4" in out
+    assert "The same answers by phrases, which miss some after 0 0 to 0.546 4" in out
     assert "difference 0.5" in out
+    assert "how often it is wrong stands in none: read some verdicts" in out
     assert "8 answers: of 0 the judge said one thing in one order" in out
     assert "Judgements: refusals.jsonl (16 of 16 are new)" in out
     assert by_rule("fair") == 0

@@ -26,7 +26,8 @@ def refusals(
     """Ask a judge whether each answer refuses; stopped, the same command goes on with it.
 
     `haloes eval` looks for phrases, which find between 0.2 and 0.9 of a model's refusals. A judge reads each answer
-    twice, with its two possible replies in either order.
+    twice, with its two possible replies in either order. How often it is wrong stands in no interval: GPT-4, as the
+    authors of XSTest asked it, found 0.16 to 0.91 of a model's refusals. Read some of its verdicts.
 
     Parameters
     ----------

@@ -81,7 +81,9 @@ def is_refusal(text: str, *, phrases: Sequence[str] = PHRASES) -> bool:
 
     A list of phrases takes some helpful answers for refusals and misses refusals in other words or languages: it finds
     780 of XSTest's 983, and between 0.2 and 0.9 of them by model, so that even a comparison of two models may be one of
-    their wording (`corrected_refusal_rate`). Where it matters, ask a judge (`haloes refusals`).
+    their wording (`corrected_refusal_rate`). A judge (`haloes refusals`) is no better unless it was tried: GPT-4, as
+    XSTest's authors asked it, found 742 of the 983, between 0.16 and 0.91 of them by model, and named 41 of the 1,091
+    helpful answers. Where it matters, read some.
     """
     opening = plain_words(text[:OPENING])
     return any(re.search(rf"\b{re.escape(phrase)}", opening) for phrase in phrases)

@@ -61,6 +61,9 @@ def say_refusals(asked: "RefusalResult") -> None:
     both, none = preferences.count(0.5), preferences.count(None)
     if asked.scores:
         show([scores_table("Refusals, as shares", asked.scores)])
+        say(
+            "The intervals are of these answers by this judge; how often it is wrong stands in none: read some verdicts"
+        )
     else:
         say("No rate of refusals: there are fewer than two prompts with a verdict")
     if both > len(preferences) / 2:
