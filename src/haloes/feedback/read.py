@@ -23,11 +23,13 @@ from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.personal import scrub_rows
 from haloes.feedback.preferences import preference_scale
 from haloes.feedback.proposals import TRIED_ROWS, advice_lines
+from haloes.feedback.reach import Reach
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.row_reader import Reading, RowReader, make_reader
 from haloes.feedback.sessions import Sessions, parse_order, read_sessions
 from haloes.feedback.system import put_system_first, read_system
 from haloes.feedback.turned_round import check_two_answers
+from haloes.progress.contract import Progress
 from haloes.records import Record, Where, memory_name
 from haloes.results import ShownAndRated
 
@@ -126,11 +128,15 @@ class FeedbackSource:
         """Read the rows as the file has them, each with its line."""
         return open_container(self.path, split=self.split).rows()
 
-    def last_line(self) -> int | None:
-        """Return the line (or row) of the last row: an upper bound, from a quick look; None for a folder of files."""
+    def reach(self, progress: Progress) -> Reach:
+        """
+        Return how far the rows go: an upper bound, from a quick look.
+
+        An export is read once for it, as for its last votes; a progress is told how far that is.
+        """
         if isinstance(self.reader, ExportReader):
-            return self.reader.export.last_line()
-        return open_container(self.path, split=self.split).last_line()
+            return self.reader.first_look(progress).reach
+        return Reach({self.path: open_container(self.path, split=self.split).last_line()})
 
     def fingerprint(self) -> str:
         """Return the sha256 of the file's bytes in hex, or the fingerprint that a dataset carries."""

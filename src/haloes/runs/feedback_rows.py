@@ -12,6 +12,7 @@ from haloes.feedback.importers.contract import Options
 from haloes.feedback.importers.reader import ExportReader
 from haloes.feedback.raters.reliability import estimate_raters, rater_weights, weigh
 from haloes.feedback.raters.votes import Votes
+from haloes.feedback.reach import Reach
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import EMPTY, NO_FAULT
 from haloes.feedback.score_rules import RULES, ScoreRule, label_scores
@@ -57,29 +58,27 @@ class Rows:
         """Return the factor on the rows of each person whose votes overlap with others'; none where all weigh alike."""
         return self.source.rater_weights if isinstance(self.source, Rows | _Counted) else {}
 
+    @property
+    def file(self) -> FeedbackSource | None:
+        """Return the file that they are read from; None where they are from no file."""
+        if isinstance(self.source, Rows):
+            return self.source.file
+        read = self.source.rows if isinstance(self.source, _Counted) else self.source
+        return read if isinstance(read, FeedbackSource) else None
+
     def shown(self) -> ShownAndRated | None:
         """Return which of the answers that people were shown are rated; None where no unrated ones are in the file."""
-        if isinstance(self.source, Rows):
-            return self.source.shown()
-        read = self.source.rows if isinstance(self.source, _Counted) else self.source
-        return read.shown() if isinstance(read, FeedbackSource) else None
+        return None if self.file is None else self.file.shown()
 
     @property
     def scrubbed(self) -> dict[str, int]:
         """Return how much personal data the last reading replaced, by kind."""
-        if isinstance(self.source, Rows):
-            return self.source.scrubbed
-        read = self.source.rows if isinstance(self.source, _Counted) else self.source
-        return dict(read.scrubbed.most_common()) if isinstance(read, FeedbackSource) else {}
+        return {} if self.file is None else dict(self.file.scrubbed.most_common())
 
     @property
     def export(self) -> str | None:
         """Return the layout of the tool's export that they are read from; None where they are from no such thing."""
         return self.source.export if isinstance(self.source, Rows | _Counted) else None
-
-    def last_line(self) -> int | None:
-        """Return the line of the last row of the file that they are read from; None where they are from no file."""
-        return self.source.last_line() if isinstance(self.source, Rows | _Counted | FeedbackSource) else None
 
 
 @dataclass(slots=True)
@@ -110,10 +109,6 @@ class _Counted:
     def export(self) -> str | None:
         """Return the layout of the export; None for a file of any other kind."""
         return self.rows.read_as if isinstance(self.rows.reader, ExportReader) else None
-
-    def last_line(self) -> int | None:
-        """Return the line of the file's last row; None for a folder of files."""
-        return self.rows.last_line()
 
 
 def open_rows(
@@ -218,14 +213,19 @@ def _words(settings: FeedbackSettings) -> dict[str, bool | None]:
 
 
 def tell_reading(rows: Rows, progress: Progress, name: str) -> Iterator[Record]:
-    """Yield the rows, and tell in a stage of this name how far in their file they are, in lines."""
-    progress.stage(name, rows.last_line())
+    """
+    Yield the rows, and tell in a stage of this name how far in their files they are, in lines.
+
+    An export is looked through before, in stages of its own. Where all is one line, rows are counted.
+    """
+    reach = Reach() if rows.file is None else rows.file.reach(progress)
+    progress.stage(name, reach.total)
     told = 0
     for number, row in enumerate(rows):
-        line = 0 if row.where is None else row.where.line
-        if number % _TOLD_EVERY == 0 and line > told:
-            progress.advance(line - told)
-            told = line
+        done = reach.done(row.where, number=number)
+        if number % _TOLD_EVERY == 0 and done > told:
+            progress.advance(done - told)
+            told = done
         yield row
 
 

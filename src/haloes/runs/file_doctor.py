@@ -37,6 +37,7 @@ def examine_file(config: RunConfig, *, progress: Progress) -> FileExamination:
     rows = open_for_doctor(config.feedback, source)
     findings = examine(tell_reading(rows, progress, "reading feedback"))
     if findings.taste is not None:
+        progress.stage("comparing with answers that nobody rated")
         findings = replace(findings, taste=replace(findings.taste, shown=source.shown()))
     about_source = [*column_advice(source), *export_advice(source, findings)]
     advice = worst_first([*advise(findings), *about_source, *held_out_advice(config, findings.prompts)])

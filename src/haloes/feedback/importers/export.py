@@ -60,6 +60,10 @@ class ExportFile:
                 number += 1
                 yield Where(self.path, number), _object(item)
 
+    def last_line(self) -> int | None:
+        """Return an upper bound of the last row's line; None for pages, whose rows have numbers of their own."""
+        return None if self.kind == "JSON object" else open_container(self.path, split="train").last_line()
+
     def has(self, *columns: str) -> bool:
         """Return whether one of the first rows has all these columns."""
         return any(set(columns) <= row.keys() for row in self.head)
@@ -91,12 +95,6 @@ class Export:
     def unreadable(self, *, what: str, how: str) -> DataError:
         """Return the error for an export that can not be used: what it is, and how to get one that can."""
         return DataError(f"{self.path}: {what}. {how}")
-
-    def last_line(self) -> int | None:
-        """Return an upper bound of the last row's line; None for a folder, whose rows are counted file by file."""
-        if len(self.files) > 1 or self.files[0].kind == "JSON object":
-            return None
-        return open_container(self.files[0].path, split="train").last_line()
 
     def fingerprint(self) -> str:
         """Return the sha256 over the names and bytes of all files, in hex; of a single file that of its bytes."""

@@ -8,8 +8,10 @@ from haloes.feedback.importers.contract import Importer, Options
 from haloes.feedback.importers.export import Export, open_export
 from haloes.feedback.importers.rules import FirstLook, as_records, look_first, rated_answers
 from haloes.feedback.importers.table import IMPORTERS
+from haloes.feedback.importers.told_look import ToldLook
 from haloes.feedback.raters.chance_of_rating import ChanceOfRating, chance_of_rating
 from haloes.feedback.raters.shown_answers import ShownAnswers
+from haloes.progress.contract import NullProgress, Progress
 from haloes.records import Record
 from haloes.results import ShownAndRated
 
@@ -40,10 +42,11 @@ class ExportReader:
         items = self.importer.read(self.export)
         yield from as_records(items, self.options, earlier=earlier, source=self.importer.name, factors=factors)
 
-    def first_look(self) -> FirstLook:
+    def first_look(self, progress: Progress | None = None) -> FirstLook:
         """Return which votes are not somebody's last, and what is voted on; one reading serves all later ones."""
         if not self._looks:
-            self._looks.append(look_first(self.importer.read(self.export), self.options))
+            told = ToldLook(self.export, progress or NullProgress())
+            self._looks.append(look_first(told.items(self.importer.read(told.export)), self.options))
         return self._looks[0]
 
     def shown(self) -> ShownAndRated | None:

@@ -10,7 +10,7 @@ The rules that are the same for every export: what becomes of `Rated`, `Compared
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +20,7 @@ from haloes.feedback.importers.export import PlacedRow
 from haloes.feedback.importers.scale import label_of
 from haloes.feedback.keys import number_of
 from haloes.feedback.messages import check_completion, check_prompt, clean_text, same_completion
+from haloes.feedback.reach import Reach
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import iso_time, seconds_of
 from haloes.records import Feedback, Pair, Record, Refusal, Where
@@ -53,6 +54,8 @@ class FirstLook:
     """Places, in the order of reading, of the verdicts that a later one of the same person replaces."""
     metrics: Mapping[str, int]
     """Verdicts that are wanted, by the name of what they are on; those without a name are not among them."""
+    reach: Reach = field(default_factory=Reach)
+    """The files that verdicts stand in."""
 
 
 def look_first(items: Iterable[Imported], options: Options) -> FirstLook:
@@ -60,7 +63,9 @@ def look_first(items: Iterable[Imported], options: Options) -> FirstLook:
     last: dict[int, tuple[float, int]] = {}
     earlier: set[int] = set()
     metrics = Counter[str]()
+    ends: dict[str, int] = {}
     for place, item in enumerate(items):
+        ends[item.where.path] = max(item.where.line, ends.get(item.where.path, 0))
         if isinstance(item, LeftOut) or _not_wanted(item, options) is not None:
             continue
         if item.metric is not None:
@@ -72,7 +77,7 @@ def look_first(items: Iterable[Imported], options: Options) -> FirstLook:
         if other != mine:
             last[key] = max(mine, other)
             earlier.add(min(mine, other)[1])
-    return FirstLook(earlier=frozenset(earlier), metrics=dict(metrics.most_common()))
+    return FirstLook(earlier=frozenset(earlier), metrics=dict(metrics.most_common()), reach=Reach(ends))
 
 
 def rated_answers(
