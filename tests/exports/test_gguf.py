@@ -24,6 +24,7 @@ from haloes.exports.comparison import Comparison
 from haloes.exports.converter import check_convertible, convert, make_convertible, pinned
 from haloes.exports.export import export_run
 from haloes.exports.llama_cpp import llama_cpp
+from haloes.exports.quantizer import quantize
 from haloes.exports.request import Exported, Request
 from haloes.models.load import LoadedModel, load_model, load_tokenizer
 from haloes.models.quiet import quiet
@@ -232,7 +233,6 @@ def test_a_failure_on_the_way_leaves_nothing(run_dir: Path, tmp_path: Path, monk
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_the_quantiser_makes_what_the_converter_does_not(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -249,6 +249,54 @@ def test_the_quantiser_makes_what_the_converter_does_not(
     assert [path.name for path in (tmp_path / "out").glob("*.gguf")] == ["out-q4_k_m.gguf"]
     assert exported.comparison is not None
     assert exported.comparison.bound == quantization.bound("q4_k_m")
+
+
+def test_a_quantiser_that_does_not_run_is_told_before_anything_is_merged(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    broken = tmp_path / "llama-quantize"
+    broken.write_text("#!/bin/sh\necho libllama.so: no such file\nexit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gguf_module, "export_model", None)
+
+    with pytest.raises(
+        RunError, match=r"quantiser \(.*llama-quantize\) cannot make q4_k_m.*: libllama\.so: no such file"
+    ):
+        export(run_dir, tmp_path / "out", quantize="q4_k_m")
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A converted model whose rows are as wide as a block of llama.cpp's smaller kinds."""
+    folder = tmp_path_factory.mktemp("wide")
+    base = save_small(folder / "base", hidden_size=256, intermediate_size=256, head_dim=64)
+    convert(base, folder / "wide.gguf", "f16", name="wide")
+    return folder / "wide.gguf"
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(
+    shutil.which("llama-quantize") is None and find_spec("llama_cpp") is None,
+    reason="neither llama-quantize nor llama-cpp-python is installed",
+)
+@pytest.mark.parametrize(("kind", "found", "most"), [("q4_k_m", "Q4_K", 0.12), ("q6_k", "Q6_K", 0.03)])
+def test_llama_cpps_own_quantiser_makes_a_smaller_file_of_about_the_same_weights(
+    wide: Path, tmp_path: Path, kind: str, found: str, most: float
+):
+    from gguf import GGUFReader, dequantize
+
+    quantize(wide, tmp_path / "small.gguf", kind)
+
+    files = (wide, tmp_path / "small.gguf")
+    before, after = (next(t for t in GGUFReader(f).tensors if t.name == "blk.0.attn_q.weight") for f in files)
+    assert after.tensor_type.name == found
+    weights = dequantize(before.data, before.tensor_type)
+    lost = dequantize(after.data, after.tensor_type) - weights
+    assert 0 < (lost**2).mean() < most**2 * (weights**2).mean()
+    with llama_cpp(tmp_path / "small.gguf", window=64, threads=1) as reader:
+        assert len(reader.greedy([1, 2, 3], most=4)) == 4
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from haloes.errors import ConfigError, RunError
-from haloes.exports import quantization
+from haloes.exports import quantizer
 from haloes.exports import request as request_module
 from haloes.exports.request import Request, check_request
 from haloes.runs.run_folder import write_config
@@ -82,9 +82,12 @@ def test_a_missing_package_is_told_with_what_brings_it(run_dir: Path, monkeypatc
 
 
 def test_a_kind_that_needs_the_quantiser_is_refused_without_it(run_dir: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(quantization, "QUANTIZER", "no-such-quantizer")
+    monkeypatch.setattr(quantizer, "PROGRAM", "no-such-program")
+    monkeypatch.setattr(quantizer, "PACKAGE", "no_such_package")
 
-    with pytest.raises(RunError, match=r"q4_k_m needs llama\.cpp's program no-such-quantizer.*there are f32, f16"):
+    with pytest.raises(
+        RunError, match=r"q4_k_m needs llama\.cpp's quantiser.*llama-cpp-python.*no-such-program on the PATH.* f32, f16"
+    ):
         check(run_dir, kind="gguf", quantize="q4_k_m")
 
 

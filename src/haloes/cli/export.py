@@ -34,8 +34,8 @@ def export(
     dtype
         What a folder's weights are saved in; "auto" is what the base model's are.
     quantize
-        What a GGUF file's weights are saved in: q8_0 (if left out), f16, bf16, f32; with llama.cpp's program
-        llama-quantize also q4_k_m and others.
+        What a GGUF file's weights are saved in: q8_0 (if left out), f16, bf16, f32; with llama.cpp's quantiser
+        (llama-quantize on the PATH, or the package llama-cpp-python) also q4_k_m and others.
     public
         Let everybody read the repository on the hub; it is private otherwise.
     converter

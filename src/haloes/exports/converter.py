@@ -1,4 +1,4 @@
-"""llama.cpp's converter and quantiser as programs: a model's folder in, a GGUF file out."""
+"""llama.cpp's converter as a program: a model's folder in, a GGUF file out."""
 
 import re
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from haloes.exports.child import python, run_program
-from haloes.exports.quantization import CONVERTED, QUANTIZER
+from haloes.exports.quantization import CONVERTED
 from haloes.models.quiet import quiet
 from haloes.progress.contract import Progress
 from haloes.store import read_json, write_json
@@ -56,9 +56,9 @@ def make_convertible(folder: Path, tokenizer: Any) -> None:
         write_json(folder / name, {key: value for key, value in content.items() if key != _REMOTE})
 
 
-def check_convertible(folder: Path, model: Any, tokenizer: Any, *, converter: Path | None = None) -> None:
+def check_convertible(folder: Path, model: Any, tokenizer: Any, *, converter: Path | None = None) -> Path:
     """
-    Convert a model's vocabulary alone, which shows in seconds whether the whole can be converted.
+    Convert a model's vocabulary alone, which shows in seconds whether the whole can be converted; return that file.
 
     Args:
         folder: an empty folder to work in.
@@ -75,6 +75,7 @@ def check_convertible(folder: Path, model: Any, tokenizer: Any, *, converter: Pa
     make_convertible(folder, tokenizer)
     out = folder / "vocabulary.gguf"
     _convert(folder, out, converter, ["--vocab-only", "--model-name", "vocabulary"])
+    return out
 
 
 def convert(
@@ -82,14 +83,6 @@ def convert(
 ) -> None:
     """Convert a model's folder into a file. Raises RunError with the converter's words where it fails."""
     _convert(folder, out, converter, ["--outtype", kind, "--model-name", name], progress)
-
-
-def quantize(source: Path, out: Path, kind: str, *, progress: Progress | None = None) -> None:
-    """Make a smaller file of a converted one. Raises RunError with the quantiser's words where it fails."""
-    what = f"{QUANTIZER} cannot make {kind} of the model"
-    log = out.with_suffix(".log")
-    run_program([QUANTIZER, str(source), str(out), kind.upper()], log=log, what=what, made=out, progress=progress)
-    log.unlink()
 
 
 def converted_kind(kind: str, dtype: str) -> str:

@@ -13,10 +13,11 @@ from haloes.errors import DataError, RunError
 from haloes.exports.child import MIB
 from haloes.exports.compare import Expected, compare, expect
 from haloes.exports.comparison import Comparison
-from haloes.exports.converter import check_convertible, convert, converted_kind, make_convertible, quantize
+from haloes.exports.converter import check_convertible, convert, converted_kind, make_convertible
 from haloes.exports.keep import keep_comparison
 from haloes.exports.llama_cpp import is_installed, llama_cpp
-from haloes.exports.quantization import CONVERTED, bits
+from haloes.exports.quantization import CONVERTED, QUANTIZED, bits
+from haloes.exports.quantizer import quantize
 from haloes.exports.reader import Reader
 from haloes.exports.request import DEFAULT_QUANTIZATION, Exported, Request
 from haloes.exports.transformers_reader import TransformersReader
@@ -100,7 +101,10 @@ def _check(request: Request, kind: str) -> int:
     read = 0 if is_installed() else num_weights * torch.float32.itemsize
     check_free_space(request.out, needed=int(_MARGIN * (merged + converted + read + num_weights * bits(kind) / 8)))
     with tempfile.TemporaryDirectory() as folder:
-        check_convertible(Path(folder), model, load_tokenizer(str(request.model)), converter=request.converter)
+        tokenizer = load_tokenizer(str(request.model))
+        vocabulary = check_convertible(Path(folder), model, tokenizer, converter=request.converter)
+        if kind in QUANTIZED:
+            quantize(vocabulary, vocabulary.with_name("quantised.gguf"), kind)
     return num_weights
 
 

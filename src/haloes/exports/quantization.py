@@ -1,12 +1,6 @@
 """Kinds of weights in a GGUF file: who writes them, and how far from the model's own words they may lead."""
 
-import shutil
 from collections.abc import Mapping
-
-from haloes.errors import ConfigError, RunError
-
-QUANTIZER = "llama-quantize"
-"""llama.cpp's program for the kinds that its converter does not write."""
 
 CONVERTED: Mapping[str, float] = {"f32": 0.02, "f16": 0.02, "bf16": 0.1, "q8_0": 0.15}
 """Kinds that llama.cpp's converter writes; and the most nats by which the log-probability of a token may differ."""
@@ -18,28 +12,11 @@ QUANTIZED: Mapping[str, float] = {
     **dict.fromkeys(("q3_k_l", "q3_k_m", "q3_k_s"), 1.5),
     "q2_k": 3.0,
 }
-"""Kinds that `QUANTIZER` makes of a converted file."""
+"""Kinds that llama.cpp's quantiser makes of a converted file."""
 
-BITS: Mapping[str, float] = {"f32": 32, "f16": 16, "bf16": 16, "q8_0": 8.5, "q6_k": 6.6}
-"""Bits of a weight, for the space on the disk."""
-
-
-def check_quantization(kind: str) -> None:
-    """
-    Refuse a kind that there is not, or that cannot be made on this machine.
-
-    Raises:
-        ConfigError: there is no such kind.
-        RunError: it needs a program that is not installed.
-    """
-    if kind not in CONVERTED and kind not in QUANTIZED:
-        raise ConfigError(f"--quantize is {kind!r}: give one of {', '.join((*CONVERTED, *QUANTIZED))}")
-    if kind in QUANTIZED and shutil.which(QUANTIZER) is None:
-        raise RunError(
-            f"--quantize {kind} needs llama.cpp's program {QUANTIZER}, which is not on the PATH (it comes with "
-            f"llama.cpp: brew install llama.cpp, or a release from its page); without it there are "
-            f"{', '.join(CONVERTED)}"
-        )
+_BITS: Mapping[str, float] = {"f32": 32, "f16": 16, "bf16": 16}
+_MOST_BITS = 8.5
+"""Of a weight in a smaller kind: llama.cpp takes q8_0 and others for rows that are no multiple of 256 wide."""
 
 
 def bound(kind: str) -> float:
@@ -49,4 +26,4 @@ def bound(kind: str) -> float:
 
 def bits(kind: str) -> float:
     """Return the bits that a weight takes at most."""
-    return BITS.get(kind, 6.6)
+    return _BITS.get(kind, _MOST_BITS)

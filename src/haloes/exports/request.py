@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from haloes.errors import ConfigError, RunError
 from haloes.exports.comparison import Comparison
-from haloes.exports.quantization import check_quantization
+from haloes.exports.quantizer import check_quantization
 from haloes.models.hub import is_hub_name
 from haloes.models.kind import is_classifier
 from haloes.run_files import MODEL
