@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from haloes.feedback.importers.contract import Options
+from haloes.feedback.importers.contract import Options, Unrated
 from haloes.feedback.importers.reader import ExportReader
 from haloes.feedback.read import FeedbackSource
 from haloes.records import Record, Refusal, row_to_json
@@ -49,7 +49,7 @@ def unrated(source: FeedbackSource) -> list[list[Any]]:
     assert isinstance(source.reader, ExportReader)
     read = source.reader.importer.unrated
     found = [] if read is None else read(source.reader.export)
-    return [[each.completion[-1].content, each.number, each.model] for each in found]
+    return [[each.completion[-1].content, each.number, each.model] for each in found if isinstance(each, Unrated)]
 
 
 def is_turned(row: dict[str, Any], vote: dict[str, Any]) -> bool:

@@ -186,6 +186,10 @@ class ShownAndRated:
     rated: Score | None
     """The share that is rated; None where all answers were shown to one person."""
     kinds: tuple[RatedOf, ...]
+    shown_if: str = ""
+    """Which unrated answers were taken as shown, in words, where the export holds others; empty where all are."""
+    num_not_shown: int = 0
+    """Those others."""
     too_little: str = ""
     """Why there are no weights; empty where there are."""
     up: Score | None = None

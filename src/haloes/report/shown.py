@@ -25,6 +25,11 @@ def rated(shown: ShownAndRated | None) -> list[str]:
         return [UNRATED]
     share = percent(shown.num_rated / shown.num_shown) if shown.rated is None else with_interval(shown.rated)
     said = [f"{count(shown.num_rated)} of {count(shown.num_shown)} answers that people were shown are rated: {share}"]
+    if shown.shown_if:
+        others = (
+            f"{count(shown.num_not_shown)} other calls without a vote may have been seen by nobody, and are left out"
+        )
+        said.append(f"as shown count {shown.shown_if}; {others}")
     if shown.too_little:
         return [*said, f"what people who did not vote think cannot be estimated: {shown.too_little}"]
     if shown.up is not None and shown.up_of_all is not None:

@@ -110,6 +110,13 @@ class Unrated:
     """When the answer was given, as the export has it."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotShown:
+    """A call that nobody rated, and of which the export does not tell that a person was shown it."""
+
+    where: Where
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importer:
     """One tool whose exports are read."""
@@ -133,10 +140,12 @@ class Importer:
     """
     read: Callable[[Export], Iterator[Imported]]
     """Yields what the export holds, with a few rows at a time in memory, and starts anew at each call."""
-    unrated: Callable[[Export], Iterator[Unrated]] | None = None
+    unrated: Callable[[Export], Iterator[Unrated | NotShown]] | None = None
     """Yields the answers that were shown and that nobody rated, likewise; such as could not be used had they been rated
     (unfinished ones, images) are not among them. None where no export of the tool holds them, or where it does not show
     which of them a person saw."""
+    shown_if: str = ""
+    """Which answers count as shown, in words, where the export holds others too; empty where all were."""
     has_system: bool = True
     """False for an export that never holds the system prompt: the user is told to give it (`feedback.system`)."""
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.alike import RULE, unrated_calls
 from haloes.feedback.importers.call import read_call
-from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.contract import Imported, Importer, NotShown, Rated, Unrated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
-from haloes.feedback.importers.langfuse_answers import answer_keys, find_answer, wanted_keys
+from haloes.feedback.importers.langfuse_answers import answer_keys, calls_of, find_answer, wanted_keys
 from haloes.feedback.importers.langfuse_rows import GivenScore, flat, is_score, read_score
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, thumb_on
@@ -164,6 +165,16 @@ def _verdict(score: GivenScore, scales: Scales) -> Verdict:
     raise RefusalError("not a verdict", f"the score {short_repr(score.name)} is of type {short_repr(score.kind)}")
 
 
+def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
+    scored = _part(export, _SCORES)
+    scored = scored if scored.files else _part(export, _ANSWERS)
+    scores = [read_score(row, where) for where, row in _scores(scored) if not isinstance(row, RefusalError)]
+    persons = [score for score in scores if str(score.row.get("source")).upper() != "EVAL"]
+    answers = _part(export, _ANSWERS)
+    with Lookup(flat(answers.rows()), answer_keys) as found:
+        yield from unrated_calls(lambda: calls_of(flat(answers.rows()), found, persons))
+
+
 LANGFUSE = Importer(
     name="langfuse",
     product="Langfuse",
@@ -172,4 +183,6 @@ LANGFUSE = Importer(
     votes="BOOLEAN 1 up, 0 down; numbers of 0 and 1 are thumbs, others points; a category's word; CORRECTION is a pair",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
+    shown_if=RULE,
 )

@@ -6,19 +6,23 @@ no call, is on what that says itself: its prompt is that of the call which gave 
 often logs the question alone and its call the whole chat. Where a trace says nothing, its last call counts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.alike import Call
 from haloes.feedback.importers.call import has_reply_ended, read_call
+from haloes.feedback.importers.export import PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.langfuse_rows import GivenScore, is_observation, is_trace, trace_of
+from haloes.feedback.importers.spans import Answered
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, first_of, parsed_twice
 from haloes.feedback.messages import same_completion
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.feedback.times import seconds_of
-from haloes.records import Message
+from haloes.records import Message, Where
 
 _IN_TRACE = "in trace "
 """Before a trace's id, in the key of what lies in it: an observation may have the id of a trace."""
@@ -53,17 +57,71 @@ def wanted_keys(score: GivenScore) -> list[str | None]:
 
 def find_answer(score: GivenScore, found: Lookup) -> Answer:
     """Return the answer that a score is on. Raises RefusalError where it is not in the export, or is none."""
-    in_trace = [row for _, row in found.rows(wanted_keys(score)[1])]
+    return _find(score.trace, score.observation, found)
+
+
+def calls_of(rows: Iterable[PlacedRow], found: Lookup, scores: Sequence[GivenScore]) -> Iterator[Call]:
+    """
+    Yield what a score could be on, once each: every call of a model, and every trace.
+
+    Calls in a trace that is scored itself, and traces of which a call is, are none: their answer is one that is rated.
+
+    Args:
+        rows: Observations and traces.
+        found: The same by their keys.
+        scores: The scores of people.
+    """
+    observations = {score.observation for score in scores}
+    traces = {score.trace for score in scores if score.observation is None}
+    touched = {score.trace for score in scores if score.observation is not None}
+    seen = set[str | None]({None})
+    for where, row in rows:
+        if isinstance(row, RefusalError):
+            continue
+        trace, identity = as_id(row.get("id")) if is_trace(row) else trace_of(row), as_id(row.get("id"))
+        if is_observation(row) and _is_call(row) and (identity in observations or trace not in traces):
+            yield _call(row, where, found, trace, identity, is_rated=identity in observations)
+        if trace not in seen and (is_trace(row) or (is_observation(row) and _is_root(row))):
+            seen.add(trace)
+            if trace in traces or trace not in touched:
+                yield _call(row, where, found, trace, None, is_rated=trace in traces)
+
+
+def _call(
+    row: RawRow, where: Where, found: Lookup, trace: str | None, observation: str | None, *, is_rated: bool
+) -> Call:
+    """Return a call of a model, or, without an observation, a trace."""
+    named = as_text(first_of(row, "traceName", "trace_name", "name"))
+    return Call(
+        where=where,
+        is_rated=is_rated,
+        answer=observation or trace,
+        name=f"trace {named}" if observation is None else as_text(row.get("name")),
+        is_first=observation is None or _is_root(row),
+        user=_first((row,), "userId", "user_id"),
+        conversation=_first((row,), "sessionId", "session_id"),
+        time=first_of(row, "startTime", "start_time", "timestamp"),
+        read=partial(_answered, trace, observation, found),
+    )
+
+
+def _answered(trace: str | None, observation: str | None, found: Lookup) -> Answered:
+    answer = _find(trace, observation, found)
+    return Answered(answer.before, answer.answer, answer.model, answer.user, answer.session)
+
+
+def _find(trace: str | None, observation: str | None, found: Lookup) -> Answer:
+    in_trace = [] if trace is None else [row for _, row in found.rows(f"{_IN_TRACE}{trace}")]
     calls = _in_order(row for row in in_trace if _is_call(row))
-    if score.observation is not None:
-        own = [row for _, row in found.rows(score.observation) if is_observation(row)]
-        what = f"the observation {short_repr(score.observation)}"
+    if observation is not None:
+        own = [row for _, row in found.rows(observation) if is_observation(row)]
+        what = f"the observation {short_repr(observation)}"
     else:
         roots = _in_order(row for row in in_trace if is_observation(row) and _is_root(row))
         traces = [row for row in in_trace if is_trace(row)]
         # The trace itself, else the step that began it, else its last call.
         own = _with_output(traces) or _with_output(roots) or calls or roots or traces
-        what = f"the trace {short_repr(score.trace)}"
+        what = f"the trace {short_repr(trace)}"
     if not own:
         raise RefusalError("answer not in the export", f"{what} is not in the export")
     if str(own[-1].get("level")).upper() == "ERROR":

@@ -7,17 +7,21 @@ runs compares them. Feedback on a chain whose inputs and outputs are no chat is 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.alike import RULE, unrated_calls
+from haloes.feedback.importers.alike import Call as _Run
 from haloes.feedback.importers.call import read_call
-from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, Rated, Voter
+from haloes.feedback.importers.contract import Compared, Imported, Importer, LeftOut, NotShown, Rated, Unrated, Voter
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, check_agreed, thumb_on
+from haloes.feedback.importers.spans import Answered
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, is_true
 from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -222,13 +226,13 @@ def _call(run: str | None, calls: Lookup) -> _Call:
         if not inside:
             raise
         before, answer = read_call(inside[-1].get("inputs"), inside[-1].get("outputs"))
-    metadata = as_map(at(own[0], "extra", "metadata"))
+    user, conversation = _whose(own[0])
     models = [_model(row) for row in (*inside[::-1], *own)]
     return _Call(
         before=before,
         answer=answer,
-        conversation=as_id(first_of(metadata, "thread_id", "session_id", "conversation_id")),
-        user=as_id(metadata.get("user_id")),
+        conversation=conversation,
+        user=user,
         model=next(filter(None, models), None),
     )
 
@@ -251,6 +255,41 @@ def _user(row: RawRow, call: _Call) -> str | None:
     return as_id(source.get("user_id")) or as_id(at(source, "metadata", "user_id")) or call.user
 
 
+def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
+    nothing = Export(export.path, ())
+    rows = ((export.with_columns(*_FEEDBACK) or nothing).rows(), (export.with_columns(*_RUN) or nothing).rows)
+    rated = {as_id(row.get("run_id")) for _, row in rows[0] if isinstance(row, Mapping) and _voter(row) == "human"}
+    return unrated_calls(lambda: _runs(rows[1](), rated - {None}))
+
+
+def _runs(rows: Iterable[PlacedRow], rated: Collection[str | None]) -> Iterator[_Run]:
+    for where, run in _each_run(rows):
+        if isinstance(run, Mapping) and not run.get("error"):
+            user, conversation = _whose(run)
+            yield _Run(
+                where=where,
+                is_rated=as_id(run.get("id")) in rated,
+                answer=as_id(run.get("id")),
+                name=as_text(run.get("name")),
+                is_first=not run.get("parent_run_id"),
+                user=user,
+                conversation=conversation,
+                time=run.get("start_time"),
+                read=partial(_answered, run),
+            )
+
+
+def _answered(run: RawRow) -> Answered:
+    before, answer = read_call(run.get("inputs"), run.get("outputs"))
+    return Answered(before, answer, _model(run), *_whose(run))
+
+
+def _whose(run: RawRow) -> tuple[str | None, str | None]:
+    """Return the user and the conversation that a run names."""
+    metadata = as_map(at(run, "extra", "metadata"))
+    return as_id(metadata.get("user_id")), as_id(first_of(metadata, "thread_id", "session_id", "conversation_id"))
+
+
 LANGSMITH = Importer(
     name="langsmith",
     product="LangSmith",
@@ -259,4 +298,6 @@ LANGSMITH = Importer(
     votes="scores of 0 and 1 are thumbs, other numbers points; corrections and groups of feedback are comparisons",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
+    shown_if=RULE,
 )

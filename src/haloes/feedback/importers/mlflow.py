@@ -7,12 +7,14 @@ was given. Assessments that are invalid, or that a later one overrides, are left
 
 import base64
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.alike import RULE, Call, unrated_calls
 from haloes.feedback.importers.call import read_call
 from haloes.feedback.importers.content import read_messages
-from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Voter
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, NotShown, Rated, Unrated, Voter
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, scales_of
@@ -183,7 +185,7 @@ def _answered(row: RawRow, on: Mapping[str, Any] | None) -> Answered:
     if "OK" not in str(first_of(info, "state", "status") or "OK").upper():
         raise RefusalError("unfinished answer", f"the trace ended as {short_repr(first_of(info, 'state', 'status'))}")
     spans = _spans(row)
-    metadata = as_map(first_of(info, "trace_metadata", "request_metadata"))
+    metadata = _metadata(row)
     roots = [on] if on is not None else [span for span in spans if is_root(span)]
     if roots:
         found = read_span(roots[0])
@@ -200,9 +202,37 @@ def _answered(row: RawRow, on: Mapping[str, Any] | None) -> Answered:
     )
 
 
+def _metadata(row: RawRow) -> Mapping[str, Any]:
+    return as_map(first_of(_info(row), "trace_metadata", "request_metadata"))
+
+
 def _model(span: object) -> str | None:
     """Return the model that a span called."""
     return as_text(as_json(at(span, "attributes", "mlflow.llm.model")))
+
+
+def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
+    return unrated_calls(lambda: _calls(export))
+
+
+def _calls(export: Export) -> Iterator[Call]:
+    for where, row in export.rows():
+        if not isinstance(row, Mapping):
+            continue
+        info, metadata = _info(row), _metadata(row)
+        kinds = (str(at(each, "source", "source_type")) for each in _assessments(row))
+        root = next(filter(is_root, _spans(row)), {})
+        yield Call(
+            where=where,
+            is_rated=any(kind.removeprefix("SOURCE_TYPE_").upper() == "HUMAN" for kind in kinds),
+            answer=as_id(info.get("trace_id")),
+            name=as_text(at(info, "tags", "mlflow.traceName")) or as_text(root.get("name")),
+            is_first=True,
+            user=as_id(metadata.get("mlflow.trace.user")),
+            conversation=as_id(metadata.get("mlflow.trace.session")),
+            time=first_of(info, "request_time", "request_time_ms", "timestamp_ms"),
+            read=partial(_answered, row, None),
+        )
 
 
 MLFLOW = Importer(
@@ -213,4 +243,6 @@ MLFLOW = Importer(
     votes="true up, false down; numbers of 0 and 1 are thumbs, others points; an expected answer is a correction",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
+    shown_if=RULE,
 )

@@ -5,14 +5,17 @@ The value of a score is the mean over its authors; where `value_by_author` tells
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.alike import RULE, Call, unrated_calls
 from haloes.feedback.importers.call import read_call
-from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Voter
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, NotShown, Rated, Unrated, Voter
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, scales_of
+from haloes.feedback.importers.spans import Answered
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of
 from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -88,10 +91,42 @@ def _rated(score: Mapping[str, Any], trace: Mapping[str, Any], where: Where, sca
         user=user,
         conversation=as_id(trace.get("thread_id")),
         id="/".join(filter(None, (as_id(trace.get("id")), name, user))) or None,
-        model=as_text(first_of(as_map(trace.get("metadata")), "model", "model_name")),
+        model=_model(trace),
         time=first_of(score, "last_updated_at", "created_at"),
         comment=as_text(score.get("reason")),
     )
+
+
+def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
+    return unrated_calls(lambda: _calls(export))
+
+
+def _calls(export: Export) -> Iterator[Call]:
+    for where, row in export.rows():
+        trace = {} if isinstance(row, RefusalError) else _trace(row)
+        if not trace or trace.get("error_info"):
+            continue
+        scored = (score for score in _scores(row) if _VOTERS.get(str(score.get("source"))) == "human")
+        yield Call(
+            where=where,
+            is_rated=any(score.get("value") is not None for score in scored),
+            answer=as_id(trace.get("id")),
+            name=as_text(trace.get("name")),
+            is_first=True,
+            user=None,
+            conversation=as_id(trace.get("thread_id")),
+            time=first_of(trace, "start_time", "created_at"),
+            read=partial(_answered, trace),
+        )
+
+
+def _answered(trace: Mapping[str, Any]) -> Answered:
+    before, answer = read_call(trace.get("input"), trace.get("output"))
+    return Answered(before, answer, _model(trace), None, None)
+
+
+def _model(trace: Mapping[str, Any]) -> str | None:
+    return as_text(first_of(as_map(trace.get("metadata")), "model", "model_name"))
 
 
 OPIK = Importer(
@@ -102,4 +137,6 @@ OPIK = Importer(
     votes="values of 0 and 1 are thumbs, others points; scores of ui and sdk count as people's",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
+    shown_if=RULE,
 )

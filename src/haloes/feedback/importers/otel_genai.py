@@ -10,16 +10,18 @@ decides, and a score and a label that disagree are left out.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Voter
+from haloes.feedback.importers.alike import RULE, Call, unrated_calls
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, NotShown, Rated, Unrated, Voter
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, check_agreed, scales_of
-from haloes.feedback.importers.spans import attribute, attributes_of, read_span, span_id, trace_id
+from haloes.feedback.importers.spans import attribute, attributes_of, is_root, read_span, span_id, trace_id, whose
 from haloes.feedback.importers.values import as_id, as_list, as_text, first_of
 from haloes.feedback.labels import known_label
 from haloes.records import Where
@@ -137,6 +139,32 @@ def _voter(row: RawRow) -> Voter:
     return "human" if _OF_USERS.search(_metric(row) or "") else "code"
 
 
+def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
+    events = (row for _, row in _event_rows(export) if isinstance(row, Mapping) and _voter(row) == "human")
+    rated = {key for row in events for key in _keys_of_event(row)}
+    return unrated_calls(lambda: _calls(export, rated))
+
+
+def _calls(export: Export, rated: Collection[str]) -> Iterator[Call]:
+    for where, span in export.rows():
+        if not isinstance(span, Mapping) or not _has_words(span):
+            continue
+        given = attributes_of(span)
+        user, conversation = whose(given)
+        yield Call(
+            where=where,
+            is_rated=any(key in rated for key in _keys_of_span(span)),
+            answer=span_id(span) or as_id(attribute(given, "gen_ai.response.id")),
+            # The span's own name has the model's in it: "chat gpt-4o".
+            name=as_text(attribute(given, "gen_ai.operation.name")) or as_text(span.get("name")),
+            is_first=is_root(span),
+            user=user,
+            conversation=conversation,
+            time=first_of(span, "start_time", "start_time_unix_nano", "startTimeUnixNano"),
+            read=partial(read_span, span),
+        )
+
+
 OTEL_GENAI = Importer(
     name="otel-genai",
     product="OpenTelemetry GenAI",
@@ -145,4 +173,6 @@ OTEL_GENAI = Importer(
     votes="a label's word (good, bad, up, down ...), else scores: 0 and 1, or -1 and 1, are thumbs, others points",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
+    shown_if=RULE,
 )

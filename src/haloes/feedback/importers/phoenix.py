@@ -4,16 +4,18 @@ Arize Phoenix: annotations of spans (`get_span_annotations`, as rows or as a dat
 Spans may also carry their annotations as attributes (OpenInference's "annotations.0.annotation.label").
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Rated, Voter
+from haloes.feedback.importers.alike import RULE, Call, unrated_calls
+from haloes.feedback.importers.contract import Imported, Importer, LeftOut, NotShown, Rated, Unrated, Voter
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, as_word, check_agreed, scales_of
-from haloes.feedback.importers.spans import attributes_of, numbered, read_span, span_id
+from haloes.feedback.importers.spans import attributes_of, is_root, numbered, read_span, span_id, whose
 from haloes.feedback.importers.values import as_id, as_text, at, first_of
 from haloes.feedback.refusals import RefusalError, short_repr
 from haloes.records import Where
@@ -139,6 +141,33 @@ def _result(row: RawRow, part: str) -> Any:
     return inside if inside is not None else first_of(row, f"result.{part}", part)
 
 
+def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
+    votes = export.with_columns("annotator_kind", "span_id") or Export(export.path, ())
+    rated = {as_id(row.get("span_id")) for _, row in votes.rows() if isinstance(row, Mapping) and _is_persons(row)}
+    return unrated_calls(lambda: _calls(_spans(export) or export, rated - {None}))
+
+
+def _is_persons(row: RawRow) -> bool:
+    return str(row.get("annotator_kind") or "HUMAN").upper() == "HUMAN" and _name(row) != "note"
+
+
+def _calls(spans: Export, rated: Collection[str | None]) -> Iterator[Call]:
+    for where, span in spans.rows():
+        if isinstance(span, Mapping) and (given := attributes_of(span)):
+            user, conversation = whose(given)
+            yield Call(
+                where=where,
+                is_rated=span_id(span) in rated or any(map(_is_persons, _own(span))),
+                answer=span_id(span),
+                name=as_text(span.get("name")),
+                is_first=is_root(span),
+                user=user,
+                conversation=conversation,
+                time=span.get("start_time"),
+                read=partial(read_span, span),
+            )
+
+
 PHOENIX = Importer(
     name="phoenix",
     product="Arize Phoenix",
@@ -147,4 +176,6 @@ PHOENIX = Importer(
     votes="scores of 0 and 1 are thumbs, other numbers points; else the label's word (good, bad, up, down ...)",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
+    shown_if=RULE,
 )

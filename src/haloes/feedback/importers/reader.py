@@ -54,7 +54,7 @@ class ExportReader:
         found = self._chance()
         if found is None or found.shown.num_rated == found.shown.num_shown:
             return None
-        return replace(found.shown, is_applied=self.options.reweight)
+        return replace(found.shown, is_applied=self.options.reweight, shown_if=self.importer.shown_if)
 
     def _chance(self) -> ChanceOfRating | None:
         """Compare rated with unrated answers, in a reading of both; once serves all."""

@@ -87,13 +87,19 @@ def read_span(span: Mapping[str, Any]) -> Answered:
     """
     given = attributes_of(span)
     before, answer = _messages(given)
+    user, conversation = whose(given)
     return Answered(
         before=before,
         answer=answer,
         model=_first(given, "llm.model_name", "gen_ai.response.model", "gen_ai.request.model", "mlflow.chat.model"),
-        user=_first(given, "user.id", "enduser.id"),
-        conversation=_first(given, "session.id", "gen_ai.conversation.id"),
+        user=user,
+        conversation=conversation,
     )
+
+
+def whose(attributes: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the user and the conversation that attributes of a span name."""
+    return _first(attributes, "user.id", "enduser.id"), _first(attributes, "session.id", "gen_ai.conversation.id")
 
 
 def _messages(given: Mapping[str, Any]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:

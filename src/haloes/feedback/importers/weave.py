@@ -4,15 +4,18 @@ Weights & Biases Weave: feedback (reactions, notes, custom) and the calls that i
 A reaction 👍 or 👎 is a thumb. Feedback names its call in `weave_ref` or `call_ref`, whose last part is the call's id.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 
 from haloes.feedback.fields import RawRow
+from haloes.feedback.importers.alike import RULE, Call, unrated_calls
 from haloes.feedback.importers.call import read_call
-from haloes.feedback.importers.contract import Imported, Importer, Rated
+from haloes.feedback.importers.contract import Imported, Importer, NotShown, Rated, Unrated
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.join import Lookup
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import as_word
+from haloes.feedback.importers.spans import Answered
 from haloes.feedback.importers.values import as_id, as_map, as_text, at, first_of
 from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
@@ -72,9 +75,42 @@ def _vote(row: RawRow, where: Where, calls: Lookup) -> Iterator[Imported]:
         user=as_text(row.get("creator")) or as_id(row.get("wb_user_id")),
         conversation=as_id(call.get("thread_id")),
         id=as_id(row.get("id")),
-        model=as_text(at(call, "inputs", "model")) or as_text(next(iter(as_map(at(call, "summary", "usage"))), None)),
+        model=_model(call),
         time=row.get("created_at"),
     )
+
+
+def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
+    feedback = export.with_columns("feedback_type", "payload", "weave_ref") or export
+    rows = (row for _, row in feedback.rows() if isinstance(row, Mapping))
+    rated = {_call_id(row) for row in rows if str(row.get("feedback_type")).startswith(_REACTION)} - {None}
+    return unrated_calls(lambda: _each_call(_calls(export) or export, rated))
+
+
+def _each_call(calls: Export, rated: Collection[str | None]) -> Iterator[Call]:
+    for where, row in calls.rows():
+        if isinstance(row, Mapping) and not row.get("exception"):
+            yield Call(
+                where=where,
+                is_rated=as_id(row.get("id")) in rated,
+                answer=as_id(row.get("id")),
+                # A reference to the code ends in its version: "weave:///firm/project/op/chat:8fa2".
+                name=str(row.get("op_name")).rpartition("/")[2].partition(":")[0] or None,
+                is_first=not row.get("parent_id"),
+                user=None,
+                conversation=as_id(row.get("thread_id")),
+                time=row.get("started_at"),
+                read=partial(_answered, row),
+            )
+
+
+def _answered(call: RawRow) -> Answered:
+    before, answer = read_call(call.get("inputs"), call.get("output"))
+    return Answered(before, answer, _model(call), None, None)
+
+
+def _model(call: RawRow) -> str | None:
+    return as_text(at(call, "inputs", "model")) or as_text(next(iter(as_map(at(call, "summary", "usage"))), None))
 
 
 WEAVE = Importer(
@@ -85,4 +121,6 @@ WEAVE = Importer(
     votes="the reactions 👍 up and 👎 down; feedback.words says what others mean",
     recognise=_recognise,
     read=_read,
+    unrated=_unrated,
+    shown_if=RULE,
 )

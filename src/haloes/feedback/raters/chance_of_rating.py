@@ -51,6 +51,7 @@ def chance_of_rating(answers: ShownAnswers) -> ChanceOfRating:
         num_rated=int(is_rated_N.sum()),
         rated=share_by_people(is_rated_N, person_N, "rated", "answers that are rated"),
         kinds=tuple(_rated_of(names, is_rated_N, person_N)),
+        num_not_shown=answers.num_not_shown,
     )
     if reason := _too_little(counted.num_rated, counted.num_shown - counted.num_rated):
         return ChanceOfRating(replace(counted, too_little=reason), {})

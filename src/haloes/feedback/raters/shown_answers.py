@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from haloes.feedback.importers.contract import Rated, Unrated
+from haloes.feedback.importers.contract import NotShown, Rated, Unrated
 from haloes.feedback.keys import number_of
 from haloes.feedback.raters.votes import UNKNOWN, Column
 from haloes.feedback.times import seconds_of
@@ -39,6 +39,8 @@ class ShownAnswers:
     """Votes, scores and corrections; 0 of an answer that nobody rated."""
     ups: Column = field(default_factory=_int32)
     downs: Column = field(default_factory=_int32)
+    num_not_shown: int = 0
+    """Calls that nobody rated, and perhaps nobody saw; they are no entries."""
     models: dict[str, int] = field(default_factory=dict)
     answer_of: dict[int, int] = field(default_factory=dict)
     """The answer of each verdict, both by their place in the order of reading."""
@@ -48,13 +50,15 @@ class ShownAnswers:
         return len(self.verdicts)
 
     @classmethod
-    def of(cls, rated: Iterable[tuple[int, Rated, bool | None]], unrated: Iterable[Unrated]) -> "ShownAnswers":
+    def of(
+        cls, rated: Iterable[tuple[int, Rated, bool | None]], unrated: Iterable[Unrated | NotShown]
+    ) -> "ShownAnswers":
         """
         Index answers.
 
         Args:
             rated: Verdicts that count, each with its place in the order of reading and its label.
-            unrated: Answers that nobody rated.
+            unrated: Answers that nobody rated, and calls that perhaps nobody saw.
         """
         shown = cls()
         known: dict[int, int] = {}
@@ -68,7 +72,9 @@ class ShownAnswers:
             shown.ups[answer] += label is True
             shown.downs[answer] += label is False
         for each in unrated:
-            if each.answer is None or _name(each) not in known:
+            if isinstance(each, NotShown):
+                shown.num_not_shown += 1
+            elif each.answer is None or _name(each) not in known:
                 shown._add(each, number=each.number, time=None)
         return shown
 
