@@ -1,15 +1,19 @@
 """
 Memory of each process while a random model is trained by one, two and four processes that share its weights.
 
-    python benchmarks/shards.py [--parameters 60] [--processes 1 2 4] [--lora] [--dtype bfloat16]
+    python benchmarks/shards.py [--processes 1 2 4] [--lora] [--dtype bfloat16]
+    python benchmarks/shards.py --lora --dtype bfloat16 --layers 16 --width 2048 --inner 8192 --vocabulary 128256
 
-It trains three steps of KTO-like passes (policy and reference) on a CPU, over gloo, and prints of every process what it
-holds between two steps and at the peak of a step, beside what the plan says: float32 weights, moments and gradients,
-and a reference in the compute dtype, all of it divided by the processes, and the layer that is whole at a time.
+It trains three steps of KTO-like passes (policy and reference) on a CPU, over gloo. Of every process it prints, between
+two steps and at the peak of a step, the bytes of its tensors, which are what a GPU would hold, and what the process
+holds in all; beside the plan's (`haloes plan --processes`). The program, gloo's threads and gaps are in the latter
+alone.
 """
 
 import argparse
 import ctypes
+import gc
+import itertools
 import json
 import multiprocessing
 import os
@@ -17,31 +21,47 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import psutil
 import torch
+from torch.profiler import ProfilerActivity, profile
 
-_LAYERS, _VOCABULARY, _TOKENS = 8, 8192, 256
+from haloes.models.policy import Policy
+from haloes.models.weight_shards import local
+
+_TOKENS = 256
 _MIB = 2**20
+_GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+"""Settings of glibc with which freed memory goes back to the system at once, so that what a process holds is in use."""
 
 
 def main() -> None:
     """Measure every number of processes, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parameters", type=float, default=60, help="millions of weights, about")
+    for name, number in {"layers": 8, "width": 512, "inner": 1408, "vocabulary": 8192}.items():
+        parser.add_argument(f"--{name}", type=int, default=number, help="of the model")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--lora", action="store_true", help="train adapters and not all weights")
     parser.add_argument("--dtype", default="float32", help="what the model computes in")
     given = parser.parse_args()
-    print("| processes | planned, MiB a process | held, MiB a process | peak | seconds a step |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
+    print("MiB a process, between two steps and at a step's peak")
+    print("| processes | planned | tensors | held | planned, peak | tensors, peak | held, peak | seconds a step |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for count in given.processes:
         found = _measure(count, given)
-        held, peak = (", ".join(f"{one[name]:.0f}" for one in found) for name in ("held", "peak"))
-        print(f"| {count} | {found[0]['planned']:.0f} | {held} | {peak} | {found[0]['seconds']:.1f} |", flush=True)
+        columns = (
+            ", ".join(f"{one[name]:.0f}" for one in found) for name in ("tensors", "held", "most tensors", "peak")
+        )
+        tensors, held, most, peak = columns
+        planned, at_peak, seconds = (found[0][name] for name in ("planned", "planned peak", "seconds"))
+        print(
+            f"| {count} | {planned:.0f} | {tensors} | {held} | {at_peak:.0f} | {most} | {peak} | {seconds:.1f} |",
+            flush=True,
+        )
 
 
 def _measure(count: int, given: argparse.Namespace) -> list[dict[str, float]]:
@@ -50,7 +70,7 @@ def _measure(count: int, given: argparse.Namespace) -> list[dict[str, float]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["HALOES_CACHE"] = folder
+        os.environ.update({"HALOES_CACHE": folder} | _GIVES_BACK)
         context = multiprocessing.get_context("spawn")
         processes = [
             context.Process(target=_train, args=(index, count, port, given, Path(folder))) for index in range(count)
@@ -83,61 +103,97 @@ def _train(index: int, count: int, port: int, given: argparse.Namespace, folder:
     policy = make_policy(
         _model(given), lora=LoRA(rank=8) if given.lora else None, reference=True, seed=0, fingerprint="random"
     )
-    weights = sum(parameter.numel() for parameter in policy.scorer.model.parameters())
-    trained = sum(parameter.numel() for parameter in policy.trainable().values())
+    planned, at_peak = _planned(policy, count, given)
     if ranks.group is not None:
         policy = shard_policy(policy, ranks.group.mesh())
     masters = make_masters(policy.trainable())
     optimizer = make_optimizer(masters, TrainSettings(lr=1e-4))
     rng = np.random.default_rng(index)
-    ids = rng.integers(0, _VOCABULARY, _TOKENS, dtype=np.int32)
+    ids = rng.integers(0, given.vocabulary, _TOKENS, dtype=np.int32)
     packed = make_packed([(ids[:16], ids[16:], ids[16:] >= 0)], policy.device)
-    peaks, began = [], 0.0
-    for step in range(3):
-        began = time.perf_counter()
-        with _Peak() as peak:
-            reference = policy.reference_logps(packed).sum()
-            scores = policy.token_scores(packed)
-            assert scores.logp is not None
-            (reference - scores.logp.sum()).div(count * _TOKENS).backward()
-            ranks.sum_each(masters.own_gradients())
-            update(masters, optimizer, 1e-4, 10.0, step=step + 1)
-        peaks.append(peak.most)
+
+    def step(number: int) -> None:
+        reference = policy.reference_logps(packed).sum()
+        scores = policy.token_scores(packed)
+        assert scores.logp is not None
+        (reference - scores.logp.sum()).div(count * _TOKENS).backward()
+        ranks.sum_each(masters.own_gradients())
+        update(masters, optimizer, 1e-4, 10.0, step=number + 1)
+
+    step(0)
+    began = time.perf_counter()
+    with _Peak() as peak:
+        step(1)
+    seconds = time.perf_counter() - began
+    tensors = _bytes_of_tensors()
     found = {
-        "planned": _planned(weights, trained, count, given) / _MIB,
+        "planned": planned / _MIB,
+        "planned peak": at_peak / _MIB,
+        "tensors": tensors / _MIB,
         "held": (_held() - empty) / _MIB,
-        "peak": (max(peaks[1:]) - empty) / _MIB,
-        "seconds": time.perf_counter() - began,
+        "most tensors": (tensors + _most_added(lambda: step(2))) / _MIB,
+        "peak": (peak.most - empty) / _MIB,
+        "seconds": seconds,
     }
     (folder / f"{index}.json").write_text(json.dumps(found))
     ranks.barrier()
 
 
-def _planned(weights: int, trained: int, count: int, given: argparse.Namespace) -> float:
-    """Return the bytes that a process holds between two steps: weights, reference and moments, each its part."""
-    size = getattr(torch, given.dtype).itemsize
-    master = trained * (4 if count > 1 or size == 4 else 4 + size)
-    base = (weights - trained) * size
-    # One process maps its reference from a file, and holds it in no memory of its own.
-    reference = 0 if given.lora or count == 1 else weights * size
-    return (master + base + reference + 8 * trained) / count
+def _bytes_of_tensors() -> int:
+    """Return the bytes of all tensors that the process has, each storage once."""
+    gc.collect()
+    found = {}
+    # Not `isinstance`, which would wake what is imported only when it is looked at.
+    for tensor in (one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)):
+        storage = local(tensor).untyped_storage()
+        found[storage.data_ptr()] = 0 if tensor.is_meta else storage.nbytes()
+    return sum(found.values())
+
+
+def _most_added(work: Callable[[], None]) -> int:
+    """Return the bytes of tensors that work comes to hold at once, beside those that are there before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
+    kineto: Any = profiled.profiler
+    events = kineto.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(itertools.accumulate(size for _, size in changes))
+
+
+def _planned(policy: Policy, count: int, given: argparse.Namespace) -> tuple[int, int]:
+    """Return the bytes that a process holds between two steps, and at the peak of one, by the arithmetic of a plan."""
+    from haloes.models.lm_head import CHUNK_BYTES
+    from haloes.planning.cost_model import FLOAT32, StepLoad
+    from haloes.planning.model_size import sizes_of
+    from haloes.planning.shares import kept_by_shape, shard_parts, whole_parts
+
+    sizes, itemsize = sizes_of(policy.model, full=not given.lora), getattr(torch, given.dtype).itemsize
+    load = StepLoad(
+        itemsize=itemsize,
+        moments=8,
+        # One process maps its reference from a file, and holds it in no memory of its own.
+        reference=0 if given.lora or count == 1 else sizes.weights,
+        chunk=max(1, CHUNK_BYTES // (FLOAT32 * sizes.vocabulary)),
+        tokens=_TOKENS,
+        positions=_TOKENS,
+        kept=kept_by_shape(sizes, itemsize),
+    )
+    parts = whole_parts(sizes, load) if count == 1 else shard_parts(sizes, load, over=count)
+    lasting = ("weights", "reference", "trained copy (float32)", "optimizer")
+    return sum(parts.get(name, 0) for name in lasting), sum(parts.values())
 
 
 def _model(given: argparse.Namespace) -> torch.nn.Module:
-    """Make a random model in the shape of Llama's, with about so many weights."""
+    """Make a random model in the shape of Llama's."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    # A layer has 4 H^2 weights in its attention and 3 H * 2.75 H in its perceptron; V H are the embeddings'.
-    blocks, width = _LAYERS * (4 + 8.25), 64
-    while blocks * (width + 64) ** 2 + _VOCABULARY * (width + 64) <= given.parameters * 1e6:
-        width += 64
     config = LlamaConfig(
-        hidden_size=width,
-        intermediate_size=int(2.75 * width),
-        num_hidden_layers=_LAYERS,
-        num_attention_heads=width // 64,
-        num_key_value_heads=width // 64,
-        vocab_size=_VOCABULARY,
+        hidden_size=given.width,
+        intermediate_size=given.inner,
+        num_hidden_layers=given.layers,
+        num_attention_heads=given.width // 64,
+        num_key_value_heads=given.width // 64,
+        vocab_size=given.vocabulary,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
     )

@@ -59,7 +59,7 @@ def commands(folder: Path) -> None:
             out = f"{name} of {label}"
             work = [*arguments, "--set", f"train.shard={shard}", "--out", str(folder / out)]
             command = partial(haloes, work)
-            # As on a machine with no room for the whole model in both processes at a time.
+            # As where its files are not as the model is, on a machine with no room for it in both processes at a time.
             in_turn = partial(_in_turn, command) if name == "adapters" else command
             codes = together(in_turn, processes, said=folder / f"{out}.txt")
             _all_well(codes, folder / f"{out}.txt")
@@ -67,6 +67,7 @@ def commands(folder: Path) -> None:
 
 def _in_turn(command: Callable[[], object]) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup, "why_whole", lambda *_: "a test")
         patch.setattr(setup, "bytes_of_weights", lambda *_: 10**15)
         command()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -65,7 +66,8 @@ def test_a_policy_is_hashed_in_the_kind_of_what_it_is_compared_with():
     model, other = tiny_model("llama"), tiny_model("llama", seed=1)
     older = [weights_fingerprint(each, like="0" * 64) for each in (model, other)]
 
-    policy = make_policy(model, lora=LoRA(rank=4), reference=True, seed=0, reference_model=other, recorded="0" * 64)
+    hashed = partial(weights_fingerprint, like="0" * 64)
+    policy = make_policy(model, lora=LoRA(rank=4), reference=True, seed=0, reference_model=other, hashed=hashed)
 
     assert [policy.start_fingerprint, policy.reference_fingerprint] == older
 

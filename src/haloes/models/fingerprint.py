@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from haloes.models.unread_weights import files_of
+
 _BY_TENSOR = " by tensor"
 _NOT_COMPUTED_WITH = frozenset({"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"})
 """Fields of a config that say where a model came from and how it is run."""
@@ -27,10 +29,10 @@ def weights_fingerprint(model: Any, *, like: str | None = None) -> str:
     Hash a model's architecture, config, weights and dtype: what it computes, whatever it is called.
 
     Args:
-        model: a transformers model with whole weights.
+        model: a transformers model with whole weights, or with weights in files still, which are read one by one.
         like: a recorded fingerprint that this one is compared with; where an older haloes made it, so is this one.
     """
-    return _fingerprint(what_it_is(model), model.state_dict(), like)
+    return _fingerprint(what_it_is(model), files_of(model) or model.state_dict(), like)
 
 
 def adapter_fingerprint(base: str, weights: Mapping[str, Tensor]) -> str:
@@ -57,8 +59,13 @@ def combined(what: str, hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest() + _BY_TENSOR
 
 
+def is_by_tensor(fingerprint: str | None) -> bool:
+    """Return whether a recorded fingerprint is made of hashes of tensors, as a new one (None) is."""
+    return fingerprint is None or fingerprint.endswith(_BY_TENSOR)
+
+
 def _fingerprint(what: str, weights: Mapping[str, Tensor], like: str | None) -> str:
-    if like is None or like.endswith(_BY_TENSOR):
+    if is_by_tensor(like):
         return combined(what, {name: tensor_hash(tensor) for name, tensor in weights.items()})
     digest = hashlib.sha256(what.encode())
     for name, tensor in sorted(weights.items()):

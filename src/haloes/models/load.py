@@ -39,7 +39,13 @@ class LoadedModel:
 
 
 def load_model(
-    name: str, *, dtype: "torch.dtype", device: "torch.device | str", four_bits: bool = False, liger: bool = False
+    name: str,
+    *,
+    dtype: "torch.dtype",
+    device: "torch.device | str",
+    four_bits: bool = False,
+    liger: bool = False,
+    in_files: bool = False,
 ) -> LoadedModel:
     """
     Load a model and its tokenizer. Nothing is printed.
@@ -55,6 +61,7 @@ def load_model(
         device: where they go.
         four_bits: keep the linear layers in four bits (`models.quantize`); they can then not be trained.
         liger: take Liger's layer kernels (`models.liger`).
+        in_files: leave the weights in their files (`models.unread_weights`); only where `because_whole` is None.
 
     Raises:
         ModelError: it is not there, holds pickled weights only, lacks weights, needs code of its own, or its tokenizer
@@ -68,7 +75,12 @@ def load_model(
             "first (haloes export RUN FOLDER, or peft's merge_and_unload) and train the merged folder"
         )
     in_four_bits = {"quantization_config": quantization(dtype), "device_map": {"": device}} if four_bits else {}
-    model = _merged(location, dtype) if is_adapter(location) else _plain(location, dtype, **in_four_bits)
+    if in_files:
+        from haloes.models.unread_weights import model_in_files
+
+        model = model_in_files(location, _folder(location), dtype)
+    else:
+        model = _merged(location, dtype) if is_adapter(location) else _plain(location, dtype, **in_four_bits)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise ModelError(
@@ -98,13 +110,29 @@ def empty_model(name: str) -> Any:
     location = locate(name, weights=False)
     if is_adapter(location):
         return empty_model(base_name(location))
-    folder = gguf.model_folder(location.path) if location.is_gguf else location.path
+    folder = _folder(location)
     try:
         with quiet(), torch.device("meta"):
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
     except Exception as error:
         raise load_fault(location, "model", error) from error
+
+
+def because_whole(name: str, dtype: "torch.dtype") -> str | None:
+    """
+    Return why a model's weights cannot be read row by row (`models.unread_weights`); None where they can.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    from haloes.models.unread_weights import why_whole
+
+    location = locate(name, weights=True)
+    if is_adapter(location):
+        return "an adapter is merged into its base"
+    folder = _folder(location)
+    return "it is a classifier" if is_classifier(folder) else why_whole(location, folder, dtype)
 
 
 def saved_dtype(name: str) -> "torch.dtype | None":
@@ -160,10 +188,15 @@ def _tokenizer(location: Location) -> Any:
         raise load_fault(location, "tokenizer", error) from error
 
 
+def _folder(location: Location) -> Path:
+    """Return where a model's weights are in the layout of transformers."""
+    return gguf.model_folder(location.path) if location.is_gguf else location.path
+
+
 def _plain(location: Location, dtype: "torch.dtype", **how: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
-    folder = gguf.model_folder(location.path) if location.is_gguf else location.path
+    folder = _folder(location)
     _require_safetensors(location, folder)
     if is_classifier(folder):
         raise ModelError(

@@ -90,6 +90,13 @@ def make_scorer(model: Any) -> tuple[Scorer, str | None]:
         return (padded if _pads(padded, probe, expected) else alone), reason
 
 
+def untried_scorer(model: Any) -> Scorer:
+    """Return a scorer that any model goes through, for one without weights, with which no other could be tried."""
+    model.eval()
+    head_of(model)
+    return Scorer(model, packs=False, alone_above=renewal_of(model).above)
+
+
 def _fault(packing: Scorer, probe: Packed, other: Packed, expected: Tensor, rounding: float) -> str | None:
     """Return why a model cannot be packed so, from trying it; None if it can, and then it is set up for it."""
     try:

@@ -1,6 +1,6 @@
 """The model that is trained, and the one that it was before: two ways to score the same completions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,11 +20,12 @@ from haloes.models.layout import Packed, make_packed
 from haloes.models.lm_head import Head, target_logps
 from haloes.models.locate import Location
 from haloes.models.own_logits import FAILURES, brief, text_ids
-from haloes.models.packing_check import make_scorer
+from haloes.models.packing_check import make_scorer, untried_scorer
 from haloes.models.prefix_cache import PrefixCache
 from haloes.models.references import Reference, SyncedReference, adapter_off, copied, frozen, kept
 from haloes.models.scalar_heads import RewardHead, ValueHead
 from haloes.models.trained_adapter import put_back
+from haloes.models.unread_weights import files_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def make_policy(
     reference_model: Any | None = None,
     fingerprint: str | None = None,
     adapter: Location | None = None,
-    recorded: str | None = None,
+    hashed: Callable[[Any], str] = weights_fingerprint,
 ) -> Policy:
     """
     Make a loaded model trainable, and keep what it is now as the reference.
@@ -217,14 +218,15 @@ def make_policy(
         fingerprint: the model's `weights_fingerprint` where the caller knows it; None to read all weights for it.
         adapter: a trained adapter of this model, which is trained further in place of a new one. Raises ModelError
             where it is of another model.
-        recorded: a fingerprint with which those of this policy are compared (`weights_fingerprint`'s `like`).
+        hashed: how a model's weights are hashed: as those that the fingerprint is compared with were, or by several
+            processes together.
     """
     if reference_model is not None and synced:
         raise ConfigError("model.reference stays what it is, and the loss moves its reference: leave it out")
     # Before anything is changed: what is hashed are the weights from which the run starts.
-    fingerprint = weights_fingerprint(model, like=recorded) if fingerprint is None else fingerprint
+    fingerprint = hashed(model) if fingerprint is None else fingerprint
     # Before adapters too: the scorer calls the bare model, in which peft puts its layers in place.
-    scorer, unpacked_because = make_scorer(model)
+    scorer, unpacked_because = _scorer(model)
     if rewards:
         check_classifier(scorer)
     before: Reference | None
@@ -248,7 +250,7 @@ def make_policy(
         trained, scorer, before, fingerprint, unpacked_because, head, reward_head=scores, base_fingerprint=base
     )
     check_gradient(policy)
-    return policy if reference_model is None else _with_reference(policy, reference_model, recorded)
+    return policy if reference_model is None else _with_reference(policy, reference_model, hashed)
 
 
 def check_gradient(policy: Policy) -> None:
@@ -291,10 +293,15 @@ def _trainable(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _with_reference(policy: Policy, model: Any, recorded: str | None) -> Policy:
+def _scorer(model: Any) -> tuple[Scorer, str | None]:
+    """Return how a model is scored, and why not packed; what has no weights yet is tried once it has (`sharded`)."""
+    return make_scorer(model) if files_of(model) is None else (untried_scorer(model), None)
+
+
+def _with_reference(policy: Policy, model: Any, hashed: Callable[[Any], str]) -> Policy:
     """Return the policy with another model as its reference, which is frozen in place."""
-    fingerprint = weights_fingerprint(model, like=recorded)
-    scorer, _ = make_scorer(model)
+    fingerprint = hashed(model)
+    scorer, _ = _scorer(model)
     return replace(
         policy,
         reference=frozen(model, scorer),

@@ -23,6 +23,7 @@ from haloes.models.cache import cache_dir
 from haloes.models.forward import Scorer, is_sharded
 from haloes.models.lm_head import Head
 from haloes.models.quiet import quiet
+from haloes.models.unread_weights import files_of, is_stand_in, stand_in, with_weights
 from haloes.models.weights_file import WeightsFile
 
 Reference: TypeAlias = Callable[[], AbstractContextManager[Scorer]]
@@ -55,6 +56,9 @@ def adapter_off(peft_model: Any, scorer: Scorer) -> Reference:
 
 def copied(model: Any, scorer: Scorer) -> Reference:
     """Return a copy of a model that is about to be trained: in a file where its weights are host memory."""
+    if files_of(model) is not None:
+        # A second model of which each process will read its rows.
+        return frozen(with_weights(model, lambda weight: stand_in(weight, weight.dtype)), scorer)
     if model.device.type == "cpu":
         # Without room for the file it is what it would be elsewhere.
         with suppress(OSError):
@@ -149,7 +153,7 @@ class SyncedReference:
 
     def sync(self) -> None:
         """Make the current policy the reference."""
-        self._weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        self._weights = {name: _copied(parameter.detach()) for name, parameter in self._parameters.items()}
 
     def state(self) -> dict[str, Tensor]:
         """Return the reference's weights by name, to be saved."""
@@ -164,3 +168,8 @@ class SyncedReference:
         """Exchange the storage of the present weights and the kept ones, without a copy."""
         for name, parameter in self._parameters.items():
             parameter.data, self._weights[name] = self._weights[name], parameter.data
+
+
+def _copied(weight: Tensor) -> Tensor:
+    # What stands for a weight that is in a file still takes no memory, and its copy is to take none either.
+    return weight if is_stand_in(weight) else weight.clone()

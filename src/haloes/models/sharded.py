@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -26,15 +27,17 @@ from haloes.models.forward import Scorer, mark_sharded, told_before_gathering
 from haloes.models.packing_check import make_scorer
 from haloes.models.policy import Policy
 from haloes.models.references import FileReference, SyncedReference, adapter_off, frozen
-from haloes.models.weight_shards import local, put, whole
+from haloes.models.unread_weights import UnreadWeights, is_stand_in, take_files, with_weights
+from haloes.models.weight_shards import local, put, rows_of, whole
 
 
 def shard_policy(policy: Policy, mesh: DeviceMesh) -> Policy:
     """
     Cut the weights of a policy, and of its reference, into shards, in place; the values stay what they are.
 
-    All processes of the mesh come here together, each with the whole policy. From now on a pass through it is one that
-    all of them make: each with its own rows, all of them equally often.
+    All processes of the mesh come here together, each with the whole policy, or with one whose weights are in files
+    still, of which each then reads its own rows (`haloes.models.unread_weights`). From now on a pass through it is one
+    that all of them make: each with its own rows, all of them equally often.
 
     Args:
         policy: before training; its reference is what it is now, or another model.
@@ -50,20 +53,29 @@ def cut(policy: Policy, mesh: DeviceMesh) -> Policy:
     """Do the part of `shard_policy` that takes no other process; nothing can be computed before `set_up`."""
     model, dtype = policy.scorer.model, policy.scorer.model.dtype
     check_shardable(policy.scorer)
-    other, shell = _other_model(policy), _without_weights(policy.model)
+    other = _other_model(policy)
+    files, other_files = take_files(model), None if other is None else take_files(other.model)
+    shell = _without_weights(policy.model)
     # Looked at while the weights are whole: a model of shards cannot be copied.
     earlier = policy.reference.weights() if isinstance(policy.reference, FileReference) else None
     twin = None if earlier is None else _without_weights(model)
     _shard(model, mesh, dtype)
+    if files is not None:
+        _fill(model, partial(_rows, files), mesh)
     reference = policy.reference
     if isinstance(reference, SyncedReference):
-        reference = ShardedSyncedReference.of(reference, _trained(policy), policy.scorer)
+        begins = ShardedSyncedReference(_trained(policy), policy.scorer)
+        # Trained weights that were in files until now are where the reference begins; any others may have moved.
+        is_unmoved = files is not None and policy.model is model
+        reference = begins if is_unmoved else ShardedSyncedReference.of(reference, _trained(policy), policy.scorer)
     elif earlier is not None:
         _shard(twin, mesh, dtype)
-        _fill(twin, earlier, model)
+        _fill(twin, lambda name, rows: earlier[name][rows], mesh)
         reference = frozen(twin, policy.scorer)
     elif other is not None:
         _shard(other.model, mesh, other.model.dtype)
+        if other_files is not None:
+            _fill(other.model, partial(_rows, other_files), mesh)
     for head in (policy.value_head, policy.reward_head):
         if head is not None:  # whole in each process, on the device to which the shards went
             head.to(policy.device)
@@ -73,11 +85,14 @@ def cut(policy: Policy, mesh: DeviceMesh) -> Policy:
 def set_up(policy: Policy) -> Policy:
     """Do the other part of `shard_policy`, with all processes: try out how the model is scored on its device."""
     scorer, why = make_scorer(policy.scorer.model)
+    _check_passes(scorer)
     reference, other = policy.reference, _other_model(policy)
     if isinstance(reference, ShardedSyncedReference):
         reference.score_with(scorer)
     elif other is not None:
-        reference = frozen(other.model, make_scorer(other.model)[0])
+        beside, _ = make_scorer(other.model)
+        _check_passes(beside)
+        reference = frozen(other.model, beside)
     elif reference is not None:
         reference = adapter_off(policy.model, scorer)
     return replace(policy, scorer=scorer, reference=reference, unpacked_because=why)
@@ -92,12 +107,21 @@ def check_shardable(scorer: Scorer) -> None:
         why = "its weights are quantized (model.quantize)"
     elif any(count > 1 or key in outside for key, count in inside.items()):
         why = "several of its layers share weights"
-    elif scorer.alone_above is not None:
-        why = "long sequences go through it one by one, so that the processes' passes would not be equally many"
     elif len({p.dtype for p in model.parameters()}) > 1:
         why = "it keeps some weights in another dtype than the others"
     if why is not None:
-        raise ConfigError(f"train.shard=full cannot cut {type(model).__name__} into shards: {why}; set train.shard=off")
+        raise _uncut(model, why)
+    _check_passes(scorer)
+
+
+def _check_passes(scorer: Scorer) -> None:
+    if scorer.alone_above is not None:
+        why = "long sequences go through it one by one, so that the processes' passes would not be equally many"
+        raise _uncut(scorer.model, why)
+
+
+def _uncut(model: Any, why: str) -> ConfigError:
+    return ConfigError(f"train.shard=full cannot cut {type(model).__name__} into shards: {why}; set train.shard=off")
 
 
 def assemble(policy: Policy, *, keep: bool) -> Policy | None:
@@ -180,8 +204,9 @@ class ShardedSyncedReference(SyncedReference):
 
 
 def _shard(model: Any, mesh: DeviceMesh, dtype: torch.dtype) -> None:
-    """Cut a model's weights into shards, in place."""
+    """Cut a model's weights into shards, in place; those that are in files still are without memory after it."""
     layers = _layers(model)
+    _empty_stand_ins(model)
     for part in (*layers, model):
         outside = _outside(part, layers) if part is model else part.parameters()
         for parameter in outside:
@@ -217,15 +242,35 @@ def _own(found: Any) -> Any:
     return found.clone() if is_view else found
 
 
-def _fill(twin: Any, weights: Mapping[str, Tensor], model: Any) -> None:
-    """Give a model without weights its shards of these, and the buffers of another one."""
-    twin.to_empty(device=model.device)
-    parameters = dict(twin.named_parameters())
+def _fill(model: Any, rows: Callable[[str, slice], Tensor], mesh: DeviceMesh) -> None:
+    """Give the shards of a model that are without memory the values of their rows, and leave all else as it is."""
+    there = {name: local(weight).clone() for name, weight in model.named_parameters() if not weight.is_meta}
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    model.to_empty(device=mesh.device_type)
     with torch.no_grad():
-        for name, weight in weights.items():
-            put(parameters[name], weight)
-        for ours, theirs in zip(twin.buffers(), model.buffers(), strict=True):
-            ours.copy_(theirs)
+        for name, weight in model.named_parameters():
+            if local(weight).numel():
+                local(weight).copy_(there[name] if name in there else rows(name, rows_of(weight)))
+        for buffer, values in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(values)
+
+
+def _rows(files: UnreadWeights, name: str, rows: slice) -> Tensor:
+    """Return rows of a weight by its name in the model, where an adapter may be beside it."""
+    return files.rows(name.replace(".base_layer.", "."), rows)
+
+
+def _empty_stand_ins(model: Any) -> None:
+    """Put weights without memory in the place of those that stand for weights in files: what FSDP takes for them."""
+    empty: dict[int, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if is_stand_in(weight):
+                made = torch.nn.Parameter(
+                    torch.empty(weight.shape, dtype=weight.dtype, device="meta"), requires_grad=weight.requires_grad
+                )
+                # Weights that are one stay one.
+                setattr(module, name, empty.setdefault(id(weight), made))
 
 
 def _trained(policy: Policy) -> dict[str, torch.nn.Parameter]:
@@ -234,11 +279,7 @@ def _trained(policy: Policy) -> dict[str, torch.nn.Parameter]:
 
 def _without_weights(model: Any) -> Any:
     """Return a copy of a model without memory for its weights, and not to be trained."""
-    # What is in the memo is not copied: in the place of each weight stands an empty one, tied weights stay one.
-    memo = {
-        id(p): torch.nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False) for p in model.parameters()
-    }
-    return copy.deepcopy(model, memo)
+    return with_weights(model, lambda p: torch.nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False))
 
 
 def _other_model(policy: Policy) -> Scorer | None:

@@ -1,5 +1,6 @@
 """A model ready to be trained, with the reference of its loss and what is kept of that reference."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from haloes.losses._contract import Needs
 from haloes.models.adapters import LoRA
 from haloes.models.architecture import window_of
 from haloes.models.cache import cache_dir
-from haloes.models.load import LoadedModel, load_model, load_tokenizer
+from haloes.models.fingerprint import weights_fingerprint
+from haloes.models.load import load_model, load_tokenizer
 from haloes.models.locate import Location, locate
 from haloes.models.policy import Policy, make_policy
 from haloes.models.reference_cache import ReferenceCache
@@ -29,7 +31,8 @@ def load_policy(
     device: torch.device,
     dtype: torch.dtype,
     keep_start: bool = False,
-    recorded: str | None = None,
+    in_files: bool = False,
+    hashed: Callable[[Any], str] = weights_fingerprint,
 ) -> Policy:
     """
     Load a model ready to be trained, with the reference that its loss needs.
@@ -43,14 +46,20 @@ def load_policy(
         device: where it computes.
         dtype: what it computes in.
         keep_start: keep a reference even if the loss needs none.
-        recorded: a fingerprint of weights that those of this policy are compared with.
+        in_files: leave the weights in their files, for processes that share them.
+        hashed: as for `make_policy`.
 
     Raises:
         ConfigError: a row is longer than the model's window, or the reference has another tokenizer.
         ModelError: a model cannot be loaded.
     """
     loaded = load_model(
-        settings.name, dtype=dtype, device=device, four_bits=settings.quantize is not None, liger=settings.liger
+        settings.name,
+        dtype=dtype,
+        device=device,
+        four_bits=settings.quantize is not None,
+        liger=settings.liger,
+        in_files=in_files,
     )
     window = window_of(loaded.model)
     if window is not None and longest > window:
@@ -61,7 +70,11 @@ def load_policy(
     adapter = None if settings.init is None or settings.lora is None else locate(settings.init, weights=True)
     if adapter is not None:
         _check_tokenizer(settings.start, load_tokenizer(settings.start), settings.name, loaded.tokenizer, "model.init")
-    other = None if settings.reference is None else _load_reference(settings, loaded, device, dtype)
+    other = None
+    if settings.reference is not None:
+        beside = load_model(settings.reference, dtype=dtype, device=device, in_files=in_files)
+        _check_tokenizer(settings.reference, beside.tokenizer, settings.start, loaded.tokenizer, "model.reference")
+        other = beside.model
     return trainable_policy(
         loaded.model,
         needs,
@@ -70,7 +83,7 @@ def load_policy(
         reference=needs.any_reference or keep_start,
         reference_model=other,
         adapter=adapter,
-        recorded=recorded,
+        hashed=hashed,
     )
 
 
@@ -83,7 +96,7 @@ def trainable_policy(
     reference: bool,
     reference_model: Any | None = None,
     adapter: Location | None = None,
-    recorded: str | None = None,
+    hashed: Callable[[Any], str] = weights_fingerprint,
 ) -> Policy:
     """
     Make a loaded model trainable with a loss that has these needs.
@@ -96,7 +109,7 @@ def trainable_policy(
         reference: whether the model before training is kept, which an experiment measures against whatever its loss.
         reference_model: another loaded model in its stead.
         adapter: a trained adapter that is trained further, in place of a new one.
-        recorded: a fingerprint of weights that those of this policy are compared with.
+        hashed: as for `make_policy`.
     """
     return make_policy(
         model,
@@ -108,7 +121,7 @@ def trainable_policy(
         rewards=needs.rewards,
         reference_model=reference_model,
         adapter=adapter,
-        recorded=recorded,
+        hashed=hashed,
     )
 
 
@@ -126,13 +139,6 @@ def reference_cache(settings: TrainSettings, policy: Policy, ranks: Ranks) -> Re
     # The main process's, whatever other runs add to the folder meanwhile: look-ups have to agree.
     known = ranks.gather(b"" if cache is None else cache.to_bytes())[0] if ranks.count > 1 else b""
     return ReferenceCache(folder, known) if cache is None else cache
-
-
-def _load_reference(settings: ModelSettings, policy: LoadedModel, device: torch.device, dtype: torch.dtype) -> Any:
-    """Load the model that is named as the reference. Raises ConfigError where its tokens are not the policy's."""
-    loaded = load_model(str(settings.reference), dtype=dtype, device=device)
-    _check_tokenizer(str(settings.reference), loaded.tokenizer, settings.start, policy.tokenizer, "model.reference")
-    return loaded.model
 
 
 def _check_tokenizer(name: str, tokenizer: Any, other_name: str, other: Any, setting: str) -> None:

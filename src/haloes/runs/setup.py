@@ -43,7 +43,15 @@ from haloes.runs.go_on import BASE, check_base, recorded_weights
 from haloes.runs.inputs import make_inputs, sizes_read
 from haloes.runs.load_policy import load_policy
 from haloes.runs.prepared_run import PreparedData, PreparedRun, ResolvedRun
-from haloes.runs.sharding import bytes_of_weights, check_sharding, load_in_shards, shares_weights
+from haloes.runs.sharding import (
+    bytes_of_shards,
+    bytes_of_weights,
+    check_sharding,
+    load_in_shards,
+    shared_fingerprint,
+    shares_weights,
+    why_whole,
+)
 from haloes.runs.shared_start import check_same
 from haloes.runs.sources import read_sources
 from haloes.runs.user_code import code_identity, user_code
@@ -184,7 +192,11 @@ def prepare_run(
     progress.stage("loading the model")
     load = partial(_load, data, limit=limit, keep_start=keep_start)
     if run.shares_weights:
-        policy, own = load_in_shards(load, run.ranks, needed=bytes_of_weights(config.model, run.dtype))
+        because = why_whole(config.model, data.loss.needs, run.dtype, run.ranks)
+        if because is not None:
+            progress.note(f"each process loads the whole model before it keeps its shards alone, because of {because}")
+        needed = 0 if because is None else bytes_of_weights(config.model, run.dtype)
+        policy, own = load_in_shards(partial(load, in_files=because is None), run.ranks, needed=needed)
     else:
         policy, own = load()
     # The least that fits on any of them: GPUs may not be equally free.
@@ -240,7 +252,7 @@ def prepare_run(
     )
 
 
-def _load(data: PreparedData, *, limit: int | None, keep_start: bool) -> tuple[Policy, int]:
+def _load(data: PreparedData, *, limit: int | None, keep_start: bool, in_files: bool = False) -> tuple[Policy, int]:
     """Load the model, and return it with the tokens of a micro-batch that fit beside it on this process's device."""
     run, config = data.run, data.run.config
     # The longest row decides whether the window is large enough, and only the encoded data know it.
@@ -258,13 +270,16 @@ def _load(data: PreparedData, *, limit: int | None, keep_start: bool) -> tuple[P
         device=torch.device("cpu") if run.shares_weights else run.device,
         dtype=run.dtype,
         keep_start=keep_start,
-        recorded=recorded_weights(config.model, run.run_dir),
+        in_files=in_files,
+        hashed=partial(shared_fingerprint, ranks=run.ranks, like=recorded_weights(config.model, run.run_dir)),
     )
     check_base(config.model, policy.base_fingerprint)
     # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
     free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
     free //= run.ranks.count if run.device.type == "cpu" else 1
     sharing = run.ranks.count if run.shares_weights else 1
+    if in_files:  # what they take is still to come
+        free -= bytes_of_shards(policy, run.ranks)
     return policy, choose_budget(policy, config.train, free=free, device=run.device, processes=sharing)
 
 

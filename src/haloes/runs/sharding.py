@@ -1,14 +1,18 @@
 """Whether the processes of a run share the weights (`train.shard`), and what then cannot be done."""
 
+import json
 import os
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
 from haloes.errors import ConfigError
-from haloes.models.load import empty_model
+from haloes.losses._contract import Needs
+from haloes.models.fingerprint import combined, is_by_tensor, tensor_hash, weights_fingerprint, what_it_is
+from haloes.models.load import because_whole, empty_model
 from haloes.models.policy import Policy
+from haloes.models.unread_weights import files_of
 from haloes.runs.config import ModelSettings, RunConfig
 from haloes.training.distributed import Ranks
 from haloes.training.microbatch_size import MOMENTS, free_memory
@@ -46,8 +50,7 @@ def shares_weights(config: RunConfig, ranks: Ranks, device: torch.device, dtype:
 
 def bytes_of_weights(model: ModelSettings, dtype: torch.dtype) -> int:
     """Return the bytes of a model's weights, with those of a second one that is its reference."""
-    names = [model.name, *([] if model.reference is None else [model.reference])]
-    weights: int = sum(parameter.numel() for name in names for parameter in empty_model(name).parameters())
+    weights: int = sum(parameter.numel() for name in _names(model) for parameter in empty_model(name).parameters())
     return weights * int(dtype.itemsize)
 
 
@@ -65,13 +68,13 @@ def load_in_shards(load: Callable[[], Loaded], ranks: Ranks, *, needed: int) -> 
     """
     Load the policy in each process, and cut its weights into shards over all of them, which come here together.
 
-    Each process has the whole policy in host memory until its shards are cut out. Where a machine has no room for as
-    many as it has processes they take turns.
+    A process whose policy leaves its weights in their files reads its own rows. Any other has the whole policy in host
+    memory until its shards are cut out; where a machine has no room for as many as it has processes they take turns.
 
     Args:
         load: returns the policy in host memory, and a number that is handed on.
         ranks: the processes.
-        needed: bytes that a policy takes in host memory.
+        needed: bytes that a policy takes in host memory; 0 where its weights stay in their files.
     """
     # Not at the top: it takes seconds, which a run without shards does not need.
     from haloes.models.sharded import cut, set_up
@@ -91,6 +94,54 @@ def load_in_shards(load: Callable[[], Loaded], ranks: Ranks, *, needed: int) -> 
     return set_up(policy), number
 
 
+def why_whole(model: ModelSettings, needs: Needs, dtype: torch.dtype, ranks: Ranks) -> str | None:
+    """
+    Return why each process has to load whole models before it cuts its shards out of them; None where it need not.
+
+    It is the same on all processes, which come here together.
+    """
+    found = f"{model.name}: a reward head is tried out on it first" if needs.rewards else ""
+    for name in _names(model):
+        if not found and (why := because_whole(name, dtype)) is not None:
+            found = f"{name}: {why}"
+    return next((said.decode() for said in ranks.gather(found.encode()) if said), None)
+
+
+def shared_fingerprint(model: Any, ranks: Ranks, *, like: str | None) -> str:
+    """
+    Return a model's `weights_fingerprint`; of weights in files the processes of a machine read some each.
+
+    Each machine reads all, as its files may be copies, which are to be the same.
+
+    Args:
+        model: where its weights are in files all processes come here together.
+        ranks: the processes.
+        like: a recorded fingerprint that this one is compared with.
+    """
+    files = files_of(model)
+    if files is None or not is_by_tensor(like):  # or one hash of everything, one after the other
+        return weights_fingerprint(model, like=like)
+    place, here = (
+        int(os.environ.get(name, at)) for name, at in (("LOCAL_RANK", ranks.index), ("LOCAL_WORLD_SIZE", ranks.count))
+    )
+    machine = os.environ.get("GROUP_RANK", "")
+    own: dict[str, str] = {}
+    for names in list(files.once().values())[place::here]:
+        own |= dict.fromkeys(names, tensor_hash(files[names[0]]))
+    hashes: dict[str, str] = {}
+    for said in map(json.loads, ranks.gather(json.dumps([machine, own]).encode())):
+        hashes |= said[1] if said[0] == machine else {}
+    return combined(what_it_is(model), hashes)
+
+
+def bytes_of_shards(policy: Policy, ranks: Ranks) -> int:
+    """Return the bytes of a process's part of a policy's weights, in the dtype that they have, and its reference's."""
+    from haloes.models.sharded import models_of
+
+    held: int = sum(weight.nbytes for model, _ in models_of(policy) for weight in model.parameters())
+    return held // ranks.count
+
+
 def turn_of(place: int, *, free: int, needed: int) -> int:
     """
     Return when a process of a machine loads, counted from 0: as many do at a time as there is room for.
@@ -101,6 +152,10 @@ def turn_of(place: int, *, free: int, needed: int) -> int:
         needed: bytes that each takes.
     """
     return place // max(1, int(_ROOM * free) // max(1, needed))
+
+
+def _names(model: ModelSettings) -> list[str]:
+    return [model.name, *([] if model.reference is None else [model.reference])]
 
 
 def whole(policy: Policy, ranks: Ranks) -> Policy | None:
