@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from haloes.errors import RunError
+from haloes.exports.quantization import bound
 from haloes.exports.quantizer import check_quantization, quantize
 
 DOUBLE = """
@@ -96,3 +97,21 @@ def test_what_llama_cpp_says_of_a_failure_is_told(
 def test_a_kind_that_this_llama_cpp_does_not_know_is_told(source: Path, tmp_path: Path):
     with pytest.raises(RunError, match=r"cannot make iq4_xs of the model: .*LLAMA_FTYPE_MOSTLY_IQ4_XS"):
         quantize(source, tmp_path / "small.gguf", "iq4_xs")
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        ("q8_0", 0.091),
+        ("q6_k", 0.183),
+        ("q5_k_m", 0.573),
+        ("q5_0", 0.501),
+        ("q4_k_m", 0.486),
+        ("iq4_nl", 1.043),
+        ("q4_0", 2.458),
+        ("q3_k_m", 1.095),
+        ("q2_k", 1.33),
+    ],
+)
+def test_what_a_small_model_was_measured_to_lose_is_within_the_bound_of_its_kind(kind: str, lost: float):
+    assert lost < bound(kind)
