@@ -48,6 +48,11 @@ class RunError(UserError):
 class ProcessEnded(RunError):  # noqa: N818 - it is what happened; the error was another process's
     """Another process of the run has ended, was killed or hangs; what was saved before stays."""
 
+    def __init__(self, message: str, *, again: str | None = None) -> None:
+        """`again`: which start comes next, as "1 of 3", where who started the processes starts all of them again."""
+        super().__init__(message)
+        self.again = again
+
 
 class MissingInputError(UserError):
     """A loss needs something (reference, pairs, mismatched completions) that its batch does not hold."""

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,40 @@ def test_a_validation_after_going_on_is_that_of_a_run_that_never_stopped(tmp_pat
     assert whole is not None
     assert resumed is not None
     assert resumed.log_ratio.tolist() == whole.log_ratio.tolist()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_a_validation_that_is_cut_short_is_done_again(cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    held_out = make_store(tmp_path / "held out", EVERY["kto"], 6, seed=1)
+    way = Way(settings={"validate_every": 3, "keep_best": "loss", "checkpoint_every": 2})
+    job = partial(way.job, tmp_path, validation=held_out, selection=held_out)
+    whole = train(job("whole")).validation
+    original, begun = Stepper.run, []
+
+    def interrupted(self: Stepper, step: Any, *, backward: bool, **more: Any) -> Any:
+        if not backward:
+            begun.append(step.index)
+            if begun.count(0) > cut and step.index == 1:
+                raise KeyboardInterrupt
+        return original(self, step, backward=backward, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(job("resumed"))
+    missing = len(validations(tmp_path / "whole")) - len(validations(tmp_path / "resumed"))
+    resumed = train(job("resumed")).validation
+
+    # After the steps 3, 6 and 8, and once more with the best weights.
+    assert missing == max(0, 3 - cut)
+    assert steady(tmp_path / "resumed") == steady(tmp_path / "whole")
+    assert whole is not None
+    assert resumed is not None
+    assert resumed.metrics() == whole.metrics()
+
+
+def validations(run_dir: Path) -> list[dict[str, Any]]:
+    return [line for line in steady(run_dir) if line["split"] == "validation"]
 
 
 def test_a_stopped_run_is_saved_at_once_and_goes_on_from_there(tmp_path: Path):

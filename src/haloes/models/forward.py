@@ -6,7 +6,7 @@ longest sequence of a pass (longrope, dynamic NTK), or a threshold up to which p
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from types import MethodType
 from typing import Any, TypeVar
@@ -41,13 +41,16 @@ def mark_sharded(model: Any, gathers: Callable[[Any, Callable[[], T]], T]) -> st
 
 
 @contextmanager
-def told_before_gathering(model: Any, tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` each time before that method makes weights whole inside the block."""
+def told_before_gathering(
+    model: Any, tell: Callable[[], None], guarded: Callable[[], AbstractContextManager[None]]
+) -> Iterator[None]:
+    """Call `tell` each time before that method makes weights whole inside the block, and do its work `guarded`."""
     gathers = getattr(model, _GATHERS)
 
     def told(work: Callable[[], T]) -> T:
         tell()
-        found: T = gathers(work)
+        with guarded():
+            found: T = gathers(work)
         return found
 
     setattr(model, _GATHERS, told)

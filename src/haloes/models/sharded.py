@@ -11,9 +11,9 @@ The shards of what is trained are float32, and so they are the master weights; t
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Self
 
 import torch
@@ -154,14 +154,26 @@ def assemble(policy: Policy, *, keep: bool) -> Policy | None:
 
 
 @contextmanager
-def announcing(model: Any, tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` before each pass through a model of shards inside the block."""
-    with told_before_gathering(model, tell):
+def announcing(
+    model: Any, tell: Callable[[], None], guarded: Callable[[], AbstractContextManager[None]]
+) -> Iterator[None]:
+    """Call `tell` before each pass through a model of shards inside the block, and make the pass itself `guarded`."""
+    forward = model.forward
+
+    # With the arguments of the model's own, which say what it takes.
+    @wraps(forward)
+    def passed(*arguments: Any, **named: Any) -> Any:
+        with guarded():
+            return forward(*arguments, **named)
+
+    with told_before_gathering(model, tell, guarded):
         # First of all: the layers' own hooks gather.
         hook = model.register_forward_pre_hook(lambda *_: tell(), prepend=True)
+        model.forward = passed
         try:
             yield
         finally:
+            del model.forward
             hook.remove()
 
 

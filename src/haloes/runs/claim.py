@@ -105,9 +105,10 @@ def _explained(run_dir: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
         if ranks.count > 1:
             end_undisturbed()
         nothing_done = _is_nothing_done(run_dir, resume=resume)
+        lost = None if ranks.group is None or isinstance(error, ProcessEnded) else ranks.group.lost(error)
         cause = (
             _out_of_room(error, run_dir)
-            or _left_alone(error, run_dir, nothing_done=nothing_done)
+            or _left_alone(lost or error, run_dir, nothing_done=nothing_done)
             or _interrupted(error, run_dir, nothing_done=nothing_done)
         )
         if ranks.count > 1:
@@ -138,6 +139,9 @@ def _left_alone(error: BaseException, run_dir: Path, *, nothing_done: bool) -> P
     ended = error if isinstance(error, ProcessEnded) else error.__context__
     if not isinstance(ended, ProcessEnded):
         return None
+    if ended.again is not None:
+        place = "" if nothing_done else f" from the newest checkpoint in {run_dir}"
+        return ProcessEnded(f"{ended}; starting again ({ended.again}){place}")
     if nothing_done:
         return ProcessEnded(f"{ended}; it was before the first step, and the same command starts anew")
     return ProcessEnded(f"{ended}; {_how_to_go_on(run_dir)}")

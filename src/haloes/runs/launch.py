@@ -141,7 +141,8 @@ class _Agent(LocalElasticAgent):
         for worker, end in zip(worker_group.workers, ends, strict=True):
             if end is not None and end < 0:
                 with suppress(RuntimeError):  # the machine that has the store is gone
-                    tell_lost(self._shared(), worker.global_rank, worker.world_size, signal.Signals(-end).name)
+                    name = signal.Signals(-end).name
+                    tell_lost(self._shared(), worker.global_rank, worker.world_size, name, again=self._again())
         self._since = time.monotonic() if self._since is None and any(ends) else self._since
         if self._since is not None and None in ends and time.monotonic() - self._since < _TO_SAVE:
             return RunResult(state=WorkerState.HEALTHY)
@@ -151,6 +152,11 @@ class _Agent(LocalElasticAgent):
             if self._asked or not self._is_one_lost(result):
                 raise _EndedError(result)
         return result
+
+    def _again(self) -> str | None:
+        """Return which start comes next, as "1 of 3"; None where none does."""
+        most, starts = self.get_worker_group().spec.max_restarts, self._meeting.num_starts
+        return None if self._asked or starts > most else f"{starts} of {most}"
 
     def _is_one_lost(self, result: RunResult) -> bool:
         """Return whether one of the processes was killed, here or on another machine."""
@@ -184,6 +190,8 @@ def _of_processes(processes: int, machines: Machines) -> Mapping[str, str]:
         "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes)),
         # torch hands this one to the processes; the others, which have a meaning for us, are not its to handle.
         "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGQUIT",
+        # What its C++ warns of when this process, which has the store, is killed: they say it themselves.
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
     }
     if machines.count == 1 and (loopback := _loopback()) is not None:
         # Nothing of one machine's listens on a network.

@@ -34,6 +34,8 @@ _EVER = timedelta(days=365)
 """The limit of gloo's own: who waits for a process that works alone waits as long as it works."""
 _LOOK = 0.5
 """Seconds between two looks at whether another process has ended."""
+_TO_SEE = 1.0
+"""Seconds that who started the processes has to see that one of them was killed, once its connection broke off."""
 _ANSWERS = 30.0
 """Seconds in which a store answers that is there."""
 _ENDED, _LOST = "ended", "lost"
@@ -102,10 +104,13 @@ class ProcessGroup:
         between = dist.new_group(backend="gloo", timeout=timedelta(seconds=GRADIENTS))
         return DeviceMesh.from_group(between, "cpu")
 
-    def lost(self, error: RuntimeError) -> ProcessEnded | None:
+    def lost(self, error: BaseException) -> ProcessEnded | None:
         """Return what to raise where a pass through shards failed because another process is gone; else None."""
-        is_connection = isinstance(error, dist.DistError) or "gloo" in str(error) or "by peer" in str(error)
-        return _gone(self.store, self.count) if is_connection else None
+        # Whatever tries a model out takes it for a fault of the model, and says so with the error as the cause.
+        cause: BaseException | None = error
+        while cause is not None and not _is_of_connection(cause):
+            cause = cause.__cause__ or cause.__context__
+        return None if cause is None else _gone(self.store, self.count)
 
     def meet(self) -> None:
         """Wait until every process has come here, however long one of them works alone."""
@@ -208,9 +213,19 @@ def of_start(store: Store, run_id: str, attempt: int | str) -> Store:
     return PrefixStore(f"haloes/{run_id}/{attempt}", store)
 
 
-def tell_lost(store: Store, index: int, count: int, signal_name: str) -> None:
-    """Tell all processes that one of them was killed: it cannot say so itself, and need not have met them."""
-    store.set(_LOST, f"process {index} of {count} was killed ({signal_name})")
+def tell_lost(store: Store, index: int, count: int, signal_name: str, *, again: str | None) -> None:
+    """
+    Tell all processes that one of them was killed: it cannot say so itself, and need not have met them.
+
+    Args:
+        store: theirs.
+        index: which of them.
+        count: how many they are.
+        signal_name: what killed it.
+        again: which start comes next, as "1 of 3"; None where they are not started again.
+    """
+    text = f"process {index} of {count} was killed ({signal_name})"
+    store.set(_LOST, json.dumps({"message": text, "again": again}))
 
 
 def is_one_lost(store: Store) -> bool:
@@ -259,17 +274,27 @@ def _own_gpu() -> torch.device:
     return torch.device("cuda", index)
 
 
+def _is_of_connection(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and ("gloo" in text or "by peer" in text)
+    )
+
+
 def _gone(store: Store, count: int) -> ProcessEnded:
     """Return what to raise where the connection broke off."""
-    killed = ProcessEnded(f"another of the {count} processes was killed, or cannot be reached any more")
-    return _told(store, count) or killed
+    until = time.monotonic() + _TO_SEE
+    while (told := _told(store, count)) is None and time.monotonic() < until:
+        time.sleep(_TO_SEE / 20)
+    return told or ProcessEnded(f"another of the {count} processes was killed, or cannot be reached any more")
 
 
 def _told(store: Store, count: int) -> ProcessEnded | None:
     """Return what to raise where another process ended early; None where none did, or nobody can say."""
     try:
         if store.check([_LOST]):
-            return ProcessEnded(store.get(_LOST).decode())
+            lost = json.loads(store.get(_LOST))
+            return ProcessEnded(lost["message"], again=lost["again"])
         if store.check([_ENDED]):
             ending = Ending(**json.loads(store.get(_ENDED)))
             return ProcessEnded(f"process {ending.index} of {count} has ended, and says why itself")

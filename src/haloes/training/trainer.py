@@ -45,9 +45,7 @@ def train(job: TrainJob, callbacks: Sequence[Callback] = ()) -> TrainResult:
         with trainable(job) as masters, closing(make_writer(job, masters)) as writer:
             return _train(job, masters, writer, callbacks)
     except (RuntimeError, MemoryError) as error:
-        cause: Exception | None = _out_of_memory(error, settings, token_budget(job))
-        if cause is None and isinstance(error, RuntimeError) and job.ranks.group is not None:
-            cause = job.ranks.group.lost(error)
+        cause = _out_of_memory(error, settings, token_budget(job))
         if cause is None:
             raise
         raise cause from error
