@@ -89,6 +89,20 @@ def test_who_is_left_alone_says_how_to_go_on_also_where_torchrun_interrupts_it(i
         _end_of_another(interrupted=interrupted)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_who_is_left_alone_says_that_all_are_started_again_where_they_are(begun: bool, tmp_path: Path):
+    if begun:
+        (tmp_path / "metrics.jsonl").touch()
+
+    with (
+        pytest.raises(ProcessEnded) as ended,
+        claimed(tmp_path, Ranks(1, 2), PartClock(), resume=False, progress=NullProgress()),
+    ):
+        raise ProcessEnded("process 0 of 2 was killed (SIGKILL)", again="1 of 3")
+    place = f" from the newest checkpoint in {tmp_path}" if begun else ""
+    assert str(ended.value) == f"process 0 of 2 was killed (SIGKILL); starting again (1 of 3){place}"
+
+
 def _end_of_another(*, interrupted: bool) -> None:
     try:
         raise ProcessEnded("another of the 2 processes was killed")

@@ -19,6 +19,7 @@ import haloes
 from haloes.errors import ConfigError, ProcessEnded, RunError
 from haloes.runs.launch import launch
 from haloes.runs.machines import Machines, Meeting
+from haloes.training.process_group import tell_lost
 
 PROGRAM = """
 import json, os, signal, sys, time
@@ -113,6 +114,20 @@ def test_after_the_last_start_the_exit_code_is_that_of_who_was_left(tmp_path: Pa
     assert said(tmp_path, 0) == ["0", "1"]
 
 
+def test_those_that_are_left_are_told_which_start_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told: list[str | None] = []
+
+    def tell(*what: Any, again: str | None) -> None:
+        told.append(again)
+        tell_lost(*what, again=again)
+
+    monkeypatch.setattr("haloes.runs.launch.tell_lost", tell)
+    rest = "os.kill(os.getpid(), signal.SIGKILL) if rank == 1 else sys.exit(2)"
+
+    assert launched(rest, tmp_path, max_restarts=2) == 2
+    assert list(dict.fromkeys(told)) == ["1 of 2", "2 of 2", None]
+
+
 # --- signals
 
 
@@ -155,6 +170,11 @@ time.sleep(60)
 
 
 # --- the launcher
+
+
+def test_what_torch_warns_of_when_the_launcher_is_gone_is_not_shown(tmp_path: Path):
+    assert launched("note(os.environ['TORCH_CPP_LOG_LEVEL'])", tmp_path) == 0
+    assert said(tmp_path, 0)[1] == "ERROR"
 
 
 def test_who_lost_its_launcher_stops_by_itself(tmp_path: Path):

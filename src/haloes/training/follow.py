@@ -44,7 +44,7 @@ def on_main(policy: Policy, ranks: Ranks, work: Callable[[], T]) -> T | None:
                 announced.enter_context(announcing(model, partial(_tell, ranks, is_reference), _final))
             found = work()
     except _PassFailed as failed:
-        raise _explained(failed.error, policy) from failed.error
+        raise _explained(failed.error, policy) from failed
     ranks.broadcast("end")
     return found
 
@@ -80,8 +80,9 @@ def _explained(error: Exception, policy: Policy) -> Exception:
     """Return what a pass's failure means for the run; the error itself where it says so."""
     if not isinstance(error, FAILURES) or isinstance(error, torch.OutOfMemoryError):
         return error
+    name = type(policy.scorer.model).__name__.removeprefix("FSDP")
     return ModelError(
-        f"{type(policy.scorer.model).__name__} failed while it answered or was measured, which all processes do together "
+        f"{name} failed while it answered or was measured, which all processes do together "
         f"where each holds a part of every weight ({brief(error)}): set train.shard=off, or leave answers out with "
         "samples.prompts=0"
     )

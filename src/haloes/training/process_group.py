@@ -107,10 +107,8 @@ class ProcessGroup:
     def lost(self, error: BaseException) -> ProcessEnded | None:
         """Return what to raise where a pass through shards failed because another process is gone; else None."""
         # Whatever tries a model out takes it for a fault of the model, and says so with the error as the cause.
-        cause: BaseException | None = error
-        while cause is not None and not _is_of_connection(cause):
-            cause = cause.__cause__ or cause.__context__
-        return None if cause is None else _gone(self.store, self.count)
+        is_of_connection = any(map(_is_of_connection, _with_causes(error)))
+        return _gone(self.store, self.count) if is_of_connection else None
 
     def meet(self) -> None:
         """Wait until every process has come here, however long one of them works alone."""
@@ -272,6 +270,16 @@ def _own_gpu() -> torch.device:
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
+
+
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """Return an error with those that led to it."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:  # what is raised again may be its own cause
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found
 
 
 def _is_of_connection(error: BaseException) -> bool:
