@@ -14,7 +14,8 @@ from typing import Any
 from haloes.feedback.importers.contract import Options, Unrated
 from haloes.feedback.importers.reader import ExportReader
 from haloes.feedback.read import FeedbackSource
-from haloes.records import Record, Refusal, row_to_json
+from haloes.records import Record, Refusal
+from haloes.records_json import row_to_json
 
 FOLDER = Path(__file__).parent / "feedback" / "importers"
 EXPECTED = ".expected.jsonl"

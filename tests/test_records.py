@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloes.errors import DataError
-from haloes.records import Judgement, judgement_from_json, row_to_json
+from haloes.records import Judgement
+from haloes.records_json import judgement_from_json, row_to_json
 
 shares = st.none() | st.floats(0, 1)
 judgements = st.builds(

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar, cast, get_args, get_origi
 
 from haloes.errors import DataError
 from haloes.evaluation_results import Evaluation
-from haloes.records import row_to_json
+from haloes.records_json import row_to_json
 from haloes.results import AnswerRating, HeldOutRow, Score
 from haloes.run_files import HELD_OUT
 from haloes.store import read_jsonl, write_json, write_jsonl

@@ -26,7 +26,8 @@ from format_examples import EXAMPLES
 from haloes.errors import UserError
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.row_reader import Reading, make_reader
-from haloes.records import Feedback, Pair, Record, Refusal, Where, row_to_json
+from haloes.records import Feedback, Pair, Record, Refusal, Where
+from haloes.records_json import row_to_json
 from spoilt_documents import deep, places
 
 TESTS = Path(__file__).parents[1]

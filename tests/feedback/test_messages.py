@@ -19,7 +19,8 @@ from haloes.feedback.messages import (
 )
 from haloes.feedback.refusals import RefusalError
 from haloes.feedback.roles import ROLES
-from haloes.records import Feedback, Message, row_to_json, text_from_json, text_to_json
+from haloes.records import Feedback, Message
+from haloes.records_json import row_to_json, text_from_json, text_to_json
 
 CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 

@@ -19,7 +19,8 @@ from haloes.errors import DataError
 from haloes.feedback.formats.table import FORMATS
 from haloes.feedback.read import FeedbackSource
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Feedback, Message, Pair, Refusal, Where, row_to_json
+from haloes.records import Feedback, Message, Pair, Refusal, Where
+from haloes.records_json import row_to_json
 from haloes.store import write_jsonl
 
 ROWS: list[dict[str, Any]] = [{"prompt": f"q{n}", "completion": f"a{n}", "label": n % 2 == 0} for n in range(3)]

@@ -10,7 +10,8 @@ from haloes.errors import ConfigError, DataError, RunError
 from haloes.judging._contract import OrderedPair
 from haloes.judging.scripted import ScriptedJudge
 from haloes.online_rounds.labelers import JudgeLabeler, RaterLabeler, counts_of, learnable, require_enough
-from haloes.records import Completion, Feedback, Pair, row_to_json
+from haloes.records import Completion, Feedback, Pair
+from haloes.records_json import row_to_json
 from tiny_runs import rows_of
 
 

@@ -12,7 +12,8 @@ from haloes.cli.main import run as command
 from haloes.feedback.fields import parse_shared_fields
 from haloes.feedback.refusals import RefusalError
 from haloes.models.quiet import quiet
-from haloes.records import Prompt, as_asked, asked_from_json, asked_to_json
+from haloes.records import Prompt, as_asked
+from haloes.records_json import asked_from_json, asked_to_json
 from haloes.runs.align import align
 from haloes.sampling import generate
 from haloes.sampling.generate import sample

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from haloes.records import Completion, Feedback, Message, completion_from_json, row_to_json
+from haloes.records import Completion, Feedback, Message
+from haloes.records_json import completion_from_json, row_to_json
 from haloes.sampling.answers import Said, read_answer
 from haloes.sampling.generate import end_of_turn_ids
 from haloes.tokens.encode import Encoded, make_encoder

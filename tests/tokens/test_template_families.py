@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from haloes.feedback.messages import parse_completion, parse_prompt
-from haloes.records import Message, Prompt, Text, message_to_json
+from haloes.records import Message, Prompt, Text
+from haloes.records_json import message_to_json
 from haloes.tokens.encode import Encoded, Unencodable, make_encoder
 from template_kinds import KINDS, of_kind
 

@@ -16,7 +16,8 @@ from haloes.errors import DataError
 from haloes.evaluation.people import judgements_of_people
 from haloes.judging.refusals import refusing_model
 from haloes.judging.run import canary_path
-from haloes.records import Completion, Judgement, Sampling, judgement_from_json
+from haloes.records import Completion, Judgement, Sampling
+from haloes.records_json import judgement_from_json
 from haloes.report.load import load_run
 from haloes.results import HeldOutRow, Score
 from haloes.results_json import read_held_out

@@ -17,7 +17,8 @@ from haloes.errors import RunError
 from haloes.exports import llama_server
 from haloes.exports.child import end, last_line, offline, python
 from haloes.exports.reader import Step
-from haloes.records import Prompt, text_to_json
+from haloes.records import Prompt
+from haloes.records_json import text_to_json
 
 _TIMEOUT = 3600.0
 """Seconds for one answer: a large model on few processors is slow."""

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 from haloes.errors import DataError
 from haloes.feedback import columnar
-from haloes.records import Feedback, Message, Pair, memory_file, row_to_json
+from haloes.records import Feedback, Message, Pair, memory_file
+from haloes.records_json import row_to_json
 from haloes.store import write_jsonl
 
 InMemory: TypeAlias = Any

@@ -13,7 +13,8 @@ from haloes.judging._contract import Identity, Judge, JudgeReply, OrderedPair, u
 from haloes.judging.canaries import CANARY, canaries
 from haloes.judging.pairs import AnswerPair, AnswerPairs
 from haloes.locks import hold_file
-from haloes.records import Judgement, judgement_from_json, row_to_json, text_to_json
+from haloes.records import Judgement
+from haloes.records_json import judgement_from_json, row_to_json, text_to_json
 
 _PATIENCE = 8
 """Comparisons in a row without a reply after which the judge is taken to be gone."""

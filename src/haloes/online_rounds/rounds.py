@@ -18,7 +18,8 @@ from haloes.online_rounds.labelers import Labeler, counts_of, learnable, require
 from haloes.online_rounds.settings import EXPERIMENT, OnlineSettings, claim, of_round, release
 from haloes.online_rounds.stages import ANSWERS, KL, RoundModel, answers_of, kl_to_first
 from haloes.progress.contract import Progress
-from haloes.records import Asked, Completion, asked_to_json, row_to_json
+from haloes.records import Asked, Completion
+from haloes.records_json import asked_to_json, row_to_json
 from haloes.results import Score
 from haloes.run_files import MODEL, is_run
 from haloes.runs.align import align

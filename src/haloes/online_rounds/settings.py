@@ -13,7 +13,8 @@ from haloes.errors import ConfigError, DataError
 from haloes.feedback.keys import number_of, seeded_hash
 from haloes.locks import LOCK, empty_held_folder
 from haloes.online_rounds.labelers import Labeler
-from haloes.records import Asked, asked_to_json
+from haloes.records import Asked
+from haloes.records_json import asked_to_json
 from haloes.runs.auto_settings import compute_dtype, dtype_name
 from haloes.runs.config import RunConfig
 from haloes.runs.run_folder import claim_experiment, configuration_hash, digest, known_experiment

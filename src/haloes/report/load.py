@@ -15,7 +15,8 @@ import yaml
 from haloes.bounded_yaml import load_yaml
 from haloes.errors import DataError, RunError
 from haloes.evaluation_results import BenchmarkNumbers, JudgedNumbers
-from haloes.records import Completion, Message, Text, sampling_from_json
+from haloes.records import Completion, Message, Text
+from haloes.records_json import sampling_from_json
 from haloes.report.exported import ExportedFile
 from haloes.results import AnswerRating, Reliability, Score, Taste
 from haloes.results_json import Fields, as_fields, from_json, score_from_json

@@ -8,7 +8,8 @@ from typing import Any
 
 from haloes.errors import ConfigError, DataError
 from haloes.progress.contract import Progress
-from haloes.records import Record, Refusal, memory_name, row_to_json
+from haloes.records import Record, Refusal, memory_name
+from haloes.records_json import row_to_json
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows, tell_reading
 from haloes.store import write_jsonl, write_parquet

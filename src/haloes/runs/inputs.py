@@ -9,7 +9,8 @@ from typing import Any
 from haloes.errors import RunError
 from haloes.losses._contract import Needs
 from haloes.progress.contract import Progress
-from haloes.records import Asked, asked_from_json, asked_to_json
+from haloes.records import Asked
+from haloes.records_json import asked_from_json, asked_to_json
 from haloes.run_files import DATA, ENCODED, MANIFEST, is_run
 from haloes.runs import manifest
 from haloes.runs.config import FeedbackSettings

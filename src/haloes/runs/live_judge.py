@@ -11,7 +11,8 @@ from haloes.judging._contract import Identity, Judge, JudgeReply, NoReply, Order
 from haloes.judging.pairs import AnswerPairs, first_prompts, pair_answers
 from haloes.judging.run import judge_pairs
 from haloes.judging.table import JUDGES, make_judge
-from haloes.records import Completion, row_to_json
+from haloes.records import Completion
+from haloes.records_json import row_to_json
 from haloes.runs import manifest
 from haloes.runs.config import WatchSettings
 from haloes.stats.comparisons import comparisons

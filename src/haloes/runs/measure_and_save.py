@@ -11,7 +11,8 @@ from haloes.models.policy import Policy
 from haloes.models.quiet import quiet
 from haloes.models.scalar_heads import RewardHead
 from haloes.progress.contract import Progress
-from haloes.records import Asked, Completion, row_to_json
+from haloes.records import Asked, Completion
+from haloes.records_json import row_to_json
 from haloes.results import Score
 from haloes.results_json import write_ratings, write_scores
 from haloes.run_files import LOGGED_ANSWERS, METRICS, MODEL, RATINGS, SAMPLES, SCORES, WARNINGS

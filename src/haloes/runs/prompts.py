@@ -14,7 +14,8 @@ from haloes.feedback.keys import conversation_number, group_number, group_of, nu
 from haloes.feedback.messages import parse_messages
 from haloes.feedback.refusals import RefusalError
 from haloes.feedback.split import split
-from haloes.records import Asked, Refusal, Text, as_asked, as_prompt, asked_from_json, prompt_of
+from haloes.records import Asked, Refusal, Text, as_asked, as_prompt, prompt_of
+from haloes.records_json import asked_from_json
 from haloes.run_files import ENCODED
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows

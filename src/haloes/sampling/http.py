@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from haloes.records import Completion, Sampling, Text, as_prompt, text_to_json
+from haloes.records import Completion, Sampling, Text, as_prompt
+from haloes.records_json import text_to_json
 from haloes.remote.chat import EMPTY, read_chat
 from haloes.remote.client import Client, Endpoint, NoReplyError
 from haloes.remote.parallel import in_parallel

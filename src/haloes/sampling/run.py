@@ -8,7 +8,8 @@ from pathlib import Path
 from haloes.errors import ConfigError, DataError, RunError
 from haloes.journal import Journal
 from haloes.locks import hold_file
-from haloes.records import Asked, Completion, Sampling, completion_from_json, row_to_json
+from haloes.records import Asked, Completion, Sampling
+from haloes.records_json import completion_from_json, row_to_json
 from haloes.run_files import SAMPLES
 from haloes.sampling._contract import Advance, Ask, Decoding, Engine, NoAnswer
 from haloes.store import read_jsonl

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from haloes.records import Asked, Completion, asked_to_json
+from haloes.records import Asked, Completion
+from haloes.records_json import asked_to_json
 from haloes.serving import queries
 from haloes.serving.backend import Ask, Backend
 from haloes.serving.chat import collected

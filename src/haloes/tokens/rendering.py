@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from haloes.errors import DataError, ModelError
-from haloes.records import Message, message_to_json
+from haloes.records import Message
+from haloes.records_json import message_to_json
 from haloes.thoughts import KEYS
 from haloes.tokens.bounded_template import TOO_MANY, bounded_template
 from haloes.tokens.chat_template import MERGE_SYSTEM

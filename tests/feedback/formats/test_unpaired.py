@@ -7,7 +7,8 @@ import pytest
 
 from haloes.feedback.formats.unpaired import UNPAIRED
 from haloes.feedback.refusals import RefusalError
-from haloes.records import Feedback, Message, Where, row_to_json
+from haloes.records import Feedback, Message, Where
+from haloes.records_json import row_to_json
 
 ROW = {"prompt": "q", "completion": "a", "label": True}
 

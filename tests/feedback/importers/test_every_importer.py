@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from haloes.errors import DataError, UserError
 from haloes.feedback.importers.table import IMPORTERS
 from haloes.feedback.read import FeedbackSource
-from haloes.records import Feedback, Pair, Refusal, row_to_json
+from haloes.records import Feedback, Pair, Refusal
+from haloes.records_json import row_to_json
 from importer_cases import (
     CASES,
     JSON_CASES,

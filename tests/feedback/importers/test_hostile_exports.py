@@ -20,7 +20,8 @@ import pytest
 
 from haloes.errors import UserError
 from haloes.feedback.importers.table import IMPORTERS
-from haloes.records import Feedback, Pair, Refusal, row_to_json
+from haloes.records import Feedback, Pair, Refusal
+from haloes.records_json import row_to_json
 from importer_cases import CASES, as_expected, documents, expectations, export_of, is_turned, opened, unrated
 from spoilt_documents import deep, places
 

@@ -22,7 +22,8 @@ from typing import Any
 
 from haloes.progress.contract import Progress
 from haloes.recipes.demo.rule import rate
-from haloes.records import Completion, Feedback, row_to_json
+from haloes.records import Completion, Feedback
+from haloes.records_json import row_to_json
 from haloes.runs.prompts import everyday_prompts
 from haloes.sampling._contract import Decoding, Engine
 from haloes.sampling.run import read_completions, sample_to_file

@@ -14,7 +14,8 @@ from haloes.feedback.keys import completion_key, number_of, seeded_hash
 from haloes.recipes.reproduce.numbers import Row, auc_rows
 from haloes.recipes.reproduce.sets import SetSizes, make_sets
 from haloes.recipes.reproduce.trials import Ledger, Runner, Trial, Workbench
-from haloes.records import Feedback, row_to_json
+from haloes.records import Feedback
+from haloes.records_json import row_to_json
 from haloes.results import Score
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping
 from haloes.runs.feedback_rows import open_rows

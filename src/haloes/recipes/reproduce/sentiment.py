@@ -17,7 +17,8 @@ from haloes.recipes.reproduce.numbers import Point, point, with_frontier
 from haloes.recipes.reproduce.scorer import Reviews, SentimentScorer, accuracy, fit_scorer, read_reviews
 from haloes.recipes.reproduce.sets import Sets
 from haloes.recipes.reproduce.trials import Ledger, Trial, Workbench
-from haloes.records import Completion, Feedback, Text, plain_text, row_to_json
+from haloes.records import Completion, Feedback, Text, plain_text
+from haloes.records_json import row_to_json
 from haloes.results import Score
 from haloes.runs.answer_kl import answer_kl
 from haloes.runs.config import FeedbackSettings, RunConfig, as_mapping

@@ -9,7 +9,8 @@ import numpy as np
 
 from haloes.errors import DataError
 from haloes.feedback.keys import group_number, seeded_hash
-from haloes.records import Feedback, row_to_json
+from haloes.records import Feedback
+from haloes.records_json import row_to_json
 from haloes.runs.config import FeedbackSettings
 from haloes.runs.feedback_rows import open_rows
 from haloes.store import write_jsonl
