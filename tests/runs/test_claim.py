@@ -89,6 +89,17 @@ def test_who_is_left_alone_says_how_to_go_on_also_where_torchrun_interrupts_it(i
         _end_of_another(interrupted=interrupted)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_who_is_left_alone_before_the_folder_is_its_own_says_so_too(
+    resume: bool, model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("haloes.runs.align.resolve_run", lambda *_, **__: _end_of_another(interrupted=False))
+    go_on = f"haloes resume {tmp_path}" if resume else "before the first step, and the same command starts anew"
+
+    with pytest.raises(ProcessEnded, match=f"was killed; .*{go_on}"):
+        align(config(model, rows), tmp_path, resume=resume)
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_who_is_left_alone_says_that_all_are_started_again_where_they_are(begun: bool, tmp_path: Path):
     if begun:

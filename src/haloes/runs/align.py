@@ -16,7 +16,7 @@ from haloes.results import Score
 from haloes.run_files import CONFIG, SAMPLES
 from haloes.runs import manifest, run_folder
 from haloes.runs.callbacks import tensorboard_if_installed
-from haloes.runs.claim import claimed
+from haloes.runs.claim import before_claim, claimed
 from haloes.runs.config import RunConfig
 from haloes.runs.go_on import lineage
 from haloes.runs.live_judge import configured_judge
@@ -92,12 +92,14 @@ def align(
         Interrupted: the user stopped the run, which was saved and can be resumed.
     """
     clock = PartClock()
-    run = resolve_run(config, run_dir, loss=loss, resume=resume, rater=rater, allow_changes=allow_changes)
+    with before_claim(run_dir, resume=resume):
+        run = resolve_run(config, run_dir, loss=loss, resume=resume, rater=rater, allow_changes=allow_changes)
     # Rows that were in memory lie in temporary files, and the run resumes from its own copies of them.
     run = dataclasses.replace(run, config=with_own_rows(run.config, run.run_dir))
     ranks, settings = run.ranks, run.config
     progress = progress if progress is not None and ranks.is_main else NullProgress()
-    finished = ranks.from_main(lambda: _finished_steps(settings, run.run_dir) if run.same_run else None)
+    with before_claim(run_dir, resume=resume):
+        finished = ranks.from_main(lambda: _finished_steps(settings, run.run_dir) if run.same_run else None)
     if finished is not None:
         known = load_run(run.run_dir).scores if ranks.is_main else ()
         return Run(run.run_dir, known, finished, ranks.is_main, was_finished=True)

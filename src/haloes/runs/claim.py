@@ -61,6 +61,15 @@ def claimed(run_dir: Path, ranks: Ranks, clock: PartClock, *, resume: bool, prog
             yield
 
 
+@contextmanager
+def before_claim(run_dir: Path, *, resume: bool) -> Iterator[None]:
+    """Say what the end of another process means for the run where it comes before the folder is claimed."""
+    try:
+        yield
+    except ProcessEnded as error:
+        raise _left_alone(error, run_dir, nothing_done=_is_nothing_done(run_dir, resume=resume)) or error from error
+
+
 def _check_is_free(run_dir: Path) -> None:
     """Raise RunError where the folder holds anything but what a start leaves that was killed early."""
     if is_run(run_dir):
