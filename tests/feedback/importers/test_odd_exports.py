@@ -371,3 +371,354 @@ def test_an_answer_that_failed_is_marked_as_postgres_writes_it(tmp_path: Path) -
     files["steps.jsonl"][1]["isError"] = "t"
 
     assert outcomes(written(tmp_path, files)) == ["unfinished answer"]
+
+
+# -- Chat tools of other versions -----------------------------------------------------------------------------------
+
+
+def open_webui(votes: list[dict[str, Any]], messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    history = {"messages": {str(each["id"]): each for each in messages}, "currentId": messages[-1]["id"]}
+    chat = {"chat": {"id": "c", "chat": {"title": "t", "history": history}}}
+    rows = []
+    for i, vote in enumerate(votes):
+        meta = {"message_id": vote.pop("on"), "chat_id": "c"}
+        row = {"id": f"v{i}", "user_id": vote.pop("by", "u"), "type": "rating", "created_at": 1700000000 + i}
+        rows.append({**row, **vote.pop("row", {}), "meta": meta, "data": vote, "snapshot": chat})
+    return rows
+
+
+OPEN_WEBUI_CHAT = [
+    {"id": 1, "parentId": None, "childrenIds": [2, 3], "role": "user", "content": "Time?"},
+    {"id": 2, "parentId": 1, "childrenIds": [], "role": "assistant", "content": "Noon.", "model": "m", "done": True},
+    {"id": 3, "parentId": 1, "childrenIds": [], "role": "assistant", "content": "One.", "model": "n", "done": True},
+]
+
+
+def test_open_webui_with_numbers_as_ids_and_votes_changed_by_several_people(tmp_path: Path) -> None:
+    votes = [
+        {"by": "ann", "on": 2, "rating": 1},
+        {"by": "bob", "on": 2, "rating": -1, "row": {"updated_at": 1800000000}},
+        {"by": "ann", "on": 2, "rating": "-1", "details": {"rating": 9}},  # thumbs and stars: the thumb counts
+        {"by": "bob", "on": 2, "rating": 1, "row": {"updated_at": 1700000001000}},  # in milliseconds, and earlier
+        {"by": "ann", "on": "3", "rating": 1.0},
+    ]
+
+    found = outcomes(written(tmp_path, {"feedback.json": open_webui(votes, OPEN_WEBUI_CHAT)}))
+
+    assert found == ["earlier vote", ("Noon.", False), ("Noon.", False), "earlier vote", ("One.", True)]
+
+
+def test_open_webui_without_a_verdict(tmp_path: Path) -> None:
+    votes = [
+        {"on": 2, "rating": 0},
+        {"on": 2, "rating": None, "by": "b"},
+        {"on": 2, "rating": "", "by": "c"},
+        {"on": 9, "rating": 1},
+        {"on": 1, "rating": 1},
+    ]
+
+    found = outcomes(written(tmp_path, {"feedback.json": open_webui(votes, OPEN_WEBUI_CHAT)}))
+
+    assert found == [
+        "no verdict", "no verdict", "no verdict", "answer not in the export", "last turn not assistant"
+    ]  # fmt: skip
+
+
+def librechat(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    asked = {"messageId": "q", "parentMessageId": "", "isCreatedByUser": True, "text": "Time?", "sender": "User"}
+    shared = {"conversationId": "c", "isCreatedByUser": False, "parentMessageId": "q", "sender": "AI"}
+    rows = [{**shared, "messageId": f"a{i}", "text": f"Noon {i}.", **each} for i, each in enumerate(messages)]
+    return {"messages.json": [{**shared, **asked}, *rows]}
+
+
+def test_votes_of_librechat(tmp_path: Path) -> None:
+    found = outcomes(
+        written(
+            tmp_path,
+            librechat(
+                [
+                    {"feedback": {"rating": "thumbsDown", "tag": {"key": "not_helpful"}, "text": ""}},
+                    {"feedback": {"rating": "ThumbsUp"}},
+                    {"feedback": None},
+                    {"feedback": {}},
+                    {
+                        "feedback": {"rating": "thumbsUp"},
+                        "text": "",
+                        "content": [{"type": "text", "text": {"value": "Five."}}],
+                    },
+                    {"feedback": {"rating": "thumbsUp"}, "unfinished": "true"},
+                ]
+            ),
+        )
+    )
+
+    assert found == [("Noon 0.", False), ("Noon 1.", True), ("Five.", True), "unfinished answer"]
+
+
+def test_votes_of_chat_ui_as_mongodb_and_other_versions_write_them(tmp_path: Path) -> None:
+    chats = [
+        {
+            "_id": {"$oid": f"{number:024x}"},
+            "model": "m",
+            "messages": [
+                {"id": "q", "from": "user", "content": "Time?"},
+                {
+                    "id": "a",
+                    "from": "assistant",
+                    "content": "Noon.",
+                    "score": score,
+                    "updatedAt": {"$date": "2026-01-01T00:00:00Z"},
+                },
+            ],
+        }
+        for number, score in enumerate([1, -1, 0, "-1", {"$numberInt": "1"}, 1.0])
+    ]
+
+    found = outcomes(written(tmp_path, {"conversations.json": chats}))
+
+    assert found == [("Noon.", True), ("Noon.", False), ("Noon.", False), "label", ("Noon.", True)]
+
+
+def test_votes_of_dify_by_an_admin_and_by_users_on_one_answer(tmp_path: Path) -> None:
+    def vote(rating: str | None, time: object, **who: str) -> dict[str, Any]:
+        return {"app_id": "x", "message_id": "m", "rating": rating, "from_source": "user", "created_at": time, **who}
+
+    message = {"id": "m", "conversation_id": "c", "query": "Time?", "answer": "Noon.", "created_at": 1767225600}
+    votes = [
+        vote("like", 1767225601, from_end_user_id="e1"),
+        vote("dislike", 1767225602, from_account_id="admin"),
+        vote("Dislike", "2026-01-02T00:00:00", from_end_user_id="e1"),
+        vote(None, 1, from_end_user_id="e2"),
+    ]
+    pages = {"feedbacks.json": {"data": votes}, "messages.json": {"data": [message], "has_more": False, "limit": 20}}
+
+    found = outcomes(written(tmp_path, pages))
+
+    assert found == ["earlier vote", ("Noon.", False), ("Noon.", False), "no verdict"]
+
+
+def test_votes_of_vercels_chatbot_from_postgres(tmp_path: Path) -> None:
+    def said(name: str, role: str, words: str, time: str) -> str:
+        parts = json.dumps(
+            [{"type": "step-start"}, {"type": "reasoning", "text": "Hm."}, {"type": "text", "text": words}]
+        )
+        return f'{name},c,{role},"{parts.replace(chr(34), chr(34) * 2)}",[],2026-01-01 00:00:{time}+00\n'
+
+    turns = [
+        said("q", "user", "Time?", "00"),
+        said("a", "assistant", "Noon.", "00.5"),
+        said("r", "user", "And now?", "00.7"),
+        said("b", "assistant", "One.", "01"),
+    ]
+    messages = "id,chatId,role,parts,attachments,createdAt\n" + "".join(turns)
+    votes = "chatId,messageId,isUpvoted\nc,a,f\nc,b,t\nc,q,t\nc,zz,f\n"
+
+    found = outcomes(written(tmp_path, {"votes.csv": votes, "messages.csv": messages}))
+
+    assert found == [("Noon.", False), ("One.", True), "empty prompt", "answer not in the export"]
+
+
+def test_votes_of_chatgpt_on_one_answer_and_on_a_hidden_one(tmp_path: Path) -> None:
+    def node(name: str, role: str, words: str, parent: str | None) -> dict[str, Any]:
+        content = {"content_type": "text", "parts": [words]}
+        return {
+            "id": name,
+            "parent": parent,
+            "children": [],
+            "message": {"id": name, "author": {"role": role}, "content": content},
+        }
+
+    chain = [
+        node("q", "user", "Time?", None),
+        node("a", "assistant", "Noon.", "q"),
+        node("b", "assistant", "One.", "q"),
+    ]
+    chats = [
+        {
+            "id": "c",
+            "title": "t",
+            "create_time": 1.5e9,
+            "current_node": "b",
+            "mapping": {each["id"]: each for each in chain},
+        }
+    ]
+    votes = [
+        {
+            "id": "a",
+            "conversation_id": "c",
+            "rating": "thumbs_down",
+            "create_time": "2026-01-01T00:00:00Z",
+            "content": "{}",
+        },
+        {"id": "b", "conversation_id": "c", "rating": "THUMBS_UP", "create_time": 1.7e9, "content": "{}"},
+        {"id": "zz", "conversation_id": "c", "rating": "thumbs_up", "create_time": 1.7e9, "content": "{}"},
+    ]
+
+    found = outcomes(written(tmp_path, {"message_feedback.json": votes, "conversations.json": chats}))
+
+    assert found == [("Noon.", False), ("One.", True), "answer not in the export"]
+
+
+def test_a_log_of_gradio_of_another_version(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Time?"}, {"role": "assistant", "content": "Noon."}]
+    chat = json.dumps(turns).replace('"', '""')
+    pairs = json.dumps([["Time?", "Noon."]]).replace('"', '""')
+    rows = [
+        f'"{chat}",1,Dislike,,2026-01-01',
+        f'"{chat}","[1]",like,,2026-01-01',
+        f'"{pairs}","[0, 1]",False,,2026-01-01',
+        f'"{chat}",0,Like,,2026-01-01',
+        f'"{chat}",1,Inappropriate,,2026-01-01',
+        f'"{chat}",,Like,,2026-01-01',
+    ]
+
+    found = outcomes(
+        written(tmp_path, {"log.csv": "conversation,index,value,flag,timestamp\n" + "\n".join(rows) + "\n"})
+    )
+
+    assert found == [
+        ("Noon.", False),
+        ("Noon.", True),
+        ("Noon.", False),
+        "last turn not assistant",
+        "not a verdict",
+        "answer not in the export",
+    ]
+
+
+# -- Tracing tools of other users -----------------------------------------------------------------------------------
+
+
+def test_ratings_of_helicone_in_every_spelling(tmp_path: Path) -> None:
+    reply = {"choices": [{"message": {"role": "assistant", "content": "Noon."}, "finish_reason": "stop"}]}
+    given = {"request_body": {"messages": [{"role": "user", "content": "Time?"}]}, "response_body": reply}
+    said = [
+        {"feedback": {"rating": False}},
+        {"feedback": '{"rating": true}'},
+        {"feedback_rating": "false"},
+        {"feedback": 0},
+        {"rating": 5},
+    ]
+
+    found = outcomes(
+        written(tmp_path, {"requests.jsonl": [{"request_id": i, **given, **each} for i, each in enumerate(said)]})
+    )
+
+    assert found == [("Noon.", False), ("Noon.", True), ("Noon.", False), ("Noon.", False), "label"]
+
+
+@pytest.mark.parametrize(
+    ("values", "becomes"),
+    [
+        ([1, 0, "1", "0.0"], [True, False, True, False]),
+        ([1, -1, 0], [True, False, None]),
+        ([-10, 10, 0, 1], [-10.0, 10.0, 0.0, 1.0]),
+        ([5, -5, -1], [5.0, -5.0, -1.0]),
+    ],
+)
+def test_values_of_portkey_by_their_scale(tmp_path: Path, values: list[Any], becomes: list[Any]) -> None:
+    request = {"body": {"messages": [{"role": "user", "content": "Time?"}]}}
+    response = {"body": {"choices": [{"message": {"role": "assistant", "content": "Noon."}}]}}
+    logs = [{"trace_id": i, "request": request, "response": json.dumps(response)} for i, _ in enumerate(values)]
+    votes = [{"id": f"f{i}", "trace_id": i, "value": value, "weight": None} for i, value in enumerate(values)]
+
+    found = outcomes(written(tmp_path, {"feedback.jsonl": votes, "logs.jsonl": logs}))
+
+    assert found == ["no verdict" if said is None else ("Noon.", said) for said in becomes]
+
+
+def test_reactions_of_weave_by_several_people(tmp_path: Path) -> None:
+    call = {
+        "id": "c1",
+        "op_name": "weave:///f/p/op/chat:1",
+        "inputs": {"messages": [{"role": "user", "content": "Time?"}]},
+        "output": "Noon.",
+    }
+    said = [
+        ("ann", "👎🏽", "weave:///f/p/call/c1"),
+        ("bob", "👍", "weave:///f/p/call/c1/"),
+        ("ann", "👀", "weave:///f/p/call/c1"),
+        ("ann", "👍", "c1"),
+    ]
+    rows = [
+        {
+            "id": i,
+            "feedback_type": "wandb.reaction.1",
+            "payload": {"emoji": emoji},
+            "weave_ref": on,
+            "creator": who,
+            "created_at": f"2026-01-0{i + 1}T00:00:00Z",
+        }
+        for i, (who, emoji, on) in enumerate(said)
+    ]
+    rows.append(
+        {"id": 9, "feedback_type": "wandb.note.1", "payload": {"note": "good"}, "weave_ref": "c1", "creator": "bob"}
+    )
+
+    found = outcomes(written(tmp_path, {"feedback.jsonl": rows, "calls.jsonl": [call]}))
+
+    assert found == ["earlier vote", ("Noon.", True), "not a verdict", ("Noon.", True), "not a verdict"]
+
+
+def test_evaluations_of_opentelemetry_with_scores_turned_round(tmp_path: Path) -> None:
+    span: dict[str, Any] = {
+        "name": "chat m",
+        "span_id": "s",
+        "trace_id": "t",
+        "attributes": {"gen_ai.response.id": "r"},
+    }
+    said = [
+        {"gen_ai.evaluation.score": -1.0, "user.id": "a"},
+        {"gen_ai.evaluation.score": 1, "user.id": "b"},
+        {"gen_ai.evaluation.score": -1, "gen_ai.evaluation.score.label": "Thumbs_Up", "user.id": "c"},
+        {"gen_ai.evaluation.score": 0, "user.id": "d"},
+    ]
+    events = [
+        {"id": i, "name": "gen_ai.evaluation.user_feedback", "attributes": {"gen_ai.response.id": "r", **each}}
+        for i, each in enumerate(said)
+    ]
+    given: dict[str, Any] = span["attributes"]
+    given["gen_ai.input.messages"] = [{"role": "user", "parts": [{"type": "text", "content": "Time?"}]}]
+    given["gen_ai.output.messages"] = [{"role": "assistant", "parts": [{"type": "text", "content": "Noon."}]}]
+
+    found = outcomes(written(tmp_path, {"spans.jsonl": [span], "events.jsonl": events}))
+
+    assert found == [("Noon.", False), ("Noon.", True), "label", "no verdict"]
+
+
+def test_ranks_of_openassistant_as_texts_with_ties_and_deleted_answers(tmp_path: Path) -> None:
+    asked = {
+        "message_id": "q",
+        "parent_id": None,
+        "text": "Time?",
+        "role": "prompter",
+        "rank": None,
+        "message_tree_id": "q",
+    }
+    ranks = [("Two", "2"), ("None", None), ("Zero", 0.0), ("One", 1), ("Also one", "1")]
+    rows = [
+        {"message_id": name, "parent_id": "q", "text": name, "role": "assistant", "rank": rank, "message_tree_id": "q"}
+        for name, rank in ranks
+    ]
+
+    found = outcomes(written(tmp_path, {"messages.jsonl": [asked, *rows]}))
+
+    assert found == ["not a verdict", ("Zero", "One"), "no verdict", ("Also one", "Two")]
+
+
+def test_stars_and_thumbs_of_label_studio_by_several_people(tmp_path: Path) -> None:
+    def annotation(who: object, *results: dict[str, Any]) -> dict[str, Any]:
+        return {"id": 1, "completed_by": who, "result": list(results), "updated_at": "2026-01-01T00:00:00Z"}
+
+    stars = [{"from_name": "Stars", "type": "rating", "value": {"rating": value}} for value in (1, 5)]
+    thumb = {"from_name": "Thumb", "type": "choices", "value": {"choices": ["👎"]}}
+    both = {"from_name": "Thumb", "type": "choices", "value": {"choices": ["Good", "Bad"]}}
+    task = {
+        "id": 1,
+        "data": {"Question": "Time?", "Answer": "Noon."},
+        "annotations": [annotation({"id": 1}, stars[0], thumb), annotation(2, stars[1], both), {"was_cancelled": True}],
+    }
+
+    found = outcomes(written(tmp_path, {"tasks.json": [task]}))
+
+    assert found == [("Noon.", 1.0), ("Noon.", False), ("Noon.", 5.0), "not a verdict", "no verdict"]
