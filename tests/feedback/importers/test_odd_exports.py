@@ -722,3 +722,49 @@ def test_stars_and_thumbs_of_label_studio_by_several_people(tmp_path: Path) -> N
     found = outcomes(written(tmp_path, {"tasks.json": [task]}))
 
     assert found == [("Noon.", 1.0), ("Noon.", False), ("Noon.", 5.0), "not a verdict", "no verdict"]
+
+
+# -- Numbers that are texts -----------------------------------------------------------------------------------------
+
+
+def test_one_star_of_argilla_in_a_text_is_no_thumb_up(tmp_path: Path) -> None:
+    def record(number: int, **said: str) -> dict[str, Any]:
+        values = {name: {"value": value} for name, value in said.items()}
+        response = {"user_id": 1, "status": "submitted", "values": values}
+        return {"id": number, "fields": {"prompt": "Time?", "response": "Noon."}, "responses": [response]}
+
+    records = [record(1, rating="1", thumb="1"), record(2, rating="5", thumb="0"), record(3, rating="0", thumb="1")]
+
+    found = outcomes(written(tmp_path, {"records.json": records}))
+
+    assert found == [(("Noon."), said) for said in (1.0, True, 5.0, False, 0.0, True)]
+
+
+def test_stars_of_label_studio_in_a_csv_are_scores(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i},ann,1.5,Time?,Noon.,{stars}\n" for i, stars in enumerate([1, 5, 0, 3]))
+    header = "id,annotation_id,annotator,lead_time,question,answer,rating\n"
+
+    found = outcomes(written(tmp_path, {"min.csv": header + rows}))
+
+    assert found == [("Noon.", 1.0), ("Noon.", 5.0), ("Noon.", 0.0), ("Noon.", 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("Stars", 1.0), ("five_star", 1.0), ("NPS", 1.0), ("csat", 1.0), ("started", True), ("user-feedback", True)],
+)
+def test_one_star_that_nobody_exceeded_is_no_thumb_up(tmp_path: Path, name: str, said: float | bool) -> None:
+    path = written(tmp_path, langfuse([{"name": name, "data_type": "NUMERIC", "value": 1.0}]))
+
+    [(answer, found)] = outcomes(path)
+
+    assert (answer, found, type(found)) == ("Noon.", said, type(said))
+
+
+def test_a_ranking_of_argilla_may_be_a_list_of_names(tmp_path: Path) -> None:
+    fields = {"prompt": "Time?", "response-1": "Noon.", "response-2": "One.", "response-3": "Two."}
+    path = written(
+        tmp_path, argilla(fields, {"ranking": ["response-2", "response-3", "response-1"], "tags": ["a", "b"]})
+    )
+
+    assert outcomes(path) == [("One.", "Two."), ("Two.", "Noon."), "not a verdict"]

@@ -6,6 +6,7 @@ told apart. Suggestions are a model's verdicts.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from haloes.feedback.fields import RawRow
@@ -13,6 +14,7 @@ from haloes.feedback.importers.argilla_version_1 import entries_of_version_1, is
 from haloes.feedback.importers.contract import Imported, Importer, LeftOut
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.scale import Scales, scales_of
 from haloes.feedback.importers.task import Entry, read_task, verdicts
 from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of
 from haloes.feedback.refusals import RefusalError
@@ -30,16 +32,29 @@ def _recognise(export: Export) -> str | None:
 
 
 def _read(export: Export) -> Iterator[Imported]:
-    return each_row(export.rows(), _votes)
+    scales = scales_of(_values(export))
+    return each_row(export.rows(), lambda row, where: _votes(row, where, scales))
 
 
-def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
+def _values(export: Export) -> Iterator[tuple[str | None, object]]:
+    """Yield what was put down where, in the rows that can be read."""
+    for _, row in export.rows():
+        with suppress(RefusalError):
+            entries = [] if isinstance(row, RefusalError) else _task_of(row)[1]
+            yield from ((entry.name, entry.value) for entry in entries if isinstance(entry, Entry))
+
+
+def _task_of(row: RawRow) -> tuple[Mapping[str, Any], list[Entry | str]]:
+    """Return the fields of a record, and its entries."""
     if as_map(row.get("fields")):
-        fields, entries = as_map(row["fields"]), list(_nested(row))
-    elif is_of_version_1(row):
-        fields, entries = task_of_version_1(row), list(entries_of_version_1(row))
-    else:
-        fields, entries = _own_columns(row), list(_flat(row))
+        return as_map(row["fields"]), list(_nested(row))
+    if is_of_version_1(row):
+        return task_of_version_1(row), list(entries_of_version_1(row))
+    return _own_columns(row), list(_flat(row))
+
+
+def _votes(row: RawRow, where: Where, scales: Scales) -> Iterator[Imported]:
+    fields, entries = _task_of(row)
     if not entries:
         yield LeftOut("no verdict", where, "nobody responded to the record")
         return
@@ -49,7 +64,7 @@ def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
             yield LeftOut("no verdict", where, f"a response was not submitted, but is {entry}")
             continue
         try:
-            yield from verdicts(task, entry, where)
+            yield from verdicts(task, entry, where, scales)
         except RefusalError as refused:
             yield LeftOut(refused.reason, where, refused.message)
 

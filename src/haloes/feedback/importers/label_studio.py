@@ -11,8 +11,9 @@ from haloes.feedback.fields import RawRow
 from haloes.feedback.importers.contract import Imported, Importer, LeftOut, Voter
 from haloes.feedback.importers.export import Export
 from haloes.feedback.importers.rules import each_row
+from haloes.feedback.importers.scale import Scales, scales_of
 from haloes.feedback.importers.task import Entry, Task, is_of_task, read_task, verdicts
-from haloes.feedback.importers.values import as_id, as_list, as_map, as_text, at, first_of, parsed
+from haloes.feedback.importers.values import as_id, as_list, as_map, as_number, as_text, at, first_of, parsed
 from haloes.feedback.labels import known_label
 from haloes.feedback.preferences import named_side
 from haloes.feedback.refusals import RefusalError
@@ -31,21 +32,36 @@ def _recognise(export: Export) -> str | None:
 
 
 def _read(export: Export) -> Iterator[Imported]:
-    return each_row(export.rows(), _votes)
+    scales = scales_of(_values(export))
+    return each_row(export.rows(), lambda row, where: _votes(row, where, scales))
 
 
-def _votes(row: RawRow, where: Where) -> Iterator[Imported]:
+def _values(export: Export) -> Iterator[tuple[str | None, object]]:
+    """Yield what was put down in which control, or column, as far as it may be a number."""
+    for _, row in export.rows():
+        if isinstance(row, RefusalError):
+            continue
+        for annotation in as_list(first_of(row, "annotations", "completions")):
+            for result in as_list(at(annotation, "result")):
+                yield as_text(at(result, "from_name")), _said(as_map(at(result, "value")))
+        if not as_map(row.get("data")):
+            yield from ((name, value) for name, value in row.items() if isinstance(value, str | int | float))
+
+
+def _votes(row: RawRow, where: Where, scales: Scales) -> Iterator[Imported]:
     if data := as_map(row.get("data")):
         task = read_task(data)
         for annotation in as_list(first_of(row, "annotations", "completions")):
-            yield from _annotation(annotation, row, where, task, voter="human")
+            yield from _annotation(annotation, row, where, task, scales, voter="human")
         for prediction in as_list(row.get("predictions")):
-            yield from _annotation(prediction, row, where, task, voter="model")
+            yield from _annotation(prediction, row, where, task, scales, voter="model")
     else:
-        yield from _flat(row, where)
+        yield from _flat(row, where, scales)
 
 
-def _annotation(annotation: object, row: RawRow, where: Where, task: Task, *, voter: Voter) -> Iterator[Imported]:
+def _annotation(
+    annotation: object, row: RawRow, where: Where, task: Task, scales: Scales, *, voter: Voter
+) -> Iterator[Imported]:
     if at(annotation, "was_cancelled") is True:
         yield LeftOut("no verdict", where, "an annotator skipped the task")
         return
@@ -61,12 +77,12 @@ def _annotation(annotation: object, row: RawRow, where: Where, task: Task, *, vo
             time=first_of(annotation, "updated_at", "created_at"),
             model=as_text(at(row, "data", "model")),
         )
-        yield from _told(task, entry, where)
+        yield from _told(task, entry, where, scales)
 
 
-def _told(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
+def _told(task: Task, entry: Entry, where: Where, scales: Scales) -> Iterator[Imported]:
     try:
-        yield from verdicts(task, entry, where)
+        yield from verdicts(task, entry, where, scales)
     except RefusalError as refused:
         yield LeftOut(refused.reason, where, refused.message)
 
@@ -80,7 +96,7 @@ def _said(value: Mapping[str, object]) -> object:
     return value
 
 
-def _flat(row: RawRow, where: Where) -> Iterator[Imported]:
+def _flat(row: RawRow, where: Where, scales: Scales) -> Iterator[Imported]:
     fields = {name: value for name, value in row.items() if name not in _OWN}
     said = {name: found for name, value in fields.items() if (found := _flat_value(name, value)) is not None}
     # A choice that haloes does not know looks like any text: feedback.words may.
@@ -98,7 +114,7 @@ def _flat(row: RawRow, where: Where) -> Iterator[Imported]:
             task=as_id(row.get("id")),
             time=first_of(row, "updated_at", "created_at"),
         )
-        yield from _told(task, entry, where)
+        yield from _told(task, entry, where, scales)
 
 
 def _flat_value(name: str, value: object) -> object:
@@ -108,11 +124,12 @@ def _flat_value(name: str, value: object) -> object:
         return _said(value)
     if isinstance(value, list) and value and at(value[0], "rating") is not None:
         return at(value[0], "rating")
-    if isinstance(value, str):
+    # A CSV has numbers as texts.
+    is_score = any(word in name.casefold() for word in _SCORES) and as_number(value) is not None
+    if isinstance(value, str) and not is_score:
         said = known_label(value) is not None or named_side(value) is not None
         return value if said else None
-    is_score = any(word in name.casefold() for word in _SCORES) and isinstance(value, int | float)
-    return value if is_score and not isinstance(value, bool) else None
+    return value if is_score else None
 
 
 LABEL_STUDIO = Importer(

@@ -46,7 +46,7 @@ class ExportReader:
         """Return which votes are not somebody's last, and what is voted on; one reading serves all later ones."""
         if not self._looks:
             told = ToldLook(self.export, progress or NullProgress())
-            self._looks.append(look_first(told.items(self.importer.read(told.export)), self.options))
+            self._looks.append(look_first(told.items(self.importer.read), self.options))
         return self._looks[0]
 
     def shown(self) -> ShownAndRated | None:

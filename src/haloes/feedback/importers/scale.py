@@ -6,6 +6,7 @@ thumb too, on which 0 is no verdict. Any other number makes the whole metric poi
 and `feedback.labels_from` says which points are good.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,9 @@ from haloes.feedback.importers.faults import check_direction, names_a_fault
 from haloes.feedback.importers.values import as_number, as_text
 from haloes.feedback.labels import known_label
 from haloes.feedback.refusals import RefusalError, short_repr
+
+_STARS = re.compile(r"(?<![a-z])stars?(?![a-z])|likert|(?<![a-z])(nps|csat)(?![a-z])", re.IGNORECASE)
+"""Names of scales that have more than two points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,13 @@ class Scales:
     def add(self, metric: str | None, value: object) -> None:
         """Take in a value of a metric, before any is read."""
         number = as_number(value)
-        if isinstance(value, bool) or number is None or number in (0, 1):
+        if isinstance(value, bool) or number is None:
             return
-        (self.signed if number == -1 else self.points).add(metric or "")
+        # Of few stars all may be one: they are still no thumbs up.
+        if number not in (0, 1, -1) or _STARS.search(metric or ""):
+            self.points.add(metric or "")
+        elif number == -1:
+            self.signed.add(metric or "")
 
     def read(self, metric: str | None, value: object) -> Verdict:
         """

@@ -13,7 +13,7 @@ from typing import Any
 
 from haloes.feedback.importers.content import read_messages
 from haloes.feedback.importers.contract import Compared, Imported, LeftOut, Rated, Voter
-from haloes.feedback.importers.scale import thumb_on
+from haloes.feedback.importers.scale import Scales, thumb_on
 from haloes.feedback.importers.values import as_id, as_list, as_number, as_text, at, first_of
 from haloes.feedback.labels import known_label
 from haloes.feedback.preferences import named_side
@@ -91,8 +91,16 @@ def is_of_task(name: str) -> bool:
     return _called(name, (*_PROMPT, *_CHAT, *_ANSWER, "system", "model"))
 
 
-def verdicts(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
-    """Yield what an entry says of the task's answers: a vote, a score, a correction, comparisons, or nothing."""
+def verdicts(task: Task, entry: Entry, where: Where, scales: Scales) -> Iterator[Imported]:
+    """
+    Yield what an entry says of the task's answers: a vote, a score, a correction, comparisons, or nothing.
+
+    Args:
+        task: What was judged.
+        entry: What somebody put down.
+        where: Its place.
+        scales: What numbers mean, by the names of entries: a "1" is good where there are thumbs, and bad among stars.
+    """
     if _CORRECTION.search(entry.name) and (isinstance(entry.value, bool) or known_label(entry.value) is not None):
         # "needs_correction: yes" is no corrected answer, and no thumb up.
         raise RefusalError("not a verdict", f"{entry.name!r} is {short_repr(entry.value)}, and no corrected answer")
@@ -102,7 +110,7 @@ def verdicts(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
         yield from _ranked(task, entry, where)
     elif len(task.answers) > 1:
         yield _compared(task, entry, where)
-    elif (score := _score(entry.value)) is not None:
+    elif (score := _score(entry, scales)) is not None:
         yield _rated(task, entry, where, label=None, score=score)
     elif isinstance(entry.value, bool):
         verdict = thumb_on(entry.name, entry.value)
@@ -182,12 +190,15 @@ def _are_sides(first: str, second: str) -> bool:
 
 def _ranked(task: Task, entry: Entry, where: Where) -> Iterator[Imported]:
     """Yield a comparison of every two neighbours in a ranking."""
-    places = [(as_number(at(each, "rank")), as_id(first_of(each, "value", "name"))) for each in as_list(entry.value)]
+    given = as_list(entry.value)
+    fields = {_plain(name): name for name in task.answers}
+    if all(isinstance(each, str) and _plain(each) in fields for each in given):  # the best first
+        given = [{"rank": rank, "value": each} for rank, each in enumerate(given)]
+    places = [(as_number(at(each, "rank")), as_id(first_of(each, "value", "name"))) for each in given]
     ranked = sorted((rank, name) for rank, name in places if rank is not None and name is not None)
     if len(ranked) < len(places) or not ranked:
         yield LeftOut("not a verdict", where, f"{entry.name!r} is a list, and no ranking of answers")
         return
-    fields = {_plain(name): name for name in task.answers}
     for (better, chosen), (worse, rejected) in itertools.pairwise(ranked):
         if better == worse:
             yield LeftOut("tie", where, f"{chosen!r} and {rejected!r} have the same rank")
@@ -217,10 +228,10 @@ def _vote_id(entry: Entry) -> str | None:
     return None if entry.task is None else "/".join(filter(None, (entry.task, entry.user)))
 
 
-def _score(value: object) -> float | None:
-    """Return a number; the text of one too, but for "0" and "1", which are words for bad and good."""
-    number = as_number(value)
-    return None if isinstance(value, str) and known_label(value) is not None else number
+def _score(entry: Entry, scales: Scales) -> float | None:
+    """Return a number; the text of one too, but for "0" and "1" where these are all, as words for bad and good."""
+    is_word = isinstance(entry.value, str) and known_label(entry.value) is not None and entry.name not in scales.points
+    return None if is_word else as_number(entry.value)
 
 
 def _turn(value: object) -> object:

@@ -5,7 +5,7 @@ Importers read rows to join them, some files once and some twice, before they yi
 the order of their file.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from haloes.feedback.containers import NumberedRow
@@ -19,21 +19,21 @@ _TOLD_EVERY = 256
 
 
 class ToldLook:
-    """Tells a progress how far the first look at an export is; read `export` and pass what is read through `items`."""
+    """Tells a progress how far the first look at an export is."""
 
     def __init__(self, export: Export, progress: Progress) -> None:
         """Prepare a look; nothing is told before the first row is read."""
         self._progress = progress
         self._has_votes = False
-        self.export = replace(export, files=tuple(map(self._told, export.files)))
+        self._export = replace(export, files=tuple(map(self._told, export.files)))
 
-    def items(self, items: Iterable[Imported]) -> Iterator[Imported]:
-        """Yield the items, and tell how far they are in the first file with votes."""
-        lasts = {file.path: file.last_line() for file in self.export.files}
+    def items(self, read: Callable[[Export], Iterator[Imported]]) -> Iterator[Imported]:
+        """Yield what an importer reads of the export, and tell how far that is in the first file with votes."""
+        lasts = {file.path: file.last_line() for file in self._export.files}
         known = [last for last in lasts.values() if last is not None]
         self._progress.stage(_STAGE, sum(known) if len(known) == len(lasts) else None)
         path, done, in_lines = "", 0, False
-        for number, item in enumerate(items):
+        for number, item in enumerate(read(self._export)):
             if not self._has_votes:
                 self._has_votes, path = True, item.where.path
                 last = lasts.get(path)
