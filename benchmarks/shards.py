@@ -4,6 +4,7 @@ Memory of each process while a random model is trained by one, two and four proc
     python benchmarks/shards.py [--processes 1 2 4] [--lora] [--dtype bfloat16]
     python benchmarks/shards.py --lora --dtype bfloat16 --layers 16 --width 2048 --inner 8192 --vocabulary 128256
 
+Several processes read their own rows of the model's files; the column "loading" is the most that one holds meanwhile.
 It trains three steps of KTO-like passes (policy and reference) on a CPU, over gloo. Of every process it prints, between
 two steps and at the peak of a step, the bytes of its tensors, which are what a GPU would hold, and what the process
 holds in all; beside the plan's (`haloes plan --processes`). The program, gloo's threads and gaps are in the latter
@@ -33,7 +34,6 @@ from torch.profiler import ProfilerActivity, profile
 from haloes.models.policy import Policy
 from haloes.models.weight_shards import local
 
-_TOKENS = 256
 _MIB = 2**20
 _GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 """Settings of glibc with which freed memory goes back to the system at once, so that what a process holds is in use."""
@@ -44,44 +44,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, number in {"layers": 8, "width": 512, "inner": 1408, "vocabulary": 8192}.items():
         parser.add_argument(f"--{name}", type=int, default=number, help="of the model")
+    parser.add_argument("--tokens", type=int, default=256, help="of each process in a step")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--lora", action="store_true", help="train adapters and not all weights")
     parser.add_argument("--dtype", default="float32", help="what the model computes in")
     given = parser.parse_args()
-    print("MiB a process, between two steps and at a step's peak")
-    print("| processes | planned | tensors | held | planned, peak | tensors, peak | held, peak | seconds a step |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for count in given.processes:
-        found = _measure(count, given)
-        columns = (
-            ", ".join(f"{one[name]:.0f}" for one in found) for name in ("tensors", "held", "most tensors", "peak")
-        )
-        tensors, held, most, peak = columns
-        planned, at_peak, seconds = (found[0][name] for name in ("planned", "planned peak", "seconds"))
-        print(
-            f"| {count} | {planned:.0f} | {tensors} | {held} | {at_peak:.0f} | {most} | {peak} | {seconds:.1f} |",
-            flush=True,
-        )
+    print("MiB a process: while loading, between two steps, and at a step's peak")
+    print("| processes | loading | planned | tensors | held | planned, peak | tensors, peak | held, peak | seconds |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update({"HALOES_CACHE": folder} | _GIVES_BACK)
+        _in_a_process(_save_model, given, Path(folder))
+        for count in given.processes:
+            found = _measure(count, given, Path(folder))
+            names = ("loading", "tensors", "held", "most tensors", "peak")
+            loading, tensors, held, most, peak = (", ".join(f"{one[name]:.0f}" for one in found) for name in names)
+            planned, at_peak, seconds = (found[0][name] for name in ("planned", "planned peak", "seconds"))
+            row = [count, loading, f"{planned:.0f}", tensors, held, f"{at_peak:.0f}", most, peak, f"{seconds:.1f}"]
+            print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
 
-def _measure(count: int, given: argparse.Namespace) -> list[dict[str, float]]:
+def _in_a_process(work: Callable[..., None], *arguments: Any) -> None:
+    """Do work in a process of its own, whose memory is gone afterwards."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"a process ended with {process.exitcode}")
+
+
+def _measure(count: int, given: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
     """Train with so many processes, and return what each of them measured."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.update({"HALOES_CACHE": folder} | _GIVES_BACK)
-        context = multiprocessing.get_context("spawn")
-        processes = [
-            context.Process(target=_train, args=(index, count, port, given, Path(folder))) for index in range(count)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            raise SystemExit(f"a process ended with {[process.exitcode for process in processes]}")
-        return [json.loads((Path(folder) / f"{index}.json").read_text()) for index in range(count)]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_train, args=(index, count, port, given, folder)) for index in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise SystemExit(f"a process ended with {[process.exitcode for process in processes]}")
+    return [json.loads((folder / f"{index}.json").read_text()) for index in range(count)]
 
 
 def _train(index: int, count: int, port: int, given: argparse.Namespace, folder: Path) -> None:
@@ -100,23 +105,28 @@ def _train(index: int, count: int, port: int, given: argparse.Namespace, folder:
 
     ranks = this_rank(torch.device("cpu"))
     empty = _held()
-    policy = make_policy(
-        _model(given), lora=LoRA(rank=8) if given.lora else None, reference=True, seed=0, fingerprint="random"
-    )
-    planned, at_peak = _planned(policy, count, given)
-    if ranks.group is not None:
-        policy = shard_policy(policy, ranks.group.mesh())
+    with _Peak() as loading:
+        policy = make_policy(
+            _model(given, folder, in_files=count > 1),
+            lora=LoRA(rank=8) if given.lora else None,
+            reference=True,
+            seed=0,
+            fingerprint="random",
+        )
+        planned, at_peak = _planned(policy, count, given)
+        if ranks.group is not None:
+            policy = shard_policy(policy, ranks.group.mesh())
     masters = make_masters(policy.trainable())
     optimizer = make_optimizer(masters, TrainSettings(lr=1e-4))
     rng = np.random.default_rng(index)
-    ids = rng.integers(0, given.vocabulary, _TOKENS, dtype=np.int32)
+    ids = rng.integers(0, given.vocabulary, given.tokens, dtype=np.int32)
     packed = make_packed([(ids[:16], ids[16:], ids[16:] >= 0)], policy.device)
 
     def step(number: int) -> None:
         reference = policy.reference_logps(packed).sum()
         scores = policy.token_scores(packed)
         assert scores.logp is not None
-        (reference - scores.logp.sum()).div(count * _TOKENS).backward()
+        (reference - scores.logp.sum()).div(count * given.tokens).backward()
         ranks.sum_each(masters.own_gradients())
         update(masters, optimizer, 1e-4, 10.0, step=number + 1)
 
@@ -127,6 +137,7 @@ def _train(index: int, count: int, port: int, given: argparse.Namespace, folder:
     seconds = time.perf_counter() - began
     tensors = _bytes_of_tensors()
     found = {
+        "loading": (loading.most - empty) / _MIB,
         "planned": planned / _MIB,
         "planned peak": at_peak / _MIB,
         "tensors": tensors / _MIB,
@@ -174,8 +185,8 @@ def _planned(policy: Policy, count: int, given: argparse.Namespace) -> tuple[int
         # One process maps its reference from a file, and holds it in no memory of its own.
         reference=0 if given.lora or count == 1 else sizes.weights,
         chunk=max(1, CHUNK_BYTES // (FLOAT32 * sizes.vocabulary)),
-        tokens=_TOKENS,
-        positions=_TOKENS,
+        tokens=given.tokens,
+        positions=given.tokens,
         kept=kept_by_shape(sizes, itemsize),
     )
     parts = whole_parts(sizes, load) if count == 1 else shard_parts(sizes, load, over=count)
@@ -183,8 +194,21 @@ def _planned(policy: Policy, count: int, given: argparse.Namespace) -> tuple[int
     return sum(parts.get(name, 0) for name in lasting), sum(parts.values())
 
 
-def _model(given: argparse.Namespace) -> torch.nn.Module:
-    """Make a random model in the shape of Llama's."""
+def _model(given: argparse.Namespace, folder: Path, *, in_files: bool) -> Any:
+    """Return the model that was saved in a folder, with its weights or without."""
+    from transformers import AutoModelForCausalLM
+
+    from haloes.models.locate import locate
+    from haloes.models.unread_weights import model_in_files
+
+    dtype = getattr(torch, given.dtype)
+    if in_files:
+        return model_in_files(locate(str(folder), weights=True), folder, dtype)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+
+
+def _save_model(given: argparse.Namespace, folder: Path) -> None:
+    """Save a random model in the shape of Llama's."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     config = LlamaConfig(
@@ -198,8 +222,7 @@ def _model(given: argparse.Namespace) -> torch.nn.Module:
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    model: torch.nn.Module = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, given.dtype))
-    return model
+    AutoModelForCausalLM.from_config(config, dtype=getattr(torch, given.dtype)).save_pretrained(folder)
 
 
 def _held() -> int:

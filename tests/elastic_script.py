@@ -4,17 +4,18 @@ Checkpoints that some processes write and others read: a script, so that it can 
     python tests/elastic_script.py FOLDER
 
 One, two and four processes write checkpoints `N`, and what is in them as `N.npz`; one to four read each of them, and
-write what they found as `M reads N.npz`.
+write what they found as `M reads N.npz`. "2x2" are four of which each two hold a copy of the weights together.
 """
 
 import sys
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peft  # noqa: F401 - once, and not in every process
+import pytest
 import torch
 import torch.distributed.fsdp
 import torch.distributed.tensor
@@ -31,12 +32,14 @@ from haloes.tokens.store import TokenStore
 from haloes.training import checkpoint
 from haloes.training.distributed import Ranks, this_rank
 from haloes.training.optimizer import make_masters, make_optimizer
+from haloes.training.process_group import ProcessGroup
 from haloes.training.save_checkpoint import Snapshot, save, snapshot
 from haloes.training.settings import TrainSettings
 from haloes.training.update import update
 from training_jobs import thumbs, write_store
 
-WRITERS, READERS = (1, 2, 4), (1, 2, 3, 4)
+COPIES = "2x2"
+WRITERS, READERS = ("1", "2", "4", COPIES), ("1", "2", "3", "4", COPIES)
 WAYS = {"all weights": None, "adapters": LoRA(rank=3)}
 STEPS = 2
 
@@ -99,7 +102,7 @@ class Training:
             yield f"reference {name}", whole(weight)
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, name: str) -> None:
     """Train two steps, and write a checkpoint, as one of several processes."""
     ranks = _rank()
     for way in WAYS:
@@ -108,18 +111,25 @@ def write(folder: Path) -> None:
             training.step(number)
             if number == 0:
                 training.reference.sync()
-        training.save(folder / way / str(ranks.count))
-        _dump(folder / f"{way} {ranks.count}.npz", training, ranks)
+        training.save(folder / way / name)
+        _dump(folder / f"{way} {name}.npz", training, ranks)
 
 
-def read(folder: Path) -> None:
+def read(folder: Path, name: str) -> None:
     """Read every checkpoint, and go on with it, as one of several processes."""
     ranks = _rank()
     for way in WAYS:
         for writers in WRITERS:
             training = Training(folder, ranks, way)
-            training.restore(folder / way / str(writers))
-            _dump(folder / f"{way} {ranks.count} reads {writers}.npz", training, ranks)
+            training.restore(folder / way / writers)
+            _dump(folder / f"{way} {name} reads {writers}.npz", training, ranks)
+
+
+def _do(work: Callable[[Path, str], None], folder: Path, name: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if name == COPIES:
+            patch.setattr(ProcessGroup, "mesh", partialmethod(ProcessGroup.mesh, over=2))
+        work(folder, name)
 
 
 def _rank() -> Ranks:
@@ -138,10 +148,10 @@ def _dump(path: Path, training: Training, ranks: Ranks) -> None:
 def main(folder: Path) -> None:
     """Write with one, two and four processes, then read with one to four."""
     write_store(folder / "rows", thumbs(4))
-    for work, counts in ((write, WRITERS), (read, READERS)):
-        for count in counts:
-            codes = together(partial(work, folder), count)
-            assert not any(codes), (work, count, codes)
+    for work, names in ((write, WRITERS), (read, READERS)):
+        for name in names:
+            codes = together(partial(_do, work, folder, name), 4 if name == COPIES else int(name))
+            assert not any(codes), (work, name, codes)
 
 
 if __name__ == "__main__":

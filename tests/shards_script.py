@@ -9,12 +9,13 @@ It leaves in the folder what everything came to in process R of N, as `N-R.npz`.
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peft  # noqa: F401 - once, and not in every process
+import pytest
 import torch
 import torch.distributed.fsdp
 import torch.distributed.tensor
@@ -34,6 +35,7 @@ from haloes.tokens.store import TokenStore
 from haloes.training.distributed import Ranks, this_rank
 from haloes.training.equal_passes import fillers_for
 from haloes.training.optimizer import make_masters, make_optimizer
+from haloes.training.process_group import ProcessGroup
 from haloes.training.settings import TrainSettings
 from haloes.training.step import Stepper
 from haloes.training.update import update
@@ -41,6 +43,8 @@ from haloes.training.validation import make_schedule
 from training_jobs import EVERY, LOSSES, Row, disturb, make_stepper, rows_for, thumbs, write_store
 
 COUNTS = (1, 2, 4)
+COPIES = ["all weights, tied", "all weights, untied", "adapters, tied", "a process without rows", "pairs"]
+"""Cases of four processes of which each two hold a copy together."""
 BFLOAT16 = "in bfloat16"
 
 
@@ -277,18 +281,38 @@ def everything(folder: Path) -> None:
         found |= {f"{name}: {key}": value for key, value in three_steps(name, case, folder, ranks)}
     found |= dict(the_rest(folder, ranks)) | dict(synced(ranks, folder)) | dict(dtypes(ranks, folder))
     found |= dict(every_loss(folder, ranks)) | dict(held(folder, ranks))
+    save(found, folder / f"{ranks.count}-{ranks.index}.npz")
+
+
+def in_copies(folder: Path) -> None:
+    """Do a part of it as one of four processes of which each two hold a copy of the weights together."""
+    torch.set_num_threads(1)
+    ranks = this_rank(torch.device("cpu"))
+    found: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProcessGroup, "mesh", partialmethod(ProcessGroup.mesh, over=2))
+        for name in COPIES:
+            found |= {f"{name}: {key}": value for key, value in three_steps(name, CASES[name], folder, ranks)}
+        found |= dict(synced(ranks, folder)) | dict(dtypes(ranks, folder))
+        weight = next(iter(policy_of(LOSSES["kto"], Case(), ranks).trainable().values()))
+        found |= {"rows": len(weight), "own rows": len(local(weight))}
+    save(found, folder / f"2x2-{ranks.index}.npz")
+
+
+def save(found: dict[str, Any], path: Path) -> None:
+    """Write everything that was found."""
     arrays = {
         key: value.detach().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         for key, value in found.items()
     }
-    np.savez(folder / f"{ranks.count}-{ranks.index}.npz", **arrays)
+    np.savez(path, **arrays)
 
 
 def main(folder: Path) -> None:
     """Do it all with one, two and four processes."""
     make_stores(folder)
-    for count in COUNTS:
-        codes = together(partial(everything, folder), count)
+    for work, count in [*((everything, count) for count in COUNTS), (in_copies, 4)]:
+        codes = together(partial(work, folder), count)
         assert not any(codes), codes
 
 

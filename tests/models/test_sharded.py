@@ -54,6 +54,28 @@ def test_three_steps_in_bfloat16_are_those_of_one_process_up_to_its_rounding(cas
     assert same(found, process, f"{case}", atol=0.5, rtol=0.05) > 20
 
 
+@pytest.mark.parametrize("process", ["2x2-0", "2x2-3"])
+@pytest.mark.parametrize("case", shards_script.COPIES)
+def test_three_clipped_steps_of_two_copies_in_two_parts_each_are_those_of_one_process(
+    case: str, process: str, found: Found
+):
+    assert same(found, process, case) > 20
+    assert found[process]["own rows"] == -(-found[process]["rows"] // 2)
+
+
+@pytest.mark.parametrize("process", ["2x2-1", "2x2-2", "2x2-3"])
+def test_copies_have_the_same_numbers_to_the_bit(process: str, found: Found):
+    for name, value in found["2x2-0"].items():
+        assert np.array_equal(value, found[process][name]), name
+
+
+@pytest.mark.parametrize("process", ["2x2-0", "2x2-3"])
+def test_a_synced_reference_in_copies_is_the_policy_of_its_last_sync(process: str, found: Found):
+    assert np.array_equal(found[process]["synced: start"], found[process]["synced: old"])
+    assert np.array_equal(found[process]["synced: policy"], found[process]["synced: new"])
+    assert found[process]["gradients in float32"]
+
+
 @pytest.mark.parametrize("process", ["2-0", "2-1"])
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_a_step_of_every_loss_is_that_of_one_process(name: str, process: str, found: Found):

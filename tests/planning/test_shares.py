@@ -62,6 +62,16 @@ def planned(place: Path, /, *, processes: int = 8, shard: bool = True, **section
     return plan_shared(config, processes=processes, gpu_memory=80 * 10**9, shard=shard)
 
 
+def test_copies_over_groups_of_processes_take_what_a_run_of_one_group_does(models: Path):
+    train, model = {"shard_over": 8}, {"lora": None}
+    copies = planned(models / next(iter(SHAPES)), processes=16, model=model, train=train)
+
+    assert copies.shards == planned(models / next(iter(SHAPES)), processes=8, model=model).shards
+    assert copies.facts["processes that hold a copy together"] == 8
+    with pytest.raises(ConfigError, match=r"train\.shard_over=8 does not divide 12 processes"):
+        planned(models / next(iter(SHAPES)), processes=12, model=model, train=train)
+
+
 def gigabytes(parts: Any) -> float:
     """All of it but the activations, which depend on the rows."""
     return round(sum(size for name, size in parts.items() if name != "activations") / 1e9, 1)

@@ -76,6 +76,7 @@ DEFAULTS: dict[str, Any] = {
         "prompts_together": False,
         "repeats_budget": 0.0,
         "shard": "auto",
+        "shard_over": None,
         "threads": None,
         "reference_cache": True,
         "validate_every": None,

@@ -17,7 +17,7 @@ from haloes.models.adapters import LoRA
 from haloes.models.load import load_model
 from haloes.run_files import MODEL
 from haloes.runs.config import ModelSettings, RunConfig
-from haloes.runs.sharding import bytes_of_a_copy, check_sharding, shares_weights, turn_of
+from haloes.runs.sharding import bytes_of_a_copy, check_sharding, processes_a_copy, turn_of
 from haloes.training.distributed import Ranks
 from haloes.training.metrics_log import read_metrics
 from haloes.training.settings import TrainSettings
@@ -150,13 +150,13 @@ def test_no_such_way_to_share_is_refused():
         TrainSettings(shard="zero3")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("shard", "shares"), [("off", False), ("full", True), ("auto", False)])
-def test_a_small_model_is_shared_only_on_request(shard: Any, shares: bool, tmp_path: Path):
+@pytest.mark.parametrize(("shard", "over"), [("off", 1), ("full", 2), ("auto", 1)])
+def test_a_small_model_is_shared_only_on_request(shard: Any, over: int, tmp_path: Path):
     model = ModelSettings(name=str(save_model(tmp_path / "model")), lora=None)
     config = RunConfig(model=model, train=TrainSettings(shard=shard))
 
-    assert shares_weights(config, Ranks(0, 2), CPU, torch.float32) is shares
-    assert not shares_weights(config, ALONE, CPU, torch.float32)
+    assert processes_a_copy(config, Ranks(0, 2), CPU, torch.float32) == over
+    assert processes_a_copy(config, ALONE, CPU, torch.float32) == 1
 
 
 def test_a_model_of_which_one_process_has_no_room_for_a_copy_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -165,7 +165,38 @@ def test_a_model_of_which_one_process_has_no_room_for_a_copy_is_shared(tmp_path:
     room = 2 * bytes_of_a_copy(model, config.train, torch.float32)
     monkeypatch.setattr("haloes.runs.sharding.free_memory", lambda _: room)
 
-    assert shares_weights(config, Ranks(0, 2), CPU, torch.float32)
+    assert processes_a_copy(config, Ranks(0, 2), CPU, torch.float32) == 2
+
+
+@pytest.mark.parametrize(
+    ("here", "room", "over"),
+    [
+        ("2", 1.0, 2),  # a machine's two processes have room for a copy together
+        ("2", 0.4, 4),  # they have not
+        ("4", 0.4, 4),  # one machine
+        ("3", 1.0, 4),  # machines with other numbers of processes
+    ],
+)
+def test_a_copy_lies_within_a_machine_that_has_room_for_it(
+    here: str, room: float, over: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = ModelSettings(name=str(save_model(tmp_path / "model")), lora=None)
+    config = RunConfig(model=model, train=TrainSettings(shard="full"))
+    free = int(room * bytes_of_a_copy(model, config.train, torch.float32))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
+    # On a CPU the processes divide what is free.
+    monkeypatch.setattr("haloes.runs.sharding.free_memory", lambda _: 4 * free)
+
+    assert processes_a_copy(config, Ranks(0, 4), CPU, torch.float32) == over
+
+
+def test_a_copy_lies_over_as_many_processes_as_are_asked_for_or_is_refused(tmp_path: Path):
+    model = ModelSettings(name=str(save_model(tmp_path / "model")), lora=None)
+    config = RunConfig(model=model, train=TrainSettings(shard="full", shard_over=2))
+
+    assert processes_a_copy(config, Ranks(0, 4), CPU, torch.float32) == 2
+    with pytest.raises(ConfigError, match=r"train\.shard_over=2 does not divide the run's 3 processes"):
+        processes_a_copy(config, Ranks(0, 3), CPU, torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @ways
 @pytest.mark.parametrize("writers", elastic_script.WRITERS)
 @pytest.mark.parametrize("readers", elastic_script.READERS)
-def test_what_is_read_is_what_was_written_with_the_moments(way: str, writers: int, readers: int, folder: Path):
+def test_what_is_read_is_what_was_written_with_the_moments(way: str, writers: str, readers: str, folder: Path):
     written = np.load(folder / f"{way} {writers}.npz")
     read = np.load(folder / f"{way} {readers} reads {writers}.npz")
 
@@ -45,6 +45,19 @@ def test_each_process_writes_its_own_rows_in_a_file_of_its_own(way: str, folder:
     with safe_open(path / "weights-2-of-2.safetensors", framework="np") as second:
         assert len(list(second.keys())) > 2
         assert not any("value_head" in name for name in second.keys())  # noqa: SIM118
+
+
+@ways
+def test_of_two_copies_in_two_parts_each_one_copy_is_written(way: str, folder: Path):
+    path = folder / way / elastic_script.COPIES / f"step-{elastic_script.STEPS:08d}"
+
+    for kind in ("weights", "optimizer", "memory"):
+        held = []
+        for i in range(4):
+            with safe_open(path / f"{kind}-{i + 1}-of-4.safetensors", framework="np") as file:
+                held.append(len(list(file.keys())))
+        assert min(held[:2]) > 2
+        assert held[2:] == [0, 0]
 
 
 @pytest.mark.parametrize("file", ["weights-2-of-2.safetensors", "optimizer-1-of-2.safetensors"])

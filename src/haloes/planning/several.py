@@ -53,7 +53,8 @@ def plan_shared(config: RunConfig, *, processes: int, gpu_memory: int, shard: bo
         shard: whether the weights are to lie in shards in any case, as train.shard=full has them.
 
     Raises:
-        ConfigError: there is no such loss, or shards are asked for with what cannot be sharded.
+        ConfigError: there is no such loss, shards are asked for with what cannot be sharded, or train.shard_over does
+            not divide the processes.
         ModelError: there is no such model.
     """
     loss = configured_loss(config.loss)
@@ -63,7 +64,10 @@ def plan_shared(config: RunConfig, *, processes: int, gpu_memory: int, shard: bo
     check_sharding(config.model, replace(config.train, shard=wanted))
     whole = whole_parts(sizes, load)
     can_share = processes > 1 and obstacle(config.model, config.train) is None
-    shards = shard_parts(sizes, load, over=processes) if can_share else None
+    over = config.train.shard_over or processes
+    if can_share and processes % over:
+        raise ConfigError(f"train.shard_over={over} does not divide {processes} processes into groups of as many")
+    shards = shard_parts(sizes, load, over=over) if can_share else None
     limit = int(_FILLED * gpu_memory)
     # As a run decides: shards only where one copy does not fit, unless the settings say which.
     is_whole = shards is None or wanted == "off" or (wanted == "auto" and _total(whole) <= limit)
@@ -77,6 +81,7 @@ def plan_shared(config: RunConfig, *, processes: int, gpu_memory: int, shard: bo
             "numbers that are trained": sizes.trained,
             "dtype": "float32" if load.itemsize == FLOAT32 else "bfloat16",
             "processes": processes,
+            **({"processes that hold a copy together": over} if shards is not None and over < processes else {}),
             "tokens of a micro-batch": load.tokens,
         },
         whole=whole,

@@ -161,13 +161,15 @@ def _begin(run: ResolvedRun, prepared: PreparedRun, clock: PartClock, progress: 
     if run.config.model.init is not None:
         progress.note(f"training goes on from {run.config.model.init}, which is the reference")
     if run.shares_weights:
-        progress.note(_about_shards(prepared))
+        progress.note(_about_shards(prepared, over=run.processes_a_copy))
     return changed
 
 
-def _about_shards(prepared: PreparedRun) -> str:
+def _about_shards(prepared: PreparedRun, *, over: int) -> str:
     """Tell that the processes share the weights, and what answers cost then."""
     text = f"each of {prepared.ranks.count} processes holds a part of every weight (train.shard)"
+    if over < prepared.ranks.count:
+        text += f", and each {over} of them one copy together (train.shard_over)"
     if not prepared.inputs.prompts:
         return text
     return (

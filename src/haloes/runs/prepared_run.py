@@ -42,8 +42,13 @@ class ResolvedRun:
     """Whether the folder's run is resumed as it was, so that everything that decides its result must be the same."""
     code: tuple[UserCode, ...] = ()
     """The user's own loss, rater and rule."""
-    shares_weights: bool = False
-    """Whether each of its processes holds a part of every weight, and not all of them."""
+    processes_a_copy: int = 1
+    """Processes that hold one copy of the weights together; 1: each of them holds all."""
+
+    @property
+    def shares_weights(self) -> bool:
+        """Return whether each of its processes holds a part of every weight, and not all of them."""
+        return self.processes_a_copy > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ _FREE = {
     "keep_checkpoints",
     "threads",
     "shard",
+    "shard_over",
     "kl_budget",
     "repeats_budget",
 }

@@ -48,8 +48,8 @@ from haloes.runs.sharding import (
     bytes_of_weights,
     check_sharding,
     load_in_shards,
+    processes_a_copy,
     shared_fingerprint,
-    shares_weights,
     why_whole,
 )
 from haloes.runs.shared_start import check_same
@@ -105,7 +105,7 @@ def resolve_run(
     loss = loss or configured_loss(config.loss)
     check_output(loss, device)
     return ResolvedRun(
-        shares_weights=shares_weights(config, ranks, device, dtype),
+        processes_a_copy=processes_a_copy(config, ranks, device, dtype),
         config=with_resolved(config, loss, dtype),
         run_dir=run_dir,
         loss=loss,
@@ -196,7 +196,9 @@ def prepare_run(
         if because is not None:
             progress.note(f"each process loads the whole model before it keeps its shards alone, because of {because}")
         needed = 0 if because is None else bytes_of_weights(config.model, run.dtype)
-        policy, own = load_in_shards(partial(load, in_files=because is None), run.ranks, needed=needed)
+        policy, own = load_in_shards(
+            partial(load, in_files=because is None), run.ranks, needed=needed, over=run.processes_a_copy
+        )
     else:
         policy, own = load()
     # The least that fits on any of them: GPUs may not be equally free.
@@ -277,10 +279,9 @@ def _load(data: PreparedData, *, limit: int | None, keep_start: bool, in_files: 
     # Only now is it known what the weights take. Processes on one CPU share its memory; each GPU has its own.
     free = (limit or free_memory(run.device)) - bytes_in_use(run.device)
     free //= run.ranks.count if run.device.type == "cpu" else 1
-    sharing = run.ranks.count if run.shares_weights else 1
     if in_files:  # what they take is still to come
-        free -= bytes_of_shards(policy, run.ranks)
-    return policy, choose_budget(policy, config.train, free=free, device=run.device, processes=sharing)
+        free -= bytes_of_shards(policy, over=run.processes_a_copy)
+    return policy, choose_budget(policy, config.train, free=free, device=run.device, processes=run.processes_a_copy)
 
 
 def _rounding(policy: Policy, data: PreparedData, progress: Progress) -> Rounding | None:

@@ -1,4 +1,4 @@
-"""Whether the processes of a run share the weights (`train.shard`), and what then cannot be done."""
+"""Which processes of a run share the weights (`train.shard`, `train.shard_over`), and what then cannot be done."""
 
 import json
 import os
@@ -33,19 +33,35 @@ def check_sharding(model: ModelSettings, train: TrainSettings) -> None:
         raise ConfigError(f"train.shard=full does not go with {cause} yet: set train.shard=off, or leave that out")
 
 
-def shares_weights(config: RunConfig, ranks: Ranks, device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether the run's processes hold a part of every weight each; the same on all of them."""
+def processes_a_copy(config: RunConfig, ranks: Ranks, device: torch.device, dtype: torch.dtype) -> int:
+    """
+    Return how many of the run's processes hold one copy of the weights together, the same on all; 1: each holds all.
+
+    Raises ConfigError where the processes cannot be divided into so many.
+    """
     model, train = config.model, config.train
     if ranks.count == 1 or train.shard == "off":
-        return False
-    if train.shard == "full":
-        return True
-    if obstacle(model, train) is not None:
-        return False
+        return 1
+    if train.shard == "auto" and obstacle(model, train) is not None:
+        return 1
+    over = train.shard_over
+    if over is not None and ranks.count % over:
+        raise ConfigError(
+            f"train.shard_over={over} does not divide the run's {ranks.count} processes into groups of as many: take a "
+            "number that does, or leave it out"
+        )
+    if train.shard == "full" and over is not None:
+        return over
     free = free_memory(device) // (ranks.count if device.type == "cpu" else 1)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.count))
+    said = [json.loads(text) for text in ranks.gather(json.dumps([free, here]).encode())]
     # The least of all: GPUs may not be equally free, and all of them share or none.
-    least = min(map(int, ranks.gather(str(free).encode())))
-    return bytes_of_a_copy(model, train, dtype) > _ROOM * least
+    room, needed = _ROOM * min(free for free, _ in said), bytes_of_a_copy(model, train, dtype)
+    if train.shard == "auto" and needed <= room:
+        return 1
+    machines = {here for _, here in said}
+    divides = len(machines) == 1 and 1 < here < ranks.count and ranks.count % here == 0
+    return over or (here if divides and needed // here <= room else ranks.count)
 
 
 def bytes_of_weights(model: ModelSettings, dtype: torch.dtype) -> int:
@@ -64,7 +80,7 @@ def bytes_of_a_copy(model: ModelSettings, train: TrainSettings, dtype: torch.dty
     return weights * (2 * int(dtype.itemsize) + master + _FLOAT32 + MOMENTS[train.optimizer])
 
 
-def load_in_shards(load: Callable[[], Loaded], ranks: Ranks, *, needed: int) -> Loaded:
+def load_in_shards(load: Callable[[], Loaded], ranks: Ranks, *, needed: int, over: int) -> Loaded:
     """
     Load the policy in each process, and cut its weights into shards over all of them, which come here together.
 
@@ -75,13 +91,14 @@ def load_in_shards(load: Callable[[], Loaded], ranks: Ranks, *, needed: int) -> 
         load: returns the policy in host memory, and a number that is handed on.
         ranks: the processes.
         needed: bytes that a policy takes in host memory; 0 where its weights stay in their files.
+        over: how many processes hold one copy of the weights together.
     """
     # Not at the top: it takes seconds, which a run without shards does not need.
     from haloes.models.sharded import cut, set_up
 
     if ranks.group is None:
         return load()
-    mesh, place = ranks.group.mesh(), int(os.environ.get("LOCAL_RANK", ranks.index))
+    mesh, place = ranks.group.mesh(over), int(os.environ.get("LOCAL_RANK", ranks.index))
     own = turn_of(place, free=free_memory(torch.device("cpu")), needed=needed)
     # Machines may differ in the number of turns, and all wait for the last.
     last = max(map(int, ranks.gather(str(own).encode())))
@@ -134,12 +151,12 @@ def shared_fingerprint(model: Any, ranks: Ranks, *, like: str | None) -> str:
     return combined(what_it_is(model), hashes)
 
 
-def bytes_of_shards(policy: Policy, ranks: Ranks) -> int:
-    """Return the bytes of a process's part of a policy's weights, in the dtype that they have, and its reference's."""
+def bytes_of_shards(policy: Policy, *, over: int) -> int:
+    """Return the bytes of one of so many parts of a policy's weights and its reference's, in their dtype."""
     from haloes.models.sharded import models_of
 
     held: int = sum(weight.nbytes for model, _ in models_of(policy) for weight in model.parameters())
-    return held // ranks.count
+    return held // over
 
 
 def turn_of(place: int, *, free: int, needed: int) -> int:

@@ -94,15 +94,36 @@ class ProcessGroup:
         self.add_up(rows, longest=TABLES)
         return [row[:size].numpy().tobytes() for row, size in zip(rows, sizes.tolist(), strict=True)]
 
-    def mesh(self) -> "DeviceMesh":
-        """Return the processes as those that hold a part of every weight each; all of them come here together."""
+    def mesh(self, over: int | None = None) -> "DeviceMesh":
+        """
+        Return the processes as those that hold a part of every weight each; all of them come here together.
+
+        Args:
+            over: how many of them, one after the other, hold one copy of the weights together; all if left out. It
+                divides their number. Copies are the first dimension then, and the parts of a copy the second.
+        """
         from torch.distributed.device_mesh import DeviceMesh
 
+        if over is not None and over < self.count:
+            places = torch.arange(self.count).view(-1, over)
+            kind = "cpu" if self.between_gpus is None else "cuda"
+            # All processes make all groups, in one order, those that they are not in too.
+            groups = [self._among(places.T), self._among(places)]
+            return DeviceMesh.from_group(groups, kind, mesh=places, mesh_dim_names=("copy", "part"))
         if self.between_gpus is not None:
             return DeviceMesh.from_group(self.between_gpus, "cuda")
         # One of its own: who hangs in a pass is noticed, however long the main process may work alone elsewhere.
         between = dist.new_group(backend="gloo", timeout=timedelta(seconds=GRADIENTS))
         return DeviceMesh.from_group(between, "cpu")
+
+    def _among(self, places: Tensor) -> dist.ProcessGroup:
+        """Make a group of the processes of each row, and return the one that this process is in."""
+        backend = "gloo" if self.between_gpus is None else "nccl"
+        made = [
+            (row, dist.new_group(row, backend=backend, timeout=timedelta(seconds=GRADIENTS))) for row in places.tolist()
+        ]
+        found: dist.ProcessGroup = next(group for row, group in made if self.index in row)
+        return found
 
     def lost(self, error: BaseException) -> ProcessEnded | None:
         """Return what to raise where a pass through shards failed because another process is gone; else None."""

@@ -17,6 +17,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("optimizer",), lambda value: value in get_args(Optimizer), " or ".join(get_args(Optimizer))),
     (("schedule",), lambda value: value in get_args(Shape), " or ".join(get_args(Shape))),
     (("shard",), lambda value: value in get_args(Shard), " or ".join(get_args(Shard))),
+    (("shard_over",), lambda value: value is None or value > 1, "at least 2, or left out"),
     (("lr", "epochs"), lambda value: value == "auto" or 0 < value < inf, 'positive and finite, or "auto"'),
     (("max_grad_norm",), lambda value: 0 < value < inf, "positive and finite"),
     (
@@ -106,6 +107,10 @@ class TrainSettings:
     the memory and more talk between the processes, and the results are the same up to rounding. "auto" is full where
     one process has no room for all. One process has nothing to share. Not with adamw8bit, model.quantize or
     train.activation_offload."""
+    shard_over: int | None = None
+    """Processes that hold one copy of the weights together where they hold parts of them (train.shard). Fewer than all,
+    there are several copies: each process takes more memory, and has less to say to those on other machines. null: with
+    several machines the processes of one of them, where it has room for a copy; else all processes."""
     threads: int | None = None
     """Threads that a CPU computes with, and most processes that rows are encoded in. null for as many as torch
     takes by itself (OMP_NUM_THREADS, or all cores), and as many as there are processors. More than the cores are

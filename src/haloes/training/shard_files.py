@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from haloes.errors import RunError
-from haloes.models.weight_shards import is_shard, local, rows_of
+from haloes.models.weight_shards import in_first_copy, is_shard, local, rows_of
 from haloes.training.distributed import Ranks
 
 _BEGINS = "first rows"
@@ -58,7 +58,12 @@ class HeldTensors:
 
 def held(tensors: Mapping[str, Tensor], ranks: Ranks) -> HeldTensors:
     """Return what this process holds of the tensors, without a copy: whole ones are the main process's."""
-    own = {name: tensor for name, tensor in tensors.items() if ranks.is_main or is_shard(tensor)}
+    # Of several copies of a weight the first is written.
+    own = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if (in_first_copy(tensor) if is_shard(tensor) else ranks.is_main)
+    }
     begins = {name: rows_of(tensor).start for name, tensor in own.items() if is_shard(tensor)}
     return HeldTensors({name: local(tensor) for name, tensor in own.items()}, begins)
 
