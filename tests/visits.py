@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
 from chromium import BROWSER
 from served import Served
@@ -15,6 +15,22 @@ PATIENCE_MS = 120_000
 PHONE, DESK = 360, 1280
 
 expect.set_options(timeout=PATIENCE_MS)
+
+
+class Held:
+    """A handler for `page.route`: requests that wait until the test lets them go on."""
+
+    def __init__(self) -> None:
+        self.all: list[Route] = []
+
+    def __call__(self, route: Route) -> None:
+        self.all.append(route)
+
+    def first(self, page: Page) -> Route:
+        """The first one, once the page sent it: what the page shows comes sooner than its request is here."""
+        while not self.all:
+            page.wait_for_timeout(10)
+        return self.all[0]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Chats through the server: what the client gets, and what is kept."""
 
+import asyncio
 import json
 import socket
 import time
@@ -11,6 +12,8 @@ pytest.importorskip("uvicorn", reason="the extra web is not installed")
 openai = pytest.importorskip("openai", reason="the test extra is not installed whole")
 
 from fake_upstream import FakeUpstream  # noqa: E402
+from haloes.serving import chat  # noqa: E402
+from haloes.serving.replies import ReadReply, read_reply  # noqa: E402
 from served import served  # noqa: E402
 
 ASK = {"model": "big", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
@@ -104,6 +107,27 @@ def test_who_hangs_up_ends_the_answer_and_what_came_is_kept(tmp_path: Path):
         (kept,) = server.json("GET", "/api/answers")[1]["answers"]
         assert kept["answer"].startswith("word 0 of big word 1 of big word 2")
         assert server.json("GET", f"/api/answers/{kept['completion_id']}")[1]["finish_reason"] == "stopped"
+
+
+def test_a_reply_is_read_in_a_thread_where_no_other_chat_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loops = []
+
+    def read(raw: bytes) -> ReadReply:
+        loops.append(asyncio._get_running_loop())
+        return read_reply(raw)
+
+    monkeypatch.setattr(chat, "read_reply", read)
+    (tmp_path / "prompts.txt").write_text("Is it?\n")
+    with (
+        FakeUpstream() as upstream,
+        served(tmp_path, upstream.url, compare=("big", "small"), prompts=str(tmp_path / "prompts.txt")) as server,
+    ):
+        server.chat()
+        server.chat(stream=True)
+        assert server.json("POST", "/api/comparisons", {})[0] == 200
+
+        assert server.json("GET", "/api/info")[1]["answers"] == 4
+    assert loops == [None] * 4
 
 
 @pytest.mark.parametrize(

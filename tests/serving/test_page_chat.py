@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 pytest.importorskip("playwright", reason="the test extra is not installed whole")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from chromium import needs_browser
 from fake_upstream import FakeUpstream
 from served import Served, served
-from visits import chromium, visit
+from visits import Held, chromium, visit
 
 pytestmark = needs_browser
 
@@ -148,11 +148,32 @@ def test_words_are_shown_as_they_come_until_they_are_stopped(browser: Browser, t
         assert upstream.hang_ups == 1
 
 
+def test_a_question_that_is_asked_while_a_chat_is_restored_waits_for_it(browser: Browser, server: Served):
+    with visit(browser, server) as page:
+        ask(page, "What was before?")
+        asked: list[Request] = []
+        page.on("request", lambda request: asked.append(request) if "/v1/" in request.url else None)
+        page.route("**/api/answers/*", held := Held())
+        page.reload()
+        page.get_by_label("Your message").fill("What comes after?")
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Your message")).to_have_value("What comes after?")
+        page.evaluate("new Promise((done) => setTimeout(done))")
+        assert asked == []
+
+        held.first(page).continue_()
+        expect(page.get_by_role("log").get_by_role("button", name="Good")).to_have_count(2)
+        said = ["What was before?", "What was before?", "What comes after?", "What comes after?"]
+        expect(page.get_by_role("log").locator(".words")).to_have_text(said)
+        assert [request.post_data_json["model"] for request in asked] == ["big"]
+
+
 def test_a_question_that_is_not_answered_stays_to_be_asked_again(browser: Browser, tmp_path: Path):
     with FakeUpstream() as upstream, served(tmp_path, upstream.url) as server, visit(browser, server) as page:
         page.route("**/v1/chat/completions", lambda route: route.fulfill(status=200, body="data: {}\n\n"))
         page.get_by_label("Your message").fill("Hello?")
-        page.keyboard.press("Enter")
+        with page.expect_response("**/v1/chat/completions"):  # the box is empty while it is asked
+            page.keyboard.press("Enter")
         expect(page.get_by_label("Your message")).to_have_value("Hello?")
         expect(page.get_by_role("log")).to_be_empty()
 

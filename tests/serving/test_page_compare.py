@@ -1,5 +1,6 @@
 """The page in a real browser: the blind comparison, by keys alone."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 pytest.importorskip("playwright", reason="the test extra is not installed whole")
 
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from chromium import needs_browser
 from fake_upstream import FakeUpstream
 from served import Served, served
-from visits import PHONE, chromium, visit
+from visits import PHONE, Held, chromium, visit
 
 pytestmark = needs_browser
 
@@ -119,16 +120,16 @@ def test_a_pair_that_comes_while_a_vote_is_changed_does_not_take_its_place(
 ):
     with visit(browser, server, "compare", forgiven="Failed to load resource") as page:
         expect(page.locator(".sides .words")).to_have_count(2)
-        held: list[Route] = []
-        page.route("**/api/comparisons", lambda route: held.append(route))  # noqa: PLW0108 - no builtin is taken
+        page.route("**/api/comparisons", held := Held())
         page.keyboard.press("1")
         page.get_by_role("button", name="Change this vote").click()
         expect(page.locator("#pair .turn.user")).to_contain_text("Is 0 it?")
+        route = held.first(page)
         with page.expect_response("**/api/comparisons"):
             if fails:
-                held[0].fulfill(status=502, json={"error": {"message": "the model is gone"}})
+                route.fulfill(status=502, json={"error": {"message": "the model is gone"}})
             else:
-                held[0].continue_()
+                route.continue_()
         page.evaluate("new Promise((done) => setTimeout(done))")  # what waits for the reply has run
 
         expect(page.locator("#pair .turn.user")).to_contain_text("Is 0 it?")
@@ -136,6 +137,62 @@ def test_a_pair_that_comes_while_a_vote_is_changed_does_not_take_its_place(
         page.keyboard.press("2")
         expect(page.locator("#pair .turn.user")).to_contain_text("Is 1 it?")
         assert server.json("GET", "/api/comparisons/tally")[1]["votes"] == 1
+
+
+def test_a_vote_that_is_changed_while_a_pair_is_on_its_way_asks_for_no_other(browser: Browser, server: Served):
+    with visit(browser, server, "compare") as page:
+        expect(page.locator(".sides .words")).to_have_count(2)
+        page.route("**/api/comparisons", held := Held())
+        page.keyboard.press("1")
+        page.get_by_role("button", name="Change this vote").click()
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 0 it?")
+        page.keyboard.press("2")
+        expect(page.locator("#last")).to_contain_text("Kept: Right is better")
+        expect(page.get_by_text("Both answer")).to_be_visible()
+        page.evaluate("new Promise((done) => setTimeout(done))")  # what would ask for another has run
+        held.first(page)
+        assert len(held.all) == 1
+
+        held.first(page).continue_()
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 1 it?")
+
+
+def test_after_a_vote_is_changed_the_pair_that_waited_is_shown_and_so_by_a_reload(browser: Browser, server: Served):
+    with visit(browser, server, "compare") as page:
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 0 it?")
+        page.keyboard.press("1")
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 1 it?")
+        waiting = page.evaluate("sessionStorage['haloes-pair']")
+        page.route("**/api/comparisons", held := Held())
+        page.get_by_role("button", name="Change this vote").click()
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 0 it?")
+        page.keyboard.press("2")
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 1 it?")
+
+        page.reload()
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 1 it?")
+        assert page.evaluate("sessionStorage['haloes-pair']") == waiting
+        assert held.all == []
+
+
+def test_who_wrote_an_answer_of_a_pair_is_in_the_list_after_the_vote(browser: Browser, server: Served):
+    with visit(browser, server, "compare") as page:
+        expect(page.locator(".sides .words")).to_have_count(2)
+        page.get_by_role("link", name="Answers").click()
+        authors = page.locator("#rows .who")
+        expect(authors).to_have_text([re.compile("^a model that is named after the vote, ")] * 2)
+        page.locator("#rows summary").first.click()
+        opened = page.locator("details[open] .turn .who")
+        expect(opened).to_have_text(["user", "a model that is named after the vote"])
+
+        page.get_by_role("link", name="Compare").click()
+        expect(page.locator(".sides .words")).to_have_count(2)
+        page.keyboard.press("1")
+        expect(page.locator("#pair .turn.user")).to_contain_text("Is 1 it?")
+        page.get_by_role("link", name="Answers").click()
+        expect(authors).to_have_count(4)
+        expect(page.get_by_role("region", name="Answers").get_by_text("new, ")).to_have_count(1)
+        expect(page.get_by_role("region", name="Answers").get_by_text("old, ")).to_have_count(1)
 
 
 def test_a_prompt_of_ones_own_and_a_reason_are_compared_without_a_mouse(browser: Browser, server: Served):

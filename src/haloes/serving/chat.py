@@ -5,9 +5,12 @@ import time
 from asyncio import wrap_future
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
 from haloes.readable import readable
 from haloes.serving.backend import Ask, Backend, Reply
@@ -42,6 +45,8 @@ class Passed:
     raw: bytearray
     first: float | None = None
     """Seconds to the first byte."""
+    took: float = 0.0
+    """Seconds to the last one."""
     reply: Reply | None = None
     size: int = 0
     """Bytes that came."""
@@ -67,11 +72,14 @@ class Passed:
             return False
         return self.reply.size == self.size or self.raw[-_END:].rstrip().endswith(_DONE)
 
+    def is_answered(self) -> bool:
+        """Return whether there is a reply, and no error."""
+        return self.reply is not None and self.reply.status == 200  # noqa: PLR2004 - HTTP
+
     def answers(self, *, purpose: Any = "chat", secret: str = "") -> list[Answer]:
         """Return what is to be kept: nothing where the reply is an error, or no word came."""
-        if self.reply is None or self.reply.status != 200:  # noqa: PLR2004 - HTTP
+        if self.reply is None or not self.is_answered():
             return []
-        total = time.perf_counter() - self.began
         read = read_reply(_without(bytes(self.raw), secret))
         body: Mapping[str, Any] = self.ask.body
         metadata = body.get("metadata")
@@ -93,7 +101,7 @@ class Passed:
                 message=choice.message(),
                 finish_reason=choice.finish_reason or (None if self.ended or self.is_whole() else "stopped"),
                 first_token_ms=None if self.first is None else 1000 * self.first,
-                total_ms=1000 * total,
+                total_ms=1000 * self.took,
                 prompt_tokens=read.prompt_tokens,
                 completion_tokens=read.completion_tokens,
                 logprobs=choice.logprobs or self.reply.logprobs,
@@ -151,14 +159,14 @@ class Chat:
             await sender.fail(error)
 
     async def _keep(self, passed: Passed) -> None:
-        if passed.kept:
+        if passed.kept or not passed.is_answered():
             return
         passed.kept = True
-        answers = passed.answers(secret=self._secret)
-        if not answers:
-            return
+        passed.took = time.perf_counter() - passed.began
+        # Read by the thread that writes: no chat waits while megabytes are read, and a vote that comes next finds it.
+        work = partial(_add, passed, self._secret)
         try:
-            await wrap_future(self._store.write(lambda connection: add_answers(connection, answers), again=True))
+            await wrap_future(self._store.write(work, again=True))
         except NotKeptError as error:  # the client has its answer; who votes on it is told
             sys.stderr.write(readable(f"haloes serve: an answer waits to be kept: {error}") + "\n")
 
@@ -200,10 +208,15 @@ async def collected(backend: Backend, ask: Ask, *, model: str, secret: str = "")
         async for part in reply.parts:
             passed.add(part)
     passed.ended = True
-    answers = passed.answers(purpose="comparison", secret=secret)
+    passed.took = time.perf_counter() - passed.began
+    answers = await anyio.to_thread.run_sync(partial(passed.answers, purpose="comparison", secret=secret))
     if not answers:
         raise RefusedError(502, f"there is no answer (HTTP {reply.status})", code="upstream")
     return replace(answers[0], model=model)
+
+
+def _add(passed: Passed, secret: str, connection: Connection) -> None:
+    add_answers(connection, passed.answers(secret=secret))
 
 
 async def _cancel_at_hang_up(receive: "Receive", scope: anyio.CancelScope) -> None:

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -69,19 +70,29 @@ class Comparing:
         else:
             prompt_id = await self._next(contest, user)
             asked = _as_body(contest.prompts[prompt_id])
-        numbers = await self._answers(contest, prompt_id, asked, request)
+        answers = await self._answers(contest, prompt_id, asked, request)
         swapped = self._places.random() < 0.5  # noqa: PLR2004 - a fair coin
-        left, right = numbers[::-1] if swapped else numbers
-        new = NewComparison(
-            prompt_id=prompt_id,
-            candidate=contest.candidate,
-            baseline=contest.baseline,
-            left=left,
-            right=right,
-            user=user,
-        )
-        name = await written(self._store, lambda connection: add_comparison(connection, new))
-        turns = await self._read(lambda connection: queries.messages_of(connection, (left, right)))
+
+        def begun(connection: Connection) -> tuple[str, int, int]:
+            # In the transaction that writes it, so that who asks twice at a time has one pair that waits.
+            if prompt_id is not None:
+                waiting = queries.waiting_pair(connection, prompt_id, contest.models, user)
+                if waiting is not None:
+                    return waiting
+            numbers = _shown_before(connection, contest, prompt_id) or _added(connection, contest, answers)
+            left, right = numbers[::-1] if swapped else numbers
+            new = NewComparison(
+                prompt_id=prompt_id,
+                candidate=contest.candidate,
+                baseline=contest.baseline,
+                left=left,
+                right=right,
+                user=user,
+            )
+            return add_comparison(connection, new), left, right
+
+        name, *numbers = await written(self._store, begun)
+        turns = await self._read(lambda connection: queries.messages_of(connection, numbers))
         shown = dict(zip(("left", "right"), map(_shown, turns), strict=True))
         return as_json({"id": name, "prompt_id": prompt_id, "messages": asked["messages"], **shown})
 
@@ -133,20 +144,19 @@ class Comparing:
 
     async def _answers(
         self, contest: Contest, prompt_id: str | None, asked: Mapping[str, Any], request: "Request"
-    ) -> tuple[int, int]:
-        """Return the numbers in the store of both models' answers, the candidate's first; they are made if need be."""
-        if prompt_id is not None:
-            shown = await self._read(lambda connection: queries.answers_shown(connection, prompt_id, contest.models))
-            if shown is not None:
-                first, second = shown
-                return first, second
+    ) -> list[Answer]:
+        """
+        Return both models' answers, made if need be; none where a comparison of this prompt showed them before.
+
+        They are made in an order that is drawn: their numbers and times tell nobody who wrote which.
+        """
+        if await self._read(lambda connection: _shown_before(connection, contest, prompt_id)) is not None:
+            return []
         given = request.headers.get("authorization") if self._passes_key else None
-        answers: Sequence[Answer] = [
+        return [
             self._ready(contest, prompt_id, asked, model) or await self._made(contest, asked, model, given)
-            for model in contest.models
+            for model in self._places.sample(contest.models, 2)
         ]
-        first, second = await written(self._store, lambda connection: add_answers(connection, answers))
-        return first, second
 
     @staticmethod
     def _ready(contest: Contest, prompt_id: str | None, asked: Mapping[str, Any], model: str) -> Answer | None:
@@ -179,6 +189,16 @@ class Comparing:
 
     async def _read(self, work: Any) -> Any:
         return await anyio.to_thread.run_sync(self._store.read, work)
+
+
+def _shown_before(connection: Connection, contest: Contest, prompt_id: str | None) -> tuple[int, int] | None:
+    return None if prompt_id is None else queries.answers_shown(connection, prompt_id, contest.models)
+
+
+def _added(connection: Connection, contest: Contest, answers: Sequence[Answer]) -> tuple[int, int]:
+    """Add both models' answers in the order given, and return their numbers, the candidate's first."""
+    numbers = dict(zip((answer.model for answer in answers), add_answers(connection, answers), strict=True))
+    return numbers[contest.candidate], numbers[contest.baseline]
 
 
 def _as_body(prompt: Asked) -> dict[str, Any]:

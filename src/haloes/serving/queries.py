@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +34,12 @@ class Listing:
 
 
 def listed(connection: sqlite3.Connection, wanted: Listing) -> dict[str, Any]:
-    """Return answers, the newest first, and the number before which the next ones stand."""
+    """
+    Return answers, the newest first, and the number before which the next ones stand.
+
+    Answers of a pair that waits for its vote bear no model's name, and are found by none.
+    """
+    blind = _blind(connection)
     # The index holds all that is asked of a row beside its words: only those that are shown are read.
     tables, conditions, values = "answers a INDEXED BY answers_listed", ["a.id < ?"], list[Any]()
     values.append(1 << 62 if wanted.before is None else wanted.before)
@@ -48,8 +53,8 @@ def listed(connection: sqlite3.Connection, wanted: Listing) -> dict[str, Any]:
         conditions.append("a.rating = ?")
         values.append(wanted.rating)
     if wanted.model is not None:
-        conditions.append("a.model = ?")
-        values.append(wanted.model)
+        conditions += ["a.model = ?", "a.id NOT IN (SELECT value FROM json_each(?))"]
+        values += [wanted.model, json.dumps(sorted(blind))]
     order = "t.rowid" if wanted.search.strip() else "a.id"
     found = connection.execute(
         f"SELECT a.id FROM {tables} WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT ?",  # noqa: S608
@@ -57,7 +62,10 @@ def listed(connection: sqlite3.Connection, wanted: Listing) -> dict[str, Any]:
     ).fetchall()
     shown = [number for (number,) in found[: wanted.limit]]
     rows = [connection.execute(f"SELECT {_SHORT} FROM answers WHERE id = ?", (n,)).fetchone() for n in shown]  # noqa: S608
-    return {"answers": [_short(row) for row in rows], "next": shown[-1] if len(found) > wanted.limit else None}
+    return {
+        "answers": [_short(row, blind=blind) for row in rows],
+        "next": shown[-1] if len(found) > wanted.limit else None,
+    }
 
 
 def waiting(connection: sqlite3.Connection, limit: int) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def answer(connection: sqlite3.Connection, completion_id: str) -> dict[str, Any]
     names = ("rating", "comment", "correction", "user", "created_at")
     settings, reason, first, total, logprob = found[-5:]
     return {
-        **_short(found, cut=None),
+        **_short(found, cut=None, blind=_blind(connection)),
         **_turns(found),
         "settings": json.loads(settings),
         "finish_reason": reason,
@@ -148,6 +156,19 @@ def answers_shown(connection: sqlite3.Connection, prompt_id: str, models: Sequen
         return None
     numbers = {row[0]: row[1], row[2]: row[3]}
     return numbers[models[0]], numbers[models[1]]
+
+
+def waiting_pair(
+    connection: sqlite3.Connection, prompt_id: str, models: Sequence[str], user: str | None
+) -> tuple[str, int, int] | None:
+    """Return the id and both answers' numbers of a person's pair of this prompt that waits for a vote; None: none."""
+    found: tuple[str, int, int] | None = connection.execute(
+        "SELECT comparison_id, left_answer, right_answer FROM comparisons c "
+        "WHERE prompt_id = ? AND candidate = ? AND baseline = ? AND user IS ? "
+        "AND NOT EXISTS (SELECT 1 FROM votes v WHERE v.comparison = c.id) ORDER BY id LIMIT 1",
+        (prompt_id, *models, user),
+    ).fetchone()
+    return found
 
 
 def messages_of(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Mapping[str, Any]]:
@@ -194,13 +215,22 @@ def _words(search: str) -> str:
     return " ".join(f'"{word}"{"*" if i == len(words) - 1 and len(word) > 1 else ""}' for i, word in enumerate(words))
 
 
-def _short(row: Sequence[Any], *, cut: int | None = _CUT) -> dict[str, Any]:
+def _blind(connection: sqlite3.Connection) -> set[int]:
+    """Return the numbers of the answers that stand in a pair on which nobody has voted yet."""
+    pairs = connection.execute(
+        "SELECT left_answer, right_answer FROM comparisons c "
+        "WHERE NOT EXISTS (SELECT 1 FROM votes v WHERE v.comparison = c.id)"
+    )
+    return {number for pair in pairs for number in pair}
+
+
+def _short(row: Sequence[Any], *, cut: int | None = _CUT, blind: Collection[int] = ()) -> dict[str, Any]:
     number, completion_id, created_at, model, user, messages, message, rating, comment, reward = row[:10]
     return {
         "number": number,
         "completion_id": completion_id,
         "created_at": iso(created_at),
-        "model": model,
+        "model": None if number in blind else model,
         "user": user,
         "question": question_of(json.loads(messages))[:cut],
         "answer": words_of(json.loads(message).get("content"))[:cut],

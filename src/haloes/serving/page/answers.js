@@ -5,6 +5,7 @@ import { read } from "./server.js";
 import { thumbs } from "./votes.js";
 
 const FIELDS = { search: "words", rating: "rating", model: "of-model" };
+const BLIND = "a model that is named after the vote";
 const RATINGS = { 1: "Good", "-1": "Bad" };
 let following = null;
 
@@ -15,14 +16,14 @@ function described(vote) {
 
 function row(item) {
   const opened = make("div");
-  const from = [item.model, item.created_at.slice(0, 16).replace("T", " "), item.user].filter(Boolean).join(", ");
+  const from = [item.model || BLIND, item.created_at.slice(0, 16).replace("T", " "), item.user].filter(Boolean).join(", ");
   const line = make("span", { class: "line" }, ...(item.rating ? [make("strong", {}, RATINGS[item.rating] + ": ")] : []), item.question || "(no question)",
     make("span", { class: "cut" }, item.answer), make("span", { class: "who" }, from));
   const details = make("details", { class: "turn" }, make("summary", {}, line), opened);
   details.addEventListener("toggle", guarded(async () => {
     if (!details.open || opened.firstChild) return;
     const whole = await read("/api/answers/" + encodeURIComponent(item.completion_id));
-    opened.append(...whole.messages.map((each) => turn(each).box), turn(whole.message, whole.model).box,
+    opened.append(...whole.messages.map((each) => turn(each).box), turn(whole.message, whole.model || BLIND).box,
       ...whole.votes.map((vote) => make("p", { class: "quiet words" }, described(vote))), thumbs(item.completion_id, { votes: whole.votes }));
   }));
   return details;

@@ -6,6 +6,8 @@ import { thumbs } from "./votes.js";
 
 let turns = []; // with the answers' ids, so that a reload finds their votes
 let stopping = null;
+let begin;
+const begun = new Promise((resolve) => { begin = resolve; });
 
 function busy(control) {
   stopping = control;
@@ -27,6 +29,7 @@ function shown(message) {
 const follow = () => { if (innerHeight + scrollY > document.documentElement.scrollHeight - 120) scrollTo(0, document.documentElement.scrollHeight); };
 
 async function chat() {
+  await begun; // what was said before is there
   const question = $("question").value.trim();
   if (!question || stopping) return;
   const model = $("model").value;
@@ -87,6 +90,7 @@ async function restore() {
 let restored = null;
 export async function show() {
   await (restored ??= restore());
+  begin();
   $("question").focus();
 }
 

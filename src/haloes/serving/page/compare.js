@@ -5,6 +5,7 @@ import { ofTab, read, send, user } from "./server.js";
 
 const VERDICTS = [["left", "Left is better"], ["right", "Right is better"], ["tie", "Equally good"], ["both_bad", "Both bad"]];
 let current = null; // how to vote on the pair that is shown
+let asking = null; // the request for a pair that is on its way: one at a time, but for a prompt of one's own
 
 const percent = (share) => Math.round(100 * share) + " %";
 
@@ -49,7 +50,7 @@ function showPair(pair) {
     sending = true;
     try {
       const told = await send(`/api/comparisons/${pair.id}/vote`, { verdict, comment: reason.value || null, user: user() });
-      ofTab.set("pair", null);
+      if (ofTab.get("pair")?.id === pair.id) ofTab.set("pair", null); // else the vote was changed while another waits
       showLast(pair, verdict, told);
       await next(told.tally);
     } catch (error) {
@@ -68,22 +69,34 @@ function showPair(pair) {
   if ($("pair").getBoundingClientRect().top < 0) $("pair").scrollIntoView();
 }
 
-async function begin(request) {
+function showAsking() {
   $("pair").replaceChildren(make("p", { class: "quiet", role: "status" }, "Both answer …"));
+}
+
+async function begin(request) {
+  const mine = asking = {};
+  showAsking();
   try {
     const pair = await send("/api/comparisons", { ...request, user: user() });
+    if (asking !== mine) return;
     ofTab.set("pair", pair);
     if (!current) showPair(pair); // else the last pair is shown again, to change its vote
   } catch (error) {
+    if (asking !== mine) return;
     if (!current) $("pair").replaceChildren();
     throw error;
+  } finally {
+    if (asking === mine) asking = null;
   }
 }
 
 async function next(tally) {
   current = null;
   showTally(tally);
-  if (tally.prompts_left) await begin({});
+  const waits = ofTab.get("pair");
+  if (waits) showPair(waits);
+  else if (asking) showAsking();
+  else if (tally.prompts_left) await begin({});
   else $("pair").replaceChildren(make("p", {}, "No prompt is left that you have not voted on; give one of your own."));
 }
 
@@ -101,10 +114,7 @@ export async function show(info) {
     return;
   }
   const tally = await read("/api/comparisons/tally?" + new URLSearchParams(user() ? { user: user() } : {}));
-  const open = ofTab.get("pair");
-  if (!open) return next(tally);
-  showTally(tally);
-  showPair(open);
+  await next(tally);
 }
 
 document.addEventListener("keydown", (event) => {
