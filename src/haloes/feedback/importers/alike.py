@@ -46,20 +46,10 @@ class Call:
 
 
 def unrated_calls(calls: Callable[[], Iterator[Call]]) -> Iterator[Unrated | NotShown]:
-    """Yield the calls that nobody rated: those that are like the rated ones, and the places of the others."""
-    kinds = set[tuple[str | None, bool]]()
-    all_name = True
-    for call in calls():
-        if call.is_rated:
-            kinds.add((call.name, call.is_first))
-            all_name = all_name and call.names_somebody
-    for call in calls():
-        if call.is_rated:
-            continue
-        # Without a name nothing tells an answer from the steps before it, which are of the same user.
-        is_alike = call.name is not None and (call.name, call.is_first) in kinds
-        if not is_alike or (all_name and not call.names_somebody):
-            yield NotShown(call.where)
+    """Yield the answers that nobody rated and that count as shown, and the places of the other calls."""
+    for call in alike(calls):
+        if isinstance(call, NotShown):
+            yield call
             continue
         with suppress(RefusalError):
             read = call.read()
@@ -73,3 +63,19 @@ def unrated_calls(calls: Callable[[], Iterator[Call]]) -> Iterator[Unrated | Not
                 conversation=call.conversation,
                 time=call.time,
             )
+
+
+def alike(calls: Callable[[], Iterator[Call]]) -> Iterator[Call | NotShown]:
+    """Yield the calls that nobody rated: those that are like the rated ones, and the places of the others."""
+    kinds = set[tuple[str | None, bool]]()
+    all_name = True
+    for call in calls():
+        if call.is_rated:
+            kinds.add((call.name, call.is_first))
+            all_name = all_name and call.names_somebody
+    for call in calls():
+        if call.is_rated:
+            continue
+        # Without a name nothing tells an answer from the steps before it, which are of the same user.
+        is_alike = call.name is not None and (call.name, call.is_first) in kinds
+        yield NotShown(call.where) if not is_alike or (all_name and not call.names_somebody) else call

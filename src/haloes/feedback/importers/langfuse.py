@@ -6,16 +6,24 @@ NUMERIC is a thumb or points by all values of its name (`scale`); CATEGORICAL is
 is the answer that a person wrote instead; Langfuse calls them all "output", so that they have no metric here.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from haloes.feedback.fields import RawRow
-from haloes.feedback.importers.alike import RULE, unrated_calls
+from haloes.feedback.importers.alike import RULE, alike, unrated_calls
 from haloes.feedback.importers.call import read_call
 from haloes.feedback.importers.contract import Imported, Importer, NotShown, Rated, Unrated
 from haloes.feedback.importers.export import Export, PlacedRow
 from haloes.feedback.importers.join import Lookup
-from haloes.feedback.importers.langfuse_answers import answer_keys, calls_of, find_answer, wanted_keys
+from haloes.feedback.importers.langfuse_answers import (
+    Scored,
+    answer_keys,
+    calls_of,
+    find_answer,
+    key_of_trace,
+    wanted_keys,
+)
 from haloes.feedback.importers.langfuse_rows import GivenScore, flat, is_score, read_score
 from haloes.feedback.importers.rules import each_row
 from haloes.feedback.importers.scale import Scales, Verdict, thumb_on
@@ -168,11 +176,23 @@ def _verdict(score: GivenScore, scales: Scales) -> Verdict:
 def _unrated(export: Export) -> Iterator[Unrated | NotShown]:
     scored = _part(export, _SCORES)
     scored = scored if scored.files else _part(export, _ANSWERS)
-    scores = [read_score(row, where) for where, row in _scores(scored) if not isinstance(row, RefusalError)]
-    persons = [score for score in scores if str(score.row.get("source")).upper() != "EVAL"]
+    rated = Scored()
+    for where, row in _scores(scored):
+        if not isinstance(row, RefusalError) and str(row.get("source")).upper() != "EVAL":
+            rated.add(read_score(row, where))
     answers = _part(export, _ANSWERS)
-    with Lookup(flat(answers.rows()), answer_keys) as found:
-        yield from unrated_calls(lambda: calls_of(flat(answers.rows()), found, persons))
+    # What is like the rated calls is known from names alone; most exports are large, and few hold any.
+    wanted, num_others = set[str | None](), 0
+    for call in alike(lambda: calls_of(flat(answers.rows()), None, rated)):
+        if isinstance(call, NotShown):
+            num_others += 1
+        else:
+            wanted.add(key_of_trace(call.answer))
+    yield from itertools.repeat(NotShown(Where(export.path, 0)), num_others)
+    if wanted:
+        with Lookup(flat(answers.rows()), answer_keys, wanted=wanted) as found:
+            items = unrated_calls(lambda: calls_of(flat(answers.rows()), found, rated))
+            yield from (item for item in items if isinstance(item, Unrated))
 
 
 LANGFUSE = Importer(

@@ -6,8 +6,8 @@ no call, is on what that says itself: its prompt is that of the call which gave 
 often logs the question alone and its call the whole chat. Where a trace says nothing, its last call counts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -60,7 +60,25 @@ def find_answer(score: GivenScore, found: Lookup) -> Answer:
     return _find(score.trace, score.observation, found)
 
 
-def calls_of(rows: Iterable[PlacedRow], found: Lookup, scores: Sequence[GivenScore]) -> Iterator[Call]:
+@dataclass(slots=True)
+class Scored:
+    """What people's scores are on."""
+
+    observations: set[str | None] = field(default_factory=set)
+    traces: set[str | None] = field(default_factory=set)
+    around: set[str | None] = field(default_factory=set)
+    """Traces that the observations are in."""
+
+    def add(self, score: GivenScore) -> None:
+        """Take in a score."""
+        if score.observation is None:
+            self.traces.add(score.trace)
+        else:
+            self.observations.add(score.observation)
+            self.around.add(score.trace)
+
+
+def calls_of(rows: Iterable[PlacedRow], found: Lookup | None, scored: Scored) -> Iterator[Call]:
     """
     Yield what a score could be on, once each: every call of a model, and every trace.
 
@@ -68,46 +86,61 @@ def calls_of(rows: Iterable[PlacedRow], found: Lookup, scores: Sequence[GivenSco
 
     Args:
         rows: Observations and traces.
-        found: The same by their keys.
-        scores: The scores of people.
+        found: Those of the traces that are read; None where none is.
+        scored: What people scored.
     """
-    observations = {score.observation for score in scores}
-    traces = {score.trace for score in scores if score.observation is None}
-    touched = {score.trace for score in scores if score.observation is not None}
     seen = set[str | None]({None})
     for where, row in rows:
         if isinstance(row, RefusalError):
             continue
         trace, identity = as_id(row.get("id")) if is_trace(row) else trace_of(row), as_id(row.get("id"))
-        if is_observation(row) and _is_call(row) and (identity in observations or trace not in traces):
-            yield _call(row, where, found, trace, identity, is_rated=identity in observations)
+        is_scored = identity in scored.observations
+        if is_observation(row) and _is_call(row) and (is_scored or trace not in scored.traces):
+            read = partial(_answered, _answer, row, [], (row,))
+            yield _call(
+                row, where, identity, as_text(row.get("name")), is_first=_is_root(row), is_rated=is_scored, read=read
+            )
         if trace not in seen and (is_trace(row) or (is_observation(row) and _is_root(row))):
             seen.add(trace)
-            if trace in traces or trace not in touched:
-                yield _call(row, where, found, trace, None, is_rated=trace in traces)
+            is_scored = trace in scored.traces
+            if is_scored or trace not in scored.around:
+                named = f"trace {as_text(first_of(row, 'traceName', 'trace_name', 'name'))}"
+                read = partial(_answered, _find, trace, None, found)
+                yield _call(row, where, trace, named, is_first=True, is_rated=is_scored, read=read)
 
 
 def _call(
-    row: RawRow, where: Where, found: Lookup, trace: str | None, observation: str | None, *, is_rated: bool
+    row: RawRow,
+    where: Where,
+    answer: str | None,
+    name: str | None,
+    *,
+    is_first: bool,
+    is_rated: bool,
+    read: Callable[[], Answered],
 ) -> Call:
-    """Return a call of a model, or, without an observation, a trace."""
-    named = as_text(first_of(row, "traceName", "trace_name", "name"))
     return Call(
         where=where,
         is_rated=is_rated,
-        answer=observation or trace,
-        name=f"trace {named}" if observation is None else as_text(row.get("name")),
-        is_first=observation is None or _is_root(row),
+        answer=answer,
+        name=name,
+        is_first=is_first,
         user=_first((row,), "userId", "user_id"),
         conversation=_first((row,), "sessionId", "session_id"),
         time=first_of(row, "startTime", "start_time", "timestamp"),
-        read=partial(_answered, trace, observation, found),
+        read=read,
     )
 
 
-def _answered(trace: str | None, observation: str | None, found: Lookup) -> Answered:
-    answer = _find(trace, observation, found)
+def _answered(read: Callable[..., Answer], *given: object) -> Answered:
+    """Return an answer as what is told of any tool's span."""
+    answer = read(*given)
     return Answered(answer.before, answer.answer, answer.model, answer.user, answer.session)
+
+
+def key_of_trace(trace: str | None) -> str:
+    """Return the key of what lies in a trace."""
+    return f"{_IN_TRACE}{trace}"
 
 
 def _find(trace: str | None, observation: str | None, found: Lookup) -> Answer:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from haloes.errors import DataError
-from haloes.feedback.importers.contract import Importer, Options
+from haloes.feedback.importers.contract import Importer, Options, Unrated
 from haloes.feedback.importers.export import Export, open_export
 from haloes.feedback.importers.rules import FirstLook, as_records, look_first, rated_answers
 from haloes.feedback.importers.table import IMPORTERS
@@ -51,10 +51,16 @@ class ExportReader:
 
     def shown(self) -> ShownAndRated | None:
         """Return which of the answers that were shown are rated; None where the export holds no unrated ones."""
+        if not self._chances and not self._holds_unrated():  # before the rated ones are read again
+            return None
         found = self._chance()
         if found is None or found.shown.num_rated == found.shown.num_shown:
             return None
         return replace(found.shown, is_applied=self.options.reweight, shown_if=self.importer.shown_if)
+
+    def _holds_unrated(self) -> bool:
+        unrated = () if self.importer.unrated is None else self.importer.unrated(self.export)
+        return any(isinstance(each, Unrated) for each in unrated)
 
     def _chance(self) -> ChanceOfRating | None:
         """Compare rated with unrated answers, in a reading of both; once serves all."""
