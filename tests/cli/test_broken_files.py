@@ -205,7 +205,9 @@ FILES = {
     ),
     "scores without a rule": Fault(
         write=rows(*[{"prompt": f"p{i}", "completion": "c", "score": i} for i in range(4)]),
-        train=("f.jsonl:1: the row has a score and no label; say how to make one: feedback.labels_from",),
+        train=(
+            "f.jsonl:1: the row has a score and no label; say how to make one, such as --set feedback.labels_from=",
+        ),
         doctor=("4 with score", "rows have scores and no labels"),
     ),
     "one prompt only": Fault(

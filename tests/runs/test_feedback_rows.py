@@ -129,7 +129,7 @@ def test_a_score_without_a_rule_is_refused_with_what_to_set(tmp_path: Path, pair
     made = rows_of(scored(tmp_path, [5, 1]), pairs=pairs_needed)
 
     assert reasons(made) == ["score without label"] * 2
-    assert "feedback.labels_from" in made[0].message
+    assert "--set feedback.labels_from='{rule: threshold, tau: 4}', where good begins at 4" in made[0].message
 
 
 def test_a_row_that_nobody_scored_is_as_unrated_as_one_without_a_label(tmp_path: Path):
@@ -146,8 +146,9 @@ def test_rules_are_found_by_name_with_their_parameters():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "there is no rule 'None'. There are: threshold, mean, median, bernoulli"),
-        ({"rule": "best"}, "there is no rule 'best'"),
+        ({}, "feedback.labels_from has no rule, but nothing: write for example"),
+        ({"rule:threshold": None, "tau:4": None}, "has no rule, but 'rule:threshold', 'tau:4': write for example"),
+        ({"rule": "best"}, "there is no rule 'best'. There are: threshold, mean, median, bernoulli"),
         ({"rule": "threshold"}, "threshold cannot take {}"),
         ({"rule": "mean", "tau": 3}, "mean cannot take {'tau': 3}"),
         ({"rule": "threshold", "tau": "high"}, "threshold cannot take"),

@@ -288,7 +288,12 @@ def _num_empty(refused: Mapping[str, int]) -> int:
 
 def score_rule(settings: dict[str, Any]) -> ScoreRule:
     """Make a rule of its `rule` name and its parameters. Raises ConfigError where these do not fit."""
-    name = str(settings.get("rule"))
+    if "rule" not in settings:
+        raise ConfigError(
+            f"feedback.labels_from has no rule, but {', '.join(map(repr, settings)) or 'nothing'}: write for example "
+            "'{rule: threshold, tau: 4}', with a space after each colon"
+        )
+    name = str(settings["rule"])
     if name not in RULES:
         raise ConfigError(f"feedback.labels_from.rule: there is no rule {name!r}. There are: {', '.join(RULES)}")
     parameters = {key: value for key, value in settings.items() if key != "rule"}
@@ -311,7 +316,10 @@ def _labelled(rows: Iterable[Record], *, middle: float | None) -> Iterator[Recor
         if isinstance(row, Feedback) and row.label is None and row.score is not None and middle is not None:
             yield replace(row, label=row.score > middle)
         elif isinstance(row, Feedback) and row.label is None:
-            message = "the row has a score and no label; say how to make one: feedback.labels_from"
+            message = (
+                "the row has a score and no label; say how to make one, such as --set "
+                "feedback.labels_from='{rule: threshold, tau: 4}', where good begins at 4"
+            )
             yield Refusal(row.where or Where("", 0), "score without label", message)
         else:
             yield row
