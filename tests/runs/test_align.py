@@ -313,6 +313,7 @@ def test_a_run_that_goes_further_than_its_budget_ends_there_and_says_so(model: P
     assert 0 < last < run.num_steps
     assert "beyond train.kl_budget=0.01, which keeps answers from falling apart" in told
     assert f"of 3, before {24 - 8 * last} of the 24 examples were seen: held-out answers" in told
+    assert told.endswith("a new run with a lower train.lr sees them all (`haloes plan --find-lr` proposes one)")
     assert [row["step"] for row in metrics(run.run_dir)][-1] == last
     assert align(cfg, tmp_path / "run", resume=True).was_finished
 

@@ -13,22 +13,21 @@ def about_outcome(outcome: TrainResult, prepared: PreparedRun) -> Iterator[str]:
         yield _about_best_step(prepared, outcome)
     if outcome.kl_passed is not None:
         step, kl = outcome.kl_passed
+        unseen = _num_unseen(prepared, step)
+        before = f", before {unseen:,} of the {prepared.inputs.train.num_examples:,} examples were seen"
+        slower = "; a new run with a lower train.lr sees them all (`haloes plan --find-lr` proposes one)"
         yield (
-            f"training ended after step {step} of {outcome.num_steps}{_unseen(prepared, step)}: held-out answers have "
+            f"training ended after step {step} of {outcome.num_steps}{before if unseen else ''}: held-out answers have "
             f"moved {kl:.3g} nats of KL each from the model before, beyond "
             f"train.kl_budget={budget_of(prepared.config.train):g}, which keeps answers from falling apart; read the "
             "answers, and where they are whole, go on with: haloes resume --set train.kl_budget=null "
-            f"{prepared.run_dir}"
+            f"{prepared.run_dir}{slower if unseen else ''}"
         )
 
 
-def _unseen(prepared: PreparedRun, step: int) -> str:
-    """Return which part of the examples no step has had, after a comma; empty where all were seen."""
-    num_examples = prepared.inputs.train.num_examples
-    left = num_examples - step * prepared.steps.batch_size
-    if left <= 0:
-        return ""
-    return f", before {left:,} of the {num_examples:,} examples were seen"
+def _num_unseen(prepared: PreparedRun, step: int) -> int:
+    """Return how many examples no step has had yet."""
+    return max(0, prepared.inputs.train.num_examples - step * prepared.steps.batch_size)
 
 
 def _about_best_step(prepared: PreparedRun, outcome: TrainResult) -> str:
