@@ -17,7 +17,7 @@ from chromium import needs_browser
 from fake_upstream import FakeUpstream
 from haloes.serving.implied_reward import add_reward
 from served import Served, served
-from visits import chromium, visit
+from visits import Held, chromium, visit
 
 pytestmark = needs_browser
 
@@ -105,6 +105,24 @@ def test_the_list_is_searched_narrowed_and_read_on(browser: Browser, server: Ser
         expect(page.get_by_role("combobox", name="Rated")).to_have_value("up")
         page.get_by_role("combobox", name="Rated").select_option("down")
         expect(page.get_by_text("Nothing found.")).to_be_visible()
+
+
+def test_a_search_that_is_overtaken_by_another_does_not_take_its_place(browser: Browser, server: Served):
+    with visit(browser, server, "answers") as page:
+        expect(rows(page)).to_have_count(30)
+        page.route(re.compile("search=other"), held := Held())
+        page.get_by_role("searchbox").fill("other")
+        page.keyboard.press("Enter")
+        first = held.first(page)
+        page.get_by_role("searchbox").fill("seven")
+        page.keyboard.press("Enter")
+        expect(rows(page)).to_have_count(1)
+
+        with page.expect_response(re.compile("search=other")):
+            first.continue_()
+        page.evaluate("new Promise((done) => setTimeout(done))")
+        expect(rows(page)).to_have_count(1)
+        expect(rows(page)).to_contain_text("Which number is 7?")
 
 
 def test_the_browser_goes_back_to_the_view_before(browser: Browser, server: Served):

@@ -8,6 +8,7 @@ const FIELDS = { search: "words", rating: "rating", model: "of-model" };
 const BLIND = "a model that is named after the vote";
 const RATINGS = { 1: "Good", "-1": "Bad" };
 let following = null;
+let lists = 0; // how many were asked for: only the last one comes onto the page
 
 function described(vote) {
   const who = [RATINGS[vote.rating] || "No rating", vote.user && "by " + vote.user].filter(Boolean).join(" ");
@@ -30,12 +31,14 @@ function row(item) {
 }
 
 async function list(more) {
+  const mine = ++lists;
   const wanted = new URLSearchParams(Object.entries(FIELDS).map(([name, id]) => [name, $(id).value]));
   history.replaceState(null, "", "#answers?" + wanted);
   const page = new URLSearchParams(wanted);
   page.set("limit", "30");
   if (more) page.set("before", following);
   const found = await read("/api/answers?" + page);
+  if (mine !== lists) return;
   following = found.next;
   $("more").hidden = following === null;
   if (more) $("rows").append(...found.answers.map(row));
