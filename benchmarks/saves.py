@@ -1,7 +1,7 @@
 """
 Seconds that a run waits for its checkpoints, written before the next steps or behind them.
 
-    python benchmarks/saves.py [--model embedded] [--full] [--steps 12] [--every 4] [--rounds 3]
+    python benchmarks/saves.py [--model embedded] [--full] [--steps 12] [--batch 16] [--every 4] [--rounds 3]
 
 It trains the demo's model on short made-up rows, in turn with `train.save_while_training` false and true, each run in
 a process of its own, and prints for each run: what it waits at a save, what it waits for writes at all (copies, looks
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--full", action="store_true", help="train all weights and not adapters")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=16, help="examples a step")
     parser.add_argument("--every", type=int, default=4, help="steps between two checkpoints")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", choices=["true", "false"], help=argparse.SUPPRESS)
@@ -96,7 +97,7 @@ def _measured(given: argparse.Namespace) -> dict[str, Any]:
     setattr(trainer.RunState, "keep_weights", ended)  # noqa: B010
     with tempfile.TemporaryDirectory(dir=".") as folder:
         rows = Path(folder) / "rows.jsonl"
-        texts = [f"answer {i}: " + "some more words of it. " * 8 for i in range(16 * given.steps)]
+        texts = [f"answer {i}: " + "some more words of it. " * 8 for i in range(given.batch * given.steps)]
         rows.write_text(
             "".join(
                 json.dumps({"prompt": f"Question {i}?", "completion": text, "label": i % 2 == 0}) + "\n"
@@ -107,7 +108,7 @@ def _measured(given: argparse.Namespace) -> dict[str, Any]:
             "model": {"name": given.model, "dtype": given.dtype, **({"lora": None} if given.full else {})},
             "train": {
                 "lr": 1e-6,
-                "batch_size": 16,
+                "batch_size": given.batch,
                 "epochs": 1,
                 "checkpoint_every": given.every,
                 "save_while_training": given.one == "true",
