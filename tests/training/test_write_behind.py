@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -211,11 +212,16 @@ def test_a_writer_that_is_closed_after_an_error_has_written_what_it_began(tmp_pa
     assert names(tmp_path) == ["step-00000010"]
 
 
-@pytest.mark.parametrize(("room", "waits"), [(10**9, False), (100, True), (-1, True)])
-def test_by_itself_it_writes_behind_where_twice_the_copy_is_free(
-    room: int, waits: bool, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sizes", "waits"),
+    [((10**9, 10**9), False), ((100, 10**9), True), ((-1, 10**9), True), ((10**9, 100), True)],
+    ids=["room", "little room", "no room", "large"],
+)
+def test_by_itself_it_writes_behind_where_twice_the_copy_is_free_and_small_on_a_cpu(
+    sizes: tuple[int, int], waits: bool, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(write_behind, "room", lambda: room)
+    monkeypatch.setattr(write_behind, "room", lambda: sizes[0])
+    monkeypatch.setattr(write_behind, "_SMALL", sizes[1])
     masters, optimizer = make(steps=2)
     if waits:
         gate.open()
@@ -227,6 +233,12 @@ def test_by_itself_it_writes_behind_where_twice_the_copy_is_free(
         own = {name: weight.data_ptr() for name, weight in masters.weights.items()}
         assert (gate.written[0] == own) == waits
         gate.open()
+
+
+def test_what_is_not_in_host_memory_is_not_on_a_cpu():
+    assert of_step(2).is_on_cpu
+    elsewhere = shard_files.HeldTensors({"a": torch.empty(2, device="meta")}, {})
+    assert not replace(of_step(2), tensors={"weights": elsewhere}).is_on_cpu
 
 
 def test_a_run_that_waits_has_written_when_it_goes_on(tmp_path: Path):

@@ -57,6 +57,11 @@ class Snapshot:
         """Return the bytes of memory that a copy takes."""
         return sum(held.nbytes for held in self.tensors.values())
 
+    @property
+    def is_on_cpu(self) -> bool:
+        """Return whether all of it is in host memory as it is."""
+        return all(tensor.device.type == "cpu" for held in self.tensors.values() for tensor in held.tensors.values())
+
     def copied(self) -> "Snapshot":
         """Return the same in memory of its own on the host, which later steps do not change."""
         return replace(self, tensors={kind: held.copied() for kind, held in self.tensors.items()})

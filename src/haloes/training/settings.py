@@ -135,7 +135,8 @@ class TrainSettings:
     save_while_training: bool | Auto = "auto"
     """Whether the next steps run while a checkpoint is written: it is copied to host memory, and the run waits for the
     copy alone. "auto" does so where the copy takes at most half of the memory that is free beside the most that the
-    run has held so far. What is written is the same either way."""
+    run has held so far; on a CPU, from which the writing takes time, only up to 256 MiB, as adapters have. What is
+    written is the same either way."""
     keep_checkpoints: int = 2
     """How many checkpoints stay on disk, the newest ones. Two, so that one is intact if a power cut tears the
     other."""

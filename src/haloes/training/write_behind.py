@@ -24,6 +24,9 @@ from haloes.training.settings import Auto
 
 _SHARE = 0.5
 """Share of the free memory that a copy may take."""
+_SMALL = 256 * 2**20
+"""Bytes up to which a copy of what is on a CPU already pays: of more, copy and thread cost the steps what the wait does
+(LOG.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class CheckpointWriter:
             ranks: the processes of the run.
             writers: those that write checkpoints together, this one among them: all where weights are shards, else
                 the main one alone; None where this one writes none.
-            behind: whether the next steps run meanwhile; "auto": where there is memory for a copy.
+            behind: whether the next steps run meanwhile; "auto": where that pays and there is memory for a copy.
         """
         self._ranks, self._writers, self._behind = ranks, writers, behind
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -74,8 +77,8 @@ class CheckpointWriter:
             self.finish()
         # Two of one step, the best and the newest, share their copy.
         shared = self._under_way[0].saving.snapshot if self._under_way else None
-        is_there_room = self._writers is None or shared is not None or self._is_there_room(taken)
-        behind = not self._ranks.any(not is_there_room)
+        pays = self._writers is None or shared is not None or self._pays(taken)
+        behind = not self._ranks.any(not pays)
         if self._writers is not None:
             saving = Saving(folder, shared or (taken.copied() if behind else taken), keep)
             saving.begin()
@@ -134,9 +137,11 @@ class CheckpointWriter:
     def _is_alone(self) -> bool:
         return self._writers is not None and self._writers.count == 1
 
-    def _is_there_room(self, taken: Snapshot) -> bool:
+    def _pays(self, taken: Snapshot) -> bool:
         if self._behind != "auto":
             return self._behind
+        if taken.is_on_cpu and taken.nbytes > _SMALL:
+            return False
         here = 1 if self._is_alone else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         return here * taken.nbytes <= _SHARE * room()
 
