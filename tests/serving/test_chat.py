@@ -4,6 +4,8 @@ import asyncio
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,25 @@ def test_who_hangs_up_ends_the_answer_and_what_came_is_kept(tmp_path: Path):
         (kept,) = server.json("GET", "/api/answers")[1]["answers"]
         assert kept["answer"].startswith("word 0 of big word 1 of big word 2")
         assert server.json("GET", f"/api/answers/{kept['completion_id']}")[1]["finish_reason"] == "stopped"
+
+
+def test_a_vote_on_an_answer_that_was_just_stopped_waits_until_it_is_kept(tmp_path: Path):
+    with (
+        FakeUpstream(words=100_000, pause=0.02) as upstream,
+        served(tmp_path, upstream.url) as server,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+        raw = json.dumps({**ASK, "stream": True})
+        connection.request("POST", "/v1/chat/completions", raw, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        vote = {"completion_id": reply.headers["x-haloes-completion-id"], "rating": 1}
+        assert reply.read(10)
+        voted = beside.submit(server.json, "POST", "/v1/feedback", vote)
+        reply.close()
+        connection.close()
+
+        assert voted.result()[0] == 200
 
 
 def test_a_reply_is_read_in_a_thread_where_no_other_chat_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -57,10 +57,11 @@ def make_app(site: Site, *, token: str = "", names: tuple[str, ...] = ()) -> Any
     from starlette.applications import Starlette
     from starlette.routing import Route
 
-    reading, voting = _Reading(site, passes_key=not token), Voting(site.store)
+    reading = _Reading(site, passes_key=not token)
     comparing = Comparing(site.store, site.backend, site.contest, secret=site.secret, passes_key=not token)
     # Where clients bring our token, theirs is no key of the upstream.
     chat = Chat(site.backend, site.store, secret=site.secret, passes_key=not token)
+    voting = Voting(site.store, chat.until_over)
 
     def route(path: str, answer: "Callable[[Request], Awaitable[Response]]", method: str = "GET") -> Route:
         return Route(path, _guarded(answer), methods=[method])

@@ -4,7 +4,7 @@ import sys
 import time
 from asyncio import wrap_future
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ _DONE, _END = b"[DONE]", 16
 """The last event, and where its mark stands."""
 _SETTING = (bool, int, float, str)
 _SHORTEST_SECRET = 8
+_PATIENCE = 10.0
+"""Seconds that a vote waits for the end of its answer."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class Passed:
     """Bytes that came."""
     ended: bool = False
     kept: bool = False
+    over: anyio.Event = field(default_factory=anyio.Event)
+    """Set when nothing of it comes any more, and what came is kept."""
 
     @classmethod
     def of(cls, ask: Ask) -> "Passed":
@@ -116,6 +120,7 @@ class Chat:
     def __init__(self, backend: Backend, store: Store, *, secret: str = "", passes_key: bool = True) -> None:
         """Take who answers, where it is kept, what is blotted out there, and whether clients' keys are passed on."""
         self._backend, self._store, self._secret, self._passes_key = backend, store, secret, passes_key
+        self._passing: dict[str, Passed] = {}
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer a request; who hangs up stops the answer."""
@@ -130,6 +135,7 @@ class Chat:
             return
         given = request.headers.get("authorization") if self._passes_key else None
         passed = Passed.of(Ask(raw, body, given.encode("latin-1") if given else None))
+        self._passing[passed.completion_id] = passed
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_at_hang_up, receive, tasks.cancel_scope)
@@ -140,6 +146,15 @@ class Chat:
             if not passed.kept:
                 with anyio.CancelScope(shield=True):
                     await self._keep(passed)
+            del self._passing[passed.completion_id]
+            passed.over.set()
+
+    async def until_over(self, completion_id: str) -> None:
+        """Wait until an answer that is on its way is kept: a vote may come sooner than the news that it was stopped."""
+        passed = self._passing.get(completion_id)
+        if passed is not None:
+            with anyio.move_on_after(_PATIENCE):
+                await passed.over.wait()
 
     async def _pass_on(self, passed: Passed, sender: "_Sender") -> None:
         try:

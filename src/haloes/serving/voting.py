@@ -1,7 +1,7 @@
 """`/v1/feedback`: a vote on an answer, told as kept when it is on the disk."""
 
 from asyncio import wrap_future
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,14 +24,15 @@ _KNOWN = frozenset({"completion_id", "rating", "comment", "correction", "user", 
 class Voting:
     """The route."""
 
-    def __init__(self, store: Store) -> None:
-        """Take where votes are kept."""
-        self._store = store
+    def __init__(self, store: Store, until_over: Callable[[str], Awaitable[None]]) -> None:
+        """Take where votes are kept, and what waits for the end of an answer that is on its way."""
+        self._store, self._until_over = store, until_over
 
     async def rate(self, request: "Request") -> "Response":
         """Keep a vote."""
         _, body = await body_of(request)
         vote = _rating(body)
+        await self._until_over(vote.completion_id)
         kept = await written(self._store, lambda connection: add_rating(connection, vote))
         return as_json({**kept, "created_at": iso(kept["created_at"])})
 
