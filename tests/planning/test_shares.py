@@ -105,7 +105,8 @@ def test_full_tuning_with_adamw_is_the_sum_by_hand(name: str, models: Path):
         "trained copy (float32)": 4 * every // 8,
         "optimizer": 8 * every // 8,
         "gradients": 4 * every // 8,
-        "whole for a moment": 2 * (2 * layer + apart) + 2 * (layer + head) + 4 * layer,
+        # Amid the layers; or at the end, when what is outside of them is there with its gradient and a copy of that.
+        "whole for a moment": max(2 * (3 * layer + apart) + 4 * layer, (2 + 2 + 4) * apart),
         "output layer": output,
     }
 
@@ -113,11 +114,11 @@ def test_full_tuning_with_adamw_is_the_sum_by_hand(name: str, models: Path):
 @pytest.mark.parametrize(
     ("name", "lora", "whole", "over"),
     [
-        ("1.2B", None, 25.9, {8: 5.6, 16: 4.2, 32: 3.5}),
-        ("8B", None, 162.8, {8: 25.6, 16: 16.6, 32: 12.1}),
-        ("70B", None, 1415.4, {8: 177.9, 16: 98.6, 32: 58.9}),
-        ("8B", {"rank": 16}, 16.9, {8: 5.2, 16: 4.1, 32: 3.6}),
-        ("70B", {"rank": 16}, 145.0, {8: 25.8, 16: 16.8, 32: 12.3}),
+        ("1.2B", None, 25.9, {8: 6.0, 16: 4.7, 32: 4.0}),
+        ("8B", None, 162.8, {8: 28.7, 16: 19.7, 32: 15.1}),
+        ("70B", None, 1415.4, {8: 179.9, 16: 100.5, 32: 60.8}),
+        ("8B", {"rank": 16}, 16.9, {8: 6.4, 16: 5.4, 32: 4.8}),
+        ("70B", {"rank": 16}, 145.0, {8: 27.5, 16: 18.5, 32: 14.0}),
     ],
 )
 def test_these_are_the_gigabytes_of_a_gpu(name: str, lora: Any, whole: float, over: dict[int, float], models: Path):
@@ -125,6 +126,19 @@ def test_these_are_the_gigabytes_of_a_gpu(name: str, lora: Any, whole: float, ov
 
     assert {gigabytes(plan.whole) for plan in plans.values()} == {whole}
     assert {count: gigabytes(plan.shards) for count, plan in plans.items()} == over
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_with_adapters_the_worst_moment_is_where_the_embeddings_are_fetched_or_amid_the_layers(name: str, models: Path):
+    fields = SHAPES[name]
+    width, inner, layers = fields["hidden_size"], fields["intermediate_size"], fields["num_hidden_layers"]
+    keys = width * fields["num_key_value_heads"] // fields["num_attention_heads"]
+    layer = 2 * width * width + 2 * width * keys + 3 * width * inner
+    apart = (1 if fields["tie_word_embeddings"] else 2) * VOCABULARY * width + (2 * layers + 1) * width
+    plan = planned(models / name, model={"lora": {"rank": 16}})
+    assert plan.shards is not None
+
+    assert plan.shards["whole for a moment"] == 2 * max(2 * apart, apart + 3 * layer)
 
 
 def test_a_run_has_shards_where_one_copy_does_not_fit_or_where_they_are_asked_for(models: Path):
@@ -154,11 +168,11 @@ def test_what_is_told_to_be_set_is_what_makes_it_fit(models: Path):
     assert planned(models / "8B", processes=3, model=full).fits
     largest = planned(models / "70B", model=full)
     assert largest.advice[0] == (
-        "It fits with the weights in shards and train.gradient_checkpointing=true on 26 processes or more"
+        "It fits with the weights in shards and train.gradient_checkpointing=true on 27 processes or more"
     )
     train = {"gradient_checkpointing": True}
-    assert planned(models / "70B", processes=26, model=full, train=train).fits
-    assert not planned(models / "70B", processes=25, model=full, train=train).fits
+    assert planned(models / "70B", processes=27, model=full, train=train).fits
+    assert not planned(models / "70B", processes=26, model=full, train=train).fits
 
 
 def test_what_cannot_be_sharded_is_refused_by_name(models: Path):

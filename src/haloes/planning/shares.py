@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from haloes.planning.cost_model import FLOAT32, ModelSize, StepLoad, head_chunk, memory
 
-_AHEAD = 2
-"""Layers that are whole at once: the one at work, and the next, which is fetched meanwhile."""
+_LAYERS = 3
+"""Layers' worth of weights at once: the one at work, and the next, which is there twice while it is fetched."""
 
 
 def whole_parts(sizes: ModelSize, load: StepLoad) -> Mapping[str, int]:
@@ -23,24 +23,40 @@ def shard_parts(sizes: ModelSize, load: StepLoad, *, over: int) -> Mapping[str, 
     """
     Return the bytes by part of one of `over` processes, each of which holds an equal part of every weight.
 
-    What is trained lies in float32 shards, which are the weights; what is frozen lies in the compute dtype. Amid a
-    backward pass two layers are whole, with the embeddings and the output layer, and one layer's gradient in float32;
-    of a reference beside the model one layer and the output layer.
+    What is trained lies in float32 shards, which are the weights; what is frozen lies in the compute dtype.
     """
     frozen = 0 if sizes.head_trained else sizes.weights - sizes.trained
     layer = sizes.blocks // max(sizes.layers, 1)
-    gathered = _AHEAD * layer + sizes.weights - sizes.blocks - (0 if sizes.head_trained else sizes.trained)
-    beside = layer + sizes.head if load.reference else 0
+    outside = sizes.weights - sizes.blocks - (0 if sizes.head_trained else sizes.trained)
     return {
         "weights": frozen * load.itemsize // over,
         "reference": load.reference * load.itemsize // over,
         "trained copy (float32)": sizes.trained * FLOAT32 // over,
         "optimizer": sizes.trained * load.moments // over,
         "gradients": sizes.trained * FLOAT32 // over,
-        "whole for a moment": (gathered + beside) * load.itemsize + (layer * FLOAT32 if sizes.head_trained else 0),
+        "whole for a moment": _whole(layer, outside, load.itemsize, trained=sizes.head_trained),
         "activations": whole_parts(sizes, load)["activations"],
         "output layer": head_chunk(sizes, load),
     }
+
+
+def _whole(layer: int, outside: int, itemsize: int, *, trained: bool) -> int:
+    """
+    Return the bytes of weights and gradients that are whole at the worst moment of a step.
+
+    FSDP2 gathers a unit into one buffer and copies its weights out of it, so that it is there twice meanwhile; and it
+    adds up the gradients of a unit from a float32 copy of all of them. A reference is whole when the model is not.
+
+    Args:
+        layer: numbers of a layer.
+        outside: numbers outside of the layers, which are one unit: embeddings, output layer, last norm.
+        itemsize: bytes of a number while it is computed with.
+        trained: whether all weights have gradients; else only adapters, which are small.
+    """
+    first = 2 * outside * itemsize
+    amid = (outside + _LAYERS * layer) * itemsize + (layer * FLOAT32 if trained else 0)
+    last = outside * (2 * itemsize + FLOAT32) if trained else 0
+    return max(first, amid, last)
 
 
 def kept_by_shape(sizes: ModelSize, itemsize: int) -> float:
