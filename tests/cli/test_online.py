@@ -14,7 +14,9 @@ SMALL = ["--rounds", "1", "--per-prompt", "3", "--prompts-per-round", "4", "--ma
 
 
 @pytest.fixture(autouse=True)
-def _files() -> None:
+def _files(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that no cell of a table takes two lines.
+    monkeypatch.setenv("COLUMNS", "160")
     Path("prompts.txt").write_text("".join(f"Say {i}\n" for i in range(9)))
     Path("rules.py").write_text(
         "def rate(prompt, completion, finished):\n"

@@ -25,18 +25,19 @@ def show_curve(points: "Sequence[CurvePoint]", num_prompts: int, reference: str)
     what = next((point.rating.label for point in points if point.rating), "Rating")
     title = f"{num_prompts} held-out prompts; reference of a round: {reference}; KL is to the first model"
     columns = ("Round", "Rating (95%)", "KL, nats an answer", "Words", "Learnt from")
-    rows = [
-        (
-            str(point.round),
-            _interval(point.rating, "{:.1%}"),
-            _interval(point.kl, "{:.2f}"),
-            _interval(point.words, "{:.0f}"),
-            _learnt(point.feedback),
-        )
-        for point in points
-    ]
-    show([table(title, columns, rows, whole=columns[:4])])
+    rows = [(str(point.round), *(cell for _, cell in _scores(point)), _learnt(point.feedback)) for point in points]
+    drawn = table(title, columns, rows, whole=columns[:1])
+    # Numbers stay in one line; a reason why there is no interval may take several, or the last column were crushed.
+    for column, scores in zip(drawn.columns[1:4], zip(*map(_scores, points), strict=True), strict=True):
+        column.min_width = max((len(cell) for score, cell in scores if score and score.high > score.low), default=0)
+    show([drawn])
     say(f"Rating: {what[0].lower()}{what[1:]}.")
+
+
+def _scores(point: "CurvePoint") -> "list[tuple[Score | None, str]]":
+    """Return what is told of a round's answers, each with its cell."""
+    forms = ((point.rating, "{:.1%}"), (point.kl, "{:.2f}"), (point.words, "{:.0f}"))
+    return [(score, _interval(score, form)) for score, form in forms]
 
 
 def _interval(score: "Score | None", form: str) -> str:
