@@ -21,7 +21,7 @@ import torch.distributed.fsdp
 import torch.distributed.tensor
 
 from fakes import tiny_model
-from forked_ranks import together
+from forked_ranks import mesh_of, together
 from haloes.batches.collate import packed_rows
 from haloes.models.adapters import LoRA
 from haloes.models.policy import make_policy
@@ -51,7 +51,7 @@ class Training:
         # Weights whose rows are no multiple of the processes; fewer rows than there are processes.
         model = tiny_model("llama", intermediate_size=49)
         policy = make_policy(model, lora=WAYS[way], reference=True, seed=0, synced=True, values=True)
-        self.policy = policy if ranks.group is None else shard_policy(policy, ranks.group.mesh())
+        self.policy = policy if ranks.group is None else shard_policy(policy, mesh_of(ranks.group))
         self.masters = make_masters(self.policy.trainable())
         self.optimizer = make_optimizer(self.masters, TrainSettings(lr=1e-2))
         self.ranks, self.rows = ranks, TokenStore(folder / "rows")

@@ -4,12 +4,25 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from torch.distributed import TCPStore
+from torch.distributed.device_mesh import DeviceMesh
 
 from haloes.errors import exit_code
 from haloes.readable import readable
+from haloes.training.process_group import ProcessGroup
+
+
+@cache
+def mesh_of(group: ProcessGroup) -> DeviceMesh:
+    """
+    Return the processes as those that share weights, once for all models of a process, as a run has it.
+
+    Each mesh has connections of its own, and of dozens of them gloo's threads were once seen to crash.
+    """
+    return group.mesh()
 
 
 def begun(work: Callable[[], object], *, said: Path | None = None, **environment: str) -> int:

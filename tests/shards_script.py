@@ -21,7 +21,7 @@ import torch.distributed.fsdp
 import torch.distributed.tensor
 
 from fakes import tiny_model
-from forked_ranks import together
+from forked_ranks import mesh_of, together
 from haloes.batches.collate import packed_rows
 from haloes.losses._contract import Loss
 from haloes.models.adapters import LoRA
@@ -106,7 +106,7 @@ def policy_of(loss: Loss[Any], case: Case, ranks: Ranks) -> Policy:
     if case.checkpointing:
         with quiet():  # its name changes with transformers 6
             policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return policy if ranks.group is None else shard_policy(policy, ranks.group.mesh())
+    return policy if ranks.group is None else shard_policy(policy, mesh_of(ranks.group))
 
 
 def stepper_of(
@@ -213,7 +213,7 @@ def synced(ranks: Ranks, folder: Path) -> Iterator[tuple[str, Any]]:
     policy = make_policy(tiny_model("llama"), lora=None, reference=True, seed=0, synced=True)
     store = TokenStore(folder / "all weights, tied")
     if ranks.group is not None:
-        policy = shard_policy(policy, ranks.group.mesh())
+        policy = shard_policy(policy, mesh_of(ranks.group))
     assert isinstance(policy.reference, SyncedReference)
     yield "synced: start", scores_of(policy, store, reference=True)
     with torch.no_grad():

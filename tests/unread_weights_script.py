@@ -23,7 +23,7 @@ import transformers
 from torch import Tensor
 
 from fakes import byte_tokenizer, tiny_model
-from forked_ranks import together
+from forked_ranks import mesh_of, together
 from haloes.batches.collate import packed_rows
 from haloes.models.adapters import LoRA
 from haloes.models.load import load_model
@@ -69,7 +69,7 @@ def policy_of(folder: Path, case: str, ranks: Ranks, *, in_files: bool) -> Polic
         hashed=partial(shared_fingerprint, ranks=ranks, like=None),
     )
     assert ranks.group is not None
-    return shard_policy(policy, ranks.group.mesh())
+    return shard_policy(policy, mesh_of(ranks.group))
 
 
 @contextmanager
