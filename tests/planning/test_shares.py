@@ -77,14 +77,20 @@ def gigabytes(parts: Any) -> float:
     return round(sum(size for name, size in parts.items() if name != "activations") / 1e9, 1)
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_full_tuning_with_adamw_is_the_sum_by_hand(name: str, models: Path):
+def layer_and_apart(name: str) -> tuple[int, int]:
+    """Return by hand the numbers of a layer's matrices, and of all that is no matrix of a layer."""
     fields = SHAPES[name]
     width, inner, layers = fields["hidden_size"], fields["intermediate_size"], fields["num_hidden_layers"]
     keys = width * fields["num_key_value_heads"] // fields["num_attention_heads"]
     layer = 2 * width * width + 2 * width * keys + 3 * width * inner
+    return layer, (1 if fields["tie_word_embeddings"] else 2) * VOCABULARY * width + (2 * layers + 1) * width
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_full_tuning_with_adamw_is_the_sum_by_hand(name: str, models: Path):
+    width, layers = SHAPES[name]["hidden_size"], SHAPES[name]["num_hidden_layers"]
     head = VOCABULARY * width
-    apart = (1 if fields["tie_word_embeddings"] else 2) * head + (2 * layers + 1) * width
+    layer, apart = layer_and_apart(name)
     every = layers * layer + apart
     chunk = 2**26 // (4 * VOCABULARY)
     output = chunk * VOCABULARY * (4 + 2) + 2048 * width * 2 + head * 4
@@ -130,11 +136,7 @@ def test_these_are_the_gigabytes_of_a_gpu(name: str, lora: Any, whole: float, ov
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_with_adapters_the_worst_moment_is_where_the_embeddings_are_fetched_or_amid_the_layers(name: str, models: Path):
-    fields = SHAPES[name]
-    width, inner, layers = fields["hidden_size"], fields["intermediate_size"], fields["num_hidden_layers"]
-    keys = width * fields["num_key_value_heads"] // fields["num_attention_heads"]
-    layer = 2 * width * width + 2 * width * keys + 3 * width * inner
-    apart = (1 if fields["tie_word_embeddings"] else 2) * VOCABULARY * width + (2 * layers + 1) * width
+    layer, apart = layer_and_apart(name)
     plan = planned(models / name, model={"lora": {"rank": 16}})
     assert plan.shards is not None
 

@@ -30,7 +30,7 @@ class Call:
     answer: str | None
     """Its id, as `Vote.answer`."""
     name: str | None
-    """What the application calls such calls."""
+    """The name that the application gives to calls of this kind."""
     is_first: bool
     """Whether it is the first of its trace, and not inside of another."""
     user: str | None
